@@ -1,0 +1,131 @@
+"""ReAct: a short thought, then an action, over the whole history of the episode (Yao et al., 2023)."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from .models.core import Completion, LanguageModel, Message, Sampling
+from .rollout import Episode
+from .trajectory import Step, Trajectory
+
+SYSTEM = (
+    "You act in a text world. Answer each observation with one line that starts with 'Thought:' and one line that "
+    "starts with 'Action:'."
+)
+ACTION = "\nAction: "
+
+
+@dataclass(frozen=True)
+class ReActConfig:
+    """How a ReAct agent reads and answers."""
+
+    decoding: Literal["free", "constrained"] = "free"
+    """`constrained` draws the action among the admissible ones; `free` lets the model write anything."""
+    temperature: float = 0.0
+    """0 is greedy."""
+    max_tokens: int = 48
+    """Of one turn."""
+    restate_goal: bool = True
+    """Repeat the goal after every observation but the first, which holds it."""
+    system: str = SYSTEM
+    """The system prompt."""
+
+
+class ReActAgent:
+    """Acts with a language model. The chat only ever grows, so a backend can keep it in its cache."""
+
+    def __init__(self, model: LanguageModel, config: ReActConfig | None = None) -> None:
+        self.model = model
+        self.config = config or ReActConfig()
+
+    @property
+    def name(self) -> str:
+        """The model's version."""
+        return self.model.version
+
+    async def act(self, episode: Episode) -> Step:
+        """One turn. What cannot be parsed is sent to the environment as it is, to be refused there."""
+        if not episode.chat:
+            episode.chat.append(Message("system", self.config.system))
+        episode.chat.append(self.observation(episode.observation, episode.goal, first=not episode.steps))
+        completion = await self.model.complete(episode.chat, self._sampling(episode))
+        episode.chat.append(Message("assistant", completion.text, completion.token_ids))
+        episode.prompt_tokens += completion.prompt_tokens
+        return step_from(completion, episode.observation)
+
+    def observation(self, text: str, goal: str, *, first: bool) -> Message:
+        """The user's turn for an observation."""
+        restated = f"\nYour task is to: {goal}" if self.config.restate_goal and goal and not first else ""
+        return Message("user", text + restated)
+
+    def messages(self, trajectory: Trajectory) -> list[Message]:
+        """The chat of an attempt as the agent sees it when it acts: what it is trained on, whoever made the attempt."""
+        return [Message("system", self.config.system), *self.turns(trajectory)]
+
+    def turns(self, trajectory: Trajectory) -> list[Message]:
+        """The same without what comes before the first observation."""
+        chat = []
+        for number, step in enumerate(trajectory.steps):
+            chat.append(self.observation(step.observation, trajectory.goal, first=number == 0))
+            chat.append(Message("assistant", said(step), step.token_ids, step.trainable))
+        return chat
+
+    def _sampling(self, episode: Episode) -> Sampling:
+        constrained = self.config.decoding == "constrained" and "admissible" in episode.info
+        return Sampling(
+            temperature=self.config.temperature,
+            max_tokens=self.config.max_tokens,
+            seed=turn_seed(episode.seed, len(episode.steps)),
+            choices=tuple(episode.info["admissible"]) if constrained else None,
+            choices_after=ACTION if constrained else "",
+        )
+
+
+def said(step: Step) -> str:
+    """A step as the assistant's turn."""
+    return step.text if step.text is not None else f"Thought: {step.thought}{ACTION}{step.action}"
+
+
+def step_from(completion: Completion, observation: str) -> Step:
+    """Parse a turn."""
+    thought, action = parse(completion.text)
+    return Step(
+        observation=observation,
+        thought=thought,
+        action=action,
+        text=completion.text,
+        token_ids=completion.token_ids,
+        logprobs=completion.logprobs,
+    )
+
+
+def parse(text: str) -> tuple[str, str]:
+    """Thought and action of a turn; a turn without `Action:` is all action, which the environment will refuse."""
+    match = re.search(r"^(?:Thought:\s*(?P<thought>.*?)\s*)?^Action:[ \t]*(?P<action>[^\n]*)", text, re.DOTALL | re.MULTILINE)
+    if match is None:
+        return "", text.strip()
+    return match["thought"] or "", match["action"].strip()
+
+
+def turn_seed(seed: int, turn: int) -> int:
+    """A seed for one turn of an episode: 63 bits that share nothing with those of other turns."""
+    return int.from_bytes(hashlib.blake2b(f"{seed}/{turn}".encode(), digest_size=8).digest(), "big") >> 1
+
+
+def without_refused(steps: Sequence[Step]) -> tuple[Step, ...]:
+    """The steps that the environment accepted, each with what was seen before the refusals that came before it.
+
+    Only for environments where a refused action changes nothing: there, what is left is an attempt too.
+    """
+    kept: list[Step] = []
+    seen: str | None = None
+    for step in steps:
+        seen = step.observation if seen is None else seen
+        if step.invalid is None:
+            kept.append(replace(step, observation=seen))
+            seen = None
+    return tuple(kept)

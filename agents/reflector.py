@@ -1,0 +1,99 @@
+"""The reflector of Re-ReST: reads a failed attempt, says what should have been done, then plays the task live.
+
+The attempt reaches it as the environment showed it; nothing hidden is added (Dou et al., 2024, section 3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .models.core import LanguageModel, Message, Sampling
+from .react import ReActAgent, ReActConfig, said, turn_seed
+from .rollout import Episode
+from .trajectory import Step, Trajectory
+
+SYSTEM = (
+    "You are shown a failed attempt at a task in a text world. First say in one line that starts with 'Reflection:' "
+    "what should have been done. Then act: answer each observation with one line that starts with 'Thought:' and one "
+    "line that starts with 'Action:'."
+)
+OPENING = "Reflection: I should have"
+"""The assistant's first turn is made to start so (the original's forced start)."""
+OUTCOMES = {"truncated": "It ran out of steps.", "failure": "It failed.", "success": "It succeeded."}
+
+
+@dataclass(frozen=True)
+class ReflectorConfig:
+    """How failed attempts are shown and reflections drawn."""
+
+    max_turns: int = 40
+    """Of the attempt's distinct turns, the last so many are shown."""
+    temperature: float = 0.0
+    """Of the reflection; the turns after it use the acting agent's."""
+    max_tokens: int = 48
+    """Of the reflection."""
+    system: str = SYSTEM
+    """The system prompt."""
+
+
+class ReflectingAgent:
+    """A ReAct agent that first reads failed attempts: `failures` maps task ids to the attempt to mend."""
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        failures: Mapping[str, Trajectory],
+        acting: ReActConfig | None = None,
+        config: ReflectorConfig | None = None,
+    ) -> None:
+        self.model = model
+        self.failures = failures
+        self.config = config or ReflectorConfig()
+        self._acting = ReActAgent(model, acting)
+
+    @property
+    def name(self) -> str:
+        """The model's version."""
+        return self.model.version
+
+    async def act(self, episode: Episode) -> Step:
+        """Before the first turn, reflect; then act."""
+        if not episode.chat:
+            await self._reflect(episode, self.failures[episode.task.id])
+        return await self._acting.act(episode)
+
+    async def _reflect(self, episode: Episode, failure: Trajectory) -> None:
+        opening = [*self.opening(failure), Message("assistant", OPENING)]
+        sampling = Sampling(self.config.temperature, self.config.max_tokens, turn_seed(episode.seed, -1))
+        completion = await self.model.complete(opening, sampling)
+        episode.prompt_tokens += completion.prompt_tokens
+        text = OPENING + completion.text
+        episode.reflection = Step(
+            observation=opening[1].content, thought="", action="", text=text, token_ids=completion.token_ids, logprobs=completion.logprobs
+        )
+        episode.chat += [*opening[:-1], Message("assistant", text)]
+
+    def opening(self, failure: Trajectory) -> list[Message]:
+        """System prompt and the failed attempt."""
+        return [Message("system", self.config.system), Message("user", digest(failure, self.config.max_turns))]
+
+    def messages(self, failure: Trajectory, mended: Trajectory, reflection: str, *, trainable: bool = True) -> list[Message]:
+        """(failed, passed) as the reflector's chat; `trainable` is of the reflection, the turns keep their own."""
+        return [*self.opening(failure), Message("assistant", reflection, trainable=trainable), *self._acting.turns(mended)]
+
+
+def digest(failure: Trajectory, max_turns: int) -> str:
+    """A failed attempt in few words: each distinct accepted turn once, in order, refused actions only counted."""
+    after = [step.observation for step in failure.steps[1:]] + [failure.final_observation]
+    turns = dict.fromkeys(
+        f"> {step.action}\n{seen}" for step, seen in zip(failure.steps, after, strict=True) if step.invalid is None
+    )
+    refused = f"Refused actions: {failure.invalid_actions}.\n" if failure.invalid_actions else ""
+    shown = "".join(turn + "\n" for turn in list(turns)[-max_turns:])
+    return f"Your task is to: {failure.goal}\nThe failed attempt:\n{shown}{refused}{OUTCOMES[failure.outcome]}"
+
+
+def reflection_of(trajectory: Trajectory) -> str:
+    """What the reflector said before this attempt; empty when nothing was."""
+    return said(trajectory.reflection) if trajectory.reflection else ""

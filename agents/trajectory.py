@@ -1,0 +1,108 @@
+"""What happened: `Step` and `Trajectory`, and how they go to JSON and back without losing a bit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, Self
+
+from ..envs.core import Task
+
+Outcome = Literal["success", "failure", "truncated", "infra_error"]
+"""`truncated` ran out of steps or data, which is a failure to learn from; `infra_error` counts for nothing."""
+Source = Literal["policy", "reflection", "splice", "imagined", "expert"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One turn: what the agent saw, thought and did, and what came of it."""
+
+    observation: str
+    """What the agent saw before it acted."""
+    thought: str
+    action: str
+    reward: float = 0.0
+    invalid: str | None = None
+    """Why the environment refused the action; None when it did not."""
+    text: str | None = None
+    """The turn as the model said it; None for steps that no model said (experts, people)."""
+    token_ids: tuple[int, ...] | None = None
+    """The turn as it was sampled."""
+    logprobs: tuple[float, ...] | None = None
+    """Log-probability (nats) of each of `token_ids` when it was sampled."""
+    trainable: bool = True
+    """Whether training counts a loss on this turn."""
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """One attempt at one task, from the first observation to the end."""
+
+    task: Task
+    steps: tuple[Step, ...]
+    final_observation: str
+    """What the last action led to."""
+    outcome: Outcome
+    score: float
+    """In [0, 1]."""
+    source: Source
+    model: str
+    """`LanguageModel.version` of who acted; the expert's name for demonstrations."""
+    seed: int
+    sample: int = 0
+    """Which of the k attempts at the task this is."""
+    goal: str = ""
+    """The task in words, where the environment says it."""
+    reflection: Step | None = None
+    """What the reflector said of the parent attempt before this one began."""
+    parents: tuple[str, ...] = ()
+    """Keys of the attempts that this one mends."""
+    prompt_tokens: int = 0
+    """Tokens the model read, cached ones included."""
+    error: str | None = None
+    """For `infra_error`: what broke."""
+
+    @property
+    def success(self) -> bool:
+        """Whether the environment said that the task was done."""
+        return self.outcome == "success"
+
+    @property
+    def key(self) -> str:
+        """Names the attempt within its stage: task id and sample number."""
+        return f"{self.task.id}#{self.sample}"
+
+    @property
+    def sampled_tokens(self) -> int:
+        """Tokens that the model wrote, the reflection included."""
+        said = [*self.steps, *([self.reflection] if self.reflection else [])]
+        return sum(len(step.token_ids or ()) for step in said)
+
+    @property
+    def invalid_actions(self) -> int:
+        """How many actions the environment refused."""
+        return sum(step.invalid is not None for step in self.steps)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-clean; `from_json` gives an equal trajectory."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """What `to_json` gave; raises `KeyError` or `TypeError` when it is not that."""
+        values = dict(data)
+        values["task"] = Task(**values["task"])
+        values["steps"] = tuple(map(_step, values["steps"]))
+        values["reflection"] = _step(values["reflection"]) if values["reflection"] else None
+        values["parents"] = tuple(values["parents"])
+        return cls(**values)
+
+
+_SEQUENCES = [f.name for f in fields(Step) if f.name in ("token_ids", "logprobs")]
+
+
+def _step(data: Mapping[str, Any]) -> Step:
+    values = dict(data)
+    for name in _SEQUENCES:
+        values[name] = None if values[name] is None else tuple(values[name])
+    return Step(**values)

@@ -1,0 +1,102 @@
+"""What the names in a `RunStore` mean, and the attempts behind them.
+
+eval/<model>/<tasks>            attempts that measure a model on a named TaskSet; <model> may hold slashes
+eval/seed<N>/<model>/<tasks>    the same for one of several training seeds
+collect/<...>                   attempts made for training; their `parents` are keys in a sibling stage
+score/<...>                     the `Score` of `eval/<...>` with what attempts do not say: seconds, decoding
+clock/<...>                     where the wall time of a stage went: {"wall": s, "model": s, "env": s}
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import UsageError, unknown
+from ..loops.evaluation import Attempt
+from ..loops.store import RunStore
+
+
+@dataclass(frozen=True)
+class EvalStage:
+    """A stage that measures."""
+
+    stage: str
+    """Its name in the store."""
+    model: str
+    """Who was measured."""
+    tasks: str
+    """The TaskSet's name."""
+    seed: str | None
+    """`seed0`, `seed1`, ... where the run was made with several training seeds."""
+
+    @property
+    def name(self) -> str:
+        """What the seeds of one measurement have in common: `<model>/<tasks>`."""
+        return f"{self.model}/{self.tasks}"
+
+
+def parse_eval(stage: str) -> EvalStage | None:
+    """What an `eval/...` stage measures; None for other stages."""
+    match = re.fullmatch(r"eval/(?:(seed\d+)/)?(.+)/([^/]+)", stage)
+    return EvalStage(stage, match[2], match[3], match[1]) if match else None
+
+
+def eval_stages(stages: Iterable[str]) -> list[EvalStage]:
+    """The measuring stages among `stages`, in their order."""
+    return [found for found in map(parse_eval, stages) if found]
+
+
+def parent_stage(stage: str, stages: Iterable[str]) -> list[str]:
+    """Where the parents of the attempts in `stage` may be: nearest in name first, `stage` itself last."""
+    here = stage.split("/")
+
+    def nearness(item: tuple[int, str]) -> tuple[int, bool, int]:
+        there = item[1].split("/")
+        common = len(os.path.commonprefix([here, there]))
+        return common, there[-1] == "policy", item[0]
+
+    others = [(number, name) for number, name in enumerate(stages) if name != stage]
+    return [name for _, name in sorted(others, key=nearness, reverse=True)] + [stage]
+
+
+def attempts_of(reference: str) -> tuple[str, list[Attempt]]:
+    """A name and the attempts that a path-like reference means: the folder of a run, then a stage in it.
+
+    `runs/demo/eval/base/valid_unseen` is one stage; `runs/demo/base/valid_unseen` all training seeds of it together;
+    `runs/demo/base` is enough when the run measured `base` on one TaskSet only, and `runs/demo` when the run holds one
+    measurement. Raises `UsageError` with the names that there are when the reference fits none or several.
+    """
+    folder, wanted = _split(reference)
+    with RunStore.read(folder) as store:
+        stages = store.trajectory_stages()
+        chosen = _choose(reference, wanted, stages)
+        return wanted or chosen[0], [Attempt.of(t) for stage in chosen for t in store.trajectories(stage)]
+
+
+def _split(reference: str) -> tuple[Path, str]:
+    path = Path(reference)
+    for folder in (path, *path.parents):
+        if (folder / "run.db").is_file():
+            return folder, "" if folder == path else path.relative_to(folder).as_posix()
+    raise UsageError(
+        f"{reference!r} does not begin with the folder of a run (none of its folders holds a run.db); "
+        "expected FOLDER/STAGE, e.g. runs/demo/eval/base/valid_unseen"
+    )
+
+
+def _choose(reference: str, wanted: str, stages: list[str]) -> list[str]:
+    if wanted in stages:
+        return [wanted]
+    measured = eval_stages(stages)
+    names = {e.name for e in measured}
+    fitting = names if not wanted else names & {wanted} or {e.name for e in measured if e.model == wanted}
+    if len(fitting) == 1:
+        return [e.stage for e in measured if e.name in fitting]
+    if fitting:
+        names_of = ", ".join(sorted(fitting))
+        raise UsageError(f"{reference!r} could be any of {names_of}; add one of these to the folder's name")
+    raise unknown("evaluation", wanted, names | set(stages))

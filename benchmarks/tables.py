@@ -1,0 +1,110 @@
+"""Scores and comparisons as tables for the terminal; every score line carries n, interval and TaskSet hash."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from ..loops.evaluation import Comparison, Score
+from ..loops.statistics import Rate
+
+
+def score_table(scores: Iterable[Score], title: str = "Success") -> Table:
+    """One line a score; fits 80 columns when names are short."""
+    scores = list(scores)
+    timed = any(score.seconds is not None for score in scores)
+    right = ["success", "95 %", "n", "steps", "refused", "tokens", *(["s"] if timed else [])]
+    table = _table(title, ["model"], right, ["TaskSet"])
+    for score in scores:
+        infra = f"\n+{score.infra_errors} infra" if score.infra_errors else ""
+        seconds = "" if score.seconds is None else f"{score.seconds:.0f}"
+        table.add_row(
+            Text(score.name),
+            percent(score.success.value),
+            interval(score.success),
+            f"{score.n}{infra}",
+            f"{score.mean_steps:.1f}",
+            percent(score.invalid_share),
+            short(score.sampled_tokens),
+            *([seconds] if timed else []),
+            Text(score.taskset),
+        )
+    table.caption = Text(how_measured(scores), style="dim")
+    return table
+
+
+def type_table(scores: Sequence[Score], title: str = "Success by task type") -> Table:
+    """One line a task type, one column a score; each cell with its interval and n."""
+    table = _table(title, ["task type"], [f"{score.name}\n{score.taskset}" for score in scores], [])
+    for kind in sorted({kind for score in scores for kind in score.by_type}):
+        cells = [score.by_type.get(kind) for score in scores]
+        table.add_row(Text(kind), *[f"{percent(c.value)}\n{interval(c)} n={c.n}" if c else "" for c in cells])
+    return table
+
+
+def comparison_table(comparisons: Iterable[Comparison], title: str = "Paired on the same tasks") -> Table:
+    """One line a comparison: the second minus the first, in percentage points."""
+    comparisons = list(comparisons)
+    right = ["points", "95 %", "only 1st", "only 2nd", "p", "n"]
+    table = _table(title, ["second - first"], right, ["TaskSet"])
+    for found in comparisons:
+        dropped = f"\n-{found.dropped} infra" if found.dropped else ""
+        table.add_row(
+            Text(f"{found.b} - {found.a}"),
+            f"{100 * found.difference:+.1f}",
+            f"{100 * found.low:+.1f}…{100 * found.high:+.1f}",
+            str(found.only_a),
+            str(found.only_b),
+            p_value(found.p),
+            f"{found.n}{dropped}",
+            Text(found.taskset),
+        )
+    tests = ", ".join(sorted({found.test for found in comparisons})) or "none"
+    table.caption = Text(f"two-sided {tests}; p not adjusted for the number of lines", style="dim")
+    return table
+
+
+def how_measured(scores: Sequence[Score]) -> str:
+    """Decoding, step cap and seeds behind `scores`, in one line."""
+    decodings = ", ".join(sorted({score.decoding for score in scores}))
+    caps = ", ".join(sorted({"unstated" if score.step_cap is None else str(score.step_cap) for score in scores}))
+    seeds = ", ".join(map(str, sorted({seed for score in scores for seed in score.seeds})[:8]))
+    return f"decoding: {decodings}; step cap: {caps}; seeds: {seeds}; intervals: bootstrap of whole tasks"
+
+
+def percent(share: float) -> str:
+    """A share in [0, 1] as `40.0 %`."""
+    return f"{100 * share:.1f} %"
+
+
+def interval(rate: Rate) -> str:
+    """A rate's interval in percent, as `32.0…48.0`."""
+    return f"{100 * rate.low:.1f}…{100 * rate.high:.1f}"
+
+
+def p_value(p: float) -> str:
+    """A p-value with two digits that mean something."""
+    return "< 0.0001" if p < 1e-4 else f"{p:.4f}" if p < 0.01 else f"{p:.2f}"
+
+
+def short(number: int) -> str:
+    """A large count as `12.3 k` or `4.5 M`."""
+    for size, unit in ((1_000_000, " M"), (1_000, " k")):
+        if number >= size:
+            return f"{number / size:.1f}{unit}"
+    return str(number)
+
+
+def _table(title: str, left: Sequence[str], right: Sequence[str], after: Sequence[str]) -> Table:
+    style = {"title_justify": "left", "caption_justify": "left", "title_style": "bold yellow", "header_style": "bold"}
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), **style)  # type: ignore[arg-type]
+    for name in left:
+        table.add_column(Text(name), overflow="fold")
+    for name in right:
+        table.add_column(Text(name), justify="right", no_wrap="\n" not in name)
+    for name in after:
+        table.add_column(Text(name), no_wrap=True)
+    return table

@@ -1,0 +1,69 @@
+"""A Gymnasium space of Unicode strings, since `gymnasium.spaces.Text` knows one alphabet and checks it letter by letter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.vector import utils as vector_utils
+
+PRINTABLE = "".join(chr(c) for c in range(32, 127)) + "äößéñçøłžαβγδжийлмнопאבגد中文日本語한국어€≤→•…'\"“”🙂"
+
+
+class UnicodeText(gymnasium.Space[str]):
+    """Every string of at most `max_length` characters (code points), of any script.
+
+    `sample` draws printable text with a few non-Latin letters from the space's own generator, so that samples are
+    reproducible after `seed`. A probability or mask for sampling is not supported and raises `ValueError`.
+    """
+
+    def __init__(self, max_length: int, *, seed: int | np.random.Generator | None = None) -> None:
+        if max_length < 1:
+            raise ValueError(f"max_length is {max_length}; a text space needs room for at least 1 character")
+        self.max_length = max_length
+        super().__init__(dtype=str, seed=seed)
+
+    @property
+    def is_np_flattenable(self) -> bool:
+        return False
+
+    def sample(self, mask: Any | None = None, probability: Any | None = None) -> str:
+        if mask is not None or probability is not None:
+            raise ValueError("UnicodeText.sample takes neither mask nor probability")
+        length = int(self.np_random.integers(0, min(self.max_length, 64) + 1))
+        return "".join(PRINTABLE[i] for i in self.np_random.integers(0, len(PRINTABLE), length))
+
+    def contains(self, x: Any) -> bool:
+        return isinstance(x, str) and len(x) <= self.max_length
+
+    def to_jsonable(self, sample_n: Sequence[str]) -> list[str]:
+        return list(sample_n)
+
+    def from_jsonable(self, sample_n: list[Any]) -> list[str]:
+        return [str(sample) for sample in sample_n]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, UnicodeText) and other.max_length == self.max_length
+
+    def __hash__(self) -> int:
+        return hash((UnicodeText, self.max_length))
+
+    def __repr__(self) -> str:
+        return f"UnicodeText({self.max_length})"
+
+
+@vector_utils.batch_space.register(UnicodeText)
+def _batch_space(space: UnicodeText, n: int = 1) -> gymnasium.spaces.Tuple:
+    return gymnasium.spaces.Tuple(tuple(UnicodeText(space.max_length) for _ in range(n)))
+
+
+@vector_utils.create_empty_array.register(UnicodeText)
+def _create_empty_array(space: UnicodeText, n: int = 1, fn: Any = None) -> tuple[str, ...]:
+    return ("",) * n
+
+
+@vector_utils.concatenate.register(UnicodeText)
+def _concatenate(space: UnicodeText, items: Iterable[str], out: Any) -> tuple[str, ...]:
+    return tuple(items)

@@ -1,0 +1,37 @@
+"""The errors that Kintsugi raises on purpose, in three families.
+
+`UsageError` is the caller's to mend (exit code 2); `InfraError` is a broken browser, container or model server: it is
+retried within bounds and never turned into a score; anything else that escapes is a bug of ours.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class KintsugiError(Exception):
+    """Base of all errors raised on purpose."""
+
+
+class UsageError(KintsugiError):
+    """Bad input. The text says what happened, the value, what was expected and what to do next."""
+
+
+class InfraError(KintsugiError):
+    """What the attempt stood on broke (browser, container, server): the attempt counts for nothing."""
+
+
+class MissingExtraError(UsageError):
+    """An optional library is not installed."""
+
+    def __init__(self, library: str, extra: str) -> None:
+        super().__init__(f"{library!r} is not installed; it comes with an extra: pip install 'kintsugi[{extra}]'")
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
+    """The error for a name that is not in `known`, with the nearest names suggested."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
+    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"known: {', '.join(names) or 'none'}"
+    return UsageError(f"unknown {kind} {name!r}; {hint}")

@@ -1,0 +1,167 @@
+"""`fit`: LoRA adapters for a causal language model, saved in PEFT's layout; the base is never touched.
+
+An example is a chat; what was sampled is trained on token by token as it was sampled, by turn.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..agents.models.chat import ChatEncoder
+from ..agents.models.core import Message
+from ..agents.models.local import MANIFEST, base_hash, load_base
+from ..errors import UsageError
+from .seeds.pretrain import Text, batches, loss_of, padded
+
+
+@dataclass(frozen=True)
+class LoraShape:
+    """Which low-rank matrices are added."""
+
+    rank: int = 16
+    alpha: int = 32
+    dropout: float = 0.0
+    targets: str = "all-linear"
+    """PEFT's name for the modules: `all-linear`, or a comma-separated list such as `q_proj,v_proj`."""
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """How an adapter is trained (AdamW, linear warm-up, cosine decay to a tenth)."""
+
+    lora: LoraShape = LoraShape()
+    lr: float = 2e-3
+    """Peak; 1e-4 to 3e-4 is usual for models of billions of parameters."""
+    epochs: float = 2.0
+    warmup: float = 0.05
+    """Share of the steps over which the rate rises."""
+    batch_tokens: int = 4096
+    """Tokens of a batch, padding included."""
+    max_grad_norm: float = 1.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Example:
+    """One chat to learn from."""
+
+    messages: Sequence[Message]
+    weight: float = 1.0
+    """Multiplies the loss of all its tokens."""
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What training did."""
+
+    examples: int
+    trained_tokens: int
+    """Tokens with a loss in one epoch."""
+    steps: int
+    loss: float
+    """Mean of the last tenth of the steps, nats per token."""
+
+
+def fit(
+    base: str | Path,
+    examples: Sequence[Example],
+    config: FitConfig,
+    out: Path,
+    *,
+    name: str,
+    progress: Callable[[float], None] = lambda share: None,
+) -> FitResult:
+    """Train a LoRA on `base` from fresh (zero) adapters and save it in `out`, which stock PEFT and vLLM can load.
+
+    `name` and the base's hash go into a manifest beside it, so that it is never loaded on another base. Deterministic
+    for equal arguments, thread count and machine. Raises `UsageError` for no examples and for one without any token to
+    train on.
+    """
+    from peft import LoraConfig, TaskType, get_peft_model
+
+    if not examples:
+        raise UsageError(f"nothing to train {name!r} on: no example was collected; sample more attempts or easier tasks")
+    torch.manual_seed(config.seed)
+    network, tokenizer = load_base(base)
+    texts = encoded(tokenizer, examples, int(network.config.get_text_config().max_position_embeddings))
+    targets: str | list[str] = config.lora.targets if config.lora.targets == "all-linear" else config.lora.targets.split(",")
+    lora = LoraConfig(
+        r=config.lora.rank,
+        lora_alpha=config.lora.alpha,
+        lora_dropout=config.lora.dropout,
+        target_modules=targets,
+        task_type=TaskType.CAUSAL_LM,
+    )
+    model = get_peft_model(network.to("cuda" if torch.cuda.is_available() else "cpu"), lora)
+    losses = _train(model, texts, config, tokenizer.pad_token_id or 0, progress)
+    model.save_pretrained(str(out), save_embedding_layers=False)
+    trained = sum(sum(w > 0 for w in text.weight[1:]) for text in texts)
+    tail = losses[-max(1, len(losses) // 10) :]
+    result = FitResult(len(examples), trained, len(losses), sum(tail) / len(tail))
+    manifest = {"name": name, "base_hash": base_hash(base), "fit": asdict(config), "result": asdict(result)}
+    (out / MANIFEST).write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
+    return result
+
+
+def encoded(tokenizer: Any, examples: Sequence[Example], window: int) -> list[Text]:
+    """Examples as tokens with a weight each. An example longer than `window` loses its oldest turns, never half a turn."""
+    chat = ChatEncoder(tokenizer)
+    texts = []
+    for number, example in enumerate(examples):
+        text = chat.encode(chat.fitting(example.messages, window, generate=False), generate=False)
+        weight = [example.weight if trained else 0.0 for trained in text.mask]
+        if not any(w > 0 for w in weight[1:]):
+            raise UsageError(
+                f"example {number} has no token to train on (its mask sums to 0): mark at least one assistant turn as "
+                "trainable and give the example a weight above 0"
+            )
+        texts.append(Text(text.ids, weight))
+    return texts
+
+
+def _train(model: Any, texts: Sequence[Text], config: FitConfig, pad_id: int, progress: Callable[[float], None]) -> list[float]:
+    rng = random.Random(config.seed)
+    planned: list[list[Text]] = []
+    whole, part = divmod(config.epochs, 1.0)
+    for _ in range(int(whole)):
+        planned += batches(texts, config.batch_tokens, rng)
+    if part:
+        last = list(batches(texts, config.batch_tokens, rng))
+        planned += last[: math.ceil(part * len(last))]
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(parameters, lr=config.lr, betas=(0.9, 0.99), weight_decay=0.0)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _schedule(len(planned), config.warmup))
+    device = parameters[0].device
+    losses = []
+    model.train()
+    for step, batch in enumerate(planned):
+        ids, weights = padded(batch, pad_id)
+        loss = loss_of(model.get_base_model(), ids.to(device), weights.to(device))
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
+        optimiser.step()
+        schedule.step()
+        losses.append(float(loss.detach()))
+        progress((step + 1) / len(planned))
+    model.eval()
+    return losses
+
+
+def _schedule(steps: int, warmup: float) -> Callable[[int], float]:
+    rising = max(1, round(warmup * steps))
+
+    def factor(step: int) -> float:
+        if step < rising:
+            return (step + 1) / rising
+        return 0.1 + 0.45 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
+
+    return factor

@@ -1,0 +1,287 @@
+"""`RunStore`: a run is one folder that survives `kill -9` at any instant and refuses to be continued as another run.
+
+    run.db          SQLite (WAL): the configuration, finished stages, append-only trajectories
+    adapters/       PEFT folders, each written beside its place and then renamed into it
+    config.toml     the configuration, for people to read
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any, Self
+
+import tomli_w
+
+from ..agents.rollout import Clock, Job, collect
+from ..agents.trajectory import Trajectory
+from ..envs.core import AgentEnv, canonical_json
+from ..errors import UsageError
+
+SCHEMA_VERSION = 1
+"""Of `run.db`; a run of another version is refused, not migrated."""
+
+_SCHEMA = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE stages (name TEXT PRIMARY KEY, result TEXT NOT NULL, sha TEXT NOT NULL);
+CREATE TABLE trajectories (
+    number INTEGER PRIMARY KEY, stage TEXT NOT NULL, key TEXT NOT NULL, data TEXT NOT NULL, sha TEXT NOT NULL,
+    UNIQUE (stage, key));
+CREATE TRIGGER append_only_update BEFORE UPDATE ON trajectories BEGIN SELECT RAISE(ABORT, 'append-only'); END;
+CREATE TRIGGER append_only_delete BEFORE DELETE ON trajectories BEGIN SELECT RAISE(ABORT, 'append-only'); END;
+"""
+
+
+class RunStore:
+    """One run's folder, open in this process alone. Use as a context manager."""
+
+    def __init__(self, folder: Path, db: sqlite3.Connection, lock: IO[str]) -> None:
+        self.folder = folder
+        self._db = db
+        self._lock = lock
+
+    # -- opening --------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def open(cls, folder: Path, config: Mapping[str, Any]) -> Self:
+        """Create the run, or continue it if `config` is the one that it was begun with.
+
+        Raises `UsageError` for a run of another version, for a changed configuration (each change named), for a
+        folder that holds something else, and for a run that another process has open.
+        """
+        with _readable_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            path = folder / "run.db"
+            if not path.exists() and any(p.name not in (".lock", "run.db.new") for p in folder.iterdir()):
+                raise UsageError(f"{folder} is not empty and holds no run.db; name an empty or a new folder")
+            lock = _lock(folder)
+            if not path.exists():
+                _create(path, config)
+                (folder / "config.toml").write_text(tomli_w.dumps(_without_none(config)))
+            store = cls(folder, sqlite3.connect(path, isolation_level=None), lock)
+            store._db.execute("PRAGMA journal_mode=WAL")
+            store._db.execute("PRAGMA synchronous=FULL")
+        try:
+            store._refuse_other_version()
+            store._refuse_other_config(config)
+        except UsageError:
+            store.close()
+            raise
+        return store
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Open a run to look at; nothing in it is changed. Raises `UsageError` when it is not a run of this version."""
+        path = folder / "run.db"
+        if not path.exists():
+            raise UsageError(f"{folder} holds no run.db; name the folder of a run (kintsugi improve ... --run FOLDER)")
+        with _readable_errors(folder):
+            store = cls(folder, sqlite3.connect(path, isolation_level=None), open(path))
+        try:
+            store._refuse_other_version()
+        except UsageError:
+            store.close()
+            raise
+        return store
+
+    def close(self) -> None:
+        """Close the run; safe to call again."""
+        self._db.close()
+        self._lock.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What the run was begun with."""
+        return dict(json.loads(self._meta("config")))
+
+    # -- stages ---------------------------------------------------------------------------------------------------
+
+    def stage(self, name: str, work: Callable[[], Any]) -> Any:
+        """The JSON result of a stage: `work()` the first time, what was stored ever after."""
+        with _readable_errors(self.folder):
+            row = self._db.execute("SELECT result, sha FROM stages WHERE name = ?", (name,)).fetchone()
+        if row is not None:
+            return json.loads(self._checked("stage", name, *row))
+        result = canonical_json(work())
+        with _readable_errors(self.folder):
+            self._db.execute("INSERT INTO stages VALUES (?, ?, ?)", (name, result, _sha(result)))
+        return json.loads(result)
+
+    def results(self) -> dict[str, Any]:
+        """Every finished stage's result, in the order in which they finished."""
+        with _readable_errors(self.folder):
+            rows = self._db.execute("SELECT name, result, sha FROM stages ORDER BY rowid").fetchall()
+        return {name: json.loads(self._checked("stage", name, result, sha)) for name, result, sha in rows}
+
+    def collect(
+        self, stage: str, make_env: Callable[[], AgentEnv], jobs: Sequence[Job], *, clock: Clock | None = None, **options: Any
+    ) -> list[Trajectory]:
+        """The trajectories of `jobs`, in their order: those stored before, and the rest played now, wave by wave.
+
+        A wave is stored whole or not at all, so a run that was cut off goes on at the wave's start and meets the same
+        batches. Raises `UsageError` when the stored attempts are not the first of `jobs`.
+        """
+        stored = self.trajectories(stage)
+        keys = [f"{job.task.id}#{job.sample}" for job in jobs]
+        if [t.key for t in stored] != keys[: len(stored)]:
+            raise UsageError(f"{self.folder}: stage {stage!r} holds attempts of other tasks than those asked for; use a new run folder")
+        if len(stored) == len(jobs):
+            return stored
+        return stored + collect(
+            make_env, jobs[len(stored) :], on_wave=lambda wave: self.add(stage, wave), clock=clock, **options
+        )
+
+    def add(self, stage: str, trajectories: Sequence[Trajectory]) -> None:
+        """Store trajectories, all or none."""
+        rows = []
+        for trajectory in trajectories:
+            data = canonical_json(trajectory.to_json())
+            rows.append((stage, trajectory.key, data, _sha(data)))
+        with _readable_errors(self.folder), _transaction(self._db):
+            self._db.executemany("INSERT INTO trajectories (stage, key, data, sha) VALUES (?, ?, ?, ?)", rows)
+
+    def trajectories(self, stage: str) -> list[Trajectory]:
+        """A stage's trajectories in the order in which they were stored. Raises `UsageError` for a damaged row."""
+        with _readable_errors(self.folder):
+            rows = self._db.execute("SELECT key, data, sha FROM trajectories WHERE stage = ? ORDER BY number", (stage,)).fetchall()
+        return [Trajectory.from_json(json.loads(self._checked(f"trajectory of {stage!r}", key, data, sha))) for key, data, sha in rows]
+
+    def trajectory_stages(self) -> list[str]:
+        """Names of the stages that hold trajectories, oldest first."""
+        with _readable_errors(self.folder):
+            rows = self._db.execute("SELECT stage FROM trajectories GROUP BY stage ORDER BY min(number)").fetchall()
+        return [row[0] for row in rows]
+
+    # -- adapters -------------------------------------------------------------------------------------------------
+
+    def adapter(self, name: str, make: Callable[[Path], None]) -> Path:
+        """The folder `adapters/<name>`, made by `make(folder)` when it is not there; never seen half-written."""
+        final = self.folder / "adapters" / name
+        if final.exists():
+            return final
+        with _readable_errors(self.folder):
+            unfinished = final.with_name(f".{final.name}.unfinished")
+            shutil.rmtree(unfinished, ignore_errors=True)
+            unfinished.mkdir(parents=True)
+            make(unfinished)
+            unfinished.rename(final)
+        return final
+
+    # -- inside ---------------------------------------------------------------------------------------------------
+
+    def _meta(self, key: str) -> str:
+        with _readable_errors(self.folder):
+            row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        if row is None:
+            raise UsageError(f"{self.folder}/run.db has no {key!r}: it is not a run of Kintsugi, or damaged")
+        return str(row[0])
+
+    def _refuse_other_version(self) -> None:
+        found = self._meta("schema")
+        if found != str(SCHEMA_VERSION):
+            raise UsageError(
+                f"{self.folder} was written with run format {found}, this Kintsugi reads {SCHEMA_VERSION}; "
+                "use the version that wrote it, or a new run folder"
+            )
+
+    def _refuse_other_config(self, config: Mapping[str, Any]) -> None:
+        then, now = _flat(self.config), _flat(json.loads(canonical_json(config)))
+        changes = [
+            f"{key}: {then.get(key, 'absent')} -> {now.get(key, 'absent')}"
+            for key in sorted(then.keys() | now.keys())
+            if then.get(key, "absent") != now.get(key, "absent")
+        ]
+        if changes:
+            raise UsageError(
+                f"{self.folder} was begun with another configuration ({'; '.join(changes)}); "
+                "run with the old values to continue it, or name a new folder"
+            )
+
+    def _checked(self, kind: str, key: str, data: str, sha: str) -> str:
+        if _sha(data) != sha:
+            raise UsageError(
+                f"{self.folder}/run.db: the row of {kind} {key!r} is damaged (its checksum does not match); "
+                "restore the file from a copy, or start again in a new run folder"
+            )
+        return data
+
+
+def _create(path: Path, config: Mapping[str, Any]) -> None:
+    """Write the empty database beside its place and rename it, so that a run.db is always whole."""
+    new = path.with_name("run.db.new")
+    new.unlink(missing_ok=True)
+    db = sqlite3.connect(new)
+    db.executescript(_SCHEMA)
+    db.execute("INSERT INTO meta VALUES ('schema', ?)", (str(SCHEMA_VERSION),))
+    db.execute("INSERT INTO meta VALUES ('config', ?)", (canonical_json(config),))
+    db.commit()
+    db.close()
+    new.rename(path)
+
+
+def _lock(folder: Path) -> IO[str]:
+    lock = open(folder / ".lock", "w")  # noqa: SIM115 - held open for as long as the run is
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise UsageError(f"{folder} is in use by another process; wait for it to end, or name another folder") from None
+    return lock
+
+
+@contextlib.contextmanager
+def _transaction(db: sqlite3.Connection) -> Iterator[None]:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+
+
+@contextlib.contextmanager
+def _readable_errors(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        raise UsageError(f"{folder}/run.db: {error}; what was stored before is kept. {_remedy(str(error))}") from error
+    except OSError as error:
+        raise UsageError(f"{folder}: {error}; what was stored before is kept. {_remedy(str(error))}") from error
+
+
+def _remedy(text: str) -> str:
+    if "full" in text or "No space" in text or "too large" in text:
+        return "Free some disk space and run the same command again: it goes on where it was."
+    if "malformed" in text or "not a database" in text:
+        return "Restore the file from a copy, or start again in a new run folder."
+    return "Mend the cause and run the same command again: it goes on where it was."
+
+
+def _sha(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, str]:
+    if isinstance(value, dict) and value:
+        return {k: v for key, item in value.items() for k, v in _flat(item, f"{prefix}{key}.").items()}
+    return {prefix[:-1]: canonical_json(value)}
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_none(item) for key, item in value.items() if item is not None}
+    return [_without_none(item) for item in value] if isinstance(value, list | tuple) else value

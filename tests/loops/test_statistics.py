@@ -1,0 +1,120 @@
+"""Intervals and paired tests: golden values, symmetry, bounds, and coverage."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from kintsugi.errors import UsageError
+from kintsugi.loops.statistics import mcnemar, paired_difference, rate, sign_flip, wilson
+
+cluster = st.integers(1, 4).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
+clusters = st.lists(cluster, min_size=1, max_size=30)
+differences = st.lists(st.integers(-3, 3), max_size=10)
+
+
+def test_golden_rate():
+    found = rate([1] * 60 + [0] * 90, [1] * 150, seed=0)
+    assert (found.value, found.n, found.tasks) == (0.4, 150, 150)
+    assert (found.low, found.high) == pytest.approx((0.32, 0.48))
+
+
+def test_golden_mcnemar():
+    # 2 * P(X <= 10) for X ~ Binomial(35, 1/2).
+    assert mcnemar(10, 25) == pytest.approx(0.0166738478)
+    assert mcnemar(0, 6) == pytest.approx(2 / 2**6)
+    assert mcnemar(0, 0) == 1.0
+
+
+def test_golden_wilson():
+    assert (wilson(15, 50).low, wilson(15, 50).high) == pytest.approx((0.1910355, 0.4375035), abs=1e-7)
+
+
+def test_golden_paired_difference():
+    found = paired_difference([1] * 25 + [-1] * 10 + [0] * 100, [1] * 135, seed=0)
+    assert (found.low, found.high) == pytest.approx((0.02963, 0.19259), abs=1e-4)
+
+
+@given(differences)
+def test_sign_flip_equals_enumeration(deltas):
+    flips = itertools.product((1, -1), repeat=len(deltas))
+    totals = [sum(s * d for s, d in zip(signs, deltas, strict=True)) for signs in flips]
+    expected = np.mean([abs(total) >= abs(sum(deltas)) for total in totals])
+    assert sign_flip(deltas) == pytest.approx(expected)
+
+
+@given(st.lists(st.sampled_from([-1, 0, 1]), max_size=60))
+def test_sign_flip_of_single_pairs_is_mcnemar(deltas):
+    assert sign_flip(deltas) == pytest.approx(mcnemar(deltas.count(-1), deltas.count(1)))
+
+
+@given(st.integers(0, 50), st.integers(0, 50))
+def test_tests_are_symmetric_and_bounded(a, b):
+    assert mcnemar(a, b) == pytest.approx(mcnemar(b, a))
+    assert 0 < mcnemar(a, b) <= 1
+    assert sign_flip([a, -b]) == pytest.approx(sign_flip([-a, b]))
+
+
+@given(clusters, st.integers(0, 2**32), st.randoms())
+@settings(max_examples=50)
+def test_rate_is_bounded_seeded_and_blind_to_order(pairs, seed, random):
+    found = rate([s for s, _ in pairs], [n for _, n in pairs], seed=seed, resamples=200)
+    assert 0 <= found.low <= found.value <= found.high <= 1
+    random.shuffle(pairs)
+    assert rate([s for s, _ in pairs], [n for _, n in pairs], seed=seed, resamples=200) == found
+
+
+@given(clusters, st.integers(0, 2**32))
+@settings(max_examples=50)
+def test_difference_is_bounded(pairs, seed):
+    deltas, sizes = [2 * s - n for s, n in pairs], [n for _, n in pairs]
+    found = paired_difference(deltas, sizes, seed=seed, resamples=200)
+    assert -1 <= found.low <= sum(deltas) / sum(sizes) <= found.high <= 1
+
+
+def test_more_attempts_at_the_same_tasks_do_not_narrow_the_interval():
+    once = rate([1] * 20 + [0] * 20, [1] * 40, seed=0)
+    copied = rate([8] * 20 + [0] * 20, [8] * 40, seed=0)
+    assert (copied.low, copied.high) == (once.low, once.high)
+
+
+@pytest.mark.parametrize(("won", "value"), [(0, 0.0), (1, 1.0)])
+def test_unanimous_tasks_get_wilsons_interval(won, value):
+    found, expected = rate([won] * 20, [1] * 20, seed=0), wilson(20 * won, 20)
+    assert (found.value, found.low, found.high) == pytest.approx((value, expected.low, expected.high))
+    assert found.high - found.low > 0.1
+
+
+def test_equal_agents_get_an_interval_that_is_not_empty():
+    found = paired_difference([0] * 100, [1] * 100, seed=0)
+    assert found.low == -found.high < -0.03
+
+
+def test_interval_covers_the_truth():
+    rng = np.random.default_rng(0)
+    hits = 0
+    for trial in range(300):
+        skill = rng.beta(2, 3, size=100)
+        won = rng.binomial(3, skill)
+        found = rate(won.tolist(), [3] * 100, seed=trial, resamples=500)
+        hits += found.low <= 0.4 <= found.high
+    assert 0.91 <= hits / 300 <= 0.985
+
+
+@pytest.mark.parametrize(
+    ("successes", "attempts"),
+    [([], []), ([0], [0]), ([2], [1]), ([-1], [1]), ([1, 1], [1]), ([0.5], [1]), ([[1]], [[1]])],
+)
+def test_refuses_what_is_no_rate(successes, attempts):
+    with pytest.raises(UsageError, match="expected"):
+        rate(successes, attempts, seed=0)
+
+
+def test_refuses_impossible_differences():
+    with pytest.raises(UsageError, match=r"\|difference\| <= pairs"):
+        paired_difference([2], [1], seed=0)
+    with pytest.raises(UsageError, match="is no rate"):
+        wilson(1, 0)
