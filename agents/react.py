@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from .models.core import Completion, LanguageModel, Message, Sampling
+from .models.core import Completion, LanguageModel, Message, Sampling, derived_seed
 from .rollout import Episode
 from .trajectory import Step, Trajectory
 
@@ -51,38 +50,42 @@ class ReActAgent:
         """One turn. What cannot be parsed is sent to the environment as it is, to be refused there."""
         if not episode.chat:
             episode.chat.append(Message("system", self.config.system))
-        episode.chat.append(self.observation(episode.observation, episode.goal, first=not episode.steps))
+        episode.chat.append(observation_turn(episode.observation, episode.goal, self.config, first=not episode.steps))
         completion = await self.model.complete(episode.chat, self._sampling(episode))
         episode.chat.append(Message("assistant", completion.text, completion.token_ids))
         episode.prompt_tokens += completion.prompt_tokens
         return step_from(completion, episode.observation)
-
-    def observation(self, text: str, goal: str, *, first: bool) -> Message:
-        """The user's turn for an observation."""
-        restated = f"\nYour task is to: {goal}" if self.config.restate_goal and goal and not first else ""
-        return Message("user", text + restated)
-
-    def messages(self, trajectory: Trajectory) -> list[Message]:
-        """The chat of an attempt as the agent sees it when it acts: what it is trained on, whoever made the attempt."""
-        return [Message("system", self.config.system), *self.turns(trajectory)]
-
-    def turns(self, trajectory: Trajectory) -> list[Message]:
-        """The same without what comes before the first observation."""
-        chat = []
-        for number, step in enumerate(trajectory.steps):
-            chat.append(self.observation(step.observation, trajectory.goal, first=number == 0))
-            chat.append(Message("assistant", said(step), step.token_ids, step.trainable))
-        return chat
 
     def _sampling(self, episode: Episode) -> Sampling:
         constrained = self.config.decoding == "constrained" and "admissible" in episode.info
         return Sampling(
             temperature=self.config.temperature,
             max_tokens=self.config.max_tokens,
-            seed=turn_seed(episode.seed, len(episode.steps)),
+            seed=derived_seed(episode.seed, len(episode.steps)),
             choices=tuple(episode.info["admissible"]) if constrained else None,
             choices_after=ACTION if constrained else "",
         )
+
+
+def chat_of(trajectory: Trajectory, config: ReActConfig | None = None) -> list[Message]:
+    """The chat of an attempt as an agent sees it when it acts: what is trained on, whoever made the attempt."""
+    config = config or ReActConfig()
+    return [Message("system", config.system), *turns_of(trajectory, config)]
+
+
+def turns_of(trajectory: Trajectory, config: ReActConfig) -> list[Message]:
+    """The chat of an attempt from the first observation on."""
+    chat = []
+    for number, step in enumerate(trajectory.steps):
+        chat.append(observation_turn(step.observation, trajectory.goal, config, first=number == 0))
+        chat.append(Message("assistant", said(step), step.token_ids, step.trainable))
+    return chat
+
+
+def observation_turn(text: str, goal: str, config: ReActConfig, *, first: bool) -> Message:
+    """The user's turn for an observation."""
+    restated = f"\nYour task is to: {goal}" if config.restate_goal and goal and not first else ""
+    return Message("user", text + restated)
 
 
 def said(step: Step) -> str:
@@ -109,11 +112,6 @@ def parse(text: str) -> tuple[str, str]:
     if match is None:
         return "", text.strip()
     return match["thought"] or "", match["action"].strip()
-
-
-def turn_seed(seed: int, turn: int) -> int:
-    """A seed for one turn of an episode: 63 bits that share nothing with those of other turns."""
-    return int.from_bytes(hashlib.blake2b(f"{seed}/{turn}".encode(), digest_size=8).digest(), "big") >> 1
 
 
 def without_refused(steps: Sequence[Step]) -> tuple[Step, ...]:

@@ -5,11 +5,10 @@ The attempt reaches it as the environment showed it; nothing hidden is added (Do
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .models.core import LanguageModel, Message, Sampling
-from .react import ReActAgent, ReActConfig, said, turn_seed
+from .models.core import LanguageModel, Message, Sampling, derived_seed
+from .react import ReActAgent, ReActConfig, said, turns_of
 from .rollout import Episode
 from .trajectory import Step, Trajectory
 
@@ -38,17 +37,17 @@ class ReflectorConfig:
 
 
 class ReflectingAgent:
-    """A ReAct agent that first reads failed attempts: `failures` maps task ids to the attempt to mend."""
+    """A ReAct agent that first reads one failed attempt at its task."""
 
     def __init__(
         self,
         model: LanguageModel,
-        failures: Mapping[str, Trajectory],
+        failure: Trajectory,
         acting: ReActConfig | None = None,
         config: ReflectorConfig | None = None,
     ) -> None:
         self.model = model
-        self.failures = failures
+        self.failure = failure
         self.config = config or ReflectorConfig()
         self._acting = ReActAgent(model, acting)
 
@@ -60,12 +59,12 @@ class ReflectingAgent:
     async def act(self, episode: Episode) -> Step:
         """Before the first turn, reflect; then act."""
         if not episode.chat:
-            await self._reflect(episode, self.failures[episode.task.id])
+            await self._reflect(episode)
         return await self._acting.act(episode)
 
-    async def _reflect(self, episode: Episode, failure: Trajectory) -> None:
-        opening = [*self.opening(failure), Message("assistant", OPENING)]
-        sampling = Sampling(self.config.temperature, self.config.max_tokens, turn_seed(episode.seed, -1))
+    async def _reflect(self, episode: Episode) -> None:
+        opening = [*opening_of(self.failure, self.config), Message("assistant", OPENING)]
+        sampling = Sampling(self.config.temperature, self.config.max_tokens, derived_seed(episode.seed, "reflection"))
         completion = await self.model.complete(opening, sampling)
         episode.prompt_tokens += completion.prompt_tokens
         text = OPENING + completion.text
@@ -74,13 +73,27 @@ class ReflectingAgent:
         )
         episode.chat += [*opening[:-1], Message("assistant", text)]
 
-    def opening(self, failure: Trajectory) -> list[Message]:
-        """System prompt and the failed attempt."""
-        return [Message("system", self.config.system), Message("user", digest(failure, self.config.max_turns))]
 
-    def messages(self, failure: Trajectory, mended: Trajectory, reflection: str, *, trainable: bool = True) -> list[Message]:
-        """(failed, passed) as the reflector's chat; `trainable` is of the reflection, the turns keep their own."""
-        return [*self.opening(failure), Message("assistant", reflection, trainable=trainable), *self._acting.turns(mended)]
+def opening_of(failure: Trajectory, config: ReflectorConfig) -> list[Message]:
+    """System prompt and the failed attempt: what the reflector is shown."""
+    return [Message("system", config.system), Message("user", digest(failure, config.max_turns))]
+
+
+def reflector_chat(
+    failure: Trajectory,
+    passed: Trajectory,
+    reflection: str,
+    *,
+    trainable: bool = True,
+    acting: ReActConfig | None = None,
+    config: ReflectorConfig | None = None,
+) -> list[Message]:
+    """(failed, passed) as the reflector's chat; `trainable` is of the reflection, the turns keep their own."""
+    return [
+        *opening_of(failure, config or ReflectorConfig()),
+        Message("assistant", reflection, trainable=trainable),
+        *turns_of(passed, acting or ReActConfig()),
+    ]
 
 
 def digest(failure: Trajectory, max_turns: int) -> str:

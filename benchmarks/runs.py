@@ -9,7 +9,7 @@ clock/<...>                     where the wall time of a stage went: {"wall": s,
 
 from __future__ import annotations
 
-import os
+import itertools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -56,7 +56,7 @@ def parent_stage(stage: str, stages: Iterable[str]) -> list[str]:
 
     def nearness(item: tuple[int, str]) -> tuple[int, bool, int]:
         there = item[1].split("/")
-        common = len(os.path.commonprefix([here, there]))
+        common = len(list(itertools.takewhile(lambda pair: pair[0] == pair[1], zip(here, there, strict=False))))
         return common, there[-1] == "policy", item[0]
 
     others = [(number, name) for number, name in enumerate(stages) if name != stage]

@@ -1,10 +1,12 @@
-"""What every world is: `Task`, `TaskSet`, `Snapshot` and `AgentEnv`, a plain Gymnasium environment of text in, text out."""
+"""What every world is: `Task`, `TaskSet`, `Snapshot` and `AgentEnv`, a plain Gymnasium environment of text."""
 
 from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import json
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -23,9 +25,14 @@ MAX_ACTION = 10_000
 """Characters that an action may have, unless an environment says otherwise."""
 
 
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+
+
 def canonical_json(value: Any) -> str:
-    """`value` as JSON that is the same for equal values: sorted keys, no spaces, no NaN."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    """`value` as JSON that is the same for equal values: sorted keys, no spaces, no NaN; always encodable as UTF-8."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    # What a terminal could not decode reaches us as lone surrogates, which no file and no database takes.
+    return text if text.isascii() else _SURROGATE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def content_hash(value: Any) -> str:
@@ -49,6 +56,10 @@ class Task:
     """JSON-clean; what the environment builds the world from."""
 
     def __post_init__(self) -> None:
+        if not (isinstance(self.id, str) and isinstance(self.env_id, str) and isinstance(self.split, str)):
+            raise UsageError(f"task {self.id!r}: id, env_id {self.env_id!r} and split {self.split!r} must be strings")
+        if not isinstance(self.seed, int) or self.seed < 0:
+            raise UsageError(f"task {self.id!r}: the seed is {self.seed!r}, expected an int of 0 or more")
         try:
             clean = json.loads(canonical_json(self.params)) == self.params
         except (TypeError, ValueError):
@@ -76,7 +87,7 @@ class TaskSet:
 
     def __init__(self, tasks: Iterable[Task]) -> None:
         ordered = tuple(sorted(tasks, key=lambda task: task.id))
-        for a, b in zip(ordered, ordered[1:], strict=False):
+        for a, b in itertools.pairwise(ordered):
             if a.id == b.id:
                 raise UsageError(f"two tasks have the id {a.id!r}; ids must be unique in a TaskSet: rename one")
         object.__setattr__(self, "tasks", ordered)
@@ -112,17 +123,23 @@ class TaskSet:
 
     def save(self, path: Path) -> None:
         """Write one task a line (JSONL)."""
-        path.write_text("".join(canonical_json(asdict(task)) + "\n" for task in self.tasks))
+        path.write_text("".join(canonical_json(asdict(task)) + "\n" for task in self.tasks), encoding="utf-8")
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read what `save` wrote; a bad line raises `UsageError` with its number."""
+        """Read what `save` wrote; a missing file or a bad line raises `UsageError`, the latter with its number."""
+        try:
+            lines = path.read_text(encoding="utf-8").rstrip("\n").split("\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"cannot read tasks from {path} ({error}); name a file that TaskSet.save wrote") from None
         tasks = []
-        for number, line in enumerate(path.read_text().splitlines(), start=1):
+        for number, line in enumerate(lines if lines != [""] else [], start=1):
             try:
                 tasks.append(Task(**json.loads(line)))
-            except (TypeError, ValueError) as error:
-                raise UsageError(f"{path}:{number}: not a task ({error}); expected the JSON that TaskSet.save writes") from None
+            except (TypeError, ValueError, UsageError) as error:
+                raise UsageError(
+                    f"{path}:{number}: not a task ({error}); expected the JSON that TaskSet.save writes"
+                ) from None
         return cls(tasks)
 
 
@@ -185,14 +202,17 @@ class AgentEnv(gymnasium.Env[str, str], ABC):
 
     @abstractmethod
     def act(self, action: str) -> tuple[str, float, bool, dict[str, Any]]:
-        """Carry out one action; return observation, reward, terminated and info. A bad action is feedback, not an error."""
+        """Carry out one action; return observation, reward, terminated, info. Bad actions are feedback, not errors."""
 
     def get_state(self) -> Any:
         """The world's state as an immutable value (exact worlds only)."""
         raise TypeError(f"{type(self).__name__} declares exact snapshots but does not define get_state")
 
     def set_state(self, state: Any) -> None:
-        """Make the world what it was when `get_state` returned `state` (exact worlds only)."""
+        """Make the world what it was when `get_state` returned `state` (exact worlds only).
+
+        `self.task` is set already; `begin` may never have been called on this instance.
+        """
         raise TypeError(f"{type(self).__name__} declares exact snapshots but does not define set_state")
 
     def default_task(self) -> Task:
@@ -212,17 +232,21 @@ class AgentEnv(gymnasium.Env[str, str], ABC):
         task = options.get("task")
         if options.keys() - {"task"}:
             raise unknown("reset option", min(options.keys() - {"task"}), ["task"])
+        if task is not None and not isinstance(task, Task):
+            raise UsageError(
+                f"reset option 'task' is {task!r}, expected a Task: take one from {type(self).__name__}.tasks"
+            )
         if task is not None and task.env_id != self.env_id:
             raise UsageError(f"task {task.id!r} is of {task.env_id!r}, this environment is {self.env_id!r}")
         super().reset(seed=task.seed if seed is None and task is not None else seed)
         self.task = self.default_task() if task is None else task
         self._seed = seed
-        self.steps, self._finished = 0, False
+        self.steps, self._finished = 0, True
         if self._actions is not None:
             self._actions = []
         observation, info = self.begin(self.task)
         info["task_id"] = self.task.id
-        self._observation = observation
+        self._observation, self._finished = observation, False
         return observation, info
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
@@ -263,7 +287,10 @@ class AgentEnv(gymnasium.Env[str, str], ABC):
         if snapshot.env_id != self.env_id:
             raise UsageError(f"the snapshot is of {snapshot.env_id!r}, this environment is {self.env_id!r}")
         if self.task is not None and snapshot.task != self.task:
-            raise UsageError(f"the snapshot is of task {snapshot.task.id!r}, the environment plays {self.task.id!r}; reset it first")
+            raise UsageError(
+                f"the snapshot is of task {snapshot.task.id!r}, the environment plays {self.task.id!r}; "
+                "reset it to that task first"
+            )
         observation, state = snapshot.state
         if self._actions is None:
             self.task = snapshot.task
@@ -273,7 +300,8 @@ class AgentEnv(gymnasium.Env[str, str], ABC):
             if self._observation != observation:
                 raise UsageError(
                     f"replaying {snapshot.steps} actions of task {snapshot.task.id!r} ended in another observation: "
-                    f"{self._observation[:80]!r} where {observation[:80]!r} was recorded; the world is not deterministic"
+                    f"{self._observation[:80]!r} where {observation[:80]!r} was recorded; "
+                    "the world is not deterministic"
                 )
         self.np_random.bit_generator.state = snapshot.rng
         self.steps, self._finished, self._observation = snapshot.steps, snapshot.finished, observation

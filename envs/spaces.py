@@ -1,13 +1,12 @@
-"""A Gymnasium space of Unicode strings, since `gymnasium.spaces.Text` knows one alphabet and checks it letter by letter."""
+"""A Gymnasium space of Unicode strings; `gymnasium.spaces.Text` knows one alphabet and checks it letter by letter."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.vector import utils as vector_utils
 
 PRINTABLE = "".join(chr(c) for c in range(32, 127)) + "äößéñçøłžαβγδжийлмнопאבגد中文日本語한국어€≤→•…'\"“”🙂"
 
@@ -27,21 +26,26 @@ class UnicodeText(gymnasium.Space[str]):
 
     @property
     def is_np_flattenable(self) -> bool:
+        """False: a text of any script has no fixed shape."""
         return False
 
     def sample(self, mask: Any | None = None, probability: Any | None = None) -> str:
+        """At most 64 characters, of `PRINTABLE`."""
         if mask is not None or probability is not None:
             raise ValueError("UnicodeText.sample takes neither mask nor probability")
         length = int(self.np_random.integers(0, min(self.max_length, 64) + 1))
         return "".join(PRINTABLE[i] for i in self.np_random.integers(0, len(PRINTABLE), length))
 
     def contains(self, x: Any) -> bool:
+        """Whether `x` is a string that is short enough."""
         return isinstance(x, str) and len(x) <= self.max_length
 
     def to_jsonable(self, sample_n: Sequence[str]) -> list[str]:
+        """The samples themselves."""
         return list(sample_n)
 
     def from_jsonable(self, sample_n: list[Any]) -> list[str]:
+        """What `to_jsonable` gave."""
         return [str(sample) for sample in sample_n]
 
     def __eq__(self, other: object) -> bool:
@@ -52,18 +56,3 @@ class UnicodeText(gymnasium.Space[str]):
 
     def __repr__(self) -> str:
         return f"UnicodeText({self.max_length})"
-
-
-@vector_utils.batch_space.register(UnicodeText)
-def _batch_space(space: UnicodeText, n: int = 1) -> gymnasium.spaces.Tuple:
-    return gymnasium.spaces.Tuple(tuple(UnicodeText(space.max_length) for _ in range(n)))
-
-
-@vector_utils.create_empty_array.register(UnicodeText)
-def _create_empty_array(space: UnicodeText, n: int = 1, fn: Any = None) -> tuple[str, ...]:
-    return ("",) * n
-
-
-@vector_utils.concatenate.register(UnicodeText)
-def _concatenate(space: UnicodeText, items: Iterable[str], out: Any) -> tuple[str, ...]:
-    return tuple(items)

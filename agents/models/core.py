@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
@@ -71,3 +72,9 @@ class LanguageModel(Protocol):
     async def score(self, messages: Sequence[Message], candidates: Sequence[str]) -> list[float]:
         """Log-probability (nats, summed over tokens, end of turn included) of each candidate as the next turn."""
         ...
+
+
+def derived_seed(*parts: object) -> int:
+    """63 bits that depend on every one of `parts` (by their text): seeds for streams that must share nothing."""
+    digest = hashlib.blake2b("\x1f".join(map(str, parts)).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1

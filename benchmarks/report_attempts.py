@@ -1,0 +1,129 @@
+"""The attempts of a run as `.js` files that a page opened from disk can load piece by piece.
+
+A page from `file://` may not fetch, but it may load scripts. `data/index.js` says in a few bytes an attempt what the
+list needs; the texts lie in `data/chunk-<n>.js`, about half a megabyte each, loaded when one is looked at.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from ..agents.trajectory import Step, Trajectory
+from ..loops.evaluation import task_type
+from .runs import parent_stage
+
+CHUNK_BYTES = 500_000
+"""A file of texts is closed when it has grown past this."""
+TEXT_HEAD, TEXT_TAIL = 4_500, 1_500
+"""Characters kept of the beginning and the end of a longer text."""
+PER_STAGE = 10_000
+"""Attempts of one stage that can be looked at; all of them are in the scores."""
+
+
+class AttemptFiles:
+    """Writes `data/` of a report; holds one chunk and the index in memory, never a run's texts."""
+
+    def __init__(self, folder: Path, per_stage: int = PER_STAGE) -> None:
+        folder.mkdir(parents=True)
+        self._folder = folder
+        self._per_stage = per_stage
+        self._rows: list[list[Any]] = []
+        self._keys: dict[tuple[str, str], int] = {}
+        self._parents: dict[int, tuple[str, tuple[str, ...]]] = {}
+        self._tables: dict[str, dict[Any, int]] = {name: {} for name in ("stages", "tasks", "outcomes")}
+        self._pending: list[str] = []
+        self._pending_bytes = 0
+        self._starts: list[int] = []
+        self.left_out: dict[str, int] = {}
+
+    def add(self, stage: str, trajectories: Iterable[Trajectory]) -> None:
+        """The attempts of one stage; those past `per_stage` are counted in `left_out`."""
+        self._number("stages", stage)
+        for position, trajectory in enumerate(trajectories):
+            if position < self._per_stage:
+                self._add(stage, trajectory)
+            else:
+                self.left_out[stage] = self.left_out.get(stage, 0) + 1
+
+    def close(self) -> int:
+        """Write what is left and the index; returns how many attempts there are."""
+        self._flush()
+        stages = list(self._tables["stages"])
+        for row, (stage, keys) in self._parents.items():
+            places = parent_stage(stage, stages)
+            found = [next((self._keys[p, key] for p in places if (p, key) in self._keys), None) for key in keys]
+            self._rows[row][-1] = [parent for parent in found if parent is not None and parent != row]
+        tables = {name: list(table) for name, table in self._tables.items()}
+        index = {**tables, "rows": self._rows, "starts": self._starts}
+        _write(self._folder / "index.js", "index", index)
+        return len(self._rows)
+
+    def _add(self, stage: str, t: Trajectory) -> None:
+        number = len(self._rows)
+        task = self._number("tasks", (t.task.id, task_type(t.task), clipped(t.goal)))
+        kinds = self._number("stages", stage), task, self._number("outcomes", t.outcome)
+        self._rows.append([*kinds, len(t.steps), t.invalid_actions, t.sample, []])
+        self._keys[stage, t.key] = number
+        if t.parents:
+            self._parents[number] = stage, t.parents
+        if not self._pending:
+            self._starts.append(number)
+        self._pending.append(_json(_texts(t)))
+        self._pending_bytes += len(self._pending[-1])
+        if self._pending_bytes > CHUNK_BYTES:
+            self._flush()
+
+    def _number(self, table: str, value: Any) -> int:
+        return self._tables[table].setdefault(value, len(self._tables[table]))
+
+    def _flush(self) -> None:
+        if self._pending:
+            number = len(self._starts) - 1
+            text = f"kintsugi.chunk({number}, [\n" + ",\n".join(self._pending) + "\n]);\n"
+            (self._folder / f"chunk-{number}.js").write_text(text, encoding="ascii")
+            self._pending, self._pending_bytes = [], 0
+
+
+def clipped(text: str) -> str:
+    """`text`, or its beginning and end with a note of how much lies between."""
+    if len(text) <= TEXT_HEAD + TEXT_TAIL:
+        return text
+    left_out = len(text) - TEXT_HEAD - TEXT_TAIL
+    return f"{text[:TEXT_HEAD]}\n[… {left_out:,} characters are left out here; run.db has them …]\n{text[-TEXT_TAIL:]}"
+
+
+def _texts(t: Trajectory) -> dict[str, Any]:
+    return {
+        "model": t.model,
+        "source": t.source,
+        "score": t.score,
+        "seed": t.seed,
+        "sampled": t.sampled_tokens,
+        "read": t.prompt_tokens,
+        "error": t.error and clipped(t.error),
+        "params": _json(t.task.params),
+        "reflection": t.reflection and _said(t.reflection),
+        "steps": [_step(step) for step in t.steps],
+        "final": clipped(t.final_observation),
+    }
+
+
+def _step(step: Step) -> list[Any]:
+    texts = [text and clipped(text) for text in (step.observation, step.thought, step.action, step.invalid)]
+    return [*texts, step.reward, step.trainable]
+
+
+def _said(step: Step) -> str:
+    return clipped(step.text or "\n".join(part for part in (step.thought, step.action) if part))
+
+
+def _json(value: Any) -> str:
+    """ASCII alone, so that neither the encoding of the page nor a lone surrogate can spoil it."""
+    return json.dumps(value, ensure_ascii=True, separators=(",", ":"))
+
+
+def _write(path: Path, function: str, value: Any) -> None:
+    path.write_text(f"kintsugi.{function}({_json(value)});\n", encoding="ascii")

@@ -1,0 +1,154 @@
+"""What a report says of a run: scores, comparisons, training attempts, time and settings, worked out from its store."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+from ..envs.core import TaskSet, canonical_json
+from ..errors import InfraError, UsageError
+from ..loops.evaluation import Attempt, Comparison, Score, compare, score
+from .runs import EvalStage, eval_stages
+
+ALL_PAIRS = 6
+"""With more models on a TaskSet than this, each is compared with the first and with the one before it only."""
+
+T = TypeVar("T")
+Results = Mapping[str, Any]
+StageAttempts = Mapping[str, list[Attempt]]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One model on one TaskSet, all training seeds together."""
+
+    model: str
+    score: Score
+    by_seed: dict[str, float] = field(default_factory=dict)
+    """Success rate of each training seed, where there are several."""
+    stages: tuple[str, ...] = ()
+    """The stages behind it."""
+
+
+@dataclass(frozen=True)
+class Collected:
+    """One stage of attempts made for training."""
+
+    stage: str
+    tasks: int
+    taskset: str
+    attempts: int
+    successes: int
+    infra_errors: int
+    mending: int
+    """Attempts that have parents."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Everything on a report's first page but the settings."""
+
+    measured: dict[str, list[Measured]]
+    """By the TaskSet's name, in the order in which the models were measured."""
+    comparisons: dict[str, list[Comparison]]
+    """By the TaskSet's name."""
+    collected: list[Collected]
+    clocks: dict[str, dict[str, float]]
+    """Seconds by stage: `wall`, `model` and `env`."""
+    notes: list[str]
+    """What could not be worked out, and why."""
+
+
+def summarise(attempts: StageAttempts, results: Results, collected: Sequence[Collected]) -> Summary:
+    """Score and compare what `attempts` holds, by stage of the store; what fails is told in `notes`, not raised."""
+    notes: list[str] = []
+    measured: dict[str, list[Measured]] = {}
+    compared: dict[str, list[Comparison]] = {}
+    stages = eval_stages(attempts)
+    for tasks in dict.fromkeys(stage.tasks for stage in stages):
+        groups = _by_model([stage for stage in stages if stage.tasks == tasks])
+        found = [_told(notes, measure, model, group, attempts, results) for model, group in groups.items()]
+        measured[tasks] = [m for m in found if m]
+        pairs = [
+            _told(notes, compare, _pooled(groups[a], attempts), _pooled(groups[b], attempts), names=(a, b))
+            for a, b in _pairs([m.model for m in measured[tasks]])
+        ]
+        compared[tasks] = [pair for pair in pairs if pair]
+    return Summary(measured, compared, list(collected), clocks(results), notes)
+
+
+def measure(model: str, group: Sequence[EvalStage], attempts: StageAttempts, results: Results) -> Measured:
+    """The score of one model on one TaskSet; raises what `score` raises."""
+    pooled = _pooled(group, attempts)
+    tasks = TaskSet({a.task for a in pooled})
+    whole = score(model, tasks, pooled)
+    stored = [Score.from_json(results[name]) for name in (_score_name(s.stage) for s in group) if name in results]
+    if stored:
+        seconds = [s.seconds for s in stored if s.seconds is not None]
+        alike = {(s.decoding, s.step_cap) for s in stored}
+        decoding, cap = alike.pop() if len(alike) == 1 else ("unstated", None)
+        whole = replace(whole, seconds=sum(seconds) if seconds else None, decoding=decoding, step_cap=cap)
+    by_seed = {}
+    if len(group) > 1:
+        by_seed = {s.seed or "seed": score(model, tasks, attempts[s.stage]).success.value for s in group}
+    return Measured(model, whole, by_seed, tuple(s.stage for s in group))
+
+
+def collected(stage: str, attempts: Sequence[Attempt], mending: int) -> Collected:
+    """What one stage of training attempts came to."""
+    tasks = TaskSet({a.task for a in attempts})
+    return Collected(
+        stage=stage,
+        tasks=len(tasks),
+        taskset=tasks.hash,
+        attempts=len(attempts),
+        successes=sum(a.success for a in attempts),
+        infra_errors=sum(not a.counts for a in attempts),
+        mending=mending,
+    )
+
+
+def clocks(results: Results) -> dict[str, dict[str, float]]:
+    """Where the wall time of stages went: results named `clock/...`, and those that hold a `clock`."""
+    found = {}
+    for name, result in results.items():
+        clock = result.get("clock", result) if isinstance(result, dict) else None
+        if isinstance(clock, dict) and {"wall", "model", "env"} <= clock.keys():
+            found[name.removeprefix("clock/")] = {key: float(clock[key]) for key in ("wall", "model", "env")}
+    return found
+
+
+def flat(value: Any, prefix: str = "") -> dict[str, str]:
+    """A configuration as dotted names and JSON values."""
+    if isinstance(value, Mapping) and value:
+        return {k: v for key, item in value.items() for k, v in flat(item, f"{prefix}{key}.").items()}
+    return {prefix[:-1]: value if isinstance(value, str) else canonical_json(value)}
+
+
+def _score_name(stage: str) -> str:
+    return "score/" + stage.removeprefix("eval/")
+
+
+def _by_model(stages: Sequence[EvalStage]) -> dict[str, list[EvalStage]]:
+    return {model: [s for s in stages if s.model == model] for model in dict.fromkeys(s.model for s in stages)}
+
+
+def _pooled(group: Sequence[EvalStage], attempts: StageAttempts) -> list[Attempt]:
+    return [a for stage in group for a in attempts[stage.stage]]
+
+
+def _pairs(models: Sequence[str]) -> list[tuple[str, str]]:
+    pairs = list(itertools.combinations(models, 2))
+    if len(models) <= ALL_PAIRS:
+        return pairs
+    return [(a, b) for a, b in pairs if a == models[0] or models.index(b) == models.index(a) + 1]
+
+
+def _told(notes: list[str], work: Callable[..., T], *args: Any, **named: Any) -> T | None:
+    try:
+        return work(*args, **named)
+    except (UsageError, InfraError) as error:
+        notes.append(str(error))
+        return None

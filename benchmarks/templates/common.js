@@ -1,0 +1,22 @@
+"use strict";
+
+// What the two pages share. Text from models and environments only ever goes through `textContent`.
+window.kintsugi = {
+  /** An element with properties and children; strings become text nodes. */
+  el(tag, props, ...children) {
+    const node = document.createElement(tag);
+    for (const [key, value] of Object.entries(props || {})) {
+      if (value === null || value === undefined || value === false) continue;
+      if (key === "class") node.className = value;
+      else if (key.startsWith("on")) node.addEventListener(key.slice(2), value);
+      else node.setAttribute(key, value === true ? "" : String(value));
+    }
+    node.append(...children.filter((child) => child !== null && child !== undefined && child !== ""));
+    return node;
+  },
+
+  /** A colour or font of the style sheet. */
+  style(name) {
+    return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  },
+};

@@ -1,0 +1,104 @@
+"""What all loops share: what is practised on, and how attempts become examples to learn from."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ..agents.models.core import LanguageModel, derived_seed
+from ..agents.react import ReActAgent, ReActConfig, chat_of, without_refused
+from ..agents.rollout import Agent, Job
+from ..agents.trajectory import Trajectory
+from ..envs.core import AgentEnv, Task, TaskSet
+from ..envs.registry import find
+from .learner import Example, FitConfig, fit
+from .store import RunStore
+
+
+@dataclass(frozen=True)
+class Practice:
+    """Which tasks are attempted, how often, and how one learns from them: the part of a configuration that all loops have."""
+
+    env: str = "household"
+    """Short name or Gymnasium id."""
+    env_params: dict[str, str] = field(default_factory=dict)
+    """What the environment's task sets take, e.g. `size small`."""
+    split: str = "train"
+    tasks: int = 600
+    """How many tasks are attempted."""
+    k: int = 1
+    """Attempts at each."""
+    temperature: float = 0.7
+    """Of the attempts."""
+    max_tokens: int = 48
+    """Of one turn."""
+    drop_refused: bool = True
+    """Leave refused actions out of what is learnt; for environments where a refused action changes nothing."""
+    replay: float = 1.0
+    """Demonstrations mixed in, as a multiple of the passed attempts; only for models that bring demonstrations."""
+    fit: FitConfig = field(default_factory=FitConfig)
+    at_once: int = 128
+    """Episodes that are played together. Part of the result: batches differ in rounding."""
+    seed: int = 0
+
+    def task_set(self) -> TaskSet:
+        """The tasks that are practised on."""
+        return find(self.env).load().tasks(self.split, self.tasks, self.seed, **self.env_params)
+
+    def make_env(self) -> AgentEnv:
+        """A fresh environment."""
+        return find(self.env).load()()
+
+    def agent(self, model: LanguageModel, temperature: float | None = None) -> ReActAgent:
+        """Who attempts the tasks; greedy at temperature 0."""
+        temperature = self.temperature if temperature is None else temperature
+        return ReActAgent(model, ReActConfig(temperature=temperature, max_tokens=self.max_tokens))
+
+    def job(self, task: Task, agent: Agent, sample: int, *stream: object, **about: Any) -> Job:
+        """One attempt; `stream` names the stage, so that no two share random numbers."""
+        return Job(task, agent, derived_seed(self.seed, *stream, task.id, sample), sample, **about)
+
+    def attempt(self, store: RunStore, stage: str, model: LanguageModel, tasks: Iterable[Task], samples: Iterable[int]) -> list[Trajectory]:
+        """`samples` attempts at each task, played or taken from the store."""
+        agent, samples = self.agent(model), list(samples)
+        jobs = [self.job(task, agent, sample, stage) for task in tasks for sample in samples]
+        return store.collect(stage, self.make_env, jobs, at_once=self.at_once)
+
+    def examples(self, trajectories: Iterable[Trajectory]) -> list[Example]:
+        """What the agent learns from attempts that passed: distinct ones, each task weighing the same however often it passed."""
+        by_task: dict[str, dict[tuple[str, ...], Trajectory]] = {}
+        for trajectory in trajectories:
+            learnt = self.learnt(trajectory)
+            actions = tuple(step.action for step in learnt.steps)
+            if any(step.trainable for step in learnt.steps):
+                by_task.setdefault(trajectory.task.id, {}).setdefault(actions, learnt)
+        return [
+            Example(chat_of(learnt), 1.0 / len(attempts)) for attempts in by_task.values() for learnt in attempts.values()
+        ]
+
+    def mixture(self, passed: Sequence[Trajectory], demonstrations: Sequence[Trajectory]) -> list[Example]:
+        """Examples of passed attempts, with `replay` times as many demonstrations drawn by seed."""
+        examples = self.examples(passed)
+        wanted = min(len(demonstrations), round(self.replay * len(examples)))
+        chosen = random.Random(derived_seed(self.seed, "replay")).sample(range(len(demonstrations)), wanted)
+        return [*examples, *self.examples(demonstrations[i] for i in sorted(chosen))]
+
+    def learnt(self, trajectory: Trajectory) -> Trajectory:
+        """The part of an attempt that is learnt from."""
+        return replace(trajectory, steps=without_refused(trajectory.steps)) if self.drop_refused else trajectory
+
+    def train(self, store: RunStore, name: str, base: Path, examples: Sequence[Example]) -> Path:
+        """The adapter `name` of this run, trained now or taken from the store."""
+        config = replace(self.fit, seed=derived_seed(self.seed, name) % (1 << 31))
+        return store.adapter(name, lambda out: ignore(fit(base, examples, config, out, name=name)))
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-clean."""
+        return asdict(self)
+
+
+def ignore(_: object) -> None:
+    """For callables whose result is kept elsewhere."""
