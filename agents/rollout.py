@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
 from ..envs.core import AgentEnv, Task
-from ..errors import InfraError
+from ..errors import InfraError, UsageError
 from .models.core import Message
 from .trajectory import Outcome, Source, Step, Trajectory
 
@@ -135,11 +136,12 @@ async def collect_async(
 
     The wave is the unit of repetition: an interrupted wave that is played again from its start meets the same batches
     and so ends the same to the bit. `on_wave` gets each finished wave. An attempt that an `InfraError` ended is
-    repeated up to `retries` times within its wave and is then returned as it is.
+    repeated up to `retries` times within its wave and is then returned as it is. Any other exception ends all attempts.
     """
+    if at_once < 1:
+        raise UsageError(f"at_once is {at_once}; a wave has at least 1 episode")
     clock = clock or Clock()
     jobs = list(jobs)
-    envs = [make_env() for _ in range(min(at_once, len(jobs)))]
     done: list[Trajectory] = []
 
     async def attempt(env: AgentEnv, job: Job) -> Trajectory:
@@ -150,24 +152,35 @@ async def collect_async(
             trajectory = await play(env, job, clock)
         return trajectory
 
-    start = time.perf_counter()
-    model_seconds = _model_seconds(jobs)
-    try:
-        for first in range(0, len(jobs), at_once):
-            wave = list(await asyncio.gather(*map(attempt, envs, jobs[first : first + at_once])))
-            done += wave
-            if on_wave:
-                on_wave(wave)
-    finally:
-        clock.wall += time.perf_counter() - start
-        clock.model += _model_seconds(jobs) - model_seconds
-        for env in envs:
-            env.close()
+    with contextlib.ExitStack() as closing:
+        envs = [closing.enter_context(contextlib.closing(make_env())) for _ in range(min(at_once, len(jobs)))]
+        start, model_seconds = time.perf_counter(), _model_seconds(jobs)
+        try:
+            for first in range(0, len(jobs), at_once):
+                wave = await _all_or_none(list(map(attempt, envs, jobs[first : first + at_once])))
+                done += wave
+                if on_wave:
+                    on_wave(wave)
+        finally:
+            clock.wall += time.perf_counter() - start
+            clock.model += _model_seconds(jobs) - model_seconds
     return done
 
 
+async def _all_or_none(coroutines: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """All results; when one fails or the caller is cancelled, none is left running over environments about to close."""
+    tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
+    try:
+        return list(await asyncio.gather(*tasks))
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise
+
+
 def collect(make_env: Callable[[], AgentEnv], jobs: Iterable[Job], **options: Any) -> list[Trajectory]:
-    """`collect_async` for code without an event loop; inside a running one (a notebook) it works in a thread of its own."""
+    """`collect_async` for code without an event loop; inside a running one (a notebook) it works in its own thread."""
     return run_sync(collect_async(make_env, jobs, **options))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
 from ..envs.core import Task
@@ -98,11 +98,8 @@ class Trajectory:
         return cls(**values)
 
 
-_SEQUENCES = [f.name for f in fields(Step) if f.name in ("token_ids", "logprobs")]
-
-
 def _step(data: Mapping[str, Any]) -> Step:
     values = dict(data)
-    for name in _SEQUENCES:
+    for name in ("token_ids", "logprobs"):
         values[name] = None if values[name] is None else tuple(values[name])
     return Step(**values)

@@ -15,7 +15,10 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import tyro
+from rich.console import Console
 
 from .. import __version__
 from ..errors import UsageError
@@ -35,7 +38,7 @@ MARK = '<meta name="generator" content="kintsugi report">'
 class ReportConfig:
     """Which run is reported, and where to."""
 
-    run: Path
+    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """The run's folder."""
     out: Path | None = None
     """The report's folder; `report` inside the run's folder when None. An older report there is replaced."""
@@ -63,6 +66,12 @@ def write_report(run_folder: Path, out: Path | None = None, *, per_stage: int = 
     except OSError as error:
         raise UsageError(f"{out}: {error}; the run is untouched. Mend the cause or name another folder") from error
     return out / "index.html"
+
+
+def run(config: ReportConfig, console: Console) -> None:
+    """The command `kintsugi report`."""
+    index = write_report(config.run, config.out, per_stage=config.per_stage)
+    console.print(f"open {index.resolve().as_uri()}", soft_wrap=True, markup=False, highlight=False)
 
 
 def _write(store: RunStore, name: str, folder: Path, per_stage: int) -> None:

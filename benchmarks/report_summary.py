@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from ..envs.core import TaskSet, canonical_json
 from ..errors import InfraError, UsageError
-from ..loops.evaluation import Attempt, Comparison, Score, compare, score
-from .runs import EvalStage, eval_stages
+from ..loops.evaluation import Attempt, Comparison, Score, compare
+from .runs import EvalStage, eval_stages, pooled_score
 
 ALL_PAIRS = 6
 """With more models on a TaskSet than this, each is compared with the first and with the one before it only."""
@@ -34,7 +34,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Collected:
-    """One stage of attempts made for training."""
+    """One stage of attempts that measure nothing: made to train on, or for the gate."""
 
     stage: str
     tasks: int
@@ -81,23 +81,16 @@ def summarise(attempts: StageAttempts, results: Results, collected: Sequence[Col
 
 def measure(model: str, group: Sequence[EvalStage], attempts: StageAttempts, results: Results) -> Measured:
     """The score of one model on one TaskSet; raises what `score` raises."""
-    pooled = _pooled(group, attempts)
-    tasks = TaskSet({a.task for a in pooled})
-    whole = score(model, tasks, pooled)
-    stored = [Score.from_json(results[name]) for name in (_score_name(s.stage) for s in group) if name in results]
-    if stored:
-        seconds = [s.seconds for s in stored if s.seconds is not None]
-        alike = {(s.decoding, s.step_cap) for s in stored}
-        decoding, cap = alike.pop() if len(alike) == 1 else ("unstated", None)
-        whole = replace(whole, seconds=sum(seconds) if seconds else None, decoding=decoding, step_cap=cap)
+    whole = pooled_score(model, {s.stage: attempts[s.stage] for s in group}, results)
     by_seed = {}
     if len(group) > 1:
-        by_seed = {s.seed or "seed": score(model, tasks, attempts[s.stage]).success.value for s in group}
+        singles = [(s.seed or "no seed", pooled_score(model, {s.stage: attempts[s.stage]}, results)) for s in group]
+        by_seed = {seed: single.success.value for seed, single in singles}
     return Measured(model, whole, by_seed, tuple(s.stage for s in group))
 
 
 def collected(stage: str, attempts: Sequence[Attempt], mending: int) -> Collected:
-    """What one stage of training attempts came to."""
+    """What one stage of such attempts came to."""
     tasks = TaskSet({a.task for a in attempts})
     return Collected(
         stage=stage,
@@ -125,10 +118,6 @@ def flat(value: Any, prefix: str = "") -> dict[str, str]:
     if isinstance(value, Mapping) and value:
         return {k: v for key, item in value.items() for k, v in flat(item, f"{prefix}{key}.").items()}
     return {prefix[:-1]: value if isinstance(value, str) else canonical_json(value)}
-
-
-def _score_name(stage: str) -> str:
-    return "score/" + stage.removeprefix("eval/")
 
 
 def _by_model(stages: Sequence[EvalStage]) -> dict[str, list[EvalStage]]:

@@ -49,11 +49,11 @@ def comparison_table(comparisons: Iterable[Comparison], title: str = "Paired on 
     """One line a comparison: the second minus the first, in percentage points."""
     comparisons = list(comparisons)
     right = ["points", "95 %", "only 1st", "only 2nd", "p", "n"]
-    table = _table(title, ["second - first"], right, ["TaskSet"])
+    table = _table(title, ["second\n- first"], right, ["TaskSet"])
     for found in comparisons:
         dropped = f"\n-{found.dropped} infra" if found.dropped else ""
         table.add_row(
-            Text(f"{found.b} - {found.a}"),
+            Text(f"{found.b}\n- {found.a}"),
             f"{100 * found.difference:+.1f}",
             f"{100 * found.low:+.1f}…{100 * found.high:+.1f}",
             str(found.only_a),
@@ -68,11 +68,18 @@ def comparison_table(comparisons: Iterable[Comparison], title: str = "Paired on 
 
 
 def how_measured(scores: Sequence[Score]) -> str:
-    """Decoding, step cap and seeds behind `scores`, in one line."""
-    decodings = ", ".join(sorted({score.decoding for score in scores}))
-    caps = ", ".join(sorted({"unstated" if score.step_cap is None else str(score.step_cap) for score in scores}))
-    seeds = ", ".join(map(str, sorted({seed for score in scores for seed in score.seeds})[:8]))
-    return f"decoding: {decodings}; step cap: {caps}; seeds: {seeds}; intervals: bootstrap of whole tasks"
+    """Decoding, step cap and seeds behind `scores`, as far as they were stated."""
+    said: dict[str, list[str]] = {
+        "decoding": sorted({score.decoding for score in scores} - {"unstated"}),
+        "step cap": sorted({str(score.step_cap) for score in scores if score.step_cap is not None}),
+        "seeds": _few(sorted({seed for score in scores for seed in score.seeds})),
+    }
+    parts = [f"{name} {', '.join(values)}" for name, values in said.items() if values]
+    return "; ".join([*parts, "intervals by bootstrap of whole tasks"])
+
+
+def _few(seeds: Sequence[int]) -> list[str]:
+    return list(map(str, seeds)) if len(seeds) <= 6 else [f"{len(seeds)} different ones"]
 
 
 def percent(share: float) -> str:

@@ -8,7 +8,7 @@ import itertools
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -151,25 +151,28 @@ class Snapshot:
     task: Task
     steps: int
     finished: bool
-    rng: dict[str, Any]
+    rng: Mapping[str, Any]
     """State of the environment's `np_random` bit generator."""
     state: Any
-    """Exact worlds: an immutable state. Replay worlds: the actions since `reset` and the seed that it was given."""
+    """The last observation, and of exact worlds an immutable state, of replayed ones the generator at the beginning and
+    the actions since."""
 
 
 class AgentEnv(gymnasium.Env[str, str], ABC):
     """Text in, text out: a Gymnasium environment whose episodes are tasks and whose instants can be kept.
 
     Subclasses give `tasks`, `begin` and `act`, and for exact snapshots `get_state` and `set_state` with
-    `metadata["snapshot"] = "exact"`; without these two a snapshot is the list of actions and `restore` replays them.
+    `metadata = {**AgentEnv.metadata, "snapshot": "exact"}`; without these a snapshot is the list of actions and
+    `restore` replays them.
 
     `info` holds `admissible` (tuple of the actions that would not be refused; absent where they cannot be listed),
     `success` (once known), `score` in [0, 1], `invalid` (why the last action was refused; absent when it was not),
-    and after `reset` `task_id`. It never holds times or random ids: an episode is a function of task, seed and actions.
+    and after `reset` `task_id` and, where the task can be said in words, `goal`. It never holds times or random ids:
+    an episode is a function of task, seed and actions.
     `terminated` is the task's own end; `truncated` means that `max_steps` cut it off.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["ansi"], "snapshot": "replay"}
+    metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 1, "snapshot": "replay"}
     env_id: ClassVar[str]
     """The id under which the class is registered."""
 
@@ -186,8 +189,8 @@ class AgentEnv(gymnasium.Env[str, str], ABC):
         self.steps = 0
         self._finished = True
         self._observation = ""
-        self._seed: int | None = None
-        self._actions: list[str] | None = [] if self.metadata["snapshot"] == "replay" else None
+        self._origin: Mapping[str, Any] = {}
+        self._actions: list[str] | None = None if self.metadata.get("snapshot") == "exact" else []
 
     # -- what an author writes ------------------------------------------------------------------------------------
 
@@ -239,13 +242,15 @@ class AgentEnv(gymnasium.Env[str, str], ABC):
         if task is not None and task.env_id != self.env_id:
             raise UsageError(f"task {task.id!r} is of {task.env_id!r}, this environment is {self.env_id!r}")
         super().reset(seed=task.seed if seed is None and task is not None else seed)
-        self.task = self.default_task() if task is None else task
-        self._seed = seed
-        self.steps, self._finished = 0, True
+        return self._begin(self.default_task() if task is None else task)
+
+    def _begin(self, task: Task) -> tuple[str, dict[str, Any]]:
+        self.task, self.steps, self._finished = task, 0, True
         if self._actions is not None:
-            self._actions = []
-        observation, info = self.begin(self.task)
-        info["task_id"] = self.task.id
+            # Drawing a task moves the generator, so the seed alone would not bring this beginning back.
+            self._origin, self._actions = self.np_random.bit_generator.state, []
+        observation, info = self.begin(task)
+        info["task_id"] = task.id
         self._observation, self._finished = observation, False
         return observation, info
 
@@ -264,7 +269,7 @@ class AgentEnv(gymnasium.Env[str, str], ABC):
         self._observation = observation
         return observation, reward, terminated, truncated, info
 
-    def render(self) -> str | None:  # type: ignore[override]
+    def render(self) -> str | None:
         """The last observation, for `render_mode="ansi"`."""
         return self._observation if self.render_mode == "ansi" else None
 
@@ -274,7 +279,7 @@ class AgentEnv(gymnasium.Env[str, str], ABC):
         """This instant: world, step counter, generator. Raises `UsageError` before the first `reset`."""
         if self.task is None:
             raise UsageError("there is nothing to snapshot yet; call reset first")
-        state = self.get_state() if self._actions is None else (self._seed, tuple(self._actions))
+        state = self.get_state() if self._actions is None else (self._origin, tuple(self._actions))
         rng = self.np_random.bit_generator.state
         return Snapshot(self.env_id, self.task, self.steps, self._finished, rng, (self._observation, state))
 
@@ -296,7 +301,7 @@ class AgentEnv(gymnasium.Env[str, str], ABC):
             self.task = snapshot.task
             self.set_state(state)
         else:
-            self._replay(snapshot, *state)
+            self._replay(snapshot.task, *state)
             if self._observation != observation:
                 raise UsageError(
                     f"replaying {snapshot.steps} actions of task {snapshot.task.id!r} ended in another observation: "
@@ -306,7 +311,8 @@ class AgentEnv(gymnasium.Env[str, str], ABC):
         self.np_random.bit_generator.state = snapshot.rng
         self.steps, self._finished, self._observation = snapshot.steps, snapshot.finished, observation
 
-    def _replay(self, snapshot: Snapshot, seed: int | None, actions: tuple[str, ...]) -> None:
-        self.reset(seed=seed, options={"task": snapshot.task})
+    def _replay(self, task: Task, origin: Mapping[str, Any], actions: tuple[str, ...]) -> None:
+        self.np_random.bit_generator.state = origin
+        self._begin(task)
         for action in actions:
             self.step(action)

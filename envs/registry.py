@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import warnings
 from dataclasses import dataclass
 from importlib import metadata
 
@@ -40,9 +41,18 @@ class EnvEntry:
     def load(self) -> type[AgentEnv]:
         """Import the class; raises `UsageError` when the entry point is not an `AgentEnv`."""
         module, _, attribute = self.entry_point.partition(":")
-        found = getattr(importlib.import_module(module), attribute)
+        try:
+            found = getattr(importlib.import_module(module), attribute)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise UsageError(
+                f"environment {self.id!r} ({self.about}): cannot import {self.entry_point!r} ({error}); "
+                "mend the entry point, expected 'module:Class', or the package"
+            ) from error
         if not (isinstance(found, type) and issubclass(found, AgentEnv)):
-            raise UsageError(f"environment {self.id!r}: {self.entry_point!r} is {found!r}, expected a subclass of AgentEnv")
+            raise UsageError(
+                f"environment {self.id!r} ({self.about}): {self.entry_point!r} is {found!r}, "
+                "expected a subclass of kintsugi.envs.AgentEnv"
+            )
         return found
 
 
@@ -68,11 +78,16 @@ def find(name: str) -> EnvEntry:
     for entry in known:
         if name in (entry.name, entry.id):
             return entry
-    raise unknown("environment", name, [entry.name for entry in known])
+    raise unknown("environment", name, [entry.id if "/" in name else entry.name for entry in known])
 
 
 def register_all() -> None:
-    """Tell Gymnasium of every entry; safe to call again."""
+    """Tell Gymnasium of every entry; safe to call again. An id that Gymnasium refuses is left out with a warning."""
     for entry in entries():
-        if entry.id not in gymnasium.registry:
+        if entry.id in gymnasium.registry:
+            continue
+        try:
             gymnasium.register(id=entry.id, entry_point=entry.entry_point)
+        except gymnasium.error.Error as error:
+            # One bad package must not keep everybody from importing this one.
+            warnings.warn(f"environment {entry.id!r} ({entry.about}) is not registered: {error}", stacklevel=2)

@@ -41,8 +41,6 @@ class Gate:
             return store.collect(stage, practice.make_env, jobs, at_once=practice.at_once)
 
         comparison = compare(attempts(old), attempts(new))
-        verdict = store.stage(
-            f"gate/{new.name}",
-            lambda: {**comparison.to_json(), "adopted": comparison.difference >= self.margin},
-        )
+        verdict = {**comparison.to_json(), "adopted": comparison.difference >= self.margin}
+        verdict = store.stage(f"verdict/{new.name}", dict, verdict)
         return bool(verdict["adopted"])

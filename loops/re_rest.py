@@ -63,7 +63,7 @@ def re_rest(store: RunStore, base: Path, demonstrations: Sequence[Trajectory], c
         mended = collect_and_mend(store, base, adopted, config, round_=i)
         examples = config.practice.mixture([*mended.passed, *mended.corrected], demonstrations)
         adapter = config.practice.train(store, f"re_rest@{i}", base, examples)
-        store.stage(f"re_rest/round{i}", lambda mended=mended, examples=examples: _summary(mended, len(examples)))
+        store.stage(f"re_rest/round{i}", _summary, mended, len(examples))
         if config.gate.admits(store, config.practice, base, adopted, adapter):
             adopted = adapter
     return adopted

@@ -41,12 +41,8 @@ def self_training(store: RunStore, base: Path, demonstrations: Sequence[Trajecto
         # M-STEP: always from the base, so that errors of early rounds do not pile up
         examples = practice.mixture(passed, demonstrations)
         adapter = practice.train(store, f"self_training@{i}", base, examples)
-        store.stage(
-            f"self_training/round{i}",
-            lambda attempts=attempts, passed=passed, examples=examples: {
-                "attempts": len(attempts), "passed": len(passed), "examples": len(examples)
-            },
-        )
+        counts = {"attempts": len(attempts), "passed": len(passed), "examples": len(examples)}
+        store.stage(f"self_training/round{i}", dict, counts)
         if config.gate.admits(store, practice, base, adopted, adapter):
             adopted = adapter
     return adopted

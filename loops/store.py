@@ -1,13 +1,14 @@
 """`RunStore`: a run is one folder that survives `kill -9` at any instant and refuses to be continued as another run.
 
-    run.db          SQLite (WAL): the configuration, finished stages, append-only trajectories
-    adapters/       PEFT folders, each written beside its place and then renamed into it
-    config.toml     the configuration, for people to read
+run.db          SQLite (WAL): the configuration, finished stages, append-only trajectories
+adapters/       PEFT folders, each written beside its place and then renamed into it
+config.toml     the configuration, for people to read
 """
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import fcntl
 import hashlib
 import json
@@ -41,10 +42,11 @@ CREATE TRIGGER append_only_delete BEFORE DELETE ON trajectories BEGIN SELECT RAI
 class RunStore:
     """One run's folder, open in this process alone. Use as a context manager."""
 
-    def __init__(self, folder: Path, db: sqlite3.Connection, lock: IO[str]) -> None:
+    def __init__(self, folder: Path, db: sqlite3.Connection, lock: IO[str] | None = None) -> None:
         self.folder = folder
         self._db = db
         self._lock = lock
+        self._scope = ""
 
     # -- opening --------------------------------------------------------------------------------------------------
 
@@ -61,18 +63,19 @@ class RunStore:
             if not path.exists() and any(p.name not in (".lock", "run.db.new") for p in folder.iterdir()):
                 raise UsageError(f"{folder} is not empty and holds no run.db; name an empty or a new folder")
             lock = _lock(folder)
+        with contextlib.ExitStack() as undo, _readable_errors(folder):
+            undo.callback(lock.close)
             if not path.exists():
                 _create(path, config)
-                (folder / "config.toml").write_text(tomli_w.dumps(_without_none(config)))
-            store = cls(folder, sqlite3.connect(path, isolation_level=None), lock)
+            store = cls(folder, _connect(path), lock)
+            undo.callback(store.close)
             store._db.execute("PRAGMA journal_mode=WAL")
             store._db.execute("PRAGMA synchronous=FULL")
-        try:
             store._refuse_other_version()
             store._refuse_other_config(config)
-        except UsageError:
-            store.close()
-            raise
+            if not (folder / "config.toml").exists():
+                _write_whole(folder / "config.toml", tomli_w.dumps(_without_none(config)))
+            undo.pop_all()
         return store
 
     @classmethod
@@ -81,19 +84,19 @@ class RunStore:
         path = folder / "run.db"
         if not path.exists():
             raise UsageError(f"{folder} holds no run.db; name the folder of a run (kintsugi improve ... --run FOLDER)")
-        with _readable_errors(folder):
-            store = cls(folder, sqlite3.connect(path, isolation_level=None), open(path))
-        try:
+        with contextlib.ExitStack() as undo, _readable_errors(folder):
+            store = cls(folder, _connect(path))
+            undo.callback(store.close)
+            store._db.execute("PRAGMA query_only=ON")
             store._refuse_other_version()
-        except UsageError:
-            store.close()
-            raise
+            undo.pop_all()
         return store
 
     def close(self) -> None:
         """Close the run; safe to call again."""
         self._db.close()
-        self._lock.close()
+        if self._lock:
+            self._lock.close()
 
     def __enter__(self) -> Self:
         return self
@@ -106,15 +109,26 @@ class RunStore:
         """What the run was begun with."""
         return dict(json.loads(self._meta("config")))
 
+    def scoped(self, scope: str) -> Self:
+        """The same run seen through a scope such as `seed0`: `collect/policy` means `collect/seed0/policy` there."""
+        view = copy.copy(self)
+        view._scope = scope
+        return view
+
+    def _named(self, stage: str) -> str:
+        kind, _, rest = stage.partition("/")
+        return "/".join(part for part in (kind, self._scope, rest) if part)
+
     # -- stages ---------------------------------------------------------------------------------------------------
 
-    def stage(self, name: str, work: Callable[[], Any]) -> Any:
-        """The JSON result of a stage: `work()` the first time, what was stored ever after."""
+    def stage(self, name: str, work: Callable[..., Any], *arguments: Any) -> Any:
+        """The JSON result of a stage: `work(*arguments)` the first time, what was stored ever after."""
+        name = self._named(name)
         with _readable_errors(self.folder):
             row = self._db.execute("SELECT result, sha FROM stages WHERE name = ?", (name,)).fetchone()
         if row is not None:
             return json.loads(self._checked("stage", name, *row))
-        result = canonical_json(work())
+        result = canonical_json(work(*arguments))
         with _readable_errors(self.folder):
             self._db.execute("INSERT INTO stages VALUES (?, ?, ?)", (name, result, _sha(result)))
         return json.loads(result)
@@ -126,7 +140,13 @@ class RunStore:
         return {name: json.loads(self._checked("stage", name, result, sha)) for name, result, sha in rows}
 
     def collect(
-        self, stage: str, make_env: Callable[[], AgentEnv], jobs: Sequence[Job], *, clock: Clock | None = None, **options: Any
+        self,
+        stage: str,
+        make_env: Callable[[], AgentEnv],
+        jobs: Sequence[Job],
+        *,
+        clock: Clock | None = None,
+        **options: Any,
     ) -> list[Trajectory]:
         """The trajectories of `jobs`, in their order: those stored before, and the rest played now, wave by wave.
 
@@ -134,9 +154,12 @@ class RunStore:
         batches. Raises `UsageError` when the stored attempts are not the first of `jobs`.
         """
         stored = self.trajectories(stage)
-        keys = [f"{job.task.id}#{job.sample}" for job in jobs]
-        if [t.key for t in stored] != keys[: len(stored)]:
-            raise UsageError(f"{self.folder}: stage {stage!r} holds attempts of other tasks than those asked for; use a new run folder")
+        asked = [(job.task, job.sample, job.seed) for job in jobs]
+        if [(t.task, t.sample, t.seed) for t in stored] != asked[: len(stored)]:
+            raise UsageError(
+                f"{self.folder}: stage {stage!r} holds {len(stored)} attempts, which are not the first of the "
+                f"{len(jobs)} asked for (by task, sample and seed); use a new run folder"
+            )
         if len(stored) == len(jobs):
             return stored
         return stored + collect(
@@ -145,7 +168,7 @@ class RunStore:
 
     def add(self, stage: str, trajectories: Sequence[Trajectory]) -> None:
         """Store trajectories, all or none."""
-        rows = []
+        stage, rows = self._named(stage), []
         for trajectory in trajectories:
             data = canonical_json(trajectory.to_json())
             rows.append((stage, trajectory.key, data, _sha(data)))
@@ -154,9 +177,15 @@ class RunStore:
 
     def trajectories(self, stage: str) -> list[Trajectory]:
         """A stage's trajectories in the order in which they were stored. Raises `UsageError` for a damaged row."""
+        stage = self._named(stage)
         with _readable_errors(self.folder):
-            rows = self._db.execute("SELECT key, data, sha FROM trajectories WHERE stage = ? ORDER BY number", (stage,)).fetchall()
-        return [Trajectory.from_json(json.loads(self._checked(f"trajectory of {stage!r}", key, data, sha))) for key, data, sha in rows]
+            rows = self._db.execute(
+                "SELECT key, data, sha FROM trajectories WHERE stage = ? ORDER BY number", (stage,)
+            ).fetchall()
+        return [
+            Trajectory.from_json(json.loads(self._checked(f"trajectory of {stage!r}", key, data, sha)))
+            for key, data, sha in rows
+        ]
 
     def trajectory_stages(self) -> list[str]:
         """Names of the stages that hold trajectories, oldest first."""
@@ -167,8 +196,8 @@ class RunStore:
     # -- adapters -------------------------------------------------------------------------------------------------
 
     def adapter(self, name: str, make: Callable[[Path], None]) -> Path:
-        """The folder `adapters/<name>`, made by `make(folder)` when it is not there; never seen half-written."""
-        final = self.folder / "adapters" / name
+        """The folder `adapters/<scope>/<name>`, made by `make(folder)` if it is not there; never seen half-written."""
+        final = self.folder / "adapters" / self._scope / name
         if final.exists():
             return final
         with _readable_errors(self.folder):
@@ -223,11 +252,24 @@ def _create(path: Path, config: Mapping[str, Any]) -> None:
     new = path.with_name("run.db.new")
     new.unlink(missing_ok=True)
     db = sqlite3.connect(new)
+    # A journal file beside it would outlive a kill and be taken for that of the next attempt.
+    db.execute("PRAGMA journal_mode=MEMORY")
     db.executescript(_SCHEMA)
     db.execute("INSERT INTO meta VALUES ('schema', ?)", (str(SCHEMA_VERSION),))
     db.execute("INSERT INTO meta VALUES ('config', ?)", (canonical_json(config),))
     db.commit()
     db.close()
+    new.rename(path)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """One connection, used by one thread at a time: inside a running event loop `collect` works in another one."""
+    return sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+
+
+def _write_whole(path: Path, text: str) -> None:
+    new = path.with_name(f".{path.name}.new")
+    new.write_text(text, encoding="utf-8")
     new.rename(path)
 
 
@@ -284,4 +326,4 @@ def _flat(value: Any, prefix: str = "") -> dict[str, str]:
 def _without_none(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _without_none(item) for key, item in value.items() if item is not None}
-    return [_without_none(item) for item in value] if isinstance(value, list | tuple) else value
+    return [_without_none(item) for item in value if item is not None] if isinstance(value, list | tuple) else value

@@ -16,7 +16,7 @@
       font: { family: style("--sans"), color: style("--ink"), size: 13 },
       margin: { l: 56, r: 16, t: 12, b: 40 },
       hoverlabel: { bgcolor: style("--surface"), bordercolor: style("--gold"), font: { color: style("--ink") } },
-      legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 },
+      legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0, traceorder: "normal" },
       ...more,
       xaxis: { ...axis, ...(more.xaxis || {}) },
       yaxis: { ...axis, ...(more.yaxis || {}) },
@@ -36,28 +36,30 @@
   const custom = (name, p) => [plain(name), p.low, p.high, p.n];
 
   function scores(node, { models }) {
-    const names = models.map((m) => plain(m.name));
+    const places = models.map((_, i) => i);
     const traces = [{
-      x: names, y: models.map((m) => m.value), mode: "lines+markers", hovertemplate: hover,
+      x: places, y: models.map((m) => m.value), mode: "lines+markers", hovertemplate: hover,
       customdata: models.map((m) => custom(m.name, m)),
       error_y: { ...bars(models), color: style("--ink") },
       line: { color: style("--gold"), width: 1.5, dash: "dot" },
       marker: { color: style("--gold"), size: 11, line: { color: style("--ink"), width: 1 } },
     }];
-    const seeds = models.flatMap((m) => m.seeds.map(([seed, value]) => ({ model: plain(m.name), seed: plain(seed), value })));
+    const seeds = models.flatMap((m, i) => m.seeds.map(([seed, value]) => ({ place: i + 0.09, seed: plain(seed), value })));
     if (seeds.length) traces.push({
-      x: seeds.map((s) => s.model), y: seeds.map((s) => s.value), mode: "markers",
+      x: seeds.map((s) => s.place), y: seeds.map((s) => s.value), mode: "markers",
       text: seeds.map((s) => s.seed), hovertemplate: "%{text}: %{y:.1f} %<extra></extra>",
       marker: { symbol: "circle-open", size: 8, color: style("--muted") },
     });
-    Plotly.react(node, traces, layout({ showlegend: false, yaxis: share, xaxis: { type: "category", showgrid: false } }), still);
+    node.style.maxWidth = `${220 + 170 * models.length}px`;
+    const ticks = { tickvals: places, ticktext: models.map((m) => plain(m.name)), range: [-0.5, models.length - 0.5], zeroline: false };
+    Plotly.react(node, traces, layout({ showlegend: false, yaxis: share, xaxis: { ...ticks, showgrid: false } }), still);
   }
 
   function types(node, { models }) {
     const kinds = [...new Set(models.flatMap((m) => Object.keys(m.types)))].sort();
     const palette = colours();
     const traces = models.map((m, i) => {
-      const here = kinds.filter((kind) => kind in m.types);
+      const here = kinds.filter((kind) => Object.hasOwn(m.types, kind));
       const points = here.map((kind) => m.types[kind]);
       return {
         type: "bar", name: plain(m.name), x: here.map(plain), y: points.map((p) => p.value), hovertemplate: hover,
@@ -66,6 +68,7 @@
         marker: { color: palette[i % palette.length] },
       };
     });
+    node.style.maxWidth = `${160 + kinds.length * (60 + 34 * models.length)}px`;
     const more = { barmode: "group", bargap: 0.25, yaxis: share, xaxis: { type: "category", showgrid: false } };
     Plotly.react(node, traces, layout(more), still);
   }

@@ -6,13 +6,17 @@ from .game import Game
 from .state import NOTHING, State
 from .wording import Wording
 
-(GO, OPEN, CLOSE, TAKE, MOVE, HEAT, COOL, CLEAN, SLICE, USE, EXAMINE_OBJECT, EXAMINE_RECEPTACLE, INVENTORY, LOOK, HELP) = (
-    range(15)
-)
+GO, OPEN, CLOSE, TAKE, MOVE, HEAT, COOL, CLEAN, SLICE, USE = range(10)
+EXAMINE_OBJECT, EXAMINE_RECEPTACLE, INVENTORY, LOOK, HELP = range(10, 15)
 Command = tuple[int, int, int]
 """Verb and two entities: receptacle, object and receptacle, or object and knife; 0 where there is none."""
 
-TREATMENTS = ((HEAT, "heat", "heatable", "microwave"), (COOL, "cool", "coolable", "fridge"), (CLEAN, "clean", "cleanable", "sinkbasin"))
+TREATMENTS = (
+    (HEAT, "heatable", "microwave"),
+    (COOL, "coolable", "fridge"),
+    (CLEAN, "cleanable", "sinkbasin"),
+)
+"""What is done, the ability that an object needs for it, and the kind of receptacle where it is done."""
 KNIVES = frozenset({"knife", "butterknife"})
 REMEMBERED = 512
 """How many lists are kept; all are forgotten when there are so many."""
@@ -100,7 +104,7 @@ class Commands:
         thing = objects[held]
         if (is_open or not receptacle.openable) and thing.kind in self._game.holds.get(receptacle.kind, ()):
             found.append(say(MOVE, held, r))
-        for verb, _, ability, appliance in TREATMENTS:
+        for verb, ability, appliance in TREATMENTS:
             if receptacle.kind == appliance and ability in thing.abilities:
                 found.append(say(verb, held, r))
         return found

@@ -9,8 +9,23 @@ holds, what is open and lies there), so they are remembered by that part and bui
 
 from __future__ import annotations
 
-from .commands import CLEAN, CLOSE, COOL, EXAMINE_OBJECT, EXAMINE_RECEPTACLE, GO, HEAT, INVENTORY, LOOK, MOVE, OPEN
-from .commands import SLICE, TAKE, USE, Commands
+from .commands import (
+    CLEAN,
+    CLOSE,
+    COOL,
+    EXAMINE_OBJECT,
+    EXAMINE_RECEPTACLE,
+    GO,
+    HEAT,
+    INVENTORY,
+    LOOK,
+    MOVE,
+    OPEN,
+    SLICE,
+    TAKE,
+    USE,
+    Commands,
+)
 from .game import Game
 from .judge import judge
 from .state import NOTHING, State
@@ -34,6 +49,9 @@ class Engine:
         self._place = [r.place for r in game.receptacles]
         self._openable = [r.openable for r in game.receptacles]
         self._seen: dict[tuple[int, bool, tuple[int, ...]], str] = {}
+
+    def __reduce__(self) -> tuple[type[Engine], tuple[Game, Wording]]:
+        return Engine, (self.game, self.wording)
 
     def initial(self) -> State:
         """The state at the beginning."""
@@ -71,7 +89,7 @@ class Engine:
             return self._take(state, a, b)
         if verb == MOVE:
             return self._move(state, a, b)
-        if verb == OPEN or verb == CLOSE:
+        if verb in (OPEN, CLOSE):
             return self._open_or_close(state, a, verb == OPEN)
         if verb in (HEAT, COOL, CLEAN, SLICE, USE):
             return self._change(state, verb, a, b)

@@ -20,7 +20,10 @@ TASK_TYPES = (
 TEMPLATES: Mapping[str, tuple[str, str]] = {
     "pick_and_place_simple": ("put a {object} in {target}", "put some {object} on {target}"),
     "look_at_obj_in_light": ("look at {object} under the {target}", "examine the {object} with the {target}"),
-    "pick_clean_then_place_in_recep": ("put a clean {object} in {target}", "clean some {object} and put it in {target}"),
+    "pick_clean_then_place_in_recep": (
+        "put a clean {object} in {target}",
+        "clean some {object} and put it in {target}",
+    ),
     "pick_heat_then_place_in_recep": ("put a hot {object} in {target}", "heat some {object} and put it in {target}"),
     "pick_cool_then_place_in_recep": ("put a cool {object} in {target}", "cool some {object} and put it in {target}"),
     "pick_two_obj_and_place": ("put two {object} in {target}", "find two {object} and put them in {target}"),

@@ -114,7 +114,7 @@ def _make(recipe: SeedRecipe, write: Callable[[SeedRecipe, Callable[[float], Non
     from .tokenizer import learn_tokenizer
 
     corpus = write(recipe, lambda share: progress("corpus", share))
-    tokenizer = learn_tokenizer(dict.fromkeys(m.content for chat in corpus.chats for m in chat), names=corpus.names)
+    tokenizer = learn_tokenizer((m.content for chat in corpus.chats for m in chat), names=corpus.names)
     encoder, texts = ChatEncoder(tokenizer), []
     for chat in corpus.chats:
         encoded = encoder.encode(chat, generate=False)

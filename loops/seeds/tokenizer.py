@@ -27,7 +27,7 @@ _INSTANCE = re.compile(r" ([a-z]+) (\d+)\b")
 _WORD = r" ?[^\W\d_]+| ?\d+|[^\s\w]+|\s+|\w"
 
 
-def learn_tokenizer(texts: Iterable[str], *, names: Iterable[str] = (), min_count: int = 4) -> Any:
+def learn_tokenizer(texts: Iterable[str], *, names: Iterable[str] = (), min_count: int = 10) -> Any:
     """A `PreTrainedTokenizerFast` for `texts`.
 
     `names` are words that number their instances (` mug 2`); those seen in `texts` are added. The text between names is

@@ -1,0 +1,174 @@
+"""What an agent can know of a household from what it was told: a reader of ALFWorld's observations."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+_ROOM = re.compile(r"you are in the middle of a room\. looking quickly around you, you see (.+?)\.(?:\n|$)", re.I)
+_TASK = re.compile(r"your task is to: (.+?)\.?\s*$", re.I)
+_ARRIVED = re.compile(r"you arrive at (?:loc \d+|(.+?))\. ", re.I)
+_ON = re.compile(r"on the (\w+ \d+), you see (.+?)\.$", re.I)
+_IN = re.compile(r"the (\w+ \d+) is open\. in it, you see (.+?)\.$", re.I)
+_CLOSED = re.compile(r"(?:^|\. )the (\w+ \d+) is closed\.$", re.I)
+_CLOSE = re.compile(r"you close the (\w+ \d+)\.$", re.I)
+_TAKE = re.compile(r"you pick up the (\w+ \d+) from the (\w+ \d+)\.$", re.I)
+_MOVE = re.compile(r"you (?:move|put) the (\w+ \d+) (?:to|in/on) the (\w+ \d+)\.$", re.I)
+_TREAT = re.compile(r"you (heat|cool|clean) the (\w+ \d+) using the (\w+ \d+)\.$", re.I)
+_USE = re.compile(r"you turn on the (\w+ \d+)\.$", re.I)
+_CARRY = re.compile(r"you are carrying: (?:a|an) (.+?)\.$", re.I)
+_FACING = re.compile(r"you are facing the (.+?)\. next to it", re.I)
+
+TREATED = {"heat": "hot", "cool": "cool", "clean": "clean"}
+"""What an object is after it was heated, cooled or cleaned."""
+
+
+def read_list(text: str) -> tuple[str, ...]:
+    """The names in `a mug 1, and a cup 2`, without articles; none for `nothing`."""
+    parts = re.split(r", and |, | and ", text.strip())
+    names = (re.sub(r"^(?:a|an|the) ", "", part.strip()) for part in parts)
+    return tuple(name for name in names if name and name != "nothing")
+
+
+def kind_of(name: str) -> str:
+    """`mug` for `mug 2`."""
+    return name.rpartition(" ")[0] or name
+
+
+@dataclass
+class HouseholdMemory:
+    """Everything that one attempt was told so far; `update` reads one observation into it.
+
+    Nothing here comes from hidden state. What an action did is believed only if the observation says so.
+    """
+
+    task: str = ""
+    """The task text, without `Your task is to:` and the full stop."""
+    receptacles: tuple[str, ...] = ()
+    """All receptacles, in the order in which the first observation lists them."""
+    location: str | None = None
+    """The receptacle that the agent last went to."""
+    held: str | None = None
+    """The object in hand."""
+    seen: dict[str, str] = field(default_factory=dict)
+    """Where every object was last seen or put; an object in hand is in none."""
+    first_seen: dict[str, str] = field(default_factory=dict)
+    """Where every object was seen first: where it is when the same task begins anew."""
+    visited: dict[str, None] = field(default_factory=dict)
+    """Receptacles where the agent has been, in that order (a dict for its order)."""
+    searched: dict[str, None] = field(default_factory=dict)
+    """Receptacles whose content was seen."""
+    opened: dict[str, None] = field(default_factory=dict)
+    """Receptacles known to be open now."""
+    closed: dict[str, None] = field(default_factory=dict)
+    """Receptacles known to be closed now."""
+    states: dict[str, frozenset[str]] = field(default_factory=dict)
+    """`hot`, `cool`, `clean`, `on` for the objects that are."""
+    refused: list[str] = field(default_factory=list)
+    """Actions that were answered by `Nothing happens.`, in order."""
+    steps: int = 0
+    """Actions so far."""
+
+    def update(self, action: str | None, observation: str) -> None:
+        """Read the answer to `action`; the first observation of an episode has none."""
+        text = observation.strip()
+        if action is None:
+            self._read_start(text)
+            return
+        self.steps += 1
+        if text == "Nothing happens.":
+            self.note_refusal(action.strip())
+            return
+        arrived = _ARRIVED.match(text)
+        if arrived:
+            self.location = arrived[1] or re.sub(r"^go to ", "", action.strip())
+            self.visited.setdefault(self.location)
+        if not (self._read_view(text) or self._read_change(text)):
+            self._read_status(text)
+
+    def note_refusal(self, action: str) -> None:
+        """Remember that `action` is not admissible here; a receptacle that one cannot go to is where one stands."""
+        self.refused.append(action)
+        place = action.removeprefix("go to ")
+        if place != action and place in self.receptacles:
+            self.location = place
+
+    def known(self, kind: str) -> dict[str, str]:
+        """Objects of this kind with the receptacles where they were last seen."""
+        return {name: place for name, place in self.seen.items() if kind_of(name) == kind}
+
+    def unsearched(self) -> tuple[str, ...]:
+        """Receptacles whose content was never seen, in the order of the first observation."""
+        return tuple(name for name in self.receptacles if name not in self.searched)
+
+    def next_attempt(self) -> HouseholdMemory:
+        """What of this stays true when the same task begins anew: where things lie at first."""
+        return HouseholdMemory(
+            task=self.task,
+            receptacles=self.receptacles,
+            seen=dict(self.first_seen),
+            first_seen=dict(self.first_seen),
+            searched=dict.fromkeys(self.searched),
+        )
+
+    def _read_start(self, text: str) -> None:
+        room, task = _ROOM.search(text), _TASK.search(text)
+        if room:
+            self.receptacles = read_list(room[1])
+        if task:
+            self.task = task[1]
+
+    def _read_view(self, text: str) -> bool:
+        match = _IN.search(text)
+        if match:
+            self.closed.pop(match[1], None)
+            self.opened.setdefault(match[1])
+        else:
+            match = _ON.search(text)
+        if match:
+            self._look_into(match[1], read_list(match[2]))
+            return True
+        match = _CLOSED.search(text)
+        if match:
+            self.closed.setdefault(match[1])
+            return True
+        return False
+
+    def _look_into(self, receptacle: str, objects: tuple[str, ...]) -> None:
+        self.searched.setdefault(receptacle)
+        for name in [name for name, place in self.seen.items() if place == receptacle and name not in objects]:
+            del self.seen[name]
+        for name in objects:
+            self.seen[name] = receptacle
+            self.first_seen.setdefault(name, receptacle)
+
+    def _read_change(self, text: str) -> bool:
+        if match := _TAKE.match(text):
+            self.held = match[1]
+            self.seen.pop(match[1], None)
+            self.first_seen.setdefault(match[1], match[2])
+        elif match := _MOVE.match(text):
+            self.held = None
+            self.seen[match[1]] = match[2]
+        elif match := _TREAT.match(text):
+            others = self.states.get(match[2], frozenset()) - (
+                {"heat": {"cool"}, "cool": {"hot"}, "clean": set()}[match[1].lower()]
+            )
+            self.states[match[2]] = others | {TREATED[match[1].lower()]}
+        elif match := _USE.match(text):
+            self.states[match[1]] = self.states.get(match[1], frozenset()) | {"on"}
+        elif match := _CLOSE.match(text):
+            self.opened.pop(match[1], None)
+            self.closed.setdefault(match[1])
+        else:
+            return False
+        return True
+
+    def _read_status(self, text: str) -> None:
+        if match := _CARRY.match(text):
+            self.held = match[1]
+            self.seen.pop(match[1], None)
+        elif text == "You are not carrying anything.":
+            self.held = None
+        elif match := _FACING.match(text):
+            self.location = read_list(match[1])[0]

@@ -1,0 +1,176 @@
+"""Attempts as JSONL for other people's trainers: OpenAI-style `messages`, and `prompt` / `chosen` / `rejected`.
+
+Both load with `datasets.load_dataset("json", data_files=...)` and train with TRL as they are. Columns are the same in
+every line and never null, so that Arrow infers one type for each. What was said goes out as text: only Kintsugi's own
+learner trains on the tokens as they were sampled.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+from rich.console import Console
+
+from ..agents.models.core import Message
+from ..agents.react import chat_of
+from ..agents.trajectory import Outcome, Trajectory
+from ..errors import UsageError, unknown
+from ..loops.evaluation import task_type
+from ..loops.store import RunStore
+from .runs import parent_stage
+
+Render = Callable[[Trajectory], list[Message]]
+"""An attempt as a chat, the way its agent saw it."""
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    """What is exported from a run, and where to."""
+
+    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """The run's folder."""
+    out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
+    """The JSONL file."""
+    kind: Literal["messages", "preference"] = "messages"
+    """`messages`: one attempt a line. `preference`: one failed attempt and its mend a line."""
+    stages: tuple[str, ...] = ()
+    """Stages of the run to take. Without any: all but `eval/...`, whose tasks are held out, and `gate/...`."""
+    outcomes: tuple[Outcome, ...] = ("success",)
+    """Of `messages`: attempts that ended so."""
+    turns: Literal["first", "all"] = "first"
+    """Of `preference`: the first turn in which the two differ, or everything from there on. The latter holds
+    observations too, and common trainers count a loss on them."""
+    overwrite: bool = False
+    """Replace the file if there is one."""
+
+
+def export(config: ExportConfig, render: Render = chat_of) -> int:
+    """Write the file and return its number of lines; it appears whole or not at all.
+
+    Raises `UsageError` for an unknown stage, an existing file, a disk that is full, and when nothing fits.
+    """
+    if config.out.exists() and not config.overwrite:
+        raise UsageError(f"{config.out} exists already; name a new file, or pass --overwrite to replace it")
+    unfinished = config.out.with_name(f".{config.out.name}.unfinished")
+    try:
+        config.out.parent.mkdir(parents=True, exist_ok=True)
+        with RunStore.read(config.run) as store, unfinished.open("w", encoding="utf-8") as file:
+            stages = _stages(store, config)
+            work = _messages if config.kind == "messages" else _pairs
+            rows = work(store, stages, config, render)
+            lines = 0
+            for row in rows:
+                file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
+                lines += 1
+            file.flush()
+            os.fsync(file.fileno())
+        if not lines:
+            searched = ", ".join(stages) or "a run without attempts"
+            raise UsageError(f"{config.run}: nothing to export from {searched}; {_remedy(config)}")
+        unfinished.replace(config.out)
+    except OSError as error:
+        raise UsageError(f"{config.out}: {error}; nothing was written. Mend the cause or name another file") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return lines
+
+
+def run(config: ExportConfig, console: Console) -> None:
+    """The command `kintsugi export`."""
+    lines = export(config)
+    console.print(f"{lines} lines in {config.out}", soft_wrap=True, markup=False, highlight=False)
+
+
+def message_row(stage: str, trajectory: Trajectory, render: Render = chat_of) -> Row:
+    """One attempt. `trainable` says of each message whether a loss belongs on it."""
+    chat = render(trajectory)
+    return {
+        "messages": [{"role": m.role, "content": m.content} for m in chat],
+        "trainable": [m.role == "assistant" and m.trainable for m in chat],
+        "task_id": trajectory.task.id,
+        "env_id": trajectory.task.env_id,
+        "split": trajectory.task.split,
+        "type": task_type(trajectory.task),
+        "outcome": trajectory.outcome,
+        "score": float(trajectory.score),
+        "stage": stage,
+        "source": trajectory.source,
+        "model": trajectory.model,
+        "sample": trajectory.sample,
+        "mends": trajectory.parents[0] if trajectory.parents else "",
+    }
+
+
+def preference_row(
+    failed: Trajectory, mended: Trajectory, turns: Literal["first", "all"], render: Render = chat_of
+) -> Row | None:
+    """The chat up to where the two part, and what each then said; None unless they part in an assistant's turn."""
+    worse, better = [[{"role": m.role, "content": m.content} for m in render(t)] for t in (failed, mended)]
+    parting = next((i for i, (a, b) in enumerate(zip(worse, better, strict=False)) if a != b), None)
+    if parting is None or worse[parting]["role"] != "assistant" or better[parting]["role"] != "assistant":
+        return None
+    end = parting + 1 if turns == "first" else None
+    return {
+        "prompt": better[:parting],
+        "chosen": better[parting:end],
+        "rejected": worse[parting:end],
+        "task_id": mended.task.id,
+        "type": task_type(mended.task),
+        "outcome_rejected": failed.outcome,
+        "model_chosen": mended.model,
+        "model_rejected": failed.model,
+    }
+
+
+def _stages(store: RunStore, config: ExportConfig) -> list[str]:
+    known = store.trajectory_stages()
+    for stage in config.stages:
+        if stage not in known:
+            raise unknown("stage", stage, known)
+    return list(config.stages) or [s for s in known if not s.startswith(("eval/", "gate/"))]
+
+
+def _messages(store: RunStore, stages: list[str], config: ExportConfig, render: Render) -> Iterator[Row]:
+    for stage in stages:
+        for trajectory in store.trajectories(stage):
+            if trajectory.outcome in config.outcomes and trajectory.steps:
+                yield message_row(stage, trajectory, render)
+
+
+def _pairs(store: RunStore, stages: list[str], config: ExportConfig, render: Render) -> Iterator[Row]:
+    known = store.trajectory_stages()
+    for stage in stages:
+        mends = [t for t in store.trajectories(stage) if t.success and t.parents]
+        if not mends:
+            continue
+        failed = _parents(store, stage, known, {key for t in mends for key in t.parents})
+        for mended in mends:
+            for key in mended.parents:
+                row = preference_row(failed[key], mended, config.turns, render) if key in failed else None
+                if row:
+                    yield row
+
+
+def _parents(store: RunStore, stage: str, known: list[str], keys: set[str]) -> dict[str, Trajectory]:
+    """The failed attempts of these keys, each from the nearest stage that holds it."""
+    found: dict[str, Trajectory] = {}
+    for place in parent_stage(stage, known):
+        if keys <= found.keys():
+            break
+        for t in store.trajectories(place):
+            if t.key in keys and not t.success and t.outcome != "infra_error":
+                found.setdefault(t.key, t)
+    return found
+
+
+def _remedy(config: ExportConfig) -> str:
+    if config.kind == "preference":
+        return "a pair needs a mend that passed and the failed attempt that it names as its parent"
+    return f"no attempt ended as {' or '.join(config.outcomes)}; widen --outcomes or name other --stages"

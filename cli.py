@@ -1,0 +1,138 @@
+"""The command `kintsugi`: finds what is asked for, reads its flags, and turns errors into one line and an exit code.
+
+A command is a function `(config, console)` whose `config` is annotated with a frozen dataclass: the same one that the
+Python API takes, read by tyro. It is named in `COMMANDS` and imported when it is called, so that help is quick.
+
+Exit codes: 0 done, 2 bad input (`UsageError`, wrong flags), 3 something outside broke (`InfraError`), 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, get_type_hints
+
+from rich.console import Console, RenderableType
+from rich.console import Group as Lines
+from rich.table import Table
+from rich.text import Text
+
+from . import __version__
+from .errors import InfraError, UsageError, unknown
+
+
+@dataclass(frozen=True)
+class Command:
+    """One thing that can be asked for."""
+
+    target: str
+    """`module:function` within the package; the function takes a configuration and a console."""
+    about: str
+    """One line of help."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Several commands behind one word."""
+
+    commands: Mapping[str, Command | Group]
+    what: str
+    """What the words stand for, e.g. `loop`."""
+    about: str
+    """One line of help."""
+
+
+LOOPS = Group(
+    {
+        "self-training": Command("benchmarks.improve:self_training", "sample, keep what passed, train (ReST-EM)"),
+        "re-rest": Command("benchmarks.improve:re_rest", "also mend the failed attempts with a reflector (Re-ReST)"),
+    },
+    "loop",
+    "run an improvement loop, or continue it where it was",
+)
+COMMANDS = Group(
+    {
+        "demo": Command("benchmarks.demo:run", "from nothing to a measurably better agent, in minutes"),
+        "seed": Command("benchmarks.seed:run", "make the seed policy, or find it in the cache"),
+        "improve": LOOPS,
+        "eval": Command("benchmarks.evaluate:run", "measure a model on held-out tasks"),
+        "compare": Command("benchmarks.compare:run", "compare two evaluations, paired by task"),
+        "report": Command("benchmarks.report:run", "write a run as static pages to look at in a browser"),
+        "export": Command("benchmarks.export:run", "write a run's attempts as JSONL for other trainers"),
+        "play": Command("benchmarks.play:run", "play an environment yourself"),
+        "envs": Command("benchmarks.worlds:run", "list the environments"),
+        "reproduce": Group(
+            {
+                "re-rest": Command(
+                    "benchmarks.reproduce:run", "base, self-training, Re-ReST and controls, several seeds"
+                )
+            },
+            "paper",
+            "run a paper's comparison with its controls",
+        ),
+    },
+    "command",
+    "language-model agents that mend their own failures into training data",
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code (tyro exits by itself with 2 for wrong flags and 0 for `--help`)."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    errors = Console(stderr=True)
+    try:
+        return _dispatch(COMMANDS, ["kintsugi"], arguments, Console())
+    except UsageError as error:
+        return _say(errors, str(error), 2)
+    except InfraError as error:
+        return _say(errors, f"something outside broke: {error}", 3)
+    except KeyboardInterrupt:
+        return _say(errors, "interrupted; what was stored is kept", 130)
+    except BrokenPipeError:
+        # Whoever read the output has gone; without this, Python complains again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def _dispatch(group: Group, words: list[str], arguments: list[str], console: Console) -> int:
+    first, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
+    if first in ("-h", "--help"):
+        console.print(_help(group, words), highlight=False)
+        return 0 if arguments else 2
+    if first == "--version" and len(words) == 1:
+        console.print(f"kintsugi {__version__}", highlight=False)
+        return 0
+    if first not in group.commands:
+        raise unknown(group.what, first, group.commands)
+    found = group.commands[first]
+    if isinstance(found, Group):
+        return _dispatch(found, [*words, first], rest, console)
+    _call(found, [*words, first], rest, console)
+    return 0
+
+
+def _call(command: Command, words: list[str], arguments: list[str], console: Console) -> None:
+    import tyro
+
+    module, _, name = command.target.partition(":")
+    function = getattr(importlib.import_module(f"{__package__}.{module}"), name)
+    wanted: Any = get_type_hints(function)["config"]
+    config = tyro.cli(wanted, prog=" ".join(words), description=command.about, args=arguments)
+    function(config, console)
+
+
+def _help(group: Group, words: list[str]) -> RenderableType:
+    usage = f"{' '.join(words)} {group.what.upper()}"
+    table = Table.grid(padding=(0, 2))
+    for name, command in group.commands.items():
+        table.add_row(Text(f"  {name}", style="yellow"), Text(command.about))
+    more = Text(f"{usage} --help says more.", style="dim")
+    return Lines(Text(f"{usage}: {group.about}\n"), table, Text(), more)
+
+
+def _say(console: Console, text: str, code: int) -> int:
+    console.print(Text.assemble(("kintsugi: ", "bold red"), " ".join(text.split())), soft_wrap=True)
+    return code

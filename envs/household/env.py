@@ -1,0 +1,99 @@
+"""`kintsugi/Household-v0`: ALFWorld's text world."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, ClassVar
+
+from ...errors import UsageError
+from ..core import AgentEnv, Task, TaskSet
+from .engine import Engine
+from .generator import ENV_ID, SPLITS, make_task, make_tasks
+from .refusals import explain
+from .state import State
+from .wording import BANNER, NOTHING_HAPPENS
+from .worlds import make_game
+
+ENGINES = 64
+"""How many games a process keeps laid out, so that attempts at the same task share one."""
+
+
+@functools.lru_cache(maxsize=ENGINES)
+def _engine(task: Task) -> Engine:
+    return Engine(make_game(task))
+
+
+class HouseholdEnv(AgentEnv):
+    """Household chores in ALFWorld's world and wording.
+
+    One acts by ALFWorld's commands (`go to fridge 1`, `take mug 1 from desk 1`, `move mug 1 to shelf 2`); whatever is
+    not admissible is answered by `Nothing happens.` and `info["invalid"]` says why. The reward is 1 on success, which
+    ends the episode, and 0 before. `info["admissible"]` lists the admissible commands in TextWorld's order. The first
+    observation is TextWorld's without its banner; with `banner=True` it is whole.
+
+    Tasks are generated in three sizes (`small`, `medium`, `kitchen`) and three splits (`train`, `valid_seen`,
+    `valid_unseen`); `Task.params["type"]` is one of ALFWorld's six task types.
+    """
+
+    metadata: dict[str, Any] = {**AgentEnv.metadata, "snapshot": "exact"}
+    env_id: ClassVar[str] = ENV_ID
+
+    def __init__(self, *, max_steps: int = 50, render_mode: str | None = None, banner: bool = False) -> None:
+        super().__init__(max_steps=max_steps, render_mode=render_mode)
+        self.banner = banner
+        self._engine: Engine | None = None
+        self._state: State | None = None
+
+    @classmethod
+    def tasks(cls, split: str, n: int | None = None, seed: int = 0, size: str = "small", **params: Any) -> TaskSet:
+        """The first `n` tasks of `train` (2,000 when None), `valid_seen` or `valid_unseen` (200 when None).
+
+        The six types come in turn. There are as many tasks as one asks for; `seed` gives other ones. Raises
+        `UsageError` for an unknown split or size.
+        """
+        if params:
+            raise UsageError(f"unknown parameter {min(params)!r} of household tasks; there is size")
+        return make_tasks(split, n, seed, size)
+
+    def default_task(self) -> Task:
+        """One of the small tasks of `train`."""
+        return make_task("train", int(self.np_random.integers(SPLITS["train"])), 0, "small")
+
+    def begin(self, task: Task) -> tuple[str, dict[str, Any]]:
+        """Lay out the world of `task`."""
+        self._engine = _engine(task)
+        self._state = self._engine.initial()
+        text = self._engine.intro(self._state)
+        if not self.banner:
+            text = text.removeprefix(BANNER)
+        goal = text.rpartition("Your task is to: ")[2].strip()
+        return text, {"admissible": self._engine.admissible(self._state), "score": 0.0, "goal": goal}
+
+    def act(self, action: str) -> tuple[str, float, bool, dict[str, Any]]:
+        """Play one command."""
+        engine, state = self._playing()
+        done = engine.step(state, action)
+        if done is None:
+            info = {"admissible": engine.admissible(state), "score": 0.0, "invalid": explain(engine, state, action)}
+            return NOTHING_HAPPENS, 0.0, False, info
+        after, observation = done
+        self._state = after
+        if after is not state and engine.won(after):
+            return observation, 1.0, True, {"admissible": engine.admissible(after), "score": 1.0, "success": True}
+        return observation, 0.0, False, {"admissible": engine.admissible(after), "score": 0.0}
+
+    def get_state(self) -> State:
+        """The state, an immutable value: nothing is copied."""
+        return self._playing()[1]
+
+    def set_state(self, state: State) -> None:
+        """Go on from `state`, of the task that is set."""
+        if self.task is None:
+            raise UsageError("there is no task to restore a state of; call reset first")
+        self._engine = _engine(self.task)
+        self._state = state
+
+    def _playing(self) -> tuple[Engine, State]:
+        if self._engine is None or self._state is None:
+            raise UsageError("there is no running household episode; call reset first")
+        return self._engine, self._state

@@ -1,0 +1,142 @@
+"""The corpus of the household seed: an expert's episodes, and failed attempts with a reflection and a better second one.
+
+Reflections say only what the failed attempt itself was shown; nothing in the corpus comes from hidden state.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ...agents.experts.household import HouseholdExpert
+from ...agents.experts.household_memory import HouseholdMemory, kind_of
+from ...agents.models.core import derived_seed
+from ...agents.react import chat_of
+from ...agents.reflector import OPENING, reflector_chat
+from ...agents.trajectory import Outcome, Source, Step, Trajectory
+from ...envs.core import Task
+from ...envs.household import HouseholdEnv
+from ...envs.household.catalog import APPLIANCE
+
+if TYPE_CHECKING:
+    from .recipe import Corpus, SeedRecipe
+
+SIZES = ("small", "medium")
+TASK_SEED = 1_000_003
+"""Demonstrations are of other tasks than the loops practise on."""
+
+
+def corpus(recipe: SeedRecipe, progress: Callable[[float], None]) -> Corpus:
+    """Demonstrations and reflections; a function of the recipe."""
+    from .recipe import Corpus
+
+    total = recipe.demonstrations + recipe.reflections
+    demonstrations = []
+    for number, task in enumerate(_tasks(recipe.demonstrations, TASK_SEED + recipe.seed)):
+        demonstrations.append(play_expert(task, derived_seed(recipe.seed, "expert", task.id)))
+        progress((number + 1) / total)
+    chats = [chat_of(t) for t in demonstrations if t.success]
+    for number, task in enumerate(_tasks(recipe.reflections, 2 * TASK_SEED + recipe.seed)):
+        pair = failed_and_mended(task, derived_seed(recipe.seed, "bungler", task.id))
+        if pair is not None:
+            chats.append(reflector_chat(pair[0], pair[2], pair[1]))
+        progress((recipe.demonstrations + number + 1) / total)
+    return Corpus(chats, [t for t in demonstrations if t.success])
+
+
+def _tasks(n: int, seed: int) -> list[Task]:
+    share = n // len(SIZES)
+    return [task for size in SIZES for task in HouseholdEnv.tasks("train", share, seed, size=size)]
+
+
+def play_expert(task: Task, seed: int, known: HouseholdMemory | None = None) -> Trajectory:
+    """The expert's attempt at `task`; with `known`, one that heeds an earlier attempt."""
+    env = HouseholdEnv()
+    observation, info = env.reset(options={"task": task})
+    expert = HouseholdExpert(observation, seed, "listed", known)
+    steps, done, cut = [], False, False
+    goal = info["goal"]
+    while not (done or cut):
+        thought, action = expert.think_and_act(observation, info["admissible"])
+        steps.append(Step(observation, thought, action))
+        observation, _, done, cut, info = env.step(action)
+    source: Source = "expert"
+    return _trajectory(task, steps, observation, "success" if done else "truncated", source, seed, goal)
+
+
+def failed_and_mended(task: Task, seed: int) -> tuple[Trajectory, str, Trajectory] | None:
+    """A bungled attempt, the reflection on it and an attempt that heeds it; None when the bungler succeeded after all."""
+    rng = random.Random(seed)
+    failure, memory = bungle(task, rng)
+    if failure is None:
+        return None
+    mended = play_expert(task, seed, known=memory)
+    if not mended.success:
+        return None
+    return failure, reflection_on(failure, memory), replace(mended, source="reflection", parents=(failure.key,))
+
+
+def bungle(task: Task, rng: random.Random) -> tuple[Trajectory | None, HouseholdMemory]:
+    """An expert who often forgets what it was doing: wanders, repeats itself, gets names wrong, stops halfway."""
+    env = HouseholdEnv(max_steps=rng.choice((15, 25, 50)))
+    observation, info = env.reset(options={"task": task})
+    expert = HouseholdExpert(observation, rng.randrange(1 << 30), "listed")
+    clumsiness, stuck_from = rng.uniform(0.15, 0.9), rng.choice((3, 6, 10, 20, 99))
+    goal, steps, done, cut = info["goal"], [], False, False
+    while not (done or cut):
+        thought, action = expert.advise()
+        if len(steps) >= stuck_from or rng.random() < clumsiness:
+            action = _mistake(rng, action, info["admissible"], steps[-3:])
+        steps.append(Step(observation, thought, action))
+        observation, _, done, cut, info = env.step(action)
+        steps[-1] = replace(steps[-1], invalid=info.get("invalid"))
+        expert.observe(action, observation)
+    if done:
+        return None, expert.memory
+    return _trajectory(task, steps, observation, "truncated", "expert", 0, goal), expert.memory
+
+
+def _mistake(rng: random.Random, action: str, admissible: tuple[str, ...], recent: list[Step]) -> str:
+    kind = rng.random()
+    if kind < 0.35 and recent:
+        return rng.choice(recent).action
+    if kind < 0.5 and action[-1].isdigit():
+        return f"{action.rpartition(' ')[0]} {rng.randint(1, 4)}"
+    going = [a for a in admissible if a.startswith("go to ")]
+    return rng.choice(going if kind < 0.8 and going else [a for a in admissible if a != "help"])
+
+
+def reflection_on(failure: Trajectory, memory: HouseholdMemory) -> str:
+    """What should have been done, as far as the failed attempt showed it."""
+    goal = HouseholdExpert(f"Your task is to: {failure.goal}").goal
+    found = [(name, place) for name, place in memory.first_seen.items() if kind_of(name) == goal.object]
+    if not found:
+        left = memory.unsearched()[:3]
+        places = " and ".join(left) if left else "every place"
+        return f"{OPENING} looked for a {goal.object} in {places}."
+    name, place = found[0]
+    if goal.count == 0:
+        then = f"used a {goal.target}"
+    elif goal.treatment:
+        then = f"gone to a {APPLIANCE[goal.treatment].lower()} to {goal.treatment} it"
+    else:
+        then = f"put it in a {goal.target}"
+    return f"{OPENING} taken {name} from {place} and {then}."
+
+
+def _trajectory(
+    task: Task, steps: list[Step], last: str, outcome: Outcome, source: Source, seed: int, goal: str
+) -> Trajectory:
+    return Trajectory(
+        task=task,
+        steps=tuple(steps),
+        final_observation=last,
+        outcome=outcome,
+        score=float(outcome == "success"),
+        source=source,
+        model="household-expert",
+        seed=seed,
+        goal=goal,
+    )

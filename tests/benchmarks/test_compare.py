@@ -1,0 +1,45 @@
+"""References to evaluations, and the comparison of two of them."""
+
+from __future__ import annotations
+
+import pytest
+from kintsugi.benchmarks.compare import CompareConfig, compare_references
+from kintsugi.benchmarks.runs import read_evaluation
+from kintsugi.errors import UsageError
+
+
+def test_references(run):
+    one = read_evaluation(f"{run}/eval/seed0/base/valid_seen")
+    assert (one.name, len(one.pooled)) == ("seed0/base/valid_seen", 12)
+    both = read_evaluation(f"{run}/base/valid_seen")
+    assert (both.name, len(both.pooled)) == ("base/valid_seen", 24)
+    assert read_evaluation(f"{run}/re-rest").name == "re-rest/valid_seen"
+
+
+@pytest.mark.parametrize(
+    ("reference", "said"),
+    [
+        ("base", "could be any of base/valid_seen, base/valid_unseen; add one"),
+        ("", "could be any of base/valid_seen, base/valid_unseen, re-rest/valid_seen"),
+        ("re-tset/valid_seen", "did you mean 're-rest/valid_seen'"),
+        ("../elsewhere", "does not begin with the folder of a run"),
+    ],
+)
+def test_references_that_fit_none_or_several(run, reference, said):
+    with pytest.raises(UsageError, match=said):
+        read_evaluation(f"{run}/{reference}")
+
+
+def test_comparison_and_scores_say_how_they_were_measured(run):
+    found, a, b = compare_references(CompareConfig(f"{run}/base/valid_seen", f"{run}/re-rest"))
+    assert (found.a, found.b, found.n, found.difference) == ("base", "re-rest", 24, 0.5)
+    assert (a.success.value, b.success.value) == (0.25, 0.75)
+    assert (a.taskset, a.decoding, a.step_cap, a.seconds) == (found.taskset, "free", 3, 5.0)
+    seeds = [f"{run}/eval/seed{seed}/base/valid_seen" for seed in (0, 1)]
+    alike, *_ = compare_references(CompareConfig(*seeds))
+    assert (alike.a, alike.b, alike.p) == ("seed0/base", "seed1/base", 1.0)
+
+
+def test_other_tasks_are_refused(run):
+    with pytest.raises(UsageError, match="they share 0"):
+        compare_references(CompareConfig(f"{run}/base/valid_seen", f"{run}/base/valid_unseen"))

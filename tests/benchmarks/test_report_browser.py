@@ -1,0 +1,129 @@
+"""The report in a real browser: a person with a keyboard, a hostile run, and ten thousand attempts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kintsugi.benchmarks.report import write_report
+from kintsugi.loops.store import RunStore
+
+playwright = pytest.importorskip("playwright.sync_api")
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+ARGUMENTS += ["--disable-component-update", "--disable-sync"]
+pytestmark = pytest.mark.requires("chromium")
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Any]:
+    with playwright.sync_playwright() as running:
+        opened = running.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def page(browser: Any) -> Iterator[Any]:
+    """A page that fails the test on any script error, any refused script and any request that leaves the disk."""
+    context = browser.new_context(viewport={"width": 1300, "height": 850})
+    opened, complaints = context.new_page(), []
+    opened.on("pageerror", lambda error: complaints.append(f"error: {error}"))
+    opened.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
+    opened.on("request", lambda asked: complaints.append(asked.url) if asked.url.startswith("http") else None)
+    yield opened
+    context.close()
+    assert not complaints
+
+
+def url(path: Path, fragment: str = "") -> str:
+    return path.resolve().as_uri() + fragment
+
+
+def test_charts_are_drawn_in_light_and_dark(page, run):
+    index = write_report(run)
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        page.goto(url(index))
+        page.wait_for_selector(".chart .plot-container")
+        assert page.locator("[data-chart=scores] .plot-container").count() == 2
+        assert page.locator("[data-chart=types] .bars .point").count() > 0
+        assert page.locator("[data-chart=clocks] .bars .point").count() == 3
+    assert page.get_by_role("table").count() >= 6
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_hostile_texts_stay_texts(page, run, hostile):
+    index = write_report(run)
+    for name in ("index.html", "attempts.html"):
+        page.goto(url(index.with_name(name)))
+        page.wait_for_load_state("networkidle")
+    page.fill("input[name=text]", "<img")
+    page.wait_for_selector(".step")
+    assert hostile.replace("\x07", "")[:40] in page.inner_text("#detail")
+    assert page.locator("img, #detail b:text('bold')").count() == 0
+    assert page.evaluate("window.hacked") is None
+    assert page.locator("#list .row").count() == 2
+
+
+def test_a_person_walks_the_attempts_with_the_keyboard(page, run):
+    index = write_report(run)
+    page.goto(url(index.with_name("attempts.html")))
+    page.wait_for_selector(".step")
+    assert page.inner_text("#count") == "90 of 90 attempts"
+    page.focus("#list")
+    page.keyboard.press("End")
+    page.wait_for_selector("[aria-selected=true][aria-posinset='90']")
+    page.keyboard.press("Home")
+    page.keyboard.press("ArrowDown")
+    page.wait_for_selector("[aria-selected=true][aria-posinset='2']")
+    page.wait_for_selector("#detail:has-text('train/001 #0')")
+    assert page.get_attribute("#list", "aria-activedescendant") == page.get_attribute("[aria-selected=true]", "id")
+
+
+def test_failed_stands_beside_mended(page, run):
+    index = write_report(run)
+    page.goto(url(index.with_name("attempts.html"), "#mending=mended"))
+    page.wait_for_selector(".steps.two")
+    heads = page.locator(".head")
+    assert "collect/policy" in heads.nth(0).inner_text()
+    assert "collect/reflection" in heads.nth(1).inner_text()
+    assert "I should have taken the mug" in heads.nth(1).inner_text()
+    assert page.inner_text(".parting") == "the same up to step 1, then they part"
+    assert "refused: Nothing happens." in page.inner_text(".refused")
+    page.select_option(".beside select", "none")
+    page.wait_for_selector(".steps:not(.two)")
+    assert "beside=none" in page.url
+
+
+def test_links_of_the_report_open_filtered_attempts(page, run):
+    page.goto(url(write_report(run)))
+    page.get_by_role("link", name="failed", exact=True).first.click()
+    page.wait_for_selector(".step")
+    assert page.input_value("select[name=stage]") == "eval/seed0/base/valid_seen"
+    assert page.inner_text("#count") == "9 of 90 attempts"
+    page.select_option("select[name=outcome]", "success")
+    assert page.inner_text("#count") == "3 of 90 attempts"
+    page.fill("input[name=text]", "no such task")
+    assert "No attempt fits" in page.inner_text("#detail")
+
+
+def test_ten_thousand_attempts_stay_usable(page, tmp_path, attempt):
+    with RunStore.open(tmp_path / "run", {}) as store:
+        for part in range(4):
+            store.add(f"eval/model{part}/valid", [attempt(i, i % 3 == 0) for i in range(2500)])
+    index = write_report(tmp_path / "run")
+    page.goto(url(index.with_name("attempts.html")))
+    page.wait_for_selector(".step")
+    assert page.inner_text("#count") == "10,000 of 10,000 attempts"
+    assert page.locator(".row").count() < 60
+    start = time.perf_counter()
+    page.focus("#list")
+    page.keyboard.press("End")
+    page.wait_for_selector("#detail:has-text('valid/2499')")
+    page.fill("input[name=text]", "valid/1234")
+    page.wait_for_selector("#count:has-text('4 of 10,000')")
+    assert time.perf_counter() - start < 5
+    assert page.evaluate("document.getElementsByTagName('*').length") < 2000

@@ -1,0 +1,370 @@
+"""The conformance suite: it passes what keeps the contract, and names the right check for each way of breaking it."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import pytest
+from gymnasium.envs.registration import EnvSpec
+from kintsugi.envs import AgentEnv, Snapshot, Task, TaskSet, UnicodeText
+from kintsugi.envs.checks import CHECKS, EnvCheckError, check_agent_env
+from kintsugi.errors import UsageError
+from tiny_worlds import Echo, Lamps
+
+
+@pytest.fixture
+def one_process(monkeypatch):
+    """New processes cost seconds; one test with them is enough."""
+    monkeypatch.setattr("kintsugi.envs.checks.digests", lambda *_: set())
+
+
+def test_a_sound_class_passes():
+    check_agent_env(Lamps)
+
+
+@pytest.mark.usefixtures("one_process")
+def test_instances_factories_and_names_are_accepted(monkeypatch):
+    check_agent_env(Echo)
+    check_agent_env(lambda: Lamps(max_steps=7))
+    check_agent_env(Lamps(max_steps=7))
+    monkeypatch.setitem(gymnasium.registry, "tiny/Echo-v0", EnvSpec("tiny/Echo-v0", "tiny_worlds:Echo"))
+    check_agent_env("tiny/Echo-v0")
+    made = gymnasium.make("tiny/Echo-v0")
+    made.reset()
+    check_agent_env(made)
+
+
+@pytest.mark.usefixtures("one_process")
+def test_a_given_task_is_played():
+    check_agent_env(Echo, task=Echo.tasks("valid")["valid/3"], steps=10, copies=2, seed=3)
+
+
+@pytest.mark.parametrize(
+    ("env", "said"),
+    [
+        ("kintsugi/Householt-v0", "did you mean 'kintsugi/Household-v0'"),
+        (lambda: gymnasium.make("CartPole-v1"), "expected a subclass of kintsugi.envs.AgentEnv"),
+    ],
+)
+def test_what_is_no_agent_env_is_refused(env, said):
+    with pytest.raises(UsageError, match=said):
+        check_agent_env(env)
+
+
+def test_a_shared_or_begun_instance_is_refused():
+    env = Lamps()
+    with pytest.raises(UsageError, match="same instance twice"):
+        check_agent_env(lambda: env)
+    env.reset(seed=0)
+    with pytest.raises(UsageError, match="begun an episode"):
+        check_agent_env(env)
+    with pytest.raises(UsageError, match="at least 4 steps of 2 copies"):
+        check_agent_env(Lamps, steps=1)
+
+
+# -- Broken worlds, each under the name of the check that is meant for it ---------------------------------------------
+
+
+class NoRenderFps(Lamps):
+    metadata = {"render_modes": ["ansi"], "snapshot": "exact"}
+
+
+class SharesInfo(Echo):
+    told: dict[str, Any]
+
+    def begin(self, task: Task) -> tuple[str, dict[str, Any]]:
+        self.told = {}
+        return super().begin(task)[0], self.told
+
+    def act(self, action: str) -> tuple[str, float, bool, dict[str, Any]]:
+        observation, reward, done, info = super().act(action)
+        self.told.update(info)
+        return observation, reward, done, self.told
+
+
+class SnapshotUndeclared(Echo):
+    metadata = {"render_modes": ["ansi"], "render_fps": 1}
+
+
+class StateUndefined(Echo):
+    metadata = {**AgentEnv.metadata, "snapshot": "exact"}
+
+
+class TasksDiffer(Lamps):
+    @classmethod
+    def tasks(cls, split: str, n: int | None = None, seed: int = 0, **params: Any) -> TaskSet:
+        return super().tasks(split, n, random.randrange(10**9))
+
+
+class TasksOfOthers(Lamps):
+    @classmethod
+    def tasks(cls, split: str, n: int | None = None, seed: int = 0, **params: Any) -> TaskSet:
+        return TaskSet(
+            Task(task.id, "tiny/Other-v0", split, task.seed, task.params) for task in super().tasks(split, n)
+        )
+
+
+class ScoreTooHigh(Lamps):
+    def known(self) -> dict[str, Any]:
+        return {**super().known(), "score": len(self.lit)}
+
+
+class AdmissibleList(Lamps):
+    def known(self) -> dict[str, Any]:
+        return {**super().known(), "admissible": [*self.options()]}
+
+
+class SuccessAsNumber(Echo):
+    def act(self, action: str) -> tuple[str, float, bool, dict[str, Any]]:
+        *rest, info = super().act(action)
+        return *rest, {**info, "success": 0}  # type: ignore[return-value]
+
+
+class ObservationTooLong(Echo):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.observation_space = UnicodeText(1000)
+
+    def act(self, action: str) -> tuple[str, float, bool, dict[str, Any]]:
+        _, *rest = super().act(action)
+        return f"You said {action}", *rest  # type: ignore[return-value]
+
+
+class GlobalGenerator(Lamps):
+    def act(self, action: str) -> tuple[str, float, bool, dict[str, Any]]:
+        observation, *rest = super().act(action)
+        return f"{observation} {random.random()}", *rest  # type: ignore[return-value]
+
+
+class TimeInInfo(Lamps):
+    def known(self) -> dict[str, Any]:
+        return {**super().known(), "seconds": time.perf_counter()}
+
+
+class SeedIgnored(Lamps):
+    def default_task(self) -> Task:
+        return self.tasks("train").tasks[0]
+
+
+class TaskSeedIgnored(Lamps):
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+        if seed is None and options:
+            seed = 0
+        return super().reset(seed=seed, options=options)
+
+
+class ForgetsToClear(Echo):
+    def begin(self, task: Task) -> tuple[str, dict[str, Any]]:
+        before = getattr(self, "heard", 0)
+        found = super().begin(task)
+        self.heard = before
+        return found
+
+
+class SharedByClass(Echo):
+    world: dict[str, int] = {}
+
+    def begin(self, task: Task) -> tuple[str, dict[str, Any]]:
+        self.world["turns"] = 0
+        return super().begin(task)
+
+    def act(self, action: str) -> tuple[str, float, bool, dict[str, Any]]:
+        self.world["turns"] += 1
+        _, *rest = super().act(action)
+        return f"turn {self.world['turns']}", *rest  # type: ignore[return-value]
+
+
+class CounterForgotten(Lamps):
+    def get_state(self) -> Any:
+        return self.lit
+
+    def set_state(self, state: Any) -> None:
+        self.lit = state
+
+
+class StateAlive(Lamps):
+    def begin(self, task: Task) -> tuple[str, dict[str, Any]]:
+        self.log: list[str] = []
+        return super().begin(task)
+
+    def act(self, action: str) -> tuple[str, float, bool, dict[str, Any]]:
+        self.log.append(action)
+        _, *rest = super().act(action)
+        return f"{len(self.log)} turns", *rest  # type: ignore[return-value]
+
+    def get_state(self) -> Any:
+        return self.log, super().get_state()
+
+    def set_state(self, state: Any) -> None:
+        self.log, rest = state
+        super().set_state(rest)
+
+
+class StepsForgotten(Lamps):
+    def restore(self, snapshot: Snapshot) -> None:
+        steps = self.steps
+        super().restore(snapshot)
+        self.steps = steps
+
+
+class SnapshotDraws(Lamps):
+    def snapshot(self) -> Snapshot:
+        self.np_random.random()
+        return super().snapshot()
+
+
+class ReplaysFromSeed(Echo):
+    def _replay(self, task: Task, origin: Mapping[str, Any], actions: tuple[str, ...]) -> None:
+        self.reset(options={"task": task})
+        for action in actions:
+            self.step(action)
+
+
+class NeedsBegin(Lamps):
+    def begin(self, task: Task) -> tuple[str, dict[str, Any]]:
+        self.room = "attic"
+        return super().begin(task)
+
+    def known(self) -> dict[str, Any]:
+        return {**super().known(), "room": self.room}
+
+
+class HoldsALock(Lamps):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.lock = threading.Lock()
+
+
+class PicklesAfresh(Lamps):
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "age": 0}
+
+
+class RefusesListed(Lamps):
+    def known(self) -> dict[str, Any]:
+        return {**super().known(), "admissible": tuple(f"light {name}" for name in ("red", "green", "blue"))}
+
+
+class NonsenseRaises(Lamps):
+    def act(self, action: str) -> tuple[str, float, bool, dict[str, Any]]:
+        if not action.split():
+            raise IndexError("no word")
+        return super().act(action)
+
+
+class NonsenseAccepted(Lamps):
+    def act(self, action: str) -> tuple[str, float, bool, dict[str, Any]]:
+        observation, reward, done, info = super().act(action)
+        info.pop("invalid", None)
+        return observation, reward, done, info
+
+
+class BeginsByItself(Lamps):
+    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        if self.task is None:
+            self.reset(seed=0)
+        return super().step(action)
+
+
+class TakesAnyTask(Lamps):
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+        return super().reset(seed=seed)
+
+
+class NeverEnds(Echo):
+    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        observation, reward, terminated, _, info = super().step(action)
+        self._finished = terminated
+        return observation, reward, terminated, False, info
+
+
+class SuccessUnsaid(Echo):
+    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        *rest, info = super().step(action)
+        return *rest, {key: value for key, value in info.items() if key != "success"}  # type: ignore[return-value]
+
+
+class ClosesOnce(Echo):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.handles = [1]
+
+    def close(self) -> None:
+        self.handles.pop()
+
+
+BROKEN: dict[str, list[type[AgentEnv]]] = {
+    "gymnasium": [NoRenderFps, SharesInfo],
+    "declarations": [SnapshotUndeclared, StateUndefined, TasksDiffer, TasksOfOthers],
+    "info": [ScoreTooHigh, AdmissibleList, SuccessAsNumber, ObservationTooLong],
+    "twins": [GlobalGenerator, TimeInInfo],
+    "seeds": [SeedIgnored, TaskSeedIgnored],
+    "reuse": [ForgetsToClear],
+    "copies": [SharedByClass],
+    "snapshots": [CounterForgotten, StateAlive, StepsForgotten, SnapshotDraws, ReplaysFromSeed, NeedsBegin],
+    "pickling": [HoldsALock, PicklesAfresh],
+    "admissible": [RefusesListed],
+    "nonsense": [NonsenseRaises, NonsenseAccepted],
+    "misuse": [BeginsByItself, TakesAnyTask],
+    "ending": [NeverEnds, SuccessUnsaid],
+    "closing": [ClosesOnce],
+}
+
+
+@pytest.mark.parametrize(("check", "env"), [(check, env) for check, envs in BROKEN.items() for env in envs])
+def test_each_fault_is_caught_by_the_check_meant_for_it(check, env):
+    with pytest.raises(EnvCheckError) as caught:
+        check_agent_env(env, steps=30)
+    assert check in caught.value.failures
+    assert f"{env.__name__} fails" in str(caught.value)
+    lesson = " ".join((CHECKS[check].__doc__ or "").split())
+    assert caught.value.failures[check].endswith(lesson)
+
+
+def test_a_sound_world_fails_nothing_else_than_what_was_broken():
+    clean = {NoRenderFps, ScoreTooHigh, SnapshotDraws, HoldsALock, NonsenseAccepted, SuccessUnsaid}
+    for check, env in ((check, env) for check, envs in BROKEN.items() for env in envs if env in clean):
+        with pytest.raises(EnvCheckError) as caught:
+            check_agent_env(env, steps=30)
+        assert [*caught.value.failures] == [check]
+
+
+def test_every_check_has_a_fault_that_it_catches():
+    assert {*BROKEN, "processes"} == {*CHECKS}
+
+
+def test_order_of_sets_is_caught(tmp_path: Path, monkeypatch):
+    names = [f"word{i}" for i in range(20)]
+    code = f"""
+from tiny_worlds import Echo
+
+class Unordered(Echo):
+    def begin(self, task):
+        _, info = super().begin(task)
+        return " ".join(set({names})), info
+"""
+    (tmp_path / "unordered_world.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    unordered = __import__("unordered_world").Unordered
+    with pytest.raises(EnvCheckError, match="in three processes ended 3 ways") as caught:
+        check_agent_env(unordered)
+    assert [*caught.value.failures] == ["processes"]
+    del sys.modules["unordered_world"]
+
+
+def test_errors_say_where_and_what():
+    with pytest.raises(EnvCheckError) as caught:
+        check_agent_env(StepsForgotten)
+    said = caught.value.failures["snapshots"]
+    assert "restored after the end of the episode, step counter or generator differ" in said
+    assert "get_state returns all that the future depends on" in said
+    assert all(len(line) < 2000 for line in str(caught.value).splitlines())
+    assert len(set(itertools.chain(*BROKEN.values()))) == sum(map(len, BROKEN.values()))
