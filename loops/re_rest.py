@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..agents.models.local import LocalModel
-from ..agents.reflector import ReflectingAgent, ReflectorConfig, reflection_of, reflector_chat
+from ..agents.reflector import ReflectingAgent, ReflectorConfig, reflector_chat
 from ..agents.react import ReActConfig
 from ..agents.trajectory import Trajectory
 from .gate import Gate
@@ -119,7 +119,7 @@ def reflector_examples(
 
     The second kind was not written by a reflector: what the reflector said of y_lose stands before it, untrained.
     """
-    said = {parent: reflection_of(t) for t in reflected for parent in t.parents}
+    said = {parent: t.reflection for t in reflected for parent in t.parents}
     wins: dict[str, list[Trajectory]] = {}
     for win in passed:
         wins.setdefault(win.task.id, []).append(win)
@@ -130,8 +130,10 @@ def reflector_examples(
         pairs += [(win, False) for win in wins.get(failure.task.id, [])[:1]]
         for win, own in pairs:
             learnt = config.practice.learnt(win)
-            chat = reflector_chat(failure, learnt, said[failure.key], trainable=own, config=config.reflection)
-            examples.append(Example(chat, 1.0 / len(pairs)))
+            reflection = said.get(failure.key)
+            if reflection is not None:
+                chat = reflector_chat(failure, learnt, reflection, trainable=own, config=config.reflection)
+                examples.append(Example(chat, 1.0 / len(pairs)))
     return examples
 
 

@@ -27,6 +27,8 @@ class Encoded:
     """True on the tokens of trainable assistant turns, their end-of-turn token included."""
     turn_ends: list[int]
     """Lengths of `ids` just after what the assistant said in each turn: where a cached prefix may end."""
+    opening: int = 0
+    """Tokens at the end of `ids` that belong to the assistant's turn that was left open."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ class ChatEncoder:
         turn_ends: list[int] = []
         replies = [m for m in messages if m.role == "assistant"]
         open_last = generate and messages[-1].role == "assistant"
+        said: list[int] = []
         for number, reply in enumerate(replies):
             ids += self.tokens(texts[number])
             said = list(reply.token_ids if reply.token_ids is not None else self.tokens(reply.content))
@@ -78,7 +81,7 @@ class ChatEncoder:
                 mask.append(reply.trainable and reply.token_ids is None)
         ids += self.tokens(texts[-1])
         mask += [False] * (len(ids) - len(mask))
-        return Encoded(ids, mask, turn_ends)
+        return Encoded(ids, mask, turn_ends, len(said) if open_last else 0)
 
     def fitting(self, messages: Sequence[Message], room: int, *, generate: bool = True) -> Sequence[Message]:
         """`messages`, or what is left of them in `room` tokens.

@@ -72,7 +72,7 @@ class LocalModel:
         """See `LanguageModel.complete`. Raises `UsageError` when a single turn does not fit the model's window."""
         start = time.perf_counter()
         encoded = self.chat.encode(self.chat.fitting(messages, self.window - sampling.max_tokens), generate=True)
-        request = Request(encoded.ids, encoded.turn_ends, sampling)
+        request = Request(encoded.ids, encoded.turn_ends, sampling, encoded.opening)
         self._constrain(request)
         self.busy_seconds += time.perf_counter() - start
         return await self._enqueue(request, functools.partial(self._completion, request))  # type: ignore[no-any-return]
@@ -121,7 +121,8 @@ class LocalModel:
         for stop in request.sampling.stop:
             text = text.partition(stop)[0]
         self.sampled_tokens += len(request.out)
-        return Completion(text, tuple(request.out), tuple(request.logprobs), request.finish, len(request.ids))
+        opening = tuple(request.ids[len(request.ids) - request.opening :])
+        return Completion(text, tuple(request.out), tuple(request.logprobs), request.finish, opening, len(request.ids))
 
     def _constrain(self, request: Request) -> None:
         sampling = request.sampling

@@ -41,7 +41,7 @@ def corpus(recipe: SeedRecipe, progress: Callable[[float], None]) -> Corpus:
     for number, task in enumerate(_tasks(recipe.reflections, 2 * TASK_SEED + recipe.seed)):
         pair = failed_and_mended(task, derived_seed(recipe.seed, "bungler", task.id))
         if pair is not None:
-            chats.append(reflector_chat(pair[0], pair[2], pair[1]))
+            chats.append(reflector_chat(pair[0], pair[2], Step("", "", "", text=pair[1])))
         progress((recipe.demonstrations + number + 1) / total)
     return Corpus(chats, [t for t in demonstrations if t.success])
 

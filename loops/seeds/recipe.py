@@ -19,6 +19,8 @@ from typing import Any
 import platformdirs
 
 from ...agents.models.core import Message
+from ...agents.react import ACTION
+from ...agents.reflector import OPENING
 from ...agents.trajectory import Trajectory
 from ...envs.core import canonical_json, content_hash
 from ...errors import UsageError, unknown
@@ -55,6 +57,8 @@ class Corpus:
     """The expert's, for loops that mix them in."""
     names: Sequence[str] = ()
     """Words that number their instances."""
+    units: Sequence[str] = (OPENING, "." + ACTION, ACTION)
+    """Texts that are tokens of their own, since turns are made to start or to go on after them."""
 
 
 def seed_model(recipe: SeedRecipe, *, cache: Path | None = None, progress: Callable[[str, float], None] = lambda what, share: None) -> Path:
@@ -114,7 +118,7 @@ def _make(recipe: SeedRecipe, write: Callable[[SeedRecipe, Callable[[float], Non
     from .tokenizer import learn_tokenizer
 
     corpus = write(recipe, lambda share: progress("corpus", share))
-    tokenizer = learn_tokenizer((m.content for chat in corpus.chats for m in chat), names=corpus.names)
+    tokenizer = learn_tokenizer((m.content for chat in corpus.chats for m in chat), names=corpus.names, units=corpus.units)
     encoder, texts = ChatEncoder(tokenizer), []
     for chat in corpus.chats:
         encoded = encoder.encode(chat, generate=False)
