@@ -68,7 +68,9 @@ class ReflectingAgent:
         completion = await self.model.complete(opening, sampling)
         episode.prompt_tokens += completion.prompt_tokens
         said = completion.opening_ids + completion.token_ids
-        episode.reflection = Step(opening[1].content, "", "", text=OPENING + completion.text, token_ids=said, logprobs=completion.logprobs)
+        episode.reflection = Step(
+            opening[1].content, "", "", text=OPENING + completion.text, token_ids=said, logprobs=completion.logprobs
+        )
         episode.chat += [*opening[:-1], Message("assistant", OPENING + completion.text, said)]
 
 

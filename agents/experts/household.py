@@ -39,9 +39,7 @@ class HouseholdExpert:
     search again what was searched.
     """
 
-    def __init__(
-        self, start: str, seed: int = 0, order: Order = "prior", known: HouseholdMemory | None = None
-    ) -> None:
+    def __init__(self, start: str, seed: int = 0, order: Order = "prior", known: HouseholdMemory | None = None) -> None:
         if order not in ORDERS:
             raise unknown("search order", order, ORDERS)
         self.memory = HouseholdMemory() if known is None else known.next_attempt()

@@ -1,8 +1,8 @@
 """Chats to tokens and back: what was sampled goes in as it was sampled, and every token knows whose it is.
 
 A chat template is taken apart once: a probe conversation is rendered, and the text around each turn's content is read
-off. Where a template cannot be taken apart so (it trims or reorders content), each chat is rendered whole, with marks in
-place of the assistant's turns. Either way the assistant's tokens are spliced in by turn and never searched for.
+off. Where a template cannot be taken apart so (it trims or reorders content), each chat is rendered whole, with marks
+in place of the assistant's turns. Either way the assistant's tokens are spliced in by turn and never searched for.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class ChatEncoder:
 
     def __init__(self, tokenizer: Any, where: str = "the tokenizer") -> None:
         if not getattr(tokenizer, "chat_template", None):
-            raise UsageError(f"{where} has no chat template; use an instruction-tuned model, or set tokenizer.chat_template and save it")
+            raise UsageError(f"{where} has no chat template; use an instruction-tuned model, or set and save one")
         if tokenizer.eos_token is None:
             raise UsageError(f"{where} has no eos_token, so a turn has no end; set one and save it")
         self.tokenizer = tokenizer
@@ -86,8 +86,8 @@ class ChatEncoder:
     def fitting(self, messages: Sequence[Message], room: int, *, generate: bool = True) -> Sequence[Message]:
         """`messages`, or what is left of them in `room` tokens.
 
-        Whole pairs of turns go, oldest first, but never the system's turn nor the first user's. Raises `UsageError` when
-        even the last pair does not fit.
+        Whole pairs of turns go, oldest first, but never the system's turn nor the first user's. Raises `UsageError`
+        when even the last pair does not fit.
         """
         kept = list(messages)
         head = next((i for i, m in enumerate(kept) if m.role == "user"), 0) + 1
@@ -117,7 +117,8 @@ class ChatEncoder:
 
     def _rendered_texts(self, messages: Sequence[Message], generate: bool) -> list[str]:
         open_last = generate and messages[-1].role == "assistant"
-        marked, marks = [], []
+        marked: list[dict[str, str]] = []
+        marks: list[str] = []
         for message in messages:
             content = message.content
             if message.role == "assistant":
@@ -168,7 +169,12 @@ class ChatEncoder:
         return pieces if text.startswith(self.eos) and self._agrees(pieces) else None
 
     def _agrees(self, pieces: _Pieces) -> bool:
-        chat = [Message("user", "a\n b "), Message("assistant", " c"), Message("user", "d"), Message("assistant", "e e")]
+        chat = [
+            Message("user", "a\n b "),
+            Message("assistant", " c"),
+            Message("user", "d"),
+            Message("assistant", "e e"),
+        ]
         for first in ([], [Message("system", " s ")]):
             for end in (1, 2, 3, 4):
                 messages = [*first, *chat[:end]]

@@ -6,7 +6,6 @@ from array import array
 from collections.abc import Sequence
 from typing import Protocol
 
-
 LARGE = 8
 """A batch of at least the slots divided by this is large."""
 
@@ -29,8 +28,10 @@ class SlotTable:
         self._used = [0] * slots
         self._clock = 0
 
-    def assign(self, prompts: Sequence[_Prompt], reuse: bool) -> tuple[list[tuple[int, int]], list[tuple[int, int, int]]]:
-        """For each prompt its slot and how many tokens of it are there already; and copies (from, to, length) to make first.
+    def assign(
+        self, prompts: Sequence[_Prompt], reuse: bool
+    ) -> tuple[list[tuple[int, int]], list[tuple[int, int, int]]]:
+        """Each prompt's slot and how many of its tokens are there already; and copies (from, to, length) to make first.
 
         At most as many prompts as there are slots. The slots of a large batch are kept below twice its size, so that it
         is a dense range of rows; conversations farther up are copied down.

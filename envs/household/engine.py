@@ -190,6 +190,5 @@ class Engine:
             cool=bool(state.cool >> o & 1),
             clean=bool(state.clean >> o & 1),
             sliced=bool(state.sliced >> o & 1),
-            lamp="toggleable" in abilities,
             on=bool(state.toggled >> o & 1),
         )
