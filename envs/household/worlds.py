@@ -34,7 +34,7 @@ _WEIGHTS = [tuple(FALLOFF**rank for rank in range(n)) for n in range(1 + max(map
 Placed = list[tuple[str, int]]
 """Kinds of objects with the receptacles that they are in."""
 
-_HOLDS = {kind.lower(): frozenset(thing.lower() for thing in things) for kind, things in HOLDS.items()}
+HOLDS_BY_NAME = {kind.lower(): frozenset(thing.lower() for thing in things) for kind, things in HOLDS.items()}
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def make_game(world: World) -> Game:
     return Game(
         receptacles=furnished.receptacles,
         objects=_objects(_scatter(dice, world.size, world.room, world.goal, furnished.homes)),
-        holds=_HOLDS,
+        holds=HOLDS_BY_NAME,
         places=places + 1,
         start=places,
         goal=world.goal,
