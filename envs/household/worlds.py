@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +30,9 @@ _ABILITIES = {
     for kind in USUAL
 }
 
-_WEIGHTS = [tuple(FALLOFF**rank for rank in range(n)) for n in range(1 + max(map(len, USUAL.values())))]
+_MOST_HOMES = max(map(len, USUAL.values()))
+_SUMS = [tuple(itertools.accumulate(FALLOFF**rank for rank in range(n))) for n in range(_MOST_HOMES + 1)]
+"""For so many usual kinds of receptacles the running sums of their weights."""
 
 Placed = list[tuple[str, int]]
 """Kinds of objects with the receptacles that they are in."""
@@ -123,7 +126,7 @@ def _entity(kind: str, number: int) -> str:
 
 def _scatter(dice: Dice, size: str, room: str, goal: Goal, homes: Homes) -> Placed:
     thing, target = _KIND[goal.object], _KIND[goal.target]
-    things = [thing] * (2 + dice.below(2) if goal.count == 2 else dice.weighted((1, 2, 3), (5, 3, 2)))
+    things = [thing] * (2 + dice.below(2) if goal.count == 2 else dice.weighted((1, 2, 3), (5, 8, 10)))
     away = [home for home in homes[thing] if home[0] != target]
     placed = [(thing, _place(dice, thing, away)) for thing in things]
     if goal.count == 0:
@@ -143,7 +146,7 @@ def _scatter(dice: Dice, size: str, room: str, goal: Goal, homes: Homes) -> Plac
 def _place(dice: Dice, kind: str, homes: Sequence[tuple[str, tuple[int, ...]]]) -> int:
     if not homes:
         raise UsageError(f"no receptacle of this layout can have the {kind.lower()} of the goal; choose another layout")
-    return dice.choice(dice.weighted(homes, _WEIGHTS[len(homes)])[1])
+    return dice.choice(dice.weighted(homes, _SUMS[len(homes)])[1])
 
 
 def _objects(placed: Placed) -> tuple[Object, ...]:

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 import pytest
-
 from kintsugi.envs.household.game import Game, Object, Receptacle, number_names
 from kintsugi.envs.household.goals import Goal
 from kintsugi.envs.household.worlds import HOLDS_BY_NAME

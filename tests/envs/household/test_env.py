@@ -6,7 +6,6 @@ import gymnasium
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from kintsugi.envs import register_all
 from kintsugi.envs.checks import check_agent_env
 from kintsugi.envs.household import HouseholdEnv

@@ -5,7 +5,6 @@ import random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from kintsugi.envs.household.engine import Engine
 from kintsugi.envs.household.game import number_names
 from kintsugi.envs.household.generator import SPLITS, make_task
@@ -29,7 +28,9 @@ def test_laws_along_a_random_walk(index, size, seed):
         assert not state.hot & state.cool
         command = rng.choice(admissible)
         before = state
-        state, text = engine.step(state, command)
+        done = engine.step(state, command)
+        assert done is not None
+        state, text = done
         assert text
         assert text != "Nothing happens."
         assert engine.step(before, f"  {command}\n") == (state, text)

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-
 from kintsugi.envs.household.engine import Engine
 from kintsugi.envs.household.goals import TASK_TYPES
 
