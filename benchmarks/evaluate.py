@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from ..envs.registry import find
 from ..loops.evaluation import Score
 from ..loops.store import RunStore
 from .measure import Measure, measure
@@ -32,7 +33,9 @@ class EvalConfig:
 
 def run(config: EvalConfig, console: Console) -> None:
     """The command `kintsugi eval`."""
-    base = model_folder(config.model if config.model != "seed" else f"seed:{config.on.env}", console)
+    for split in config.on.splits:
+        config.on.task_set(split)
+    base = model_folder(config.model if config.model != "seed" else f"seed:{find(config.on.env).name}", console)
     name = config.name or (config.adapter.name if config.adapter else Path(base).name)
     with RunStore.open(config.run, {"command": "eval", "on": asdict(config.on)}) as store:
         with console.status(f"measuring {name}"):

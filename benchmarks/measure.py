@@ -12,6 +12,7 @@ from ..agents.rollout import Clock, Job
 from ..agents.trajectory import Trajectory
 from ..envs.core import TaskSet
 from ..envs.registry import find
+from ..errors import UsageError
 from ..loops.evaluation import Score, score
 from ..loops.store import RunStore
 
@@ -52,14 +53,23 @@ class Measure:
 def measure(
     store: RunStore, name: str, base: Path | str, adapter: Path | None, on: Measure
 ) -> dict[str, list[Trajectory]]:
-    """The attempts of `base` + `adapter` at every split, played or taken from the store."""
-    from ..agents.models.local import LocalModel
+    """The attempts of `base` + `adapter` at every split, played or taken from the store.
 
+    Raises `UsageError` when the store holds another model's attempts under `name`.
+    """
+    from ..agents.models.local import LocalModel, model_version
+
+    version = model_version(base, adapter)
     found: dict[str, list[Trajectory]] = {}
     model: LocalModel | None = None
     for split in on.splits:
         stage, tasks = f"eval/{name}/{split}", on.task_set(split)
         stored, seconds = store.trajectories(stage), None
+        if others := {t.model for t in stored} - {version}:
+            raise UsageError(
+                f"{store.folder}: {name!r} is {min(others)} there and {version} now; give this one another name, or "
+                "name a new run folder"
+            )
         if len(stored) < len(tasks) * on.samples:
             model = model or LocalModel.load(base, adapter, slots=on.at_once)
             clock = Clock()

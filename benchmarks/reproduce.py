@@ -155,6 +155,9 @@ def run_in(folder: Path, config: ReproduceReReST, console: Console) -> None:
         minutes, seconds = divmod(int(time.monotonic() - start), 60)
         console.print(f"[dim]{minutes:3d}:{seconds:02d}[/dim]  {line}", highlight=False)
 
+    config.loop.practice.task_set()
+    for split in config.held_out.splits:
+        config.held_out.task_set(split)
     with RunStore.open(folder, {"command": "reproduce re-rest", **asdict(config)}) as store:
         attempts = reproduce(store, config, lambda recipe: made(recipe, console), say)
         found = comparisons(attempts)

@@ -194,21 +194,7 @@ class LocalModel:
 
 def load_base(model: str | Path) -> tuple[Any, Any]:
     """The network (float32 on a CPU, else as saved) and tokenizer of a folder or of a name in the local cache."""
-    try:
-        AutoConfig.from_pretrained(model)
-    except (OSError, ValueError) as error:
-        if not Path(model).exists():
-            raise unknown("model", str(model), known_models(model)) from error
-        raise UsageError(
-            f"{str(model)!r} is no model that can be loaded ({_first_line(error)}); give a Hugging Face model folder"
-        ) from error
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(model)
-    except (OSError, ValueError, TypeError) as error:
-        raise UsageError(
-            f"{str(model)!r} has no tokenizer that can be loaded ({_first_line(error)}); save one beside the model"
-        ) from error
-    ChatEncoder(tokenizer, repr(str(model)))
+    tokenizer = load_tokenizer(model)
     dtype = torch.float32 if not torch.cuda.is_available() else "auto"
     try:
         return AutoModelForCausalLM.from_pretrained(model, dtype=dtype), tokenizer
@@ -216,6 +202,33 @@ def load_base(model: str | Path) -> tuple[Any, Any]:
         raise UsageError(
             f"{str(model)!r}: its weights cannot be loaded ({_first_line(error)}); save or copy the model anew"
         ) from error
+
+
+def load_tokenizer(model: str | Path) -> Any:
+    """The tokenizer of a model; raises `UsageError` when there is no such model or it cannot encode chats."""
+    if not is_model(model):
+        raise unknown("model", str(model), known_models(model))
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(model)
+    except (OSError, ValueError, TypeError) as error:
+        raise UsageError(
+            f"{str(model)!r} has no tokenizer that can be loaded ({_first_line(error)}); save one beside the model"
+        ) from error
+    ChatEncoder(tokenizer, repr(str(model)))
+    return tokenizer
+
+
+def is_model(model: str | Path) -> bool:
+    """Whether there is a model of this name. Raises `UsageError` for a path that holds something else."""
+    try:
+        AutoConfig.from_pretrained(model)
+    except (OSError, ValueError) as error:
+        if not Path(model).exists():
+            return False
+        raise UsageError(
+            f"{str(model)!r} is no model that can be loaded ({_first_line(error)}); give a Hugging Face model folder"
+        ) from error
+    return True
 
 
 def known_models(wanted: str | Path) -> list[str]:
@@ -231,11 +244,17 @@ def known_models(wanted: str | Path) -> list[str]:
 
 def base_hash(model: str | Path) -> str:
     """12 hexadecimal digits that name the weights: of the weight files of a folder, else of the name."""
-    digest = hashlib.sha256()
     files = sorted(Path(model).glob("*.safetensors")) or sorted(Path(model).glob("*.bin"))
     if not files:
-        digest.update(str(model).encode())
-    for file in files:
+        return hashlib.sha256(str(model).encode()).hexdigest()[:12]
+    return _hash_of(tuple((file, file.stat().st_size, file.stat().st_mtime_ns) for file in files))
+
+
+@functools.cache
+def _hash_of(files: Sequence[tuple[Path, int, int]]) -> str:
+    """Of the contents of files; sizes and times only tell when they have to be read again."""
+    digest = hashlib.sha256()
+    for file, _, _ in files:
         with file.open("rb") as stream:
             while block := stream.read(1 << 22):
                 digest.update(block)
