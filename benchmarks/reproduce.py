@@ -16,7 +16,7 @@ from ..loops.evaluation import Comparison, compare
 from ..loops.re_rest import Mended, ReReST, collect_and_mend
 from ..loops.seeds.recipe import SeedRecipe, demonstrations_of
 from ..loops.store import RunStore
-from .measure import Measure, measure, score_of
+from .measure import Measure, measure, score_of, where_time_went
 from .report import write_report
 from .seed import made
 from .tables import comparison_table, score_table
@@ -163,6 +163,7 @@ def run_in(folder: Path, config: ReproduceReReST, console: Console) -> None:
         found = comparisons(attempts)
         for number, comparison in enumerate(found):
             store.stage(f"comparison/{number}", comparison.to_json)
+        time_went = where_time_went(store.results())
         mended = [result for name, result in store.results().items() if name.startswith("mended/")]
     for split in config.held_out.splits:
         tasks = config.held_out.task_set(split)
@@ -175,5 +176,6 @@ def run_in(folder: Path, config: ReproduceReReST, console: Console) -> None:
             f"of {counts['failed']} failures the zero-shot reflector mended {counts['mended_zero_shot']}, "
             f"the trained one {counts['mended_trained']} of the {counts['reflections_trained']} left"
         )
+    console.print(time_went, highlight=False)
     say("report")
     console.print(str(write_report(folder, folder / "report")), soft_wrap=True, highlight=False)

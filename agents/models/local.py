@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import hashlib
 import json
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -17,6 +18,7 @@ import torch
 from huggingface_hub import CacheNotFound, scan_cache_dir
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging
 
 from ...errors import UsageError, unknown
 from .chat import ChatEncoder
@@ -197,7 +199,8 @@ def load_base(model: str | Path) -> tuple[Any, Any]:
     tokenizer = load_tokenizer(model)
     dtype = torch.float32 if not torch.cuda.is_available() else "auto"
     try:
-        return AutoModelForCausalLM.from_pretrained(model, dtype=dtype), tokenizer
+        with _no_progress_bar():
+            return AutoModelForCausalLM.from_pretrained(model, dtype=dtype), tokenizer
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise UsageError(
             f"{str(model)!r}: its weights cannot be loaded ({_first_line(error)}); save or copy the model anew"
@@ -296,6 +299,18 @@ def _with_adapter(network: Any, model: str | Path, adapter: Path) -> Any:
             f"{adapter} is damaged or does not fit the model: {_first_line(error)}; "
             "load it with the model that it was trained on, or train it anew"
         ) from error
+
+
+@contextlib.contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    """Loading is too short for the bar that transformers draws over whatever is on the terminal."""
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _eos_ids(model: Any) -> set[int]:
