@@ -9,6 +9,7 @@ import hashlib
 import json
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -199,7 +200,7 @@ def load_base(model: str | Path) -> tuple[Any, Any]:
     tokenizer = load_tokenizer(model)
     dtype = torch.float32 if not torch.cuda.is_available() else "auto"
     try:
-        with _no_progress_bar():
+        with quietly():
             return AutoModelForCausalLM.from_pretrained(model, dtype=dtype), tokenizer
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise UsageError(
@@ -293,7 +294,8 @@ def _with_adapter(network: Any, model: str | Path, adapter: Path) -> Any:
                 f"{adapter} was trained on base {manifest['base_hash']}, the hash of {str(model)!r} is {base}; "
                 "use the model that it was trained on"
             )
-        return PeftModel.from_pretrained(network, str(adapter)).merge_and_unload()
+        with quietly():
+            return PeftModel.from_pretrained(network, str(adapter)).merge_and_unload()
     except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, OSError, SafetensorError) as error:
         raise UsageError(
             f"{adapter} is damaged or does not fit the model: {_first_line(error)}; "
@@ -302,12 +304,14 @@ def _with_adapter(network: Any, model: str | Path, adapter: Path) -> Any:
 
 
 @contextlib.contextmanager
-def _no_progress_bar() -> Iterator[None]:
-    """Loading is too short for the bar that transformers draws over whatever is on the terminal."""
+def quietly() -> Iterator[None]:
+    """Without transformers' progress bars, and without PEFT's use of what the newest transformers is to drop."""
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
     finally:
         if shown:
             logging.enable_progress_bar()
