@@ -95,10 +95,10 @@ def test_what_was_sampled_goes_in_as_it_was_sampled(name, chat, ended):
     assert len(encoded.ids) == len(encoded.mask)
     assert trained(encoded) == [token for m in replies if m.trainable for token in m.token_ids or ()]
     for reply, stop in zip(replies, encoded.turn_ends, strict=True):
-        said = list(reply.token_ids or ())
-        closed = encoded.ids[stop - len(said) : stop + 1]
-        assert closed[: len(said)] == said
-        assert (said and said[-1] == end) or closed[len(said) :] == [end]
+        spoken = list(reply.token_ids or ())
+        closed = encoded.ids[stop - len(spoken) : stop + 1]
+        assert closed[: len(spoken)] == spoken
+        assert (spoken and spoken[-1] == end) or closed[len(spoken) :] == [end]
 
 
 def test_an_unusual_split_is_kept():

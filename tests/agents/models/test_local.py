@@ -183,7 +183,7 @@ def test_a_turn_that_was_begun_is_continued(model):
 @given(st.integers(0, 9), st.sampled_from(range(32, 127)))
 def test_the_text_ends_before_the_first_stop(model, seed, letter):
     free = run(model.complete(CHAT, Sampling(1.0, 30, seed=seed)))[0]
-    stops = (chr(letter), free.text[3:5] or "zz", "never said")
+    stops = (chr(letter), next(filter(str.isascii, free.text[1:]), "zz"), "never said")
     said = run(model.complete(CHAT, Sampling(1.0, 30, seed=seed, stop=stops)))[0]
     cut = min((free.text.find(stop) for stop in stops if stop in free.text), default=len(free.text))
     assert said.text == free.text[:cut]
