@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -48,9 +48,10 @@ class Practice:
         """The tasks that are practised on."""
         return find(self.env).load().tasks(self.split, self.tasks, self.seed, **self.env_params)
 
-    def make_env(self) -> AgentEnv:
-        """A fresh environment."""
-        return find(self.env).load()()
+    @property
+    def make_env(self) -> Callable[[], AgentEnv]:
+        """Makes a fresh environment; looked up once for the many that are played at once."""
+        return find(self.env).load()
 
     def agent(self, model: LanguageModel, temperature: float | None = None) -> ReActAgent:
         """Who attempts the tasks; greedy at temperature 0."""

@@ -47,9 +47,7 @@ def test_what_was_said_becomes_likelier_and_the_base_stays(tiny_model, tmp_path)
     short = fit(tiny_model, EXAMPLES, FitConfig(SMALL, lr=0.02, epochs=1), tmp_path / "b", name="b@1")
     assert result.loss < 0.8 * short.loss
     assert (result.examples, result.steps, short.steps) == (3, 8, 1)
-    assert (
-        result.trained_tokens == sum(len("the red door") + 1 for _ in (0,)) + len("the red hat") + len("a red door") + 2
-    )
+    assert result.trained_tokens == sum(len(e.messages[-1].content) + 1 for e in EXAMPLES)
     assert shares == [(i + 1) / 8 for i in range(8)]
     untrained, trained = (scores(tiny_model, adapter, ["the red door"]) for adapter in (None, tmp_path / "a"))
     assert trained[0] > untrained[0] + 5
