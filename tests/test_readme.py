@@ -1,17 +1,19 @@
 """What README.md shows works as it stands."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
-
-import pytest
 
 README = Path(__file__).parents[1] / "README.md"
 
 
-def test_the_python_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    code = "\n".join(re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL))
-    exec(compile(code, str(README), "exec"), {"__name__": "readme"})
-    assert "You are in the middle of a room" in capsys.readouterr().out
+def test_the_python_of_the_readme_runs(tmp_path: Path) -> None:
+    script = tmp_path / "readme.py"
+    script.write_text("\n".join(re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)))
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "You are in the middle of a room" in done.stdout
 
 
 def test_every_command_that_the_readme_shows_exists() -> None:
