@@ -1,0 +1,162 @@
+"""The fork that becomes a program: sets the stage, runs the program as `__main__`, exits."""
+
+from __future__ import annotations
+
+import atexit
+import builtins
+import ctypes
+import gc
+import io
+import json
+import os
+import random
+import resource
+import signal
+import sys
+import threading
+import traceback
+import types
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+HOME = "/tmp"
+FAILED = 125
+"""Exit code when the stage could not be set."""
+PR_SET_DUMPABLE = 4
+libc = ctypes.CDLL(None)
+
+
+def read_payload(fd: int) -> tuple[dict[str, Any], list[bytes]]:
+    """(meta, blobs): the request as the host wrote it; the first blobs are the program and its input."""
+    file = io.FileIO(fd, closefd=False)
+    file.seek(0)
+    whole = memoryview(file.readall())
+    size = int.from_bytes(whole[:4], "big")
+    meta = json.loads(bytes(whole[4 : 4 + size]))
+    blobs, at = [], 4 + size
+    for length in meta["sizes"]:
+        blobs.append(bytes(whole[at : at + length]))
+        at += length
+    return meta, blobs
+
+
+def become_program(rlimits: dict[str, int], payload: int, outputs: Sequence[int], cpu: int, flag: Any) -> None:
+    """Run what `payload` says and exit; never returns. `flag[0]` becomes 1 when it ended for want of memory."""
+    code = FAILED
+    try:
+        os.setsid()
+        meta, blobs = read_payload(payload)
+        os.chdir(HOME)
+        place_files(meta["names"], blobs[2:])
+        program, stdin = blobs[:2]
+        rewire(stdin, outputs)
+        restrict(rlimits, cpu)
+        # Forks are reseeded from the system otherwise.
+        random.seed(0)
+        del meta, blobs, stdin
+        code = run(program, flag)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def place_files(names: Iterable[str], blobs: Iterable[bytes]) -> None:
+    """Write the files that the program was given."""
+    for name, blob in zip(names, blobs):  # noqa: B905
+        os.makedirs(os.path.dirname(name) or ".", exist_ok=True)
+        with open(name, "xb") as file:
+            file.write(blob)
+
+
+def rewire(stdin: bytes, outputs: Sequence[int]) -> None:
+    """Standard streams to the program's own; every other descriptor is closed."""
+    source = os.memfd_create("stdin") if stdin else os.open("/dev/null", os.O_RDONLY)
+    if stdin:
+        with open(source, "wb", closefd=False) as file:
+            file.write(stdin)
+        os.lseek(source, 0, os.SEEK_SET)
+    for wanted, fd in enumerate((source, *outputs)):
+        os.dup2(fd, wanted)
+    os.closerange(3, 1 << 20)
+    sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", errors="surrogateescape", closefd=False)  # type: ignore[misc]
+    for name, fd, errors in (("stdout", 1, "surrogateescape"), ("stderr", 2, "backslashreplace")):
+        stream = open(fd, "w", buffering=1, encoding="utf-8", errors=errors, closefd=False)
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
+
+
+def restrict(rlimits: dict[str, int], cpu: int) -> None:
+    """Limits of this program alone; the others are the sandbox's."""
+    # Only while dumpable may a process say that it is the one to kill when memory runs out.
+    libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
+    try:
+        with open("/proc/self/oom_score_adj", "w") as file:
+            file.write("1000")
+    except OSError:
+        pass
+    libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+    for name, value in rlimits.items():
+        lower(getattr(resource, name), value)
+    # First a signal that tells why, then one that cannot be caught.
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu + 1))
+    lower(resource.RLIMIT_CORE, 0)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def lower(limit: int, value: int) -> None:
+    """Set a limit to `value`, or to what it may be at most."""
+    most = resource.getrlimit(limit)[1]
+    value = value if most == resource.RLIM_INFINITY else min(value, most)
+    resource.setrlimit(limit, (value, value))
+
+
+def run(program: bytes, flag: Any) -> int:
+    """Run the program as the interpreter would run `main.py`; returns the exit code."""
+    path = os.path.join(HOME, "main.py")
+    with open(path, "wb") as file:
+        file.write(program)
+    main = types.ModuleType("__main__")
+    main.__dict__.update(__file__=path, __builtins__=builtins)
+    sys.modules["__main__"] = main
+    sys.argv, sys.path[0] = [path], HOME
+    gc.enable()
+    code = 0
+    try:
+        exec(compile(program, "main.py", "exec", dont_inherit=True), main.__dict__)
+    except SystemExit as error:
+        code = exit_code(error)
+    except BaseException as error:
+        flag[0] = isinstance(error, MemoryError)
+        report(error)
+        code = 1
+    return finish(code)
+
+
+def report(error: BaseException) -> None:
+    """Print the traceback without the frames of this file."""
+    trace = error.__traceback__
+    if trace is not None and trace.tb_frame.f_code.co_filename != "main.py":
+        trace = trace.tb_next
+    traceback.print_exception(type(error), error, trace)
+
+
+def exit_code(error: SystemExit) -> int:
+    """What `SystemExit` means to a shell."""
+    if error.code is None:
+        return 0
+    if isinstance(error.code, int):
+        return error.code & 255
+    print(error.code, file=sys.stderr)  # noqa: T201
+    return 1
+
+
+def finish(code: int) -> int:
+    """What an interpreter does at its end: threads, exit handlers, flushing."""
+    for step in (threading._shutdown, atexit._run_exitfuncs, sys.stdout.flush, sys.stderr.flush):  # type: ignore[attr-defined]
+        try:
+            step()
+        except BaseException:
+            traceback.print_exc()
+            code = code or 120
+    return code
