@@ -1,0 +1,1 @@
+"""Minds: who acts, and what it thinks with."""

@@ -108,7 +108,9 @@ def step_from(completion: Completion, observation: str) -> Step:
 
 def parse(text: str) -> tuple[str, str]:
     """Thought and action of a turn; a turn without `Action:` is all action, which the environment will refuse."""
-    match = re.search(r"^(?:Thought:\s*(?P<thought>.*?)\s*)?^Action:[ \t]*(?P<action>[^\n]*)", text, re.DOTALL | re.MULTILINE)
+    match = re.search(
+        r"^(?:Thought:\s*(?P<thought>.*?)\s*)?^Action:[ \t]*(?P<action>[^\n]*)", text, re.DOTALL | re.MULTILINE
+    )
     if match is None:
         return "", text.strip()
     return match["thought"] or "", match["action"].strip()

@@ -67,11 +67,11 @@ class ReflectingAgent:
         sampling = Sampling(self.config.temperature, self.config.max_tokens, derived_seed(episode.seed, "reflection"))
         completion = await self.model.complete(opening, sampling)
         episode.prompt_tokens += completion.prompt_tokens
-        text = OPENING + completion.text
+        said = completion.opening_ids + completion.token_ids
         episode.reflection = Step(
-            observation=opening[1].content, thought="", action="", text=text, token_ids=completion.token_ids, logprobs=completion.logprobs
+            opening[1].content, "", "", text=OPENING + completion.text, token_ids=said, logprobs=completion.logprobs
         )
-        episode.chat += [*opening[:-1], Message("assistant", text)]
+        episode.chat += [*opening[:-1], Message("assistant", OPENING + completion.text, said)]
 
 
 def opening_of(failure: Trajectory, config: ReflectorConfig) -> list[Message]:
@@ -82,7 +82,7 @@ def opening_of(failure: Trajectory, config: ReflectorConfig) -> list[Message]:
 def reflector_chat(
     failure: Trajectory,
     passed: Trajectory,
-    reflection: str,
+    reflection: Step,
     *,
     trainable: bool = True,
     acting: ReActConfig | None = None,
@@ -91,7 +91,7 @@ def reflector_chat(
     """(failed, passed) as the reflector's chat; `trainable` is of the reflection, the turns keep their own."""
     return [
         *opening_of(failure, config or ReflectorConfig()),
-        Message("assistant", reflection, trainable=trainable),
+        Message("assistant", said(reflection), reflection.token_ids, trainable),
         *turns_of(passed, acting or ReActConfig()),
     ]
 
@@ -105,8 +105,3 @@ def digest(failure: Trajectory, max_turns: int) -> str:
     refused = f"Refused actions: {failure.invalid_actions}.\n" if failure.invalid_actions else ""
     shown = "".join(turn + "\n" for turn in list(turns)[-max_turns:])
     return f"Your task is to: {failure.goal}\nThe failed attempt:\n{shown}{refused}{OUTCOMES[failure.outcome]}"
-
-
-def reflection_of(trajectory: Trajectory) -> str:
-    """What the reflector said before this attempt; empty when nothing was."""
-    return said(trajectory.reflection) if trajectory.reflection else ""

@@ -1,0 +1,1 @@
+"""The proof: task sets, measurements, comparisons and reports."""

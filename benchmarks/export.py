@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
+from rich.markup import escape
 
 from ..agents.models.core import Message
 from ..agents.react import chat_of
@@ -61,13 +62,14 @@ def export(config: ExportConfig, render: Render = chat_of) -> int:
     unfinished = config.out.with_name(f".{config.out.name}.unfinished")
     try:
         config.out.parent.mkdir(parents=True, exist_ok=True)
-        with RunStore.read(config.run) as store, unfinished.open("w", encoding="utf-8") as file:
+        with RunStore.read(config.run) as store, unfinished.open("w", encoding="ascii") as file:
             stages = _stages(store, config)
             work = _messages if config.kind == "messages" else _pairs
             rows = work(store, stages, config, render)
             lines = 0
             for row in rows:
-                file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
+                # ASCII alone: many a reader splits lines at U+2028 and its like, which models do say.
+                file.write(json.dumps(row, allow_nan=False) + "\n")
                 lines += 1
             file.flush()
             os.fsync(file.fileno())
@@ -84,7 +86,8 @@ def export(config: ExportConfig, render: Render = chat_of) -> int:
 
 def run(config: ExportConfig, console: Console) -> None:
     """The command `kintsugi export`."""
-    lines = export(config)
+    with console.status(f"reading {escape(str(config.run))}"):
+        lines = export(config)
     console.print(f"{lines} lines in {config.out}", soft_wrap=True, markup=False, highlight=False)
 
 

@@ -43,11 +43,15 @@ class Measure:
 
     def jobs(self, model: LanguageModel, tasks: TaskSet) -> list[Job]:
         """`samples` attempts at each task."""
-        agent = ReActAgent(model, ReActConfig(decoding=self.decoding, temperature=self.temperature, max_tokens=self.max_tokens))
+        agent = ReActAgent(
+            model, ReActConfig(decoding=self.decoding, temperature=self.temperature, max_tokens=self.max_tokens)
+        )
         return [Job(t, agent, derived_seed(self.seed, t.id, i), i) for t in tasks for i in range(self.samples)]
 
 
-def measure(store: RunStore, name: str, base: Path, adapter: Path | None, on: Measure) -> dict[str, list[Trajectory]]:
+def measure(
+    store: RunStore, name: str, base: Path | str, adapter: Path | None, on: Measure
+) -> dict[str, list[Trajectory]]:
     """The attempts of `base` + `adapter` at every split, played or taken from the store."""
     from ..agents.models.local import LocalModel
 
@@ -67,8 +71,10 @@ def measure(store: RunStore, name: str, base: Path, adapter: Path | None, on: Me
     return found
 
 
-def score_of(name: str, tasks: TaskSet, trajectories: list[Trajectory], on: Measure, seconds: float | None = None) -> Score:
+def score_of(
+    name: str, tasks: TaskSet, trajectories: list[Trajectory], on: Measure, seconds: float | None = None
+) -> Score:
     """The score of one split, with everything that has to be known to measure it again."""
-    return score(name, tasks, trajectories, seconds=seconds, decoding=on.decoding, settings={"temperature": on.temperature})
-
-
+    return score(
+        name, tasks, trajectories, seconds=seconds, decoding=on.decoding, settings={"temperature": on.temperature}
+    )

@@ -145,7 +145,7 @@ class Game:
             self.console.print(Text(f"{number:4} ", style="dim") + shown(action), soft_wrap=True)
 
     def _chosen(self, line: str) -> str:
-        if not line.isdecimal():
+        if not line.isdecimal() or self._moment[1].get("admissible") is None:
             return line
         actions = self._admissible()
         if not 1 <= int(line) <= len(actions):

@@ -19,6 +19,7 @@ from typing import Annotated, Any
 
 import tyro
 from rich.console import Console
+from rich.markup import escape
 
 from .. import __version__
 from ..errors import UsageError
@@ -70,7 +71,8 @@ def write_report(run_folder: Path, out: Path | None = None, *, per_stage: int = 
 
 def run(config: ReportConfig, console: Console) -> None:
     """The command `kintsugi report`."""
-    index = write_report(config.run, config.out, per_stage=config.per_stage)
+    with console.status(f"reading {escape(str(config.run))}"):
+        index = write_report(config.run, config.out, per_stage=config.per_stage)
     console.print(f"open {index.resolve().as_uri()}", soft_wrap=True, markup=False, highlight=False)
 
 

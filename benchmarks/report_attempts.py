@@ -100,7 +100,7 @@ def _texts(t: Trajectory) -> dict[str, Any]:
         "model": t.model,
         "source": t.source,
         "score": t.score,
-        "seed": t.seed,
+        "seed": str(t.seed),
         "sampled": t.sampled_tokens,
         "read": t.prompt_tokens,
         "error": t.error and clipped(t.error),

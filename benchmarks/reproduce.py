@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Annotated
 
-from ..agents.models.local import LocalModel
+import tyro
+from rich.console import Console
+
 from ..agents.trajectory import Trajectory
 from ..loops.evaluation import Comparison, compare
 from ..loops.re_rest import Mended, ReReST, collect_and_mend
-from ..loops.seeds.recipe import SeedRecipe, demonstrations_of, seed_model
+from ..loops.seeds.recipe import SeedRecipe, demonstrations_of
 from ..loops.store import RunStore
-from .measure import Measure, measure
+from .measure import Measure, measure, score_of
+from .report import write_report
+from .seed import made
+from .tables import comparison_table, score_table
 
 COMPARISONS = (
     ("base", "self-training"),
@@ -42,13 +49,15 @@ Attempts = dict[str, dict[str, list[Trajectory]]]
 """Model to split to held-out attempts, all seeds together."""
 
 
-def reproduce(store: RunStore, config: ReproduceReReST, say: Callable[[str], None], seed_progress: Callable[[str, float], None]) -> Attempts:
+def reproduce(
+    store: RunStore, config: ReproduceReReST, make_seed: Callable[[SeedRecipe], Path], say: Callable[[str], None]
+) -> Attempts:
     """Run or continue the comparison in `store`; `say` gets a line at each step."""
     attempts: Attempts = {}
     for seed in range(config.seeds):
         say(f"seed {seed}: the seed policy")
         pretrain = replace(config.recipe.pretrain, seed=config.recipe.pretrain.seed + seed)
-        base = seed_model(replace(config.recipe, seed=config.recipe.seed + seed, pretrain=pretrain), progress=seed_progress)
+        base = make_seed(replace(config.recipe, seed=config.recipe.seed + seed, pretrain=pretrain))
         practice = replace(config.loop.practice, seed=config.loop.practice.seed + seed)
         loop = replace(config.loop, practice=practice)
         for name, splits in _one_seed(store.scoped(f"seed{seed}"), base, loop, config, say).items():
@@ -57,7 +66,9 @@ def reproduce(store: RunStore, config: ReproduceReReST, say: Callable[[str], Non
     return attempts
 
 
-def _one_seed(store: RunStore, base: Path, loop: ReReST, config: ReproduceReReST, say: Callable[[str], None]) -> Attempts:
+def _one_seed(
+    store: RunStore, base: Path, loop: ReReST, config: ReproduceReReST, say: Callable[[str], None]
+) -> Attempts:
     practice, demonstrations = loop.practice, demonstrations_of(base)
     attempts: Attempts = {}
 
@@ -88,6 +99,8 @@ def _one_seed(store: RunStore, base: Path, loop: ReReST, config: ReproduceReReST
 
 def _extra_samples(store: RunStore, base: Path, loop: ReReST, mended: Mended) -> list[Trajectory]:
     """One more plain attempt for every reflection, at the same task: what the reflector's budget buys without it."""
+    from ..agents.models.local import LocalModel
+
     practice = loop.practice
     model = LocalModel.load(base, slots=practice.at_once)
     agent, drawn = practice.agent(model), dict[str, int]()
@@ -120,6 +133,44 @@ def comparisons(attempts: Attempts) -> list[Comparison]:
     return found
 
 
-def config_of(config: ReproduceReReST) -> dict[str, object]:
-    """JSON-clean, for the store."""
-    return asdict(config)
+@dataclass(frozen=True)
+class ReproduceConfig:
+    """`kintsugi reproduce re-rest`."""
+
+    what: Annotated[ReproduceReReST, tyro.conf.arg(name="")] = field(default_factory=ReproduceReReST)
+    run: Path = Path("runs/reproduce-re-rest")
+    """The run's folder; the same command again continues it."""
+
+
+def run(config: ReproduceConfig, console: Console) -> None:
+    """The command `kintsugi reproduce re-rest`."""
+    run_in(config.run, config.what, console)
+
+
+def run_in(folder: Path, config: ReproduceReReST, console: Console) -> None:
+    """Run or continue the comparison in `folder`, print its tables and write its report."""
+    start = time.monotonic()
+
+    def say(line: str) -> None:
+        minutes, seconds = divmod(int(time.monotonic() - start), 60)
+        console.print(f"[dim]{minutes:3d}:{seconds:02d}[/dim]  {line}", highlight=False)
+
+    with RunStore.open(folder, {"command": "reproduce re-rest", **asdict(config)}) as store:
+        attempts = reproduce(store, config, lambda recipe: made(recipe, console), say)
+        found = comparisons(attempts)
+        for number, comparison in enumerate(found):
+            store.stage(f"comparison/{number}", comparison.to_json)
+        mended = [result for name, result in store.results().items() if name.startswith("mended/")]
+    for split in config.held_out.splits:
+        tasks = config.held_out.task_set(split)
+        console.print(
+            score_table([score_of(name, tasks, a[split], config.held_out) for name, a in attempts.items()], split)
+        )
+    console.print(comparison_table(found))
+    for counts in mended:
+        console.print(
+            f"of {counts['failed']} failures the zero-shot reflector mended {counts['mended_zero_shot']}, "
+            f"the trained one {counts['mended_trained']} of the {counts['reflections_trained']} left"
+        )
+    say("report")
+    console.print(str(write_report(folder, folder / "report")), soft_wrap=True, highlight=False)

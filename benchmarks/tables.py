@@ -93,8 +93,8 @@ def interval(rate: Rate) -> str:
 
 
 def p_value(p: float) -> str:
-    """A p-value with two digits that mean something."""
-    return "< 0.0001" if p < 1e-4 else f"{p:.4f}" if p < 0.01 else f"{p:.2f}"
+    """A p-value with enough digits to tell 0.049 from 0.051."""
+    return "< 0.0001" if p < 1e-4 else f"{p:.4f}" if p < 0.01 else f"{p:.3f}"
 
 
 def short(number: int) -> str:

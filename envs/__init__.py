@@ -1,7 +1,20 @@
 """Worlds: Gymnasium environments, one folder a family."""
 
+from .checks import EnvCheckError, check_agent_env
 from .core import AgentEnv, Snapshot, Task, TaskSet
 from .registry import EnvEntry, entries, find, register_all
 from .spaces import UnicodeText
 
-__all__ = ["AgentEnv", "EnvEntry", "Snapshot", "Task", "TaskSet", "UnicodeText", "entries", "find", "register_all"]
+__all__ = [
+    "AgentEnv",
+    "EnvCheckError",
+    "EnvEntry",
+    "Snapshot",
+    "Task",
+    "TaskSet",
+    "UnicodeText",
+    "check_agent_env",
+    "entries",
+    "find",
+    "register_all",
+]

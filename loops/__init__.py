@@ -1,0 +1,1 @@
+"""The mending: one loop a file, and what the loops share."""

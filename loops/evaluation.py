@@ -93,7 +93,7 @@ class Score:
     models: tuple[str, ...]
     """Versions of the models that acted; more than one when training seeds are pooled."""
     seeds: tuple[int, ...]
-    """Seeds that the attempts were made with."""
+    """What to start from to make the attempts again."""
     seconds: float | None = None
     """Wall time of the evaluation, where it was measured."""
     decoding: Decoding = "unstated"
@@ -170,16 +170,16 @@ def score(
     seconds: float | None = None,
     decoding: Decoding = "unstated",
     step_cap: int | None = None,
+    seeds: Sequence[int] | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> Score:
-    """Measure an agent by its attempts at `tasks`; `seed` is the bootstrap's.
+    """Measure an agent by its attempts at `tasks`, those of several training seeds together if need be.
 
-    Attempts of several training seeds may be given together. Raises `UsageError` for an attempt at another task and
-    for a task without any attempt (a score of part of a set must not carry the set's hash), and `InfraError` when infra
-    errors ended every attempt, for then nothing was measured.
+    `seed` is the bootstrap's; `seeds` replace those of the attempts where these are derived from them. Raises
+    `UsageError` for an attempt at another task and for a task without any (a score of part of a set must not carry the
+    set's hash), and `InfraError` when infra errors ended every attempt, for then nothing was measured.
     """
-    attempts = [_attempt(t) for t in trajectories]
-    _check_tasks(name, tasks, attempts)
+    attempts = _checked(name, tasks, trajectories)
     counted = _counted(name, attempts)
     steps = sum(a.steps for a in counted)
     return Score(
@@ -195,7 +195,7 @@ def score(
         sampled_tokens=sum(a.sampled for a in counted),
         read_tokens=sum(a.read for a in counted),
         models=tuple(sorted({a.model for a in counted})),
-        seeds=tuple(sorted({a.seed for a in counted})),
+        seeds=tuple(sorted({a.seed for a in counted})) if seeds is None else tuple(seeds),
         seconds=seconds,
         decoding=decoding,
         step_cap=step_cap,
@@ -281,7 +281,8 @@ def _grouped(items: Iterable[T], key: Callable[[T], str]) -> dict[str, list[T]]:
     return dict(sorted(groups.items()))
 
 
-def _check_tasks(name: str, tasks: TaskSet, attempts: Sequence[Attempt]) -> None:
+def _checked(name: str, tasks: TaskSet, trajectories: Attempts) -> list[Attempt]:
+    attempts = [_attempt(t) for t in trajectories]
     for attempt in attempts:
         if tasks[attempt.task.id] != attempt.task:
             raise UsageError(
@@ -294,6 +295,7 @@ def _check_tasks(name: str, tasks: TaskSet, attempts: Sequence[Attempt]) -> None
             f"score {name!r}: {len(missing)} of the {len(tasks)} tasks of the set {tasks.hash} have no attempt, "
             f"the first is {min(missing, default='none')!r}; play them all, or score against the smaller set"
         )
+    return attempts
 
 
 def _check_same_tasks(names: tuple[str, str], a: Sequence[Attempt], b: Sequence[Attempt]) -> TaskSet:

@@ -88,11 +88,15 @@ def fit(
     from peft import LoraConfig, TaskType, get_peft_model
 
     if not examples:
-        raise UsageError(f"nothing to train {name!r} on: no example was collected; sample more attempts or easier tasks")
+        raise UsageError(
+            f"nothing to train {name!r} on: no example was collected; sample more attempts or easier tasks"
+        )
     torch.manual_seed(config.seed)
     network, tokenizer = load_base(base)
     texts = encoded(tokenizer, examples, int(network.config.get_text_config().max_position_embeddings))
-    targets: str | list[str] = config.lora.targets if config.lora.targets == "all-linear" else config.lora.targets.split(",")
+    targets: str | list[str] = (
+        config.lora.targets if config.lora.targets == "all-linear" else config.lora.targets.split(",")
+    )
     lora = LoraConfig(
         r=config.lora.rank,
         lora_alpha=config.lora.alpha,
@@ -112,7 +116,7 @@ def fit(
 
 
 def encoded(tokenizer: Any, examples: Sequence[Example], window: int) -> list[Text]:
-    """Examples as tokens with a weight each. An example longer than `window` loses its oldest turns, never half a turn."""
+    """Examples as tokens with weights. One longer than `window` loses its oldest turns, never half a turn."""
     chat = ChatEncoder(tokenizer)
     texts = []
     for number, example in enumerate(examples):
@@ -127,7 +131,9 @@ def encoded(tokenizer: Any, examples: Sequence[Example], window: int) -> list[Te
     return texts
 
 
-def _train(model: Any, texts: Sequence[Text], config: FitConfig, pad_id: int, progress: Callable[[float], None]) -> list[float]:
+def _train(
+    model: Any, texts: Sequence[Text], config: FitConfig, pad_id: int, progress: Callable[[float], None]
+) -> list[float]:
     rng = random.Random(config.seed)
     planned: list[list[Text]] = []
     whole, part = divmod(config.epochs, 1.0)

@@ -20,7 +20,7 @@ from .store import RunStore
 
 @dataclass(frozen=True)
 class Practice:
-    """Which tasks are attempted, how often, and how one learns from them: the part of a configuration that all loops have."""
+    """Which tasks are attempted, how often, and how one learns from them: what all loops configure."""
 
     env: str = "household"
     """Short name or Gymnasium id."""
@@ -61,14 +61,16 @@ class Practice:
         """One attempt; `stream` names the stage, so that no two share random numbers."""
         return Job(task, agent, derived_seed(self.seed, *stream, task.id, sample), sample, **about)
 
-    def attempt(self, store: RunStore, stage: str, model: LanguageModel, tasks: Iterable[Task], samples: Iterable[int]) -> list[Trajectory]:
+    def attempt(
+        self, store: RunStore, stage: str, model: LanguageModel, tasks: Iterable[Task], samples: Iterable[int]
+    ) -> list[Trajectory]:
         """`samples` attempts at each task, played or taken from the store."""
         agent, samples = self.agent(model), list(samples)
         jobs = [self.job(task, agent, sample, stage) for task in tasks for sample in samples]
         return store.collect(stage, self.make_env, jobs, at_once=self.at_once)
 
     def examples(self, trajectories: Iterable[Trajectory]) -> list[Example]:
-        """What the agent learns from attempts that passed: distinct ones, each task weighing the same however often it passed."""
+        """What is learnt from attempts that passed: distinct ones, each task weighing the same."""
         by_task: dict[str, dict[tuple[str, ...], Trajectory]] = {}
         for trajectory in trajectories:
             learnt = self.learnt(trajectory)
@@ -76,7 +78,9 @@ class Practice:
             if any(step.trainable for step in learnt.steps):
                 by_task.setdefault(trajectory.task.id, {}).setdefault(actions, learnt)
         return [
-            Example(chat_of(learnt), 1.0 / len(attempts)) for attempts in by_task.values() for learnt in attempts.values()
+            Example(chat_of(learnt), 1.0 / len(attempts))
+            for attempts in by_task.values()
+            for learnt in attempts.values()
         ]
 
     def mixture(self, passed: Sequence[Trajectory], demonstrations: Sequence[Trajectory]) -> list[Example]:

@@ -1,12 +1,12 @@
 """Re-ReST: Reflection-Reinforced Self-Training (Dou et al., EMNLP 2024), section 3.
 
-    1. y^1..y^k ~ M(x)                         sample                              collect/policy
-    2. D_M = {(x, y): E(x, y) = 1}             judge, in the environment
-    3. y~ ~ R(x, y, E(x, y)) for each failed y one reflection, played live         collect/reflection
-       D_R = {(x, y~): E(x, y~) = 1}           keep what passed
-    4. R is trained on (x, y_lose, y_win) and step 3 repeated for what still fails collect/reflection_trained
-    5. M is trained on D_M and D_R, on the input x alone: it never sees the reflection
-    6. inference: M alone
+1. y^1..y^k ~ M(x)                         sample                              collect/policy
+2. D_M = {(x, y): E(x, y) = 1}             judge, in the environment
+3. y~ ~ R(x, y, E(x, y)) for each failed y one reflection, played live         collect/reflection
+   D_R = {(x, y~): E(x, y~) = 1}           keep what passed
+4. R is trained on (x, y_lose, y_win) and step 3 repeated for what still fails collect/reflection_trained
+5. M is trained on D_M and D_R, on the input x alone: it never sees the reflection
+6. inference: M alone
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Literal
 
 from ..agents.models.local import LocalModel
-from ..agents.reflector import ReflectingAgent, ReflectorConfig, reflection_of, reflector_chat
 from ..agents.react import ReActConfig
+from ..agents.reflector import ReflectingAgent, ReflectorConfig, reflector_chat
 from ..agents.trajectory import Trajectory
 from .gate import Gate
 from .learner import Example
@@ -94,7 +94,9 @@ def collect_and_mend(store: RunStore, base: Path, agent: Path | None, config: Re
     return Mended(passed, zero_shot, reflect(store, f"collect/reflection_trained{suffix}", reflector, still, config))
 
 
-def reflect(store: RunStore, stage: str, model: LocalModel, failed: Sequence[Trajectory], config: ReReST) -> list[Trajectory]:
+def reflect(
+    store: RunStore, stage: str, model: LocalModel, failed: Sequence[Trajectory], config: ReReST
+) -> list[Trajectory]:
     """One reflection and one live attempt for each failed one; `parents` names it."""
     practice = config.practice
     acting = ReActConfig(temperature=practice.temperature, max_tokens=practice.max_tokens)
@@ -119,7 +121,7 @@ def reflector_examples(
 
     The second kind was not written by a reflector: what the reflector said of y_lose stands before it, untrained.
     """
-    said = {parent: reflection_of(t) for t in reflected for parent in t.parents}
+    said = {parent: t.reflection for t in reflected for parent in t.parents}
     wins: dict[str, list[Trajectory]] = {}
     for win in passed:
         wins.setdefault(win.task.id, []).append(win)
@@ -130,8 +132,10 @@ def reflector_examples(
         pairs += [(win, False) for win in wins.get(failure.task.id, [])[:1]]
         for win, own in pairs:
             learnt = config.practice.learnt(win)
-            chat = reflector_chat(failure, learnt, said[failure.key], trainable=own, config=config.reflection)
-            examples.append(Example(chat, 1.0 / len(pairs)))
+            reflection = said.get(failure.key)
+            if reflection is not None:
+                chat = reflector_chat(failure, learnt, reflection, trainable=own, config=config.reflection)
+                examples.append(Example(chat, 1.0 / len(pairs)))
     return examples
 
 

@@ -1,6 +1,6 @@
 """Self-training in ReST-EM's manner (Singh et al., 2024): sample, keep what the environment passed, train, repeat.
 
-    E-step: D_i = {(x, y): y ~ M_i(x), E(x, y) = 1}        M-step: M_{i+1} = SFT(M_0, D_i)
+E-step: D_i = {(x, y): y ~ M_i(x), E(x, y) = 1}        M-step: M_{i+1} = SFT(M_0, D_i)
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ class SelfTraining:
     gate: Gate = field(default_factory=Gate)
 
 
-def self_training(store: RunStore, base: Path, demonstrations: Sequence[Trajectory], config: SelfTraining) -> Path | None:
+def self_training(
+    store: RunStore, base: Path, demonstrations: Sequence[Trajectory], config: SelfTraining
+) -> Path | None:
     """Run the loop in `store`; returns the last adopted adapter, None when no round helped."""
     practice = config.practice
     tasks = practice.task_set()

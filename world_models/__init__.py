@@ -1,0 +1,1 @@
+"""Imagination: models that predict what the world would answer."""

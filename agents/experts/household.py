@@ -39,9 +39,7 @@ class HouseholdExpert:
     search again what was searched.
     """
 
-    def __init__(
-        self, start: str, seed: int = 0, order: Order = "prior", known: HouseholdMemory | None = None
-    ) -> None:
+    def __init__(self, start: str, seed: int = 0, order: Order = "prior", known: HouseholdMemory | None = None) -> None:
         if order not in ORDERS:
             raise unknown("search order", order, ORDERS)
         self.memory = HouseholdMemory() if known is None else known.next_attempt()
@@ -63,8 +61,8 @@ class HouseholdExpert:
         """
         self.memory.update(self._last_action, observation)
         thought, action = self.advise()
-        for _ in range(_SECOND_THOUGHTS if admissible is not None else 0):
-            if action in admissible:
+        for _ in range(_SECOND_THOUGHTS):
+            if admissible is None or action in admissible:
                 break
             self.memory.note_refusal(action)
             thought, action = self.advise()
@@ -106,7 +104,7 @@ class HouseholdExpert:
         if here is not None and here not in memory.searched:
             if here in memory.closed:
                 return f"{here} is closed; I open it.", f"open {here}"
-            if f"examine {here}" not in memory.refused:
+            if not self._gave_up(f"examine {here}"):
                 return f"{need}; I am at {here}.", f"examine {here}"
         left = [name for name in memory.unsearched() if name != here]
         if not left:
@@ -168,7 +166,7 @@ class HouseholdExpert:
         free = [
             name
             for name in memory.receptacles
-            if f"move {held} to {name}" not in memory.refused and not self._is_closed(name)
+            if not self._gave_up(f"move {held} to {name}") and not self._is_closed(name)
         ]
         if memory.location in free:
             return thought, f"move {held} to {memory.location}"
@@ -186,6 +184,10 @@ class HouseholdExpert:
         memory = self.memory
         return place in memory.closed or (kind_of(place) in _OPENABLE and place not in memory.opened)
 
+    def _gave_up(self, action: str) -> bool:
+        """Refused twice: the first time, it may have been meant for another moment."""
+        return self.memory.refused.count(action) > 1
+
     def _placed(self) -> list[str]:
         """Objects that already are where they have to be."""
         if self.goal.count < 2 or self._target is None:
@@ -198,6 +200,6 @@ class HouseholdExpert:
         found = [
             (name, place)
             for name, place in memory.known(self.goal.object).items()
-            if name not in placed and f"take {name} from {place}" not in memory.refused
+            if name not in placed and not self._gave_up(f"take {name} from {place}")
         ]
         return dict(sorted(found, key=lambda pair: pair[1] != memory.location))

@@ -151,8 +151,9 @@ class HouseholdMemory:
             self.held = None
             self.seen[match[1]] = match[2]
         elif match := _TREAT.match(text):
-            others = self.states.get(match[2], frozenset()) - (
-                {"heat": {"cool"}, "cool": {"hot"}, "clean": set()}[match[1].lower()]
+            others = (
+                self.states.get(match[2], frozenset())
+                - ({"heat": {"cool"}, "cool": {"hot"}, "clean": set()}[match[1].lower()])
             )
             self.states[match[2]] = others | {TREATED[match[1].lower()]}
         elif match := _USE.match(text):

@@ -1,8 +1,8 @@
 """Chats to tokens and back: what was sampled goes in as it was sampled, and every token knows whose it is.
 
 A chat template is taken apart once: a probe conversation is rendered, and the text around each turn's content is read
-off. Where a template cannot be taken apart so (it trims or reorders content), each chat is rendered whole, with marks in
-place of the assistant's turns. Either way the assistant's tokens are spliced in by turn and never searched for.
+off. Where a template cannot be taken apart so (it trims or reorders content), each chat is rendered whole, with marks
+in place of the assistant's turns. Either way the assistant's tokens are spliced in by turn and never searched for.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ class Encoded:
     """True on the tokens of trainable assistant turns, their end-of-turn token included."""
     turn_ends: list[int]
     """Lengths of `ids` just after what the assistant said in each turn: where a cached prefix may end."""
+    opening: int = 0
+    """Tokens at the end of `ids` that belong to the assistant's turn that was left open."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class ChatEncoder:
 
     def __init__(self, tokenizer: Any, where: str = "the tokenizer") -> None:
         if not getattr(tokenizer, "chat_template", None):
-            raise UsageError(f"{where} has no chat template; use an instruction-tuned model, or set tokenizer.chat_template and save it")
+            raise UsageError(f"{where} has no chat template; use an instruction-tuned model, or set and save one")
         if tokenizer.eos_token is None:
             raise UsageError(f"{where} has no eos_token, so a turn has no end; set one and save it")
         self.tokenizer = tokenizer
@@ -65,6 +67,7 @@ class ChatEncoder:
         turn_ends: list[int] = []
         replies = [m for m in messages if m.role == "assistant"]
         open_last = generate and messages[-1].role == "assistant"
+        said: list[int] = []
         for number, reply in enumerate(replies):
             ids += self.tokens(texts[number])
             said = list(reply.token_ids if reply.token_ids is not None else self.tokens(reply.content))
@@ -78,13 +81,13 @@ class ChatEncoder:
                 mask.append(reply.trainable and reply.token_ids is None)
         ids += self.tokens(texts[-1])
         mask += [False] * (len(ids) - len(mask))
-        return Encoded(ids, mask, turn_ends)
+        return Encoded(ids, mask, turn_ends, len(said) if open_last else 0)
 
     def fitting(self, messages: Sequence[Message], room: int, *, generate: bool = True) -> Sequence[Message]:
         """`messages`, or what is left of them in `room` tokens.
 
-        Whole pairs of turns go, oldest first, but never the system's turn nor the first user's. Raises `UsageError` when
-        even the last pair does not fit.
+        Whole pairs of turns go, oldest first, but never the system's turn nor the first user's. Raises `UsageError`
+        when even the last pair does not fit.
         """
         kept = list(messages)
         head = next((i for i, m in enumerate(kept) if m.role == "user"), 0) + 1
@@ -114,7 +117,8 @@ class ChatEncoder:
 
     def _rendered_texts(self, messages: Sequence[Message], generate: bool) -> list[str]:
         open_last = generate and messages[-1].role == "assistant"
-        marked, marks = [], []
+        marked: list[dict[str, str]] = []
+        marks: list[str] = []
         for message in messages:
             content = message.content
             if message.role == "assistant":
@@ -165,7 +169,12 @@ class ChatEncoder:
         return pieces if text.startswith(self.eos) and self._agrees(pieces) else None
 
     def _agrees(self, pieces: _Pieces) -> bool:
-        chat = [Message("user", "a\n b "), Message("assistant", " c"), Message("user", "d"), Message("assistant", "e e")]
+        chat = [
+            Message("user", "a\n b "),
+            Message("assistant", " c"),
+            Message("user", "d"),
+            Message("assistant", "e e"),
+        ]
         for first in ([], [Message("system", " s ")]):
             for end in (1, 2, 3, 4):
                 messages = [*first, *chat[:end]]

@@ -52,6 +52,8 @@ class Completion:
     logprobs: tuple[float, ...]
     """Log-probability (nats) of each sampled token under the raw model: at temperature 1, without any constraint."""
     finish: Literal["stop", "length"]
+    opening_ids: tuple[int, ...] = ()
+    """Tokens of the assistant's turn that was continued, when one was: `opening_ids + token_ids` is the whole turn."""
     prompt_tokens: int = 0
     """Tokens of the prompt, of which a cache may have held most."""
 

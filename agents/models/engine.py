@@ -23,6 +23,10 @@ PREFILL_TOKENS = 8192
 """Tokens, padding included, of one forward pass over prompts."""
 
 
+DENSE = 4
+"""A batch is run as a range of slots while the range has at most so many slots for each row of the batch."""
+
+
 @dataclass
 class Request:
     """One completion to make."""
@@ -32,6 +36,8 @@ class Request:
     turn_ends: list[int]
     """Lengths of `ids` at which turns that were sampled before may end: where a cached prefix is looked for."""
     sampling: Sampling
+    opening: int = 0
+    """How many tokens at the end of the prompt are the turn's own."""
     choices: dict[int, Any] | None = None
     """Trie of the token sequences allowed next: token id to sub-trie; None allows all."""
     watch: Callable[[Request], bool] | None = None
@@ -45,17 +51,21 @@ class _RaggedLayer(CacheLayerMixin):
     """One layer's keys and values, [slots, heads, length, dim]; `plan` says where the next ones go."""
 
     def __init__(self, plan: _Plan) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.plan = plan
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
         def empty(like: torch.Tensor) -> torch.Tensor:
-            return torch.zeros(self.plan.slots, like.shape[1], self.plan.capacity, like.shape[3], dtype=like.dtype, device=like.device)
+            return torch.zeros(
+                self.plan.slots, like.shape[1], self.plan.capacity, like.shape[3], dtype=like.dtype, device=like.device
+            )
 
         self.keys, self.values = empty(key_states), empty(value_states)
         self.is_initialized = True
 
-    def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         assert self.keys is not None
@@ -149,13 +159,18 @@ class Engine:
 
     # -- forward passes -------------------------------------------------------------------------------------------
 
-    def _forward(self, rows: Sequence[int], starts: Sequence[int], ids: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
+    def _forward(
+        self, rows: Sequence[int], starts: Sequence[int], ids: torch.Tensor, last: torch.Tensor
+    ) -> torch.Tensor:
         """Logits [rows, vocabulary] in float32 after each row's token number `last`."""
         if not self.reuse:
             return self._forward_plain(ids, last)
         self._plan.set(rows, starts, ids.shape[1])
         positions = self._plan.positions
-        mask = torch.arange(self._plan.end, device=self.device)[None, None, :] <= positions[:, :, None]
+        hidden_from = torch.arange(self._plan.end, device=self.device)[None, None, :] > positions[:, :, None]
+        mask = torch.zeros(hidden_from.shape, dtype=self.model.dtype, device=self.device).masked_fill_(
+            hidden_from, -torch.inf
+        )
         hidden = self.model.base_model(
             input_ids=ids.to(self.device),
             attention_mask=mask[:, None],
@@ -164,11 +179,12 @@ class Engine:
             use_cache=True,
         ).last_hidden_state
         chosen = hidden[torch.arange(len(rows), device=self.device), last.to(self.device)]
-        return self.model.get_output_embeddings()(chosen).float()
+        logits: torch.Tensor = self.model.get_output_embeddings()(chosen).float()
+        return logits
 
     def _forward_plain(self, ids: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
         """The same for models that do not follow positions: the whole texts (padded right), no cache."""
-        logits = self.model(input_ids=ids.to(self.device), use_cache=False).logits
+        logits: torch.Tensor = self.model(input_ids=ids.to(self.device), use_cache=False).logits
         return logits[torch.arange(len(ids), device=self.device), last.to(self.device)].float()
 
     def _prefill(self, requests: Sequence[Request], rows: Sequence[int], starts: Sequence[int]) -> torch.Tensor:
@@ -189,33 +205,41 @@ class Engine:
         return torch.stack([out[i] for i in range(len(requests))])
 
     def _decode(self, requests: Sequence[Request], rows: Sequence[int], logits: torch.Tensor) -> None:
-        """One token a pass for all rows. Rows that are done ride along until too few are left to pay for it."""
+        """One token a pass for all rows that are not done."""
         uniform = [random.Random(request.sampling.seed).random for request in requests]
         live = list(range(len(requests)))
-        riding = list(live)
-        while live:
-            position = {i: place for place, i in enumerate(riding)}
-            chosen, logprobs = self._sample([requests[i] for i in live], logits[[position[i] for i in live]], [uniform[i]() for i in live])
-            still = []
-            for i, token, logprob in zip(live, chosen, logprobs, strict=True):
-                if not _take(requests[i], token, logprob, self.eos_ids):
-                    still.append(i)
-            live = still
+        while True:
+            tokens, logprobs = self._sample([requests[i] for i in live], logits, [uniform[i]() for i in live])
+            done = [
+                _take(requests[i], token, logprob, self.eos_ids)
+                for i, token, logprob in zip(live, tokens, logprobs, strict=True)
+            ]
+            live = [i for i, ended in zip(live, done, strict=True) if not ended]
             if not live:
-                break
-            if 2 * len(live) < len(riding):
-                riding = list(live)
-            if not self.reuse:
-                riding = list(live)
-                texts = [replace(requests[i], ids=requests[i].ids + requests[i].out) for i in riding]
-                logits = self._prefill(texts, [rows[i] for i in riding], [0] * len(riding))
-                continue
-            last = torch.zeros(len(riding), dtype=torch.long)
-            ids = torch.tensor([[requests[i].out[-1]] for i in riding])
-            starts = [len(requests[i].ids) + len(requests[i].out) - 1 for i in riding]
-            logits = self._forward([rows[i] for i in riding], starts, ids, last)
+                return
+            if self.reuse:
+                logits = self._next(requests, rows, live)
+            else:
+                texts = [replace(requests[i], ids=requests[i].ids + requests[i].out) for i in live]
+                logits = self._prefill(texts, [0] * len(live), [0] * len(live))
 
-    def _sample(self, requests: Sequence[Request], logits: torch.Tensor, uniform: Sequence[float]) -> tuple[list[int], list[float]]:
+    def _next(self, requests: Sequence[Request], rows: Sequence[int], live: Sequence[int]) -> torch.Tensor:
+        """Feed each live row its last token. A dense enough batch runs as a whole range of slots: no keys are copied.
+
+        Rows of the range that are done are fed their last token too, slots that are not in the batch padding behind
+        what they hold: either is overwritten when it is really fed.
+        """
+        first, width = rows[live[0]], rows[live[-1]] - rows[live[0]] + 1
+        ranged = list(range(first, first + width)) if width <= DENSE * len(live) else [rows[i] for i in live]
+        last = {row: (r.out[-1], len(r.ids) + len(r.out) - 1) for row, r in zip(rows, requests, strict=True)}
+        fed = [last.get(row) or (self.pad_id, self._table.length(row)) for row in ranged]
+        ids = torch.tensor([[token] for token, _ in fed])
+        logits = self._forward(ranged, [start for _, start in fed], ids, torch.zeros(len(ranged), dtype=torch.long))
+        return logits if len(ranged) == len(live) else logits[[rows[i] - first for i in live]]
+
+    def _sample(
+        self, requests: Sequence[Request], logits: torch.Tensor, uniform: Sequence[float]
+    ) -> tuple[list[int], list[float]]:
         raw = torch.log_softmax(logits, dim=-1)
         allowed = logits
         if any(request.choices is not None for request in requests):
@@ -224,7 +248,9 @@ class Engine:
                 if request.choices is not None:
                     keep = torch.tensor(sorted(request.choices), device=logits.device)
                     allowed[row] = torch.full_like(logits[row], -torch.inf).index_copy(0, keep, logits[row, keep])
-        temperature = torch.tensor([max(request.sampling.temperature, 1e-6) for request in requests], device=logits.device)
+        temperature = torch.tensor(
+            [max(request.sampling.temperature, 1e-6) for request in requests], device=logits.device
+        )
         mass = torch.softmax(allowed / temperature[:, None], dim=-1, dtype=torch.float64).cumsum(-1)
         point = torch.tensor(uniform, dtype=torch.float64, device=logits.device) * mass[:, -1]
         drawn = torch.searchsorted(mass, point[:, None], right=True)[:, 0].clamp_(max=logits.shape[-1] - 1)
@@ -248,7 +274,9 @@ class Engine:
         except Exception:  # any failure of a foreign model here means the same: it cannot be driven this way
             return False
         for row, text in enumerate(texts):
-            whole = self.model(input_ids=torch.tensor([text], device=self.device), use_cache=False).logits[0, -1].float()
+            whole = (
+                self.model(input_ids=torch.tensor([text], device=self.device), use_cache=False).logits[0, -1].float()
+            )
             if not torch.allclose(split[row], whole, rtol=1e-3, atol=1e-3 * max(1.0, float(whole.abs().max()))):
                 return False
         return True

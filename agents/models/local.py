@@ -55,7 +55,7 @@ class LocalModel:
 
     @classmethod
     def load(cls, model: str | Path, adapter: Path | None = None, *, device: str = "auto", slots: int = 128) -> Self:
-        """Load a model folder or a model's name in the local Hugging Face cache, and merge an adapter into the copy in memory.
+        """Load a model folder, or a name in the local Hugging Face cache; an adapter is merged in memory.
 
         Raises `UsageError` when the folder is no model, has no tokenizer or no chat template, and when the adapter was
         trained on another base.
@@ -72,7 +72,7 @@ class LocalModel:
         """See `LanguageModel.complete`. Raises `UsageError` when a single turn does not fit the model's window."""
         start = time.perf_counter()
         encoded = self.chat.encode(self.chat.fitting(messages, self.window - sampling.max_tokens), generate=True)
-        request = Request(encoded.ids, encoded.turn_ends, sampling)
+        request = Request(encoded.ids, encoded.turn_ends, sampling, encoded.opening)
         self._constrain(request)
         self.busy_seconds += time.perf_counter() - start
         return await self._enqueue(request, functools.partial(self._completion, request))  # type: ignore[no-any-return]
@@ -121,7 +121,8 @@ class LocalModel:
         for stop in request.sampling.stop:
             text = text.partition(stop)[0]
         self.sampled_tokens += len(request.out)
-        return Completion(text, tuple(request.out), tuple(request.logprobs), request.finish, len(request.ids))
+        opening = tuple(request.ids[len(request.ids) - request.opening :])
+        return Completion(text, tuple(request.out), tuple(request.logprobs), request.finish, opening, len(request.ids))
 
     def _constrain(self, request: Request) -> None:
         sampling = request.sampling
@@ -154,7 +155,9 @@ class LocalModel:
         if not endings:
             return []
         width = max(map(len, endings))
-        ids = torch.tensor([prompt + ending + [0] * (width - len(ending)) for ending in endings], device=self._engine.device)
+        ids = torch.tensor(
+            [prompt + ending + [0] * (width - len(ending)) for ending in endings], device=self._engine.device
+        )
         logits = self.network(input_ids=ids, use_cache=False).logits[:, len(prompt) - 1 : -1].float()
         logprobs = torch.log_softmax(logits, -1).gather(-1, ids[:, len(prompt) :, None])[..., 0]
         return [float(row[: len(ending)].double().sum()) for row, ending in zip(logprobs, endings, strict=True)]
@@ -165,11 +168,15 @@ def load_base(model: str | Path) -> tuple[Any, Any]:
     try:
         AutoConfig.from_pretrained(model)
     except (OSError, ValueError) as error:
-        raise UsageError(f"{str(model)!r} is no model that can be loaded ({_first_line(error)}); give a Hugging Face model folder") from error
+        raise UsageError(
+            f"{str(model)!r} is no model that can be loaded ({_first_line(error)}); give a Hugging Face model folder"
+        ) from error
     try:
         tokenizer = AutoTokenizer.from_pretrained(model)
     except (OSError, ValueError, TypeError) as error:
-        raise UsageError(f"{str(model)!r} has no tokenizer that can be loaded ({_first_line(error)}); save one beside the model") from error
+        raise UsageError(
+            f"{str(model)!r} has no tokenizer that can be loaded ({_first_line(error)}); save one beside the model"
+        ) from error
     ChatEncoder(tokenizer, repr(str(model)))
     dtype = torch.float32 if not torch.cuda.is_available() else "auto"
     try:
@@ -179,7 +186,7 @@ def load_base(model: str | Path) -> tuple[Any, Any]:
 
 
 def base_hash(model: str | Path) -> str:
-    """12 hexadecimal digits that name the weights: the contents of the weight files of a folder, else the name itself."""
+    """12 hexadecimal digits that name the weights: of the weight files of a folder, else of the name."""
     digest = hashlib.sha256()
     files = sorted(Path(model).glob("*.safetensors")) if Path(model).is_dir() else []
     if not files:
@@ -195,14 +202,21 @@ def _with_adapter(network: Any, base: str, adapter: Path) -> tuple[Any, str]:
     from peft import PeftModel
 
     if not (adapter / "adapter_config.json").exists():
-        raise UsageError(f"{adapter} holds no adapter_config.json; give a PEFT adapter folder such as run/adapters/agent@1")
+        raise UsageError(
+            f"{adapter} holds no adapter_config.json; give a PEFT adapter folder such as run/adapters/agent@1"
+        )
     manifest = json.loads((adapter / MANIFEST).read_text()) if (adapter / MANIFEST).exists() else {}
     if manifest.get("base_hash", base) != base:
-        raise UsageError(f"{adapter} was trained on base {manifest['base_hash']}, the model's hash is {base}; load it with the model that it was trained on")
+        raise UsageError(
+            f"{adapter} was trained on base {manifest['base_hash']}, this one's hash is {base}; "
+            "use the model that it was trained on"
+        )
     try:
         merged = PeftModel.from_pretrained(network, str(adapter)).merge_and_unload()
     except (RuntimeError, ValueError, KeyError) as error:
-        raise UsageError(f"{adapter} does not fit the model: {_first_line(error)}; load it with the model that it was trained on") from error
+        raise UsageError(
+            f"{adapter} does not fit the model: {_first_line(error)}; load it with the model that it was trained on"
+        ) from error
     digest = hashlib.sha256((adapter / "adapter_model.safetensors").read_bytes()).hexdigest()[:12]
     return merged, f"{base}+{adapter.name}:{digest}"
 

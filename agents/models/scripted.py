@@ -11,7 +11,8 @@ Script = Callable[[Sequence[Message], Sampling], str]
 
 
 class ScriptedModel:
-    """Deterministic: each completion is `script(messages, sampling)`, token ids are its UTF-8 bytes, log-probabilities 0.
+    """Deterministic: each completion is `script(messages, sampling)`; token ids are its UTF-8 bytes, log-probabilities
+    0.
 
     `calls` counts completions and scores, so that tests can check budgets.
     """
@@ -33,7 +34,9 @@ class ScriptedModel:
         if len(ids) > sampling.max_tokens:
             ids = ids[: sampling.max_tokens]
             return Completion(bytes(ids).decode(errors="ignore"), ids, (0.0,) * len(ids), "length")
-        return Completion(text, ids, (0.0,) * len(ids), "stop", sum(len(m.content.encode()) for m in messages))
+        return Completion(
+            text, ids, (0.0,) * len(ids), "stop", prompt_tokens=sum(len(m.content.encode()) for m in messages)
+        )
 
     async def score(self, messages: Sequence[Message], candidates: Sequence[str]) -> list[float]:
         """0 for what the script would say, and otherwise a fixed number in [-11, -1] that depends on the text alone."""

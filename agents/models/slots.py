@@ -6,6 +6,9 @@ from array import array
 from collections.abc import Sequence
 from typing import Protocol
 
+LARGE = 8
+"""A batch of at least the slots divided by this is large."""
+
 
 class _Prompt(Protocol):
     ids: list[int]
@@ -25,22 +28,27 @@ class SlotTable:
         self._used = [0] * slots
         self._clock = 0
 
-    def assign(self, prompts: Sequence[_Prompt], reuse: bool) -> tuple[list[tuple[int, int]], list[tuple[int, int, int]]]:
-        """For each prompt its slot and how many tokens of it are there already; and copies (from, to, length) to make first.
+    def assign(
+        self, prompts: Sequence[_Prompt], reuse: bool
+    ) -> tuple[list[tuple[int, int]], list[tuple[int, int, int]]]:
+        """Each prompt's slot and how many of its tokens are there already; and copies (from, to, length) to make first.
 
-        At most as many prompts as there are slots.
+        At most as many prompts as there are slots. The slots of a large batch are kept below twice its size, so that it
+        is a dense range of rows; conversations farther up are copied down.
         """
         self._clock += 1
+        slots = len(self._used)
+        near = min(slots, 2 * len(prompts)) if LARGE * len(prompts) >= slots else slots
         found = [self._find(prompt) if reuse else None for prompt in prompts]
         owner: dict[int, int] = {}
         for i, place in enumerate(found):
-            if place is not None and place[0] not in owner:
+            if place is not None and place[0] not in owner and place[0] < near:
                 owner[place[0]] = i
-        free = iter(sorted((s for s in range(len(self._used)) if s not in owner), key=lambda s: (self._used[s], s)))
+        free = iter(sorted((s for s in range(near) if s not in owner), key=lambda s: (self._used[s], s)))
         places: list[tuple[int, int]] = []
         copies: list[tuple[int, int, int]] = []
         for i, place in enumerate(found):
-            if place is not None and owner[place[0]] == i:
+            if place is not None and owner.get(place[0]) == i:
                 places.append(place)
                 continue
             target = next(free)
@@ -53,6 +61,10 @@ class SlotTable:
                 length = 0
             self._forget(slot, beyond=length + 1)
         return places, copies
+
+    def length(self, slot: int) -> int:
+        """How many tokens the slot holds."""
+        return len(self._held[slot])
 
     def remember(self, slot: int, ids: list[int]) -> None:
         """The slot now holds `ids`, the last of which was never fed."""

@@ -4,7 +4,7 @@
 (() => {
   const { style } = kintsugi;
   const colours = () => ["--c1", "--c2", "--c3", "--c4", "--c5", "--c6"].map(style);
-  const still = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d", "zoom2d", "pan2d"] };
+  const still = { displaylogo: false, responsive: true, modeBarButtons: [["toImage"]] };
   // plotly reads a little HTML in labels: names must not be able to speak it.
   const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 

@@ -125,7 +125,7 @@
     return [
       el("h2", {}, row.goal || row.task),
       el("dl", { class: "facts" },
-        fact("task", `${row.task} #${row.sample}`), fact("stage", row.stage), fact("type", row.type), fact("score", String(text.score)), fact("model", text.model), fact("seed", String(text.seed)),
+        fact("task", `${row.task} #${row.sample}`), fact("stage", row.stage), fact("type", row.type), fact("score", String(text.score)), fact("model", text.model), fact("seed", text.seed),
         fact("tokens", `${text.sampled.toLocaleString()} written, ${text.read.toLocaleString()} read`)),
       related.length ? el("p", { class: "beside" }, el("label", {}, "Beside it: ", select)) : null,
       steps(pair),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+
 from .game import Game
 from .state import NOTHING, State
 from .wording import Wording
@@ -37,21 +39,30 @@ class Commands:
         """What every command that was listed so far means."""
         self._mask = [sum(1 << r for r in numbers) for numbers in self.here]
         self._knives = frozenset(o for o, thing in enumerate(game.objects) if thing.kind in KNIVES)
+        lamps = [o for o, thing in enumerate(game.objects) if "toggleable" in thing.abilities]
+        self._lamps = frozenset(lamps)
+        # With something in hand, what lies about matters for the lamps in it alone.
+        self._lamps_stay = not any("pickupable" in game.objects[o].abilities for o in lamps)
         self._text: dict[Command, str] = {}
-        self._everywhere = [self._say(verb) for verb in (INVENTORY, LOOK, HELP)]
-        self._lists: dict[object, tuple[str, ...]] = {}
+        gotos = [self._say(GO, r) for r in range(len(game.receptacles))]
+        self._everywhere = sorted({*gotos, *(self._say(verb) for verb in (INVENTORY, LOOK, HELP))})
+        self._base: dict[int, list[str]] = {}
+        self._lists: dict[tuple[object, ...], tuple[str, ...]] = {}
 
     def admissible(self, state: State) -> tuple[str, ...]:
         """The commands that `state` admits, sorted, none twice."""
-        at, held, inside = state.at, state.held, state.inside
+        at, held, opened, inside, near = state[:5]
         here = self.here[at]
-        lies = inside[here[0]] if len(here) == 1 else tuple([inside[r] for r in here])
-        key = (at, held, state.opened & self._mask[at], lies, state.near[at] if held in self._knives else None)
+        if held != NOTHING and self._lamps_stay:
+            key: tuple[object, ...] = (at, held, opened & self._mask[at], near[at] if held in self._knives else None)
+        else:
+            lies = inside[here[0]] if len(here) == 1 else tuple([inside[r] for r in here])
+            key = (at, held, opened & self._mask[at], lies, near[at] if held in self._knives else None)
         found = self._lists.get(key)
         if found is None:
             if len(self._lists) >= REMEMBERED:
                 self._lists.clear()
-            found = self._lists[key] = tuple(sorted(set(self._collect(state))))
+            found = self._lists[key] = self._collect(state)
         return found
 
     def _say(self, verb: int, a: int = 0, b: int = 0) -> str:
@@ -77,34 +88,50 @@ class Commands:
             return w.examine.format(x=(objects if verb == EXAMINE_OBJECT else receptacles)[a].name)
         return {INVENTORY: w.inventory, LOOK: w.look, HELP: w.help}[verb]
 
-    def _collect(self, state: State) -> list[str]:
-        say, at, held = self._say, state.at, state.held
-        found = [say(GO, r) for r, receptacle in enumerate(self._game.receptacles) if receptacle.place != at]
-        found += self._everywhere
-        for r in self.here[at]:
-            found += self._of_receptacle(state, r)
+    def _collect(self, state: State) -> tuple[str, ...]:
+        held = state.held
+        found = self._always(state.at).copy()
+        for r in self.here[state.at]:
+            self._add_of_receptacle(found, state, r)
         if held != NOTHING:
-            found.append(say(EXAMINE_OBJECT, held))
+            self._add(found, EXAMINE_OBJECT, held)
         if held in self._knives:
-            objects = self._game.objects
-            found += [say(SLICE, o, held) for o in state.near[at] if "sliceable" in objects[o].abilities]
+            for o in state.near[state.at]:
+                if "sliceable" in self._game.objects[o].abilities:
+                    self._add(found, SLICE, o, held)
+        return tuple(found)
+
+    def _add(self, found: list[str], verb: int, a: int, b: int = 0) -> None:
+        text = self._text.get((verb, a, b)) or self._say(verb, a, b)
+        place = bisect_left(found, text)
+        if place == len(found) or found[place] != text:
+            found.insert(place, text)
+
+    def _always(self, at: int) -> list[str]:
+        """What can be done in this place whatever else holds, sorted."""
+        found = self._base.get(at)
+        if found is None:
+            here = {self._say(GO, r) for r in self.here[at]}
+            found = self._base[at] = [text for text in self._everywhere if text not in here]
         return found
 
-    def _of_receptacle(self, state: State, r: int) -> list[str]:
-        say, held, objects, receptacle = self._say, state.held, self._game.objects, self._game.receptacles[r]
+    def _add_of_receptacle(self, found: list[str], state: State, r: int) -> None:
+        add, held, objects, receptacle = self._add, state.held, self._game.objects, self._game.receptacles[r]
         is_open = state.opened >> r & 1
-        found = [say(EXAMINE_RECEPTACLE, r)]
-        found += [say(USE, o) for o in state.inside[r] if "toggleable" in objects[o].abilities]
+        add(found, EXAMINE_RECEPTACLE, r)
         if receptacle.openable:
-            found.append(say(CLOSE if is_open else OPEN, r))
+            add(found, CLOSE if is_open else OPEN, r)
+        within_reach = is_open or not receptacle.openable
+        for o in state.inside[r]:
+            if o in self._lamps:
+                add(found, USE, o)
+            if held == NOTHING and within_reach and "pickupable" in objects[o].abilities:
+                add(found, TAKE, o, r)
         if held == NOTHING:
-            if is_open or not receptacle.openable:
-                found += [say(TAKE, o, r) for o in state.inside[r] if "pickupable" in objects[o].abilities]
-            return found
+            return
         thing = objects[held]
-        if (is_open or not receptacle.openable) and thing.kind in self._game.holds.get(receptacle.kind, ()):
-            found.append(say(MOVE, held, r))
+        if within_reach and thing.kind in self._game.holds.get(receptacle.kind, ()):
+            add(found, MOVE, held, r)
         for verb, ability, appliance in TREATMENTS:
             if receptacle.kind == appliance and ability in thing.abilities:
-                found.append(say(verb, held, r))
-        return found
+                add(found, verb, held, r)

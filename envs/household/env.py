@@ -12,15 +12,15 @@ from .generator import ENV_ID, SPLITS, make_task, make_tasks
 from .refusals import explain
 from .state import State
 from .wording import BANNER, NOTHING_HAPPENS
-from .worlds import make_game
+from .worlds import World, make_game, world_of
 
 ENGINES = 64
 """How many games a process keeps laid out, so that attempts at the same task share one."""
 
 
 @functools.lru_cache(maxsize=ENGINES)
-def _engine(task: Task) -> Engine:
-    return Engine(make_game(task))
+def _engine(world: World) -> Engine:
+    return Engine(make_game(world))
 
 
 class HouseholdEnv(AgentEnv):
@@ -42,7 +42,9 @@ class HouseholdEnv(AgentEnv):
         super().__init__(max_steps=max_steps, render_mode=render_mode)
         self.banner = banner
         self._engine: Engine | None = None
+        self._laid_out: Task | None = None
         self._state: State | None = None
+        self._admissible: tuple[str, ...] = ()
 
     @classmethod
     def tasks(cls, split: str, n: int | None = None, seed: int = 0, size: str = "small", **params: Any) -> TaskSet:
@@ -61,39 +63,49 @@ class HouseholdEnv(AgentEnv):
 
     def begin(self, task: Task) -> tuple[str, dict[str, Any]]:
         """Lay out the world of `task`."""
-        self._engine = _engine(task)
+        self._engine, self._laid_out = _engine(world_of(task)), task
         self._state = self._engine.initial()
+        self._admissible = self._engine.admissible(self._state)
         text = self._engine.intro(self._state)
         if not self.banner:
             text = text.removeprefix(BANNER)
-        goal = text.rpartition("Your task is to: ")[2].strip()
-        return text, {"admissible": self._engine.admissible(self._state), "score": 0.0, "goal": goal}
+        return text, {"admissible": self._admissible, "score": 0.0, "goal": f"{self._engine.game.task}."}
 
     def act(self, action: str) -> tuple[str, float, bool, dict[str, Any]]:
         """Play one command."""
-        engine, state = self._playing()
-        done = engine.step(state, action)
-        if done is None:
-            info = {"admissible": engine.admissible(state), "score": 0.0, "invalid": explain(engine, state, action)}
+        engine, state, admissible = self._engine, self._state, self._admissible
+        if engine is None or state is None:
+            raise UsageError("there is no running household episode; call reset first")
+        command = action.strip() if isinstance(action, str) else None
+        if command not in admissible:
+            info = {"admissible": admissible, "score": 0.0, "invalid": explain(engine, state, action)}
             return NOTHING_HAPPENS, 0.0, False, info
-        after, observation = done
-        self._state = after
-        if after is not state and engine.won(after):
-            return observation, 1.0, True, {"admissible": engine.admissible(after), "score": 1.0, "success": True}
-        return observation, 0.0, False, {"admissible": engine.admissible(after), "score": 0.0}
+        state, observation = engine.carry_out(state, engine.commands.meaning[command])
+        self._state = state
+        self._admissible = admissible = engine.commands.admissible(state)
+        if engine.won(state):
+            return observation, 1.0, True, {"admissible": admissible, "score": 1.0, "success": True}
+        return observation, 0.0, False, {"admissible": admissible, "score": 0.0}
 
     def get_state(self) -> State:
         """The state, an immutable value: nothing is copied."""
-        return self._playing()[1]
+        if self._state is None:
+            raise UsageError("there is no running household episode; call reset first")
+        return self._state
 
     def set_state(self, state: State) -> None:
         """Go on from `state`, of the task that is set."""
         if self.task is None:
             raise UsageError("there is no task to restore a state of; call reset first")
-        self._engine = _engine(self.task)
+        if self._engine is None or self._laid_out is not self.task:
+            self._engine, self._laid_out = _engine(world_of(self.task)), self.task
         self._state = state
+        self._admissible = self._engine.admissible(state)
 
-    def _playing(self) -> tuple[Engine, State]:
-        if self._engine is None or self._state is None:
-            raise UsageError("there is no running household episode; call reset first")
-        return self._engine, self._state
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_engine": None}
+
+    def __setstate__(self, attributes: dict[str, Any]) -> None:
+        self.__dict__.update(attributes)
+        if self._state is not None:
+            self.set_state(self._state)

@@ -82,9 +82,12 @@ PRESENT = Wording()
 
 
 def describe_object(
-    name: str, *, container: bool, hot: bool, cool: bool, clean: bool, sliced: bool, lamp: bool, on: bool
+    name: str, *, container: bool, hot: bool, cool: bool, clean: bool, sliced: bool, on: bool
 ) -> str:
-    """What `examine` says of an object: TextWorld's first rule that applies."""
+    """What `examine` says of an object: TextWorld's first rule that applies.
+
+    There is a rule for lamps that are off, but nothing ever makes it apply.
+    """
     if container:
         return f"This is a normal {name}. In it, you see nothing."
     warmth = "hot" if hot else "cool" if cool else ""
@@ -94,8 +97,8 @@ def describe_object(
         words = ("clean" if clean else warmth) + " sliced"
     elif warmth or clean:
         words = {"hot": "hot", "cool": "cold", "": "clean"}[warmth]
-    elif lamp:
-        return f"This {name} is {'on' if on else 'off'}."
+    elif on:
+        return f"This {name} is on."
     elif sliced:
         words = "sliced"
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from ...errors import UsageError, unknown
 from ..core import Task
@@ -28,48 +29,77 @@ _ABILITIES = {
     for kind in USUAL
 }
 
+_WEIGHTS = [tuple(FALLOFF**rank for rank in range(n)) for n in range(1 + max(map(len, USUAL.values())))]
+
 Placed = list[tuple[str, int]]
 """Kinds of objects with the receptacles that they are in."""
 
 _HOLDS = {kind.lower(): frozenset(thing.lower() for thing in things) for kind, things in HOLDS.items()}
 
 
-def make_game(task: Task) -> Game:
-    """The game of a task, a function of its params and seed. Raises `UsageError` for params that make no game."""
-    size, room, layout, goal = _read(task)
-    dice = Dice(f"world/{task.seed}")
-    receptacles, numbers = _furnish(size, room, layout)
-    placed = _scatter(dice, size, room, goal, numbers)
-    return Game(
-        receptacles=receptacles,
-        objects=_objects(placed),
-        holds=_HOLDS,
-        places=len(receptacles) + 1,
-        start=len(receptacles),
-        goal=goal,
-        task=goal.text(dice.below(2)),
-    )
+@dataclass(frozen=True)
+class World:
+    """What a generated game is a function of."""
+
+    size: str
+    """`small`, `medium` or `kitchen`."""
+    room: str
+    """`kitchen`, `bedroom`, `bathroom` or `livingroom`."""
+    layout: int
+    """Which of the room's layouts."""
+    goal: Goal
+    """What is to be done."""
+    seed: int
+    """Decides what lies where, and which wording the goal has."""
 
 
-def _read(task: Task) -> tuple[str, str, int, Goal]:
+def world_of(task: Task) -> World:
+    """The world that a task stands for. Raises `UsageError` for params that name none."""
     params = task.params
     for name, known in (("size", SIZES), ("type", TASK_TYPES), ("room", tuple(OBJECTS)), ("layout", range(LAYOUTS))):
         value = params.get(name)
         if not isinstance(value, str if name != "layout" else int) or value not in known or isinstance(value, bool):
             raise unknown(f"household {name} (in params of task {task.id!r})", str(value), map(str, known))
-    thing, target = params.get("object"), params.get("target")
-    if thing not in OBJECTS[params["room"]] or target not in _KIND.values():
+    room, thing, target = params["room"], params.get("object"), params.get("target")
+    if thing not in OBJECTS[room] or target not in _KIND.values():
         raise UsageError(
             f"task {task.id!r}: the object {thing!r} and target {target!r} of its params are not of this world; "
-            f"objects of the {params['room']}: {' '.join(OBJECTS[params['room']])}"
+            f"objects of the {room}: {' '.join(OBJECTS[room])}"
         )
     goal = Goal(params["type"], str(thing).lower(), str(target).lower())
-    return params["size"], params["room"], params["layout"], goal
+    return World(params["size"], room, params["layout"], goal, task.seed)
+
+
+def make_game(world: World) -> Game:
+    """The game of a world. Raises `UsageError` when the layout has no receptacle for the goal's objects."""
+    dice = Dice(f"world/{world.seed}")
+    furnished = _furnish(world.size, world.room, world.layout)
+    places = len(furnished.receptacles)
+    return Game(
+        receptacles=furnished.receptacles,
+        objects=_objects(_scatter(dice, world.size, world.room, world.goal, furnished.homes)),
+        holds=_HOLDS,
+        places=places + 1,
+        start=places,
+        goal=world.goal,
+        task=world.goal.text(dice.below(2)),
+    )
+
+
+Homes = Mapping[str, Sequence[tuple[str, tuple[int, ...]]]]
+"""For every kind of object, its usual kinds of receptacles that there are, with the numbers of those of each kind."""
+
+
+@dataclass(frozen=True)
+class _Furnished:
+    """A room before anything lies in it."""
+
+    receptacles: tuple[Receptacle, ...]
+    homes: Homes
 
 
 @functools.cache
-def _furnish(size: str, room: str, layout: int) -> tuple[tuple[Receptacle, ...], Mapping[str, tuple[int, ...]]]:
-    """The receptacles of a layout, sorted by id, and the numbers of those of each kind."""
+def _furnish(size: str, room: str, layout: int) -> _Furnished:
     kinds = {
         _entity(kind, number): kind for kind, count in layouts(size, room)[layout] for number in range(1, count + 1)
     }
@@ -80,7 +110,9 @@ def _furnish(size: str, room: str, layout: int) -> tuple[tuple[Receptacle, ...],
         kind = kinds[id_]
         numbers.setdefault(kind, []).append(place)
         receptacles.append(Receptacle(id_, names[id_], kind.lower(), place, kind in OPENABLE))
-    return tuple(receptacles), {kind: tuple(places) for kind, places in numbers.items()}
+    groups = {kind: (kind, tuple(places)) for kind, places in numbers.items()}
+    homes = {thing: [groups[kind] for kind in usual if kind in groups] for thing, usual in USUAL.items()}
+    return _Furnished(tuple(receptacles), homes)
 
 
 def _entity(kind: str, number: int) -> str:
@@ -89,47 +121,48 @@ def _entity(kind: str, number: int) -> str:
     return f"{head.removesuffix('basin')}_bar_{number:02d}" + (f"_bar_{head}" if head.endswith("basin") else "")
 
 
-def _scatter(dice: Dice, size: str, room: str, goal: Goal, numbers: Mapping[str, tuple[int, ...]]) -> Placed:
-    thing, target = (_KIND[goal.object], _KIND[goal.target])
+def _scatter(dice: Dice, size: str, room: str, goal: Goal, homes: Homes) -> Placed:
+    thing, target = _KIND[goal.object], _KIND[goal.target]
     things = [thing] * (2 + dice.below(2) if goal.count == 2 else dice.weighted((1, 2, 3), (5, 3, 2)))
-    placed = [(thing, _place(dice, thing, numbers, avoid=target)) for thing in things]
+    away = [home for home in homes[thing] if home[0] != target]
+    placed = [(thing, _place(dice, thing, away)) for thing in things]
     if goal.count == 0:
-        placed.append((target, _place(dice, target, numbers)))
-    others = [kind for kind in OBJECTS[room] if kind not in (thing, target) and _usual(kind, numbers)]
-    left = Counter(dict.fromkeys(others, MOST_ALIKE[size]))
-    left.update({kind: 1 - left[kind] for kind in FIXED & left.keys()})
+        placed.append((target, _place(dice, target, homes[target])))
+    others = [kind for kind in OBJECTS[room] if kind not in (thing, target) and homes[kind]]
+    left = {kind: 1 if kind in FIXED else MOST_ALIKE[size] for kind in others}
     total = dice.between(*SIZE[size].objects)
     while len(placed) < total and others:
         kind = dice.choice(others)
-        placed.append((kind, _place(dice, kind, numbers)))
+        placed.append((kind, _place(dice, kind, homes[kind])))
         left[kind] -= 1
         if not left[kind]:
             others.remove(kind)
     return placed
 
 
-def _usual(kind: str, numbers: Mapping[str, tuple[int, ...]], avoid: str | None = None) -> Sequence[str]:
-    return [place for place in USUAL[kind] if place in numbers and place != avoid]
-
-
-def _place(dice: Dice, kind: str, numbers: Mapping[str, tuple[int, ...]], avoid: str | None = None) -> int:
-    places = _usual(kind, numbers, avoid)
-    if not places:
+def _place(dice: Dice, kind: str, homes: Sequence[tuple[str, tuple[int, ...]]]) -> int:
+    if not homes:
         raise UsageError(f"no receptacle of this layout can have the {kind.lower()} of the goal; choose another layout")
-    weights = [FALLOFF**rank for rank in range(len(places))]
-    return dice.choice(numbers[dice.weighted(places, weights)])
+    return dice.choice(dice.weighted(homes, _WEIGHTS[len(homes)])[1])
 
 
 def _objects(placed: Placed) -> tuple[Object, ...]:
-    total = Counter(kind for kind, _ in placed)
+    total = Counter([kind for kind, _ in placed])
     count: Counter[str] = Counter()
     objects = []
-    for kind, r in sorted(placed, key=lambda pair: pair[0].lower()):
+    for kind, r in sorted(placed, key=_lower_kind):
         count[kind] += 1
-        lower, number = kind.lower(), count[kind]
-        # The demangler numbers from the highest down in the order of ids.
-        name = f"{lower} {total[kind] - number + 1}"
-        objects.append(Object(f"{lower}_bar_{number:02d}", name, lower, _ABILITIES[kind], (r,), (r,)))
+        objects.append(_object(kind, count[kind], total[kind], r))
     return tuple(objects)
 
 
+def _lower_kind(pair: tuple[str, int]) -> str:
+    return pair[0].lower()
+
+
+@functools.lru_cache(maxsize=10_000)
+def _object(kind: str, number: int, total: int, r: int) -> Object:
+    lower = kind.lower()
+    # The demangler numbers from the highest down in the order of ids.
+    name = f"{lower} {total - number + 1}"
+    return Object(f"{lower}_bar_{number:02d}", name, lower, _ABILITIES[kind], (r,), (r,))

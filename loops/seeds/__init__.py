@@ -1,0 +1,1 @@
+"""Seed policies: small models trained from scratch, one recipe an environment."""

@@ -1,4 +1,4 @@
-"""The corpus of the household seed: an expert's episodes, and failed attempts with a reflection and a better second one.
+"""The corpus of the household seed: an expert's episodes, and failed attempts with a reflection and a second try.
 
 Reflections say only what the failed attempt itself was shown; nothing in the corpus comes from hidden state.
 """
@@ -41,7 +41,7 @@ def corpus(recipe: SeedRecipe, progress: Callable[[float], None]) -> Corpus:
     for number, task in enumerate(_tasks(recipe.reflections, 2 * TASK_SEED + recipe.seed)):
         pair = failed_and_mended(task, derived_seed(recipe.seed, "bungler", task.id))
         if pair is not None:
-            chats.append(reflector_chat(pair[0], pair[2], pair[1]))
+            chats.append(reflector_chat(pair[0], pair[2], Step("", "", "", text=pair[1])))
         progress((recipe.demonstrations + number + 1) / total)
     return Corpus(chats, [t for t in demonstrations if t.success])
 
@@ -67,7 +67,7 @@ def play_expert(task: Task, seed: int, known: HouseholdMemory | None = None) -> 
 
 
 def failed_and_mended(task: Task, seed: int) -> tuple[Trajectory, str, Trajectory] | None:
-    """A bungled attempt, the reflection on it and an attempt that heeds it; None when the bungler succeeded after all."""
+    """A bungled attempt, the reflection on it and an attempt that heeds it; None when the bungler succeeded."""
     rng = random.Random(seed)
     failure, memory = bungle(task, rng)
     if failure is None:
@@ -84,7 +84,8 @@ def bungle(task: Task, rng: random.Random) -> tuple[Trajectory | None, Household
     observation, info = env.reset(options={"task": task})
     expert = HouseholdExpert(observation, rng.randrange(1 << 30), "listed")
     clumsiness, stuck_from = rng.uniform(0.15, 0.9), rng.choice((3, 6, 10, 20, 99))
-    goal, steps, done, cut = info["goal"], [], False, False
+    goal, done, cut = info["goal"], False, False
+    steps: list[Step] = []
     while not (done or cut):
         thought, action = expert.advise()
         if len(steps) >= stuck_from or rng.random() < clumsiness:

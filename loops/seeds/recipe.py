@@ -19,6 +19,8 @@ from typing import Any
 import platformdirs
 
 from ...agents.models.core import Message
+from ...agents.react import ACTION
+from ...agents.reflector import OPENING
 from ...agents.trajectory import Trajectory
 from ...envs.core import canonical_json, content_hash
 from ...errors import UsageError, unknown
@@ -55,9 +57,13 @@ class Corpus:
     """The expert's, for loops that mix them in."""
     names: Sequence[str] = ()
     """Words that number their instances."""
+    units: Sequence[str] = (OPENING, "." + ACTION, ACTION)
+    """Texts that are tokens of their own, since turns are made to start or to go on after them."""
 
 
-def seed_model(recipe: SeedRecipe, *, cache: Path | None = None, progress: Callable[[str, float], None] = lambda what, share: None) -> Path:
+def seed_model(
+    recipe: SeedRecipe, *, cache: Path | None = None, progress: Callable[[str, float], None] = lambda what, share: None
+) -> Path:
     """The folder of the recipe's model, made now if the cache does not hold it.
 
     `progress` gets what is being done and the share that is done, in [0, 1]. Deterministic for a recipe on one machine
@@ -78,7 +84,9 @@ def seed_model(recipe: SeedRecipe, *, cache: Path | None = None, progress: Calla
         if not folder.exists():
             unfinished.rename(folder)
     except OSError as error:
-        raise UsageError(f"the seed policy cannot be kept in {cache}: {error}; free some space or set KINTSUGI_CACHE") from error
+        raise UsageError(
+            f"the seed policy cannot be kept in {cache}: {error}; free some space or set KINTSUGI_CACHE"
+        ) from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return folder
@@ -89,7 +97,7 @@ def demonstrations_of(model: Path) -> list[Trajectory]:
     path = model / DEMONSTRATIONS
     if not path.exists():
         return []
-    return [Trajectory.from_json(json.loads(line)) for line in path.read_text().splitlines()]
+    return [Trajectory.from_json(json.loads(line)) for line in path.read_text().split("\n") if line]
 
 
 def default_cache() -> Path:
@@ -108,13 +116,20 @@ def recipe_hash(recipe: SeedRecipe) -> str:
     return content_hash([asdict(recipe), digest.hexdigest()])
 
 
-def _make(recipe: SeedRecipe, write: Callable[[SeedRecipe, Callable[[float], None]], Corpus], out: Path, progress: Callable[[str, float], None]) -> None:
+def _make(
+    recipe: SeedRecipe,
+    write: Callable[[SeedRecipe, Callable[[float], None]], Corpus],
+    out: Path,
+    progress: Callable[[str, float], None],
+) -> None:
     from ...agents.models.chat import ChatEncoder
     from .pretrain import Text, build, pretrain
     from .tokenizer import learn_tokenizer
 
     corpus = write(recipe, lambda share: progress("corpus", share))
-    tokenizer = learn_tokenizer((m.content for chat in corpus.chats for m in chat), names=corpus.names)
+    tokenizer = learn_tokenizer(
+        (m.content for chat in corpus.chats for m in chat), names=corpus.names, units=corpus.units
+    )
     encoder, texts = ChatEncoder(tokenizer), []
     for chat in corpus.chats:
         encoded = encoder.encode(chat, generate=False)
@@ -122,10 +137,19 @@ def _make(recipe: SeedRecipe, write: Callable[[SeedRecipe, Callable[[float], Non
         texts.append(Text(encoded.ids[: recipe.architecture.window], weight[: recipe.architecture.window]))
     model = build(tokenizer, recipe.architecture, recipe.seed)
     loss = pretrain(
-        model, texts, recipe.pretrain, tokenizer.pad_token_id, lambda done: progress("training", done / recipe.pretrain.tokens)
+        model,
+        texts,
+        recipe.pretrain,
+        tokenizer.pad_token_id,
+        lambda done: progress("training", done / recipe.pretrain.tokens),
     )
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
     (out / DEMONSTRATIONS).write_text("".join(canonical_json(t.to_json()) + "\n" for t in corpus.demonstrations))
-    about: dict[str, Any] = {"recipe": asdict(recipe), "texts": len(texts), "tokens": sum(len(t.ids) for t in texts), "loss": loss}
+    about: dict[str, Any] = {
+        "recipe": asdict(recipe),
+        "texts": len(texts),
+        "tokens": sum(len(t.ids) for t in texts),
+        "loss": loss,
+    }
     (out / "seed.json").write_text(json.dumps(about, indent=2, sort_keys=True) + "\n")

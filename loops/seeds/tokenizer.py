@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
@@ -18,7 +18,8 @@ PAD, BOS, END = "<|pad|>", "<|begin|>", "<|end|>"
 ROLES = ("<|system|>", "<|user|>", "<|assistant|>")
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
-    "{% if message.role == 'assistant' %}<|assistant|>{% generation %}{{ message.content + '<|end|>' }}{% endgeneration %}"
+    "{% if message.role == 'assistant' %}<|assistant|>"
+    "{% generation %}{{ message.content + '<|end|>' }}{% endgeneration %}"
     "{% else %}{{ '<|' + message.role + '|>' + message.content }}{% endif %}"
     "{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
@@ -27,30 +28,38 @@ _INSTANCE = re.compile(r" ([a-z]+) (\d+)\b")
 _WORD = r" ?[^\W\d_]+| ?\d+|[^\s\w]+|\s+|\w"
 
 
-def learn_tokenizer(texts: Iterable[str], *, names: Iterable[str] = (), min_count: int = 10) -> Any:
+def learn_tokenizer(
+    texts: Iterable[str], *, names: Iterable[str] = (), units: Sequence[str] = (), min_count: int = 10
+) -> Any:
     """A `PreTrainedTokenizerFast` for `texts`.
 
     `names` are words that number their instances (` mug 2`); those seen in `texts` are added. The text between names is
-    a phrase; phrases seen `min_count` times, and all words, become tokens. Deterministic.
+    a phrase; phrases seen `min_count` times, and all words, become tokens. `units` are phrases that no other phrase may
+    run across: text that turns are made to start with, or after which decoding is constrained. Deterministic.
     """
     texts = list(texts)
     seen = Counter(match.group() for text in texts for match in _INSTANCE.finditer(text))
     kinds = sorted({*names, *(instance.split()[0] for instance in seen)}, key=lambda kind: (-len(kind), kind))
     name = rf" (?:{'|'.join(kinds)})(?: \d+)?(?![a-z])" if kinds else r"(?!)"
-    between = re.compile(name)
+    fixed = "|".join([*map(re.escape, sorted(units, key=len, reverse=True)), name])
+    between = re.compile(fixed)
     counts = Counter(part for text in texts for part in between.split(text) if part)
     phrases = sorted((p for p, n in counts.items() if n >= min_count), key=lambda phrase: (-len(phrase), phrase))
     words = sorted({word for text in counts for word in re.findall(_WORD, text)})
     instances = sorted({*seen, *(f" {kind}" for kind in kinds)})
-    pattern = "|".join([name, *(re.escape(phrase) + (r"(?![a-z])" if phrase[-1].isalpha() else "") for phrase in phrases), _WORD])
-    return _build(pattern, [*instances, *phrases, *words])
+    pattern = "|".join(
+        [fixed, *(re.escape(phrase) + (r"(?![a-z])" if phrase[-1].isalpha() else "") for phrase in phrases), _WORD]
+    )
+    return _build(pattern, [*units, *instances, *phrases, *words])
 
 
 def _build(pattern: str, pieces: list[str]) -> Any:
     spell = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     spelled = (spell.pre_tokenize_str(piece)[0][0] for piece in pieces)
-    vocabulary = {token: number for number, token in enumerate(dict.fromkeys([PAD, BOS, END, *ROLES, *alphabet, *spelled]))}
+    vocabulary = {
+        token: number for number, token in enumerate(dict.fromkeys([PAD, BOS, END, *ROLES, *alphabet, *spelled]))
+    }
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[], ignore_merges=True))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(pattern), "isolated"), spell])
     tokenizer.decoder = decoders.ByteLevel()

@@ -16,6 +16,7 @@ import pytest
 from gymnasium.envs.registration import EnvSpec
 from kintsugi.envs import AgentEnv, Snapshot, Task, TaskSet, UnicodeText
 from kintsugi.envs.checks import CHECKS, EnvCheckError, check_agent_env
+from kintsugi.envs.registry import BUILTIN
 from kintsugi.errors import UsageError
 from tiny_worlds import Echo, Lamps
 
@@ -28,6 +29,11 @@ def one_process(monkeypatch):
 
 def test_a_sound_class_passes():
     check_agent_env(Lamps)
+
+
+@pytest.mark.parametrize("entry", BUILTIN, ids=lambda entry: entry.name)
+def test_ours_keep_the_contract(entry):
+    check_agent_env(entry.id)
 
 
 @pytest.mark.usefixtures("one_process")

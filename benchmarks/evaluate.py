@@ -1,0 +1,47 @@
+"""`kintsugi eval`: measure a model, with or without an adapter, on held-out tasks."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+
+from ..loops.evaluation import Score
+from ..loops.store import RunStore
+from .measure import Measure, measure
+from .seed import model_folder
+from .tables import score_table, type_table
+
+
+@dataclass(frozen=True)
+class EvalConfig:
+    """What is measured, on what."""
+
+    model: str = "seed"
+    """A Hugging Face model folder or name, or `seed` for the environment's seed policy."""
+    adapter: Path | None = None
+    """A PEFT adapter folder, e.g. `runs/improve/adapters/re_rest@1`."""
+    name: str | None = None
+    """What the score is called; the adapter's or the model's name when None."""
+    on: Measure = field(default_factory=Measure)
+    """Tasks and decoding."""
+    run: Path = Path("runs/eval")
+    """Where attempts and scores are kept; several models can be measured in one run."""
+
+
+def run(config: EvalConfig, console: Console) -> None:
+    """The command `kintsugi eval`."""
+    base = model_folder(config.model if config.model != "seed" else f"seed:{config.on.env}", console)
+    name = config.name or (config.adapter.name if config.adapter else Path(base).name)
+    with RunStore.open(config.run, {"command": "eval", "on": asdict(config.on)}) as store:
+        with console.status(f"measuring {name}"):
+            measure(store, name, base, config.adapter, config.on)
+        scores = [Score.from_json(store.results()[f"score/{name}/{split}"]) for split in config.on.splits]
+        clocks = [store.results().get(f"clock/{name}/{split}") for split in config.on.splits]
+    console.print(score_table(scores))
+    console.print(type_table(scores))
+    for split, clock in zip(config.on.splits, clocks, strict=True):
+        if clock is not None:
+            share = max(0.0, 1 - (clock["model"] + clock["env"]) / clock["wall"])
+            console.print(f"{split}: {clock['wall']:.1f} s, of which neither model nor environment {100 * share:.1f} %")

@@ -1,0 +1,70 @@
+"""`kintsugi seed`: make the seed policy, or find it in the cache; and what `--model seed` means everywhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from ..loops.seeds.recipe import SeedRecipe, seed_model
+
+
+@dataclass(frozen=True)
+class SeedConfig:
+    """Which seed policy is made."""
+
+    family: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ENV")] = "household"
+    """The environment that it is for."""
+    recipe: SeedRecipe = field(default_factory=SeedRecipe)
+    """How it is made; another recipe is another seed policy."""
+    out: Path | None = None
+    """Also copy it to this folder."""
+
+
+def run(config: SeedConfig, console: Console) -> None:
+    """The command `kintsugi seed`."""
+    folder = made(replace(config.recipe, family=config.family), console)
+    if config.out is not None:
+        folder = _copied(folder, config.out)
+    console.print(str(folder), soft_wrap=True, highlight=False)
+
+
+def made(recipe: SeedRecipe, console: Console) -> Path:
+    """The folder of the seed policy, with a progress bar while it is made."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(f"seed policy {recipe.family}", total=1.0)
+
+        def progress(what: str, share: float) -> None:
+            bar.update(task, description=f"seed policy {recipe.family}: {what}", completed=share)
+
+        return seed_model(recipe, progress=progress)
+
+
+def model_folder(name: str, console: Console) -> Path | str:
+    """What `--model` means: `seed:household` is that environment's seed policy, all else a folder or a name."""
+    kind, _, family = name.partition(":")
+    if kind == "seed":
+        return made(SeedRecipe(family=family or "household"), console)
+    return Path(name) if Path(name).exists() else name
+
+
+def _copied(folder: Path, out: Path) -> Path:
+    import shutil
+
+    from ..errors import UsageError
+
+    if out.exists() and any(out.iterdir()):
+        raise UsageError(f"{out} is not empty; name a new folder for the seed policy")
+    shutil.copytree(folder, out, dirs_exist_ok=True)
+    return out

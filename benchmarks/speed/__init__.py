@@ -1,0 +1,1 @@
+"""Performance benchmarks: each module is run by itself and prints its figures."""

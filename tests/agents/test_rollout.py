@@ -1,0 +1,257 @@
+"""Playing: the order, the waves, what broke and is repeated, and where the time went."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from kintsugi.agents.models import Completion, ScriptedModel
+from kintsugi.agents.react import ReActAgent, ReActConfig
+from kintsugi.agents.rollout import Clock, Episode, Job, collect, collect_async, play, run_sync
+from kintsugi.agents.trajectory import Step, Trajectory
+from kintsugi.errors import InfraError, UsageError
+from tiny_worlds import Echo, Lamps
+
+TASKS = Echo.tasks("train").tasks
+
+
+@dataclass
+class Guesser:
+    """Says `before` times something else, then the number in the first observation."""
+
+    before: int = 0
+    name: str = "guesser"
+    at_once: int = 0
+    most_at_once: int = 0
+    acted: list[str] = field(default_factory=list)
+
+    async def act(self, episode: Episode) -> Step:
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        await asyncio.sleep(0)
+        self.at_once -= 1
+        self.acted.append(episode.task.id)
+        guess = episode.task.params["number"] if len(episode.steps) >= self.before else "hm"
+        return Step(episode.observation, "", str(guess))
+
+
+def jobs(agent: Any, n: int = 7, samples: int = 1) -> list[Job]:
+    return [Job(task, agent, seed=100 + i, sample=i) for task in TASKS[:n] for i in range(samples)]
+
+
+def test_play_records_what_happened():
+    env, job = (
+        Echo(max_steps=5),
+        Job(TASKS[3], Guesser(before=2), seed=7, sample=1, source="reflection", parents=("x",)),
+    )
+    found = asyncio.run(play(env, job))
+    assert [step.action for step in found.steps] == ["hm", "hm", "3"]
+    assert [step.reward for step in found.steps] == [0.0, 0.0, 1.0]
+    assert found.steps[0].observation == "Which number am I thinking of? A hint: 3."
+    assert found.steps[1].observation.startswith("Answer 1 was 'hm'")
+    assert found.final_observation.startswith("Answer 3 was '3'")
+    assert (found.outcome, found.score, found.goal, found.key) == ("success", 1.0, "say the number", "train/3#1")
+    assert (found.source, found.parents, found.model, found.seed) == ("reflection", ("x",), "guesser", 7)
+
+
+def test_play_tells_the_outcomes_apart():
+    truncated = asyncio.run(play(Echo(max_steps=2), Job(TASKS[1], Guesser(before=9), seed=0)))
+    assert (truncated.outcome, truncated.score, len(truncated.steps)) == ("truncated", 0.0, 2)
+
+    class Fails(Echo):
+        def act(self, action):
+            return "You lost.", 0.0, True, {"success": False, "score": 0.25}
+
+    failed = asyncio.run(play(Fails(), Job(TASKS[1], Guesser(), seed=0)))
+    assert (failed.outcome, failed.score) == ("failure", 0.25)
+
+
+def test_refused_actions_are_marked_and_the_goal_is_kept():
+    agent = ReActAgent(ScriptedModel(["Thought: hm\nAction: xyzzy", "Thought: well\nAction: light red"]))
+    found = asyncio.run(play(Lamps(max_steps=4), Job(Lamps.tasks("train")["train/1"], agent, seed=0)))
+    assert [step.invalid is not None for step in found.steps] == [True, False, True, False]
+    assert found.goal == "light every lamp"
+    assert found.steps[0].token_ids == tuple(b"Thought: hm\nAction: xyzzy")
+
+
+def test_collect_keeps_the_order_and_plays_a_wave_at_once():
+    agent = Guesser(before=1)
+    waves: list[list[Trajectory]] = []
+    found = collect(lambda: Echo(max_steps=5), jobs(agent, 7, samples=3), at_once=5, on_wave=waves.append)
+    assert [t.key for t in found] == [f"train/{i}#{s}" for i in range(7) for s in range(3)]
+    assert [len(wave) for wave in waves] == [5, 5, 5, 5, 1]
+    assert [t for wave in waves for t in wave] == found
+    assert agent.most_at_once == 5
+    assert all(t.success for t in found)
+
+
+def test_what_is_played_does_not_depend_on_what_else_is_played():
+    alone = [asyncio.run(play(Echo(max_steps=5), job)) for job in jobs(Guesser(before=3))]
+    for at_once in (1, 2, 100):
+        assert collect(lambda: Echo(max_steps=5), jobs(Guesser(before=3)), at_once=at_once) == alone
+    assert collect(Echo, []) == []
+
+
+def test_a_wave_played_again_from_its_start_is_the_same():
+    waves: list[list[Trajectory]] = []
+    every = jobs(Guesser(before=2), 9)
+
+    def cut(wave: list[Trajectory]) -> None:
+        waves.append(wave)
+        if len(waves) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        collect(Echo, every, at_once=2, on_wave=cut)
+    kept = waves[0]
+    assert kept + collect(Echo, every[len(kept) :], at_once=2) == collect(Echo, every, at_once=2)
+
+
+class Fragile(Echo):
+    """Breaks at the first steps of a number of attempts at each task."""
+
+    broken: dict[str, int]
+    times = 1
+
+    def act(self, action):
+        assert self.task is not None
+        self.broken[self.task.id] = self.broken.get(self.task.id, 0) + 1
+        if self.broken[self.task.id] <= self.times:
+            raise InfraError("the browser is gone")
+        return super().act(action)
+
+
+@pytest.mark.parametrize(("times", "outcome"), [(1, "success"), (2, "success"), (3, "infra_error")])
+def test_infra_errors_are_repeated_and_never_a_result(times, outcome):
+    env = type("FragileOnce", (Fragile,), {"times": times, "broken": {}})
+    found = collect(env, jobs(Guesser()), at_once=3, retries=2)
+    assert {t.outcome for t in found} == {outcome}
+    assert {t.error for t in found} == {"the browser is gone" if outcome == "infra_error" else None}
+    assert not any(t.steps for t in found if t.outcome == "infra_error")
+
+
+def test_an_infra_error_keeps_what_was_played_and_stays_in_its_episode():
+    class Tired(Guesser):
+        async def act(self, episode: Episode) -> Step:
+            if len(episode.steps) == 2 and episode.task.id == "train/2":
+                raise InfraError("the model server is gone")
+            return await super().act(episode)
+
+    found = collect(Echo, jobs(Tired(before=4)), retries=0)
+    assert [t.outcome for t in found] == ["success"] * 2 + ["infra_error"] + ["success"] * 4
+    assert len(found[2].steps) == 2
+    assert found[2].score == 0.0
+
+
+def test_any_other_exception_escapes_and_leaves_nothing_running():
+    closed = []
+
+    class Closes(Echo):
+        def close(self):
+            closed.append(self)
+
+    class Buggy(Guesser):
+        async def act(self, episode: Episode) -> Step:
+            if episode.task.id == "train/1":
+                raise ZeroDivisionError("a bug")
+            for _ in range(3):
+                await asyncio.sleep(0)
+            return await super().act(episode)
+
+    agent = Buggy()
+
+    async def within_a_loop_that_goes_on() -> None:
+        with pytest.raises(ZeroDivisionError):
+            await collect_async(Closes, jobs(agent), at_once=4)
+        await asyncio.sleep(0.01)
+
+    asyncio.run(within_a_loop_that_goes_on())
+    assert len(closed) == 4
+    assert agent.acted == []
+
+
+def test_environments_that_were_made_are_closed_when_another_cannot_be():
+    closed = []
+
+    class Closes(Echo):
+        made = 0
+
+        def __init__(self):
+            type(self).made += 1
+            if self.made == 3:
+                raise InfraError("no more browsers")
+            super().__init__()
+
+        def close(self):
+            closed.append(self)
+
+    with pytest.raises(InfraError):
+        collect(Closes, jobs(Guesser()))
+    assert len(closed) == 2
+
+
+def test_a_wave_has_at_least_one_episode():
+    with pytest.raises(UsageError, match="at_once is 0"):
+        collect(Echo, jobs(Guesser()), at_once=0)
+
+
+def test_run_sync_works_inside_a_running_loop():
+    async def seven() -> int:
+        await asyncio.sleep(0)
+        return 7
+
+    async def bad() -> int:
+        raise UsageError("no")
+
+    async def notebook() -> tuple[int, list[Trajectory]]:
+        with pytest.raises(UsageError, match="no"):
+            run_sync(bad())
+        return run_sync(seven()), collect(Echo, jobs(Guesser()))
+
+    number, found = asyncio.run(notebook())
+    assert (run_sync(seven()), number) == (7, 7)
+    assert found == collect(Echo, jobs(Guesser()))
+
+
+class SlowModel(ScriptedModel):
+    """Takes 20 ms for all calls of a turn together, as a batching model does."""
+
+    busy_seconds = 0.0
+    _turn: asyncio.Future[None] | None = None
+
+    async def complete(self, messages: Any, sampling: Any) -> Completion:
+        if self._turn is None:
+            self._turn = asyncio.get_running_loop().create_future()
+            asyncio.get_running_loop().call_soon(self._work)
+        await self._turn
+        return await super().complete(messages, sampling)
+
+    def _work(self) -> None:
+        start = time.perf_counter()
+        time.sleep(0.02)
+        self.busy_seconds += time.perf_counter() - start
+        assert self._turn is not None
+        turn, self._turn = self._turn, None
+        turn.set_result(None)
+
+
+def test_the_clock_tells_model_environment_and_the_rest_apart():
+    class SlowEnv(Echo):
+        def act(self, action):
+            time.sleep(0.001)
+            return super().act(action)
+
+    model, clock = SlowModel(["Thought: hm\nAction: hm"]), Clock()
+    agent = ReActAgent(model, ReActConfig(max_tokens=100))
+    found = collect(lambda: SlowEnv(max_steps=5), jobs(agent, 8), at_once=8, clock=clock)
+    assert len(found) == 8
+    assert clock.model == pytest.approx(model.busy_seconds)
+    assert clock.model >= 5 * 0.02
+    assert clock.env >= 40 * 0.001
+    assert clock.model + clock.env <= clock.wall
+    assert 0 <= clock.overhead < 0.5
+    assert Clock().overhead == 0.0
+    assert Clock(wall=10, model=7, env=2).overhead == pytest.approx(0.1)

@@ -1,0 +1,94 @@
+"""Trajectories through JSON: nothing is lost, and the rest is refused."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from kintsugi.agents.trajectory import Step, Trajectory
+from kintsugi.envs import Task
+from kintsugi.envs.core import canonical_json
+
+number = st.floats(allow_nan=False, allow_infinity=False)
+text = st.text(max_size=20)
+ids = st.lists(st.integers(0, 200_000), max_size=6).map(tuple)
+steps = st.builds(
+    Step,
+    observation=text,
+    thought=text,
+    action=text,
+    reward=number,
+    invalid=st.none() | text,
+    text=st.none() | text,
+    token_ids=st.none() | ids,
+    logprobs=st.none() | st.lists(number, max_size=6).map(tuple),
+    trainable=st.booleans(),
+)
+tasks = st.builds(
+    Task, id=text, env_id=text, split=text, seed=st.integers(0, 2**63), params=st.dictionaries(text, number, max_size=3)
+)
+trajectories = st.builds(
+    Trajectory,
+    task=tasks,
+    steps=st.lists(steps, max_size=4).map(tuple),
+    final_observation=text,
+    outcome=st.sampled_from(["success", "failure", "truncated", "infra_error"]),
+    score=st.floats(0, 1),
+    source=st.sampled_from(["policy", "reflection", "splice", "imagined", "expert"]),
+    model=text,
+    seed=st.integers(0, 2**63),
+    sample=st.integers(0, 100),
+    goal=text,
+    reflection=st.none() | steps,
+    parents=st.lists(text, max_size=2).map(tuple),
+    prompt_tokens=st.integers(0, 10**6),
+    error=st.none() | text,
+)
+
+
+@given(trajectories)
+def test_json_round_trip_loses_no_bit(trajectory):
+    said = canonical_json(trajectory.to_json())
+    back = Trajectory.from_json(json.loads(said))
+    assert back == trajectory
+    assert canonical_json(back.to_json()) == said
+    assert hash(back.steps) == hash(trajectory.steps)
+
+
+@given(trajectories)
+def test_to_json_is_from_jsons_own_inverse_without_json_too(trajectory):
+    assert Trajectory.from_json(trajectory.to_json()) == trajectory
+
+
+def test_counts():
+    task = Task("t", "tiny/Echo-v0", "train", 0)
+    said = Step("o", "t", "a", token_ids=(1, 2, 3), logprobs=(-1.0, -1.0, -1.0))
+    trajectory = Trajectory(
+        task=task,
+        steps=(said, Step("o", "", "by hand"), replace(said, invalid="no such thing")),
+        final_observation="",
+        outcome="failure",
+        score=0.5,
+        source="reflection",
+        model="m",
+        seed=0,
+        sample=4,
+        reflection=replace(said, token_ids=(7,)),
+    )
+    assert (trajectory.sampled_tokens, trajectory.invalid_actions, trajectory.key) == (7, 1, "t#4")
+    assert not trajectory.success
+    assert replace(trajectory, outcome="success").success
+
+
+def test_what_is_no_trajectory_is_refused():
+    trajectory = Trajectory(Task("t", "tiny/Echo-v0", "train", 0), (), "", "failure", 0.0, "policy", "m", 0)
+    for key in ("task", "steps", "outcome", "reflection"):
+        data = trajectory.to_json()
+        del data[key]
+        with pytest.raises((KeyError, TypeError)):
+            Trajectory.from_json(data)
+    with pytest.raises(TypeError, match="mood"):
+        Trajectory.from_json({**trajectory.to_json(), "mood": 1})

@@ -1,0 +1,170 @@
+"""JSONL exports: what is in them, what is left out, and that `datasets` and TRL take them as they are."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kintsugi.agents.models.core import Message
+from kintsugi.agents.trajectory import Step
+from kintsugi.benchmarks.export import ExportConfig, export, preference_row
+from kintsugi.errors import UsageError
+from kintsugi.loops.store import RunStore
+
+TEMPLATE = (
+    "{% for m in messages %}{% if m.role == 'assistant' %}"
+    "{% generation %}{{ m.content }}{{ eos_token }}{% endgeneration %}"
+    "{% else %}{{ m.role }}: {{ m.content }}{{ eos_token }}{% endif %}{% endfor %}"
+)
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_messages_are_chats_of_what_passed(run, tmp_path):
+    out = tmp_path / "out/sft.jsonl"
+    assert export(ExportConfig(run, out)) == 6
+    rows = read(out)
+    assert {row["stage"] for row in rows} == {"collect/policy", "collect/reflection"}
+    assert {row["outcome"] for row in rows} == {"success"}
+    assert all(type(row["score"]) is float for row in rows)
+    for row in rows:
+        roles = [m["role"] for m in row["messages"]]
+        assert roles == ["system", *["user", "assistant"] * 2]
+        assert row["trainable"] == [role == "assistant" for role in roles]
+    assert rows[0]["messages"][2]["content"] == "Thought: I look around.\nAction: look"
+    assert [row["mends"] for row in rows if row["stage"] == "collect/reflection"] == [
+        "train/003#0",
+        "train/004#0",
+        "train/007#0",
+    ]
+
+
+def test_held_out_tasks_are_exported_only_when_named(run, tmp_path):
+    config = ExportConfig(run, tmp_path / "eval.jsonl", stages=("eval/base/valid_unseen",), outcomes=("truncated",))
+    assert export(config) == 6
+    with pytest.raises(UsageError, match="did you mean 'eval/base/valid_unseen'"):
+        export(replace(config, out=tmp_path / "x.jsonl", stages=("eval/base/valid_unsen",)))
+
+
+def test_the_rendering_can_be_another(run, tmp_path):
+    config = ExportConfig(run, tmp_path / "short.jsonl")
+    export(config, lambda t: [Message("user", t.goal), Message("assistant", t.steps[-1].action, trainable=False)])
+    row = read(config.out)[0]
+    assert (row["messages"][1]["content"], row["trainable"]) == ("take mug 1", [False, False])
+
+
+def test_preferences_part_where_the_attempts_part(run, tmp_path):
+    config = ExportConfig(run, tmp_path / "dpo.jsonl", kind="preference")
+    assert export(config) == 3
+    row = read(config.out)[0]
+    assert [m["role"] for m in row["prompt"]] == ["system", "user", "assistant", "user"]
+    assert row["chosen"] == [{"role": "assistant", "content": "Thought: I take it.\nAction: take mug 1"}]
+    assert row["rejected"] == [{"role": "assistant", "content": "Thought: I take it.\nAction: take cup 1"}]
+    export(replace(config, turns="all", overwrite=True))
+    assert len(read(config.out)[0]["rejected"]) == 3
+
+
+def test_attempts_that_do_not_part_in_an_answer_are_no_pair(attempt):
+    failed = attempt(0, False)
+    assert preference_row(failed, failed, "all") is None
+    shorter = replace(failed, steps=failed.steps[:2])
+    assert preference_row(failed, shorter, "all") is None
+    elsewhere = replace(failed, steps=(Step("Another room.", "", "look"),))
+    assert preference_row(failed, elsewhere, "all") is None
+
+
+def test_nothing_is_lost_or_half_written(run, tmp_path):
+    config = ExportConfig(run, tmp_path / "sft.jsonl")
+    config.out.write_text("mine")
+    with pytest.raises(UsageError, match="--overwrite"):
+        export(config)
+    with pytest.raises(UsageError, match="widen --outcomes"):
+        export(replace(config, overwrite=True, outcomes=("failure",)))
+    assert config.out.read_text() == "mine"
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+    with RunStore.open(tmp_path / "empty", {}):
+        pass
+    with pytest.raises(UsageError, match="a run without attempts"):
+        export(ExportConfig(tmp_path / "empty", tmp_path / "x.jsonl"))
+    with pytest.raises(UsageError, match="needs a mend that passed"):
+        export(ExportConfig(tmp_path / "empty", tmp_path / "x.jsonl", kind="preference"))
+
+
+# -- other people's libraries -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Any:
+    tokenizers = pytest.importorskip("tokenizers")
+    transformers = pytest.importorskip("transformers")
+    alphabet = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
+    model = tokenizers.models.BPE({c: i for i, c in enumerate([*alphabet, "<eos>"])}, [])
+    raw = tokenizers.Tokenizer(model)
+    raw.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    raw.decoder = tokenizers.decoders.ByteLevel()
+    found = transformers.PreTrainedTokenizerFast(tokenizer_object=raw, eos_token="<eos>", pad_token="<eos>")
+    found.chat_template = TEMPLATE
+    return found
+
+
+@pytest.fixture(scope="module")
+def model(tokenizer: Any, tmp_path_factory: pytest.TempPathFactory) -> str:
+    transformers = pytest.importorskip("transformers")
+    config = transformers.LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2
+    )
+    folder = tmp_path_factory.mktemp("model")
+    transformers.LlamaForCausalLM(config).save_pretrained(folder)
+    return str(folder)
+
+
+def load(path: Path, tmp_path: Path) -> Any:
+    datasets = pytest.importorskip("datasets")
+    return datasets.load_dataset("json", data_files=str(path), split="train", cache_dir=str(tmp_path / "cache"))
+
+
+def settings(kind: Any, tmp_path: Path, **more: Any) -> Any:
+    quiet = {"report_to": "none", "save_strategy": "no", "logging_strategy": "no", "disable_tqdm": True}
+    return kind(
+        output_dir=str(tmp_path / "trl"), max_steps=1, use_cpu=True, max_length=2048, bf16=False, **quiet, **more
+    )
+
+
+@pytest.mark.requires("datasets")
+def test_datasets_loads_what_was_exported(run, tmp_path, hostile):
+    export(ExportConfig(run, tmp_path / "sft.jsonl"))
+    rows = load(tmp_path / "sft.jsonl", tmp_path)
+    assert rows.to_list() == read(tmp_path / "sft.jsonl")
+    export(ExportConfig(run, tmp_path / "dpo.jsonl", kind="preference"))
+    assert load(tmp_path / "dpo.jsonl", tmp_path).to_list() == read(tmp_path / "dpo.jsonl")
+    assert hostile in read(tmp_path / "dpo.jsonl")[1]["rejected"][0]["content"]
+
+
+@pytest.mark.requires("datasets", "trl")
+def test_trl_trains_on_messages(run, tmp_path, tokenizer, model):
+    trl = pytest.importorskip("trl")
+    export(ExportConfig(run, tmp_path / "sft.jsonl"))
+    config = settings(trl.SFTConfig, tmp_path, assistant_only_loss=True)
+    trainer = trl.SFTTrainer(
+        model, config, train_dataset=load(tmp_path / "sft.jsonl", tmp_path), processing_class=tokenizer
+    )
+    batch = next(iter(trainer.get_train_dataloader()))
+    counted = tokenizer.decode(batch["input_ids"][0][batch["labels"][0] != -100])
+    assert counted.startswith("Thought: I look around.\nAction: look<eos>Thought: I take it.")
+    assert "You are in a room" not in counted
+    assert trainer.train().training_loss > 0
+
+
+@pytest.mark.requires("datasets", "trl")
+def test_trl_trains_on_preferences(run, tmp_path, tokenizer, model):
+    trl = pytest.importorskip("trl")
+    export(ExportConfig(run, tmp_path / "dpo.jsonl", kind="preference"))
+    config = settings(trl.DPOConfig, tmp_path)
+    rows = load(tmp_path / "dpo.jsonl", tmp_path)
+    trainer = trl.DPOTrainer(model, args=config, train_dataset=rows, processing_class=tokenizer)
+    assert trainer.train().training_loss > 0

@@ -1,0 +1,73 @@
+"""A person at the terminal: actions by word and by number, the way back, and a polite end."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+import pytest
+from kintsugi.benchmarks.play import play, shown
+from kintsugi.envs import AgentEnv
+from rich.console import Console
+from tiny_worlds import Echo, Lamps
+
+
+def played(env: AgentEnv, lines: Sequence[str]) -> tuple[bool, str]:
+    """Whether the task was done, and all that was shown, when a person types `lines` and then closes the input."""
+    console = Console(file=io.StringIO(), width=100)
+    typed = iter(lines)
+
+    def read(prompt: str) -> str:
+        try:
+            return next(typed)
+        except StopIteration:
+            raise EOFError from None
+
+    done = play(env, env.tasks("train").tasks[0], console, read)
+    return done, console.file.getvalue()
+
+
+def test_the_end_of_input_is_a_polite_end():
+    done, said = played(Lamps(), [])
+    assert not done
+    assert "It is dark." in said
+    assert "Left after 0 steps." in said
+
+
+def test_actions_by_word_and_by_number():
+    _, said = played(Lamps(), [":admissible", "1", "light blue", ":quit", "never read"])
+    assert "1 light green" in said
+    assert said.count("The lamps green are lit.") == 2
+    assert "Left after 2 steps." in said
+
+
+def test_what_cannot_be_done_is_said():
+    _, said = played(Lamps(), ["fly", "99", ":fly", ":undo", ":undo", ""])
+    assert "refused: that is no lamp" in said
+    assert "there is no action 99; :admissible lists 1 to 2" in said
+    assert "there is no command ':fly'" in said
+    assert "nothing to take back" in said
+    assert "Left after 0 steps." in said
+
+
+@pytest.mark.parametrize("world", [Lamps, Echo])
+def test_undo_goes_back_to_the_same_moment(world):
+    once, twice = [played(world(), lines)[1] for lines in (["a", "b"], ["a", "b", ":u", ":u", "a", "b"])]
+    assert "Left after 2 steps." in twice
+    assert once.splitlines()[-3:] == twice.splitlines()[-3:]
+
+
+def test_the_end_of_an_episode_can_be_undone_or_restarted():
+    done, said = played(Echo(max_steps=2), ["5", "0", "more", ":undo", ":restart", "0"])
+    assert done
+    assert said.count("— done after") == 2
+    assert "the episode is over; :undo" in said
+    assert "— out of steps after 1 steps, reward 0 —" in played(Echo(max_steps=1), ["5"])[1]
+
+
+def test_worlds_that_do_not_list_their_actions():
+    assert "type one in words" in played(Echo(), [":a"])[1]
+
+
+def test_a_world_cannot_speak_to_the_terminal():
+    assert shown("a\x1b[2J\x07b\n[bold]é🙂").plain == "a\ufffd[2J\ufffdb\n[bold]é🙂"
