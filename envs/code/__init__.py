@@ -1,0 +1,1 @@
+"""Code: programming tasks whose solutions run in a sandbox."""

@@ -11,9 +11,7 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Self
 
 from ....errors import InfraError
@@ -55,9 +53,9 @@ class BubblewrapCell(Cell):
 class BubblewrapSandbox:
     """A pool of bubblewrap namespaces: user, PID, mount, network, IPC, UTS and cgroup all unshared.
 
-    The system is mounted read-only, memory and processes are limited by a cgroup where this process may make one, by
-    rlimits and the worker's watch where it may not. Root starts it as `nobody`. Raises `Unavailable` where bubblewrap is
-    missing or may not make namespaces.
+    The system is mounted read-only; memory and processes are limited by a cgroup where this process may make one, by
+    rlimits and the worker's watch where it may not. Root starts it as `nobody`. Raises `Unavailable` where bubblewrap
+    is missing or may not make namespaces.
     """
 
     name = "bubblewrap"
@@ -136,7 +134,9 @@ class BubblewrapSandbox:
             raise InfraError(f"a bubblewrap sandbox could not be started: {why}") from None
         return cell
 
-    def _spawn(self, shape: Shape, channel: socket.socket, group: cgroup.Group | None) -> tuple[Any, int]:
+    def _spawn(
+        self, shape: Shape, channel: socket.socket, group: cgroup.Group | None
+    ) -> tuple[subprocess.Popen[bytes], int]:
         """Start bubblewrap; returns its process and the id of the worker as seen from here."""
         status, to_status = os.pipe()
         filter_, to_filter = os.pipe()
@@ -152,13 +152,19 @@ class BubblewrapSandbox:
                 *arguments_for(shape, group, self.python),
                 *worker_command(self.python, _config(shape, group)),
             ]
-            as_nobody: dict[str, Any] = {}
-            if os.geteuid() == 0:
-                as_nobody = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
+            root = os.geteuid() == 0
             process = subprocess.Popen(
-                arguments, stdin=channel, stdout=channel, stderr=subprocess.PIPE, cwd="/", env={},
-                pass_fds=(to_status, filter_), **as_nobody,
-            )  # fmt: skip
+                arguments,
+                stdin=channel.fileno(),
+                stdout=channel.fileno(),
+                stderr=subprocess.PIPE,
+                cwd="/",
+                env={},
+                pass_fds=(to_status, filter_),
+                user=NOBODY if root else None,
+                group=NOBODY if root else None,
+                extra_groups=[] if root else None,
+            )
         with open(status) as file:
             line = file.readline()
         if not line:

@@ -7,7 +7,6 @@ import inspect
 import json
 import math
 import socket
-import struct
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -18,15 +17,11 @@ from typing import Any, Protocol
 from ....errors import InfraError, UsageError
 from . import guest
 from .core import MOST_SENT, Limits, Result, as_bytes, checked_name
+from .guest.wire import FRAME, MAGIC, OOM, REQUEST, RESULT, TIMED_OUT, TRUNCATED, UNCLEAN
 
-REQUEST = struct.Struct(">4sQdIQI")
-FRAME = struct.Struct(">cQ")
-RESULT = struct.Struct(">idB")
-MAGIC = b"KTS1"
-TIMED_OUT, OOM, TRUNCATED, UNCLEAN = 1, 2, 4, 8
 GRACE = 15.0
 """Seconds over the program's own within which the worker must have answered."""
-MODULES = ("clock", "stage", "tidy", "worker")
+MODULES = ("wire", "clock", "stage", "tidy", "worker")
 LOADER = inspect.cleandoc(
     """
     import json, sys, types
@@ -75,7 +70,9 @@ class Stream(Protocol):
         """Whether the other end is there and has nothing to say, as it should be between two programs."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Hang up."""
+        ...
 
 
 class SocketStream:
@@ -173,7 +170,9 @@ class Request:
         )
         total = len(request.program) + len(request.stdin) + sum(map(len, named.values()))
         if total > MOST_SENT:
-            raise UsageError(f"program, input and files have {total} bytes together; a sandbox takes at most {MOST_SENT}")
+            raise UsageError(
+                f"program, input and files have {total} bytes together, a sandbox takes {MOST_SENT} at most"
+            )
         return request
 
     def encoded(self) -> bytes:

@@ -50,7 +50,7 @@ class Limits:
                 )
         if self.memory < 32 * MIB:
             raise UsageError(
-                f"the sandbox limit memory is {self.memory} bytes; a Python interpreter needs more, give at least {32 * MIB}"
+                f"the sandbox limit memory is {self.memory} bytes; an interpreter needs more, give at least {32 * MIB}"
             )
 
 
@@ -127,7 +127,7 @@ def checked_name(name: str) -> str:
     parts = name.split("/")
     if not name or "\0" in name or len(name.encode()) > 1000 or any(part in ("", ".", "..") for part in parts):
         raise UsageError(
-            f"the file name {name!r} does not stay in the sandbox's directory; expected a relative path such as 'data/a.txt'"
+            f"the file name {name!r} does not stay in the working directory; expected a relative path like 'data/a.txt'"
         )
     if name in RESERVED:
         raise UsageError(f"the file name {name!r} is the program's own; choose another")

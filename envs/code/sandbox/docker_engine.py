@@ -7,16 +7,15 @@ import socket
 import time
 import uuid
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ....errors import InfraError, MissingExtraError, UsageError
 from . import owner
 from .cell import WORKER_ENVIRONMENT, Cell, Lost, Shape, left, worker_command
 from .core import MIB, Unavailable
 
-if TYPE_CHECKING:
-    from docker import APIClient
-
+Client = Any
+"""A `docker.APIClient`; the library is imported when it is needed, and it brings no types."""
 IMAGE = "kintsugi-sandbox:1"
 """What `kintsugi sandbox build` makes; the number changes when what it must hold does."""
 LABEL = "kintsugi.sandbox"
@@ -29,21 +28,21 @@ START_SECONDS = 60.0
 USER = "65534:65534"
 
 
-def connect(seconds: float = 60.0) -> APIClient:
+def connect(seconds: float = 60.0) -> Client:
     """A connection to the engine that the environment names; raises `Unavailable`, saying what to do."""
     try:
         import docker
     except ImportError:
         raise MissingExtraError("docker", "code") from None
     try:
-        client: APIClient = docker.from_env(timeout=int(seconds)).api
+        client = docker.from_env(timeout=int(seconds)).api
         client.ping()
     except (docker.errors.DockerException, OSError) as error:
         text = str(error)
         if "PermissionError" in text or "Permission denied" in text:
             raise Unavailable(
-                "the Docker socket refuses this user (permission denied); add the user to the group 'docker' and log in "
-                "again, or choose the back end 'bubblewrap'"
+                "the Docker socket refuses this user (permission denied); add the user to the group 'docker' and log "
+                "in again, or choose the back end 'bubblewrap'"
             ) from None
         raise Unavailable(
             f"no Docker engine answers ({text}); start one (systemctl start docker, or dockerd), set DOCKER_HOST, or "
@@ -52,7 +51,7 @@ def connect(seconds: float = 60.0) -> APIClient:
     return client
 
 
-def reconnect() -> APIClient:
+def reconnect() -> Client:
     """As `connect`, for an engine that answered before: raises `InfraError`."""
     try:
         return connect()
@@ -60,7 +59,7 @@ def reconnect() -> APIClient:
         raise InfraError(f"the Docker engine is gone: {error}") from None
 
 
-def require_image(client: APIClient, image: str) -> None:
+def require_image(client: Client, image: str) -> None:
     """Raise `UsageError` when the engine does not have the image."""
     import docker
 
@@ -68,8 +67,8 @@ def require_image(client: APIClient, image: str) -> None:
         client.inspect_image(image)
     except docker.errors.ImageNotFound:
         raise UsageError(
-            f"the Docker engine has no image {image!r}; make it with: kintsugi sandbox build, or name another image that "
-            "has python3 (3.9 or later)"
+            f"the Docker engine has no image {image!r}; make it with: kintsugi sandbox build, or name another image "
+            "that has python3 (3.9 or later)"
         ) from None
 
 
@@ -149,7 +148,7 @@ class DockerStream:
 class DockerCell(Cell):
     """A worker in a container of its own."""
 
-    def __init__(self, client: APIClient, container: str, shape: Shape, stream: DockerStream, expires: float) -> None:
+    def __init__(self, client: Client, container: str, shape: Shape, stream: DockerStream, expires: float) -> None:
         super().__init__(container, shape, stream, expires)
         self.stream = stream
         self.client = client
@@ -161,7 +160,7 @@ class DockerCell(Cell):
             remove(self.client, self.name)
 
 
-def launch(client: APIClient, image: str, shape: Shape, run_id: str) -> DockerCell:
+def launch(client: Client, image: str, shape: Shape, run_id: str) -> DockerCell:
     """Start a container and wait for its worker; raises `InfraError`."""
     with engine_errors("a sandbox container could not be started"):
         expires = time.monotonic() + LIFETIME - 120
@@ -192,7 +191,7 @@ def labels(run_id: str) -> dict[str, str]:
     }
 
 
-def _settings(client: APIClient, image: str, shape: Shape, run_id: str) -> dict[str, Any]:
+def _settings(client: Client, image: str, shape: Shape, run_id: str) -> dict[str, Any]:
     config = {"rlimits": {"RLIMIT_NOFILE": 256, "RLIMIT_FSIZE": shape.disk}, "watched_memory": 0}
     memory = shape.memory + WORKER_MEMORY
     space = f"rw,noexec,nosuid,nodev,mode=1777,size={shape.disk},nr_inodes={MOST_FILES}"
@@ -229,7 +228,7 @@ def _settings(client: APIClient, image: str, shape: Shape, run_id: str) -> dict[
     }
 
 
-def remove(client: APIClient, container: str) -> None:
+def remove(client: Client, container: str) -> None:
     """Remove a container and its volumes, and wait until it is gone; one that is gone already is fine."""
     import docker
 
@@ -247,7 +246,7 @@ def remove(client: APIClient, container: str) -> None:
             time.sleep(0.1)
 
 
-def containers(client: APIClient, **wanted: str) -> list[dict[str, Any]]:
+def containers(client: Client, **wanted: str) -> list[dict[str, Any]]:
     """All sandbox containers, running or not, that have these labels (without their prefix)."""
     names = [LABEL, *(f"kintsugi.{name}={value}" for name, value in wanted.items())]
     with engine_errors("the sandbox containers could not be listed"):
@@ -255,7 +254,7 @@ def containers(client: APIClient, **wanted: str) -> list[dict[str, Any]]:
     return found
 
 
-def clean(client: APIClient, everything: bool = False) -> list[str]:
+def clean(client: Client, everything: bool = False) -> list[str]:
     """Remove the containers whose process has ended or whose time is over (or all); returns their names."""
     removed = []
     for each in containers(client):
@@ -267,7 +266,7 @@ def clean(client: APIClient, everything: bool = False) -> list[str]:
     return removed
 
 
-def history(client: APIClient, container: str) -> dict[str, dict[str, str]]:
+def history(client: Client, container: str) -> dict[str, dict[str, str]]:
     """What happened to a container, as far as the engine remembers: event to its attributes. Waits for its end."""
     events: dict[str, dict[str, str]] = {}
     for _ in range(30):

@@ -22,7 +22,7 @@ LEFT_OUT = (
     "var/cache/apt/* var/lib/apt/lists/* var/log/*"
 )
 """What no program needs of a Debian system."""
-Say = Callable[[str], None]
+Say = Callable[[str], object]
 
 
 def build(method: Method = "auto", *, image: str = docker_engine.IMAGE, force: bool = False, say: Say = str) -> str:
@@ -46,19 +46,20 @@ def build(method: Method = "auto", *, image: str = docker_engine.IMAGE, force: b
     return f"made with {method}"
 
 
-def _from_dockerfile(client: docker_engine.APIClient, image: str, say: Say) -> None:
+def _from_dockerfile(client: docker_engine.Client, image: str, say: Say) -> None:
+    where, name = str(DOCKERFILE.parent), DOCKERFILE.name
     with docker_engine.engine_errors("the Dockerfile could not be built"):
-        for line in client.build(path=str(DOCKERFILE.parent), dockerfile=DOCKERFILE.name, tag=image, rm=True, decode=True):
+        for line in client.build(path=where, dockerfile=name, tag=image, rm=True, decode=True):
             if "error" in line:
                 raise InfraError(
-                    f"the Dockerfile could not be built: {line['error'].strip()}; where no image registry can be reached, "
-                    "use: kintsugi sandbox build --method debootstrap"
+                    f"the Dockerfile could not be built: {line['error'].strip()}; where no image registry can be "
+                    "reached, use: kintsugi sandbox build --method debootstrap"
                 )
             if text := str(line.get("stream", "")).strip():
                 say(text)
 
 
-def _bootstrap(client: docker_engine.APIClient, image: str, say: Say) -> None:
+def _bootstrap(client: docker_engine.Client, image: str, say: Say) -> None:
     program = shutil.which("debootstrap")
     if program is None:
         raise UsageError("debootstrap is not installed; install the package 'debootstrap', or use --method dockerfile")
@@ -68,7 +69,7 @@ def _bootstrap(client: docker_engine.APIClient, image: str, say: Say) -> None:
     with tempfile.TemporaryDirectory(prefix="kintsugi-image-") as folder:
         root = Path(folder) / "root"
         say(f"a minimal {suite} with Python; this takes a few minutes")
-        command = [program, "--variant=minbase", f"--include={PACKAGES}", suite, str(root), *([mirror] if mirror else [])]
+        command = [program, "--variant=minbase", f"--include={PACKAGES}", suite, str(root), *filter(None, [mirror])]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise InfraError(f"debootstrap failed: {done.stdout.strip().splitlines()[-1:] or done.stderr.strip()}")
@@ -78,9 +79,9 @@ def _bootstrap(client: docker_engine.APIClient, image: str, say: Say) -> None:
         say("importing it")
         with docker_engine.engine_errors("the image could not be imported"):
             repository, _, tag = image.rpartition(":")
-            answer = client.import_image_from_stream(
-                _archive(root), repository=repository, tag=tag, changes=["LABEL kintsugi.image=1", f"USER {docker_engine.USER}"]
-            )
+            changes = ["LABEL kintsugi.image=1", f"USER {docker_engine.USER}"]
+            stream = _archive(root)
+            answer = client.import_image_from_stream(stream, repository=repository, tag=tag, changes=changes)
             if '"error"' in answer:
                 raise InfraError(f"the image could not be imported: {answer.strip()}")
 

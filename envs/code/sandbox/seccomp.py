@@ -1,4 +1,4 @@
-"""A system call filter for bubblewrap, which brings none: what no Python program needs and kernels are attacked through.
+"""A filter of system calls for bubblewrap, which brings none: what kernels are attacked through and no program needs.
 
 Classic BPF over `struct seccomp_data`: refused calls return EPERM, so that programs see an error and not their death.
 """

@@ -6,7 +6,6 @@ import atexit
 import builtins
 import ctypes
 import gc
-import io
 import json
 import os
 import random
@@ -16,7 +15,7 @@ import sys
 import threading
 import traceback
 import types
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 HOME = "/tmp"
@@ -26,18 +25,23 @@ PR_SET_DUMPABLE = 4
 libc = ctypes.CDLL(None)
 
 
-def read_payload(fd: int) -> tuple[dict[str, Any], list[bytes]]:
-    """(meta, blobs): the request as the host wrote it; the first blobs are the program and its input."""
-    file = io.FileIO(fd, closefd=False)
-    file.seek(0)
-    whole = memoryview(file.readall())
-    size = int.from_bytes(whole[:4], "big")
-    meta = json.loads(bytes(whole[4 : 4 + size]))
-    blobs, at = [], 4 + size
+def read_meta(payload: int) -> tuple[dict[str, Any], list[tuple[int, int]]]:
+    """What the host says of its request, and where (start, size) the program, its input and its files are in it."""
+    size = int.from_bytes(os.pread(payload, 4, 0), "big")
+    meta = json.loads(os.pread(payload, size, 4))
+    places, at = [], 4 + size
     for length in meta["sizes"]:
-        blobs.append(bytes(whole[at : at + length]))
+        places.append((at, length))
         at += length
-    return meta, blobs
+    return meta, places
+
+
+def copy(payload: int, place: tuple[int, int], to: int) -> None:
+    """Copy a part of the request within the kernel: a program that forks must not find its input in its memory."""
+    at, left = place
+    while left:
+        sent = os.sendfile(to, payload, at, left)
+        at, left = at + sent, left - sent
 
 
 def become_program(rlimits: dict[str, int], payload: int, outputs: Sequence[int], cpu: int, flag: Any) -> None:
@@ -45,43 +49,39 @@ def become_program(rlimits: dict[str, int], payload: int, outputs: Sequence[int]
     code = FAILED
     try:
         os.setsid()
-        meta, blobs = read_payload(payload)
+        meta, places = read_meta(payload)
         os.chdir(HOME)
-        place_files(meta["names"], blobs[2:])
-        program, stdin = blobs[:2]
-        rewire(stdin, outputs)
+        for name, place in zip(("main.py", *meta["names"]), (places[0], *places[2:])):  # noqa: B905
+            os.makedirs(os.path.dirname(name) or ".", exist_ok=True)
+            with open(name, "xb") as file:
+                copy(payload, place, file.fileno())
+        rewire(payload, places[1], outputs)
         restrict(rlimits, cpu)
         # Forks are reseeded from the system otherwise.
         random.seed(0)
-        del meta, blobs, stdin
-        code = run(program, flag)
+        code = run(flag)
     except BaseException:
         traceback.print_exc()
     finally:
         os._exit(code)
 
 
-def place_files(names: Iterable[str], blobs: Iterable[bytes]) -> None:
-    """Write the files that the program was given."""
-    for name, blob in zip(names, blobs):  # noqa: B905
-        os.makedirs(os.path.dirname(name) or ".", exist_ok=True)
-        with open(name, "xb") as file:
-            file.write(blob)
-
-
-def rewire(stdin: bytes, outputs: Sequence[int]) -> None:
+def rewire(payload: int, place: tuple[int, int], outputs: Sequence[int]) -> None:
     """Standard streams to the program's own; every other descriptor is closed."""
-    source = os.memfd_create("stdin") if stdin else os.open("/dev/null", os.O_RDONLY)
-    if stdin:
-        with open(source, "wb", closefd=False) as file:
-            file.write(stdin)
+    source = os.memfd_create("stdin") if place[1] else os.open("/dev/null", os.O_RDONLY)
+    if place[1]:
+        copy(payload, place, source)
         os.lseek(source, 0, os.SEEK_SET)
     for wanted, fd in enumerate((source, *outputs)):
         os.dup2(fd, wanted)
     os.closerange(3, 1 << 20)
-    sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", errors="surrogateescape", closefd=False)  # type: ignore[misc]
-    for name, fd, errors in (("stdout", 1, "surrogateescape"), ("stderr", 2, "backslashreplace")):
-        stream = open(fd, "w", buffering=1, encoding="utf-8", errors=errors, closefd=False)
+    streams = (
+        ("stdin", "r", "surrogateescape"),
+        ("stdout", "w", "surrogateescape"),
+        ("stderr", "w", "backslashreplace"),
+    )
+    for fd, (name, mode, errors) in enumerate(streams):
+        stream = open(fd, mode, buffering=1, encoding="utf-8", errors=errors, closefd=False)  # noqa: SIM115
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
 
@@ -111,11 +111,11 @@ def lower(limit: int, value: int) -> None:
     resource.setrlimit(limit, (value, value))
 
 
-def run(program: bytes, flag: Any) -> int:
-    """Run the program as the interpreter would run `main.py`; returns the exit code."""
+def run(flag: Any) -> int:
+    """Run `main.py` as the interpreter would; returns the exit code."""
     path = os.path.join(HOME, "main.py")
-    with open(path, "wb") as file:
-        file.write(program)
+    with open(path, "rb") as file:
+        program = file.read()
     main = types.ModuleType("__main__")
     main.__dict__.update(__file__=path, __builtins__=builtins)
     sys.modules["__main__"] = main

@@ -6,6 +6,7 @@ is done in a fork.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import stat
@@ -105,11 +106,9 @@ def measure() -> tuple[list[Any], list[Any]]:
 
 def tidy(before: tuple[list[Any], list[Any]]) -> bool:
     """Remove what is left of a program; whether all is as it was `before`."""
-    try:
+    # The program may have removed it, or made it a folder; what counts is what is measured below.
+    with contextlib.suppress(OSError):
         os.unlink("/tmp/main.py")
-    except OSError:
-        # The program may have removed it, or made it a folder; what counts is what is measured below.
-        pass
     for root in WRITABLE:
         try:
             os.chmod(root, 0o1777)

@@ -18,31 +18,23 @@ import resource
 import select
 import signal
 import stat
-import struct
 import sys
 import time
 from typing import Any
 
 from .clock import freeze
-from .stage import HOME, PR_SET_DUMPABLE, become_program, libc, read_payload
+from .stage import HOME, PR_SET_DUMPABLE, become_program, libc, read_meta
 from .tidy import in_fork, measure, tidy
+from .wire import FRAME, MAGIC, OOM, REQUEST, RESULT, TIMED_OUT, TRUNCATED, UNCLEAN
 
-REQUEST = struct.Struct(">4sQdIQI")
-"""Magic, bytes of payload, seconds of wall time, seconds of CPU, bytes kept of each output, number of files wanted."""
-FRAME = struct.Struct(">cQ")
-"""Kind (H hello, O stdout, E stderr, N name of a file, F its content, R result) and number of bytes that follow."""
-RESULT = struct.Struct(">idB")
-"""Exit code or minus the signal, seconds, flags."""
-MAGIC = b"KTS1"
-TIMED_OUT, OOM, TRUNCATED, UNCLEAN = 1, 2, 4, 8
 BLOCK = 1 << 16
 ZEROS = bytes(BLOCK)
 TICK = 0.02
 """Seconds between two looks at the memory, where no cgroup watches it."""
 OOM_FILES = ("/run/oom", "/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
 PRELOADED = (
-    "bisect collections copy dataclasses datetime decimal enum fractions functools hashlib heapq inspect itertools json "
-    "linecache math operator random re statistics string textwrap time traceback typing"
+    "bisect collections copy dataclasses datetime decimal enum fractions functools hashlib heapq inspect itertools "
+    "json linecache math operator random re statistics string textwrap time traceback typing"
 )
 """What programs like to import, so that it costs them nothing."""
 
@@ -198,7 +190,7 @@ def end_everything(pid: int) -> tuple[int, Any]:
 
 def deliver(answers: int, payload: int) -> None:
     """In a fork: send back the files that were asked for, walking their names without following links."""
-    meta, _ = read_payload(payload)
+    meta, _ = read_meta(payload)
     for name in meta["want"]:
         fds = [os.open(HOME, os.O_RDONLY | os.O_DIRECTORY)]
         try:
