@@ -134,8 +134,8 @@ async def collect_async(
 ) -> list[Trajectory]:
     """Play all jobs, in waves of `at_once` episodes whose model calls are batched together; order as in `jobs`.
 
-    The wave is the unit of repetition: an interrupted wave that is played again from its start meets the same batches
-    and so ends the same to the bit. `on_wave` gets each finished wave. An attempt that an `InfraError` ended is
+    The wave is the unit of repetition: models forget before each what they keep of earlier calls, so an interrupted
+    wave that is played again from its start meets the same batches and ends the same to the bit. `on_wave` gets each finished wave. An attempt that an `InfraError` ended is
     repeated up to `retries` times within its wave and is then returned as it is. Any other exception ends all attempts.
     """
     if at_once < 1:
@@ -155,8 +155,11 @@ async def collect_async(
     with contextlib.ExitStack() as closing:
         envs = [closing.enter_context(contextlib.closing(make_env())) for _ in range(min(at_once, len(jobs)))]
         start, model_seconds = time.perf_counter(), _model_seconds(jobs)
+        forgetting = [model.forget for model in _models(jobs) if hasattr(model, "forget")]
         try:
             for first in range(0, len(jobs), at_once):
+                for forget in forgetting:
+                    forget()
                 wave = await _all_or_none(list(map(attempt, envs, jobs[first : first + at_once])))
                 done += wave
                 if on_wave:
@@ -206,6 +209,9 @@ def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:
     return outcome[0]
 
 
+def _models(jobs: Sequence[Job]) -> list[Any]:
+    return list({id(m): m for m in (getattr(job.agent, "model", None) for job in jobs) if m is not None}.values())
+
+
 def _model_seconds(jobs: Sequence[Job]) -> float:
-    models = {id(m): m for m in (getattr(job.agent, "model", None) for job in jobs) if m is not None}
-    return sum(float(getattr(model, "busy_seconds", 0.0)) for model in models.values())
+    return sum(float(getattr(model, "busy_seconds", 0.0)) for model in _models(jobs))

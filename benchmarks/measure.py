@@ -30,7 +30,7 @@ class Measure:
     decoding: Literal["free", "constrained"] = "free"
     temperature: float = 0.0
     """0 is greedy."""
-    max_tokens: int = 48
+    max_tokens: int = 32
     """Of one turn."""
     at_once: int = 128
     """Episodes played together."""
@@ -76,5 +76,12 @@ def score_of(
 ) -> Score:
     """The score of one split, with everything that has to be known to measure it again."""
     return score(
-        name, tasks, trajectories, seconds=seconds, decoding=on.decoding, settings={"temperature": on.temperature}
+        name,
+        tasks,
+        trajectories,
+        seconds=seconds,
+        decoding=on.decoding,
+        step_cap=find(on.env).load()().max_steps,
+        seeds=(on.seed,),
+        settings={"temperature": on.temperature, "max_tokens": on.max_tokens},
     )

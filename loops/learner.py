@@ -38,12 +38,12 @@ class FitConfig:
     """How an adapter is trained (AdamW, linear warm-up, cosine decay to a tenth)."""
 
     lora: LoraShape = LoraShape()
-    lr: float = 2e-3
+    lr: float = 3e-3
     """Peak; 1e-4 to 3e-4 is usual for models of billions of parameters."""
-    epochs: float = 2.0
+    epochs: float = 3.0
     warmup: float = 0.05
     """Share of the steps over which the rate rises."""
-    batch_tokens: int = 4096
+    batch_tokens: int = 2048
     """Tokens of a batch, padding included."""
     max_grad_norm: float = 1.0
     seed: int = 0

@@ -33,7 +33,7 @@ class Practice:
     """Attempts at each."""
     temperature: float = 0.7
     """Of the attempts."""
-    max_tokens: int = 48
+    max_tokens: int = 32
     """Of one turn."""
     drop_refused: bool = True
     """Leave refused actions out of what is learnt; for environments where a refused action changes nothing."""

@@ -51,9 +51,9 @@ class ChatEncoder:
             raise UsageError(f"{where} has no eos_token, so a turn has no end; set one and save it")
         self.tokenizer = tokenizer
         self.where = where
-        self.eos: str = tokenizer.eos_token
-        self.eos_id: int = tokenizer.eos_token_id
         self.tokens = functools.lru_cache(maxsize=65536)(self._tokens)
+        self.eos: str = self._end_of_turn()
+        self.eos_id: int = tokenizer.convert_tokens_to_ids(self.eos)
         self._pieces = self._take_apart()
 
     def encode(self, messages: Sequence[Message], *, generate: bool) -> Encoded:
@@ -101,7 +101,8 @@ class ChatEncoder:
         return kept
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of sampled tokens, special tokens left out."""
+        """The text of sampled tokens, special tokens and the end of the turn left out."""
+        ids = ids[:-1] if ids and ids[-1] == self.eos_id else ids
         return str(self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
     # -- inside ---------------------------------------------------------------------------------------------------
@@ -115,8 +116,30 @@ class ChatEncoder:
             return self._rendered_texts(messages, generate)
         return _joined(self._pieces, messages, generate, self.eos)
 
+    def _end_of_turn(self) -> str:
+        """The token that closes the assistant's turns in the template, `eos_token` where the template has none.
+
+        Gemma's turns end with `<end_of_turn>` and Phi's with `<|end|>`, neither of which is their `eos_token`.
+        """
+        mark, eos = _MARK.format(0), str(self.tokenizer.eos_token)
+        try:
+            chat = [{"role": "user", "content": "a"}, {"role": "assistant", "content": mark}]
+            closing = self._render(chat, False).partition(mark)[2].lstrip()
+        except UsageError:
+            return eos
+        added = {str(token) for token in self.tokenizer.added_tokens_decoder.values()}
+        closed_by = [token for token in added if closing.startswith(token)]
+        return eos if closing.startswith(eos) or not closed_by else max(closed_by, key=len)
+
     def _rendered_texts(self, messages: Sequence[Message], generate: bool) -> list[str]:
-        open_last = generate and messages[-1].role == "assistant"
+        if messages[-1].role != "assistant":
+            return self._split(messages, generate)
+        # Some templates put something else before a chat's last turn than what the model saw when it began that turn.
+        before = self._split(messages[:-1], True)
+        return [*before, "" if generate else self._split(messages, False)[-1]]
+
+    def _split(self, messages: Sequence[Message], prompt: bool) -> list[str]:
+        """The rendered chat, cut at the assistant's turns; their contents and end-of-turn tokens left out."""
         marked: list[dict[str, str]] = []
         marks: list[str] = []
         for message in messages:
@@ -125,7 +148,7 @@ class ChatEncoder:
                 content = _MARK.format(len(marks))
                 marks.append(content)
             marked.append({"role": message.role, "content": content})
-        rest = self._render(marked, generate and not open_last)
+        rest = self._render(marked, prompt)
         texts = []
         for mark in marks:
             if rest.count(mark) != 1:
@@ -135,8 +158,9 @@ class ChatEncoder:
                 )
             before, rest = rest.split(mark)
             texts.append(before)
-            rest = rest[len(self.eos) :] if rest.startswith(self.eos) else rest
-        return [*texts, "" if open_last else rest]
+            closing = rest.lstrip()
+            rest = closing[len(self.eos) :] if closing.startswith(self.eos) else rest
+        return [*texts, rest]
 
     def _render(self, messages: list[dict[str, str]], generate: bool) -> str:
         try:

@@ -17,6 +17,7 @@ from transformers import Cache
 from transformers.cache_utils import CacheLayerMixin
 
 from .core import Sampling
+from .networks import causal_masks, head_logits
 from .slots import SlotTable
 
 PREFILL_TOKENS = 8192
@@ -123,12 +124,13 @@ class Engine:
     """Decodes batches of requests on one model. Not thread-safe; one call at a time."""
 
     def __init__(self, model: Any, eos_ids: frozenset[int], slots: int = 128, pad_id: int = 0) -> None:
-        self.model, self.eos_ids, self.slots, self.pad_id = model, eos_ids, slots, pad_id
+        # Two rows at least: with one, nothing could be proved about rows of different lengths.
+        self.model, self.eos_ids, self.slots, self.pad_id = model, eos_ids, max(2, slots), pad_id
         self.device = next(model.parameters()).device
-        self._plan = _Plan(slots, 512, self.device)
-        layers = model.config.get_text_config().num_hidden_layers
-        self._cache: Any = Cache(layers=[_RaggedLayer(self._plan) for _ in range(layers)])
-        self._table = SlotTable(slots)
+        self._config = model.config.get_text_config()
+        self._plan = _Plan(self.slots, 512, self.device)
+        self._cache: Any = Cache(layers=[_RaggedLayer(self._plan) for _ in range(self._config.num_hidden_layers)])
+        self._table = SlotTable(self.slots)
         self.reuse = self._follows_positions()
         """Whether conversations are kept in the cache between calls."""
 
@@ -147,10 +149,14 @@ class Engine:
                 logits = self._prefill(ordered, rows, [places[i][1] for i in order])
                 self._decode(ordered, rows, logits)
             except BaseException:
-                self._table = SlotTable(self.slots)
+                self.forget()
                 raise
             for request, row in zip(ordered, rows, strict=True):
                 self._table.remember(row, request.ids + request.out)
+
+    def forget(self) -> None:
+        """Start anew: no conversation is found in the cache."""
+        self._table = SlotTable(self.slots)
 
     def _copy(self, source: int, target: int, length: int) -> None:
         for layer in self._cache.layers:
@@ -167,20 +173,17 @@ class Engine:
             return self._forward_plain(ids, last)
         self._plan.set(rows, starts, ids.shape[1])
         positions = self._plan.positions
-        hidden_from = torch.arange(self._plan.end, device=self.device)[None, None, :] > positions[:, :, None]
-        mask = torch.zeros(hidden_from.shape, dtype=self.model.dtype, device=self.device).masked_fill_(
-            hidden_from, -torch.inf
-        )
+        # Padding may lie behind the last position that a model with a table of positions has.
+        last_position = getattr(self._config, "max_position_embeddings", None) or 1 << 30
         hidden = self.model.base_model(
             input_ids=ids.to(self.device),
-            attention_mask=mask[:, None],
-            position_ids=positions,
+            attention_mask=causal_masks(self._config, positions, self._plan.end, self.model.dtype),
+            position_ids=positions.clamp(max=last_position - 1),
             past_key_values=self._cache,
             use_cache=True,
         ).last_hidden_state
         chosen = hidden[torch.arange(len(rows), device=self.device), last.to(self.device)]
-        logits: torch.Tensor = self.model.get_output_embeddings()(chosen).float()
-        return logits
+        return head_logits(self.model, chosen)
 
     def _forward_plain(self, ids: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
         """The same for models that do not follow positions: the whole texts (padded right), no cache."""
@@ -263,23 +266,30 @@ class Engine:
     @torch.inference_mode()
     def _follows_positions(self) -> bool:
         """Whether reading a text in two uneven parts, beside another, gives the logits of reading it whole."""
-        vocabulary = self.model.config.get_text_config().vocab_size
         generator = random.Random(0)
-        texts = [[generator.randrange(vocabulary) for _ in range(length)] for length in (9, 6)]
+        texts = [[generator.randrange(self._config.vocab_size) for _ in range(length)] for length in (9, 6)]
         self.reuse = True
+        # Attention to a sliding window is tried with one that is shorter than the texts.
+        window = getattr(self._config, "sliding_window", None)
         try:
+            if window is not None:
+                self._config.sliding_window = 3
             self._forward([1, 0], [0, 0], torch.tensor([texts[0][:4], texts[1][:4]]), torch.tensor([3, 3]))
             rest = torch.tensor([texts[0][4:], texts[1][4:] + [self.pad_id] * 3])
             split = self._forward([1, 0], [4, 4], rest, torch.tensor([4, 1]))
+            whole = [self._forward_plain(torch.tensor([text]), torch.tensor([len(text) - 1]))[0] for text in texts]
         except Exception:  # any failure of a foreign model here means the same: it cannot be driven this way
             return False
-        for row, text in enumerate(texts):
-            whole = (
-                self.model(input_ids=torch.tensor([text], device=self.device), use_cache=False).logits[0, -1].float()
-            )
-            if not torch.allclose(split[row], whole, rtol=1e-3, atol=1e-3 * max(1.0, float(whole.abs().max()))):
-                return False
-        return True
+        finally:
+            if window is not None:
+                self._config.sliding_window = window
+        return all(_agree(ours, theirs, self.model.dtype) for ours, theirs in zip(split, whole, strict=True))
+
+
+def _agree(ours: torch.Tensor, theirs: torch.Tensor, dtype: torch.dtype) -> bool:
+    """Whether two logit vectors [vocabulary] are equal up to rounding in `dtype`."""
+    spread = float((theirs - theirs.mean()).abs().max())
+    return float((ours - theirs).abs().max()) <= max(1e-3, 16 * torch.finfo(dtype).eps) * spread
 
 
 def _take(request: Request, token: int, logprob: float, eos_ids: frozenset[int]) -> bool:

@@ -6,6 +6,7 @@ import asyncio
 import functools
 import hashlib
 import json
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,9 +14,11 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
+from huggingface_hub import CacheNotFound, scan_cache_dir
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from ...errors import UsageError
+from ...errors import UsageError, unknown
 from .chat import ChatEncoder
 from .core import Completion, Message, Sampling
 from .engine import Engine, Request
@@ -29,7 +32,6 @@ class _Pending:
     run: Callable[[], Any]
     request: Request | None
     future: asyncio.Future[Any]
-    loop: asyncio.AbstractEventLoop
 
 
 class LocalModel:
@@ -49,9 +51,10 @@ class LocalModel:
         self.sampled_tokens = 0
         """Tokens sampled since the start."""
         self.window = int(getattr(model.config.get_text_config(), "max_position_embeddings", 1 << 30))
-        self._engine = Engine(model, frozenset(_eos_ids(model, self.chat.eos_id)), slots, tokenizer.pad_token_id or 0)
-        self._pending: list[_Pending] = []
-        self._settling = False
+        eos_ids = _eos_ids(model) | {self.chat.eos_id, int(tokenizer.eos_token_id)}
+        self._engine = Engine(model, frozenset(eos_ids), slots, tokenizer.pad_token_id or 0)
+        self._pending: dict[asyncio.AbstractEventLoop, list[_Pending]] = {}
+        self._decoding = threading.Lock()
 
     @classmethod
     def load(cls, model: str | Path, adapter: Path | None = None, *, device: str = "auto", slots: int = 128) -> Self:
@@ -61,9 +64,9 @@ class LocalModel:
         trained on another base.
         """
         network, tokenizer = load_base(model)
-        version = base_hash(model)
+        version = model_version(model, adapter)
         if adapter is not None:
-            network, version = _with_adapter(network, version, Path(adapter))
+            network = _with_adapter(network, model, Path(adapter))
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         return cls(network.to(device), tokenizer, version, where=str(model), slots=slots)
@@ -81,38 +84,48 @@ class LocalModel:
         """See `LanguageModel.score`."""
         return await self._enqueue(None, functools.partial(self._scores, list(messages), list(candidates)))  # type: ignore[no-any-return]
 
+    def forget(self) -> None:
+        """Drop what is kept of earlier conversations: what comes next is then the same, to the bit, as at the start."""
+        with self._decoding:
+            self._engine.forget()
+
     # -- batching -------------------------------------------------------------------------------------------------
 
     async def _enqueue(self, request: Request | None, run: Callable[[], Any]) -> Any:
         loop = asyncio.get_running_loop()
-        pending = _Pending(run, request, loop.create_future(), loop)
-        self._pending.append(pending)
-        if not self._settling:
-            self._settling = True
+        for other in [other for other in list(self._pending) if other.is_closed()]:
+            # What an interrupted loop left behind has nobody who waits for it.
+            self._pending.pop(other, None)
+        pending = _Pending(run, request, loop.create_future())
+        if loop not in self._pending:
+            self._pending[loop] = []
             loop.call_soon(self._settle, loop, 0)
+        self._pending[loop].append(pending)
         return await pending.future
 
     def _settle(self, loop: asyncio.AbstractEventLoop, seen: int) -> None:
         """Wait until a whole pass of the event loop has added nothing; then every coroutine waits for us."""
-        if len(self._pending) != seen:
-            loop.call_soon(self._settle, loop, len(self._pending))
+        if len(self._pending[loop]) != seen:
+            loop.call_soon(self._settle, loop, len(self._pending[loop]))
             return
-        self._settling = False
-        batch, self._pending = self._pending, []
-        start = time.perf_counter()
+        batch = [item for item in self._pending.pop(loop) if not item.future.done()]
         try:
-            self._engine.generate([item.request for item in batch if item.request is not None])
-            results = [item.run() for item in batch]
+            results = self._work(batch)
         except BaseException as error:
             for item in batch:
-                if not item.future.done():
-                    item.future.set_exception(error)
+                item.future.set_exception(error)
             return
-        finally:
-            self.busy_seconds += time.perf_counter() - start
         for item, result in zip(batch, results, strict=True):
-            if not item.future.done():
-                item.future.set_result(result)
+            item.future.set_result(result)
+
+    def _work(self, batch: Sequence[_Pending]) -> list[Any]:
+        with self._decoding:
+            start = time.perf_counter()
+            try:
+                self._engine.generate([item.request for item in batch if item.request is not None])
+                return [item.run() for item in batch]
+            finally:
+                self.busy_seconds += time.perf_counter() - start
 
     # -- one request ----------------------------------------------------------------------------------------------
 
@@ -126,19 +139,35 @@ class LocalModel:
 
     def _constrain(self, request: Request) -> None:
         sampling = request.sampling
-        trie = self._trie(sampling.choices) if sampling.choices is not None else None
-        if trie is not None and not sampling.choices_after:
-            request.choices = trie
-        if not sampling.stop and (trie is None or not sampling.choices_after):
+        if sampling.choices is not None and not sampling.choices:
+            raise UsageError("choices is empty, so nothing may be said; give at least one text, or None for any")
+        bound_later = sampling.choices is not None and bool(sampling.choices_after)
+        if sampling.choices is not None and not bound_later:
+            request.choices = self._trie(sampling.choices)
+        if not sampling.stop and not bound_later:
             return
 
         def watch(request: Request) -> bool:
             text = self.chat.decode(request.out)
-            if trie is not None and request.choices is None and text.endswith(sampling.choices_after):
-                request.choices = trie
+            if bound_later and request.choices is None:
+                request.choices = self._bound(text, sampling)
             return any(stop in text for stop in sampling.stop)
 
         request.watch = watch
+
+    def _bound(self, text: str, sampling: Sampling) -> dict[int, Any] | None:
+        """What may follow `text`; None while everything may.
+
+        Most tokenizers write a space as part of the word after it, so the choices begin before spaces at the end of
+        `choices_after`.
+        """
+        before = sampling.choices_after.rstrip()
+        spaces = sampling.choices_after[len(before) :]
+        if text.endswith(sampling.choices_after):
+            return self._trie(sampling.choices or ())
+        if spaces and before and text.endswith(before):
+            return self._trie([spaces + choice for choice in sampling.choices or ()])
+        return None
 
     def _trie(self, choices: Sequence[str]) -> dict[int, Any]:
         root: dict[int, Any] = {}
@@ -150,11 +179,11 @@ class LocalModel:
 
     @torch.inference_mode()
     def _scores(self, messages: list[Message], candidates: list[str]) -> list[float]:
-        prompt = self.chat.encode(messages, generate=True).ids
         endings = [[*self.chat.tokens(text), self.chat.eos_id] for text in candidates]
         if not endings:
             return []
         width = max(map(len, endings))
+        prompt = self.chat.encode(self.chat.fitting(messages, self.window - width), generate=True).ids
         ids = torch.tensor(
             [prompt + ending + [0] * (width - len(ending)) for ending in endings], device=self._engine.device
         )
@@ -168,6 +197,8 @@ def load_base(model: str | Path) -> tuple[Any, Any]:
     try:
         AutoConfig.from_pretrained(model)
     except (OSError, ValueError) as error:
+        if not Path(model).exists():
+            raise unknown("model", str(model), known_models(model)) from error
         raise UsageError(
             f"{str(model)!r} is no model that can be loaded ({_first_line(error)}); give a Hugging Face model folder"
         ) from error
@@ -181,14 +212,27 @@ def load_base(model: str | Path) -> tuple[Any, Any]:
     dtype = torch.float32 if not torch.cuda.is_available() else "auto"
     try:
         return AutoModelForCausalLM.from_pretrained(model, dtype=dtype), tokenizer
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{str(model)!r}: its weights cannot be loaded ({_first_line(error)})") from error
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise UsageError(
+            f"{str(model)!r}: its weights cannot be loaded ({_first_line(error)}); save or copy the model anew"
+        ) from error
+
+
+def known_models(wanted: str | Path) -> list[str]:
+    """What `wanted` may have been meant for: the model folders beside it, and the models in the local cache."""
+    folder = Path(wanted).parent
+    beside = [str(path.parent) for path in folder.glob("*/config.json")] if folder.is_dir() else []
+    try:
+        cached = [repo.repo_id for repo in scan_cache_dir().repos if repo.repo_type == "model"]
+    except CacheNotFound:
+        cached = []
+    return [*beside, *cached]
 
 
 def base_hash(model: str | Path) -> str:
     """12 hexadecimal digits that name the weights: of the weight files of a folder, else of the name."""
     digest = hashlib.sha256()
-    files = sorted(Path(model).glob("*.safetensors")) if Path(model).is_dir() else []
+    files = sorted(Path(model).glob("*.safetensors")) or sorted(Path(model).glob("*.bin"))
     if not files:
         digest.update(str(model).encode())
     for file in files:
@@ -198,32 +242,46 @@ def base_hash(model: str | Path) -> str:
     return digest.hexdigest()[:12]
 
 
-def _with_adapter(network: Any, base: str, adapter: Path) -> tuple[Any, str]:
+def model_version(model: str | Path, adapter: Path | None = None) -> str:
+    """`LocalModel.version` of a model that need not be loaded; raises `UsageError` when there is no such adapter."""
+    if adapter is None:
+        return base_hash(model)
+    try:
+        digest = hashlib.sha256((adapter / "adapter_model.safetensors").read_bytes()).hexdigest()[:12]
+    except OSError as error:
+        raise UsageError(
+            f"{adapter} holds no adapter_model.safetensors ({error.strerror}); give a PEFT adapter folder such as "
+            "run/adapters/agent@1"
+        ) from error
+    return f"{base_hash(model)}+{adapter.name}:{digest}"
+
+
+def _with_adapter(network: Any, model: str | Path, adapter: Path) -> Any:
     from peft import PeftModel
 
     if not (adapter / "adapter_config.json").exists():
         raise UsageError(
             f"{adapter} holds no adapter_config.json; give a PEFT adapter folder such as run/adapters/agent@1"
         )
-    manifest = json.loads((adapter / MANIFEST).read_text()) if (adapter / MANIFEST).exists() else {}
-    if manifest.get("base_hash", base) != base:
-        raise UsageError(
-            f"{adapter} was trained on base {manifest['base_hash']}, this one's hash is {base}; "
-            "use the model that it was trained on"
-        )
     try:
-        merged = PeftModel.from_pretrained(network, str(adapter)).merge_and_unload()
-    except (RuntimeError, ValueError, KeyError) as error:
+        manifest = json.loads((adapter / MANIFEST).read_text()) if (adapter / MANIFEST).exists() else {}
+        base = base_hash(model)
+        if manifest.get("base_hash", base) != base:
+            raise UsageError(
+                f"{adapter} was trained on base {manifest['base_hash']}, the hash of {str(model)!r} is {base}; "
+                "use the model that it was trained on"
+            )
+        return PeftModel.from_pretrained(network, str(adapter)).merge_and_unload()
+    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, OSError, SafetensorError) as error:
         raise UsageError(
-            f"{adapter} does not fit the model: {_first_line(error)}; load it with the model that it was trained on"
+            f"{adapter} is damaged or does not fit the model: {_first_line(error)}; "
+            "load it with the model that it was trained on, or train it anew"
         ) from error
-    digest = hashlib.sha256((adapter / "adapter_model.safetensors").read_bytes()).hexdigest()[:12]
-    return merged, f"{base}+{adapter.name}:{digest}"
 
 
-def _eos_ids(model: Any, eos_id: int) -> set[int]:
+def _eos_ids(model: Any) -> set[int]:
     listed = model.generation_config.eos_token_id if model.generation_config is not None else None
-    return {eos_id, *([listed] if isinstance(listed, int) else listed or [])}
+    return {listed} if isinstance(listed, int) else set(listed or [])
 
 
 def _first_line(error: BaseException) -> str:

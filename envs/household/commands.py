@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from bisect import bisect_left
 
 from .game import Game
@@ -24,6 +25,16 @@ REMEMBERED = 512
 """How many lists are kept; all are forgotten when there are so many."""
 
 
+@functools.lru_cache(maxsize=256)
+def _always(receptacles: tuple[str, ...], wording: Wording) -> tuple[list[str], list[str]]:
+    """The commands to go to each of `receptacles`, to list what one carries, to look and to ask for help.
+
+    As they are and sorted, none twice; kept because many worlds have the same receptacles.
+    """
+    texts = [wording.go.format(r=name) for name in receptacles] + [wording.inventory, wording.look, wording.help]
+    return texts, sorted(set(texts))
+
+
 class Commands:
     """Lists the admissible commands of the states of one game."""
 
@@ -44,8 +55,12 @@ class Commands:
         # With something in hand, what lies about matters for the lamps in it alone.
         self._lamps_stay = not any("pickupable" in game.objects[o].abilities for o in lamps)
         self._text: dict[Command, str] = {}
-        gotos = [self._say(GO, r) for r in range(len(game.receptacles))]
-        self._everywhere = sorted({*gotos, *(self._say(verb) for verb in (INVENTORY, LOOK, HELP))})
+        commands: list[Command] = [(GO, r, 0) for r in range(len(game.receptacles))]
+        commands += [(INVENTORY, 0, 0), (LOOK, 0, 0), (HELP, 0, 0)]
+        texts, self._everywhere = _always(tuple([receptacle.name for receptacle in game.receptacles]), wording)
+        self._text.update(zip(commands, texts, strict=True))
+        # The first of two commands that read alike is meant.
+        self.meaning.update(zip(reversed(texts), reversed(commands), strict=True))
         self._base: dict[int, list[str]] = {}
         self._lists: dict[tuple[object, ...], tuple[str, ...]] = {}
 
@@ -90,7 +105,7 @@ class Commands:
 
     def _collect(self, state: State) -> tuple[str, ...]:
         held = state.held
-        found = self._always(state.at).copy()
+        found = self._anyway(state.at).copy()
         for r in self.here[state.at]:
             self._add_of_receptacle(found, state, r)
         if held != NOTHING:
@@ -107,7 +122,7 @@ class Commands:
         if place == len(found) or found[place] != text:
             found.insert(place, text)
 
-    def _always(self, at: int) -> list[str]:
+    def _anyway(self, at: int) -> list[str]:
         """What can be done in this place whatever else holds, sorted."""
         found = self._base.get(at)
         if found is None:

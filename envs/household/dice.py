@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import MutableSequence, Sequence
+from bisect import bisect_right
+from collections.abc import Sequence
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -35,17 +36,6 @@ class Dice:
         """One of `items`, all equally likely."""
         return items[int(self._random() * len(items))]
 
-    def weighted(self, items: Sequence[T], weights: Sequence[float]) -> T:
-        """One of `items`, likely in proportion to `weights`."""
-        point = self._random() * sum(weights)
-        for item, weight in zip(items, weights, strict=True):
-            point -= weight
-            if point < 0:
-                return item
-        return items[-1]
-
-    def shuffle(self, items: MutableSequence[T]) -> None:
-        """Shuffle in place."""
-        for i in range(len(items) - 1, 0, -1):
-            j = int(self._random() * (i + 1))
-            items[i], items[j] = items[j], items[i]
+    def weighted(self, items: Sequence[T], sums: Sequence[float]) -> T:
+        """One of `items`; `sums` are the running sums of their weights."""
+        return items[min(bisect_right(sums, self._random() * sums[-1]), len(items) - 1)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,12 +30,14 @@ _ABILITIES = {
     for kind in USUAL
 }
 
-_WEIGHTS = [tuple(FALLOFF**rank for rank in range(n)) for n in range(1 + max(map(len, USUAL.values())))]
+_MOST_HOMES = max(map(len, USUAL.values()))
+_SUMS = [tuple(itertools.accumulate(FALLOFF**rank for rank in range(n))) for n in range(_MOST_HOMES + 1)]
+"""For so many usual kinds of receptacles the running sums of their weights."""
 
 Placed = list[tuple[str, int]]
 """Kinds of objects with the receptacles that they are in."""
 
-_HOLDS = {kind.lower(): frozenset(thing.lower() for thing in things) for kind, things in HOLDS.items()}
+HOLDS_BY_NAME = {kind.lower(): frozenset(thing.lower() for thing in things) for kind, things in HOLDS.items()}
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ def make_game(world: World) -> Game:
     return Game(
         receptacles=furnished.receptacles,
         objects=_objects(_scatter(dice, world.size, world.room, world.goal, furnished.homes)),
-        holds=_HOLDS,
+        holds=HOLDS_BY_NAME,
         places=places + 1,
         start=places,
         goal=world.goal,
@@ -123,7 +126,7 @@ def _entity(kind: str, number: int) -> str:
 
 def _scatter(dice: Dice, size: str, room: str, goal: Goal, homes: Homes) -> Placed:
     thing, target = _KIND[goal.object], _KIND[goal.target]
-    things = [thing] * (2 + dice.below(2) if goal.count == 2 else dice.weighted((1, 2, 3), (5, 3, 2)))
+    things = [thing] * (2 + dice.below(2) if goal.count == 2 else dice.weighted((1, 2, 3), (5, 8, 10)))
     away = [home for home in homes[thing] if home[0] != target]
     placed = [(thing, _place(dice, thing, away)) for thing in things]
     if goal.count == 0:
@@ -143,7 +146,7 @@ def _scatter(dice: Dice, size: str, room: str, goal: Goal, homes: Homes) -> Plac
 def _place(dice: Dice, kind: str, homes: Sequence[tuple[str, tuple[int, ...]]]) -> int:
     if not homes:
         raise UsageError(f"no receptacle of this layout can have the {kind.lower()} of the goal; choose another layout")
-    return dice.choice(dice.weighted(homes, _WEIGHTS[len(homes)])[1])
+    return dice.choice(dice.weighted(homes, _SUMS[len(homes)])[1])
 
 
 def _objects(placed: Placed) -> tuple[Object, ...]:

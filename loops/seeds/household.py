@@ -6,6 +6,7 @@ Reflections say only what the failed attempt itself was shown; nothing in the co
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -57,13 +58,29 @@ def play_expert(task: Task, seed: int, known: HouseholdMemory | None = None) -> 
     observation, info = env.reset(options={"task": task})
     expert = HouseholdExpert(observation, seed, "listed", known)
     steps, done, cut = [], False, False
-    goal = info["goal"]
+    goal, here = info["goal"], HouseholdMemory()
+    here.update(None, observation)
     while not (done or cut):
         thought, action = expert.think_and_act(observation, info["admissible"])
-        steps.append(Step(observation, thought, action))
+        steps.append(Step(observation, _unknowing(thought, here), action))
         observation, _, done, cut, info = env.step(action)
-    source: Source = "expert"
-    return _trajectory(task, steps, observation, "success" if done else "truncated", source, seed, goal)
+        here.update(action, observation)
+    return _trajectory(task, steps, observation, "success" if done else "truncated", "expert", seed, goal)
+
+
+def _unknowing(thought: str, here: HouseholdMemory) -> str:
+    """The thought as one has it who knows this attempt alone.
+
+    The agent learns mended attempts without what the reflector was shown; a thought that claims to know from there
+    where something is would teach it to make such things up.
+    """
+    match = re.fullmatch(r"(\w+ \d+) is in (\w+ \d+); I go there\.", thought)
+    if match and match[1] not in here.seen:
+        return f"I need a {kind_of(match[1])}; I have not looked in {match[2]}."
+    match = re.fullmatch(r"(I hold \w+ \d+); (\w+ \d+) is in (\w+ \d+)\.", thought)
+    if match and match[2] not in here.seen:
+        return f"{match[1]} and need a {kind_of(match[2])}; I have not looked in {match[3]}."
+    return thought
 
 
 def failed_and_mended(task: Task, seed: int) -> tuple[Trajectory, str, Trajectory] | None:

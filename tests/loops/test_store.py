@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import resource
-import shutil
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -339,85 +335,3 @@ def test_a_full_database_loses_nothing(folder: Path):
         store._db.execute("PRAGMA max_page_count=100000")
         store.add("s", big[5:])
     assert stored(folder) == big
-
-
-def limited(code: str, *arguments: str, limit: int) -> subprocess.CompletedProcess[str]:
-    """Run the code with a limit on the size of files, which the system enforces as it does a full disk."""
-    return subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code), *arguments],
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-WRITER = """
-import sys
-from pathlib import Path
-from kintsugi.agents.trajectory import Step, Trajectory
-from kintsugi.envs import Task
-from kintsugi.errors import UsageError
-from kintsugi.loops.store import RunStore
-
-stored = 0
-try:
-    with RunStore.open(Path(sys.argv[1]), {"a": 1}) as store:
-        for number in range(int(sys.argv[2])):
-            task = Task(f"t{number}", "tiny/Echo-v0", "train", number)
-            wave = [Trajectory(task, (), "x" * 2000, "failure", 0.0, "policy", "m", 0, sample=s) for s in range(10)]
-            store.add("s", wave)
-            stored += 10
-            print(stored, flush=True)
-except UsageError as error:
-    print("refused:", error)
-"""
-
-
-def test_a_file_that_cannot_grow_loses_nothing(folder: Path):
-    done = limited(WRITER, str(folder), "100", limit=400_000)
-    assert done.returncode == 0, done.stderr
-    *counts, last = done.stdout.splitlines()
-    assert last.startswith(f"refused: {folder}")
-    assert "what was stored before is kept" in last
-    with RunStore.open(folder, {"a": 1}) as store:
-        assert len(store.trajectories("s")) == int(counts[-1]) >= 10
-
-
-def test_a_folder_that_cannot_be_begun_is_begun_later(folder: Path):
-    done = limited(WRITER, str(folder), "1", limit=1000)
-    assert done.stdout.startswith("refused:"), done.stderr
-    RunStore.open(folder, CONFIG).close()
-
-
-def test_kill_loses_nothing_that_was_stored(folder: Path):
-    running = subprocess.Popen([sys.executable, "-c", WRITER, str(folder), "100000"], stdout=subprocess.PIPE, text=True)
-    assert running.stdout is not None
-    counts = [int(running.stdout.readline()) for _ in range(15)]
-    running.send_signal(signal.SIGKILL)
-    counts += [int(line) for line in running.stdout.read().split()]
-    running.wait()
-    with RunStore.open(folder, {"a": 1}) as store:
-        found = store.trajectories("s")
-    assert len(found) % 10 == 0
-    assert counts[-1] <= len(found) <= counts[-1] + 10
-
-
-@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("mount") is None, reason="needs root to mount a small disk")
-def test_a_disk_that_is_full_loses_nothing(tmp_path: Path):
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "none", str(disk)], capture_output=True).returncode:
-        pytest.skip("may not mount")
-    try:
-        done = subprocess.run(
-            [sys.executable, "-c", WRITER, str(disk / "run"), "1000"], capture_output=True, text=True, check=False
-        )
-        *counts, last = done.stdout.splitlines()
-        assert "full" in last or "No space" in last
-        assert "Free some disk space and run the same command again" in last
-        shutil.copytree(disk / "run", tmp_path / "saved")
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
-    with RunStore.open(tmp_path / "saved", {"a": 1}) as store:
-        assert len(store.trajectories("s")) == int(counts[-1]) >= 10

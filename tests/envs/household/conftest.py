@@ -1,13 +1,14 @@
 """One small house, laid out by hand, with what the rules distinguish."""
 
-import pytest
+from collections.abc import Callable
 
+import pytest
 from kintsugi.envs.household.game import Game, Object, Receptacle, number_names
 from kintsugi.envs.household.goals import Goal
-from kintsugi.envs.household.worlds import make_game, world_of
+from kintsugi.envs.household.worlds import HOLDS_BY_NAME
 
 RECEPTACLES = {
-    # id: kind, place, openable, opened; both cabinets are reached from place 0
+    # Kind, place, whether it opens, whether it is open. Both cabinets are reached from place 0.
     "cabinet_bar_01": ("cabinet", 0, True, False),
     "cabinet_bar_02": ("cabinet", 0, True, True),
     "countertop_bar_01": ("countertop", 1, False, False),
@@ -34,20 +35,14 @@ def lay_out(goal: Goal) -> Game:
     """The house with this goal."""
     names = number_names([*RECEPTACLES, *THINGS])
     numbers = {id_: number for number, id_ in enumerate(RECEPTACLES)}
+    things = [
+        Object(id_, names[id_], kind, frozenset(abilities.split()), (numbers[inside],), (RECEPTACLES[inside][1],))
+        for id_, (kind, inside, abilities) in THINGS.items()
+    ]
     return Game(
         receptacles=tuple(Receptacle(id_, names[id_], *entry) for id_, entry in RECEPTACLES.items()),
-        objects=tuple(
-            Object(
-                id_,
-                names[id_],
-                kind,
-                frozenset(abilities.split()),
-                (numbers[inside],),
-                (RECEPTACLES[inside][1],),
-            )
-            for id_, (kind, inside, abilities) in THINGS.items()
-        ),
-        holds=make_game(world_of(_any_task())).holds,
+        objects=tuple(things),
+        holds=HOLDS_BY_NAME,
         places=8,
         start=7,
         goal=goal,
@@ -55,13 +50,7 @@ def lay_out(goal: Goal) -> Game:
     )
 
 
-def _any_task():
-    from kintsugi.envs.household.generator import make_task
-
-    return make_task("train", 0, 0, "small")
-
-
 @pytest.fixture
-def house():
+def house() -> Callable[[str, str, str], Game]:
     """`house(type, object, target)` is the game."""
     return lambda type_, thing, target: lay_out(Goal(type_, thing, target))

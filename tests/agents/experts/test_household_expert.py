@@ -1,0 +1,121 @@
+"""The expert solves every task from what it was told, and says so in few words."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from kintsugi.agents.experts import HouseholdExpert, HouseholdMemory
+from kintsugi.agents.experts.household import ORDERS
+from kintsugi.envs.household import HouseholdEnv
+from kintsugi.envs.household.catalog import HOLDS, USUAL
+from kintsugi.envs.household.generator import make_task
+from kintsugi.envs.household.goals import TASK_TYPES, TEMPLATES, read_goal
+from kintsugi.errors import UsageError
+
+ENV = HouseholdEnv()
+KINDS = "|".join(sorted({kind.lower() for kind in (*HOLDS, *USUAL)}, reverse=True))
+
+
+def attempt(task, order="prior", seed=0, known=None, told=True):
+    observation, info = ENV.reset(options={"task": task})
+    expert = HouseholdExpert(observation, seed, order, known)
+    thoughts, actions, over = [], [], False
+    while not over:
+        thought, action = expert.think_and_act(observation, info["admissible"] if told else None)
+        thoughts.append(thought)
+        actions.append(action)
+        observation, _, terminated, truncated, info = ENV.step(action)
+        over = terminated or truncated
+    expert.observe(action, observation)
+    return info["success"], thoughts, actions, expert
+
+
+@pytest.mark.parametrize("size", ["small", "medium", "kitchen"])
+@pytest.mark.parametrize("split", ["train", "valid_seen", "valid_unseen"])
+def test_solves_all_with_common_knowledge(size, split):
+    failed = [task.id for task in HouseholdEnv.tasks(split, 60, size=size) if not attempt(task)[0]]
+    assert not failed
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("size", ["small", "medium"])
+def test_solves_all_in_any_order(size, order):
+    failed = [
+        task.id
+        for number, task in enumerate(HouseholdEnv.tasks("train", 60, size=size))
+        if not attempt(task, order, number)[0]
+    ]
+    assert not failed
+
+
+@given(st.integers(0, 10_000), st.sampled_from(["small", "medium"]), st.sampled_from(ORDERS))
+def test_never_asks_for_what_is_refused(index, size, order):
+    """It needs no list of admissible actions: nothing that it does is refused."""
+    success, _, _, expert = attempt(make_task("train", index, 0, size), order, index, told=False)
+    assert success
+    assert expert.memory.refused == []
+
+
+@given(st.integers(0, 10_000))
+def test_an_attempt_is_a_function_of_its_seed(index):
+    task = make_task("train", index, 0, "medium")
+    assert attempt(task, "random", 3)[1:3] == attempt(task, "random", 3)[1:3]
+
+
+@given(st.integers(0, 10_000))
+def test_knowing_an_earlier_attempt_is_no_worse(index):
+    """With the memory of its own success it goes straight to what it needs."""
+    task = make_task("train", index, 0, "medium")
+    _, _, first, expert = attempt(task, "random", index)
+    success, _, second, _ = attempt(task, "random", index, known=expert.memory)
+    assert success
+    assert len(second) <= len(first)
+    assert second[0] != "look"
+
+
+def test_thoughts_are_short_and_few_in_form():
+    forms = set()
+    for task in HouseholdEnv.tasks("train", 120, size="medium"):
+        for thought in attempt(task, "random", 1)[1]:
+            assert len(thought.split()) <= 16
+            assert thought[-1] == "."
+            forms.add(re.sub(rf"({KINDS})( \d+)?", "X", thought))
+    assert len(forms) < 40
+
+
+@pytest.mark.parametrize("type_", TASK_TYPES)
+@pytest.mark.parametrize("variant", [0, 1])
+def test_reads_both_texts_of_every_goal(type_, variant):
+    text = TEMPLATES[type_][variant].format(object="mug", target="desklamp")
+    for told in (text, f"Your task is to: {text}.", f"You see nothing.\n\nYour task is to: {text}."):
+        goal = HouseholdExpert(told).goal
+        assert (goal.type, goal.object, goal.target) == (type_, "mug", "desklamp")
+    assert read_goal(f" {text}. ") == goal
+
+
+def test_refuses_what_it_cannot_read():
+    with pytest.raises(UsageError, match="cannot read the household goal 'win the lottery'"):
+        HouseholdExpert("win the lottery")
+    with pytest.raises(UsageError, match="unknown search order 'list'; did you mean 'listed'"):
+        HouseholdExpert("put a mug in desk", order="list")
+
+
+@pytest.mark.parametrize("index", range(12))
+def test_recovers_from_what_others_did(index):
+    """It takes over after a few foolish actions of somebody else, a foreign object in hand included."""
+    task = HouseholdEnv.tasks("train", 12).tasks[index]
+    observation, info = ENV.reset(options={"task": task})
+    expert = HouseholdExpert(observation)
+    for number in range(14):
+        choices = [action for action in info["admissible"] if action.split()[0] in ("go", "take", "open", "close")]
+        action = choices[(7 * number + index) % len(choices)] if number % 3 else "take mug 9 from desk 9"
+        observation, _, over, _, info = ENV.step(action)
+        expert.observe(action, observation)
+        assert not over
+    while "success" not in info:
+        _, action = expert.advise()
+        observation, _, _, _, info = ENV.step(action)
+        expert.observe(action, observation)
+    assert info["success"]
+    assert isinstance(expert.memory, HouseholdMemory)

@@ -1,0 +1,134 @@
+"""`kintsugi/Household-v0` as Gymnasium sees it."""
+
+import random
+
+import gymnasium
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from kintsugi.envs import register_all
+from kintsugi.envs.checks import check_agent_env
+from kintsugi.envs.household import HouseholdEnv
+from kintsugi.errors import UsageError
+
+TASKS = HouseholdEnv.tasks("train", 12)
+
+
+def begun(index=0, **arguments):
+    env = HouseholdEnv(**arguments)
+    observation, info = env.reset(options={"task": TASKS.tasks[index]})
+    return env, observation, info
+
+
+@pytest.mark.parametrize("size", ["small", "medium", "kitchen"])
+def test_conforms(size):
+    register_all()
+    env = gymnasium.make("kintsugi/Household-v0")
+    check_agent_env(env.unwrapped, task=HouseholdEnv.tasks("train", 1, size=size).tasks[0])
+
+
+def test_first_observation_drops_the_banner_unless_asked():
+    _, observation, info = begun()
+    assert observation.startswith("You are in the middle of a room. Looking quickly around you, you see a ")
+    assert observation.endswith(f"\n\nYour task is to: {info['goal']}")
+    assert begun(banner=True)[1] == "-= Welcome to TextWorld, ALFRED! =-\n\n" + observation
+    assert info["score"] == 0.0
+    assert "look" in info["admissible"]
+    assert info["task_id"] == TASKS.tasks[0].id
+
+
+def test_fifty_steps():
+    env, *_ = begun()
+    for step in range(1, 51):
+        observation, reward, terminated, truncated, info = env.step("look")
+        assert (reward, terminated, truncated) == (0.0, False, step == 50)
+    assert info["success"] is False
+    assert observation.endswith("you see nothing.")
+
+
+@pytest.mark.parametrize(
+    ("action", "why"),
+    [
+        ("", "the action is empty"),
+        ("dance", "'dance' is not a command; help lists them"),
+        ("x" * 100_000, "100000 characters"),
+        ("look\x00", "unprintable"),
+        ("take mug 1 from desk 9", "there is no receptacle desk 9"),
+        ("go to moon 1", "there is no receptacle moon 1"),
+        ("move mug 1 to desk 1", "you are not at desk 1"),
+        ("examine mug 1", "you do not hold mug 1"),
+        ("use desklamp 7", "is not here"),
+        ("Look", "not a command"),
+        ("\ud800", "not a command"),
+        (7, "an action is a text, not int"),
+        (None, "an action is a text, not NoneType"),
+    ],
+)
+def test_what_is_refused_says_why(action, why):
+    env, _, before = begun()
+    observation, reward, terminated, truncated, info = env.step(action)
+    assert (observation, reward, terminated, truncated) == ("Nothing happens.", 0.0, False, False)
+    assert why in info["invalid"]
+    assert len(info["invalid"]) < 300
+    assert info["admissible"] == before["admissible"]
+
+
+@given(st.text(max_size=300) | st.sampled_from(["take  from ", "go to ", "move a to b with c", "heat x with", "open"]))
+def test_no_text_crashes(action):
+    env, _, info = begun()
+    observation, *_, after = env.step(action)
+    assert (observation == "Nothing happens.") == ("invalid" in after) == (action.strip() not in info["admissible"])
+
+
+@given(st.integers(0, 11), st.integers(0, 2**32), st.integers(0, 30), st.integers(1, 15))
+def test_snapshots_are_exact(index, seed, before, after):
+    rng = random.Random(seed)
+    env, _, info = begun(index)
+
+    def walk(n, actions=None):
+        nonlocal info
+        lived = []
+        for number in range(n):
+            if env._finished:
+                break
+            action = actions[number] if actions else rng.choice([*info["admissible"], "dance"])
+            lived.append((action, env.step(action)))
+            info = lived[-1][1][4]
+        return lived
+
+    walk(before)
+    snapshot = env.snapshot()
+    first = walk(after)
+    env.restore(snapshot)
+    assert walk(len(first), [action for action, _ in first]) == first
+    other = HouseholdEnv()
+    other.restore(snapshot)
+    assert [(action, other.step(action)) for action, _ in first] == first
+
+
+def test_success_pays_once():
+    env, _, info = begun(0)
+    world = env._engine.game
+    thing = next(thing for thing in world.objects if thing.kind == world.goal.object)
+    place = world.receptacles[thing.inside[0]]
+    target = next(receptacle for receptacle in world.receptacles if receptacle.kind == world.goal.target)
+    commands = [f"go to {place.name}", f"open {place.name}", f"take {thing.name} from {place.name}"]
+    commands += [f"go to {target.name}", f"open {target.name}", f"move {thing.name} to {target.name}"]
+    for command in commands:
+        _, reward, terminated, truncated, info = env.step(command)
+    assert (reward, terminated, truncated, info["success"], info["score"]) == (1.0, True, False, True, 1.0)
+    with pytest.raises(UsageError, match="call reset first"):
+        env.step("look")
+
+
+def test_a_reset_without_a_task_draws_one():
+    env = HouseholdEnv()
+    _, info = env.reset(seed=5)
+    assert HouseholdEnv().reset(seed=5)[1]["task_id"] == info["task_id"]
+    assert info["task_id"].startswith("small/train/")
+
+
+def test_before_the_first_reset():
+    for call in (HouseholdEnv().snapshot, lambda: HouseholdEnv().step("look")):
+        with pytest.raises(UsageError, match="reset"):
+            call()
