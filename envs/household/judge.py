@@ -48,9 +48,7 @@ def _look(game: Game) -> Judge:
     goal = game.goal
     wanted = sum(1 << o for o, thing in enumerate(game.objects) if thing.kind == goal.object)
     lamps = sum(
-        1 << o
-        for o, thing in enumerate(game.objects)
-        if thing.kind == goal.target and "toggleable" in thing.abilities
+        1 << o for o, thing in enumerate(game.objects) if thing.kind == goal.target and "toggleable" in thing.abilities
     )
     here = tuple(
         tuple(r for r, receptacle in enumerate(game.receptacles) if receptacle.place == place)

@@ -81,9 +81,7 @@ PRESENT = Wording()
 """The wording since November 2024 (`move mug 1 to desk 1`)."""
 
 
-def describe_object(
-    name: str, *, container: bool, hot: bool, cool: bool, clean: bool, sliced: bool, on: bool
-) -> str:
+def describe_object(name: str, *, container: bool, hot: bool, cool: bool, clean: bool, sliced: bool, on: bool) -> str:
     """What `examine` says of an object: TextWorld's first rule that applies.
 
     There is a rule for lamps that are off, but nothing ever makes it apply.

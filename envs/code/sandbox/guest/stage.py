@@ -44,11 +44,21 @@ def copy(payload: int, place: tuple[int, int], to: int) -> None:
         at, left = at + sent, left - sent
 
 
-def become_program(rlimits: dict[str, int], payload: int, outputs: Sequence[int], cpu: int, flag: Any) -> None:
-    """Run what `payload` says and exit; never returns. `flag[0]` becomes 1 when it ended for want of memory."""
+def become_program(rlimits: dict[str, int], payload: int, outputs: Sequence[int], wait: int, flag: Any) -> None:
+    """Wait for the word, run what `payload` then says, and exit; never returns.
+
+    The word is how many seconds of CPU there are. `flag[0]` becomes 1 when the program ended for want of memory.
+    """
     code = FAILED
     try:
         os.setsid()
+        offer_for_oom()
+        # Forks are reseeded from the system otherwise.
+        random.seed(0)
+        compile("0", "main.py", "exec")
+        word = os.read(wait, 8)
+        if not word:
+            return
         meta, places = read_meta(payload)
         os.chdir(HOME)
         for name, place in zip(("main.py", *meta["names"]), (places[0], *places[2:])):  # noqa: B905
@@ -56,9 +66,7 @@ def become_program(rlimits: dict[str, int], payload: int, outputs: Sequence[int]
             with open(name, "xb") as file:
                 copy(payload, place, file.fileno())
         rewire(payload, places[1], outputs)
-        restrict(rlimits, cpu)
-        # Forks are reseeded from the system otherwise.
-        random.seed(0)
+        restrict(rlimits, int.from_bytes(word, "big"))
         code = run(flag)
     except BaseException:
         traceback.print_exc()
@@ -67,7 +75,7 @@ def become_program(rlimits: dict[str, int], payload: int, outputs: Sequence[int]
 
 
 def rewire(payload: int, place: tuple[int, int], outputs: Sequence[int]) -> None:
-    """Standard streams to the program's own; every other descriptor is closed."""
+    """Standard descriptors to the program's own, under the stream objects that are there; all others are closed."""
     source = os.memfd_create("stdin") if place[1] else os.open("/dev/null", os.O_RDONLY)
     if place[1]:
         copy(payload, place, source)
@@ -75,20 +83,11 @@ def rewire(payload: int, place: tuple[int, int], outputs: Sequence[int]) -> None
     for wanted, fd in enumerate((source, *outputs)):
         os.dup2(fd, wanted)
     os.closerange(3, 1 << 20)
-    streams = (
-        ("stdin", "r", "surrogateescape"),
-        ("stdout", "w", "surrogateescape"),
-        ("stderr", "w", "backslashreplace"),
-    )
-    for fd, (name, mode, errors) in enumerate(streams):
-        stream = open(fd, mode, buffering=1, encoding="utf-8", errors=errors, closefd=False)  # noqa: SIM115
-        setattr(sys, name, stream)
-        setattr(sys, f"__{name}__", stream)
 
 
-def restrict(rlimits: dict[str, int], cpu: int) -> None:
-    """Limits of this program alone; the others are the sandbox's."""
-    # Only while dumpable may a process say that it is the one to kill when memory runs out.
+def offer_for_oom() -> None:
+    """Be the one that the kernel ends when memory runs out, rather than the worker."""
+    # A process may say so only while it is dumpable.
     libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
     try:
         with open("/proc/self/oom_score_adj", "w") as file:
@@ -96,6 +95,10 @@ def restrict(rlimits: dict[str, int], cpu: int) -> None:
     except OSError:
         pass
     libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def restrict(rlimits: dict[str, int], cpu: int) -> None:
+    """Limits of this program alone; the others are the sandbox's."""
     for name, value in rlimits.items():
         lower(getattr(resource, name), value)
     # First a signal that tells why, then one that cannot be caught.

@@ -8,6 +8,7 @@ read by programs of its own user. What they can still do to it (limits, priority
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import importlib
 import json
@@ -20,6 +21,7 @@ import signal
 import stat
 import sys
 import time
+from collections.abc import Iterable
 from typing import Any
 
 from .clock import freeze
@@ -91,9 +93,8 @@ def read_exactly(fd: int, size: int) -> bytes:
     return data
 
 
-def take_payload(fd: int, size: int) -> int:
-    """A memory file with the next `size` bytes of the channel."""
-    payload = os.memfd_create("payload")
+def take_payload(fd: int, size: int, payload: int) -> None:
+    """Pass the next `size` bytes of the channel on to a memory file."""
     with memoryview(SPILL) as view:
         while size:
             got = os.readv(fd, [view[: min(size, BLOCK)]])
@@ -104,7 +105,6 @@ def take_payload(fd: int, size: int) -> int:
                 written += os.write(payload, view[written:got])
             size -= got
     wipe(SPILL, BLOCK)
-    return payload
 
 
 def send(fd: int, *parts: Any) -> None:
@@ -121,16 +121,13 @@ def send(fd: int, *parts: Any) -> None:
             views[0] = views[0][sent:]
 
 
-def oom_kills() -> int:
+def oom_kills(files: Iterable[str]) -> int:
     """How often the kernel has killed here for want of memory; 0 where it does not say."""
-    for name in OOM_FILES:
-        try:
-            with open(name) as file:
-                for line in file:
-                    if line.startswith("oom_kill "):
-                        return int(line.split()[1])
-        except OSError:
-            continue
+    for name in files:
+        with open(name) as file:
+            for line in file:
+                if line.startswith("oom_kill "):
+                    return int(line.split()[1])
     return 0
 
 
@@ -212,9 +209,32 @@ def deliver(answers: int, payload: int) -> None:
                 os.close(fd)
 
 
-def launch(config: dict[str, Any], payload: int, cpu: int, flag: Any) -> tuple[int, int, int]:
-    """Fork the program; returns its id and the ends of its outputs that are read."""
-    (out, to_out), (err, to_err) = os.pipe(), os.pipe()
+@dataclasses.dataclass(frozen=True)
+class Standby:
+    """A fork that has set its stage and waits for a program: what that costs is paid before anybody asks."""
+
+    pid: int
+    pidfd: int
+    out: int
+    err: int
+    go: int
+    """Where it is told to begin, by its seconds of CPU."""
+    payload: int
+    """The memory file that it will read its request from."""
+    flag: mmap.mmap
+    """One byte that it shares: whether it ended for want of memory."""
+
+    def close(self) -> None:
+        """Let go of everything; it has ended."""
+        for fd in (self.pidfd, self.out, self.err, self.go, self.payload):
+            os.close(fd)
+        self.flag.close()
+
+
+def prepare(config: dict[str, Any]) -> Standby:
+    """Fork the process of the next program."""
+    payload, flag = os.memfd_create("payload"), mmap.mmap(-1, 1)
+    (out, to_out), (err, to_err), (wait, go) = os.pipe(), os.pipe(), os.pipe()
     for attempt in range(100):
         try:
             pid = os.fork()
@@ -225,50 +245,49 @@ def launch(config: dict[str, Any], payload: int, cpu: int, flag: Any) -> tuple[i
                 raise
             time.sleep(0.01)
     if pid == 0:
-        become_program(config["rlimits"], payload, (to_out, to_err), cpu, flag)
-    os.close(to_out)
-    os.close(to_err)
-    return pid, out, err
+        os.close(go)
+        become_program(config["rlimits"], payload, (to_out, to_err), wait, flag)
+    for fd in (to_out, to_err, wait):
+        os.close(fd)
+    return Standby(pid, os.pidfd_open(pid), out, err, go, payload, flag)
 
 
-def attend(config: dict[str, Any], channel: int, payload: int, seconds: float, cpu: int) -> tuple[int, float, int]:
+def attend(config: dict[str, Any], channel: int, standby: Standby, seconds: float, cpu: int) -> tuple[int, float, int]:
     """Run one program to its end and the end of all that it started; returns exit code, seconds and flags."""
-    killed, flag = oom_kills(), mmap.mmap(-1, 1)
+    killed = oom_kills(config["oom_files"])
     start = time.monotonic()
-    pid, out, err = launch(config, payload, cpu, flag)
-    pidfd = os.pidfd_open(pid)
-    flags = watch(pidfd, {out: OUT, err: ERR}, channel, start + seconds, config["watched_memory"])
+    os.write(standby.go, cpu.to_bytes(8, "big"))
+    pipes = {standby.out: OUT, standby.err: ERR}
+    flags = watch(standby.pidfd, pipes, channel, start + seconds, config["watched_memory"])
     elapsed = time.monotonic() - start
-    status, usage = end_everything(pid)
-    for fd, buffer in ((out, OUT), (err, ERR)):
+    status, usage = end_everything(standby.pid)
+    for fd, buffer in pipes.items():
         while buffer.fill(fd):
             pass
-        os.close(fd)
-    os.close(pidfd)
     code = os.waitstatus_to_exitcode(status)
     # What the kernel counts towards the limit and what it reports differ a little.
     ignored = code == -signal.SIGKILL and not flags and usage.ru_utime + usage.ru_stime > cpu
     if code == -signal.SIGXCPU or ignored:
         flags |= TIMED_OUT
-    if flag[0] or oom_kills() > killed:
+    if standby.flag[0] or oom_kills(config["oom_files"]) > killed:
         flags |= OOM
-    flag.close()
     return code, elapsed, flags
 
 
 def serve(config: dict[str, Any], channel: int, answers: int, before: Any) -> None:
     """One request, from its header to its result."""
+    standby = prepare(config)
     magic, size, seconds, cpu, limit, wanted = REQUEST.unpack(read_exactly(channel, REQUEST.size))
     if magic != MAGIC:
         raise Gone
-    payload = take_payload(channel, size)
+    take_payload(channel, size, standby.payload)
     OUT.begin(limit)
     ERR.begin(limit)
-    code, elapsed, flags = attend(config, channel, payload, seconds, cpu)
+    code, elapsed, flags = attend(config, channel, standby, seconds, cpu)
     flags |= TRUNCATED if OUT.truncated or ERR.truncated else 0
     if wanted:
-        in_fork(deliver, answers, payload)
-    os.close(payload)
+        in_fork(deliver, answers, standby.payload)
+    standby.close()
     flags |= 0 if tidy(before) else UNCLEAN
     frames: list[Any] = []
     for kind, buffer in ((b"O", OUT), (b"E", ERR)):
@@ -296,6 +315,9 @@ def settle() -> tuple[int, int]:
     os.chdir("/")
     for name in PRELOADED.split():
         importlib.import_module(name)
+    # The forks use these objects, over descriptors of their own.
+    for stream, errors in ((sys.stdin, "surrogateescape"), (sys.stdout, "surrogateescape"), (sys.stderr, None)):
+        stream.reconfigure(encoding="utf-8", errors=errors, line_buffering=True)  # type: ignore[union-attr]
     random.seed(0)
     freeze()
     gc.collect()
@@ -307,6 +329,7 @@ def settle() -> tuple[int, int]:
 def main(config: dict[str, Any]) -> None:
     """Serve until the host hangs up, which ends everything here with this process."""
     channel, answers = settle()
+    config["oom_files"] = [name for name in OOM_FILES if os.path.exists(name)]
     os.close(os.pidfd_open(1))
     hello = json.dumps({"python": sys.version.split()[0], "writable": [os.path.isdir(HOME)]}).encode()
     tidy(measure())
