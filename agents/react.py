@@ -57,7 +57,7 @@ class ReActAgent:
         return step_from(completion, episode.observation)
 
     def _sampling(self, episode: Episode) -> Sampling:
-        constrained = self.config.decoding == "constrained" and "admissible" in episode.info
+        constrained = self.config.decoding == "constrained" and bool(episode.info.get("admissible"))
         return Sampling(
             temperature=self.config.temperature,
             max_tokens=self.config.max_tokens,

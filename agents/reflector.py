@@ -100,7 +100,7 @@ def digest(failure: Trajectory, max_turns: int) -> str:
     """A failed attempt in few words: each distinct accepted turn once, in order, refused actions only counted."""
     after = [step.observation for step in failure.steps[1:]] + [failure.final_observation]
     turns = dict.fromkeys(
-        f"> {step.action}\n{seen}" for step, seen in zip(failure.steps, after, strict=True) if step.invalid is None
+        f"> {step.action}\n{seen}" for step, seen in zip(failure.steps, after, strict=False) if step.invalid is None
     )
     refused = f"Refused actions: {failure.invalid_actions}.\n" if failure.invalid_actions else ""
     shown = "".join(turn + "\n" for turn in list(turns)[-max_turns:])

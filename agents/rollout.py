@@ -135,8 +135,9 @@ async def collect_async(
     """Play all jobs, in waves of `at_once` episodes whose model calls are batched together; order as in `jobs`.
 
     The wave is the unit of repetition: models forget before each what they keep of earlier calls, so an interrupted
-    wave that is played again from its start meets the same batches and ends the same to the bit. `on_wave` gets each finished wave. An attempt that an `InfraError` ended is
-    repeated up to `retries` times within its wave and is then returned as it is. Any other exception ends all attempts.
+    wave that is played again from its start meets the same batches and ends the same to the bit. `on_wave` gets each
+    finished wave. An attempt that an `InfraError` ended is repeated up to `retries` times within its wave and is then
+    returned as it is. Any other exception ends all attempts.
     """
     if at_once < 1:
         raise UsageError(f"at_once is {at_once}; a wave has at least 1 episode")

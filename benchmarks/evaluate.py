@@ -7,9 +7,10 @@ from pathlib import Path
 
 from rich.console import Console
 
+from ..envs.registry import find
 from ..loops.evaluation import Score
 from ..loops.store import RunStore
-from .measure import Measure, measure
+from .measure import Measure, measure, where_time_went
 from .seed import model_folder
 from .tables import score_table, type_table
 
@@ -32,16 +33,15 @@ class EvalConfig:
 
 def run(config: EvalConfig, console: Console) -> None:
     """The command `kintsugi eval`."""
-    base = model_folder(config.model if config.model != "seed" else f"seed:{config.on.env}", console)
+    for split in config.on.splits:
+        config.on.task_set(split)
+    base = model_folder(config.model if config.model != "seed" else f"seed:{find(config.on.env).name}", console)
     name = config.name or (config.adapter.name if config.adapter else Path(base).name)
     with RunStore.open(config.run, {"command": "eval", "on": asdict(config.on)}) as store:
         with console.status(f"measuring {name}"):
             measure(store, name, base, config.adapter, config.on)
-        scores = [Score.from_json(store.results()[f"score/{name}/{split}"]) for split in config.on.splits]
-        clocks = [store.results().get(f"clock/{name}/{split}") for split in config.on.splits]
+        results = store.results()
+    scores = [Score.from_json(results[f"score/{name}/{split}"]) for split in config.on.splits]
     console.print(score_table(scores))
     console.print(type_table(scores))
-    for split, clock in zip(config.on.splits, clocks, strict=True):
-        if clock is not None:
-            share = max(0.0, 1 - (clock["model"] + clock["env"]) / clock["wall"])
-            console.print(f"{split}: {clock['wall']:.1f} s, of which neither model nor environment {100 * share:.1f} %")
+    console.print(where_time_went(results), highlight=False)

@@ -9,6 +9,8 @@ from typing import Any
 
 from rich.console import Console
 
+from ..agents.models.local import base_hash
+from ..envs.registry import find
 from ..loops.evaluation import Score, compare
 from ..loops.practice import Practice
 from ..loops.re_rest import ReReST
@@ -73,10 +75,15 @@ def re_rest(config: ImproveReReST, console: Console) -> None:
 
 
 def _improve(name: str, config: Any, practice: Practice, loop: Callable[..., Path | None], console: Console) -> None:
-    base = Path(model_folder(config.model if config.model != "seed" else f"seed:{practice.env}", console))
+    # What is wrong with the tasks is said before a run is begun that could only be begun anew.
+    practice.task_set()
+    for split in config.held_out.splits:
+        config.held_out.task_set(split)
+    model = config.model if config.model != "seed" else f"seed:{find(practice.env).name}"
+    base = Path(model_folder(model, console))
     settings = {
         "command": f"improve {name}",
-        "model": base.name,
+        "model": f"{base.name}:{base_hash(base)}",
         "loop": asdict(config.loop),
         "held_out": asdict(config.held_out),
     }

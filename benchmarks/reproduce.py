@@ -16,7 +16,7 @@ from ..loops.evaluation import Comparison, compare
 from ..loops.re_rest import Mended, ReReST, collect_and_mend
 from ..loops.seeds.recipe import SeedRecipe, demonstrations_of
 from ..loops.store import RunStore
-from .measure import Measure, measure, score_of
+from .measure import Measure, measure, score_of, where_time_went
 from .report import write_report
 from .seed import made
 from .tables import comparison_table, score_table
@@ -155,11 +155,15 @@ def run_in(folder: Path, config: ReproduceReReST, console: Console) -> None:
         minutes, seconds = divmod(int(time.monotonic() - start), 60)
         console.print(f"[dim]{minutes:3d}:{seconds:02d}[/dim]  {line}", highlight=False)
 
+    config.loop.practice.task_set()
+    for split in config.held_out.splits:
+        config.held_out.task_set(split)
     with RunStore.open(folder, {"command": "reproduce re-rest", **asdict(config)}) as store:
         attempts = reproduce(store, config, lambda recipe: made(recipe, console), say)
         found = comparisons(attempts)
         for number, comparison in enumerate(found):
             store.stage(f"comparison/{number}", comparison.to_json)
+        time_went = where_time_went(store.results())
         mended = [result for name, result in store.results().items() if name.startswith("mended/")]
     for split in config.held_out.splits:
         tasks = config.held_out.task_set(split)
@@ -172,5 +176,6 @@ def run_in(folder: Path, config: ReproduceReReST, console: Console) -> None:
             f"of {counts['failed']} failures the zero-shot reflector mended {counts['mended_zero_shot']}, "
             f"the trained one {counts['mended_trained']} of the {counts['reflections_trained']} left"
         )
+    console.print(time_went, highlight=False)
     say("report")
     console.print(str(write_report(folder, folder / "report")), soft_wrap=True, highlight=False)

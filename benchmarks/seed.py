@@ -10,7 +10,8 @@ import tyro
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from ..loops.seeds.recipe import SeedRecipe, seed_model
+from ..errors import unknown
+from ..loops.seeds.recipe import FAMILIES, SeedRecipe, seed_model
 
 
 @dataclass(frozen=True)
@@ -52,10 +53,18 @@ def made(recipe: SeedRecipe, console: Console) -> Path:
 
 
 def model_folder(name: str, console: Console) -> Path | str:
-    """What `--model` means: `seed:household` is that environment's seed policy, all else a folder or a name."""
+    """What `--model` means: `seed:household` is that environment's seed policy, all else a folder or a name.
+
+    Raises `UsageError` when there is no such model, or it has no tokenizer that can encode chats.
+    """
     kind, _, family = name.partition(":")
     if kind == "seed":
         return made(SeedRecipe(family=family or "household"), console)
+    from ..agents.models.local import is_model, known_models, load_tokenizer
+
+    if not is_model(name):
+        raise unknown("model", name, ["seed", *(f"seed:{family}" for family in FAMILIES), *known_models(name)])
+    load_tokenizer(name)
     return Path(name) if Path(name).exists() else name
 
 

@@ -17,7 +17,7 @@ import torch
 
 from ..agents.models.chat import ChatEncoder
 from ..agents.models.core import Message
-from ..agents.models.local import MANIFEST, base_hash, load_base
+from ..agents.models.local import MANIFEST, base_hash, load_base, quietly
 from ..errors import UsageError
 from .seeds.pretrain import Text, batches, loss_of, padded
 
@@ -40,7 +40,7 @@ class FitConfig:
     lora: LoraShape = LoraShape()
     lr: float = 3e-3
     """Peak; 1e-4 to 3e-4 is usual for models of billions of parameters."""
-    epochs: float = 3.0
+    epochs: float = 6.0
     warmup: float = 0.05
     """Share of the steps over which the rate rises."""
     batch_tokens: int = 2048
@@ -91,6 +91,8 @@ def fit(
         raise UsageError(
             f"nothing to train {name!r} on: no example was collected; sample more attempts or easier tasks"
         )
+    if config.epochs <= 0:
+        raise UsageError(f"epochs is {config.epochs}; training takes more than 0")
     torch.manual_seed(config.seed)
     network, tokenizer = load_base(base)
     texts = encoded(tokenizer, examples, int(network.config.get_text_config().max_position_embeddings))
@@ -104,7 +106,11 @@ def fit(
         target_modules=targets,
         task_type=TaskType.CAUSAL_LM,
     )
-    model = get_peft_model(network.to("cuda" if torch.cuda.is_available() else "cpu"), lora)
+    with quietly():
+        try:
+            model = get_peft_model(network.to("cuda" if torch.cuda.is_available() else "cpu"), lora)
+        except ValueError as error:
+            raise UsageError(f"no LoRA fits {str(base)!r}: {error}; name its modules in `targets`") from error
     losses = _train(model, texts, config, tokenizer.pad_token_id or 0, progress)
     model.save_pretrained(str(out), save_embedding_layers=False)
     trained = sum(sum(w > 0 for w in text.weight[1:]) for text in texts)

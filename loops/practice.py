@@ -27,7 +27,7 @@ class Practice:
     env_params: dict[str, str] = field(default_factory=dict)
     """What the environment's task sets take, e.g. `size small`."""
     split: str = "train"
-    tasks: int = 600
+    tasks: int = 300
     """How many tasks are attempted."""
     k: int = 1
     """Attempts at each."""

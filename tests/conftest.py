@@ -6,6 +6,7 @@ import importlib.util
 import os
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -49,3 +50,49 @@ def chromium() -> str:
     """Path of the browser, for Playwright's `executable_path`."""
     require("chromium")
     return _program(*CHROMIUM) or ""
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder: a random network of two layers, a token a byte."""
+    from tiny_models import saved
+
+    return saved(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def doors_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for `sys.path` in which a package that brings the world of doors is installed."""
+    import doors
+
+    site = tmp_path_factory.mktemp("site")
+    info = site / "doors-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: doors\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(doors.ENTRY)
+    return site
+
+
+@pytest.fixture
+def doors_world(doors_site: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of the world of doors, which is installed for this test."""
+    monkeypatch.syspath_prepend(str(doors_site))
+    return "doors"
+
+
+@pytest.fixture(scope="session")
+def doors_seed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A seed policy that finds the open door now and then, made in two seconds."""
+    from kintsugi.loops.seeds import recipe
+    from kintsugi.loops.seeds.pretrain import Architecture, PretrainConfig
+
+    small = recipe.SeedRecipe(
+        family="doors",
+        demonstrations=80,
+        reflections=60,
+        architecture=Architecture(32, 2, 2, 1, 64, 256),
+        pretrain=PretrainConfig(tokens=30_000, batch_tokens=512, warmup=10),
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(recipe.FAMILIES, "doors", "doors")
+        return recipe.seed_model(small, cache=tmp_path_factory.mktemp("cache"))

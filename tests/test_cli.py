@@ -110,8 +110,8 @@ def test_errors_have_codes(raised, code, expected, monkeypatch, capsys):
 
 
 def test_bugs_are_not_hidden(monkeypatch):
-    monkeypatch.setattr(cli, "_call", lambda *_: {}["missing"])
-    with pytest.raises(KeyError):
+    monkeypatch.setattr(cli, "_call", lambda *_: [].pop())
+    with pytest.raises(IndexError):
         cli.main(["envs"])
 
 

@@ -54,6 +54,7 @@ class ChatEncoder:
         self.tokens = functools.lru_cache(maxsize=65536)(self._tokens)
         self.eos: str = self._end_of_turn()
         self.eos_id: int = tokenizer.convert_tokens_to_ids(self.eos)
+        self._lead = self._lead_of_past_turns()
         self._pieces = self._take_apart()
 
     def encode(self, messages: Sequence[Message], *, generate: bool) -> Encoded:
@@ -131,6 +132,16 @@ class ChatEncoder:
         closed_by = [token for token in added if closing.startswith(token)]
         return eos if closing.startswith(eos) or not closed_by else max(closed_by, key=len)
 
+    def _lead_of_past_turns(self) -> str:
+        """What the template puts before past turns and the model did not see when it began them: Llama 2's space."""
+        chat = [{"role": "user", "content": "a"}, {"role": "assistant", "content": _MARK.format(0)}]
+        try:
+            seen = self._render(chat[:1], True)
+            shown = self._render([*chat, chat[0]], False).partition(_MARK.format(0))[0]
+        except UsageError:
+            return ""
+        return shown[len(seen) :] if shown.startswith(seen) else ""
+
     def _rendered_texts(self, messages: Sequence[Message], generate: bool) -> list[str]:
         if messages[-1].role != "assistant":
             return self._split(messages, generate)
@@ -157,7 +168,7 @@ class ChatEncoder:
                     "what was sampled; use a prefix-preserving template"
                 )
             before, rest = rest.split(mark)
-            texts.append(before)
+            texts.append(before.removesuffix(self._lead))
             closing = rest.lstrip()
             rest = closing[len(self.eos) :] if closing.startswith(self.eos) else rest
         return [*texts, rest]

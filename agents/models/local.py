@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import hashlib
 import json
 import threading
 import time
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -17,6 +19,7 @@ import torch
 from huggingface_hub import CacheNotFound, scan_cache_dir
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging
 
 from ...errors import UsageError, unknown
 from .chat import ChatEncoder
@@ -194,14 +197,21 @@ class LocalModel:
 
 def load_base(model: str | Path) -> tuple[Any, Any]:
     """The network (float32 on a CPU, else as saved) and tokenizer of a folder or of a name in the local cache."""
+    tokenizer = load_tokenizer(model)
+    dtype = torch.float32 if not torch.cuda.is_available() else "auto"
     try:
-        AutoConfig.from_pretrained(model)
-    except (OSError, ValueError) as error:
-        if not Path(model).exists():
-            raise unknown("model", str(model), known_models(model)) from error
+        with quietly():
+            return AutoModelForCausalLM.from_pretrained(model, dtype=dtype), tokenizer
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise UsageError(
-            f"{str(model)!r} is no model that can be loaded ({_first_line(error)}); give a Hugging Face model folder"
+            f"{str(model)!r}: its weights cannot be loaded ({_first_line(error)}); save or copy the model anew"
         ) from error
+
+
+def load_tokenizer(model: str | Path) -> Any:
+    """The tokenizer of a model; raises `UsageError` when there is no such model or it cannot encode chats."""
+    if not is_model(model):
+        raise unknown("model", str(model), known_models(model))
     try:
         tokenizer = AutoTokenizer.from_pretrained(model)
     except (OSError, ValueError, TypeError) as error:
@@ -209,13 +219,20 @@ def load_base(model: str | Path) -> tuple[Any, Any]:
             f"{str(model)!r} has no tokenizer that can be loaded ({_first_line(error)}); save one beside the model"
         ) from error
     ChatEncoder(tokenizer, repr(str(model)))
-    dtype = torch.float32 if not torch.cuda.is_available() else "auto"
+    return tokenizer
+
+
+def is_model(model: str | Path) -> bool:
+    """Whether there is a model of this name. Raises `UsageError` for a path that holds something else."""
     try:
-        return AutoModelForCausalLM.from_pretrained(model, dtype=dtype), tokenizer
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        AutoConfig.from_pretrained(model)
+    except (OSError, ValueError) as error:
+        if not Path(model).exists():
+            return False
         raise UsageError(
-            f"{str(model)!r}: its weights cannot be loaded ({_first_line(error)}); save or copy the model anew"
+            f"{str(model)!r} is no model that can be loaded ({_first_line(error)}); give a Hugging Face model folder"
         ) from error
+    return True
 
 
 def known_models(wanted: str | Path) -> list[str]:
@@ -231,11 +248,17 @@ def known_models(wanted: str | Path) -> list[str]:
 
 def base_hash(model: str | Path) -> str:
     """12 hexadecimal digits that name the weights: of the weight files of a folder, else of the name."""
-    digest = hashlib.sha256()
     files = sorted(Path(model).glob("*.safetensors")) or sorted(Path(model).glob("*.bin"))
     if not files:
-        digest.update(str(model).encode())
-    for file in files:
+        return hashlib.sha256(str(model).encode()).hexdigest()[:12]
+    return _hash_of(tuple((file, file.stat().st_size, file.stat().st_mtime_ns) for file in files))
+
+
+@functools.cache
+def _hash_of(files: Sequence[tuple[Path, int, int]]) -> str:
+    """Of the contents of files; sizes and times only tell when they have to be read again."""
+    digest = hashlib.sha256()
+    for file, _, _ in files:
         with file.open("rb") as stream:
             while block := stream.read(1 << 22):
                 digest.update(block)
@@ -271,12 +294,27 @@ def _with_adapter(network: Any, model: str | Path, adapter: Path) -> Any:
                 f"{adapter} was trained on base {manifest['base_hash']}, the hash of {str(model)!r} is {base}; "
                 "use the model that it was trained on"
             )
-        return PeftModel.from_pretrained(network, str(adapter)).merge_and_unload()
+        with quietly():
+            return PeftModel.from_pretrained(network, str(adapter)).merge_and_unload()
     except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, OSError, SafetensorError) as error:
         raise UsageError(
             f"{adapter} is damaged or does not fit the model: {_first_line(error)}; "
             "load it with the model that it was trained on, or train it anew"
         ) from error
+
+
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """Without transformers' progress bars, and without PEFT's use of what the newest transformers is to drop."""
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _eos_ids(model: Any) -> set[int]:

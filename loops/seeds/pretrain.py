@@ -15,6 +15,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from ...agents.models.networks import head_logits
 from .tokenizer import instances_of
 
 
@@ -159,8 +160,7 @@ def loss_of(model: Any, ids: torch.Tensor, weights: torch.Tensor) -> torch.Tenso
     """Weighted mean cross-entropy (nats) of the tokens of weight above 0."""
     hidden = model.base_model(input_ids=ids).last_hidden_state[:, :-1]
     wanted = weights[:, 1:] > 0
-    logits = model.get_output_embeddings()(hidden[wanted]).float()
-    losses = F.cross_entropy(logits, ids[:, 1:][wanted], reduction="none")
+    losses = F.cross_entropy(head_logits(model, hidden[wanted]), ids[:, 1:][wanted], reduction="none")
     weight = weights[:, 1:][wanted]
     return (losses * weight).sum() / weight.sum()
 

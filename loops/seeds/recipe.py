@@ -6,17 +6,20 @@ cache under the hash of its recipe and of the sources that its corpus comes from
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import importlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import platformdirs
+from safetensors import SafetensorError
 
 from ...agents.models.core import Message
 from ...agents.react import ACTION
@@ -29,8 +32,8 @@ from .pretrain import Architecture, PretrainConfig
 DEMONSTRATIONS = "demonstrations.jsonl"
 FAMILIES = {"household": ".household"}
 """Environment's short name to the module that writes its corpus."""
-SOURCES = ("envs", "agents/experts", "loops/seeds")
-"""Folders of the package whose sources shape a corpus."""
+SOURCES = ("envs", "agents/experts", "agents/models/chat.py", "agents/react.py", "agents/reflector.py", "loops/seeds")
+"""Parts of the package whose sources shape a corpus."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,8 @@ def seed_model(
     """The folder of the recipe's model, made now if the cache does not hold it.
 
     `progress` gets what is being done and the share that is done, in [0, 1]. Deterministic for a recipe on one machine
-    with one number of threads. A half-made seed is never seen: it is made beside its place and renamed.
+    with one number of threads. A half-made seed is never seen: it is made beside its place and renamed. Whoever asks
+    for one that another process is making waits for it.
     """
     cache = cache or default_cache()
     folder = cache / f"{recipe.family}-{recipe_hash(recipe)}"
@@ -77,19 +81,31 @@ def seed_model(
         family = importlib.import_module(FAMILIES[recipe.family], __package__)
     except KeyError:
         raise unknown("seed family", recipe.family, FAMILIES) from None
-    unfinished = cache / f".{folder.name}.{os.getpid()}"
+    unfinished = cache / f".{folder.name}.unfinished"
     try:
-        unfinished.mkdir(parents=True, exist_ok=True)
-        _make(recipe, family.corpus, unfinished, progress)
-        if not folder.exists():
-            unfinished.rename(folder)
-    except OSError as error:
+        cache.mkdir(parents=True, exist_ok=True)
+        with _locked(cache / f".{folder.name}.lock"):
+            if not folder.exists():
+                shutil.rmtree(unfinished, ignore_errors=True)
+                unfinished.mkdir()
+                try:
+                    _make(recipe, family.corpus, unfinished, progress)
+                    unfinished.rename(folder)
+                finally:
+                    shutil.rmtree(unfinished, ignore_errors=True)
+    except (OSError, SafetensorError) as error:
         raise UsageError(
             f"the seed policy cannot be kept in {cache}: {error}; free some space or set KINTSUGI_CACHE"
         ) from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
     return folder
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Alone among all processes; whoever is killed leaves nothing locked."""
+    with open(path, "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def demonstrations_of(model: Path) -> list[Trajectory]:
@@ -110,8 +126,8 @@ def recipe_hash(recipe: SeedRecipe) -> str:
     """12 hexadecimal digits of the recipe and of the sources that its corpus comes from."""
     root = Path(__file__).parents[2]
     digest = hashlib.sha256()
-    for folder in SOURCES:
-        for file in sorted((root / folder).rglob("*.py")):
+    for part in SOURCES:
+        for file in sorted((root / part).rglob("*.py")) or [root / part]:
             digest.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes())
     return content_hash([asdict(recipe), digest.hexdigest()])
 
@@ -123,6 +139,7 @@ def _make(
     progress: Callable[[str, float], None],
 ) -> None:
     from ...agents.models.chat import ChatEncoder
+    from ...agents.models.local import quietly
     from .pretrain import Text, build, pretrain
     from .tokenizer import learn_tokenizer
 
@@ -143,7 +160,8 @@ def _make(
         tokenizer.pad_token_id,
         lambda done: progress("training", done / recipe.pretrain.tokens),
     )
-    model.save_pretrained(out)
+    with quietly():
+        model.save_pretrained(out)
     tokenizer.save_pretrained(out)
     (out / DEMONSTRATIONS).write_text("".join(canonical_json(t.to_json()) + "\n" for t in corpus.demonstrations))
     about: dict[str, Any] = {

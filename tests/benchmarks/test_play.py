@@ -14,7 +14,8 @@ from tiny_worlds import Echo, Lamps
 
 def played(env: AgentEnv, lines: Sequence[str]) -> tuple[bool, str]:
     """Whether the task was done, and all that was shown, when a person types `lines` and then closes the input."""
-    console = Console(file=io.StringIO(), width=100)
+    shown = io.StringIO()
+    console = Console(file=shown, width=100)
     typed = iter(lines)
 
     def read(prompt: str) -> str:
@@ -24,7 +25,7 @@ def played(env: AgentEnv, lines: Sequence[str]) -> tuple[bool, str]:
             raise EOFError from None
 
     done = play(env, env.tasks("train").tasks[0], console, read)
-    return done, console.file.getvalue()
+    return done, shown.getvalue()
 
 
 def test_the_end_of_input_is_a_polite_end():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 
+from kintsugi.agents.trajectory import Trajectory
 from kintsugi.benchmarks.tables import comparison_table, how_measured, p_value, score_table, short, type_table
 from kintsugi.envs.core import TaskSet
 from kintsugi.loops.evaluation import compare, score
@@ -15,12 +16,12 @@ TASKS = TaskSet(make_task(i) for i in range(12))
 
 
 def printed(table: Table, width: int = 80) -> str:
-    console = Console(file=io.StringIO(), width=width)
-    console.print(table)
-    return console.file.getvalue()
+    shown = io.StringIO()
+    Console(file=shown, width=width).print(table)
+    return shown.getvalue()
 
 
-def attempts(successes: int, **fields: object) -> list:
+def attempts(successes: int, **fields: object) -> list[Trajectory]:
     return [make_trajectory(task, i < successes, **fields) for i, task in enumerate(TASKS)]
 
 

@@ -1,0 +1,217 @@
+"""Chats to tokens: what was sampled goes in as it was sampled, and the mask is what Hugging Face says it is."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from kintsugi.agents.models.chat import ChatEncoder, Encoded
+from kintsugi.agents.models.core import Message
+from kintsugi.errors import UsageError
+from kintsugi.loops.seeds.tokenizer import learn_tokenizer
+from tiny_models import CHATML, FAMILIES, MASKED, byte_tokenizer, family
+
+ALL = tuple(FAMILIES)
+words = st.text(st.characters(exclude_categories=["Cs", "Co"]), max_size=12)
+stripped = words.map(str.strip)
+ids = st.lists(st.integers(0, 255), max_size=6).map(tuple)
+
+
+@st.composite
+def chats(draw, texts=words, sampled: bool = False) -> list[Message]:
+    """A system turn or none, then turns of user and assistant; ends with the assistant's."""
+    chat = [Message("system", draw(texts))] if draw(st.booleans()) else []
+    for _ in range(draw(st.integers(1, 3))):
+        said = draw(ids) if sampled else None
+        chat.append(Message("user", draw(texts)))
+        chat.append(Message("assistant", draw(texts), said, trainable=draw(st.booleans()) if sampled else True))
+    return chat
+
+
+def plain(messages: Sequence[Message]) -> list[dict[str, str]]:
+    return [{"role": m.role, "content": m.content} for m in messages]
+
+
+def end_of(name: str) -> int:
+    return int(family(name).tokenizer.convert_tokens_to_ids(FAMILIES[name][2]))
+
+
+def trained(encoded: Encoded) -> list[int]:
+    return [token for token, wanted in zip(encoded.ids, encoded.mask, strict=True) if wanted]
+
+
+# -- What Hugging Face says -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", MASKED)
+@given(chat=chats(stripped))
+def test_tokens_and_mask_are_those_of_the_template(name, chat):
+    theirs = family(name).tokenizer.apply_chat_template(
+        plain(chat), return_dict=True, return_assistant_tokens_mask=True
+    )
+    ours = family(name).encode(chat, generate=False)
+    assert ours.ids == theirs["input_ids"]
+    assert ours.mask == [bool(bit) for bit in theirs["assistant_masks"]]
+    assert any(ours.mask)
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if name != "spaced"])
+@given(chat=chats(stripped))
+def test_a_prompt_is_that_of_the_template(name, chat):
+    tokenizer = family(name).tokenizer
+    wanted = tokenizer.apply_chat_template(plain(chat[:-1]), tokenize=False, add_generation_prompt=True)
+    assert tokenizer.decode(family(name).encode(chat[:-1], generate=True).ids) == wanted
+
+
+@given(chat=chats())
+def test_a_template_that_only_surrounds_contents_is_rendered_from_its_pieces(chat):
+    """Two ways to the same tokens: the quick one, and rendering the whole chat."""
+    for name in ("chatml", "default system", "seed"):
+        quick, slow = family(name), ChatEncoder(family(name).tokenizer)
+        assert slow._pieces
+        slow._pieces = None
+        for end, generate in itertools.product(range(1, len(chat) + 1), (True, False)):
+            assert quick.encode(chat[:end], generate=generate) == slow.encode(chat[:end], generate=generate)
+
+
+# -- What was sampled -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ALL)
+@given(chat=chats(sampled=True), ended=st.lists(st.booleans(), min_size=3, max_size=3))
+def test_what_was_sampled_goes_in_as_it_was_sampled(name, chat, ended):
+    """Also when it is not what the text would be split into; an end that was not sampled is added, untrained."""
+    end, number = end_of(name), 0
+    for i, message in enumerate(chat):
+        if message.role == "assistant":
+            said = (*(message.token_ids or ()), *([end] if ended[number] else []))
+            chat[i] = Message("assistant", message.content, said, message.trainable)
+            number += 1
+    replies = [m for m in chat if m.role == "assistant"]
+    encoded = family(name).encode(chat, generate=False)
+    assert len(encoded.ids) == len(encoded.mask)
+    assert trained(encoded) == [token for m in replies if m.trainable for token in m.token_ids or ()]
+    for reply, stop in zip(replies, encoded.turn_ends, strict=True):
+        spoken = list(reply.token_ids or ())
+        closed = encoded.ids[stop - len(spoken) : stop + 1]
+        assert closed[: len(spoken)] == spoken
+        assert (spoken and spoken[-1] == end) or closed[len(spoken) :] == [end]
+
+
+def test_an_unusual_split_is_kept():
+    tokenizer = learn_tokenizer(["go to mug 1"] * 20)
+    encoder = ChatEncoder(tokenizer)
+    spelled = tuple(tokenizer(letter, add_special_tokens=False)["input_ids"][0] for letter in "go to")
+    usual = tokenizer("go to", add_special_tokens=False)["input_ids"]
+    assert encoder.decode(spelled) == tokenizer.decode(usual) == "go to"
+    assert len(usual) < len(spelled)
+    chat = [Message("user", "a"), Message("assistant", "go to", (*spelled, encoder.eos_id))]
+    assert trained(encoder.encode(chat, generate=False)) == [*spelled, encoder.eos_id]
+
+
+@pytest.mark.parametrize("name", ALL)
+@given(chat=chats(stripped, sampled=True))
+def test_what_was_once_read_stays_the_beginning(name, chat):
+    """A turn is trained on, and continued from, after the very tokens that the model saw when it began it."""
+    encoder = family(name)
+    whole = encoder.encode(chat, generate=False)
+    for number, i in enumerate(i for i, m in enumerate(chat) if m.role == "assistant"):
+        prompt = encoder.encode(chat[:i], generate=True)
+        said = list(chat[i].token_ids or ())
+        assert prompt.turn_ends == whole.turn_ends[:number]
+        assert whole.ids[: len(prompt.ids) + len(said)] == prompt.ids + said
+        assert whole.turn_ends[number] == len(prompt.ids) + len(said)
+
+
+@pytest.mark.parametrize("name", ALL)
+@given(chat=chats(stripped, sampled=True))
+def test_a_turn_can_be_left_open(name, chat):
+    encoder, said = family(name), chat[-1].token_ids or ()
+    prompt, opened = encoder.encode(chat[:-1], generate=True), encoder.encode(chat, generate=True)
+    assert opened.ids == [*prompt.ids, *said]
+    assert opened.opening == len(said)
+    assert opened.turn_ends[-1] == len(opened.ids)
+
+
+def test_the_end_of_a_turn_is_the_templates():
+    for name, (_, eos, end, _) in FAMILIES.items():
+        assert family(name).eos == end
+        assert family(name).eos_id == end_of(name)
+        assert name == "own end of turn" or end == eos
+    encoder = family("own end of turn")
+    assert encoder.decode([*encoder.tokens("hi"), encoder.eos_id]) == "hi"
+
+
+def test_an_end_of_turn_that_is_an_ordinary_token_is_no_text():
+    tokenizer = byte_tokenizer(CHATML, "<eos>", ("<|im_start|>",))
+    tokenizer.add_tokens(["<|im_end|>"])
+    encoder = ChatEncoder(tokenizer)
+    assert encoder.eos == "<|im_end|>"
+    assert encoder.decode([*encoder.tokens("hi"), encoder.eos_id]) == "hi"
+
+
+def test_a_template_without_ends_gets_them():
+    encoder = ChatEncoder(
+        byte_tokenizer("{% for m in messages %}{{ m.role + ': ' + m.content + '\n' }}{% endfor %}", "<e>")
+    )
+    chat = [Message("user", "a"), Message("assistant", "b"), Message("user", "c"), Message("assistant", "d")]
+    encoded = encoder.encode(chat, generate=False)
+    assert trained(encoded) == [*encoder.tokens("b"), encoder.eos_id, *encoder.tokens("d"), encoder.eos_id]
+
+
+# -- Refusals ---------------------------------------------------------------------------------------------------------
+
+
+def test_tokenizers_that_cannot_encode_chats_are_refused():
+    with pytest.raises(UsageError, match="my model has no chat template; use an instruction-tuned model"):
+        ChatEncoder(byte_tokenizer(None, "<e>"), "my model")
+    with pytest.raises(UsageError, match="my model has no eos_token"):
+        ChatEncoder(byte_tokenizer(CHATML, None), "my model")
+
+
+@pytest.mark.parametrize(
+    "loop", ["{% for m in messages[-2:] %}", "{% for m in messages if m.role == 'user' or m == messages[-1] %}"]
+)
+def test_templates_that_drop_turns_are_refused(loop):
+    encoder = ChatEncoder(byte_tokenizer(CHATML.replace("{% for m in messages %}", loop), "<|im_end|>"))
+    chat = [Message("user", "a"), Message("assistant", "b"), Message("user", "c"), Message("assistant", "d")]
+    with pytest.raises(UsageError, match="drops or repeats earlier assistant turns"):
+        encoder.encode(chat, generate=False)
+
+
+def test_what_a_template_refuses_is_said():
+    strict = "{% if messages[0].role == 'system' %}{{ raise_exception('no system turns') }}{% endif %}" + CHATML
+    encoder = ChatEncoder(byte_tokenizer(strict, "<|im_end|>", ("<|im_start|>",)), "my model")
+    assert encoder.encode([Message("user", "a")], generate=True).ids
+    with pytest.raises(UsageError, match="my model: its chat template refuses the chat: no system turns"):
+        encoder.encode([Message("system", "a"), Message("user", "a")], generate=True)
+
+
+# -- Fitting ----------------------------------------------------------------------------------------------------------
+
+
+@given(chat=chats(sampled=True), room=st.integers(1, 120), generate=st.booleans())
+def test_fitting_drops_whole_oldest_pairs(chat, room, generate):
+    encoder = family("seed")
+    if generate:
+        chat = [*chat, Message("user", "last")]
+    head = 2 if chat[0].role == "system" else 1
+
+    def size(messages: Sequence[Message]) -> int:
+        return len(encoder.encode(messages, generate=generate).ids)
+
+    rest = chat[head:]
+    if size(chat[:head] + (rest[-1:] if len(rest) % 2 else rest[-2:])) > room:
+        with pytest.raises(UsageError, match=f"has room for {room} tokens"):
+            encoder.fitting(chat, room, generate=generate)
+        return
+    kept = list(encoder.fitting(chat, room, generate=generate))
+    dropped = len(chat) - len(kept)
+    assert dropped % 2 == 0
+    assert kept == chat[:head] + chat[head + dropped :]
+    assert size(kept) <= room
+    if dropped:
+        assert size(chat[:head] + chat[head + dropped - 2 :]) > room

@@ -1,0 +1,367 @@
+"""`LocalModel`: calls that are pending together are one batch, and nothing is lost on the way to it and back."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from kintsugi.agents.models import Completion, LanguageModel, Message, Sampling
+from kintsugi.agents.models.engine import Engine
+from kintsugi.agents.models.local import MANIFEST, LocalModel, base_hash, known_models, load_base, model_version
+from kintsugi.errors import UsageError
+from kintsugi.loops.learner import Example, FitConfig, LoraShape, fit
+from tiny_models import saved
+
+CHAT = [Message("system", "s"), Message("user", "hello")]
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model: Path) -> LocalModel:
+    return LocalModel.load(tiny_model, device="cpu", slots=16)
+
+
+@pytest.fixture(scope="module")
+def adapter(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("adapters") / "agent@1"
+    example = Example([*CHAT, Message("assistant", "ho ho")])
+    fit(tiny_model, [example], FitConfig(LoraShape(rank=4), lr=0.05, epochs=3), out, name="agent@1")
+    return out
+
+
+def run(*coroutines: Any) -> list[Any]:
+    async def together() -> list[Any]:
+        return await asyncio.gather(*coroutines)
+
+    return asyncio.run(together())
+
+
+def user(text: str) -> list[Message]:
+    return [Message("user", text)]
+
+
+# -- Batching ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many requests each call of the decoder had."""
+    seen: list[int] = []
+    generate = Engine.generate
+
+    def watched(self: Engine, requests: Sequence[Any]) -> None:
+        seen.append(len(requests))
+        generate(self, requests)
+
+    monkeypatch.setattr(Engine, "generate", watched)
+    return seen
+
+
+def test_it_is_a_language_model(model):
+    assert isinstance(model, LanguageModel)
+
+
+def test_pending_calls_are_one_batch(model, batches):
+    found = run(*(model.complete(user(f"{i}"), Sampling(seed=i, max_tokens=4)) for i in range(9)))
+    assert batches == [9]
+    alone = [run(model.complete(user(f"{i}"), Sampling(seed=i, max_tokens=4)))[0] for i in range(9)]
+    assert [c.token_ids for c in found] == [c.token_ids for c in alone]
+
+
+def test_coroutines_that_come_late_are_waited_for(model, batches):
+    """A batch begins once nobody has anything else to do, and goes on with those who ask again."""
+
+    async def chatting(number: int) -> None:
+        for _ in range(number):
+            await asyncio.sleep(0)
+        for turn in range(3):
+            await model.complete(user(f"{number} {turn}"), Sampling(0.0, 2))
+
+    run(*map(chatting, range(5)))
+    assert sum(batches) == 15
+    assert len(batches) <= 5
+    assert batches[1:3] == [5, 5] or batches == [5, 5, 5]
+
+
+def test_scores_and_completions_go_together(model, batches):
+    completion, scores = run(model.complete(CHAT, Sampling(0.0, 4)), model.score(CHAT, ["a", "bc"]))
+    assert batches == [1]
+    assert isinstance(completion, Completion)
+    assert len(scores) == 2
+
+
+def test_an_error_reaches_every_waiter_and_the_next_call_works(model, monkeypatch):
+    def fail(self: Engine, requests: Sequence[Any]) -> None:
+        raise MemoryError("no more room")
+
+    async def all_of_them() -> list[Any]:
+        calls = [model.complete(user(str(i)), Sampling(0.0, 2)) for i in range(3)]
+        return await asyncio.gather(*calls, model.score(CHAT, ["a"]), return_exceptions=True)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Engine, "generate", fail)
+        failed = asyncio.run(all_of_them())
+    assert [type(error) for error in failed] == [MemoryError] * 4
+    assert all(isinstance(c, Completion) for c in asyncio.run(all_of_them())[:3])
+
+
+def test_a_loop_that_ends_early_does_not_hold_up_the_next(model, batches):
+    """What was pending when a loop was interrupted is dropped; its coroutines are gone."""
+
+    async def interrupted() -> None:
+        task = asyncio.ensure_future(model.complete(CHAT, Sampling(0.0, 2)))
+        await asyncio.sleep(0)
+        assert not task.done()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(interrupted())
+
+    async def soon() -> Completion:
+        return await asyncio.wait_for(model.complete(CHAT, Sampling(0.0, 2)), 20)
+
+    assert asyncio.run(soon()).token_ids
+    assert batches[-1] == 1
+
+
+def test_a_cancelled_call_is_not_decoded(model, batches):
+    async def one_gives_up() -> Completion:
+        gone = asyncio.ensure_future(model.complete(user("gone"), Sampling(0.0, 2)))
+        kept = asyncio.ensure_future(model.complete(user("kept"), Sampling(0.0, 2)))
+        await asyncio.sleep(0)
+        gone.cancel()
+        return await kept
+
+    assert asyncio.run(one_gives_up()).token_ids
+    assert batches == [1]
+
+
+def test_two_threads_share_a_model(model):
+    async def many(start: int) -> list[Completion]:
+        calls = (model.complete(user(str(start + i)), Sampling(0.0, 3)) for i in range(8))
+        return await asyncio.gather(*calls)
+
+    async def threads() -> list[list[Completion]]:
+        return await asyncio.gather(*(asyncio.to_thread(asyncio.run, many(10 * i)) for i in range(3)))
+
+    for number, found in enumerate(asyncio.run(threads())):
+        assert [c.token_ids for c in found] == [c.token_ids for c in asyncio.run(many(10 * number))]
+
+
+# -- What comes back --------------------------------------------------------------------------------------------------
+
+
+def test_a_completion_says_what_was_sampled(model):
+    [said] = run(model.complete(CHAT, Sampling(1.0, 12, seed=3)))
+    assert said.text == model.chat.decode(said.token_ids)
+    assert len(said.logprobs) == len(said.token_ids) <= 12
+    assert said.prompt_tokens == len(model.chat.encode(CHAT, generate=True).ids)
+    assert said.opening_ids == ()
+    before = model.sampled_tokens
+    run(model.complete(CHAT, Sampling(1.0, 12, seed=3)))
+    assert model.sampled_tokens == before + len(said.token_ids)
+    assert model.busy_seconds > 0
+
+
+def test_a_turn_that_was_begun_is_continued(model):
+    opening = "I should have"
+    [said] = run(model.complete([*CHAT, Message("assistant", opening)], Sampling(0.0, 5)))
+    assert said.opening_ids == tuple(model.chat.tokens(opening))
+    whole = Message("assistant", opening + said.text, said.opening_ids + said.token_ids[:2])
+    [again] = run(model.complete([*CHAT, whole], Sampling(0.0, 3)))
+    assert again.token_ids == said.token_ids[2:]
+
+
+@given(st.integers(0, 9), st.sampled_from(range(32, 127)))
+def test_the_text_ends_before_the_first_stop(model, seed, letter):
+    free = run(model.complete(CHAT, Sampling(1.0, 30, seed=seed)))[0]
+    stops = (chr(letter), next(filter(str.isascii, free.text[1:]), "zz"), "never said")
+    said = run(model.complete(CHAT, Sampling(1.0, 30, seed=seed, stop=stops)))[0]
+    cut = min((free.text.find(stop) for stop in stops if stop in free.text), default=len(free.text))
+    assert said.text == free.text[:cut]
+    assert said.token_ids == free.token_ids[: len(said.token_ids)]
+    assert said.finish == "stop" or cut == len(free.text)
+
+
+choices = st.lists(st.text("ab c", min_size=1, max_size=4), min_size=1, max_size=5)
+
+
+@given(choices, st.integers(0, 5))
+def test_only_choices_are_said(model, allowed, seed):
+    [said] = run(model.complete(CHAT, Sampling(1.0, 30, seed=seed, choices=tuple(allowed))))
+    assert said.text in allowed
+    assert said.finish == "stop"
+    assert said.token_ids[-1] == model.chat.eos_id
+
+
+@given(choices, st.integers(0, 30))
+def test_what_follows_a_mark_is_a_choice(model, allowed, seed):
+    """Whatever is said before it; here the mark is what a free completion happens to say."""
+    [free] = run(model.complete(CHAT, Sampling(1.0, 30, seed=seed)))
+    mark = next((letter for letter in free.text[1:] if letter.isascii() and letter not in free.text[0]), "")
+    assume(mark)
+    sampling = Sampling(1.0, 50, seed=seed, choices=tuple(allowed), choices_after=mark)
+    [said] = run(model.complete(CHAT, sampling))
+    before, found, after = said.text.partition(mark)
+    assert found
+    assert free.text.startswith(before + found)
+    assert after in allowed
+
+
+def test_choices_begin_before_a_space_where_words_carry_it(model):
+    """Most tokenizers write `Action: go` as `Action:` and ` go`; here, too, the mark's space is not waited for."""
+    sampling = Sampling(choices=("go to mug 1", "look"), choices_after="\nAction: ")
+    bound = model._bound("Thought: hm\nAction:", sampling)
+    assert list(bound) == model.chat.tokens(" ")
+    assert model._bound("Thought: hm\nAct", sampling) is None
+    begins = model._bound("Thought: hm\nAction: ", sampling)
+    assert sorted(begins) == sorted(model.chat.tokens("g") + model.chat.tokens("l"))
+
+
+def test_no_choice_at_all_is_refused(model):
+    with pytest.raises(UsageError, match="choices is empty"):
+        run(model.complete(CHAT, Sampling(choices=())))
+
+
+def test_scores_are_those_of_a_full_pass(model):
+    candidates = ["a", "bcd", "", "a longer one"]
+    [scores] = run(model.score(CHAT, candidates))
+    for candidate, score in zip(candidates, scores, strict=True):
+        prompt = model.chat.encode(CHAT, generate=True).ids
+        ending = [*model.chat.tokens(candidate), model.chat.eos_id]
+        with torch.inference_mode():
+            logits = model.network(input_ids=torch.tensor([prompt + ending])).logits[0]
+        wanted = torch.log_softmax(logits[len(prompt) - 1 : -1], -1).gather(-1, torch.tensor(ending)[:, None]).sum()
+        assert score == pytest.approx(float(wanted), abs=1e-3)
+    assert run(model.score(CHAT, [])) == [[]]
+
+
+def test_chats_that_are_too_long_lose_their_oldest_turns(model):
+    assert model.window == 256
+    turns = [m for i in range(30) for m in (Message("assistant", f"a{i}"), Message("user", f"u{i:04}"))]
+    [said] = run(model.complete([*CHAT, *turns], Sampling(0.0, 4)))
+    assert 200 < said.prompt_tokens <= 252
+    assert len(run(model.score([*CHAT, *turns], ["a", "bb"]))[0]) == 2
+    for call in (model.complete(user("x" * 300), Sampling(0.0, 4)), model.score(user("x" * 300), ["a"])):
+        with pytest.raises(UsageError, match="has room for 25"):
+            run(call)
+
+
+def test_forgetting_changes_nothing_that_is_said(model):
+    [first] = run(model.complete(CHAT, Sampling(1.0, 6, seed=1)))
+    chat = [*CHAT, Message("assistant", first.text, first.token_ids), Message("user", "and?")]
+    [kept] = run(model.complete(chat, Sampling(1.0, 6, seed=2)))
+    model.forget()
+    [anew] = run(model.complete(chat, Sampling(1.0, 6, seed=2)))
+    assert kept.token_ids == anew.token_ids
+    assert kept.logprobs == pytest.approx(anew.logprobs, abs=1e-4)
+
+
+# -- Folders ----------------------------------------------------------------------------------------------------------
+
+
+def copied(folder: Path, to: Path) -> Path:
+    return Path(shutil.copytree(folder, to))
+
+
+def test_the_version_names_base_and_adapter(tiny_model, adapter, tmp_path):
+    base, tuned = LocalModel.load(tiny_model), LocalModel.load(tiny_model, adapter)
+    assert base.version == base_hash(tiny_model) == model_version(tiny_model)
+    assert tuned.version == model_version(tiny_model, adapter)
+    assert tuned.version.startswith(f"{base.version}+agent@1:")
+    assert base_hash(copied(tiny_model, tmp_path / "copy")) == base.version
+    assert base_hash(saved(tmp_path / "other", seed=1)) != base.version
+    changed = copied(adapter, tmp_path / "agent@1")
+    weights = bytearray((changed / "adapter_model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (changed / "adapter_model.safetensors").write_bytes(weights)
+    assert len({base.version, tuned.version, model_version(tiny_model, changed)}) == 3
+
+
+def test_an_adapter_is_merged_and_the_base_stays_as_it_was(tiny_model, adapter):
+    files = sorted(tiny_model.iterdir())
+    before = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+    base, tuned = LocalModel.load(tiny_model), LocalModel.load(tiny_model, adapter)
+    [ours], [theirs] = run(base.score(CHAT, ["ho ho"])), run(tuned.score(CHAT, ["ho ho"]))
+    assert theirs[0] > ours[0] + 1
+    assert sorted(tiny_model.iterdir()) == files
+    assert [hashlib.sha256(file.read_bytes()).hexdigest() for file in files] == before
+
+
+def test_an_adapter_of_another_base_is_refused(adapter, tmp_path):
+    other = saved(tmp_path / "other", seed=1)
+    with pytest.raises(
+        UsageError, match=r"agent@1 was trained on base \w{12}, the hash of .*other' is \w{12}; use the"
+    ):
+        LocalModel.load(other, adapter)
+
+
+def spoil(adapter: Path, how: str) -> None:
+    weights, config = adapter / "adapter_model.safetensors", adapter / "adapter_config.json"
+    if how == "cut":
+        weights.write_bytes(weights.read_bytes()[:-100])
+    elif how == "noise":
+        weights.write_bytes(b"\xff" * 1000)
+    elif how == "no weights":
+        weights.unlink()
+    elif how == "no config":
+        config.unlink()
+    elif how == "config":
+        config.write_text('{"peft_type": ')
+    elif how == "manifest":
+        (adapter / MANIFEST).write_text("[1")
+    elif how == "kind":
+        config.write_text(json.dumps({**json.loads(config.read_text()), "peft_type": "SPELL"}))
+    elif how == "rank":
+        config.write_text(json.dumps({**json.loads(config.read_text()), "r": 3}))
+    elif how == "targets":
+        config.write_text(json.dumps({**json.loads(config.read_text()), "target_modules": ["no_such_layer"]}))
+
+
+@pytest.mark.parametrize(
+    "how", ["cut", "noise", "no weights", "no config", "config", "manifest", "kind", "rank", "targets"]
+)
+def test_a_damaged_adapter_is_refused(tiny_model, adapter, tmp_path, how):
+    damaged = copied(adapter, tmp_path / "agent@1")
+    spoil(damaged, how)
+    with pytest.raises(UsageError, match=r"agent@1 (is damaged or does not fit the model|holds no adapter_)"):
+        LocalModel.load(tiny_model, damaged)
+
+
+def test_folders_that_are_no_model_are_refused(tiny_model, tmp_path):
+    broken = copied(tiny_model, tmp_path / "broken")
+    (broken / "model.safetensors").write_bytes((broken / "model.safetensors").read_bytes()[:500])
+    with pytest.raises(UsageError, match="broken': its weights cannot be loaded"):
+        load_base(broken)
+    (broken / "tokenizer_config.json").unlink()
+    (broken / "tokenizer.json").unlink()
+    with pytest.raises(UsageError, match="broken' has no (tokenizer that can be loaded|chat template)"):
+        load_base(broken)
+    (broken / "config.json").write_text("{")
+    with pytest.raises(UsageError, match="broken' is no model that can be loaded"):
+        load_base(broken)
+
+
+def test_a_model_without_a_chat_template_is_refused(tiny_model, tmp_path):
+    mute = copied(tiny_model, tmp_path / "mute")
+    (mute / "chat_template.jinja").unlink()
+    with pytest.raises(UsageError, match="mute' has no chat template; use an instruction-tuned model"):
+        LocalModel.load(mute)
+
+
+def test_the_nearest_models_are_suggested(tiny_model, tmp_path):
+    copied(tiny_model, tmp_path / "household-big")
+    copied(tiny_model, tmp_path / "zebra")
+    with pytest.raises(UsageError, match=r"unknown model '.*houshold-big'; did you mean '.*/household-big'"):
+        LocalModel.load(tmp_path / "houshold-big")
+    assert str(tmp_path / "zebra") in known_models(tmp_path / "nothing")
+    with pytest.raises(UsageError, match="unknown model 'no-such-org/no-such-model'"):
+        LocalModel.load("no-such-org/no-such-model")

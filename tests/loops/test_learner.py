@@ -1,0 +1,177 @@
+"""Training adapters: what is learnt is what was said, by its weight; the same again is the same to the byte."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from kintsugi.agents.models import Message
+from kintsugi.agents.models.local import MANIFEST, LocalModel, base_hash, load_base
+from kintsugi.errors import UsageError
+from kintsugi.loops.learner import Example, FitConfig, LoraShape, encoded, fit
+from kintsugi.loops.seeds.pretrain import Text, loss_of, padded
+from peft import PeftModel
+from tiny_models import network, saved
+
+PROMPT = [Message("system", "s"), Message("user", "which?")]
+SMALL = LoraShape(rank=4, alpha=8)
+
+
+def example(said: str, weight: float = 1.0, prompt: Sequence[Message] = PROMPT) -> Example:
+    return Example([*prompt, Message("assistant", said)], weight)
+
+
+EXAMPLES = [example(said) for said in ("the red door", "the red hat", "a red door")]
+
+
+def weights(adapter: Path) -> bytes:
+    return (adapter / "adapter_model.safetensors").read_bytes()
+
+
+def scores(base: Path, adapter: Path | None, said: Sequence[str]) -> list[float]:
+    return asyncio.run(LocalModel.load(base, adapter).score(PROMPT, list(said)))
+
+
+def test_what_was_said_becomes_likelier_and_the_base_stays(tiny_model, tmp_path):
+    files = sorted(tiny_model.iterdir())
+    before = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+    shares: list[float] = []
+    result = fit(
+        tiny_model, EXAMPLES, FitConfig(SMALL, lr=0.02, epochs=8), tmp_path / "a", name="a@1", progress=shares.append
+    )
+    short = fit(tiny_model, EXAMPLES, FitConfig(SMALL, lr=0.02, epochs=1), tmp_path / "b", name="b@1")
+    assert result.loss < 0.8 * short.loss
+    assert (result.examples, result.steps, short.steps) == (3, 8, 1)
+    assert (
+        result.trained_tokens == sum(len("the red door") + 1 for _ in (0,)) + len("the red hat") + len("a red door") + 2
+    )
+    assert shares == [(i + 1) / 8 for i in range(8)]
+    untrained, trained = (scores(tiny_model, adapter, ["the red door"]) for adapter in (None, tmp_path / "a"))
+    assert trained[0] > untrained[0] + 5
+    assert sorted(tiny_model.iterdir()) == files
+    assert [hashlib.sha256(file.read_bytes()).hexdigest() for file in files] == before
+
+
+def test_an_adapter_loads_in_stock_peft_and_says_something_else(tiny_model, tmp_path):
+    fit(tiny_model, EXAMPLES, FitConfig(SMALL, lr=0.05), tmp_path / "a", name="a@1")
+    ids = torch.tensor([list(range(12))])
+    base, _ = load_base(tiny_model)
+    with torch.inference_mode():
+        plain = base(input_ids=ids).logits
+        stock = PeftModel.from_pretrained(base, str(tmp_path / "a")).eval()(input_ids=ids).logits
+        ours = LocalModel.load(tiny_model, tmp_path / "a", device="cpu").network(input_ids=ids).logits
+    torch.testing.assert_close(stock, ours, rtol=1e-3, atol=1e-3)
+    assert float((stock - plain).abs().max()) > 0.1
+    manifest = json.loads((tmp_path / "a" / MANIFEST).read_text())
+    assert manifest["name"] == "a@1"
+    assert manifest["base_hash"] == base_hash(tiny_model)
+    assert manifest["fit"]["lora"] == {"rank": 4, "alpha": 8, "dropout": 0.0, "targets": "all-linear"}
+    assert manifest["result"]["examples"] == 3
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.2])
+def test_the_same_again_is_the_same_to_the_byte(tiny_model, tmp_path, dropout):
+    config = FitConfig(LoraShape(rank=4, dropout=dropout), batch_tokens=60)
+    for name in "ab":
+        torch.rand(ord(name))
+        fit(tiny_model, EXAMPLES, config, tmp_path / name, name="a@1")
+    assert weights(tmp_path / "a") == weights(tmp_path / "b")
+    assert (tmp_path / "a" / MANIFEST).read_bytes() == (tmp_path / "b" / MANIFEST).read_bytes()
+    other = FitConfig(config.lora, batch_tokens=60, seed=1)
+    fit(tiny_model, EXAMPLES, other, tmp_path / "c", name="a@1")
+    assert weights(tmp_path / "a") != weights(tmp_path / "c")
+
+
+def test_the_weight_of_an_example_decides_between_two(tiny_model, tmp_path):
+    said = ["left", "east"]
+    for heavy, name in ((0, "a"), (1, "b")):
+        examples = [example(text, 1.0 if i == heavy else 0.05) for i, text in enumerate(said)]
+        fit(tiny_model, examples, FitConfig(SMALL, lr=0.03, epochs=15), tmp_path / name, name=f"{name}@1")
+        found = scores(tiny_model, tmp_path / name, said)
+        assert found[heavy] > found[1 - heavy] + 1
+
+
+def test_tokens_are_learnt_as_they_were_sampled(tiny_model):
+    _, tokenizer = load_base(tiny_model)
+    end = tokenizer.eos_token_id
+    chat = [
+        *PROMPT,
+        Message("assistant", "left", (7, 8, 9, end)),
+        Message("user", "and?"),
+        Message("assistant", "not learnt", (5, 6, end), trainable=False),
+        Message("user", "and?"),
+        Message("assistant", "cut", (1, 2)),
+    ]
+    [text] = encoded(tokenizer, [Example(chat, 0.5)], 256)
+    assert [token for token, weight in zip(text.ids, text.weight, strict=True) if weight] == [7, 8, 9, end, 1, 2]
+    assert set(text.weight) == {0.0, 0.5}
+
+
+def test_an_example_without_a_token_to_train_on_is_refused(tiny_model, tmp_path):
+    mute = Example([*PROMPT, Message("assistant", "no", trainable=False)])
+    nothing = Example([*PROMPT, Message("assistant", "", ())])
+    for bad in (mute, example("no", 0.0), Example(PROMPT), nothing):
+        with pytest.raises(UsageError, match=r"example 1 has no token to train on \(its mask sums to 0\)"):
+            fit(tiny_model, [example("yes"), bad], FitConfig(SMALL), tmp_path / "a", name="a@1")
+        assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize(
+    ("examples", "config", "expected"),
+    [
+        ([], FitConfig(), "nothing to train 'a@1' on: no example was collected"),
+        (EXAMPLES, FitConfig(epochs=0), "epochs is 0; training takes more than 0"),
+        (EXAMPLES, FitConfig(LoraShape(targets="q_prj,v_prj")), "no LoRA fits .*q_prj"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused(tiny_model, tmp_path, examples, config, expected):
+    with pytest.raises(UsageError, match=expected):
+        fit(tiny_model, examples, config, tmp_path / "a", name="a@1")
+
+
+def test_chosen_modules_and_parts_of_epochs(tiny_model, tmp_path):
+    config = FitConfig(LoraShape(rank=2, targets="q_proj,v_proj"), epochs=1.5, batch_tokens=40)
+    result = fit(tiny_model, EXAMPLES + EXAMPLES[:1], config, tmp_path / "a", name="a@1")
+    assert result.steps == 4 + 2
+    targets = json.loads((tmp_path / "a" / "adapter_config.json").read_text())["target_modules"]
+    assert sorted(targets) == ["q_proj", "v_proj"]
+
+
+def test_long_chats_lose_their_oldest_turns(tiny_model, tmp_path):
+    _, tokenizer = load_base(tiny_model)
+    turns = [m for i in range(9) for m in (Message("assistant", f"said {i}"), Message("user", "u" * 30))]
+    [text] = encoded(tokenizer, [Example([*PROMPT, *turns, Message("assistant", "last")])], 256)
+    assert len(text.ids) <= 256
+    learnt = tokenizer.decode([t for t, w in zip(text.ids, text.weight, strict=True) if w])
+    assert learnt.startswith("said ")
+    assert not learnt.startswith("said 0")
+    assert learnt.endswith("last<|end|>")
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2", "qwen3", "gemma2", "cohere", "granite"])
+def test_the_loss_is_that_of_transformers(name):
+    """Also where the network scales or caps its logits; weights are those of a weighted mean."""
+    model = network(name)
+    texts = [Text([1, 2, 3, 4, 5, 6], [0, 0, 1.0, 0, 1.0, 1.0]), Text([9, 8, 7], [1.0, 0, 1.0])]
+    ids, weighing = padded(texts, 0)
+    labels = ids.masked_fill(weighing == 0, -100)
+    with torch.inference_mode():
+        torch.testing.assert_close(loss_of(model, ids, weighing), model(input_ids=ids, labels=labels).loss)
+        parts = [loss_of(model, *padded([text], 0)) for text in texts]
+        texts[1] = Text(texts[1].ids, [3 * w for w in texts[1].weight])
+        heavy = loss_of(model, *padded(texts, 0))
+    torch.testing.assert_close(heavy, (3 * parts[0] + 3 * parts[1]) / 6)
+
+
+def test_other_architectures_are_trained_too(tmp_path):
+    for name in ("gpt2", "gemma2"):
+        base = saved(tmp_path / name, name)
+        result = fit(base, EXAMPLES, FitConfig(SMALL, lr=0.02, epochs=6), tmp_path / f"{name}@1", name=f"{name}@1")
+        trained, untrained = (scores(base, a, ["the red hat"])[0] for a in (tmp_path / f"{name}@1", None))
+        assert trained > untrained + 1
+        assert result.steps == 6

@@ -1,0 +1,89 @@
+"""A world of one sentence, small enough that a model learns some of it in seconds; and its seed policy's corpus.
+
+One of four doors is open. Whoever tries a wrong one is told which it is.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+from kintsugi.agents.react import chat_of
+from kintsugi.agents.reflector import OPENING, reflector_chat
+from kintsugi.agents.trajectory import Step, Trajectory
+from kintsugi.envs import AgentEnv, Task, TaskSet
+from kintsugi.loops.seeds.recipe import Corpus, SeedRecipe
+
+COLOURS = ("red", "green", "blue", "white")
+ENTRY = "[kintsugi.envs]\ntiny/Doors-v0 = doors:Doors\n"
+"""What a package that brings the world has in its `entry_points.txt`."""
+
+
+class Doors(AgentEnv):
+    """Find the open door in two steps."""
+
+    env_id = "tiny/Doors-v0"
+    metadata = {**AgentEnv.metadata, "snapshot": "exact"}
+
+    def __init__(self, max_steps: int = 2, **options: Any) -> None:
+        super().__init__(max_steps=max_steps, **options)
+
+    @classmethod
+    def tasks(cls, split: str, n: int | None = None, seed: int = 0, **params: Any) -> TaskSet:
+        count = 16 if n is None else n
+        rng = random.Random(f"{split}/{seed}")
+        doors = [rng.choice(COLOURS) for _ in range(count)]
+        return TaskSet(
+            Task(f"{split}/{seed}/{i:03}", cls.env_id, split, i, {"type": "one" if i % 2 else "two", "open": door})
+            for i, door in enumerate(doors)
+        )
+
+    def begin(self, task: Task) -> tuple[str, dict[str, Any]]:
+        return "There are four doors: red, green, blue, white.", {**self.known(), "goal": "go through the open door."}
+
+    def act(self, action: str) -> tuple[str, float, bool, dict[str, Any]]:
+        assert self.task is not None
+        if action not in self.known()["admissible"]:
+            return "Nothing happens.", 0.0, False, {**self.known(), "invalid": "there is no such door"}
+        if action != f"open {self.task.params['open']}":
+            return f"It is locked. A voice says: {self.task.params['open']}.", 0.0, False, self.known()
+        return "You walk through.", 1.0, True, {**self.known(), "success": True, "score": 1.0}
+
+    def known(self) -> dict[str, Any]:
+        return {"admissible": tuple(f"open {colour}" for colour in COLOURS), "score": 0.0}
+
+    def get_state(self) -> Any:
+        return ()
+
+    def set_state(self, state: Any) -> None:
+        pass
+
+
+def attempt(task: Task, tries: list[str]) -> Trajectory:
+    """Open these doors, one after another."""
+    env, steps = Doors(max_steps=len(tries)), []
+    observation, info = env.reset(options={"task": task})
+    goal = str(info["goal"])
+    for colour in tries:
+        steps.append(Step(observation, f"I try {colour}.", f"open {colour}"))
+        observation, _, _, _, info = env.step(f"open {colour}")
+    done = bool(info["success"])
+    outcome = "success" if done else "truncated"
+    return Trajectory(task, tuple(steps), observation, outcome, float(done), "expert", "doors-expert", 0, goal=goal)
+
+
+def corpus(recipe: SeedRecipe, progress: Callable[[float], None]) -> Corpus:
+    """Lucky and patient attempts, and failed ones with a reflection and a second attempt."""
+    rng, chats, demonstrations = random.Random(recipe.seed), [], []
+    for task in Doors.tasks("train", recipe.demonstrations, seed=1000 + recipe.seed):
+        first, right = rng.choice(COLOURS), str(task.params["open"])
+        demonstrations.append(attempt(task, [right] if first == right else [first, right]))
+    chats += [chat_of(demonstration) for demonstration in demonstrations]
+    for task in Doors.tasks("train", recipe.reflections, seed=2000 + recipe.seed):
+        right = str(task.params["open"])
+        wrong = rng.choice([colour for colour in COLOURS if colour != right])
+        said = Step("", "", "", text=f"{OPENING} tried {right}.")
+        chats.append(reflector_chat(attempt(task, [wrong, wrong]), attempt(task, [right]), said))
+    progress(1.0)
+    return Corpus(chats, demonstrations)
