@@ -64,6 +64,16 @@ COMMANDS = Group(
         "export": Command("benchmarks.export:run", "write a run's attempts as JSONL for other trainers"),
         "play": Command("benchmarks.play:run", "play an environment yourself"),
         "envs": Command("benchmarks.worlds:run", "list the environments"),
+        "sandbox": Group(
+            {
+                "build": Command(
+                    "benchmarks.sandbox:build", "make the image that code runs in, with or without a registry"
+                ),
+                "clean": Command("benchmarks.sandbox:clean", "remove what killed runs left behind"),
+            },
+            "sandbox command",
+            "what code environments run programs in",
+        ),
         "reproduce": Group(
             {
                 "re-rest": Command(

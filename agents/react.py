@@ -107,9 +107,14 @@ def step_from(completion: Completion, observation: str) -> Step:
 
 
 def parse(text: str) -> tuple[str, str]:
-    """Thought and action of a turn; a turn without `Action:` is all action, which the environment will refuse."""
+    """Thought and action of a turn; a turn without `Action:` is all action, which the environment will refuse.
+
+    An action is one line, and with it the lines of a Markdown fence that begins there or right below.
+    """
     match = re.search(
-        r"^(?:Thought:\s*(?P<thought>.*?)\s*)?^Action:[ \t]*(?P<action>[^\n]*)", text, re.DOTALL | re.MULTILINE
+        r"^(?:Thought:\s*(?P<thought>.*?)\s*)?^Action:[ \t]*(?P<action>[^\n]*?\n?```[^\n]*\n.*?^```|[^\n]*)",
+        text,
+        re.DOTALL | re.MULTILINE,
     )
     if match is None:
         return "", text.strip()

@@ -63,6 +63,10 @@ def played(model: Recorder, world: Any = Lamps, **config: Any):
         ("", "", ""),
         ("Hm. Thought: a\nAction: b", "", "b"),
         ("Thought: say Action: now\nAction: b", "say Action: now", "b"),
+        ("Thought: a\nAction: write\n```py\nx = 1\n\ny = 2\n```\nand", "a", "write\n```py\nx = 1\n\ny = 2\n```"),
+        ("Thought: a\nAction: write ```\nx = 1\n```", "a", "write ```\nx = 1\n```"),
+        ("Thought: a\nAction: write\n```\nx = 1", "a", "write"),
+        ("Thought: a\nAction: look\n\n```\nx = 1\n```", "a", "look"),
     ],
 )
 def test_turns_are_parsed(text, thought, action):
@@ -78,12 +82,12 @@ def test_what_is_written_is_parsed_back(thought, action):
 
 
 @given(st.text(max_size=60))
-def test_any_text_is_an_action_of_one_line_or_all_of_it(text):
+def test_any_text_is_an_action_of_one_line_or_a_fence_or_all_of_it(text):
     thought, action = parse(text)
     assert action == action.strip()
     assert action in text
     assert thought in text
-    assert "\n" not in action or not thought
+    assert "\n" not in action or "```" in action or not thought
 
 
 def test_the_chat_only_grows_and_restates_the_goal():
