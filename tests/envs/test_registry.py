@@ -59,7 +59,7 @@ def test_unknown_names_suggest_the_nearest():
         find("househodl")
     with pytest.raises(UsageError, match="did you mean 'kintsugi/Household-v0'"):
         find("kintsugi/Househodl-v0")
-    with pytest.raises(UsageError, match=r"unknown environment 'qqq'; known: household"):
+    with pytest.raises(UsageError, match=r"unknown environment 'qqq'; known: code, household"):
         find("qqq")
 
 

@@ -67,10 +67,11 @@ def improve(model: Path, run: Path, *more: str) -> list[str]:
 def outcome_of(run: Path) -> tuple[list[tuple[str, str, str]], dict[str, str], dict[str, object]]:
     """Everything that has to be the same: attempts, adapters, and scores without the seconds that they took."""
     db = sqlite3.connect(run / "run.db")
-    rows = db.execute("SELECT stage, key, sha FROM trajectories ORDER BY number").fetchall()
+    rows: list[tuple[str, str, str]] = db.execute("SELECT stage, key, sha FROM trajectories ORDER BY number").fetchall()
     stages = {name: json.loads(result) for name, result in db.execute("SELECT name, result FROM stages")}
     db.close()
-    scores = {name: {**score, "seconds": None} for name, score in stages.items() if name.startswith("score/")}
+    measured = {name: score for name, score in stages.items() if name.startswith("score/")}
+    scores: dict[str, object] = {name: {**score, "seconds": None} for name, score in measured.items()}
     files = sorted((run / "adapters").rglob("adapter_model.safetensors"))
     adapters = {str(file.relative_to(run)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
     return rows, adapters, scores
