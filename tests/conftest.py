@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 import shutil
@@ -22,9 +23,23 @@ def _program(*names: str) -> str | None:
     return next((path for path in map(shutil.which, names) if path), None)
 
 
+@functools.cache
+def _sandbox(backend: str) -> bool:
+    from kintsugi.envs.code.sandbox import open_sandbox
+    from kintsugi.errors import UsageError
+
+    try:
+        open_sandbox(backend).close()
+    except UsageError:
+        return False
+    return True
+
+
 FINDERS: dict[str, Callable[[], object]] = {
-    "bwrap": lambda: _program("bwrap"),
+    "bwrap": lambda: _sandbox("bubblewrap"),
     "chromium": lambda: _program(*CHROMIUM) and importlib.util.find_spec("playwright"),
+    "docker": lambda: _sandbox("docker"),
+    "sandbox": lambda: _sandbox("auto"),
     "cuda": lambda: importlib.util.find_spec("torch") and importlib.import_module("torch").cuda.is_available(),
 }
 """How to find what `requires` names; any other name is a Python module."""

@@ -161,6 +161,7 @@ def leaves_no_environment(bench: Bench) -> None:
 def leaves_nothing_in_memory(bench: Bench) -> None:
     """What a program was, read, printed, wrote and named is not in the memory that the next one starts with."""
     secret = f"{MARK[:-3]}-secret"
+    wanted = [f"{secret}/{secret}", f"{secret}-given", *(f"{secret}-{number}" for number in range(50))]
     program = f"""
         import os, sys
         text = sys.stdin.read() + {secret!r}
@@ -172,7 +173,7 @@ def leaves_nothing_in_memory(bench: Bench) -> None:
         program,
         stdin="x" * 30000 + secret,
         files={secret + "-given": secret},
-        want=[f"{secret}/{secret}", secret + "-given"],
+        want=wanted,
     )
     # The mark is put together inside, so that the scanning program does not find its own source.
     scan = SCAN.format(reversed=MARK[::-1], tail='secr" + b"et')

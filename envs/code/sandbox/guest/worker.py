@@ -132,16 +132,22 @@ def oom_kills(files: Iterable[str]) -> int:
 
 
 def resident() -> int:
-    """Bytes of memory that all programs here hold in RAM."""
-    pages = 0
+    """Bytes that all programs here hold in RAM beyond what each fork shares with this process from the start."""
+    own, pages = _private("1"), 0
     for name in os.listdir("/proc"):
         if name.isdigit() and name != "1":
-            try:
-                with open(f"/proc/{name}/statm") as file:
-                    pages += int(file.read().split()[1])
-            except (OSError, IndexError):
-                continue
+            pages += max(0, _private(name) - own)
     return pages * resource.getpagesize()
+
+
+def _private(pid: str) -> int:
+    """Pages of a process that are no files'."""
+    try:
+        with open(f"/proc/{pid}/statm") as file:
+            _, held, shared, *_ = file.read().split()
+        return int(held) - int(shared)
+    except (OSError, ValueError):
+        return 0
 
 
 def watch(pidfd: int, pipes: dict[int, Buffer], channel: int, deadline: float, memory: int) -> int:

@@ -1,0 +1,267 @@
+"""Choosing a back end, and what is said where it cannot be had."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from kintsugi.envs.code.sandbox import (
+    Limits,
+    Unavailable,
+    bubblewrap,
+    choose,
+    docker_engine,
+    open_sandbox,
+    shared_sandbox,
+)
+from kintsugi.envs.code.sandbox.conformance import Bench, run_check
+from kintsugi.envs.code.sandbox.docker_sandbox import DockerSandbox
+from kintsugi.errors import InfraError, UsageError
+from sandboxes import SUBJECTS, Scripted
+
+
+@pytest.fixture
+def no_engine(monkeypatch):
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
+
+
+@pytest.fixture
+def no_bubblewrap(monkeypatch):
+    which = shutil.which
+    monkeypatch.setattr(shutil, "which", lambda name, *rest, **more: None if name == "bwrap" else which(name))
+
+
+@pytest.mark.requires("bwrap")
+@pytest.mark.usefixtures("no_engine")
+def test_auto_is_bubblewrap_where_no_engine_answers(monkeypatch):
+    with open_sandbox("auto") as sandbox:
+        assert sandbox.name == "bubblewrap"
+        assert sandbox.run("print(1)").stdout == b"1\n"
+    monkeypatch.setenv("KINTSUGI_SANDBOX", "docker")
+    with pytest.raises(
+        Unavailable, match=r"no Docker engine answers .*start one .*or choose the back end 'bubblewrap'"
+    ):
+        open_sandbox()
+
+
+@pytest.mark.requires("docker")
+def test_auto_is_docker_where_an_engine_answers():
+    with open_sandbox("auto") as sandbox:
+        assert sandbox.name == "docker"
+
+
+@pytest.mark.usefixtures("no_engine", "no_bubblewrap")
+def test_without_any_back_end_nothing_runs_and_both_reasons_are_said():
+    with pytest.raises(UsageError, match="never run without one") as caught:
+        open_sandbox("auto")
+    assert "start one" in str(caught.value)
+    assert "install the package 'bubblewrap'" in str(caught.value)
+
+
+def test_unknown_back_ends_are_named():
+    with pytest.raises(UsageError, match="unknown sandbox 'doker'; did you mean 'docker'"):
+        open_sandbox("doker")
+
+
+def test_without_the_library_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "docker", None)
+    with pytest.raises(UsageError, match=r"pip install 'kintsugi\[code\]'"):
+        open_sandbox("docker")
+
+
+@pytest.mark.requires("docker")
+def test_a_missing_image_says_how_to_make_it():
+    with pytest.raises(UsageError, match="has no image 'kintsugi-no-such:1'; make it with: kintsugi sandbox build"):
+        DockerSandbox(image="kintsugi-no-such:1")
+
+
+@pytest.mark.requires("docker")
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody else")
+def test_a_socket_without_permission_says_whom_to_ask():
+    said, to = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+        try:
+            open_sandbox("docker")
+        except Exception as error:
+            os.write(to, f"{type(error).__name__}: {error}".encode())
+        os._exit(0)
+    os.close(to)
+    os.waitpid(pid, 0)
+    with open(said) as file:
+        text = file.read()
+    assert text.startswith("Unavailable: the Docker socket refuses this user (permission denied); add the user to")
+
+
+@pytest.mark.parametrize("limits", [{"seconds": 0}, {"memory": -1}, {"processes": 0}, {"cpu_seconds": 1.5}])
+def test_limits_of_nothing_are_refused(limits):
+    with pytest.raises(UsageError, match=rf"the sandbox limit {next(iter(limits))} is "):
+        Limits(**limits)
+
+
+def test_one_sandbox_is_shared_until_the_process_ends(monkeypatch):
+    opened: list[Scripted] = []
+
+    def make() -> Scripted:
+        opened.append(Scripted())
+        return opened[-1]
+
+    monkeypatch.setattr(choose, "_shared", {})
+    monkeypatch.setitem(choose.BACKENDS, "docker", make)
+    assert shared_sandbox("docker") is shared_sandbox("docker")
+    assert len(opened) == 1
+
+
+@pytest.mark.requires("bwrap")
+def test_a_forked_child_leaves_its_parents_sandbox_alone():
+    with bubblewrap.BubblewrapSandbox() as sandbox:
+        pid = os.fork()
+        if pid == 0:
+            code = 0
+            try:
+                sandbox.run("print(1)")
+            except UsageError as error:
+                code = 7 if "before a fork" in str(error) else 0
+            sandbox.close()
+            os._exit(code)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+        assert sandbox.run("print(2)").stdout == b"2\n"
+
+
+@pytest.mark.requires("bwrap")
+def test_bubblewrap_that_may_not_make_namespaces_is_unavailable(monkeypatch, tmp_path):
+    fake = tmp_path / "bwrap"
+    fake.write_text("#!/bin/sh\necho 'No permissions to create new namespace' >&2\nexit 1\n")
+    fake.chmod(0o755)
+    tmp_path.chmod(0o755)
+    monkeypatch.setattr(bubblewrap, "find_executable", lambda: str(fake))
+    with pytest.raises(Unavailable, match=r"cannot make its namespaces here .*allow unprivileged user namespaces"):
+        bubblewrap.BubblewrapSandbox()
+
+
+@pytest.mark.requires("bwrap")
+def test_without_a_cgroup_rlimits_and_the_worker_watch_the_memory(monkeypatch):
+    monkeypatch.setattr(bubblewrap.cgroup, "make", lambda *_: None)
+    checks = ("stops_memory_bombs", "stops_memory_bombs_of_many", "stops_fork_bombs", "counts_processes")
+    with Bench(SUBJECTS["bwrap"]()) as bench:
+        assert [run_check(bench, check) for check in checks] == [""] * len(checks)
+
+
+@pytest.fixture
+def engine(tmp_path_factory, monkeypatch):
+    """A Docker engine of our own that may be killed, with the image in it."""
+    program = shutil.which("dockerd")
+    if program is None or os.geteuid() != 0:
+        pytest.skip("needs dockerd, as root")
+    folder = tmp_path_factory.mktemp("engine")
+    socket = f"unix://{folder}/docker.sock"
+    command = [
+        program, "--iptables=false", "--bridge=none", "-H", socket, "--data-root", str(folder / "data"),
+        "--exec-root", str(folder / "exec"), "--pidfile", str(folder / "pid"),
+    ]  # fmt: skip
+    running: list[subprocess.Popen[bytes]] = []
+
+    def start() -> None:
+        with open(folder / "log", "ab") as log:
+            running.append(subprocess.Popen(command, stdout=log, stderr=log))
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                docker_engine.connect()
+                return
+            except Unavailable:
+                assert time.monotonic() < deadline, (folder / "log").read_text()[-2000:]
+                time.sleep(0.2)
+
+    def kill() -> None:
+        running[-1].kill()
+        running[-1].wait()
+        # Where nobody reaps orphans, the next engine takes what is left of this one for alive.
+        for name in ("pid", "exec/containerd/containerd.pid"):
+            (folder / name).unlink(missing_ok=True)
+
+    image = docker_engine.connect().get_image(docker_engine.IMAGE)
+    monkeypatch.setenv("DOCKER_HOST", socket)
+    start()
+    docker_engine.connect().load_image(image)
+    yield type("Engine", (), {"start": staticmethod(start), "kill": staticmethod(kill)})
+    try:
+        docker_engine.clean(docker_engine.connect(), everything=True)
+    finally:
+        running[-1].send_signal(signal.SIGTERM)
+        running[-1].wait(30)
+        # An engine that is killed leaves its folder mounted on itself.
+        subprocess.run(["umount", "-R", str(folder / "data")], capture_output=True)
+
+
+@pytest.mark.requires("docker")
+def test_an_engine_that_is_killed_is_an_infra_error_and_is_recovered_from(engine):
+    with DockerSandbox() as sandbox:
+        outcome: list[object] = []
+
+        def run() -> None:
+            try:
+                outcome.append(sandbox.run("import time; time.sleep(60)", limits=Limits(seconds=90)))
+            except Exception as error:
+                outcome.append(error)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        time.sleep(1)
+        engine.kill()
+        thread.join(60)
+        assert isinstance(outcome[0], InfraError)
+        with pytest.raises(InfraError):
+            sandbox.run("print(1)")
+        engine.start()
+        assert sandbox.run("print(2)").stdout == b"2\n"
+        held = sandbox.holdings()
+    assert held
+    assert docker_engine.containers(docker_engine.connect()) == []
+
+
+@pytest.mark.requires("docker")
+def test_clean_removes_what_killed_runs_left_and_nothing_else():
+    client = docker_engine.connect()
+    with DockerSandbox() as sandbox:
+        labels = docker_engine.labels("lost") | {"kintsugi.owner": f"{docker_engine.owner.this_process()}0"}
+        made = client.create_container(docker_engine.IMAGE, ["true"], labels=labels, name="kintsugi-test-lost")["Id"]
+        old = docker_engine.labels("old") | {"kintsugi.owner": "unknown", "kintsugi.expires": "1"}
+        client.create_container(docker_engine.IMAGE, ["true"], labels=old, name="kintsugi-test-old")
+        new = docker_engine.labels("new") | {"kintsugi.owner": "unknown"}
+        kept = client.create_container(docker_engine.IMAGE, ["true"], labels=new, name="kintsugi-test-new")["Id"]
+        try:
+            assert sorted(docker_engine.clean(client)) == ["kintsugi-test-lost", "kintsugi-test-old"]
+            assert sandbox.run("print(1)").stdout == b"1\n"
+        finally:
+            docker_engine.remove(client, kept)
+            docker_engine.remove(client, made)
+
+
+@pytest.mark.requires("docker")
+def test_a_container_is_locked_down():
+    client = docker_engine.connect()
+    with DockerSandbox() as sandbox:
+        [name] = sandbox.holdings()
+        about = client.inspect_container(name)
+    host = about["HostConfig"]
+    assert host["NetworkMode"] == "none"
+    assert host["CapDrop"] == ["ALL"]
+    assert host["SecurityOpt"] == ["no-new-privileges:true"]
+    assert host["ReadonlyRootfs"]
+    assert host["LogConfig"]["Type"] == "none"
+    assert host["Memory"] == host["MemorySwap"] > 0
+    assert host["PidsLimit"] > 0
+    assert host["NanoCpus"] == 10**9
+    assert host["Binds"] is None
+    assert about["Mounts"] == []
+    assert about["Config"]["User"] == "65534:65534"
