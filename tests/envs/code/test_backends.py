@@ -15,9 +15,11 @@ from kintsugi.envs.code.sandbox import (
     Limits,
     Unavailable,
     bubblewrap,
+    cgroup,
     choose,
     docker_engine,
     open_sandbox,
+    owner,
     shared_sandbox,
 )
 from kintsugi.envs.code.sandbox.conformance import Bench, run_check
@@ -150,7 +152,7 @@ def test_bubblewrap_that_may_not_make_namespaces_is_unavailable(monkeypatch, tmp
 
 @pytest.mark.requires("bwrap")
 def test_without_a_cgroup_rlimits_and_the_worker_watch_the_memory(monkeypatch):
-    monkeypatch.setattr(bubblewrap.cgroup, "make", lambda *_: None)
+    monkeypatch.setattr(cgroup, "make", lambda *_: None)
     checks = ("stops_memory_bombs", "stops_memory_bombs_of_many", "stops_fork_bombs", "counts_processes")
     with Bench(SUBJECTS["bwrap"]()) as bench:
         assert [run_check(bench, check) for check in checks] == [""] * len(checks)
@@ -200,7 +202,7 @@ def engine(tmp_path_factory, monkeypatch):
         running[-1].send_signal(signal.SIGTERM)
         running[-1].wait(30)
         # An engine that is killed leaves its folder mounted on itself.
-        subprocess.run(["umount", "-R", str(folder / "data")], capture_output=True)
+        subprocess.run(["umount", "--lazy", str(folder / "data")], capture_output=True)
 
 
 @pytest.mark.requires("docker")
@@ -233,7 +235,7 @@ def test_an_engine_that_is_killed_is_an_infra_error_and_is_recovered_from(engine
 def test_clean_removes_what_killed_runs_left_and_nothing_else():
     client = docker_engine.connect()
     with DockerSandbox() as sandbox:
-        labels = docker_engine.labels("lost") | {"kintsugi.owner": f"{docker_engine.owner.this_process()}0"}
+        labels = docker_engine.labels("lost") | {"kintsugi.owner": f"{owner.this_process()}0"}
         made = client.create_container(docker_engine.IMAGE, ["true"], labels=labels, name="kintsugi-test-lost")["Id"]
         old = docker_engine.labels("old") | {"kintsugi.owner": "unknown", "kintsugi.expires": "1"}
         client.create_container(docker_engine.IMAGE, ["true"], labels=old, name="kintsugi-test-old")
