@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
 from ...errors import UsageError
@@ -66,7 +66,8 @@ class Problem:
 
     def params(self, **more: Any) -> dict[str, Any]:
         """As JSON-clean params of a task; `more` is kept beside it."""
-        said = {name: value for name, value in asdict(self).items() if value not in ((), "")}
+        usual = {each.name: each.default for each in fields(self)}
+        said = {name: value for name, value in asdict(self).items() if value != usual[name]}
         for name in ("visible", "hidden"):
             if name in said:
                 said[name] = [[list(call["arguments"]), call["expected"]] for call in said[name]]

@@ -139,7 +139,8 @@ def _examples(text: str, entry: str) -> Iterator[str]:
             ast.literal_eval(example.want.strip())
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             continue
-        if any(isinstance(node, ast.Name) and node.id == entry for node in ast.walk(tree)):
+        called = tree.body.func if isinstance(tree.body, ast.Call) else None
+        if isinstance(called, ast.Name) and called.id == entry:
             yield f"assert {example.source.strip()} == {example.want.strip()}"
 
 

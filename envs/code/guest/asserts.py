@@ -16,6 +16,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -27,8 +28,10 @@ MOST = 1 << 22
 CALL_SECONDS = 3.0
 HUNG = "it took too long or crashed"
 """Which of the two it was, the tests cannot see."""
-STARTS = 2
-"""How often the solution is started; after it has hung or died so often, what is left counts as failed."""
+STARTS, HANGS = 30, 2
+"""How often the solution is started, and how often it may hang; what is left then counts as failed."""
+HANGING = 0.5
+"""Seconds after which an end without an answer counts as hanging."""
 
 
 class SolutionError(Exception):
@@ -124,7 +127,7 @@ class Solution:
 
     def __init__(self, orders: socket.socket) -> None:
         self.orders = orders
-        self.starts = 0
+        self.starts = self.hangs = 0
         self.connection: socket.socket | None = None
         self.names: dict[str, Any] = {}
         self.last = ""
@@ -132,7 +135,7 @@ class Solution:
 
     def start(self) -> str:
         """Have a fresh process; returns why that was not possible, or nothing."""
-        if self.starts == STARTS:
+        if self.starts == STARTS or self.hangs == HANGS:
             return HUNG
         self.starts += 1
         self.connection, theirs = socket.socketpair()
@@ -170,12 +173,14 @@ class Solution:
         if connection is None:
             raise Died(HUNG)
         connection.settimeout(CALL_SECONDS)
+        begun = time.monotonic()
         try:
             if request is not None:
                 send(connection, request)
             said = loads(receive(connection))
             return said if isinstance(said, dict) else {"error": ["ValueError", "not an answer"]}
         except (OSError, ValueError, Died):
+            self.hangs += time.monotonic() - begun > HANGING
             connection.close()
             self.connection = None
             raise Died(HUNG) from None

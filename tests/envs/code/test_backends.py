@@ -15,6 +15,7 @@ from kintsugi.envs.code.sandbox import (
     Limits,
     Unavailable,
     bubblewrap,
+    cgroup,
     choose,
     docker_engine,
     open_sandbox,
@@ -151,7 +152,7 @@ def test_bubblewrap_that_may_not_make_namespaces_is_unavailable(monkeypatch, tmp
 
 @pytest.mark.requires("bwrap")
 def test_without_a_cgroup_rlimits_and_the_worker_watch_the_memory(monkeypatch):
-    monkeypatch.setattr("kintsugi.envs.code.sandbox.bubblewrap.cgroup.make", lambda *_: None)
+    monkeypatch.setattr(cgroup, "make", lambda *_: None)
     checks = ("stops_memory_bombs", "stops_memory_bombs_of_many", "stops_fork_bombs", "counts_processes")
     with Bench(SUBJECTS["bwrap"]()) as bench:
         assert [run_check(bench, check) for check in checks] == [""] * len(checks)
@@ -195,9 +196,13 @@ def engine(tmp_path_factory, monkeypatch):
     start()
     docker_engine.connect().load_image(image)
     yield type("Engine", (), {"start": staticmethod(start), "kill": staticmethod(kill)})
-    docker_engine.clean(docker_engine.connect(), everything=True)
-    running[-1].send_signal(signal.SIGTERM)
-    running[-1].wait(30)
+    try:
+        docker_engine.clean(docker_engine.connect(), everything=True)
+    finally:
+        running[-1].send_signal(signal.SIGTERM)
+        running[-1].wait(30)
+        # An engine that is killed leaves its folder mounted on itself.
+        subprocess.run(["umount", "--lazy", str(folder / "data")], capture_output=True)
 
 
 @pytest.mark.requires("docker")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import struct
 import subprocess
 import sys
@@ -271,10 +272,10 @@ def test_the_image_is_made_once():
 
 @pytest.mark.requires("docker")
 def test_what_an_image_needs_and_is_missing_is_named(monkeypatch):
-    monkeypatch.setattr("kintsugi.envs.code.sandbox.image.shutil.which", lambda name: None)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(UsageError, match="debootstrap is not installed"):
         image.build("debootstrap", force=True)
-    monkeypatch.setattr("kintsugi.envs.code.sandbox.image.shutil.which", lambda name: "/usr/sbin/debootstrap")
+    monkeypatch.setattr(shutil, "which", lambda name: "/usr/sbin/debootstrap")
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(UsageError, match="must be run by root"):
         image.build("debootstrap", force=True)

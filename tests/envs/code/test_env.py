@@ -1,0 +1,322 @@
+"""The code environment: what it says, how it scores, and that a solution cannot reach its verdict."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator
+
+import pytest
+from kintsugi.agents.react import ReActAgent
+from kintsugi.agents.rollout import Job, collect
+from kintsugi.envs import Task
+from kintsugi.envs.code import Call, CodeEnv, Problem
+from kintsugi.envs.code.sandbox import Limits, Result, open_sandbox
+from kintsugi.errors import InfraError, UsageError
+from sandboxes import Scripted
+
+CALLS = Problem(
+    type="toy", prompt="Write twice(x).", goal="write twice(x)", entry="twice", solution="def twice(x): return 2 * x",
+    visible=(Call((1,), 2), Call(("ab",), "abab")),
+    hidden=(Call((3,), 6), Call(([1],), [1, 1]), Call((0,), 0), Call((5,), 10)),
+)  # fmt: skip
+CODE = Problem(
+    type="toy", prompt="Write twice(x).", goal="write twice(x)", entry="twice",
+    solution="def twice(x): return [helper(v) for v in x]", given="import math\ndef helper(v): return 2 * v\n",
+    setup="import math\ndef helper(v): return 2 * v\ndef twice(x):\n    'Double each.'\n",
+    visible_code="assert twice([1]) == [2]",
+    hidden_code="""
+SECRET = "hidden-" + "tests"
+def check(candidate):
+    assert candidate([1]) == [2]
+    for i in range(3):
+        assert candidate([i, i]) == [2 * i, 2 * i]
+    assert math.isclose(sum(candidate([1, 2])), 6)
+    assert abs(candidate([-1])[0]) == helper(1)
+    assert candidate([]) == [], "empty"
+""",
+)  # fmt: skip
+
+
+def task(problem: Problem, name: str = "toy") -> Task:
+    return Task(name, CodeEnv.env_id, "train", 0, problem.params())
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[object]:
+    with open_sandbox() as opened:
+        yield opened
+
+
+def begun(problem: Problem, sandbox: object, **options: object) -> CodeEnv:
+    env = CodeEnv(sandbox=sandbox, **{"max_steps": 99, **options})
+    env.reset(options={"task": task(problem)})
+    return env
+
+
+def submitted(problem: Problem, sandbox: object, solution: str) -> float:
+    env = begun(problem, sandbox, limits=Limits(seconds=20, cpu_seconds=1))
+    env.step(f"write\n{solution}")
+    return float(env.step("submit")[1])
+
+
+@pytest.mark.requires("sandbox")
+def test_an_episode_from_its_prompt_to_its_score(sandbox):
+    env = CodeEnv(sandbox=sandbox)
+    observation, info = env.reset(options={"task": task(CALLS)})
+    assert observation == (
+        "Write twice(x).\ntwice(1) == 2\ntwice('ab') == 'abab'\nActions: write CODE, test, run CODE, submit"
+    )
+    assert info == {"score": 0.0, "goal": "write twice(x)", "task_id": "toy"}
+    transcript: list[tuple[str, str, dict[str, str]]] = [
+        ("write def twice(x): return x + x", "Written, 1 line.", {}),
+        ("test", "2 of 2 visible tests pass.", {}),
+        ("write\n```python\ndef twice(x):\n    return x * x\n```", "Written, 2 lines.", {}),
+        (
+            "test",
+            "0 of 2 visible tests pass.\ntwice(1) gave 1, expected 2\ntwice('ab') raised TypeError: can't multiply "
+            "sequence by non-int of type 'str' (line 2), expected 'abab'",
+            {},
+        ),
+        ("run print('hi'); twice(7)", "hi\n49", {}),
+        ("run x = 1\nx / 0", "ZeroDivisionError: division by zero", {}),
+        ("write def twice(x) return x", "Written, 1 line. But: SyntaxError: expected ':' (line 1).", {}),
+        ("write def thrice(x): return x", "Written, 1 line. But: there is no function twice in it.", {}),
+        ("write def twice(x): return 2 * x if x != 5 else 0", "Written, 1 line.", {}),
+    ]
+    for action, said, more in transcript:
+        assert env.step(action) == (said, 0.0, False, False, {"score": 0.0, **more})
+    said = "Submitted: 3 of 4 hidden tests pass."
+    assert env.step("submit") == (said, 0.75, True, False, {"score": 0.75, "success": False})
+    assert submitted(CALLS, sandbox, CALLS.solution) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("action", "why"),
+    [
+        ("write", "there is no code after 'write'"),
+        ("write ```\n```", "there is no code after 'write'"),
+        ("run", "there is no code after 'run'"),
+        ("test", "nothing is written yet"),
+        ("", "unknown action ''"),
+        ("tets", "unknown action 'tets'; did you mean 'test'"),
+    ],
+)
+def test_what_is_no_action_is_refused(action, why):
+    env = begun(CALLS, Scripted(Result(b"", b"", 0)))
+    observation, reward, done, _, info = env.step(action)
+    assert info["invalid"].startswith(why)
+    assert observation.startswith(f"Refused: {why}")
+    assert (reward, done) == (0.0, False)
+
+
+def test_submitting_nothing_scores_nothing():
+    env = begun(CALLS, Scripted(InfraError("not to be used")))
+    assert env.step("submit") == ("Submitted nothing.", 0.0, True, False, {"score": 0.0, "success": False})
+
+
+@pytest.mark.requires("sandbox")
+@pytest.mark.parametrize(
+    ("solution", "test", "score"),
+    [
+        (
+            "def twice(x):\n    while x == 1: pass\n    return 2 * x",
+            "twice(1) took more than 1 seconds and was stopped",
+            1.0,
+        ),
+        ("import os\ndef twice(x):\n    os._exit(3)", "twice(1) ended the program with exit code 3", 0.0),
+        ("import os\ndef twice(x): os.kill(os.getpid(), 11)", "twice(1) crashed (SIGSEGV)", 0.0),
+        ("def twice(x): return twice(x)", "twice(1) raised RecursionError: maximum recursion depth", 0.0),
+        ("def twice(x): return bytearray(1 << 40)", "twice(1) raised MemoryError", 0.0),
+        ("def twice(x): raise SystemExit", "twice(1) raised SystemExit (line 1)", 0.0),
+        ("def twice(x): return object()", "twice(1) gave <object object at 0x...>, expected 2", 0.0),
+        ("def twice(x): return float('nan')", "twice(1) gave nan, expected 2", 0.0),
+        ("def twice(x): return 2.0 * x if x != 'ab' else 'abab'", "2 of 2 visible tests pass", 0.75),
+    ],
+)
+def test_whatever_a_solution_does_is_feedback(sandbox, solution, test, score):
+    env = begun(CALLS, sandbox, limits=Limits(seconds=20, cpu_seconds=1, memory=64 << 20))
+    env.step(f"write\n{solution}")
+    assert test in env.step("test")[0]
+    assert env.step("submit")[1] == score
+
+
+@pytest.mark.requires("sandbox")
+def test_floods_are_cut(sandbox):
+    env = begun(CALLS, sandbox, feedback=200)
+    env.step("write def twice(x):\n    print('spam ' * 100000)\n    return 'x' * 100000")
+    for action in ("test", "run twice(1)", "run 1 / 0 if True else " + "1" * 5000):
+        observation, *_ = env.step(action)
+        assert len(observation) < 300
+    assert "characters left out" in env.step("run 'y' * 5000")[0]
+
+
+@pytest.mark.requires("sandbox")
+def test_an_instant_is_the_solution_alone(sandbox):
+    env = begun(CALLS, sandbox)
+    env.step("write def twice(x): return 2 * x")
+    snapshot = pickle.loads(pickle.dumps(env.snapshot()))
+    env.step("write def twice(x): return 0")
+    other = CodeEnv(sandbox=sandbox, max_steps=99)
+    other.restore(snapshot)
+    assert other.step("test")[0] == "2 of 2 visible tests pass."
+    assert env.step("test")[0].startswith("0 of 2")
+    env.restore(snapshot)
+    assert env.step("submit")[1] == 1.0
+
+
+def test_a_broken_sandbox_is_no_score():
+    trajectory, *_ = collect(
+        lambda: CodeEnv(sandbox=Scripted(InfraError("the engine is gone"))),
+        [Job(task(CALLS), ReActAgent(Saying("Action: write x = 1")), seed=0)],
+        retries=1,
+    )
+    assert trajectory.outcome == "infra_error"
+    assert trajectory.error == "the engine is gone"
+
+
+class Saying:
+    """A model that says one thing."""
+
+    version = "saying"
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    async def complete(self, messages, sampling):
+        from kintsugi.agents.models.core import Completion
+
+        return Completion(self.text, (), (), 0)
+
+
+# -- tests that are code ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.requires("sandbox")
+@pytest.mark.parametrize(
+    ("solution", "score"),
+    [
+        (CODE.solution, 1.0),
+        ("def twice(x): return x", 0.2),
+        ("def twice(x): return [2, 2][:len(x)]", 0.6),
+        ("def twice(x): raise ValueError", 0.0),
+        ("def twice(x):\n    if not x: return []\n    while True: pass", 0.0),
+        ("import os\ndef twice(x): return [] if not x else os._exit(0)", 0.2),
+        ("x = (", 0.0),
+        ("def other(x): return x", 0.0),
+    ],
+)
+def test_assertions_are_counted_one_by_one(sandbox, solution, score):
+    assert submitted(CODE, sandbox, solution) == pytest.approx(score)
+
+
+CHEATS = {
+    "equal to everything": "class A(list):\n    def __eq__(self, other): return True\ndef twice(x): return A([9])",
+    "an object that is everything": (
+        "class A:\n    def __eq__(self, o): return True\n    def __getitem__(self, i): return 2\n"
+        "    def __iter__(self): return iter([6])\ndef twice(x): return A()"
+    ),
+    "its own judges": (
+        "import math, builtins\nabs = lambda v: 2\nsum = lambda v: 6\nbuiltins.abs = abs\n"
+        "math.isclose = lambda a, b: True\n"
+        "def helper(v): return 9\ndef check(candidate): pass\ndef twice(x): return [9]"
+    ),
+    "a verdict of its own": (
+        "import os, json\nsaid = json.dumps({'passed': 5, 'total': 5, 'failed': []}).encode()\n"
+        "for fd in range(0, 64):\n    try: os.write(fd, said)\n"
+        "    except OSError: pass\ndef twice(x): return [9]"
+    ),
+    "ending the tests": (
+        "import os, signal\nfor pid in (os.getppid(), os.getpgrp(), 1, 2, 3, 4, 5):\n"
+        "    try: os.kill(pid, signal.SIGKILL)\n"
+        "    except OSError: pass\ndef twice(x): return [9]"
+    ),
+    "leaving early": "import os\nos._exit(0)",
+    "hiding modules where the tests might look": (
+        "for name in ('math', 'json', 'ast', 'importlib'):\n"
+        "    open(f'/tmp/{name}.py', 'w').write('isclose = lambda a, b: True')\n"
+        "def twice(x): return [9]"
+    ),
+}
+
+
+@pytest.mark.requires("sandbox")
+@pytest.mark.parametrize("name", CHEATS)
+def test_a_solution_cannot_fake_its_verdict(sandbox, name):
+    assert submitted(CODE, sandbox, CHEATS[name]) == 0.0
+    assert submitted(CALLS, sandbox, CHEATS[name]) == 0.0
+
+
+@pytest.mark.requires("sandbox")
+def test_a_solution_cannot_find_the_tests(sandbox):
+    """It looks through its own memory, the files, and every process that it can see, for a text of the hidden tests."""
+    spy = """
+import ctypes, glob, os
+ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)
+needle = b"SECRET = " + bytes([34]) + b"hid"
+found = 0
+for pid in filter(str.isdigit, os.listdir("/proc")):
+    try:
+        lines = open(f"/proc/{pid}/maps").readlines()
+        memory = open(f"/proc/{pid}/mem", "rb", 0)
+    except OSError:
+        continue
+    for line in lines:
+        span, rights = line.split()[:2]
+        if "r" in rights and "[v" not in line:
+            start, end = (int(v, 16) for v in span.split("-"))
+            try:
+                memory.seek(start)
+                block = memory.read(end - start)
+                found += block.count(needle)
+            except (OSError, OverflowError, ValueError):
+                pass
+for name in glob.glob("/tmp/*") + glob.glob("/proc/[0-9]*/fd/*"):
+    try:
+        fd = os.open(name, os.O_RDONLY | os.O_NONBLOCK)
+        found += os.read(fd, 1 << 20).count(needle)
+        os.close(fd)
+    except OSError:
+        pass
+print("found", found)
+def twice(x): return x
+"""
+    env = begun(CODE, sandbox)
+    verdict = env._judge().hidden(CODE, spy)
+    # Its own bytes are there once it has put them together; those of the tests would be another time.
+    assert verdict.printed.strip() in ("found 0", "found 1")
+    assert verdict.passed == 1
+
+
+@pytest.mark.requires("sandbox")
+def test_what_is_no_plain_value_stays_with_the_solution(sandbox):
+    code = """
+pair = Pair(1, 2)
+assert pair.left == 1
+assert swap(pair).left == 2
+assert total([Pair(3, 4), pair]) == 10
+assert swap(pair) == 3
+assert [total([])] == [0]
+"""
+    solution = """
+class Pair:
+    def __init__(self, left, right): self.left, self.right = left, right
+    def __eq__(self, other): return True
+def swap(pair): return Pair(pair.right, pair.left)
+def total(pairs): return sum(p.left + p.right for p in pairs)
+"""
+    problem = Problem(type="", prompt="", goal="", entry="total", solution=solution, hidden_code=code)
+    verdict = begun(problem, sandbox)._judge().hidden(problem, solution)
+    assert (verdict.passed, verdict.total) == (4, 5)
+    assert "swap(pair) == 3" in verdict.failures[0]
+
+
+def test_params_that_are_no_problem_are_named():
+    with pytest.raises(UsageError, match="'odd': its params are no programming problem"):
+        Problem.of(Task("odd", CodeEnv.env_id, "train", 0, {"entry": "f"}))
+    bare = {"type": "", "prompt": "", "goal": "", "entry": "f", "solution": ""}
+    with pytest.raises(UsageError, match="no hidden tests"):
+        Problem.of(Task("odd", CodeEnv.env_id, "train", 0, bare))
+    with pytest.raises(UsageError, match="unknown parameter 'size' of code tasks"):
+        CodeEnv.tasks("train", size="small")
+    with pytest.raises(UsageError, match="at least 100"):
+        CodeEnv(feedback=5)

@@ -1,0 +1,326 @@
+"""Where code tasks come from: the embedded family and the published files."""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import json
+import warnings
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from kintsugi.envs.code import CodeEnv, Problem, published, tasks
+from kintsugi.envs.code.family import STEPS, make_task, make_tasks
+from kintsugi.envs.code.family.generator import SPLITS, fits, split_of, value_of, write
+from kintsugi.envs.code.family.steps import KINDS
+from kintsugi.envs.code.guest.values import Opaque, decode, encode, loads
+from kintsugi.envs.code.judge import Judge
+from kintsugi.envs.code.sandbox import Limits, Result, open_sandbox
+from kintsugi.errors import UsageError
+
+
+def chain_of(task):
+    return tuple((name, constant) for name, constant in task.params["steps"])
+
+
+# -- the embedded family ----------------------------------------------------------------------------------------------
+
+
+def test_the_sets_are_what_they_were():
+    """Scores are compared by these hashes; a change of the family needs a new version of the environment."""
+    assert {split: make_tasks(split, 100).hash for split in SPLITS} == {
+        "train": "058ada3de72f",
+        "valid": "04993a3a07fe",
+        "valid_unseen": "41c982997cb6",
+    }
+
+
+def test_splits_share_no_function_and_unseen_pairs_are_unseen():
+    sets = {split: [chain_of(task) for task in make_tasks(split, 300)] for split in SPLITS}
+    pairs = {
+        split: {pair for chain in chains for pair in itertools.pairwise(name for name, _ in chain)}
+        for split, chains in sets.items()
+    }
+    for one, other in itertools.combinations(SPLITS, 2):
+        assert not set(sets[one]) & set(sets[other])
+    assert all(split_of(chain) == split for split, chains in sets.items() for chain in chains)
+    for chain in sets["valid_unseen"]:
+        assert set(itertools.pairwise(name for name, _ in chain)) - pairs["train"] - pairs["valid"]
+
+
+def test_tasks_are_graded_and_their_types_come_in_turn():
+    train, unseen = make_tasks("train", 24), make_tasks("valid_unseen", 18)
+    assert sorted({task.params["type"] for task in train}) == sorted(
+        f"{domain} {level}" for domain in ("numbers", "lists", "strings") for level in (1, 2, 3, 4)
+    )
+    assert {task.params["level"] for task in unseen} == {2, 3, 4}
+    assert all(len(chain_of(task)) == task.params["level"] for task in train)
+
+
+def test_every_step_counts_in_some_test():
+    for task in make_tasks("train", 120):
+        problem, chain = Problem.of(task), chain_of(task)
+        calls = [*problem.visible, *problem.hidden]
+        assert len(problem.visible) == 3
+        assert len(problem.hidden) == 10
+        assert [value_of(chain, *call.arguments) for call in calls] == [call.expected for call in calls]
+        takes = STEPS[chain[0][0]].takes
+        for left_out in range(len(chain)):
+            shorter = chain[:left_out] + chain[left_out + 1 :]
+            if fits(shorter, takes):
+                assert any(value_of(shorter, *call.arguments) != call.expected for call in calls)
+
+
+def test_other_seeds_give_other_tasks_and_more_tasks_keep_the_first():
+    assert make_task("train", 7) == make_task("train", 7)
+    assert make_task("train", 7).params != make_task("train", 7, seed=1).params
+    assert set(make_tasks("valid", 10)) < set(make_tasks("valid", 20))
+    with pytest.raises(UsageError, match="unknown split of code tasks 'vaild'; did you mean 'valid'"):
+        make_tasks("vaild")
+    with pytest.raises(UsageError, match="cannot make -1"):
+        make_tasks("valid", -1)
+
+
+@pytest.fixture(scope="module")
+def judge():
+    with open_sandbox() as sandbox:
+        yield Judge(sandbox, Limits(seconds=60, cpu_seconds=20))
+
+
+@pytest.mark.requires("sandbox")
+def test_what_the_steps_do_is_what_python_does(judge):
+    """Every step with every constant, on values of its kind."""
+    values: dict[str, list[Any]] = {
+        "int": [0, 1, 7, -8, 40, 123],
+        "ints": [[], [3], [3, -1, 3, 8, 20, -9, 2]],
+        "str": ["", "a", "Fish and 2 oaks", "AaEe  x"],
+        "words": [[], ["oak"], ["sun", "Rain", "sun", "apple", "x"]],
+    }
+    assert set(values) == set(KINDS)
+    problems, expected = [], []
+    for step in STEPS.values():
+        for constant in step.constants:
+            chain = ((step.name, constant),)
+            problem = Problem("", "", "", "f", write(chain))
+            answers, _ = judge._calls(
+                [
+                    {
+                        "solution": problem.solution,
+                        "given": "",
+                        "entry": "f",
+                        "calls": [encode([v]) for v in values[step.takes]],
+                    }
+                ]
+            )
+            problems.append([decode(answer["value"]) for answer in answers[1:]])
+            expected.append([step.does(value, constant) for value in values[step.takes]])
+    assert problems == expected
+
+
+@pytest.mark.requires("sandbox")
+def test_gold_solutions_run_three_times_before_a_task_enters(judge, monkeypatch):
+    runs: list[int] = []
+    run = judge.sandbox.run
+
+    def counted(*arguments: Any, **options: Any) -> Result:
+        runs.append(1)
+        return run(*arguments, **options)
+
+    monkeypatch.setattr(judge.sandbox, "run", counted)
+    batch = make_tasks("valid", 12).tasks
+    assert tasks._in_batches(judge, batch) == {task.id for task in batch}
+    assert len(runs) == 3
+    runs.clear()
+    assert tasks.failing(judge, batch[0]) == ""
+    assert len(runs) == 6
+
+
+@pytest.mark.requires("sandbox")
+def test_golds_that_fail_or_do_not_always_pass_are_left_out_counted_and_named(judge):
+    good, bad, moody = make_tasks("valid", 3).tasks
+
+    def with_solution(task, solution):
+        return type(task)(task.id, task.env_id, task.split, task.seed, {**task.params, "solution": solution})
+
+    bad = with_solution(bad, "def f(x): return None")
+    moody = with_solution(
+        moody, f"import os\n{moody.params['solution'].replace('return x', 'return x if os.urandom(1)[0] < 99 else 0')}"
+    )
+    assert tasks._in_batches(judge, [good, bad, moody]) == {good.id}
+    with pytest.warns(
+        UserWarning, match=r"2 of 3 code tasks are left out, since their own solution fails: steps/valid/1 \(run 1"
+    ):
+        assert tasks.proven(judge, [good, bad, moody], {good.id}) == [good]
+
+
+# -- the published files ----------------------------------------------------------------------------------------------
+
+HUMANEVAL = {
+    "task_id": "Toy/0",
+    "prompt": "from typing import List\n\n\ndef half(v):\n    return v // 2\n\n\n"
+    "def halves(xs: List[int]) -> List[int]:\n"
+    '    """ Halve each.\n    >>> halves([2, 5])\n    [1, 2]\n    >>> print(halves([]))\n    []\n    """\n',
+    "entry_point": "halves",
+    "canonical_solution": "    return [half(x) for x in xs]\n",
+    "test": "\n\nMETADATA = {}\n\n\ndef check(candidate):\n"
+    "    assert candidate([4]) == [2]\n    assert candidate([half(8)]) == [2]\n",
+}  # fmt: skip
+MBPP: dict[str, Any] = {
+    "task_id": 601,
+    "text": "Write a function to add two numbers.",
+    "code": "def plus(a, b):\r\n  return a + b",
+    "test_list": ["assert plus(1, 2) == 3", "assert plus(0, 0) == 0", "assert math.isclose(plus(0.5, 0.5), 1)"],
+    "test_setup_code": "import math",
+    "challenge_test_list": ["assert plus(-1, 1) == 0"],
+}
+
+
+def written(path, *rows):
+    path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
+    return path
+
+
+def test_a_humaneval_line_is_a_problem(tmp_path):
+    [task] = published.read("humaneval", written(tmp_path / "h.jsonl", HUMANEVAL), "test").tasks
+    problem = Problem.of(task)
+    assert (task.id, task.split, problem.type, problem.entry) == ("Toy/0", "test", "humaneval", "halves")
+    assert problem.visible_code == "assert halves([2, 5]) == [1, 2]"
+    assert problem.given.endswith("return v // 2\n\n\n")
+    assert "canonical" not in problem.prompt
+    assert "return [half" not in problem.prompt
+
+
+def test_an_mbpp_line_is_a_problem_of_its_split(tmp_path):
+    path = written(tmp_path / "m.jsonl", MBPP, {**MBPP, "task_id": 11}, {**MBPP, "task_id": 2000})
+    read = published.read("mbpp", path, "train")
+    assert [task.id for task in read.tasks] == ["mbpp/601"]
+    assert read.problems == (f"{path}:3: the field 'task_id' is 2000, expected 1 to 974",)
+    problem = Problem.of(read.tasks[0])
+    assert problem.entry == "plus"
+    assert problem.visible_code == MBPP["test_list"][0]
+    assert problem.hidden_code.count("assert") == 4
+    sanitized = {
+        "task_id": 602,
+        "prompt": "Add.",
+        "code": MBPP["code"],
+        "test_imports": ["import math"],
+        "test_list": MBPP["test_list"],
+    }
+    [task] = published.read("mbpp", written(tmp_path / "s.jsonl", sanitized), "train").tasks
+    assert Problem.of(task).setup == "import math"
+
+
+def without(row, field):
+    return {name: value for name, value in row.items() if name != field}
+
+
+@pytest.mark.parametrize(
+    ("source", "row", "why"),
+    [
+        ("humaneval", '{"task_id": ', "the line is no JSON"),
+        ("humaneval", "[1]", "the line is list, expected a JSON object"),
+        ("humaneval", "[" * 100000, "the line is no JSON"),
+        ("humaneval", without(HUMANEVAL, "test"), "the field 'test' is missing"),
+        ("humaneval", {**HUMANEVAL, "prompt": 3}, "the field 'prompt' is int, expected a string"),
+        ("humaneval", {**HUMANEVAL, "prompt": "def ("}, "the field 'prompt' is no Python"),
+        ("humaneval", {**HUMANEVAL, "test": "x = ("}, "the field 'test' is no Python"),
+        ("humaneval", {**HUMANEVAL, "entry_point": "thirds"}, "the field 'prompt' has no function 'thirds'"),
+        ("humaneval", HUMANEVAL, "the task 'Toy/0' is there twice"),
+        ("mbpp", without(MBPP, "task_id"), "the field 'task_id' is missing"),
+        ("mbpp", {**MBPP, "task_id": "x"}, "the field 'task_id' is 'x'"),
+        ("mbpp", without(MBPP, "test_list"), "the field 'test_list' is missing"),
+        ("mbpp", {**MBPP, "test_list": [1]}, "the field 'test_list' is '[1]', expected a list of strings"),
+        ("mbpp", {**MBPP, "test_list": [], "challenge_test_list": []}, "the field 'test_list' is empty"),
+        ("mbpp", {**MBPP, "code": "def ("}, "the field 'code' is no Python"),
+        ("mbpp", {**MBPP, "code": "x = 1"}, "the tests call no function that the field 'code' defines"),
+    ],
+)
+def test_a_bad_line_is_named_and_the_rest_loads(tmp_path, source, row, why):
+    good = HUMANEVAL if source == "humaneval" else MBPP
+    path = written(tmp_path / "x.jsonl", good, row)
+    read = published.read(source, path, "test" if source == "humaneval" else "train")
+    assert len(read.tasks) == 1
+    [problem] = read.problems
+    assert problem.startswith(f"{path}:2: {why}")
+
+
+@pytest.mark.requires("sandbox")
+def test_published_tasks_are_proven_and_what_is_wrong_is_warned_of(tmp_path):
+    bad = {**HUMANEVAL, "task_id": "Toy/1", "canonical_solution": "    return xs\n"}
+    path = tmp_path / "h.jsonl.gz"
+    with gzip.open(path, "wt") as file:
+        file.write("\n".join([json.dumps(HUMANEVAL), "broken", json.dumps(bad)]))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = CodeEnv.tasks("test", source="humaneval", path=str(path))
+    assert [task.id for task in found] == ["Toy/0"]
+    said = "\n".join(str(warning.message) for warning in caught)
+    assert f"{path}:2: the line is no JSON" in said
+    assert "1 of 2 code tasks are left out, since their own solution fails: Toy/1 (run 1 of 3: " in said
+    assert len(CodeEnv.tasks("train", source="mbpp", path=str(written(tmp_path / "m.jsonl", MBPP)))) == 1
+
+
+@pytest.mark.requires("sandbox")
+def test_sources_and_files_that_are_not_there_are_named(tmp_path):
+    with pytest.raises(UsageError, match="unknown source of code tasks 'humanevil'; did you mean 'humaneval'"):
+        CodeEnv.tasks("test", source="humanevil", path="x")
+    with pytest.raises(UsageError, match="say where it is: path FILE"):
+        CodeEnv.tasks("test", source="humaneval")
+    with pytest.raises(UsageError, match=r"cannot read code tasks from /nowhere\.jsonl"):
+        CodeEnv.tasks("test", source="humaneval", path="/nowhere.jsonl")
+    with pytest.raises(UsageError, match="unknown split of humaneval 'train'"):
+        CodeEnv.tasks("train", source="humaneval", path=str(written(tmp_path / "h.jsonl", HUMANEVAL)))
+    with pytest.raises(UsageError, match="come from no file"):
+        CodeEnv.tasks("train", path="x")
+
+
+# -- values -----------------------------------------------------------------------------------------------------------
+
+leaves = [st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(), st.binary()]
+keys = st.text() | st.integers() | st.tuples(st.integers())
+plain = st.recursive(
+    st.one_of(*leaves, st.complex_numbers(allow_nan=False)),
+    lambda inner: st.one_of(
+        st.lists(inner), st.tuples(inner, inner), st.dictionaries(keys, inner), st.sets(keys), st.frozensets(st.text())
+    ),
+    max_leaves=12,
+)
+
+
+@given(plain)
+def test_plain_values_come_through_whole(value):
+    back = decode(loads(json.dumps(encode(value))))
+    assert repr(back) == repr(value) or back == value
+    assert type(back) is type(value)
+
+
+def test_what_is_no_value_equals_nothing():
+    class Sly(list[int]):
+        def __eq__(self, other):
+            return True
+
+    assert decode(encode(Sly([1]))) == [1]
+    assert type(decode(encode(Sly([1])))) is list
+    opaque = decode(encode(object()))
+    assert isinstance(opaque, Opaque)
+    assert opaque != opaque
+    deep: list[object] = []
+    for _ in range(200):
+        deep = [deep]
+    assert "..." in repr(decode(encode(deep)))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [{"x": 1}, {"!": "set", "v": [[1]]}, {"!": "int", "v": 3}, {"!": "bytes", "v": "zz"}, {"!": "dict", "v": [1]}],
+)
+def test_data_that_encode_never_gives_is_refused(data):
+    with pytest.raises(ValueError, match="not a value"):
+        decode(data)
+
+
+def test_json_that_is_too_deep_is_refused():
+    with pytest.raises(ValueError, match="nested too deeply"):
+        loads("[" * 100000)
