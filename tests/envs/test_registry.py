@@ -13,6 +13,8 @@ from kintsugi.envs import EnvEntry, entries, find, register_all
 from kintsugi.envs.registry import BUILTIN
 from kintsugi.errors import UsageError
 
+NEEDS = {"code": ["sandbox"]}
+
 
 def offer(folder: Path, offers: dict[str, str], source: str = "") -> None:
     """Put an installed package `foreign` with these entry points into the folder."""
@@ -30,7 +32,11 @@ def in_new_process(folder: Path, code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("entry", BUILTIN, ids=lambda entry: entry.name)
+@pytest.mark.parametrize(
+    "entry",
+    [pytest.param(entry, marks=[pytest.mark.requires(n) for n in NEEDS.get(entry.name, ())]) for entry in BUILTIN],
+    ids=lambda entry: entry.name,
+)
 def test_ours_are_registered_with_gymnasium(entry):
     assert entry.id in gymnasium.registry
     assert entry.load().env_id == entry.id
