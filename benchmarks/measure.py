@@ -40,7 +40,9 @@ class Measure:
     """Of the choice of tasks and of the sampling."""
 
     def task_set(self, split: str) -> TaskSet:
-        """The held-out tasks of one split."""
+        """The held-out tasks of one split; raises `UsageError` when there are none."""
+        if self.tasks < 1:
+            raise UsageError(f"tasks is {self.tasks}; a measurement needs at least 1 held-out task")
         return find(self.env).load().tasks(split, self.tasks, self.seed, **self.env_params)
 
     def jobs(self, model: LanguageModel, tasks: TaskSet) -> list[Job]:

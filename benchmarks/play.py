@@ -47,6 +47,8 @@ def run(config: PlayConfig, console: Console) -> None:
     made = find(config.env).load()
     wanted = 1 if config.task is None and config.tasks is None else config.tasks
     tasks = made.tasks(config.split, wanted, config.seed, **config.env_params)
+    if not len(tasks):
+        raise UsageError(f"tasks is {config.tasks}, so there is none to play; draw at least 1")
     task = tasks.tasks[0] if config.task is None else tasks[config.task]
     env = made()
     try:

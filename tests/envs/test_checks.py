@@ -36,10 +36,7 @@ NEEDS = {"code": ["sandbox"]}
 
 @pytest.mark.parametrize(
     "entry",
-    [
-        pytest.param(entry, marks=[pytest.mark.requires(NEEDS[entry.name])] if entry.name in NEEDS else [])
-        for entry in BUILTIN
-    ],
+    [pytest.param(entry, marks=[pytest.mark.requires(n) for n in NEEDS.get(entry.name, ())]) for entry in BUILTIN],
     ids=lambda entry: entry.name,
 )
 def test_ours_keep_the_contract(entry):
