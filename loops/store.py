@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 import tomli_w
+from safetensors import SafetensorError
 
 from ..agents.rollout import Clock, Job, collect
 from ..agents.trajectory import Trajectory
@@ -301,7 +302,7 @@ def _readable_errors(folder: Path) -> Iterator[None]:
         yield
     except sqlite3.DatabaseError as error:
         raise UsageError(f"{folder}/run.db: {error}; what was stored before is kept. {_remedy(str(error))}") from error
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise UsageError(f"{folder}: {error}; what was stored before is kept. {_remedy(str(error))}") from error
 
 

@@ -1,8 +1,8 @@
-"""`kill -9` at any moment of `kintsugi improve`, and the same command again, ends as an undisturbed run."""
+"""`kill -9` at any moment of `kintsugi improve`, and the same command again, end as an undisturbed run does."""
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import json
 import os
 import random
@@ -12,100 +12,102 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
-from doors import ENTRY
-from kintsugi.loops.seeds.pretrain import Architecture, PretrainConfig
-from kintsugi.loops.seeds.recipe import FAMILIES, SeedRecipe, seed_model
+from kintsugi import cli
 
-MOMENTS = 4
-"""Kills, spread over the run."""
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    recipe = SeedRecipe(
-        family="doors",
-        demonstrations=96,
-        reflections=48,
-        architecture=Architecture(hidden_size=32, layers=2, heads=2, intermediate_size=64),
-        pretrain=PretrainConfig(tokens=200_000),
-    )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(FAMILIES, "doors", "doors")
-        return seed_model(recipe, cache=tmp_path_factory.mktemp("seeds"))
+KILLS = 3
+FLAGS = (
+    *("--loop.practice.env", "doors", "--loop.practice.tasks", "10", "--loop.practice.k", "2"),
+    *("--loop.practice.at-once", "3", "--loop.practice.fit.epochs", "1", "--loop.rounds", "2"),
+    *("--held-out.env", "doors", "--held-out.tasks", "10", "--held-out.at-once", "4"),
+)
 
 
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Of a process that has a package installed which brings the doors."""
-    site = tmp_path_factory.mktemp("site")
-    about = site / "doors-1.0.dist-info"
-    about.mkdir()
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: doors\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text(ENTRY)
+def command(model: Path, run: Path) -> list[str]:
+    return ["improve", "re-rest", "--model", str(model), "--run", str(run), *FLAGS]
+
+
+def started(model: Path, run: Path, site: Path) -> subprocess.Popen[str]:
     path = os.pathsep.join([str(site), str(Path(__file__).parents[1] / "support")])
-    return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "kintsugi", *command(model, run)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
+    )
 
 
-def improve(model: Path, run: Path, *more: str) -> list[str]:
-    flags = {
-        "--model": model,
-        "--run": run,
-        "--loop.practice.env": "doors",
-        "--loop.practice.tasks": 24,
-        "--loop.practice.at-once": 8,
-        "--loop.practice.fit.epochs": 1,
-        "--held-out.env": "doors",
-        "--held-out.tasks": 16,
-        "--held-out.at-once": 8,
-    }
-    given = [str(part) for pair in flags.items() for part in pair]
-    return [sys.executable, "-m", "kintsugi", "improve", "re-rest", *given, *more]
+def progress(run: Path) -> int:
+    """How much is stored: attempts, finished stages and adapters, unfinished ones included."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{run}/run.db?mode=ro", uri=True)) as db:
+            counts = db.execute("SELECT (SELECT count(*) FROM trajectories) + (SELECT count(*) FROM stages)")
+            stored = int(counts.fetchone()[0])
+    except sqlite3.Error:
+        return 0
+    return stored + sum(1 for _ in (run / "adapters").glob("*"))
 
 
-def outcome_of(run: Path) -> tuple[list[tuple[str, str, str]], dict[str, str], dict[str, object]]:
-    """Everything that has to be the same: attempts, adapters, and scores without the seconds that they took."""
-    db = sqlite3.connect(run / "run.db")
-    rows: list[tuple[str, str, str]] = db.execute("SELECT stage, key, sha FROM trajectories ORDER BY number").fetchall()
-    stages = {name: json.loads(result) for name, result in db.execute("SELECT name, result FROM stages")}
-    db.close()
-    measured = {name: score for name, score in stages.items() if name.startswith("score/")}
-    scores: dict[str, object] = {name: {**score, "seconds": None} for name, score in measured.items()}
-    files = sorted((run / "adapters").rglob("adapter_model.safetensors"))
-    adapters = {str(file.relative_to(run)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
-    return rows, adapters, scores
+def outcome(run: Path) -> dict[str, Any]:
+    """Everything that must not depend on interruptions: all but how long things took."""
+    with contextlib.closing(sqlite3.connect(run / "run.db")) as db:
+        rows = db.execute("SELECT stage, key, data, sha FROM trajectories ORDER BY number").fetchall()
+        results = dict(db.execute("SELECT name, result FROM stages ORDER BY rowid").fetchall())
+    stages = {name: json.loads(result) for name, result in results.items() if not name.startswith("clock/")}
+    for name, result in stages.items():
+        if name.startswith("score/"):
+            result.pop("seconds")
+    adapters = {path.parent.name: path.read_bytes() for path in run.glob("adapters/*/adapter_model.safetensors")}
+    return {"rows": rows, "stages": stages, "adapters": adapters, "config": (run / "config.toml").read_text()}
 
 
-def test_a_killed_run_ends_as_an_undisturbed_one(model: Path, environment: dict[str, str], tmp_path: Path) -> None:
-    def finish(run: str, *more: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            improve(model, tmp_path / run, *more), env=environment, capture_output=True, text=True, check=False
-        )
+def test_a_run_that_is_killed_ends_as_an_undisturbed_one(doors_seed, doors_site, doors_world, tmp_path, capsys):
+    whole, cut, rng = tmp_path / "whole", tmp_path / "cut", random.Random(2)
+    assert started(doors_seed, whole, doors_site).wait(timeout=300) == 0
+    wanted, end = outcome(whole), progress(whole)
+    assert set(wanted["adapters"]) == {"reflector@1", "re_rest@1", "reflector@2", "re_rest@2"}
+    assert len({stage for stage, *_ in wanted["rows"]}) == 8
 
-    start = time.monotonic()
-    done = finish("whole")
-    assert done.returncode == 0, done.stderr
-    seconds = time.monotonic() - start
-    whole = outcome_of(tmp_path / "whole")
-    assert {stage for stage, _, _ in whole[0]} >= {"collect/policy", "collect/reflection", "eval/base/valid_unseen"}
-    assert whole[1]
-    assert len(whole[2]) == 2
-    killed, rng = 0, random.Random(0)
-    for moment in range(MOMENTS):
-        process = subprocess.Popen(
-            improve(model, tmp_path / "killed"), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        try:
-            process.wait(seconds * (0.4 + 0.5 * rng.random() + 0.1 * moment))
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            killed += process.wait() == -signal.SIGKILL
-    assert killed >= 1
-    done = finish("killed")
-    assert done.returncode == 0, done.stderr
-    assert outcome_of(tmp_path / "killed") == whole
-    changed = finish("killed", "--loop.practice.temperature", "0.9")
-    assert changed.returncode == 2
-    assert "temperature: 0.7 -> 0.9" in changed.stderr
-    assert outcome_of(tmp_path / "killed") == whole
+    # Spread over the run, but for its last moments, and each at any point of what is then going on.
+    share, stored = 0.9 * end / KILLS, 0
+    for number in range(KILLS):
+        running = started(doors_seed, cut, doors_site)
+        moment = round(rng.uniform(number * share, (number + 1) * share))
+        while progress(cut) < moment:
+            assert running.poll() is None, running.communicate()
+            time.sleep(0.002)
+        time.sleep(rng.uniform(0, 0.1))
+        running.send_signal(signal.SIGKILL)
+        assert running.wait() == -signal.SIGKILL
+        assert progress(cut) >= stored
+        stored = progress(cut)
+
+    last = started(doors_seed, cut, doors_site)
+    out, err = last.communicate(timeout=300)
+    assert (last.returncode, err) == (0, "")
+    assert "Paired on the same tasks" in out
+    assert outcome(cut) == wanted
+
+    # Another configuration is not this run.
+    assert cli.main([*command(doors_seed, cut), "--loop.practice.temperature", "0.9"]) == 2
+    refused = capsys.readouterr().err
+    assert "loop.practice.temperature: 0.7 -> 0.9" in refused
+    assert refused.count("\n") == 1
+    assert outcome(cut) == wanted
+
+
+@pytest.mark.parametrize("flag", ["--loop.practice.k", "--held-out.tasks", "--loop.practice.fit.lora.rank"])
+def test_every_part_of_the_configuration_counts(flag, doors_seed, doors_world, tmp_path, capsys, monkeypatch):
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("kintsugi.benchmarks.improve.measure", interrupted)
+    assert cli.main(command(doors_seed, tmp_path / "run")) == 130
+    assert "interrupted; what was stored is kept" in capsys.readouterr().err
+    assert cli.main([*command(doors_seed, tmp_path / "run"), flag, "5"]) == 2
+    name = flag.removeprefix("--").replace("-", "_")
+    assert f"{name}: " in capsys.readouterr().err
+    assert cli.main(command(doors_seed, tmp_path / "run")) == 130

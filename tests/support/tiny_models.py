@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from kintsugi.agents.models.chat import ChatEncoder
+from kintsugi.agents.models.local import quietly
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
@@ -125,7 +126,8 @@ def network(name: str = "llama", seed: int = 0, **changes: Any) -> Any:
 
 def saved(folder: Path, name: str = "llama", seed: int = 0) -> Path:
     """A folder with a random network and a byte tokenizer that knows chats."""
-    network(name, seed).save_pretrained(folder)
+    with quietly():
+        network(name, seed).save_pretrained(folder)
     template, eos, _, special = FAMILIES["seed"]
     byte_tokenizer(template, eos, special).save_pretrained(folder)
     return folder

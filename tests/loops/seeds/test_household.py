@@ -1,0 +1,119 @@
+"""The household corpus: real failures and mends, and nothing in it that was not seen."""
+
+from __future__ import annotations
+
+import functools
+import random
+import re
+
+import pytest
+from kintsugi.agents.react import chat_of
+from kintsugi.agents.reflector import OPENING, digest
+from kintsugi.agents.trajectory import Trajectory
+from kintsugi.envs.household import HouseholdEnv
+from kintsugi.loops.seeds.household import bungle, corpus, failed_and_mended, play_expert
+from kintsugi.loops.seeds.recipe import SeedRecipe
+
+NAME = re.compile(r"\b[a-z]+ \d+\b")
+TASKS = [t for size in ("small", "medium") for t in HouseholdEnv.tasks("train", 18, seed=4321, size=size)]
+
+
+@functools.cache
+def pairs() -> list[tuple[Trajectory, str, Trajectory]]:
+    found = [failed_and_mended(task, number) for number, task in enumerate(TASKS)]
+    return [pair for pair in found if pair is not None]
+
+
+def replayed(trajectory: Trajectory) -> list[str]:
+    """What the environment says to the actions of an attempt."""
+    env = HouseholdEnv()
+    observation, _ = env.reset(options={"task": trajectory.task})
+    seen = [observation]
+    for step in trajectory.steps:
+        seen.append(env.step(step.action)[0])
+    return seen
+
+
+def observations(trajectory: Trajectory) -> list[str]:
+    return [*(step.observation for step in trajectory.steps), trajectory.final_observation]
+
+
+def test_there_is_something_to_test():
+    assert len(pairs()) > len(TASKS) // 2
+    said = [text for _, text, _ in pairs()]
+    for beginning in ("looked for a", "taken "):
+        assert any(text.startswith(f"{OPENING} {beginning}") for text in said)
+
+
+def test_failures_and_mends_are_what_the_environment_says():
+    for failure, _, mended in pairs():
+        assert failure.task == mended.task
+        assert (failure.outcome, mended.outcome) == ("truncated", "success")
+        assert (mended.source, mended.parents) == ("reflection", (failure.key,))
+        for attempt in (failure, mended):
+            assert observations(attempt) == replayed(attempt)
+        assert len(failure.steps) in (15, 25, 50)
+
+
+def test_reflections_name_only_what_the_failed_attempt_was_shown():
+    named = 0
+    for failure, text, _ in pairs():
+        assert text.startswith(f"{OPENING} ")
+        assert text.endswith(".")
+        shown = failure.steps[0].observation + digest(failure, 40)
+        names = NAME.findall(text)
+        assert [name for name in names if name not in shown] == []
+        named += len(names)
+    assert named > len(pairs())
+
+
+def test_reflections_do_not_depend_on_what_is_hidden():
+    """The same attempt in a world whose unseen part is another one would be reflected on alike: it is not asked."""
+    for failure, text, _ in pairs():
+        seen = " ".join(observations(failure))
+        if found := re.match(rf"{re.escape(OPENING)} taken (\w+ \d+) from (\w+ \d+) and", text):
+            assert found[1] in seen
+            assert re.search(
+                rf"{found[2]}(,| is open\. In it,) you see [^.]*\b{found[1]}\b|{found[1]} from the {found[2]}", seen
+            )
+
+
+def test_thoughts_name_only_what_was_seen_before_them():
+    """Also those of a mended attempt, whose expert knows the failed one: who learns from it does not."""
+    for attempt in [*(mended for _, _, mended in pairs()), *(play_expert(task, 7) for task in TASKS)]:
+        seen = ""
+        for step in attempt.steps:
+            seen += step.observation
+            assert [name for name in NAME.findall(step.thought) if name not in seen] == []
+
+
+def test_a_bungler_bungles_in_every_way():
+    failures = [bungle(task, random.Random(number))[0] for number, task in enumerate(TASKS)]
+    bungled = [failure for failure in failures if failure is not None]
+    assert 0 < len(bungled) <= len(TASKS)
+    assert any(failure.invalid_actions for failure in bungled)
+    assert any(len({s.action for s in f.steps}) < len(f.steps) for f in bungled)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_corpus_is_a_function_of_its_recipe(seed):
+    recipe, shares = SeedRecipe(demonstrations=6, reflections=6, seed=seed), []
+    found = corpus(recipe, shares.append)
+    again = corpus(recipe, lambda share: None)
+    assert (found.chats, found.demonstrations) == (again.chats, again.demonstrations)
+    other = corpus(SeedRecipe(demonstrations=6, reflections=6, seed=1 - seed), lambda share: None)
+    assert found.chats != other.chats
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+    assert all(d.success and d.source == "expert" for d in found.demonstrations)
+    assert found.chats[: len(found.demonstrations)] == [chat_of(d) for d in found.demonstrations]
+    assert len(found.demonstrations) == 6 < len(found.chats)
+
+
+def test_demonstrations_are_of_other_tasks_than_the_loops_practise_on():
+    shown = {
+        d.task.hash for d in corpus(SeedRecipe(demonstrations=40, reflections=0), lambda share: None).demonstrations
+    }
+    for size in ("small", "medium"):
+        practised = {task.hash for seed in range(3) for task in HouseholdEnv.tasks("train", 300, seed, size=size)}
+        assert not shown & practised

@@ -1,0 +1,146 @@
+"""Training from nothing: the optimiser, the batches, and a network that begins knowing what a number is."""
+
+from __future__ import annotations
+
+import itertools
+import random
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from kintsugi.loops.seeds.pretrain import (
+    Architecture,
+    Muon,
+    PretrainConfig,
+    Text,
+    batches,
+    build,
+    loss_of,
+    orthogonalised,
+    padded,
+    pretrain,
+)
+from kintsugi.loops.seeds.tokenizer import learn_tokenizer
+
+TINY = Architecture(32, 2, 2, 1, 64, 128)
+TOKENIZER = learn_tokenizer(["I see a mug 1, a mug 2, a cup 1, and a cup 2."] * 20)
+
+
+def text(length: int, first: int = 0) -> Text:
+    return Text([(first + i) % 7 + 6 for i in range(length)], [1.0] * length)
+
+
+TEXTS = [text(length, first) for length in (9, 12, 20) for first in range(7)]
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 8), (2, 4, 16), (2, 16, 4)])
+def test_singular_values_are_moved_towards_one(shape):
+    torch.manual_seed(0)
+    given_ = torch.randn(shape) * 7
+    found = orthogonalised(given_)
+    assert found.shape == given_.shape
+    before, after = torch.linalg.svdvals(given_), torch.linalg.svdvals(found)
+    assert float(after.max()) < 1.3
+    assert float((after[:, 0] / after[:, -1]).max()) < float((before[:, 0] / before[:, -1]).max())
+    assert float(after.median()) > 0.6
+    left, _, right = torch.linalg.svd(given_, full_matrices=False)
+    assert float(torch.einsum("nri,nrc,nic->ni", left, found, right).min()) > 0
+
+
+def test_muon_moves_matrices_of_one_shape_together_as_each_alone():
+    def run(parts: list[list[torch.nn.Parameter]]) -> None:
+        for group in parts:
+            optimiser = Muon(group, lr=0.1)
+            for _ in range(5):
+                for p in group:
+                    p.grad = p.detach() - 3.0
+                optimiser.step()
+
+    torch.manual_seed(0)
+    start = [torch.randn(4, 6) for _ in range(3)] + [torch.randn(5, 5)]
+    together, alone = ([torch.nn.Parameter(t.clone()) for t in start] for _ in range(2))
+    run([together])
+    run([[p] for p in alone])
+    for one, other, begun in zip(together, alone, start, strict=True):
+        torch.testing.assert_close(one, other)
+        assert float((one.detach() - 3).norm()) < float((begun - 3).norm())
+
+
+def test_muon_leaves_what_has_no_gradient():
+    parameter = torch.nn.Parameter(torch.ones(3, 3))
+    Muon([parameter], lr=1.0).step()
+    assert torch.equal(parameter, torch.ones(3, 3))
+
+
+@given(st.lists(st.integers(1, 60), max_size=700), st.integers(1, 200), st.integers(0, 3))
+def test_a_pass_holds_every_text_once_in_batches_that_fit(lengths, tokens, seed):
+    texts = [text(length) for length in lengths]
+    made = list(batches(texts, tokens, random.Random(seed)))
+    assert sorted(map(id, itertools.chain(*made))) == sorted(map(id, texts))
+    for batch in made:
+        assert batch
+        assert len(batch) == 1 or len(batch) * max(len(t.ids) for t in batch) <= tokens
+    again = list(batches(texts, tokens, random.Random(seed)))
+    assert [[id(t) for t in batch] for batch in made] == [[id(t) for t in batch] for batch in again]
+
+
+def test_padding_weighs_nothing():
+    ids, weights = padded([text(2), text(4)], 3)
+    assert ids.tolist() == [[6, 7, 3, 3], [6, 7, 8, 9]]
+    assert weights.tolist() == [[1, 1, 0, 0], [1, 1, 1, 1]]
+    model = build(TOKENIZER, TINY, 0)
+    with torch.inference_mode():
+        alone, long = (loss_of(model, *padded([t], 3)) for t in (text(2), text(4)))
+        torch.testing.assert_close(loss_of(model, ids, weights), (alone + 3 * long) / 4)
+
+
+def test_instances_begin_as_kind_plus_number():
+    table = build(TOKENIZER, TINY, 0).get_input_embeddings().weight
+    mug, mug1, mug2, cup, cup2 = (
+        table[TOKENIZER(t)["input_ids"][0]] for t in (" mug", " mug 1", " mug 2", " cup", " cup 2")
+    )
+    torch.testing.assert_close(mug2 - mug, cup2 - cup)
+    assert not torch.allclose(mug2, mug1)
+
+
+def test_a_network_is_what_its_shape_and_seed_say():
+    model = build(TOKENIZER, TINY, 3)
+    config = model.config
+    assert (config.hidden_size, config.num_hidden_layers, config.max_position_embeddings) == (32, 2, 128)
+    assert (config.num_attention_heads, config.num_key_value_heads, config.intermediate_size) == (2, 1, 64)
+    assert (config.vocab_size, config.eos_token_id) == (len(TOKENIZER), TOKENIZER.eos_token_id)
+    same, other = build(TOKENIZER, TINY, 3).state_dict(), build(TOKENIZER, TINY, 4).state_dict()
+    assert all(torch.equal(value, same[name]) for name, value in model.state_dict().items())
+    assert not all(torch.equal(value, other[name]) for name, value in same.items())
+
+
+def trained(**changes: object) -> tuple[dict[str, torch.Tensor], float, list[int]]:
+    model, done = build(TOKENIZER, TINY, 0), []
+    config = PretrainConfig(**{"tokens": 6000, "batch_tokens": 120, "warmup": 5, **changes})
+    loss = pretrain(model, TEXTS, config, 0, done.append)
+    return model.state_dict(), loss, done
+
+
+def test_training_learns_and_is_deterministic():
+    state, loss, done = trained()
+    again, same, _ = trained()
+    other, _, _ = trained(seed=1)
+    assert loss == same
+    assert all(torch.equal(value, again[name]) for name, value in state.items())
+    assert not all(torch.equal(value, other[name]) for name, value in state.items())
+    assert loss < 1.2 < 1.8 < trained(tokens=600)[1]
+    assert done == sorted(done)
+    assert 6000 <= done[-1] < 6000 + 120
+
+
+def test_tokens_of_weight_nought_are_not_learnt():
+    """Of texts whose second half weighs nothing, only the first half is."""
+    halves = [Text(t.ids, [1.0] * (len(t.ids) // 2) + [0.0] * (len(t.ids) - len(t.ids) // 2)) for t in TEXTS]
+    upside = [Text([*t.ids[: len(t.ids) // 2], *(25 for _ in t.ids[len(t.ids) // 2 :])], t.weight) for t in halves]
+    model = build(TOKENIZER, TINY, 0)
+    pretrain(model, upside, PretrainConfig(tokens=4000, batch_tokens=120, warmup=5), 0)
+    with torch.inference_mode():
+        learnt = loss_of(model, *padded(halves, 0))
+        ignored = loss_of(model, *padded([Text(t.ids, [1.0 - w for w in t.weight]) for t in upside], 0))
+    assert float(learnt) < 1 < float(ignored)

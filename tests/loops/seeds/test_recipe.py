@@ -1,0 +1,185 @@
+"""Seed policies: ordinary model folders, the same to the byte, made once and never seen half-made."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import signal
+import subprocess
+import sys
+import textwrap
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from kintsugi.agents.models import Message, Sampling
+from kintsugi.agents.models.local import LocalModel
+from kintsugi.errors import UsageError
+from kintsugi.loops.seeds import recipe as module
+from kintsugi.loops.seeds.pretrain import Architecture, PretrainConfig
+from kintsugi.loops.seeds.recipe import SeedRecipe, default_cache, demonstrations_of, recipe_hash, seed_model
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+TINY = SeedRecipe(
+    demonstrations=8,
+    reflections=6,
+    architecture=Architecture(32, 2, 2, 1, 64, 512),
+    pretrain=PretrainConfig(tokens=4000, batch_tokens=1000, warmup=2),
+)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def seed(cache: Path) -> Path:
+    return seed_model(TINY, cache=cache)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def seen(cache: Path) -> list[str]:
+    """What is in a cache, but for the locks."""
+    return sorted(path.name for path in cache.iterdir() if path.suffix != ".lock")
+
+
+def test_a_seed_is_an_ordinary_model(seed):
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(seed), AutoTokenizer.from_pretrained(seed)
+    chat = [{"role": "user", "content": "You arrive at fridge 1."}]
+    prompt = tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=True, return_tensors="pt")
+    out = model.generate(**prompt, max_new_tokens=3, do_sample=False)
+    [said] = [asyncio.run(LocalModel.load(seed).complete([Message("user", chat[0]["content"])], Sampling(0.0, 3)))]
+    assert out[0, prompt["input_ids"].shape[1] :].tolist() == list(said.token_ids)
+    assert len(tokenizer(" fridge 1")["input_ids"]) == 1
+
+
+def test_it_brings_its_demonstrations(seed, tiny_model):
+    shown = demonstrations_of(seed)
+    assert len(shown) == 8
+    assert all(t.success and t.source == "expert" and t.steps for t in shown)
+    assert demonstrations_of(tiny_model) == []
+
+
+def test_the_same_again_is_the_same_to_the_byte(seed, tmp_path):
+    torch.rand(7)
+    again = seed_model(TINY, cache=tmp_path / "new" / "cache")
+    assert again.name == seed.name
+    assert contents(again) == contents(seed)
+
+
+def test_it_is_made_once(cache, seed, monkeypatch):
+    monkeypatch.setattr(module, "_make", lambda *_: pytest.fail("made again"))
+    assert seed_model(TINY, cache=cache) == seed
+    assert seen(cache) == [seed.name]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(TINY, seed=1),
+        replace(TINY, reflections=8),
+        replace(TINY, pretrain=replace(TINY.pretrain, matrix_lr=0.01)),
+        replace(TINY, architecture=replace(TINY.architecture, layers=3)),
+    ],
+)
+def test_another_recipe_is_another_seed(other):
+    assert recipe_hash(other) != recipe_hash(TINY) == recipe_hash(replace(TINY))
+
+
+@pytest.mark.parametrize("source", ["envs/household/wording.py", "agents/react.py", "agents/models/chat.py"])
+def test_other_sources_make_another_seed(source, monkeypatch):
+    before, read = recipe_hash(TINY), Path.read_bytes
+    monkeypatch.setattr(
+        Path, "read_bytes", lambda self: read(self) + (b"#" if self.as_posix().endswith(source) else b"")
+    )
+    assert recipe_hash(TINY) != before
+
+
+def test_progress_is_told(tmp_path):
+    told: list[tuple[str, float]] = []
+    seed_model(replace(TINY, seed=5), cache=tmp_path, progress=lambda what, share: told.append((what, share)))
+    assert list(dict.fromkeys(what for what, _ in told)) == ["corpus", "training"]
+    for what in ("corpus", "training"):
+        shares = [share for name, share in told if name == what]
+        assert shares == sorted(shares)
+        assert shares[-1] >= 1.0
+
+
+def test_an_interrupted_making_leaves_nothing(tmp_path):
+    def stop(what: str, share: float) -> None:
+        if what == "training":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        seed_model(TINY, cache=tmp_path, progress=stop)
+    assert seen(tmp_path) == []
+
+
+MAKER = """
+import sys
+from pathlib import Path
+from kintsugi.errors import UsageError
+from kintsugi.loops.seeds.pretrain import Architecture, PretrainConfig
+from kintsugi.loops.seeds.recipe import SeedRecipe, seed_model
+recipe = {recipe!r}
+try:
+    print(seed_model(recipe, cache=Path(sys.argv[1]), progress=lambda what, share: print(what, share, flush=True)))
+except UsageError as error:
+    print("refused:", error)
+"""
+
+
+def making(cache: Path, **options: Any) -> subprocess.Popen[str]:
+    code = textwrap.dedent(MAKER.format(recipe=TINY))
+    return subprocess.Popen(
+        [sys.executable, "-c", code, str(cache)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+    )
+
+
+def test_a_killed_making_leaves_nothing_that_is_taken_for_a_seed(seed, tmp_path):
+    killed = making(tmp_path)
+    assert killed.stdout is not None
+    while not killed.stdout.readline().startswith("training"):
+        assert killed.poll() is None
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    assert seen(tmp_path) == [f".{seed.name}.unfinished"]
+    assert contents(seed_model(TINY, cache=tmp_path)).keys() == contents(seed).keys()
+    assert seen(tmp_path) == [seed.name]
+
+
+def test_two_who_ask_at_once_get_one(seed, tmp_path):
+    both = [making(tmp_path), making(tmp_path)]
+    said = [maker.communicate(timeout=100)[0].splitlines() for maker in both]
+    assert [lines[-1] for lines in said] == [str(tmp_path / seed.name)] * 2
+    assert sorted(len(lines) > 1 for lines in said) == [False, True]
+    assert seen(tmp_path) == [seed.name]
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(tmp_path):
+    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))  # noqa: E731
+    out, err = making(tmp_path, preexec_fn=limit).communicate(timeout=100)
+    assert out.splitlines()[-1].startswith(f"refused: the seed policy cannot be kept in {tmp_path}"), err
+    assert "free some space or set KINTSUGI_CACHE" in out
+    assert seen(tmp_path) == []
+
+
+def test_what_cannot_be_made_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="unknown seed family 'houshold'; did you mean 'household'"):
+        seed_model(SeedRecipe(family="houshold"), cache=tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="cannot be kept in .*file"):
+        seed_model(TINY, cache=tmp_path / "file")
+
+
+def test_the_cache_can_be_moved(monkeypatch, tmp_path):
+    monkeypatch.setenv("KINTSUGI_CACHE", str(tmp_path))
+    assert default_cache() == tmp_path / "seeds"
+    monkeypatch.delenv("KINTSUGI_CACHE")
+    assert default_cache().name == "seeds"
