@@ -201,7 +201,7 @@ def test_mistakes_that_are_shown_are_not_learnt(seed):
     text = module._text(encoder, chat, 0.3, 512)
     weights: dict[float, str] = {}
     for token, weight in zip(text.ids, text.weight, strict=True):
-        weights[weight] = weights.get(weight, "") + tokenizer.decode([token])
+        weights[weight] = weights.get(weight, "") + str(tokenizer.decode([token]))
     assert weights[0.0] == f"wrong{tokenizer.eos_token}"
     assert weights[1.0] == f"right{tokenizer.eos_token}"
     assert "<|user|>a" in weights[0.3]
