@@ -14,6 +14,8 @@ from ..envs.registry import find
 from ..loops.evaluation import Score, compare
 from ..loops.practice import Practice
 from ..loops.re_rest import ReReST
+from ..loops.rest_mcts import ReSTMCTS
+from ..loops.search import Tally
 from ..loops.seeds.recipe import demonstrations_of
 from ..loops.self_training import SelfTraining
 from ..loops.store import RunStore
@@ -48,6 +50,13 @@ class ImproveReReST(_Improve):
     loop: ReReST = field(default_factory=ReReST)
 
 
+@dataclass(frozen=True)
+class ImproveReSTMCTS(_Improve):
+    """Self-training by value-guided tree search (ReST-MCTS*)."""
+
+    loop: ReSTMCTS = field(default_factory=ReSTMCTS)
+
+
 def self_training(config: ImproveSelfTraining, console: Console) -> None:
     """The command `kintsugi improve self-training`."""
     from ..loops.self_training import self_training as loop
@@ -74,6 +83,19 @@ def re_rest(config: ImproveReReST, console: Console) -> None:
     )
 
 
+def rest_mcts(config: ImproveReSTMCTS, console: Console) -> None:
+    """The command `kintsugi improve rest-mcts`."""
+    from ..loops.rest_mcts import rest_mcts as loop
+
+    _improve(
+        "rest-mcts",
+        config,
+        config.loop.practice,
+        lambda store, base, shown: loop(store, base, shown, config.loop),
+        console,
+    )
+
+
 def _improve(name: str, config: Any, practice: Practice, loop: Callable[..., Path | None], console: Console) -> None:
     # What is wrong with the tasks is said before a run is begun that could only be begun anew.
     practice.task_set()
@@ -92,6 +114,9 @@ def _improve(name: str, config: Any, practice: Practice, loop: Callable[..., Pat
             before = measure(store, "base", base, None, config.held_out)
         with console.status(f"{name}: running"):
             adapter = loop(store, base, demonstrations_of(base))
+        for stage, cost in store.results().items():
+            if stage.startswith("cost/"):
+                console.print(f"{stage.removeprefix('cost/')}: {Tally(**cost)}", soft_wrap=True, highlight=False)
         if adapter is None:
             console.print("no round was adopted: the gate found none that helped")
             return
