@@ -273,21 +273,27 @@ def test_leaves_that_are_all_equal_leave_values_equal():
     assert tree.ended == "exhausted"
 
 
-def test_a_chat_longer_than_the_window_loses_its_oldest_turns_whole(tiny_model):
+def test_a_chat_longer_than_the_window_loses_its_oldest_turns_whole(tiny_model, monkeypatch):
     model = LocalModel.load(tiny_model, exact=True)
     read: list[Sequence[Message]] = []
     fitting = model.chat.fitting
-    model.chat.fitting = lambda *of, **how: read.append(fitting(*of, **how)) or read[-1]
+
+    def noted(*of: Any, **how: Any) -> Any:
+        read.append(fitting(*of, **how))
+        return read[-1]
+
+    monkeypatch.setattr(model.chat, "fitting", noted)
     acting = ReActAgent(model, ReActConfig(temperature=1.0, max_tokens=12, system="Act."))
     task = Echo.tasks("train").tasks[0]
     tree = search(lambda: Echo(max_steps=12), [Job(task, acting, 0)], Uct(candidates=2, iterations=1))[0]
     assert max(map(tree.depth, tree.ends())) == 12
     assert len({tuple(m.role for m in chat[:2]) for chat in read}) == 1
-    shortened = [chat for chat in read if len(chat) > 2 and chat[2].content != tree.nodes[1].step.text]
+    said = {node.step.text for node in tree.nodes if node.step}
+    first = {node.step.text for node in tree.nodes if node.step and node.parent == ROOT}
+    shortened = [chat for chat in read if len(chat) > 2 and chat[2].content not in first]
     assert shortened
     whole = {node.observation for node in tree.nodes}
     assert all(chat[-1].content.partition("\nYour task")[0] in whole for chat in read)
-    said = {node.step.text for node in tree.nodes[1:]}
     assert all(m.content in said for chat in read for m in chat if m.role == "assistant")
 
 
@@ -319,8 +325,8 @@ class Changed(Lamps):
     """Its observations are worded otherwise than when the tree was begun."""
 
     def act(self, action: str) -> tuple[str, float, bool, dict[str, Any]]:
-        said, *rest = super().act(action)
-        return (said + " Really.", *rest)
+        said, reward, done, info = super().act(action)
+        return said + " Really.", reward, done, info
 
 
 def test_a_stored_tree_of_another_version_is_refused(tmp_path):

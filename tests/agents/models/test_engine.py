@@ -375,6 +375,7 @@ class Shaky(Engine):
     """Its logits are off by some rounding, otherwise in each batch."""
 
     shake = 0.0
+    generator: torch.Generator
 
     def _forward(self, *pass_: Any) -> torch.Tensor:
         logits = super()._forward(*pass_)
