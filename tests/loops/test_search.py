@@ -257,7 +257,7 @@ def test_candidates_that_are_all_equal_or_all_refused_end_in_a_chain(actions):
     assert [len(below) for below in tree.children] == [1] * 6 + [0]
     assert (tree.ended, tree.visits, tally.restores) == ("exhausted", (1,) * 7, 0)
     assert all(node.drawn == 4 for node in tree.nodes[1:])
-    assert all((node.step.invalid is None) == (actions == ("light blue",)) for node in tree.nodes[1:])
+    assert all((node.step and node.step.invalid is None) == (actions == ("light blue",)) for node in tree.nodes[1:])
 
 
 def test_an_environment_that_lists_no_actions_is_searched_with_free_answers():

@@ -18,7 +18,7 @@ class Replayed(Lamps):
     metadata = {**Lamps.metadata, "snapshot": "replay"}
 
 
-WORLDS = {"exact": Lamps, "replay": Replayed, "echo": Echo}
+WORLDS: dict[str, Any] = {"exact": Lamps, "replay": Replayed, "echo": Echo}
 ACTIONS = {
     **dict.fromkeys(("exact", "replay"), ("light red", "light green", "light blue", "light pink")),
     "echo": tuple(map(str, range(5))),
