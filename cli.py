@@ -49,6 +49,7 @@ LOOPS = Group(
     {
         "self-training": Command("benchmarks.improve:self_training", "sample, keep what passed, train (ReST-EM)"),
         "re-rest": Command("benchmarks.improve:re_rest", "also mend the failed attempts with a reflector (Re-ReST)"),
+        "rest-mcts": Command("benchmarks.improve:rest_mcts", "search trees by value, learn from both (ReST-MCTS*)"),
     },
     "loop",
     "run an improvement loop, or continue it where it was",

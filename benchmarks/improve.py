@@ -14,6 +14,8 @@ from ..envs.registry import find
 from ..loops.evaluation import Score, compare
 from ..loops.practice import Practice
 from ..loops.re_rest import ReReST
+from ..loops.rest_mcts import ReSTMCTS
+from ..loops.search import Tally
 from ..loops.seeds.recipe import demonstrations_of
 from ..loops.self_training import SelfTraining
 from ..loops.store import RunStore
@@ -51,6 +53,13 @@ class ImproveReReST(_Improve):
     loop: ReReST = field(default_factory=ReReST)
 
 
+@dataclass(frozen=True)
+class ImproveReSTMCTS(_Improve):
+    """Self-training by value-guided tree search (ReST-MCTS*)."""
+
+    loop: ReSTMCTS = field(default_factory=ReSTMCTS)
+
+
 def self_training(config: ImproveSelfTraining, console: Console) -> None:
     """The command `kintsugi improve self-training`."""
     from ..loops.self_training import self_training as loop
@@ -63,6 +72,13 @@ def re_rest(config: ImproveReReST, console: Console) -> None:
     from ..loops.re_rest import re_rest as loop
 
     _improve("re-rest", config, loop, console)
+
+
+def rest_mcts(config: ImproveReSTMCTS, console: Console) -> None:
+    """The command `kintsugi improve rest-mcts`."""
+    from ..loops.rest_mcts import rest_mcts as loop
+
+    _improve("rest-mcts", config, loop, console)
 
 
 def in_world(config: Any) -> Any:
@@ -94,6 +110,9 @@ def _improve(name: str, config: Any, loop: Callable[..., Path | None], console: 
             before = measure(store, "base", base, None, config.held_out)
             adapter = loop(store, base, demonstrations_of(base), config.loop)
             after = measure(store, name, base, adapter, config.held_out) if adapter else {}
+        for stage, cost in store.results().items():
+            if stage.startswith("cost/"):
+                console.print(f"{stage.removeprefix('cost/')}: {Tally(**cost)}", soft_wrap=True, highlight=False)
         if adapter is None:
             console.print("no round was adopted: the gate found none that helped")
             return

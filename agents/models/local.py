@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import functools
 import hashlib
 import json
-import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +20,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
 from ...errors import UsageError, unknown
+from .batching import Batcher
 from .chat import ChatEncoder
 from .core import Completion, Message, Sampling
 from .engine import Engine, Request
@@ -34,34 +33,47 @@ MANIFEST = "kintsugi.json"
 class _Pending:
     run: Callable[[], Any]
     request: Request | None
-    future: asyncio.Future[Any]
 
 
 class LocalModel:
-    """A `LanguageModel` on transformers. Calls that are pending at the same moment are decoded as one batch.
+    """A `LanguageModel` on transformers. Calls that are pending at the same moment are decoded as one batch."""
 
-    The batch is decoded in the event loop's own thread, once every coroutine waits for the model; a batch is therefore
-    the same whenever the coroutines are.
-    """
-
-    def __init__(self, model: Any, tokenizer: Any, version: str, *, where: str = "the model", slots: int = 128) -> None:
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        version: str,
+        *,
+        where: str = "the model",
+        slots: int = 128,
+        exact: bool = False,
+    ) -> None:
         self.network = model.eval()
         self.chat = ChatEncoder(tokenizer, where)
         self.version = version
         self.where = where
-        self.busy_seconds = 0.0
-        """Wall time spent encoding and decoding since the start."""
+        self._encoding_seconds = 0.0
         self.sampled_tokens = 0
         """Tokens sampled since the start."""
         self.window = int(getattr(model.config.get_text_config(), "max_position_embeddings", 1 << 30))
         eos_ids = _eos_ids(model) | {self.chat.eos_id, int(tokenizer.eos_token_id)}
-        self._engine = Engine(model, frozenset(eos_ids), slots, tokenizer.pad_token_id or 0)
-        self._pending: dict[asyncio.AbstractEventLoop, list[_Pending]] = {}
-        self._decoding = threading.Lock()
+        self._engine = Engine(model, frozenset(eos_ids), slots, tokenizer.pad_token_id or 0, exact=exact)
+        self._batcher: Batcher[_Pending, Any] = Batcher(self._work)
 
     @classmethod
-    def load(cls, model: str | Path, adapter: Path | None = None, *, device: str = "auto", slots: int = 128) -> Self:
+    def load(
+        cls,
+        model: str | Path,
+        adapter: Path | None = None,
+        *,
+        device: str = "auto",
+        slots: int = 128,
+        exact: bool = False,
+    ) -> Self:
         """Load a model folder, or a name in the local Hugging Face cache; an adapter is merged in memory.
+
+        `exact` makes completions the same whatever else is in the batch: draws so close that rounding might decide them
+        are settled by reading the text alone. In float32 they are few; in half precision nearly all, which is slow.
 
         Raises `UsageError` when the folder is no model, has no tokenizer or no chat template, and when the adapter was
         trained on another base.
@@ -69,10 +81,10 @@ class LocalModel:
         network, tokenizer = load_base(model)
         version = model_version(model, adapter)
         if adapter is not None:
-            network = _with_adapter(network, Path(adapter))
+            network = with_adapter(network, Path(adapter))
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        return cls(network.to(device), tokenizer, version, where=str(model), slots=slots)
+        return cls(network.to(device), tokenizer, version, where=str(model), slots=slots, exact=exact)
 
     async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
         """See `LanguageModel.complete`. Raises `UsageError` when a single turn does not fit the model's window."""
@@ -80,55 +92,27 @@ class LocalModel:
         encoded = self.chat.encode(self.chat.fitting(messages, self.window - sampling.max_tokens), generate=True)
         request = Request(encoded.ids, encoded.turn_ends, sampling, encoded.opening)
         self._constrain(request)
-        self.busy_seconds += time.perf_counter() - start
-        return await self._enqueue(request, functools.partial(self._completion, request))  # type: ignore[no-any-return]
+        self._encoding_seconds += time.perf_counter() - start
+        return await self._batcher.ask(_Pending(functools.partial(self._completion, request), request))  # type: ignore[no-any-return]
 
     async def score(self, messages: Sequence[Message], candidates: Sequence[str]) -> list[float]:
         """See `LanguageModel.score`."""
-        return await self._enqueue(None, functools.partial(self._scores, list(messages), list(candidates)))  # type: ignore[no-any-return]
+        scores = functools.partial(self._scores, list(messages), list(candidates))
+        return await self._batcher.ask(_Pending(scores, None))  # type: ignore[no-any-return]
 
     def forget(self) -> None:
         """Drop what is kept of earlier conversations: what comes next is then the same, to the bit, as at the start."""
-        with self._decoding:
+        with self._batcher.working:
             self._engine.forget()
 
-    # -- batching -------------------------------------------------------------------------------------------------
-
-    async def _enqueue(self, request: Request | None, run: Callable[[], Any]) -> Any:
-        loop = asyncio.get_running_loop()
-        for other in [other for other in list(self._pending) if other.is_closed()]:
-            # What an interrupted loop left behind has nobody who waits for it.
-            self._pending.pop(other, None)
-        pending = _Pending(run, request, loop.create_future())
-        if loop not in self._pending:
-            self._pending[loop] = []
-            loop.call_soon(self._settle, loop, 0)
-        self._pending[loop].append(pending)
-        return await pending.future
-
-    def _settle(self, loop: asyncio.AbstractEventLoop, seen: int) -> None:
-        """Wait until a whole pass of the event loop has added nothing; then every coroutine waits for us."""
-        if len(self._pending[loop]) != seen:
-            loop.call_soon(self._settle, loop, len(self._pending[loop]))
-            return
-        batch = [item for item in self._pending.pop(loop) if not item.future.done()]
-        try:
-            results = self._work(batch)
-        except BaseException as error:
-            for item in batch:
-                item.future.set_exception(error)
-            return
-        for item, result in zip(batch, results, strict=True):
-            item.future.set_result(result)
+    @property
+    def busy_seconds(self) -> float:
+        """Wall time spent encoding and decoding since the start."""
+        return self._encoding_seconds + self._batcher.busy_seconds
 
     def _work(self, batch: Sequence[_Pending]) -> list[Any]:
-        with self._decoding:
-            start = time.perf_counter()
-            try:
-                self._engine.generate([item.request for item in batch if item.request is not None])
-                return [item.run() for item in batch]
-            finally:
-                self.busy_seconds += time.perf_counter() - start
+        self._engine.generate([item.request for item in batch if item.request is not None])
+        return [item.run() for item in batch]
 
     # -- one request ----------------------------------------------------------------------------------------------
 
@@ -298,7 +282,8 @@ def _manifest(adapter: Path) -> dict[str, Any]:
         ) from error
 
 
-def _with_adapter(network: Any, adapter: Path) -> Any:
+def with_adapter(network: Any, adapter: Path) -> Any:
+    """`network` with an adapter merged into it; `model_version` has told whether they belong together."""
     from peft import PeftModel
 
     try:

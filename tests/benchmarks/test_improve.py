@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from kintsugi import cli
-from kintsugi.loops.store import RunStore
+from kintsugi.loops.store import SCHEMA_VERSION, RunStore
 from tiny_models import saved
 
 SMALL = (
@@ -193,7 +193,7 @@ def test_a_run_of_another_configuration_or_version_is_refused(measured, capsys):
     assert "run with the old values to continue it, or name a new folder" in wrong
     tamper("UPDATE meta SET value = '99' WHERE key = 'schema'")
     assert "was written with run format 99" in refused(capsys, *measured)
-    tamper("UPDATE meta SET value = '1' WHERE key = 'schema'")
+    tamper(f"UPDATE meta SET value = '{SCHEMA_VERSION}' WHERE key = 'schema'")
     assert said(capsys, *measured)[0] == 0
     assert rows() == kept
 

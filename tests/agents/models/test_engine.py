@@ -12,6 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kintsugi.agents.models import engine as engine_module
 from kintsugi.agents.models.core import Sampling
 from kintsugi.agents.models.engine import Engine, Request
 from tiny_models import NETWORKS, network
@@ -368,3 +369,33 @@ def test_one_slot_is_enough_for_a_growing_conversation():
         for one in (talk, alone):
             one.say([(number, text(4), Sampling(0.0, 3))])
     assert talk.chats == alone.chats
+
+
+class Shaky(Engine):
+    """Its logits are off by some rounding, otherwise in each batch."""
+
+    shake = 0.0
+    generator: torch.Generator
+
+    def _forward(self, *pass_: Any) -> torch.Tensor:
+        logits = super()._forward(*pass_)
+        return logits + self.shake * torch.rand(logits.shape, generator=self.generator)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_exact_draws_do_not_depend_on_rounding(temperature):
+    def drawn(exact: bool, seed: int) -> list[list[int]]:
+        model = Shaky(LLAMA, frozenset({EOS}), 32, exact=exact)
+        model.generator = torch.Generator().manual_seed(seed)
+        # Far more than rounding, so that draws that are not settled do differ; the margin grows with it.
+        model.shake, engine_module.ROUNDING = 0.02, 64 * 2000
+        requests = [asked(text(9, i), temperature=temperature, max_tokens=12, seed=i) for i in range(60)]
+        model.generate(requests)
+        return [request.out for request in requests]
+
+    usual = engine_module.ROUNDING
+    try:
+        assert drawn(True, 1) == drawn(True, 2) == drawn(True, 3)
+        assert drawn(False, 1) != drawn(False, 2) or temperature == 0.0
+    finally:
+        engine_module.ROUNDING = usual
