@@ -1,6 +1,7 @@
-"""The corpus of the household seed: an expert's episodes, and failed attempts with a reflection and a second try.
+"""The corpus of the household seed: an expert's episodes, failed attempts with a reflection and a second try, and some
+attempts whose steps are judged.
 
-Reflections say only what the failed attempt itself was shown; nothing in the corpus comes from hidden state.
+Reflections and judgements say only what the failed attempt itself was shown; nothing in the corpus comes from hidden state.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from ...agents.models.core import derived_seed
 from ...agents.react import chat_of
 from ...agents.reflector import OPENING, reflector_chat
 from ...agents.trajectory import Outcome, Source, Step, Trajectory
+from ...agents.verifier import JUDGEMENT
 from ...envs.core import Task
 from ...envs.household import HouseholdEnv
 from ...envs.household.catalog import APPLIANCE
+from .household_verifier import verifier_chat
 
 if TYPE_CHECKING:
     from .recipe import Corpus, SeedRecipe
@@ -30,10 +33,10 @@ TASK_SEED = 1_000_003
 
 
 def corpus(recipe: SeedRecipe, progress: Callable[[float], None]) -> Corpus:
-    """Demonstrations and reflections; a function of the recipe."""
-    from .recipe import Corpus
+    """Demonstrations, reflections and judged steps; a function of the recipe."""
+    from .recipe import UNITS, Corpus
 
-    total = recipe.demonstrations + recipe.reflections
+    total = recipe.demonstrations + recipe.reflections + recipe.judged
     demonstrations = []
     for number, task in enumerate(_tasks(recipe.demonstrations, TASK_SEED + recipe.seed)):
         demonstrations.append(play_expert(task, derived_seed(recipe.seed, "expert", task.id)))
@@ -44,7 +47,12 @@ def corpus(recipe: SeedRecipe, progress: Callable[[float], None]) -> Corpus:
         if pair is not None:
             chats.append(reflector_chat(pair[0], pair[2], Step("", "", "", text=pair[1])))
         progress((recipe.demonstrations + number + 1) / total)
-    return Corpus(chats, [t for t in demonstrations if t.success])
+    for number, task in enumerate(_tasks(recipe.judged, 3 * TASK_SEED + recipe.seed)):
+        rng = random.Random(derived_seed(recipe.seed, "verifier", task.id))
+        failure, _ = bungle(task, rng)
+        chats.append(verifier_chat(failure or play_expert(task, rng.randrange(1 << 30)), rng))
+        progress((total - recipe.judged + number + 1) / total)
+    return Corpus(chats, [t for t in demonstrations if t.success], units=(*UNITS, JUDGEMENT))
 
 
 def _tasks(n: int, seed: int) -> list[Task]:

@@ -32,8 +32,18 @@ from .pretrain import Architecture, PretrainConfig
 DEMONSTRATIONS = "demonstrations.jsonl"
 FAMILIES = {"household": ".household"}
 """Environment's short name to the module that writes its corpus."""
-SOURCES = ("envs", "agents/experts", "agents/models/chat.py", "agents/react.py", "agents/reflector.py", "loops/seeds")
+SOURCES = (
+    "envs",
+    "agents/experts",
+    "agents/models/chat.py",
+    "agents/react.py",
+    "agents/reflector.py",
+    "agents/verifier.py",
+    "loops/seeds",
+)
 """Parts of the package whose sources shape a corpus."""
+UNITS = (OPENING, "." + ACTION, ACTION)
+"""Texts that are tokens of their own in every family's seed."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +55,8 @@ class SeedRecipe:
     """Expert episodes to imitate."""
     reflections: int = 700
     """Failed attempts, each with a reflection and a second attempt that heeds it."""
+    judged: int = 500
+    """Attempts of which a stretch is judged step by step: what makes a verifier of the model."""
     architecture: Architecture = field(default_factory=Architecture)
     pretrain: PretrainConfig = field(default_factory=PretrainConfig)
     seed: int = 0
@@ -60,7 +72,7 @@ class Corpus:
     """The expert's, for loops that mix them in."""
     names: Sequence[str] = ()
     """Words that number their instances."""
-    units: Sequence[str] = (OPENING, "." + ACTION, ACTION)
+    units: Sequence[str] = UNITS
     """Texts that are tokens of their own, since turns are made to start or to go on after them."""
 
 
