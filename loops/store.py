@@ -1,6 +1,6 @@
 """`RunStore`: a run is one folder that survives `kill -9` at any instant and refuses to be continued as another run.
 
-run.db          SQLite (WAL): the configuration, finished stages, append-only trajectories
+run.db          SQLite (WAL): the configuration, finished stages, append-only trajectories and search trees
 adapters/       PEFT folders, each written beside its place and then renamed into it
 config.toml     the configuration, for people to read
 """
@@ -14,7 +14,7 @@ import hashlib
 import json
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -26,7 +26,7 @@ from ..agents.trajectory import Trajectory
 from ..envs.core import AgentEnv, canonical_json
 from ..errors import UsageError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Of `run.db`; a run of another version is refused, not migrated."""
 
 _SCHEMA = """
@@ -35,8 +35,13 @@ CREATE TABLE stages (name TEXT PRIMARY KEY, result TEXT NOT NULL, sha TEXT NOT N
 CREATE TABLE trajectories (
     number INTEGER PRIMARY KEY, stage TEXT NOT NULL, key TEXT NOT NULL, data TEXT NOT NULL, sha TEXT NOT NULL,
     UNIQUE (stage, key));
+CREATE TABLE growth (
+    number INTEGER PRIMARY KEY, stage TEXT NOT NULL, key TEXT NOT NULL, part INTEGER NOT NULL, data TEXT NOT NULL,
+    sha TEXT NOT NULL, UNIQUE (stage, key, part));
 CREATE TRIGGER append_only_update BEFORE UPDATE ON trajectories BEGIN SELECT RAISE(ABORT, 'append-only'); END;
 CREATE TRIGGER append_only_delete BEFORE DELETE ON trajectories BEGIN SELECT RAISE(ABORT, 'append-only'); END;
+CREATE TRIGGER growth_only_update BEFORE UPDATE ON growth BEGIN SELECT RAISE(ABORT, 'append-only'); END;
+CREATE TRIGGER growth_only_delete BEFORE DELETE ON growth BEGIN SELECT RAISE(ABORT, 'append-only'); END;
 """
 
 
@@ -192,6 +197,40 @@ class RunStore:
         """Names of the stages that hold trajectories, oldest first."""
         with _readable_errors(self.folder):
             rows = self._db.execute("SELECT stage FROM trajectories GROUP BY stage ORDER BY min(number)").fetchall()
+        return [row[0] for row in rows]
+
+    # -- search trees ---------------------------------------------------------------------------------------------
+
+    def add_growth(self, stage: str, parts: Iterable[tuple[str, int, Any]]) -> None:
+        """Store (tree's key, number of the part, JSON) of trees that are being searched, all or none."""
+        stage, rows = self._named(stage), []
+        for key, part, value in parts:
+            data = canonical_json(value)
+            rows.append((stage, key, part, data, _sha(data)))
+        with _readable_errors(self.folder), _transaction(self._db):
+            self._db.executemany("INSERT INTO growth (stage, key, part, data, sha) VALUES (?, ?, ?, ?, ?)", rows)
+
+    def growth(self, stage: str, key: str) -> list[Any]:
+        """The stored parts of one tree, in order; empty for a tree that was not begun."""
+        stage = self._named(stage)
+        with _readable_errors(self.folder):
+            rows = self._db.execute(
+                "SELECT data, sha FROM growth WHERE stage = ? AND key = ? ORDER BY part", (stage, key)
+            ).fetchall()
+        return [json.loads(self._checked(f"tree of {stage!r}", key, data, sha)) for data, sha in rows]
+
+    def trees(self, stage: str) -> list[str]:
+        """Keys of a stage's trees, finished or not, in the order in which they were begun."""
+        with _readable_errors(self.folder):
+            rows = self._db.execute(
+                "SELECT key FROM growth WHERE stage = ? AND part = 0 ORDER BY number", (self._named(stage),)
+            ).fetchall()
+        return [row[0] for row in rows]
+
+    def tree_stages(self) -> list[str]:
+        """Names of the stages that hold search trees, oldest first."""
+        with _readable_errors(self.folder):
+            rows = self._db.execute("SELECT stage FROM growth GROUP BY stage ORDER BY min(number)").fetchall()
         return [row[0] for row in rows]
 
     # -- adapters -------------------------------------------------------------------------------------------------
