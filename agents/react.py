@@ -47,9 +47,12 @@ class ReActAgent:
         return self.model.version
 
     async def act(self, episode: Episode) -> Step:
-        """One turn. What cannot be parsed is sent to the environment as it is, to be refused there."""
+        """One turn. What cannot be parsed is sent to the environment as it is, to be refused there.
+
+        An episode whose first steps somebody else made is gone on with as if they were one's own.
+        """
         if not episode.chat:
-            episode.chat.append(Message("system", self.config.system))
+            episode.chat += chat_of(episode, self.config)
         episode.chat.append(observation_turn(episode.observation, episode.goal, self.config, first=not episode.steps))
         completion = await self.model.complete(episode.chat, self._sampling(episode))
         episode.chat.append(Message("assistant", completion.text, completion.token_ids))
@@ -67,13 +70,13 @@ class ReActAgent:
         )
 
 
-def chat_of(trajectory: Trajectory, config: ReActConfig | None = None) -> list[Message]:
+def chat_of(trajectory: Trajectory | Episode, config: ReActConfig | None = None) -> list[Message]:
     """The chat of an attempt as an agent sees it when it acts: what is trained on, whoever made the attempt."""
     config = config or ReActConfig()
     return [Message("system", config.system), *turns_of(trajectory, config)]
 
 
-def turns_of(trajectory: Trajectory, config: ReActConfig) -> list[Message]:
+def turns_of(trajectory: Trajectory | Episode, config: ReActConfig) -> list[Message]:
     """The chat of an attempt from the first observation on."""
     chat = []
     for number, step in enumerate(trajectory.steps):

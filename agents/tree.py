@@ -26,7 +26,7 @@ ROOT = 0
 
 @dataclass(frozen=True)
 class Node:
-    """An instant of the searched episode. Facts only: what a search thinks of it is in `SearchTree.visits`, `values`."""
+    """An instant of the searched episode: facts only. What the search thinks of it, the tree says."""
 
     parent: int
     """Number of the node that this one follows; -1 for the root."""
@@ -100,12 +100,12 @@ class SearchTree:
                 "values; expected one of each per node, and a root"
             )
         for number, node in enumerate(self.nodes):
-            if not (-1 if number == ROOT else 0) <= node.parent < max(number, 0) or (node.step is None) != (
-                number == ROOT
-            ):
+            placed = node.parent == -1 if number == ROOT else 0 <= node.parent < number
+            if not placed or (node.step is None) != (number == ROOT):
                 raise UsageError(
-                    f"tree {self.key!r}: node {number} has parent {node.parent} and {'no' if node.step is None else 'a'} "
-                    "step; a parent comes before its children, and only the root has neither"
+                    f"tree {self.key!r}: node {number} has parent {node.parent} and "
+                    f"{'no step' if node.step is None else 'a step'}; a parent comes before its children, and the root "
+                    "alone has neither parent nor step"
                 )
 
     @property

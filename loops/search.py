@@ -11,7 +11,8 @@ The tree is a function of task, agent, seed and `config`: not of `at_once`, nor 
 In a `RunStore`, a tree is the parts of its growth (`RunStore.growth`), written as they come:
 
 part 0      {"begin": {"task", "model", "seed", "sample", "goal", "config", "root": node}}
-part k      {"expand": number, "children": [node, ...], "spent": {...}}     or {"roll": number, "best": V, "spent": {...}}
+part k      {"expand": number, "children": [node, ...], "spent": {...}}
+            or {"roll": number, "best": V, "spent": {...}}
 last        {"end": {"ended", "error", "visits": [...], "values": [...]}}
 
 Statistics are not in the parts before the last: resuming runs the search again and answers from the parts what it asks
