@@ -49,6 +49,7 @@ LOOPS = Group(
     {
         "self-training": Command("benchmarks.improve:self_training", "sample, keep what passed, train (ReST-EM)"),
         "re-rest": Command("benchmarks.improve:re_rest", "also mend the failed attempts with a reflector (Re-ReST)"),
+        "agent-r": Command("benchmarks.improve:agent_r", "search, splice bad and good paths, train (Agent-R)"),
     },
     "loop",
     "run an improvement loop, or continue it where it was",
@@ -77,8 +78,11 @@ COMMANDS = Group(
         "reproduce": Group(
             {
                 "re-rest": Command(
-                    "benchmarks.reproduce:run", "base, self-training, Re-ReST and controls, several seeds"
-                )
+                    "benchmarks.reproduce_re_rest:run", "base, self-training, Re-ReST and controls, several seeds"
+                ),
+                "agent-r": Command(
+                    "benchmarks.reproduce_agent_r:run", "base, baselines and Agent-R's rounds, several seeds"
+                ),
             },
             "paper",
             "run a paper's comparison with its controls",

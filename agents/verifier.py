@@ -6,6 +6,7 @@ where it is to turn round. The steps are judged in one growing chat, so that a b
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,13 +25,13 @@ _ANSWER = (
 )
 PROMPTS: Mapping[str, str] = MappingProxyType(
     {
-        "kintsugi/Household": "You judge the steps of an attempt at a household task. Good brings the task forward; Bad "
-        "was refused, shows nothing new or is not what the task needs; Uncertain may help." + _ANSWER,
+        "kintsugi/Household": "You judge the steps of an attempt at a household task. Good brings the task forward; "
+        "Bad was refused, shows nothing new or is not what the task needs; Uncertain may help." + _ANSWER,
         "kintsugi/Code": "You judge the steps of an attempt at a programming task. Good brings the program nearer to "
         "what is asked for; Bad breaks what worked, repeats what failed or was refused; Uncertain is all else."
         + _ANSWER,
-        "kintsugi/Web": "You judge the steps of an attempt at a task in a web browser. Good brings the task forward; Bad "
-        "was refused, changes nothing or leads away from what is asked for; Uncertain is all else." + _ANSWER,
+        "kintsugi/Web": "You judge the steps of an attempt at a task in a web browser. Good brings the task forward; "
+        "Bad was refused, changes nothing or leads away from what is asked for; Uncertain is all else." + _ANSWER,
     }
 )
 """System prompt by environment id, without its version."""
@@ -85,12 +86,14 @@ def verifier_prompt(env_id: str, config: VerifierConfig) -> str:
     return config.prompts.get(family) or PROMPTS.get(family, OTHER_PROMPT)
 
 
-def opening(env_id: str, goal: str, known: Sequence[Step], step: Step, seen: str, config: VerifierConfig) -> list[Message]:
+def opening(
+    env_id: str, goal: str, known: Sequence[Step], step: Step, seen: str, config: VerifierConfig
+) -> list[Message]:
     """System prompt, task, the log of the `known` steps, and the first step to judge, which led to `seen`."""
     path = [*known, step]
     first = path[0].observation
     task = first if goal in first else f"{first}\nYour task is to: {goal}"
-    log = [step_shown(one, two.observation) for one, two in zip(path, path[1:], strict=False)][-config.max_turns :]
+    log = [step_shown(one, two.observation) for one, two in itertools.pairwise(path)][-config.max_turns :]
     return [
         Message("system", verifier_prompt(env_id, config)),
         Message("user", "\n".join([task, *log, "Judge from here on.", step_shown(step, seen)])),

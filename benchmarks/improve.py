@@ -10,14 +10,24 @@ from typing import Any
 from rich.console import Console
 
 from ..agents.models.local import base_hash
+from ..agents.trajectory import Trajectory
 from ..envs.registry import find
+from ..loops.agent_r import AgentR
 from ..loops.evaluation import Score, compare
-from ..loops.practice import Practice
 from ..loops.re_rest import ReReST
 from ..loops.seeds.recipe import demonstrations_of
 from ..loops.self_training import SelfTraining
 from ..loops.store import RunStore
 from .measure import Measure, measure
+from .recovery import (
+    TASKS,
+    Recovery,
+    bad_beginnings,
+    behaviour_table,
+    behaviours,
+    measure_recovery,
+    rounds_table,
+)
 from .seed import model_folder
 from .tables import comparison_table, score_table
 
@@ -48,58 +58,77 @@ class ImproveReReST(_Improve):
     loop: ReReST = field(default_factory=ReReST)
 
 
+@dataclass(frozen=True)
+class ImproveAgentR(_Improve):
+    """Agent-R: errors that are taken back as soon as they can be seen."""
+
+    loop: AgentR = field(default_factory=AgentR)
+    recovery: Recovery = field(default_factory=Recovery)
+    """Bad beginnings, made by the base at the held-out tasks, that both models have to recover from."""
+
+
 def self_training(config: ImproveSelfTraining, console: Console) -> None:
     """The command `kintsugi improve self-training`."""
     from ..loops.self_training import self_training as loop
 
-    _improve(
-        "self-training",
-        config,
-        config.loop.practice,
-        lambda store, base, shown: loop(store, base, shown, config.loop),
-        console,
-    )
+    _improve("self-training", config, loop, console)
 
 
 def re_rest(config: ImproveReReST, console: Console) -> None:
     """The command `kintsugi improve re-rest`."""
     from ..loops.re_rest import re_rest as loop
 
-    _improve(
-        "re-rest",
-        config,
-        config.loop.practice,
-        lambda store, base, shown: loop(store, base, shown, config.loop),
-        console,
-    )
+    _improve("re-rest", config, loop, console)
 
 
-def _improve(name: str, config: Any, practice: Practice, loop: Callable[..., Path | None], console: Console) -> None:
+def agent_r(config: ImproveAgentR, console: Console) -> None:
+    """The command `kintsugi improve agent-r`."""
+    from ..loops.agent_r import agent_r as loop
+
+    _improve("agent-r", config, loop, console, config.recovery)
+
+
+def _improve(
+    name: str, config: Any, loop: Callable[..., Path | None], console: Console, recovery: Recovery | None = None
+) -> None:
     # What is wrong with the tasks is said before a run is begun that could only be begun anew.
-    practice.task_set()
+    config.loop.practice.task_set()
     for split in config.held_out.splits:
         config.held_out.task_set(split)
-    model = config.model if config.model != "seed" else f"seed:{find(practice.env).name}"
+    model = config.model if config.model != "seed" else f"seed:{find(config.loop.practice.env).name}"
     base = Path(model_folder(model, console))
     settings = {
         "command": f"improve {name}",
         "model": f"{base.name}:{base_hash(base)}",
         "loop": asdict(config.loop),
         "held_out": asdict(config.held_out),
+        **({"recovery": asdict(recovery)} if recovery else {}),
     }
     with RunStore.open(config.run, settings) as store:
+        begun = bad_beginnings(store, base, config.held_out, recovery) if recovery else []
+
+        def measured(who: str, adapter: Path | None) -> dict[str, list[Trajectory]]:
+            found = measure(store, who, base, adapter, config.held_out)
+            if recovery:
+                found[TASKS] = measure_recovery(store, who, base, adapter, config.held_out, recovery, begun)
+            return found
+
         with console.status(f"{name}: measuring the base"):
-            before = measure(store, "base", base, None, config.held_out)
+            before = measured("base", None)
         with console.status(f"{name}: running"):
-            adapter = loop(store, base, demonstrations_of(base))
+            adapter = loop(store, base, demonstrations_of(base), config.loop)
         if adapter is None:
             console.print("no round was adopted: the gate found none that helped")
             return
         with console.status(f"{name}: measuring the result"):
-            after = measure(store, name, base, adapter, config.held_out)
+            after = measured(name, adapter)
         results = store.results()
-        scores = [Score.from_json(results[f"score/{who}/{split}"]) for split in before for who in ("base", name)]
-        console.print(score_table(scores))
-        found = [compare(before[split], after[split], names=("base", name)) for split in before]
-        console.print(comparison_table(found))
-        console.print(f"adapter: {adapter}", soft_wrap=True, highlight=False)
+    scores = [Score.from_json(results[f"score/{who}/{tasks}"]) for tasks in before for who in ("base", name)]
+    console.print(score_table(scores))
+    console.print(comparison_table([compare(before[t], after[t], names=("base", name)) for t in before]))
+    if recovery:
+        both, said = {"base": before, name: after}, config.loop.revisions
+        console.print(behaviour_table(behaviours(both, config.held_out.splits, said), "From the start"))
+        console.print(behaviour_table(behaviours(both, (TASKS,), said), "From bad beginnings"))
+        console.print(rounds_table(results))
+    console.print(f"adapter: {adapter}", soft_wrap=True, highlight=False)

@@ -17,7 +17,7 @@ import torch
 
 from ..agents.models.chat import ChatEncoder
 from ..agents.models.core import Message
-from ..agents.models.local import MANIFEST, base_hash, load_base, quietly
+from ..agents.models.local import MANIFEST, base_hash, load_base, quietly, with_adapter
 from ..errors import UsageError
 from .seeds.pretrain import Text, batches, loss_of, padded
 
@@ -77,16 +77,17 @@ def fit(
     out: Path,
     *,
     name: str,
+    start: Path | None = None,
     progress: Callable[[float], None] = lambda share: None,
 ) -> FitResult:
-    """Train a LoRA on `base` from fresh (zero) adapters and save it in `out`, which stock PEFT and vLLM can load.
+    """Train a LoRA on `base` and save it in `out`, which stock PEFT and vLLM can load.
+
+    It begins as zero, or as the adapter `start` of the same base, whose shape it then keeps.
 
     `name` and the base's hash go into a manifest beside it, so that it is never loaded on another base. Deterministic
     for equal arguments, thread count and machine. Raises `UsageError` for no examples and for one without any token to
     train on.
     """
-    from peft import LoraConfig, TaskType, get_peft_model
-
     if not examples:
         raise UsageError(
             f"nothing to train {name!r} on: no example was collected; sample more attempts or easier tasks"
@@ -96,29 +97,34 @@ def fit(
     torch.manual_seed(config.seed)
     network, tokenizer = load_base(base)
     texts = encoded(tokenizer, examples, int(network.config.get_text_config().max_position_embeddings))
-    targets: str | list[str] = (
-        config.lora.targets if config.lora.targets == "all-linear" else config.lora.targets.split(",")
-    )
-    lora = LoraConfig(
-        r=config.lora.rank,
-        lora_alpha=config.lora.alpha,
-        lora_dropout=config.lora.dropout,
-        target_modules=targets,
-        task_type=TaskType.CAUSAL_LM,
-    )
-    with quietly():
-        try:
-            model = get_peft_model(network.to("cuda" if torch.cuda.is_available() else "cpu"), lora)
-        except ValueError as error:
-            raise UsageError(f"no LoRA fits {str(base)!r}: {error}; name its modules in `targets`") from error
+    network = network.to("cuda" if torch.cuda.is_available() else "cpu")
+    model = with_adapter(network, base, start, trainable=True) if start else _fresh(network, base, config.lora)
     losses = _train(model, texts, config, tokenizer.pad_token_id or 0, progress)
     model.save_pretrained(str(out), save_embedding_layers=False)
     trained = sum(sum(w > 0 for w in text.weight[1:]) for text in texts)
     tail = losses[-max(1, len(losses) // 10) :]
     result = FitResult(len(examples), trained, len(losses), sum(tail) / len(tail))
     manifest = {"name": name, "base_hash": base_hash(base), "fit": asdict(config), "result": asdict(result)}
+    manifest |= {"start": start.name} if start else {}
     (out / MANIFEST).write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
     return result
+
+
+def _fresh(network: Any, base: str | Path, shape: LoraShape) -> Any:
+    from peft import LoraConfig, TaskType, get_peft_model
+
+    lora = LoraConfig(
+        r=shape.rank,
+        lora_alpha=shape.alpha,
+        lora_dropout=shape.dropout,
+        target_modules=shape.targets if shape.targets == "all-linear" else shape.targets.split(","),
+        task_type=TaskType.CAUSAL_LM,
+    )
+    with quietly():
+        try:
+            return get_peft_model(network, lora)
+        except ValueError as error:
+            raise UsageError(f"no LoRA fits {str(base)!r}: {error}; name its modules in `targets`") from error
 
 
 def encoded(tokenizer: Any, examples: Sequence[Example], window: int) -> list[Text]:

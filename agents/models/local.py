@@ -69,7 +69,7 @@ class LocalModel:
         network, tokenizer = load_base(model)
         version = model_version(model, adapter)
         if adapter is not None:
-            network = _with_adapter(network, model, Path(adapter))
+            network = with_adapter(network, model, Path(adapter)).merge_and_unload()
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         return cls(network.to(device), tokenizer, version, where=str(model), slots=slots)
@@ -279,7 +279,8 @@ def model_version(model: str | Path, adapter: Path | None = None) -> str:
     return f"{base_hash(model)}+{adapter.name}:{digest}"
 
 
-def _with_adapter(network: Any, model: str | Path, adapter: Path) -> Any:
+def with_adapter(network: Any, model: str | Path, adapter: Path, *, trainable: bool = False) -> Any:
+    """`network`, the base `model`, with a LoRA adapter upon it; raises `UsageError` for one that is of another base."""
     from peft import PeftModel
 
     if not (adapter / "adapter_config.json").exists():
@@ -295,7 +296,7 @@ def _with_adapter(network: Any, model: str | Path, adapter: Path) -> Any:
                 "use the model that it was trained on"
             )
         with quietly():
-            return PeftModel.from_pretrained(network, str(adapter)).merge_and_unload()
+            return PeftModel.from_pretrained(network, str(adapter), is_trainable=trainable)
     except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, OSError, SafetensorError) as error:
         raise UsageError(
             f"{adapter} is damaged or does not fit the model: {_first_line(error)}; "

@@ -1,7 +1,7 @@
 """The corpus of the household seed: an expert's episodes, failed attempts with a reflection and a second try, and some
 attempts whose steps are judged.
 
-Reflections and judgements say only what the failed attempt itself was shown; nothing in the corpus comes from hidden state.
+Reflections and judgements say only what the attempt itself was shown; nothing in the corpus comes from hidden state.
 """
 
 from __future__ import annotations
