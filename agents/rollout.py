@@ -155,19 +155,19 @@ async def collect_async(
 
     with contextlib.ExitStack() as closing:
         envs = [closing.enter_context(contextlib.closing(make_env())) for _ in range(min(at_once, len(jobs)))]
-        start, model_seconds = time.perf_counter(), _model_seconds(jobs)
-        forgetting = [model.forget for model in _models(jobs) if hasattr(model, "forget")]
+        start, model_seconds = time.perf_counter(), busy_seconds(models_of(jobs))
+        forgetting = [model.forget for model in models_of(jobs) if hasattr(model, "forget")]
         try:
             for first in range(0, len(jobs), at_once):
                 for forget in forgetting:
                     forget()
-                wave = await _all_or_none(list(map(attempt, envs, jobs[first : first + at_once])))
+                wave = await all_or_none(list(map(attempt, envs, jobs[first : first + at_once])))
                 done += wave
                 if on_wave:
                     on_wave(wave)
         finally:
             clock.wall += time.perf_counter() - start
-            clock.model += _model_seconds(jobs) - model_seconds
+            clock.model += busy_seconds(models_of(jobs)) - model_seconds
     return done
 
 
@@ -180,12 +180,14 @@ async def in_waves(
         for model in models:
             if hasattr(model, "forget"):
                 model.forget()
-        found += await _all_or_none([make() for make in work[first : first + at_once]])
+        found += await all_or_none([make() for make in work[first : first + at_once]])
     return found
 
 
-async def _all_or_none(coroutines: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+async def all_or_none(coroutines: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
     """All results; when one fails or the caller is cancelled, none is left running over environments about to close."""
+    if len(coroutines) == 1:
+        return [await coroutines[0]]
     tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
     try:
         return list(await asyncio.gather(*tasks))
@@ -223,9 +225,11 @@ def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:
     return outcome[0]
 
 
-def _models(jobs: Sequence[Job]) -> list[Any]:
+def models_of(jobs: Sequence[Job]) -> list[Any]:
+    """The models that the jobs' agents think with, each once."""
     return list({id(m): m for m in (getattr(job.agent, "model", None) for job in jobs) if m is not None}.values())
 
 
-def _model_seconds(jobs: Sequence[Job]) -> float:
-    return sum(float(getattr(model, "busy_seconds", 0.0)) for model in _models(jobs))
+def busy_seconds(models: Iterable[Any]) -> float:
+    """Wall time that models have worked, those that count it."""
+    return sum(float(getattr(model, "busy_seconds", 0.0)) for model in models)

@@ -28,7 +28,7 @@ from ..agents.trajectory import Trajectory
 from ..agents.tree import SearchTree
 from ..agents.verifier import MISTAKE, VerifierConfig
 from ..envs.core import AgentEnv
-from ..errors import InfraError, UsageError
+from ..errors import InfraError
 from .gate import Gate
 from .learner import Example
 from .practice import Practice
@@ -102,7 +102,7 @@ def round_of(
 ) -> Path:
     """Round `i` from the adapter `start` (None is the base itself); returns the adapter that it trained."""
     practice = config.practice
-    model = LocalModel.load(base, start, slots=practice.at_once)
+    model = LocalModel.load(base, start, slots=practice.at_once, exact=True)
     who = f"{start.name.partition('@')[0]}@{i}" if start else f"base@{i}"
 
     # 1: COLLECT
@@ -129,18 +129,12 @@ def round_of(
 def grow(store: RunStore, stage: str, model: LanguageModel, config: AgentR) -> dict[str, SearchTree]:
     """A tree of each practice task, by key; grown now or taken from the store.
 
-    Raises `UsageError` when the store holds the trees of another model.
+    Raises `UsageError` when the store holds trees that were begun otherwise: another model, task or search.
     """
     practice = config.practice
     agent = practice.agent(model)
     jobs = [practice.job(task, agent, 0, stage) for task in practice.task_set()]
     trees = search(practice.make_env, jobs, config.search, store=store, stage=stage, at_once=_trees_at_once(config))
-    for tree in trees:
-        if tree.model != model.version:
-            raise UsageError(
-                f"{store.folder}: the trees of {stage!r} were grown with the model {tree.model}, this one is "
-                f"{model.version}; use a new run folder"
-            )
     return {tree.key: tree for tree in trees}
 
 

@@ -44,7 +44,16 @@ class LocalModel:
     the same whenever the coroutines are.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, version: str, *, where: str = "the model", slots: int = 128) -> None:
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        version: str,
+        *,
+        where: str = "the model",
+        slots: int = 128,
+        exact: bool = False,
+    ) -> None:
         self.network = model.eval()
         self.chat = ChatEncoder(tokenizer, where)
         self.version = version
@@ -55,13 +64,24 @@ class LocalModel:
         """Tokens sampled since the start."""
         self.window = int(getattr(model.config.get_text_config(), "max_position_embeddings", 1 << 30))
         eos_ids = _eos_ids(model) | {self.chat.eos_id, int(tokenizer.eos_token_id)}
-        self._engine = Engine(model, frozenset(eos_ids), slots, tokenizer.pad_token_id or 0)
+        self._engine = Engine(model, frozenset(eos_ids), slots, tokenizer.pad_token_id or 0, exact=exact)
         self._pending: dict[asyncio.AbstractEventLoop, list[_Pending]] = {}
         self._decoding = threading.Lock()
 
     @classmethod
-    def load(cls, model: str | Path, adapter: Path | None = None, *, device: str = "auto", slots: int = 128) -> Self:
+    def load(
+        cls,
+        model: str | Path,
+        adapter: Path | None = None,
+        *,
+        device: str = "auto",
+        slots: int = 128,
+        exact: bool = False,
+    ) -> Self:
         """Load a model folder, or a name in the local Hugging Face cache; an adapter is merged in memory.
+
+        `exact` makes completions the same whatever else is in the batch: draws so close that rounding might decide them
+        are settled by reading the text alone. In float32 they are few; in half precision nearly all, which is slow.
 
         Raises `UsageError` when the folder is no model, has no tokenizer or no chat template, and when the adapter was
         trained on another base.
@@ -72,7 +92,7 @@ class LocalModel:
             network = with_adapter(network, model, Path(adapter)).merge_and_unload()
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        return cls(network.to(device), tokenizer, version, where=str(model), slots=slots)
+        return cls(network.to(device), tokenizer, version, where=str(model), slots=slots, exact=exact)
 
     async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
         """See `LanguageModel.complete`. Raises `UsageError` when a single turn does not fit the model's window."""

@@ -1,0 +1,207 @@
+"""The world's side of a search: instants of one task's episode, come back to at will, and the turns tried from them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeVar
+
+from ..agents.models.core import Message, derived_seed
+from ..agents.rollout import Clock, Episode, Job, all_or_none
+from ..agents.trajectory import Outcome, Step
+from ..agents.tree import Node, Spent
+from ..envs.core import AgentEnv, Snapshot
+from ..errors import InfraError, UsageError
+
+T = TypeVar("T")
+
+
+class ValueModel(Protocol):
+    """Judges how well an episode stands."""
+
+    @property
+    def version(self) -> str:
+        """Names the weights."""
+        ...
+
+    async def value(self, episode: Episode) -> float:
+        """What the episode is likely to be worth in the end, in [0, 1]; the same whatever else is judged beside it."""
+        ...
+
+
+@dataclass
+class Tally(Clock):
+    """What many searches cost in this process. Unlike `Spent` it also has what resuming and coming back cost."""
+
+    trees: int = 0
+    nodes: int = 0
+    """Made now, not taken from a store."""
+    restores: int = 0
+    """How often an environment was brought back to an instant."""
+    replayed_steps: int = 0
+    """Actions that were played again for that: the price of environments without exact snapshots, and of resuming."""
+
+    def __str__(self) -> str:
+        share = 100 * (1 - self.model / self.wall) if self.wall else 0.0
+        return (
+            f"{self.trees} trees, {self.nodes} nodes in {self.wall:.1f} s (model {self.model:.1f} s, environment "
+            f"{self.env:.1f} s, not model {share:.1f} %); {self.restores} times back to an instant, for which "
+            f"{self.replayed_steps} actions were played again"
+        )
+
+
+@dataclass(frozen=True)
+class Instant:
+    """A point of the episode from which turns can be tried."""
+
+    snapshot: Snapshot | None
+    """None where the episode has ended."""
+    observation: str
+    info: dict[str, Any]
+    steps: tuple[Step, ...]
+    """From the beginning to here."""
+    chat: tuple[Message, ...]
+    """The agent's, after its last turn; empty where that has to be made anew from the steps."""
+
+    def fork(self, job: Job, seed: int) -> Episode:
+        """An episode of its own that goes on from here."""
+        return Episode(job.task, self.observation, self.info, seed, list(self.steps), chat=list(self.chat))
+
+
+class World:
+    """One environment, playing one task, and the agent that acts in it."""
+
+    def __init__(
+        self, env: AgentEnv, job: Job, max_depth: int | None, value: ValueModel | None, retries: int, tally: Tally
+    ) -> None:
+        self.env, self.job, self.max_depth, self.value, self.retries = env, job, max_depth, value, retries
+        self.tally = tally
+        self.replays = env.metadata.get("snapshot") != "exact"
+        self._at: Instant | None = None
+
+    def begin(self) -> tuple[Node, Instant]:
+        """The root. Raises `InfraError` when the environment cannot begin, however often it is tried."""
+
+        def reset() -> tuple[str, dict[str, Any]]:
+            return self.env.reset(options={"task": self.job.task})
+
+        observation, info = self._insisting(reset)
+        node = Node(-1, None, observation, score=_score(info, False))
+        return node, self._instant(node, info, (), ())
+
+    def again(self, before: Instant, node: Node) -> Instant:
+        """The instant of a node that was found in an earlier process, by playing its turn once more.
+
+        Raises `UsageError` when that leads elsewhere than it did.
+        """
+        assert node.step is not None
+        self.tally.replayed_steps += 1
+        step, parent = node.step, node.parent
+        found, instant = self._insisting(lambda: self._played(before, step, (), parent))
+        if (found.observation, found.outcome) != (node.observation, node.outcome):
+            raise UsageError(
+                f"task {self.job.task.id!r}: {node.step.action!r} was answered by {node.observation[:80]!r} when the "
+                f"tree was begun and is by {found.observation[:80]!r} now; the environment has changed or is not "
+                "deterministic: use a new run folder"
+            )
+        return instant
+
+    async def tries(
+        self, at: Instant, parent: int, n: int, *stream: object
+    ) -> tuple[list[tuple[Node, Instant]], Spent]:
+        """Up to `n` candidates drawn, told apart by action, and played; `stream` names their random numbers.
+
+        Repeated after an `InfraError`, which is raised when it happens each time.
+        """
+        for attempt in range(self.retries + 1):
+            try:
+                return await self._tries(at, parent, n, stream)
+            except InfraError:
+                self._at = None
+                if attempt == self.retries:
+                    raise
+        raise AssertionError("unreachable")
+
+    async def _tries(
+        self, at: Instant, parent: int, n: int, stream: tuple[object, ...]
+    ) -> tuple[list[tuple[Node, Instant]], Spent]:
+        forks = [at.fork(self.job, derived_seed(self.job.seed, *stream, i)) for i in range(n)]
+        said = await all_or_none([self.job.agent.act(fork) for fork in forks])
+        chosen: dict[str, int] = {}
+        for i, step in enumerate(said):
+            chosen.setdefault(step.action.strip(), i)
+        drawn = [step.action.strip() for step in said]
+        found = []
+        for action, i in chosen.items():
+            node, instant = self._played(at, said[i], tuple(forks[i].chat), parent)
+            found.append((replace(node, drawn=drawn.count(action)), instant))
+        spent = Spent(
+            model_calls=n,
+            env_steps=len(found),
+            sampled_tokens=sum(len(step.token_ids or ()) for step in said),
+            read_tokens=sum(fork.prompt_tokens for fork in forks),
+        )
+        return (await self._judged(found), spent + Spent(self._judgements(found))) if self.value else (found, spent)
+
+    def _judgements(self, found: Sequence[tuple[Node, Instant]]) -> int:
+        return sum(not node.ends for node, _ in found)
+
+    async def _judged(self, found: list[tuple[Node, Instant]]) -> list[tuple[Node, Instant]]:
+        assert self.value is not None
+        asked = [self.value.value(i.fork(self.job, 0)) for node, i in found if not node.ends]
+        values = iter(await all_or_none(asked))
+        return [(node if node.ends else replace(node, estimate=next(values)), instant) for node, instant in found]
+
+    def _played(self, at: Instant, step: Step, chat: tuple[Message, ...], parent: int) -> tuple[Node, Instant]:
+        """Play one action from an instant."""
+        self._restore(at)
+        start = time.perf_counter()
+        self._at = None
+        observation, reward, done, truncated, info = self.env.step(step.action)
+        step = replace(
+            step, observation=at.observation, reward=float(reward), invalid=info.get("invalid"), logprobs=None
+        )
+        steps = (*at.steps, step)
+        self.tally.env += time.perf_counter() - start
+        outcome: Outcome | None = None
+        if done:
+            outcome = "success" if info.get("success") else "failure"
+        elif truncated or (self.max_depth is not None and len(steps) >= self.max_depth):
+            outcome = "truncated"
+        node = Node(parent, step, observation, outcome, _score(info, done))
+        return node, self._instant(node, {"goal": at.info.get("goal", ""), **info}, steps, chat)
+
+    def _instant(self, node: Node, info: dict[str, Any], steps: tuple[Step, ...], chat: tuple[Message, ...]) -> Instant:
+        start = time.perf_counter()
+        snapshot = None if node.ends else self.env.snapshot()
+        self.tally.env += time.perf_counter() - start
+        instant = Instant(snapshot, node.observation, info, steps, chat)
+        self._at = None if node.ends else instant
+        return instant
+
+    def _restore(self, at: Instant) -> None:
+        """Bring the environment to an instant, unless it is there."""
+        if self._at is at:
+            return
+        assert at.snapshot is not None
+        self._at = None
+        start = time.perf_counter()
+        self.env.restore(at.snapshot)
+        self.tally.env += time.perf_counter() - start
+        self.tally.restores += 1
+        self.tally.replayed_steps += at.snapshot.steps if self.replays else 0
+        self._at = at
+
+    def _insisting(self, act: Callable[[], T]) -> T:
+        for _ in range(self.retries):
+            try:
+                return act()
+            except InfraError:
+                continue
+        return act()
+
+
+def _score(info: dict[str, Any], done: bool) -> float:
+    """What the environment says, in [0, 1]."""
+    return min(1.0, max(0.0, float(info.get("score", done and bool(info.get("success"))))))
