@@ -61,7 +61,7 @@ class Instant:
     info: dict[str, Any]
     steps: tuple[Step, ...]
     """From the beginning to here."""
-    chat: tuple[Message, ...]
+    chat: Sequence[Message]
     """The agent's, after its last turn; empty where that has to be made anew from the steps."""
 
     def fork(self, job: Job, seed: int) -> Episode:
@@ -128,24 +128,19 @@ class World:
     ) -> tuple[list[tuple[Node, Instant]], Spent]:
         forks = [at.fork(self.job, derived_seed(self.job.seed, *stream, i)) for i in range(n)]
         said = await all_or_none([self.job.agent.act(fork) for fork in forks])
-        chosen: dict[str, int] = {}
+        drawn: dict[str, list[int]] = {}
         for i, step in enumerate(said):
-            chosen.setdefault(step.action.strip(), i)
-        drawn = [step.action.strip() for step in said]
-        found = []
-        for action, i in chosen.items():
-            node, instant = self._played(at, said[i], tuple(forks[i].chat), parent)
-            found.append((replace(node, drawn=drawn.count(action)), instant))
+            drawn.setdefault(step.action.strip(), []).append(i)
+        found = [self._played(at, said[same[0]], forks[same[0]].chat, parent, len(same)) for same in drawn.values()]
         spent = Spent(
             model_calls=n,
             env_steps=len(found),
             sampled_tokens=sum(len(step.token_ids or ()) for step in said),
             read_tokens=sum(fork.prompt_tokens for fork in forks),
         )
-        return (await self._judged(found), spent + Spent(self._judgements(found))) if self.value else (found, spent)
-
-    def _judgements(self, found: Sequence[tuple[Node, Instant]]) -> int:
-        return sum(not node.ends for node, _ in found)
+        if self.value is None:
+            return found, spent
+        return await self._judged(found), spent + Spent(model_calls=sum(not node.ends for node, _ in found))
 
     async def _judged(self, found: list[tuple[Node, Instant]]) -> list[tuple[Node, Instant]]:
         assert self.value is not None
@@ -153,7 +148,9 @@ class World:
         values = iter(await all_or_none(asked))
         return [(node if node.ends else replace(node, estimate=next(values)), instant) for node, instant in found]
 
-    def _played(self, at: Instant, step: Step, chat: tuple[Message, ...], parent: int) -> tuple[Node, Instant]:
+    def _played(
+        self, at: Instant, step: Step, chat: Sequence[Message], parent: int, drawn: int = 1
+    ) -> tuple[Node, Instant]:
         """Play one action from an instant."""
         self._restore(at)
         start = time.perf_counter()
@@ -169,7 +166,7 @@ class World:
             outcome = "success" if info.get("success") else "failure"
         elif truncated or (self.max_depth is not None and len(steps) >= self.max_depth):
             outcome = "truncated"
-        node = Node(parent, step, observation, outcome, _score(info, done))
+        node = Node(parent, step, observation, outcome, _score(info, done), drawn=drawn)
         return node, self._instant(node, {"goal": at.info.get("goal", ""), **info}, steps, chat)
 
     def _instant(self, node: Node, info: dict[str, Any], steps: tuple[Step, ...], chat: tuple[Message, ...]) -> Instant:

@@ -228,7 +228,8 @@ class _Search:
             live, await all_or_none([self._live(ask, sizes[ask]) for ask in live]), strict=True
         ):
             best[ask] = self._add(ask, answer, instants)
-            self._write(answer.part(ask))
+            if self.journal.store:
+                self._write(answer.part(ask))
             self.world.tally.nodes += len(answer.nodes)
         return best
 
