@@ -9,10 +9,11 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Literal
 
+from ..errors import TooLongError
 from .models.core import LanguageModel, Message, Sampling
 from .trajectory import Step
 
@@ -51,7 +52,8 @@ class VerifierConfig:
     """How steps are shown and judged."""
 
     max_turns: int = 40
-    """Of the steps before the first that is judged, the last so many are shown."""
+    """Of the steps before the first that is judged, the last so many are shown; half as many, and again, where the
+    model's window is too short for that. Later, the oldest judged turns go, whole."""
     max_tokens: int = 32
     """Of one answer."""
     temperature: float = 0.0
@@ -93,10 +95,11 @@ def opening(
     path = [*known, step]
     first = path[0].observation
     task = first if goal in first else f"{first}\nYour task is to: {goal}"
-    log = [step_shown(one, two.observation) for one, two in itertools.pairwise(path)][-config.max_turns :]
+    log = [step_shown(one, two.observation) for one, two in itertools.pairwise(path)]
+    shown = log[max(0, len(log) - config.max_turns) :]
     return [
         Message("system", verifier_prompt(env_id, config)),
-        Message("user", "\n".join([task, *log, "Judge from here on.", step_shown(step, seen)])),
+        Message("user", "\n".join([task, *shown, "Judge from here on.", step_shown(step, seen)])),
     ]
 
 
@@ -116,17 +119,39 @@ async def judge(
 ) -> list[Judged]:
     """Judgements of `steps`, which follow `known`, up to and including the first bad one.
 
-    `final_observation` is what the last of `steps` led to. All are returned when none is bad.
+    `final_observation` is what the last of `steps` led to. All are returned when none is bad. A step that does not fit
+    the model's window even alone is an answer that cannot be read.
     """
     after = [step.observation for step in steps[1:]] + [final_observation]
-    sampling = Sampling(config.temperature, config.max_tokens)
     chat: list[Message] = []
     judged: list[Judged] = []
-    for step, seen in zip(steps, after, strict=True):
-        chat += [Message("user", step_shown(step, seen))] if chat else opening(env_id, goal, known, step, seen, config)
-        answer = await model.complete(chat, sampling)
-        judged.append(parse_judgement(answer.text))
+    for number, (step, seen) in enumerate(zip(steps, after, strict=True)):
+        shorter = [*known, *steps[:number]]
+        begun = [
+            opening(env_id, goal, shorter, step, seen, replace(config, max_turns=turns))
+            for turns in _halves(min(config.max_turns, len(shorter)))
+        ]
+        tried = [[*chat, Message("user", step_shown(step, seen))], *begun] if chat else begun
+        chat, answer = await _answer(model, tried, Sampling(config.temperature, config.max_tokens))
+        judged.append(parse_judgement(answer))
         if judged[-1].judgement == "bad":
             break
-        chat.append(Message("assistant", answer.text, answer.token_ids))
     return judged
+
+
+async def _answer(
+    model: LanguageModel, tried: Sequence[list[Message]], sampling: Sampling
+) -> tuple[list[Message], str]:
+    """The answer to the first chat that fits the model's window, and the chat with it; nothing where none fits."""
+    for chat in tried:
+        try:
+            answer = await model.complete(chat, sampling)
+        except TooLongError:
+            continue
+        return [*chat, Message("assistant", answer.text, answer.token_ids)], answer.text
+    return [], ""
+
+
+def _halves(number: int) -> list[int]:
+    """The number, its half, and so on down to 0."""
+    return [number, *_halves(number // 2)] if number else [0]

@@ -18,6 +18,7 @@ from kintsugi.agents.verifier import (
     step_shown,
     verifier_prompt,
 )
+from kintsugi.errors import TooLongError
 
 STEPS = [Step(f"seen {i}", f"thought {i}", f"do {i}") for i in range(6)]
 CONFIG = VerifierConfig(max_tokens=200)
@@ -70,6 +71,46 @@ def test_the_opening_shows_task_log_and_step_and_no_thoughts():
 def test_of_a_long_log_the_last_turns_are_shown():
     _, user = opening("mine/Garden-v0", "dig.", STEPS[:5], STEPS[5], "end", replace(CONFIG, max_turns=2))
     assert user.content.split("\n")[2:6] == ["> do 3", "seen 4", "> do 4", "seen 5"]
+
+
+def test_a_log_that_does_not_fit_is_halved():
+    shown = []
+
+    class Narrow(ScriptedModel):
+        async def complete(self, messages, sampling):
+            shown.append(messages[-1].content.count("> "))
+            if shown[-1] > 2:
+                raise TooLongError("no room")
+            return await super().complete(messages, sampling)
+
+    model = Narrow(lambda *_: "Judgement: Bad")
+    found = asyncio.run(judge(model, "mine/Garden-v0", "dig.", STEPS[:5], STEPS[5:], "end", CONFIG))
+    assert ([each.judgement for each in found], shown) == (["bad"], [6, 3, 2])
+    shown.clear()
+
+    class Blind(ScriptedModel):
+        async def complete(self, messages, sampling):
+            shown.append(messages[-1].content.count("> "))
+            raise TooLongError("no room")
+
+    found = asyncio.run(judge(Blind([""]), "mine/Garden-v0", "dig.", STEPS[:5], STEPS[5:], "end", CONFIG))
+    assert ([(each.judgement, each.parsed) for each in found], shown) == ([("uncertain", False)], [6, 3, 2, 1])
+
+
+def test_a_chat_that_no_longer_fits_begins_anew_with_what_fits():
+    shown = []
+
+    class Narrow(ScriptedModel):
+        async def complete(self, messages, sampling):
+            shown.append([m.content.count("> ") for m in messages if m.role == "user"])
+            if sum(shown[-1]) > 3:
+                raise TooLongError("no room")
+            return await super().complete(messages, sampling)
+
+    model = Narrow(lambda *_: "Judgement: Good")
+    found = asyncio.run(judge(model, "mine/Garden-v0", "dig.", STEPS[:1], STEPS[1:5], "end", CONFIG))
+    assert len(found) == 4
+    assert shown == [[2], [2, 1], [2, 1, 1], [4], [2], [2, 1]]
 
 
 def judged(script, steps=STEPS[2:], **changes):

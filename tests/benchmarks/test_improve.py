@@ -76,11 +76,12 @@ def test_a_loop_is_run_measured_and_not_run_again(loop, doors_seed, capsys):
 
 def test_agent_r_is_measured_from_bad_beginnings_too(doors_seed, capsys):
     search = ("--loop.search.iterations", "2", "--loop.search.candidates", "2", "--loop.alpha", "1.0")
-    begun = ("--recovery.steps", "1", "--recovery.most", "4", "--recovery.temperature", "1.0")
+    begun = ("--loop.verifier.prompts", "tiny/Doors", "Judge.")
+    begun += ("--recovery.steps", "1", "--recovery.most", "4", "--recovery.temperature", "1.0")
     command = ("improve", "agent-r", "--model", doors_seed, "--run", "run", *SMALL, *search, *begun)
     code, out, err = said(capsys, *command)
     assert (code, err) == (0, "")
-    for expected in ("From bad beginnings", "Trees and splices", "agent_r/round1", "adapter: run/adapters/agent_r@1"):
+    for expected in ("From bad beginnings", "Trees and splices", "adapter: run/adapters/agent_r@1"):
         assert expected in out
     with RunStore.read(Path("run")) as store:
         assert store.config["loop"]["alpha"] == [1.0]
@@ -91,7 +92,7 @@ def test_agent_r_is_measured_from_bad_beginnings_too(doors_seed, capsys):
 
 def test_no_first_error_is_a_flag(doors_seed, capsys):
     search = ("--loop.search.iterations", "2", "--loop.search.candidates", "2", "--loop.alpha", "1.0")
-    begun = ("--recovery.steps", "1", "--recovery.temperature", "1.0", "--loop.no-first-error", "--loop.again", "None")
+    begun = ("--recovery.steps", "1", "--recovery.temperature", "1.0", "--loop.no-first-error", "loop.again:none")
     code, _, _ = said(capsys, "improve", "agent-r", "--model", doors_seed, "--run", "run", *SMALL, *search, *begun)
     assert code == 0
     with RunStore.read(Path("run")) as store:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from kintsugi import cli
+from kintsugi.agents.verifier import VerifierConfig
 from kintsugi.benchmarks import reproduce as shared
 from kintsugi.benchmarks.measure import Measure
 from kintsugi.benchmarks.recovery import Recovery
@@ -26,6 +27,8 @@ CONFIG = ReproduceAgentR(
         Practice(env="doors", tasks=12, temperature=1.0, replay=0.25, fit=FitConfig(epochs=1), at_once=16),
         search=Uct(candidates=2, iterations=3, max_depth=2),
         again=Uct(candidates=2, iterations=1, max_depth=2),
+        verifier=VerifierConfig(prompts={"tiny/Doors": "Judge."}),
+        revisions=("I try",),
         later_epochs=0.5,
     ),
     held_out=Measure(env="doors", tasks=8, temperature=0.5),
