@@ -24,7 +24,7 @@ from rich.console import Console
 CONFIG = ReproduceAgentR(
     recipe=SeedRecipe(family="doors"),
     loop=AgentR(
-        Practice(env="doors", tasks=12, temperature=1.0, replay=0.25, fit=FitConfig(epochs=1), at_once=16),
+        Practice(env="doors", tasks=12, temperature=1.0, replay=0.25, fit=FitConfig(epochs=1, lr=1e-4), at_once=16),
         search=Uct(candidates=2, iterations=3, max_depth=2),
         again=Uct(candidates=2, iterations=1, max_depth=2),
         verifier=VerifierConfig(prompts={"tiny/Doors": "Judge."}),

@@ -291,7 +291,7 @@ def test_three_rounds_with_rising_alpha_each_from_the_model_before(world, store)
     assert agent_r(store, world.base, [], CONFIG) == store.folder / "adapters" / "agent_r@3"
     assert world.loaded == ["base", "agent_r@1", "agent_r@2"]
     assert world.starts == {"agent_r@1": None, "agent_r@2": "agent_r@1", "agent_r@3": "agent_r@2"}
-    assert [world.configs[f"agent_r@{i}"].epochs for i in (1, 2, 3)] == [CONFIG.practice.fit.epochs, 2.0, 2.0]
+    assert [world.configs[f"agent_r@{i}"].epochs for i in (1, 2, 3)] == [CONFIG.practice.fit.epochs, 1.0, 1.0]
     grown_by = {stage: next(finished(store, stage)).model for stage in store.tree_stages() if "again" not in stage}
     assert grown_by == {"search/base@1": "base", "search/agent_r@2": "agent_r@1", "search/agent_r@3": "agent_r@2"}
     # An alpha of 1.0 admits the reward of 1.0 that success is worth here.
