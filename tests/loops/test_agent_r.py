@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kintsugi.agents.models import Message, Sampling, ScriptedModel
+from kintsugi.agents.models import ScriptedModel
 from kintsugi.agents.react import SYSTEM as ACTING
 from kintsugi.agents.trajectory import Trajectory
 from kintsugi.agents.tree import SearchTree
@@ -23,33 +23,9 @@ from kintsugi.loops.practice import Practice
 from kintsugi.loops.search import Uct, finished
 from kintsugi.loops.splice import replay
 from kintsugi.loops.store import RunStore
-from vault import Vault, grown
+from vault import RIGHT, Vault, act, actor, grown, place_of
 
 ENTRY = EnvEntry("tiny/Vault-v0", "vault:Vault", "a test")
-RIGHT = {"hall": "go cellar", "cellar": "take key", "cellar key": "go hall", "hall key": "open chest"}
-WRONG = {"hall": "sing", "cellar": "go hall", "cellar key": "burn key", "hall key": "sing"}
-
-
-def place_of(messages: Sequence[Message]) -> str:
-    """Where the actor is and whether it holds the key, as it was told; `lost` when the key is molten."""
-    seen = " ".join(m.content for m in messages if m.role == "user")
-    if "molten" in seen:
-        return "lost"
-    at = "cellar" if seen.rfind("in the cellar") > seen.rfind("in the hall") else "hall"
-    return f"{at} key" if "You hold the key." in seen else at
-
-
-def act(action: str) -> str:
-    return f"Thought: I will {action}.\nAction: {action}"
-
-
-def actor(messages: Sequence[Message], sampling: Sampling) -> str:
-    """Half of its turns are right, by the seed; as a verifier it knows its errors when it sees them."""
-    if messages[0].content != ACTING:
-        step = messages[-1].content.rpartition("> ")[2].partition("\n")[0]
-        return f"Thought: hm.\nJudgement: {'Bad' if step in ('sing', 'burn key', 'go hall') else 'Uncertain'}"
-    moves = RIGHT if sampling.seed % 2 else WRONG
-    return act(moves.get(place_of(messages), "sing"))
 
 
 @dataclass
