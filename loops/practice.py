@@ -104,7 +104,7 @@ class Practice:
     ) -> Path:
         """The adapter `name` of this run, trained now (on from the adapter `start`) or taken from the store."""
         config = replace(self.fit, seed=derived_seed(self.seed, name) % (1 << 31))
-        more = {} if start is None else {"start": start}
+        more: dict[str, Any] = {} if start is None else {"start": start}
         return store.adapter(name, lambda out: ignore(fit(base, examples, config, out, name=name, **more)))
 
     def to_json(self) -> dict[str, Any]:

@@ -176,7 +176,7 @@
       const lines = [];
       for (const node of visible()) {
         lines.push(line(node, node.parent < 0 ? [node] : tree.nodes[node.parent].children));
-        if (cut && node.number === cut.last) lines.push(seam(node.depth));
+        if (cut && node.number === cut.last) lines.push(seam(node.depth, cut.last === cut.bad));
       }
       root.replaceChildren(...lines);
       panel.replaceChildren(...facts(tree.nodes[chosen]));
@@ -214,8 +214,9 @@
     return [root, panel];
   }
 
-  function seam(depth) {
-    const node = el("div", { class: "cut", role: "none" }, "cut here: what follows on the bad path is left out");
+  function seam(depth, whole) {
+    const said = whole ? "joined here: the whole bad path stays" : "cut here: what follows on the bad path is left out";
+    const node = el("div", { class: "cut", role: "none" }, said);
     node.style.setProperty("--depth", Math.min(depth, 30));
     return node;
   }

@@ -139,7 +139,12 @@ def test_without_a_bad_step_all_are_judged_the_last_by_what_it_led_to():
 
 def test_the_model_sees_its_answers_as_it_sampled_them():
     seen = []
-    judged(lambda messages, _: seen.append(list(messages)) or "Judgement: Good")
+
+    def script(messages, sampling):
+        seen.append(list(messages))
+        return "Judgement: Good"
+
+    judged(script)
     answers = [m for m in seen[-1] if m.role == "assistant"]
     assert all(m.token_ids == tuple(m.content.encode()) for m in answers)
     assert len(answers) == 3

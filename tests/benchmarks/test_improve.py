@@ -76,9 +76,9 @@ def test_a_loop_is_run_measured_and_not_run_again(loop, doors_seed, capsys):
 
 def test_agent_r_is_measured_from_bad_beginnings_too(doors_seed, capsys):
     search = ("--loop.search.iterations", "2", "--loop.search.candidates", "2", "--loop.alpha", "1.0")
-    begun = ("--loop.verifier.prompts", "tiny/Doors", "Judge.")
-    begun += ("--recovery.steps", "1", "--recovery.most", "4", "--recovery.temperature", "1.0")
-    command = ("improve", "agent-r", "--model", doors_seed, "--run", "run", *SMALL, *search, *begun)
+    prompt = ("--loop.verifier.prompts", "tiny/Doors", "Judge.")
+    begun = ("--recovery.steps", "1", "--recovery.most", "4", "--recovery.temperature", "1.0")
+    command = ("improve", "agent-r", "--model", doors_seed, "--run", "run", *SMALL, *search, *prompt, *begun)
     code, out, err = said(capsys, *command)
     assert (code, err) == (0, "")
     for expected in ("From bad beginnings", "Trees and splices", "adapter: run/adapters/agent_r@1"):

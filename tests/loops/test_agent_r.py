@@ -58,7 +58,7 @@ class World:
         if not examples:
             raise UsageError(f"nothing to train {name!r} on")
         self.fitted[name], self.configs[name] = list(examples), config
-        self.starts[name] = start and start.name
+        self.starts[name] = start.name if start else None
         (out / "adapter_config.json").write_text("{}")
 
 

@@ -29,7 +29,7 @@ TREE = grown(TASK, [GOOD, DETOUR, REFUSED, BURNT])
 def end_of(tree: SearchTree, *actions: str) -> int:
     at = 0
     for action in actions:
-        at = next(c for c in tree.children[at] if tree.nodes[c].step.action == action)
+        at = next(child for child in tree.children[at] if tree.steps(child)[-1].action == action)
     return at
 
 
@@ -109,7 +109,12 @@ def test_the_bad_path_ends_with_the_first_step_that_the_actor_calls_bad():
 
 def test_steps_before_the_fork_are_shown_but_not_judged():
     seen = []
-    cut, _ = judged_by(lambda messages, _: seen.append(messages) or "Judgement: Bad", BURNT)
+
+    def script(messages, sampling):
+        seen.append(messages)
+        return "Judgement: Bad"
+
+    cut, _ = judged_by(script, BURNT)
     assert cut.fork == end_of(TREE, "go cellar", "take key")
     log, judged = seen[0][1].content.split("Judge from here on.\n")
     assert "> go cellar\n" in log
@@ -243,7 +248,8 @@ def played(actions):
 def test_a_verified_splice_happens_as_written_and_any_other_does_not(found, drop):
     if found is None:
         return
-    splice = spliced(*found, MISTAKE, drop_refused=drop)
+    tree, cut = found
+    splice = spliced(tree, cut, MISTAKE, drop_refused=drop)
     said, worth = played([step.action for step in splice.steps])
     written = [*(step.observation for step in splice.steps), splice.final_observation]
     assert (replay(Vault(), splice) is None) == (said == written and worth == splice.score == 1.0)

@@ -8,7 +8,7 @@ from typing import Any
 
 from kintsugi.agents.models import Message, Sampling
 from kintsugi.agents.react import SYSTEM as ACTING
-from kintsugi.agents.trajectory import Step
+from kintsugi.agents.trajectory import Outcome, Step
 from kintsugi.agents.tree import Node, SearchTree
 from kintsugi.envs import AgentEnv, Task, TaskSet
 
@@ -81,7 +81,9 @@ def grown(task: Task, attempts: Iterable[Sequence[str]], max_steps: int = 12, mo
                 step = Step(
                     nodes[at].observation, f"I {action}", action, reward, info.get("invalid"), text=f"T{len(nodes)}"
                 )
-                outcome = "success" if info.get("success") else "failure" if done else "truncated" if cut else None
+                outcome: Outcome | None = (
+                    "success" if info.get("success") else "failure" if done else "truncated" if cut else None
+                )
                 children[at, action] = len(nodes)
                 nodes.append(Node(at, step, seen, outcome, float(info["score"])))
                 if outcome is None:
