@@ -50,6 +50,7 @@ LOOPS = Group(
         "self-training": Command("benchmarks.improve:self_training", "sample, keep what passed, train (ReST-EM)"),
         "re-rest": Command("benchmarks.improve:re_rest", "also mend the failed attempts with a reflector (Re-ReST)"),
         "agent-r": Command("benchmarks.improve:agent_r", "search, splice bad and good paths, train (Agent-R)"),
+        "rest-mcts": Command("benchmarks.improve:rest_mcts", "search trees by value, learn from both (ReST-MCTS*)"),
     },
     "loop",
     "run an improvement loop, or continue it where it was",

@@ -15,6 +15,8 @@ from ..envs.registry import find
 from ..loops.agent_r import AgentR
 from ..loops.evaluation import Score, compare
 from ..loops.re_rest import ReReST
+from ..loops.rest_mcts import ReSTMCTS
+from ..loops.search import Tally
 from ..loops.seeds.recipe import demonstrations_of
 from ..loops.self_training import SelfTraining
 from ..loops.store import RunStore
@@ -67,6 +69,13 @@ class ImproveAgentR(_Improve):
     """Bad beginnings, made by the base at the held-out tasks, that both models have to recover from."""
 
 
+@dataclass(frozen=True)
+class ImproveReSTMCTS(_Improve):
+    """Self-training by value-guided tree search (ReST-MCTS*)."""
+
+    loop: ReSTMCTS = field(default_factory=ReSTMCTS)
+
+
 def self_training(config: ImproveSelfTraining, console: Console) -> None:
     """The command `kintsugi improve self-training`."""
     from ..loops.self_training import self_training as loop
@@ -86,6 +95,13 @@ def agent_r(config: ImproveAgentR, console: Console) -> None:
     from ..loops.agent_r import agent_r as loop
 
     _improve("agent-r", config, loop, console, config.recovery)
+
+
+def rest_mcts(config: ImproveReSTMCTS, console: Console) -> None:
+    """The command `kintsugi improve rest-mcts`."""
+    from ..loops.rest_mcts import rest_mcts as loop
+
+    _improve("rest-mcts", config, loop, console)
 
 
 def _improve(
@@ -117,6 +133,9 @@ def _improve(
             before = measured("base", None)
         with console.status(f"{name}: running"):
             adapter = loop(store, base, demonstrations_of(base), config.loop)
+        for stage, cost in store.results().items():
+            if stage.startswith("cost/"):
+                console.print(f"{stage.removeprefix('cost/')}: {Tally(**cost)}", soft_wrap=True, highlight=False)
         if adapter is None:
             console.print("no round was adopted: the gate found none that helped")
             return

@@ -169,7 +169,7 @@ class World:
         node = Node(parent, step, observation, outcome, _score(info, done), drawn=drawn)
         return node, self._instant(node, {"goal": at.info.get("goal", ""), **info}, steps, chat)
 
-    def _instant(self, node: Node, info: dict[str, Any], steps: tuple[Step, ...], chat: tuple[Message, ...]) -> Instant:
+    def _instant(self, node: Node, info: dict[str, Any], steps: tuple[Step, ...], chat: Sequence[Message]) -> Instant:
         start = time.perf_counter()
         snapshot = None if node.ends else self.env.snapshot()
         self.tally.env += time.perf_counter() - start

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from ..agents.models.chat import ChatEncoder
 from ..agents.models.core import Message
 from ..agents.models.local import MANIFEST, base_hash, load_base, quietly, with_adapter
 from ..errors import UsageError
-from .seeds.pretrain import Text, batches, loss_of, padded
+from .seeds.pretrain import SomeText, Text, batches, loss_of, padded
 
 
 @dataclass(frozen=True)
@@ -97,9 +97,15 @@ def fit(
     torch.manual_seed(config.seed)
     network, tokenizer = load_base(base)
     texts = encoded(tokenizer, examples, int(network.config.get_text_config().max_position_embeddings))
-    network = network.to("cuda" if torch.cuda.is_available() else "cpu")
-    model = with_adapter(network, base, start, trainable=True) if start else _fresh(network, base, config.lora)
-    losses = _train(model, texts, config, tokenizer.pad_token_id or 0, progress)
+    model = with_adapter(network, base, start, trainable=True) if start else with_lora(network, config.lora, base)
+    model = model.to("cuda" if torch.cuda.is_available() else "cpu")
+    pad_id = tokenizer.pad_token_id or 0
+
+    def loss(batch: Sequence[Text]) -> torch.Tensor:
+        ids, weights = padded(batch, pad_id)
+        return loss_of(model.get_base_model(), ids.to(model.device), weights.to(model.device))
+
+    losses = optimise(model, model.parameters(), texts, loss, config, progress)
     model.save_pretrained(str(out), save_embedding_layers=False)
     trained = sum(sum(w > 0 for w in text.weight[1:]) for text in texts)
     tail = losses[-max(1, len(losses) // 10) :]
@@ -143,29 +149,51 @@ def encoded(tokenizer: Any, examples: Sequence[Example], window: int) -> list[Te
     return texts
 
 
-def _train(
-    model: Any, texts: Sequence[Text], config: FitConfig, pad_id: int, progress: Callable[[float], None]
+def with_lora(network: Any, shape: LoraShape, base: str | Path) -> Any:
+    """`network` with fresh adapters, on the GPU if there is one; raises `UsageError` when none fit it."""
+    from peft import LoraConfig, TaskType, get_peft_model
+
+    lora = LoraConfig(
+        r=shape.rank,
+        lora_alpha=shape.alpha,
+        lora_dropout=shape.dropout,
+        target_modules=shape.targets if shape.targets == "all-linear" else shape.targets.split(","),
+        task_type=TaskType.CAUSAL_LM,
+    )
+    with quietly():
+        try:
+            return get_peft_model(network.to("cuda" if torch.cuda.is_available() else "cpu"), lora)
+        except ValueError as error:
+            raise UsageError(f"no LoRA fits {str(base)!r}: {error}; name its modules in `targets`") from error
+
+
+def optimise(
+    model: Any,
+    parameters: Iterable[torch.nn.Parameter],
+    texts: Sequence[SomeText],
+    loss_of_batch: Callable[[Sequence[SomeText]], torch.Tensor],
+    config: FitConfig,
+    progress: Callable[[float], None],
 ) -> list[float]:
+    """Train those of `parameters` that have a gradient; returns the loss of each step."""
     rng = random.Random(config.seed)
-    planned: list[list[Text]] = []
+    planned: list[list[SomeText]] = []
     whole, part = divmod(config.epochs, 1.0)
     for _ in range(int(whole)):
         planned += batches(texts, config.batch_tokens, rng)
     if part:
         last = list(batches(texts, config.batch_tokens, rng))
         planned += last[: math.ceil(part * len(last))]
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(parameters, lr=config.lr, betas=(0.9, 0.99), weight_decay=0.0)
+    trained = [p for p in parameters if p.requires_grad]
+    optimiser = torch.optim.AdamW(trained, lr=config.lr, betas=(0.9, 0.99), weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _schedule(len(planned), config.warmup))
-    device = parameters[0].device
     losses = []
     model.train()
     for step, batch in enumerate(planned):
-        ids, weights = padded(batch, pad_id)
-        loss = loss_of(model.get_base_model(), ids.to(device), weights.to(device))
+        loss = loss_of_batch(batch)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
+        torch.nn.utils.clip_grad_norm_(trained, config.max_grad_norm)
         optimiser.step()
         schedule.step()
         losses.append(float(loss.detach()))

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import functools
 import hashlib
 import json
-import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +20,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
 from ...errors import UsageError, unknown
+from .batching import Batcher
 from .chat import ChatEncoder
 from .core import Completion, Message, Sampling
 from .engine import Engine, Request
@@ -34,15 +33,10 @@ MANIFEST = "kintsugi.json"
 class _Pending:
     run: Callable[[], Any]
     request: Request | None
-    future: asyncio.Future[Any]
 
 
 class LocalModel:
-    """A `LanguageModel` on transformers. Calls that are pending at the same moment are decoded as one batch.
-
-    The batch is decoded in the event loop's own thread, once every coroutine waits for the model; a batch is therefore
-    the same whenever the coroutines are.
-    """
+    """A `LanguageModel` on transformers. Calls that are pending at the same moment are decoded as one batch."""
 
     def __init__(
         self,
@@ -58,15 +52,13 @@ class LocalModel:
         self.chat = ChatEncoder(tokenizer, where)
         self.version = version
         self.where = where
-        self.busy_seconds = 0.0
-        """Wall time spent encoding and decoding since the start."""
+        self._encoding_seconds = 0.0
         self.sampled_tokens = 0
         """Tokens sampled since the start."""
         self.window = int(getattr(model.config.get_text_config(), "max_position_embeddings", 1 << 30))
         eos_ids = _eos_ids(model) | {self.chat.eos_id, int(tokenizer.eos_token_id)}
         self._engine = Engine(model, frozenset(eos_ids), slots, tokenizer.pad_token_id or 0, exact=exact)
-        self._pending: dict[asyncio.AbstractEventLoop, list[_Pending]] = {}
-        self._decoding = threading.Lock()
+        self._batcher: Batcher[_Pending, Any] = Batcher(self._work)
 
     @classmethod
     def load(
@@ -89,7 +81,7 @@ class LocalModel:
         network, tokenizer = load_base(model)
         version = model_version(model, adapter)
         if adapter is not None:
-            network = with_adapter(network, model, Path(adapter)).merge_and_unload()
+            network = with_adapter(network, model, Path(adapter))
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         return cls(network.to(device), tokenizer, version, where=str(model), slots=slots, exact=exact)
@@ -100,55 +92,27 @@ class LocalModel:
         encoded = self.chat.encode(self.chat.fitting(messages, self.window - sampling.max_tokens), generate=True)
         request = Request(encoded.ids, encoded.turn_ends, sampling, encoded.opening)
         self._constrain(request)
-        self.busy_seconds += time.perf_counter() - start
-        return await self._enqueue(request, functools.partial(self._completion, request))  # type: ignore[no-any-return]
+        self._encoding_seconds += time.perf_counter() - start
+        return await self._batcher.ask(_Pending(functools.partial(self._completion, request), request))  # type: ignore[no-any-return]
 
     async def score(self, messages: Sequence[Message], candidates: Sequence[str]) -> list[float]:
         """See `LanguageModel.score`."""
-        return await self._enqueue(None, functools.partial(self._scores, list(messages), list(candidates)))  # type: ignore[no-any-return]
+        scores = functools.partial(self._scores, list(messages), list(candidates))
+        return await self._batcher.ask(_Pending(scores, None))  # type: ignore[no-any-return]
 
     def forget(self) -> None:
         """Drop what is kept of earlier conversations: what comes next is then the same, to the bit, as at the start."""
-        with self._decoding:
+        with self._batcher.working:
             self._engine.forget()
 
-    # -- batching -------------------------------------------------------------------------------------------------
-
-    async def _enqueue(self, request: Request | None, run: Callable[[], Any]) -> Any:
-        loop = asyncio.get_running_loop()
-        for other in [other for other in list(self._pending) if other.is_closed()]:
-            # What an interrupted loop left behind has nobody who waits for it.
-            self._pending.pop(other, None)
-        pending = _Pending(run, request, loop.create_future())
-        if loop not in self._pending:
-            self._pending[loop] = []
-            loop.call_soon(self._settle, loop, 0)
-        self._pending[loop].append(pending)
-        return await pending.future
-
-    def _settle(self, loop: asyncio.AbstractEventLoop, seen: int) -> None:
-        """Wait until a whole pass of the event loop has added nothing; then every coroutine waits for us."""
-        if len(self._pending[loop]) != seen:
-            loop.call_soon(self._settle, loop, len(self._pending[loop]))
-            return
-        batch = [item for item in self._pending.pop(loop) if not item.future.done()]
-        try:
-            results = self._work(batch)
-        except BaseException as error:
-            for item in batch:
-                item.future.set_exception(error)
-            return
-        for item, result in zip(batch, results, strict=True):
-            item.future.set_result(result)
+    @property
+    def busy_seconds(self) -> float:
+        """Wall time spent encoding and decoding since the start."""
+        return self._encoding_seconds + self._batcher.busy_seconds
 
     def _work(self, batch: Sequence[_Pending]) -> list[Any]:
-        with self._decoding:
-            start = time.perf_counter()
-            try:
-                self._engine.generate([item.request for item in batch if item.request is not None])
-                return [item.run() for item in batch]
-            finally:
-                self.busy_seconds += time.perf_counter() - start
+        self._engine.generate([item.request for item in batch if item.request is not None])
+        return [item.run() for item in batch]
 
     # -- one request ----------------------------------------------------------------------------------------------
 
@@ -300,7 +264,10 @@ def model_version(model: str | Path, adapter: Path | None = None) -> str:
 
 
 def with_adapter(network: Any, model: str | Path, adapter: Path, *, trainable: bool = False) -> Any:
-    """`network`, the base `model`, with a LoRA adapter upon it; raises `UsageError` for one that is of another base."""
+    """`network`, of `model`, with an adapter merged into it, or upon it if that is to be trained.
+
+    Raises `UsageError` when the adapter was trained on another base.
+    """
     from peft import PeftModel
 
     if not (adapter / "adapter_config.json").exists():
@@ -316,7 +283,8 @@ def with_adapter(network: Any, model: str | Path, adapter: Path, *, trainable: b
                 "use the model that it was trained on"
             )
         with quietly():
-            return PeftModel.from_pretrained(network, str(adapter), is_trainable=trainable)
+            adapted = PeftModel.from_pretrained(network, str(adapter), is_trainable=trainable)
+            return adapted if trainable else adapted.merge_and_unload()
     except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, OSError, SafetensorError) as error:
         raise UsageError(
             f"{adapter} is damaged or does not fit the model: {_first_line(error)}; "

@@ -10,7 +10,7 @@ import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -59,6 +59,9 @@ class Text:
     ids: list[int]
     weight: list[float]
     """Loss weight of each token; as long as `ids`."""
+
+
+SomeText = TypeVar("SomeText", bound=Text)
 
 
 class Muon(torch.optim.Optimizer):
@@ -131,13 +134,13 @@ def build(tokenizer: Any, shape: Architecture, seed: int) -> Any:
     return model
 
 
-def batches(texts: Sequence[Text], tokens: int, rng: random.Random) -> Iterator[list[Text]]:
+def batches(texts: Sequence[SomeText], tokens: int, rng: random.Random) -> Iterator[list[SomeText]]:
     """One pass over `texts` in random order, texts of like length together, each batch at most `tokens` when padded."""
     order = list(range(len(texts)))
     rng.shuffle(order)
     made = []
     for first in range(0, len(order), 512):
-        batch: list[Text] = []
+        batch: list[SomeText] = []
         for i in sorted(order[first : first + 512], key=lambda i: len(texts[i].ids)):
             if batch and len(texts[i].ids) * (len(batch) + 1) > tokens:
                 made.append(batch)
