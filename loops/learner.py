@@ -116,23 +116,6 @@ def fit(
     return result
 
 
-def _fresh(network: Any, base: str | Path, shape: LoraShape) -> Any:
-    from peft import LoraConfig, TaskType, get_peft_model
-
-    lora = LoraConfig(
-        r=shape.rank,
-        lora_alpha=shape.alpha,
-        lora_dropout=shape.dropout,
-        target_modules=shape.targets if shape.targets == "all-linear" else shape.targets.split(","),
-        task_type=TaskType.CAUSAL_LM,
-    )
-    with quietly():
-        try:
-            return get_peft_model(network, lora)
-        except ValueError as error:
-            raise UsageError(f"no LoRA fits {str(base)!r}: {error}; name its modules in `targets`") from error
-
-
 def encoded(tokenizer: Any, examples: Sequence[Example], window: int) -> list[Text]:
     """Examples as tokens with weights. One longer than `window` loses its oldest turns, never half a turn."""
     chat = ChatEncoder(tokenizer)
