@@ -49,6 +49,7 @@ LOOPS = Group(
     {
         "self-training": Command("benchmarks.improve:self_training", "sample, keep what passed, train (ReST-EM)"),
         "re-rest": Command("benchmarks.improve:re_rest", "also mend the failed attempts with a reflector (Re-ReST)"),
+        "agent-r": Command("benchmarks.improve:agent_r", "search, splice bad and good paths, train (Agent-R)"),
         "rest-mcts": Command("benchmarks.improve:rest_mcts", "search trees by value, learn from both (ReST-MCTS*)"),
     },
     "loop",
@@ -78,8 +79,11 @@ COMMANDS = Group(
         "reproduce": Group(
             {
                 "re-rest": Command(
-                    "benchmarks.reproduce:run", "base, self-training, Re-ReST and controls, several seeds"
-                )
+                    "benchmarks.reproduce_re_rest:run", "base, self-training, Re-ReST and controls, several seeds"
+                ),
+                "agent-r": Command(
+                    "benchmarks.reproduce_agent_r:run", "base, baselines and Agent-R's rounds, several seeds"
+                ),
             },
             "paper",
             "run a paper's comparison with its controls",

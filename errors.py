@@ -18,6 +18,10 @@ class UsageError(KintsugiError):
     """Bad input. The text says what happened, the value, what was expected and what to do next."""
 
 
+class TooLongError(UsageError):
+    """A chat whose first and last turns alone do not fit a model's window."""
+
+
 class InfraError(KintsugiError):
     """What the attempt stood on broke (browser, container, server): the attempt counts for nothing."""
 

@@ -175,6 +175,19 @@ async def collect_async(
     return done
 
 
+async def in_waves(
+    work: Sequence[Callable[[], Coroutine[Any, Any, T]]], at_once: int, models: Iterable[Any]
+) -> list[T]:
+    """The results of all of `work`, made `at_once` at a time; before each wave, `models` forget earlier calls."""
+    found: list[T] = []
+    for first in range(0, len(work), at_once):
+        for model in models:
+            if hasattr(model, "forget"):
+                model.forget()
+        found += await all_or_none([make() for make in work[first : first + at_once]])
+    return found
+
+
 async def all_or_none(coroutines: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
     """All results; when one fails or the caller is cancelled, none is left running over environments about to close."""
     if len(coroutines) == 1:

@@ -8,7 +8,8 @@ from pathlib import Path
 from rich.console import Console
 
 from .measure import Measure
-from .reproduce import ReproduceReReST, run_in
+from .reproduce import run_in
+from .reproduce_re_rest import ReproduceReReST
 
 
 @dataclass(frozen=True)

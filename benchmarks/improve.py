@@ -10,9 +10,10 @@ from typing import Any
 from rich.console import Console
 
 from ..agents.models.local import base_hash
+from ..agents.trajectory import Trajectory
 from ..envs.registry import find
+from ..loops.agent_r import AgentR
 from ..loops.evaluation import Score, compare
-from ..loops.practice import Practice
 from ..loops.re_rest import ReReST
 from ..loops.rest_mcts import ReSTMCTS
 from ..loops.search import Tally
@@ -21,6 +22,15 @@ from ..loops.self_training import SelfTraining
 from ..loops.store import RunStore
 from .measure import Measure, measure
 from .progress import bar
+from .recovery import (
+    TASKS,
+    Recovery,
+    bad_beginnings,
+    behaviour_table,
+    behaviours,
+    measure_recovery,
+    rounds_table,
+)
 from .seed import model_folder
 from .tables import comparison_table, score_table
 
@@ -54,6 +64,15 @@ class ImproveReReST(_Improve):
 
 
 @dataclass(frozen=True)
+class ImproveAgentR(_Improve):
+    """Agent-R: errors that are taken back as soon as they can be seen."""
+
+    loop: AgentR = field(default_factory=AgentR)
+    recovery: Recovery = field(default_factory=Recovery)
+    """Bad beginnings, made by the base at the held-out tasks, that both models have to recover from."""
+
+
+@dataclass(frozen=True)
 class ImproveReSTMCTS(_Improve):
     """Self-training by value-guided tree search (ReST-MCTS*)."""
 
@@ -74,6 +93,13 @@ def re_rest(config: ImproveReReST, console: Console) -> None:
     _improve("re-rest", config, loop, console)
 
 
+def agent_r(config: ImproveAgentR, console: Console) -> None:
+    """The command `kintsugi improve agent-r`."""
+    from ..loops.agent_r import agent_r as loop
+
+    _improve("agent-r", config, loop, console, config.recovery)
+
+
 def rest_mcts(config: ImproveReSTMCTS, console: Console) -> None:
     """The command `kintsugi improve rest-mcts`."""
     from ..loops.rest_mcts import rest_mcts as loop
@@ -90,26 +116,36 @@ def in_world(config: Any) -> Any:
     return replace(config, env=None, loop=replace(config.loop, practice=practice), held_out=held_out)
 
 
-def _improve(name: str, config: Any, loop: Callable[..., Path | None], console: Console) -> None:
+def _improve(
+    name: str, config: Any, loop: Callable[..., Path | None], console: Console, recovery: Recovery | None = None
+) -> None:
     config = in_world(config)
-    practice: Practice = config.loop.practice
     # What is wrong with the tasks is said before a run is begun that could only be begun anew.
-    practice.task_set()
+    config.loop.practice.task_set()
     for split in config.held_out.splits:
         config.held_out.task_set(split)
-    model = config.model if config.model != "seed" else f"seed:{find(practice.env).name}"
+    model = config.model if config.model != "seed" else f"seed:{find(config.loop.practice.env).name}"
     base = Path(model_folder(model, console))
     settings = {
         "command": f"improve {name}",
         "model": f"{base.name}:{base_hash(base)}",
         "loop": asdict(config.loop),
         "held_out": asdict(config.held_out),
+        **({"recovery": asdict(recovery)} if recovery else {}),
     }
     with RunStore.open(config.run, settings) as store:
         with bar(console) as store.watch:
-            before = measure(store, "base", base, None, config.held_out)
+            begun = bad_beginnings(store, base, config.held_out, recovery) if recovery else []
+
+            def measured(who: str, adapter: Path | None) -> dict[str, list[Trajectory]]:
+                found = measure(store, who, base, adapter, config.held_out)
+                if recovery:
+                    found[TASKS] = measure_recovery(store, who, base, adapter, config.held_out, recovery, begun)
+                return found
+
+            before = measured("base", None)
             adapter = loop(store, base, demonstrations_of(base), config.loop)
-            after = measure(store, name, base, adapter, config.held_out) if adapter else {}
+            after = measured(name, adapter) if adapter else {}
         for stage, cost in store.results().items():
             if stage.startswith("cost/"):
                 console.print(f"{stage.removeprefix('cost/')}: {Tally(**cost)}", soft_wrap=True, highlight=False)
@@ -117,8 +153,12 @@ def _improve(name: str, config: Any, loop: Callable[..., Path | None], console: 
             console.print("no round was adopted: the gate found none that helped")
             return
         results = store.results()
-        scores = [Score.from_json(results[f"score/{who}/{split}"]) for split in before for who in ("base", name)]
-        console.print(score_table(scores))
-        found = [compare(before[split], after[split], names=("base", name)) for split in before]
-        console.print(comparison_table(found))
-        console.print(f"adapter: {adapter}", soft_wrap=True, highlight=False)
+    scores = [Score.from_json(results[f"score/{who}/{tasks}"]) for tasks in before for who in ("base", name)]
+    console.print(score_table(scores))
+    console.print(comparison_table([compare(before[t], after[t], names=("base", name)) for t in before]))
+    if recovery:
+        both, said = {"base": before, name: after}, config.loop.revisions
+        console.print(behaviour_table(behaviours(both, config.held_out.splits, said), "From the start"))
+        console.print(behaviour_table(behaviours(both, (TASKS,), said), "From bad beginnings"))
+        console.print(rounds_table(results))
+    console.print(f"adapter: {adapter}", soft_wrap=True, highlight=False)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -50,11 +51,16 @@ class Measure:
         """Tokens that one turn may have."""
         return self.max_tokens or find(self.env).turn_tokens
 
+    def agent(self, model: LanguageModel, temperature: float | None = None) -> ReActAgent:
+        """Who is measured; `temperature` replaces the configured one."""
+        temperature = self.temperature if temperature is None else temperature
+        return ReActAgent(
+            model, ReActConfig(decoding=self.decoding, temperature=temperature, max_tokens=self.turn_tokens)
+        )
+
     def jobs(self, model: LanguageModel, tasks: TaskSet) -> list[Job]:
         """`samples` attempts at each task."""
-        agent = ReActAgent(
-            model, ReActConfig(decoding=self.decoding, temperature=self.temperature, max_tokens=self.turn_tokens)
-        )
+        agent = self.agent(model)
         return [Job(t, agent, derived_seed(self.seed, t.id, i), i) for t in tasks for i in range(self.samples)]
 
 
@@ -65,28 +71,53 @@ def measure(
 
     Raises `UsageError` when the store holds another model's attempts under `name`.
     """
-    from ..agents.models.local import LocalModel, model_version
-
-    version = model_version(base, adapter)
-    found: dict[str, list[Trajectory]] = {}
-    model: LocalModel | None = None
+    found = {}
+    subject = Subject(base, adapter, on.at_once)
     for split in on.splits:
-        stage, tasks = f"eval/{name}/{split}", on.task_set(split)
-        stored, seconds = store.trajectories(stage), None
-        if others := {t.model for t in stored} - {version}:
-            raise UsageError(
-                f"{store.folder}: {name!r} is {min(others)} there and {version} now; give this one another name, or "
-                "name a new run folder"
-            )
-        if len(stored) < len(tasks) * on.samples:
-            model = model or LocalModel.load(base, adapter, slots=on.at_once)
-            clock = Clock()
-            stored = store.collect(stage, find(on.env).load(), on.jobs(model, tasks), at_once=on.at_once, clock=clock)
-            seconds = clock.wall
-            store.stage(f"clock/{name}/{split}", lambda clock=clock: asdict(clock))
-        store.stage(f"score/{name}/{split}", lambda *of: score_of(*of).to_json(), name, tasks, stored, on, seconds)
-        found[split] = stored
+        tasks = on.task_set(split)
+
+        def jobs(model: LanguageModel, tasks: TaskSet = tasks) -> list[Job]:
+            return on.jobs(model, tasks)
+
+        found[split] = measured(store, name, split, subject, tasks, on, jobs, len(tasks) * on.samples)
     return found
+
+
+class Subject:
+    """A model that is measured; loaded when something has to be played, and then once."""
+
+    def __init__(self, base: Path | str, adapter: Path | None, slots: int) -> None:
+        from ..agents.models.local import LocalModel, model_version
+
+        self.version = model_version(base, adapter)
+        self.model = functools.cache(lambda: LocalModel.load(base, adapter, slots=slots))
+
+
+def measured(
+    store: RunStore,
+    name: str,
+    what: str,
+    subject: Subject,
+    tasks: TaskSet,
+    on: Measure,
+    jobs: Callable[[LanguageModel], list[Job]],
+    count: int,
+) -> list[Trajectory]:
+    """`count` attempts of `jobs`, with their score and clock, as `<name>/<what>`; played or taken from the store."""
+    stage, seconds = f"eval/{name}/{what}", None
+    stored = store.trajectories(stage)
+    if others := {t.model for t in stored} - {subject.version}:
+        raise UsageError(
+            f"{store.folder}: {name!r} is {min(others)} there and {subject.version} now; give this one another name, "
+            "or name a new run folder"
+        )
+    if len(stored) < count:
+        clock = Clock()
+        stored = store.collect(stage, find(on.env).load(), jobs(subject.model()), at_once=on.at_once, clock=clock)
+        seconds = clock.wall
+        store.stage(f"clock/{name}/{what}", lambda: asdict(clock))
+    store.stage(f"score/{name}/{what}", lambda: score_of(name, tasks, stored, on, seconds).to_json())
+    return stored
 
 
 def score_of(

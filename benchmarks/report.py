@@ -2,6 +2,7 @@
 
     index.html       what was run, scores with intervals, paired differences, task types, time
     attempts.html    every attempt step by step, the failed beside the mended
+    trees.html       every search tree, and where attempts were spliced together; in runs that have some
     assets/ data/    styles, scripts and plotly; the attempts' texts, loaded piece by piece
 
 The same run gives the same bytes. Whatever models and environments said is shown as text and never as markup: templates
@@ -27,10 +28,11 @@ from ..loops.evaluation import Attempt
 from ..loops.store import RunStore
 from .report_attempts import PER_STAGE, AttemptFiles, clipped
 from .report_summary import Summary, collected, flat, summarise
+from .report_trees import write_trees
 from .tables import interval, p_value, percent, short
 
 TEMPLATES = Path(__file__).with_name("templates")
-ASSETS = ("style.css", "common.js", "charts.js", "attempts.js", "detail.js")
+ASSETS = ("style.css", "common.js", "charts.js", "browse.js", "attempts.js", "detail.js", "trees.js")
 MARK = '<meta name="generator" content="kintsugi report">'
 """Tells a folder that this module wrote from one that it must not replace."""
 
@@ -88,6 +90,7 @@ def _write(store: RunStore, name: str, folder: Path, per_stage: int) -> None:
         if not stage.startswith("eval/"):
             training.append(collected(stage, attempts[stage], sum(bool(t.parents) for t in trajectories)))
     shown = files.close()
+    trees = write_trees(folder / "data", store, results)
     summary = summarise(attempts, results, training)
     _assets(folder / "assets")
     (folder / "data" / "charts.js").write_text(f"kintsugi.charts({json.dumps(_charts(summary))});\n", encoding="ascii")
@@ -96,13 +99,14 @@ def _write(store: RunStore, name: str, folder: Path, per_stage: int) -> None:
         "version": __version__,
         "mark": MARK,
         "shown": shown,
+        "trees": trees,
         "per_stage": per_stage,
         "left_out": files.left_out,
         "summary": summary,
         "config": flat(store.config),
         "results": {n: clipped(json.dumps(value, indent=1, ensure_ascii=False)) for n, value in results.items()},
     }
-    for page in ("index.html", "attempts.html"):
+    for page in ("index.html", "attempts.html", *(["trees.html"] if trees else [])):
         (folder / page).write_text(render(page, context), encoding="utf-8", errors="xmlcharrefreplace")
 
 

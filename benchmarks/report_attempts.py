@@ -27,16 +27,14 @@ class AttemptFiles:
     """Writes `data/` of a report; holds one chunk and the index in memory, never a run's texts."""
 
     def __init__(self, folder: Path, per_stage: int = PER_STAGE) -> None:
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._per_stage = per_stage
         self._rows: list[list[Any]] = []
         self._keys: dict[tuple[str, str], int] = {}
         self._parents: dict[int, tuple[str, tuple[str, ...]]] = {}
         self._tables: dict[str, dict[Any, int]] = {name: {} for name in ("stages", "tasks", "outcomes")}
-        self._pending: list[str] = []
-        self._pending_bytes = 0
-        self._starts: list[int] = []
+        self._chunks = Chunks(folder, "chunk")
         self.left_out: dict[str, int] = {}
 
     def add(self, stage: str, trajectories: Iterable[Trajectory]) -> None:
@@ -50,15 +48,15 @@ class AttemptFiles:
 
     def close(self) -> int:
         """Write what is left and the index; returns how many attempts there are."""
-        self._flush()
+        self._chunks.flush()
         stages = list(self._tables["stages"])
         for row, (stage, keys) in self._parents.items():
             places = parent_stage(stage, stages)
             found = [next((self._keys[p, key] for p in places if (p, key) in self._keys), None) for key in keys]
             self._rows[row][-1] = [parent for parent in found if parent is not None and parent != row]
         tables = {name: list(table) for name, table in self._tables.items()}
-        index = {**tables, "rows": self._rows, "starts": self._starts}
-        _write(self._folder / "index.js", "index", index)
+        index = {**tables, "rows": self._rows, "starts": self._chunks.starts}
+        write_call(self._folder / "index.js", "index", index)
         return len(self._rows)
 
     def _add(self, stage: str, t: Trajectory) -> None:
@@ -69,22 +67,41 @@ class AttemptFiles:
         self._keys[stage, t.key] = number
         if t.parents:
             self._parents[number] = stage, t.parents
-        if not self._pending:
-            self._starts.append(number)
-        self._pending.append(_json(_texts(t)))
-        self._pending_bytes += len(self._pending[-1])
-        if self._pending_bytes > CHUNK_BYTES:
-            self._flush()
+        self._chunks.add(_texts(t))
 
     def _number(self, table: str, value: Any) -> int:
         return self._tables[table].setdefault(value, len(self._tables[table]))
 
-    def _flush(self) -> None:
+
+class Chunks:
+    """Writes values to `<name>-<n>.js`, about half a megabyte each, for a page to load when one is looked at."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._folder = folder
+        self._name = name
+        self._pending: list[str] = []
+        self._bytes = 0
+        self._count = 0
+        self.starts: list[int] = []
+        """Number of the first value of each file."""
+
+    def add(self, value: Any) -> None:
+        """One more value; written when enough have come together."""
+        if not self._pending:
+            self.starts.append(self._count)
+        self._pending.append(_json(value))
+        self._bytes += len(self._pending[-1])
+        self._count += 1
+        if self._bytes > CHUNK_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is pending."""
         if self._pending:
-            number = len(self._starts) - 1
-            text = f"kintsugi.chunk({number}, [\n" + ",\n".join(self._pending) + "\n]);\n"
-            (self._folder / f"chunk-{number}.js").write_text(text, encoding="ascii")
-            self._pending, self._pending_bytes = [], 0
+            number = len(self.starts) - 1
+            text = f"kintsugi.{self._name}({number}, [\n" + ",\n".join(self._pending) + "\n]);\n"
+            (self._folder / f"{self._name}-{number}.js").write_text(text, encoding="ascii")
+            self._pending, self._bytes = [], 0
 
 
 def clipped(text: str) -> str:
@@ -106,12 +123,13 @@ def _texts(t: Trajectory) -> dict[str, Any]:
         "error": t.error and clipped(t.error),
         "params": _json(t.task.params),
         "reflection": t.reflection and _said(t.reflection),
-        "steps": [_step(step) for step in t.steps],
+        "steps": [step_texts(step) for step in t.steps],
         "final": clipped(t.final_observation),
     }
 
 
-def _step(step: Step) -> list[Any]:
+def step_texts(step: Step) -> list[Any]:
+    """What a page shows of a step: what was seen, thought, done and refused; reward; whether it is trained on."""
     texts = [text and clipped(text) for text in (step.observation, step.thought, step.action, step.invalid)]
     return [*texts, step.reward, step.trainable]
 
@@ -125,5 +143,6 @@ def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=True, separators=(",", ":"))
 
 
-def _write(path: Path, function: str, value: Any) -> None:
+def write_call(path: Path, function: str, value: Any) -> None:
+    """A script that hands `value` to the page."""
     path.write_text(f"kintsugi.{function}({_json(value)});\n", encoding="ascii")

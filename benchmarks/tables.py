@@ -17,7 +17,7 @@ def score_table(scores: Iterable[Score], title: str = "Success") -> Table:
     scores = list(scores)
     timed = any(score.seconds is not None for score in scores)
     right = ["success", "95 %", "n", "steps", "refused", "tokens", *(["s"] if timed else [])]
-    table = _table(title, ["model"], right, ["TaskSet"])
+    table = plain_table(title, ["model"], right, ["TaskSet"])
     for score in scores:
         infra = f"\n+{score.infra_errors} infra" if score.infra_errors else ""
         seconds = "" if score.seconds is None else f"{score.seconds:.0f}"
@@ -38,7 +38,7 @@ def score_table(scores: Iterable[Score], title: str = "Success") -> Table:
 
 def type_table(scores: Sequence[Score], title: str = "Success by task type") -> Table:
     """One line a task type, one column a score; each cell with its interval and n."""
-    table = _table(title, ["task type"], [f"{score.name}\n{score.taskset}" for score in scores], [])
+    table = plain_table(title, ["task type"], [f"{score.name}\n{score.taskset}" for score in scores], [])
     for kind in sorted({kind for score in scores for kind in score.by_type}):
         cells = [score.by_type.get(kind) for score in scores]
         table.add_row(Text(kind), *[f"{percent(c.value)}\n{interval(c)} n={c.n}" if c else "" for c in cells])
@@ -49,7 +49,7 @@ def comparison_table(comparisons: Iterable[Comparison], title: str = "Paired on 
     """One line a comparison: the second minus the first, in percentage points."""
     comparisons = list(comparisons)
     right = ["points", "95 %", "only 1st", "only 2nd", "p", "n"]
-    table = _table(title, ["second\n- first"], right, ["TaskSet"])
+    table = plain_table(title, ["second\n- first"], right, ["TaskSet"])
     for found in comparisons:
         dropped = f"\n-{found.dropped} infra" if found.dropped else ""
         table.add_row(
@@ -105,7 +105,8 @@ def short(number: int) -> str:
     return str(number)
 
 
-def _table(title: str, left: Sequence[str], right: Sequence[str], after: Sequence[str]) -> Table:
+def plain_table(title: str, left: Sequence[str], right: Sequence[str], after: Sequence[str]) -> Table:
+    """A table without rows: names of its columns, those to the right in the middle."""
     style = {"title_justify": "left", "caption_justify": "left", "title_style": "bold yellow", "header_style": "bold"}
     table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), **style)  # type: ignore[arg-type]
     for name in left:

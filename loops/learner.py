@@ -17,7 +17,7 @@ import torch
 
 from ..agents.models.chat import ChatEncoder
 from ..agents.models.core import Message
-from ..agents.models.local import MANIFEST, base_hash, load_base, quietly
+from ..agents.models.local import MANIFEST, base_hash, load_base, model_version, quietly, with_adapter
 from ..errors import UsageError
 from .seeds.pretrain import SomeText, Text, batches, loss_of, padded
 
@@ -77,9 +77,12 @@ def fit(
     out: Path,
     *,
     name: str,
+    start: Path | None = None,
     progress: Callable[[float], None] = lambda share: None,
 ) -> FitResult:
-    """Train a LoRA on `base` from fresh (zero) adapters and save it in `out`, which stock PEFT and vLLM can load.
+    """Train a LoRA on `base` and save it in `out`, which stock PEFT and vLLM can load.
+
+    It begins as zero, or as the adapter `start` of the same base, whose shape it then keeps.
 
     `name` and the base's hash go into a manifest beside it, so that it is never loaded on another base. Deterministic
     for equal arguments, thread count and machine. Raises `UsageError` for no examples and for one without any token to
@@ -94,7 +97,11 @@ def fit(
     torch.manual_seed(config.seed)
     network, tokenizer = load_base(base)
     texts = encoded(tokenizer, examples, int(network.config.get_text_config().max_position_embeddings))
-    model = with_lora(network, config.lora, base)
+    if start is not None:
+        # Refuses the adapter of another base.
+        model_version(base, start)
+    model = with_adapter(network, start, trainable=True) if start else with_lora(network, config.lora, base)
+    model = model.to("cuda" if torch.cuda.is_available() else "cpu")
     pad_id = tokenizer.pad_token_id or 0
 
     def loss(batch: Sequence[Text]) -> torch.Tensor:
@@ -107,6 +114,7 @@ def fit(
     tail = losses[-max(1, len(losses) // 10) :]
     result = FitResult(len(examples), trained, len(losses), sum(tail) / len(tail))
     manifest = {"name": name, "base_hash": base_hash(base), "fit": asdict(config), "result": asdict(result)}
+    manifest |= {"start": start.name} if start else {}
     (out / MANIFEST).write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
     return result
 

@@ -93,19 +93,26 @@ class Practice:
     def mixture(self, passed: Sequence[Trajectory], demonstrations: Sequence[Trajectory]) -> list[Example]:
         """Examples of passed attempts, with `replay` times as many demonstrations drawn by seed."""
         examples = self.examples(passed)
-        wanted = min(len(demonstrations), round(self.replay * len(examples)))
+        return [*examples, *self.demonstrated(len(examples), demonstrations)]
+
+    def demonstrated(self, examples: int, demonstrations: Sequence[Trajectory]) -> list[Example]:
+        """`replay` times as many demonstrations as there are `examples`, drawn by seed."""
+        wanted = min(len(demonstrations), round(self.replay * examples))
         chosen = random.Random(derived_seed(self.seed, "replay")).sample(range(len(demonstrations)), wanted)
-        return [*examples, *self.examples(demonstrations[i] for i in sorted(chosen))]
+        return self.examples(demonstrations[i] for i in sorted(chosen))
 
     def learnt(self, trajectory: Trajectory) -> Trajectory:
         """The part of an attempt that is learnt from."""
         return replace(trajectory, steps=without_refused(trajectory.steps)) if self.drop_refused else trajectory
 
-    def train(self, store: RunStore, name: str, base: Path, examples: Sequence[Example]) -> Path:
-        """The adapter `name` of this run, trained now or taken from the store."""
+    def train(
+        self, store: RunStore, name: str, base: Path, examples: Sequence[Example], start: Path | None = None
+    ) -> Path:
+        """The adapter `name` of this run, trained now (on from the adapter `start`) or taken from the store."""
         config = replace(self.fit, seed=derived_seed(self.seed, name) % (1 << 31))
-        watch = functools.partial(store.watch, f"train/{name}")
-        return store.adapter(name, lambda out: ignore(fit(base, examples, config, out, name=name, progress=watch)))
+        more: dict[str, Any] = {} if start is None else {"start": start}
+        more["progress"] = functools.partial(store.watch, f"train/{name}")
+        return store.adapter(name, lambda out: ignore(fit(base, examples, config, out, name=name, **more)))
 
     def to_json(self) -> dict[str, Any]:
         """JSON-clean."""

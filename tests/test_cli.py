@@ -71,7 +71,7 @@ def test_python_dash_m():
 @pytest.mark.parametrize(
     ("argv", "expected"),
     [
-        (["improve", "re-rset"], "unknown loop 're-rset'; did you mean 're-rest'?"),
+        (["improve", "re-rset"], "unknown loop 're-rset'; did you mean 're-rest'"),
         (["reproduce", "rerest"], "unknown paper 'rerest'; did you mean 're-rest'?"),
         (["play", "hosehold"], "unknown environment 'hosehold'; did you mean 'household'?"),
         (["report", "/nowhere"], "/nowhere holds no run.db; name the folder of a run"),

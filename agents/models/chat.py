@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ...errors import UsageError
+from ...errors import TooLongError, UsageError
 from .core import Message
 
 _MARK = "\ue000{}\ue001"
@@ -87,14 +87,14 @@ class ChatEncoder:
     def fitting(self, messages: Sequence[Message], room: int, *, generate: bool = True) -> Sequence[Message]:
         """`messages`, or what is left of them in `room` tokens.
 
-        Whole pairs of turns go, oldest first, but never the system's turn nor the first user's. Raises `UsageError`
+        Whole pairs of turns go, oldest first, but never the system's turn nor the first user's. Raises `TooLongError`
         when even the last pair does not fit.
         """
         kept = list(messages)
         head = next((i for i, m in enumerate(kept) if m.role == "user"), 0) + 1
         while len(self.encode(kept, generate=generate).ids) > room:
             if len(kept) <= head + 2:
-                raise UsageError(
+                raise TooLongError(
                     f"{self.where} has room for {room} tokens and the chat's first and last turns alone have more; "
                     "use a model with a longer window"
                 )

@@ -282,13 +282,17 @@ def _manifest(adapter: Path) -> dict[str, Any]:
         ) from error
 
 
-def with_adapter(network: Any, adapter: Path) -> Any:
-    """`network` with an adapter merged into it; `model_version` has told whether they belong together."""
+def with_adapter(network: Any, adapter: Path, *, trainable: bool = False) -> Any:
+    """`network` with an adapter merged into it, or upon it if that is to be trained.
+
+    Whether they belong together is for `model_version` to tell.
+    """
     from peft import PeftModel
 
     try:
         with quietly():
-            return PeftModel.from_pretrained(network, str(adapter)).merge_and_unload()
+            adapted = PeftModel.from_pretrained(network, str(adapter), is_trainable=trainable)
+            return adapted if trainable else adapted.merge_and_unload()
     except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, OSError, SafetensorError) as error:
         raise UsageError(
             f"{adapter} is damaged or does not fit the model: {_first_line(error)}; "

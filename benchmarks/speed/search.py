@@ -112,9 +112,10 @@ def main() -> None:
     parser.add_argument("--seed-trees", type=int, default=32, help="trees searched by the seed policy")
     wanted = parser.parse_args()
     if wanted.model is None:
-        from ...loops.seeds.recipe import SeedRecipe, seed_model
+        from ...loops.seeds.family import recipe_of
+        from ...loops.seeds.recipe import seed_model
 
-        wanted.model = seed_model(SeedRecipe())
+        wanted.model = seed_model(recipe_of("household"))
     for name, found in (
         ("household", compare(HouseholdEnv, Replayed, wanted.trees, 8)),
         ("1 ms a step", compare(Slow, SlowReplayed, max(3, wanted.trees // 8), 2)),

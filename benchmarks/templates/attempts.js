@@ -1,17 +1,18 @@
 "use strict";
 
-// The list of attempts: filters, a list that draws only what is in view, and loading of texts chunk by chunk.
+// The attempts: filters, the list of those that fit, and the one that is chosen.
 (() => {
   const { el } = kintsugi;
-  const HEIGHT = 54;
-  const KEPT = 12;
   const failed = (row) => row.outcome === "failure" || row.outcome === "truncated";
-  const list = document.getElementById("list");
-  const canvas = document.getElementById("rows");
   const detail = document.getElementById("detail");
   const form = document.getElementById("filters");
-  const loaded = new Map();
-  const waiting = new Map();
+  const load = kintsugi.chunks("chunk", () => state.starts);
+  const list = kintsugi.list({
+    count: () => state.shown.length,
+    chosen: () => state.shown.indexOf(state.chosen),
+    choose: (position) => choose(state.shown[position]),
+    option: (position) => option(position),
+  });
   const state = { rows: [], shown: [], starts: [], byTask: new Map(), chosen: -1, beside: "" };
 
   // -- data ---------------------------------------------------------------------------------------------------
@@ -33,41 +34,7 @@
     filter();
   };
 
-  kintsugi.chunk = (number, texts) => {
-    loaded.set(number, texts);
-    for (const told of waiting.get(number) || []) told(texts);
-    waiting.delete(number);
-    for (const old of loaded.keys()) {
-      if (loaded.size <= KEPT) break;
-      loaded.delete(old);
-    }
-  };
-
-  function chunkOf(number) {
-    let low = 0;
-    let high = state.starts.length - 1;
-    while (low < high) {
-      const middle = Math.ceil((low + high) / 2);
-      if (state.starts[middle] <= number) low = middle;
-      else high = middle - 1;
-    }
-    return low;
-  }
-
-  /** An attempt with its texts. Scripts are the one thing that a page from disk may load. */
-  function attempt(number) {
-    const chunk = chunkOf(number);
-    const found = (texts) => ({ row: state.rows[number], text: texts[number - state.starts[chunk]] });
-    if (loaded.has(chunk)) return Promise.resolve(found(loaded.get(chunk)));
-    return new Promise((resolve, reject) => {
-      const first = !waiting.has(chunk);
-      waiting.set(chunk, [...(waiting.get(chunk) || []), (texts) => resolve(found(texts))]);
-      if (!first) return;
-      const failure = () => { waiting.delete(chunk); reject(new Error(`data/chunk-${chunk}.js could not be loaded`)); };
-      const script = el("script", { src: `data/chunk-${chunk}.js`, onload: () => script.remove(), onerror: failure });
-      document.head.append(script);
-    });
-  }
+  const attempt = async (number) => ({ row: state.rows[number], text: await load(number) });
 
   // -- filters and address ------------------------------------------------------------------------------------
 
@@ -114,38 +81,23 @@
     state.shown = state.rows.filter(fits).map((row) => row.number);
     const all = state.rows.length.toLocaleString();
     document.getElementById("count").textContent = `${state.shown.length.toLocaleString()} of ${all} attempts`;
-    canvas.style.height = `${state.shown.length * HEIGHT}px`;
     if (!state.shown.includes(state.chosen)) {
       state.chosen = state.shown.length ? state.shown[0] : -1;
       state.beside = "";
-      list.scrollTop = 0;
+      list.top();
     }
     show();
   }
 
   // -- the list -----------------------------------------------------------------------------------------------
 
-  function draw() {
-    const first = Math.max(0, Math.floor(list.scrollTop / HEIGHT) - 4);
-    const upto = Math.min(state.shown.length, Math.ceil((list.scrollTop + list.clientHeight) / HEIGHT) + 4);
-    const at = state.shown.indexOf(state.chosen);
-    const visible = [];
-    for (let i = first; i < upto; i += 1) visible.push(i);
-    if (at >= 0 && (at < first || at >= upto)) visible.push(at);
-    canvas.replaceChildren(...visible.map(option));
-    list.setAttribute("aria-activedescendant", at >= 0 ? `row-${state.chosen}` : "");
-  }
-
   function option(position) {
     const row = state.rows[state.shown[position]];
     const said = mending.mended(row) ? "mended" : row.parents.length ? "mends" : "";
-    const node = el("div", {
-      class: "row", role: "option", id: `row-${row.number}`, "aria-selected": String(row.number === state.chosen),
-      "aria-setsize": state.shown.length, "aria-posinset": position + 1, onclick: () => choose(row.number),
-    }, kintsugi.outcome(row.outcome), el("span", {}, row.goal || row.task), el("span", { class: "mending" }, said),
-    el("span", { class: "sub" }, `${row.stage} · ${row.task}#${row.sample}`));
-    node.style.top = `${position * HEIGHT}px`;
-    return node;
+    return { id: `row-${row.number}`, children: [
+      kintsugi.outcome(row.outcome), el("span", {}, row.goal || row.task), el("span", { class: "mending" }, said),
+      el("span", { class: "sub" }, `${row.stage} · ${row.task}#${row.sample}`),
+    ] };
   }
 
   function choose(number) {
@@ -153,22 +105,6 @@
     state.beside = "";
     show();
   }
-
-  function reveal() {
-    const at = state.shown.indexOf(state.chosen);
-    if (at < 0) return;
-    if (at * HEIGHT < list.scrollTop) list.scrollTop = at * HEIGHT;
-    else if ((at + 1) * HEIGHT > list.scrollTop + list.clientHeight) list.scrollTop = (at + 1) * HEIGHT - list.clientHeight;
-  }
-
-  list.addEventListener("keydown", (event) => {
-    const page = Math.max(1, Math.floor(list.clientHeight / HEIGHT) - 1);
-    const moves = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -Infinity, End: Infinity };
-    if (!(event.key in moves) || !state.shown.length) return;
-    event.preventDefault();
-    const at = state.shown.indexOf(state.chosen) + moves[event.key];
-    choose(state.shown[Math.min(state.shown.length - 1, Math.max(0, at))]);
-  });
 
   // -- the chosen one -----------------------------------------------------------------------------------------
 
@@ -184,8 +120,7 @@
   let latest = 0;
 
   async function show() {
-    reveal();
-    draw();
+    list.show();
     toAddress();
     latest += 1;
     const turn = latest;
@@ -207,8 +142,6 @@
     }
   }
 
-  list.addEventListener("scroll", draw, { passive: true });
-  new ResizeObserver(draw).observe(list);
   form.addEventListener("input", filter);
   form.addEventListener("submit", (event) => event.preventDefault());
   window.addEventListener("hashchange", () => { fromAddress(); filter(); });

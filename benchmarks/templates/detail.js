@@ -31,7 +31,7 @@
 
   function step(values, number) {
     const [observation, thought, action, refused, reward, trainable] = values;
-    return el("div", { class: `step${refused ? " refused" : ""}`, role: "group", "aria-label": `step ${number}` },
+    return el("div", { class: `step${refused ? " refused" : ""}${trainable ? "" : " masked"}`, role: "group", "aria-label": `step ${number}` },
       el("span", { class: "no", "aria-hidden": "true" }, String(number)),
       paragraph("obs", observation, "observation"),
       thought ? paragraph("thought", thought, "thought") : null,
@@ -40,6 +40,9 @@
       reward ? el("p", { class: "sub" }, `reward ${reward}`) : null,
       trainable ? null : el("p", { class: "sub" }, "no loss on this turn"));
   }
+
+  kintsugi.paragraph = paragraph;
+  kintsugi.step = step;
 
   function last(attempt) {
     const { row, text } = attempt;
@@ -67,7 +70,8 @@
     return shorter;
   }
 
-  function line(at) {
+  /** A line of gold with words: where two attempts part, or where one was joined. */
+  kintsugi.seam = (said) => {
     const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
     svg.setAttribute("class", "seam");
     svg.setAttribute("viewBox", "0 0 500 14");
@@ -76,9 +80,10 @@
     const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
     path.setAttribute("d", seam);
     svg.append(path);
-    const said = at === 0 ? "they differ from the first step" : `the same up to step ${at}, then they part`;
     return el("div", { class: "parting" }, said, svg);
-  }
+  };
+
+  const line = (at) => kintsugi.seam(at === 0 ? "they differ from the first step" : `the same up to step ${at}, then they part`);
 
   /** Steps of one or two attempts as grid rows; the first `MANY` at once, the rest on request. */
   function steps(columns) {

@@ -38,6 +38,8 @@ class SeedRecipe:
     """Expert episodes to imitate."""
     reflections: int = 700
     """Failed attempts, each with a reflection and a second attempt that heeds it."""
+    judged: int = 0
+    """Attempts of which a stretch is judged step by step: what makes a verifier of the model."""
     architecture: Architecture = field(default_factory=Architecture)
     pretrain: PretrainConfig = field(default_factory=PretrainConfig)
     seed: int = 0
@@ -69,6 +71,8 @@ class Family:
     """An attempt to imitate, by an expert that draws from a seed. Those without success are left out."""
     mend: Callable[[Task, int], Mended | None]
     """A failed attempt, mended; None where there was nothing to mend."""
+    judge: Callable[[Task, int], Sequence[Message]] | None = None
+    """An attempt with judgements of its steps, as a chat with the verifier; None where the family has no verifier."""
     names: Sequence[str] = ()
     """Words that number their instances, e.g. `mug`, for `mug 2`."""
     units: Sequence[str] = ()
@@ -105,14 +109,18 @@ def recipe_of(name: str) -> SeedRecipe:
 
 
 def write_corpus(family: Family, recipe: SeedRecipe, progress: Callable[[float], None]) -> Corpus:
-    """Demonstrations and mended failures; a function of family and recipe. `progress` gets the share that is done."""
+    """Demonstrations, mended failures and judged steps; a function of family and recipe.
+
+    `progress` gets the share that is done.
+    """
     shown = list(family.tasks(recipe.demonstrations, TASK_SEED + recipe.seed))
     mended = list(family.tasks(recipe.reflections, 2 * TASK_SEED + recipe.seed))
-    done = itertools.count(1)
+    judged = list(family.tasks(recipe.judged, 3 * TASK_SEED + recipe.seed)) if family.judge else []
+    done, total = itertools.count(1), len(shown) + len(mended) + len(judged)
 
     def each(make: Callable[[Task, int], T], tasks: Sequence[Task], stream: str) -> Iterator[T]:
         for made in threads.map(lambda task: make(task, derived_seed(recipe.seed, stream, task.id)), tasks):
-            progress(next(done) / (len(shown) + len(mended)))
+            progress(next(done) / total)
             yield made
 
     # Threads, since worlds wait for what they consist of: sandboxes, browsers.
@@ -120,7 +128,8 @@ def write_corpus(family: Family, recipe: SeedRecipe, progress: Callable[[float],
     try:
         demonstrations = [found for found in each(family.demonstrate, shown, "expert") if found.success]
         pairs = [found for found in each(family.mend, mended, "bungler") if found is not None]
+        verdicts = list(each(family.judge, judged, "verifier")) if family.judge else []
     finally:
         threads.shutdown(cancel_futures=True)
     reflecting = [reflector_chat(p.failure, p.passed, Step("", "", "", text=p.reflection)) for p in pairs]
-    return Corpus([*map(chat_of, demonstrations), *reflecting], demonstrations)
+    return Corpus([*map(chat_of, demonstrations), *reflecting, *verdicts], demonstrations)

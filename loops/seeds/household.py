@@ -1,6 +1,7 @@
-"""The corpus of the household seed: an expert's episodes, and failed attempts with a reflection and a second try.
+"""The corpus of the household seed: an expert's episodes, failed attempts with a reflection and a second try, and some
+attempts whose steps are judged.
 
-Reflections say only what the failed attempt itself was shown; nothing in the corpus comes from hidden state.
+Reflections and judgements say only what the attempt itself was shown; nothing in the corpus comes from hidden state.
 """
 
 from __future__ import annotations
@@ -11,12 +12,15 @@ from dataclasses import replace
 
 from ...agents.experts.household import HouseholdExpert
 from ...agents.experts.household_memory import HouseholdMemory, kind_of
+from ...agents.models.core import Message
 from ...agents.reflector import OPENING
 from ...agents.trajectory import Outcome, Source, Step, Trajectory
+from ...agents.verifier import JUDGEMENT
 from ...envs.core import Task
 from ...envs.household import HouseholdEnv
 from ...envs.household.catalog import APPLIANCE
 from .family import Family, Mended, SeedRecipe
+from .household_verifier import verifier_chat
 
 SIZES = ("small", "medium")
 
@@ -68,6 +72,13 @@ def failed_and_mended(task: Task, seed: int) -> Mended | None:
         return None
     passed = replace(mended, source="reflection", parents=(failure.key,))
     return Mended(failure, reflection_on(failure, memory), passed)
+
+
+def judged_attempt(task: Task, seed: int) -> list[Message]:
+    """A bungled attempt, or the expert's where the bungler succeeded, with what a verifier says of its steps."""
+    rng = random.Random(seed)
+    failure, _ = bungle(task, rng)
+    return verifier_chat(failure or play_expert(task, rng.randrange(1 << 30)), rng)
 
 
 def bungle(task: Task, rng: random.Random) -> tuple[Trajectory | None, HouseholdMemory]:
@@ -135,4 +146,6 @@ def _trajectory(
     )
 
 
-FAMILY = Family(SeedRecipe(), _tasks, play_expert, failed_and_mended)
+FAMILY = Family(
+    SeedRecipe(judged=500), _tasks, play_expert, failed_and_mended, judge=judged_attempt, units=(JUDGEMENT,)
+)

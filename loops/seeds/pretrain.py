@@ -37,7 +37,7 @@ class Architecture:
 class PretrainConfig:
     """How the network is trained."""
 
-    tokens: int = 1_600_000
+    tokens: int = 1_800_000
     """Training stops after so many, repeated ones included."""
     batch_tokens: int = 2048
     """Tokens of a batch, padding included."""

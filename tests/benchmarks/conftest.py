@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from kintsugi.agents.trajectory import Trajectory
@@ -26,3 +27,30 @@ def attempt() -> Callable[..., Trajectory]:
 def run(tmp_path: Path) -> Path:
     """Two training seeds, three models, two evaluations, and failures that were mended."""
     return make_run(tmp_path / "the run")
+
+
+BROWSER = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+BROWSER += ["--disable-component-update", "--disable-sync"]
+
+
+@pytest.fixture(scope="session")
+def browser(chromium: str) -> Iterator[Any]:
+    """A real browser; tests that use it are marked as needing Chromium."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as running:
+        opened = running.chromium.launch(executable_path=chromium, args=BROWSER)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def page(browser: Any) -> Iterator[Any]:
+    """A page that fails the test on any script error, any refused script and any request that leaves the disk."""
+    context = browser.new_context(viewport={"width": 1300, "height": 850})
+    opened, complaints = context.new_page(), []
+    opened.on("pageerror", lambda error: complaints.append(f"error: {error}"))
+    opened.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
+    opened.on("request", lambda asked: complaints.append(asked.url) if asked.url.startswith("http") else None)
+    yield opened
+    context.close()
+    assert not complaints

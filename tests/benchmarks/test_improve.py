@@ -87,6 +87,32 @@ def test_one_flag_names_the_world_for_practice_and_scores(doors_seed, capsys):
     assert said(capsys, *words, "--env", "doors")[0] == 0
 
 
+def test_agent_r_is_measured_from_bad_beginnings_too(doors_seed, capsys):
+    search = ("--loop.search.iterations", "2", "--loop.search.candidates", "2", "--loop.alpha", "1.0")
+    prompt = ("--loop.verifier.prompts", "tiny/Doors", "Judge.")
+    begun = ("--recovery.steps", "1", "--recovery.most", "4", "--recovery.temperature", "1.0")
+    command = ("improve", "agent-r", "--model", doors_seed, "--run", "run", *SMALL, *search, *prompt, *begun)
+    code, out, err = said(capsys, *command)
+    assert (code, err) == (0, "")
+    for expected in ("From bad beginnings", "Trees and splices", "adapter: run/adapters/agent_r@1"):
+        assert expected in out
+    with RunStore.read(Path("run")) as store:
+        assert store.config["loop"]["alpha"] == [1.0]
+        assert {"score/base/recovery", "score/agent-r/recovery"} <= store.results().keys()
+    assert said(capsys, *command) == (0, out, "")
+    assert "recovery.steps: 1 -> 2" in refused(capsys, *command[:-6], "--recovery.steps", "2", *command[-4:])
+
+
+def test_no_first_error_is_a_flag(doors_seed, capsys):
+    search = ("--loop.search.iterations", "2", "--loop.search.candidates", "2", "--loop.alpha", "1.0")
+    begun = ("--recovery.steps", "1", "--recovery.temperature", "1.0", "--loop.no-first-error", "loop.again:none")
+    code, _, _ = said(capsys, "improve", "agent-r", "--model", doors_seed, "--run", "run", *SMALL, *search, *begun)
+    assert code == 0
+    with RunStore.read(Path("run")) as store:
+        assert (store.config["loop"]["first_error"], store.config["loop"]["again"]) == (False, None)
+        assert store.results()["agent_r/round1"]["judged"] == 0
+
+
 def test_a_gate_that_admits_nothing_says_so(doors_seed, capsys):
     gate = ("--loop.gate.tasks", "6", "--loop.gate.margin", "2")
     code, out, _ = said(capsys, "improve", "self-training", "--model", doors_seed, "--run", "run", *SMALL, *gate)

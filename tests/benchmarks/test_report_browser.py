@@ -3,39 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from kintsugi.benchmarks.report import write_report
 from kintsugi.loops.store import RunStore
 
-playwright = pytest.importorskip("playwright.sync_api")
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-ARGUMENTS += ["--disable-component-update", "--disable-sync"]
 pytestmark = pytest.mark.requires("chromium")
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[Any]:
-    with playwright.sync_playwright() as running:
-        opened = running.chromium.launch(executable_path=chromium, args=ARGUMENTS)
-        yield opened
-        opened.close()
-
-
-@pytest.fixture
-def page(browser: Any) -> Iterator[Any]:
-    """A page that fails the test on any script error, any refused script and any request that leaves the disk."""
-    context = browser.new_context(viewport={"width": 1300, "height": 850})
-    opened, complaints = context.new_page(), []
-    opened.on("pageerror", lambda error: complaints.append(f"error: {error}"))
-    opened.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
-    opened.on("request", lambda asked: complaints.append(asked.url) if asked.url.startswith("http") else None)
-    yield opened
-    context.close()
-    assert not complaints
 
 
 def url(path: Path, fragment: str = "") -> str:

@@ -10,7 +10,8 @@ import pytest
 from kintsugi import cli
 from kintsugi.benchmarks import reproduce as module
 from kintsugi.benchmarks.measure import Measure
-from kintsugi.benchmarks.reproduce import COMPARISONS, ReproduceReReST, comparisons, counts_of, reproduce
+from kintsugi.benchmarks.reproduce import comparisons, reproduce
+from kintsugi.benchmarks.reproduce_re_rest import PAIRS, ReproduceReReST, counts_of
 from kintsugi.loops import practice as practice_module
 from kintsugi.loops.learner import Example, FitConfig, fit
 from kintsugi.loops.practice import Practice
@@ -126,14 +127,15 @@ def test_what_was_done_is_not_done_again(made, doors_seed, doors_world, monkeypa
 
 def test_the_planned_comparisons_pool_splits_and_seeds(made):
     _, attempts, _, _, _ = made
-    found = comparisons(attempts)
-    assert [(c.a, c.b) for c in found] == list(COMPARISONS)
+    [tasks] = CONFIG.pools().values()
+    found = comparisons(attempts, PAIRS, tasks)
+    assert [(c.a, c.b) for c in found] == list(PAIRS)
     for comparison in found:
         assert comparison.n == 2 * 2 * 6
         pooled = [t for split in attempts[comparison.b].values() for t in split]
         assert comparison.rate_b == sum(t.success for t in pooled) / len(pooled)
     few = {name: attempts[name] for name in ("base", "re-rest")}
-    assert [(c.a, c.b) for c in comparisons(few)] == [("base", "re-rest")]
+    assert [(c.a, c.b) for c in comparisons(few, PAIRS, tasks)] == [("base", "re-rest")]
 
 
 def test_counts():
@@ -169,7 +171,9 @@ def test_tables_and_report_without_controls(doors_seed, doors_world, tmp_path, m
     tables = [[line for line in text.splitlines() if "%" in line or "TaskSet" in line] for text in outputs]
     assert tables[0] == tables[1]
     with RunStore.read(tmp_path / "run") as store:
-        assert {"comparison/0", "comparison/1", "comparison/2"} <= store.results().keys()
+        compared = [name for name in store.results() if name.startswith("comparison/")]
+        assert len(compared) == 3
+        assert compared[0] == "comparison/Paired on the same tasks/self-training - base"
 
 
 def test_bad_tasks_are_said_before_anything_is_made(doors_world, tmp_path, capsys):

@@ -173,3 +173,29 @@ def test_other_architectures_are_trained_too(tmp_path):
         trained, untrained = (scores(base, a, ["the red hat"])[0] for a in (tmp_path / f"{name}@1", None))
         assert trained > untrained + 1
         assert result.steps == 6
+
+
+def test_training_goes_on_from_an_earlier_adapter(tiny_model, tmp_path):
+    first = fit(tiny_model, EXAMPLES, FitConfig(SMALL, lr=0.02, epochs=4), tmp_path / "a@1", name="a@1")
+    kept = weights(tmp_path / "a@1")
+    on = FitConfig(LoraShape(rank=16), lr=0.02, epochs=2)
+    second = fit(tiny_model, EXAMPLES, on, tmp_path / "a@2", name="a@2", start=tmp_path / "a@1")
+    anew = fit(tiny_model, EXAMPLES, FitConfig(SMALL, lr=0.02, epochs=2), tmp_path / "b@1", name="b@1")
+    assert second.loss < first.loss < anew.loss
+    assert weights(tmp_path / "a@1") == kept != weights(tmp_path / "a@2")
+    # The shape is that of the adapter gone on from.
+    assert len(weights(tmp_path / "a@2")) == len(kept)
+    assert json.loads((tmp_path / "a@2" / MANIFEST).read_text())["start"] == "a@1"
+    assert "start" not in json.loads((tmp_path / "a@1" / MANIFEST).read_text())
+    said = ["the red door"]
+    before, after = (scores(tiny_model, tmp_path / name, said)[0] for name in ("a@1", "a@2"))
+    assert after > before
+
+
+def test_an_adapter_of_another_base_is_not_gone_on_from(tiny_model, tmp_path):
+    other = saved(tmp_path / "other", seed=1)
+    fit(other, EXAMPLES, FitConfig(SMALL, epochs=1), tmp_path / "a@1", name="a@1")
+    with pytest.raises(UsageError, match="a@1 was trained on base"):
+        fit(tiny_model, EXAMPLES, FitConfig(SMALL, epochs=1), tmp_path / "a@2", name="a@2", start=tmp_path / "a@1")
+    with pytest.raises(UsageError, match="holds no adapter_config.json"):
+        fit(tiny_model, EXAMPLES, FitConfig(SMALL, epochs=1), tmp_path / "a@2", name="a@2", start=tmp_path / "a@0")

@@ -27,6 +27,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 TINY = SeedRecipe(
     demonstrations=8,
     reflections=6,
+    judged=4,
     architecture=Architecture(32, 2, 2, 1, 64, 512),
     pretrain=PretrainConfig(tokens=4000, batch_tokens=1000, warmup=2),
 )

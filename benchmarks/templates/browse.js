@@ -1,0 +1,104 @@
+"use strict";
+
+// What the pages that one browses share: texts loaded piece by piece, and a list that draws only what is in view.
+(() => {
+  const { el } = kintsugi;
+  const KEPT = 12;
+  const HEIGHT = 54;
+
+  /**
+   * A function that promises the value of a number, from the files `data/<name>-<n>.js` that call `kintsugi[name]`.
+   * `starts` gives the number of the first value of each file. Scripts are the one thing that a page from disk may load.
+   */
+  kintsugi.chunks = (name, starts) => {
+    const loaded = new Map();
+    const waiting = new Map();
+
+    kintsugi[name] = (chunk, values) => {
+      loaded.set(chunk, values);
+      for (const told of waiting.get(chunk) || []) told(values);
+      waiting.delete(chunk);
+      for (const old of loaded.keys()) {
+        if (loaded.size <= KEPT) break;
+        loaded.delete(old);
+      }
+    };
+
+    function chunkOf(number) {
+      let low = 0;
+      let high = starts().length - 1;
+      while (low < high) {
+        const middle = Math.ceil((low + high) / 2);
+        if (starts()[middle] <= number) low = middle;
+        else high = middle - 1;
+      }
+      return low;
+    }
+
+    return (number) => {
+      const chunk = chunkOf(number);
+      const found = (values) => values[number - starts()[chunk]];
+      if (loaded.has(chunk)) return Promise.resolve(found(loaded.get(chunk)));
+      return new Promise((resolve, reject) => {
+        const first = !waiting.has(chunk);
+        waiting.set(chunk, [...(waiting.get(chunk) || []), (values) => resolve(found(values))]);
+        if (!first) return;
+        const failure = () => { waiting.delete(chunk); reject(new Error(`data/${name}-${chunk}.js could not be loaded`)); };
+        const script = el("script", { src: `data/${name}-${chunk}.js`, onload: () => script.remove(), onerror: failure });
+        document.head.append(script);
+      });
+    };
+  };
+
+  /**
+   * The list in `#list`, by position: `count()`, the `chosen()` position or -1, `choose(position)`, and `option(position)`,
+   * which gives an id and children.
+   */
+  kintsugi.list = ({ count, chosen, choose, option }) => {
+    const list = document.getElementById("list");
+    const canvas = document.getElementById("rows");
+
+    function draw() {
+      const first = Math.max(0, Math.floor(list.scrollTop / HEIGHT) - 4);
+      const upto = Math.min(count(), Math.ceil((list.scrollTop + list.clientHeight) / HEIGHT) + 4);
+      const at = chosen();
+      const visible = [];
+      for (let i = first; i < upto; i += 1) visible.push(i);
+      if (at >= 0 && (at < first || at >= upto)) visible.push(at);
+      canvas.style.height = `${count() * HEIGHT}px`;
+      canvas.replaceChildren(...visible.map((i) => row(i, at)));
+      list.setAttribute("aria-activedescendant", at >= 0 ? option(at).id : "");
+    }
+
+    function row(position, at) {
+      const { id, children } = option(position);
+      const node = el("div", {
+        class: "row", role: "option", id, "aria-selected": String(position === at), "aria-setsize": count(),
+        "aria-posinset": position + 1, onclick: () => choose(position),
+      }, ...children);
+      node.style.top = `${position * HEIGHT}px`;
+      return node;
+    }
+
+    list.addEventListener("keydown", (event) => {
+      const page = Math.max(1, Math.floor(list.clientHeight / HEIGHT) - 1);
+      const moves = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -Infinity, End: Infinity };
+      if (!(event.key in moves) || !count()) return;
+      event.preventDefault();
+      choose(Math.min(count() - 1, Math.max(0, chosen() + moves[event.key])));
+    });
+    list.addEventListener("scroll", draw, { passive: true });
+    new ResizeObserver(draw).observe(list);
+
+    return {
+      /** Draw, with the chosen one in view. */
+      show() {
+        const at = chosen();
+        if (at >= 0 && at * HEIGHT < list.scrollTop) list.scrollTop = at * HEIGHT;
+        else if ((at + 1) * HEIGHT > list.scrollTop + list.clientHeight) list.scrollTop = (at + 1) * HEIGHT - list.clientHeight;
+        draw();
+      },
+      top() { list.scrollTop = 0; },
+    };
+  };
+})();
