@@ -16,6 +16,8 @@ from .market import Floats
 from .rules import Rules
 
 Mask = NDArray[np.bool_]
+Rows = NDArray[Any]
+"""Numbers of accounts."""
 
 
 class Fleet:
@@ -39,7 +41,9 @@ class Fleet:
         """(N,) commissions and fees so far."""
         self.traded = np.zeros(count)
         """(N,) absolute value of all fills so far."""
-        self._guarded = False
+        self._guarded = self._short = False
+        self._risky = rules.leverage > 1 or rules.maintenance >= 1
+        """Whether some account could owe something."""
         self._opening, self._closing = rules.opening, rules.closing
         self._rates = tuple(rate / rules.bars_per_year for rate in (rules.borrow, rules.interest, rules.loan))
 
@@ -51,23 +55,32 @@ class Fleet:
         self.liquidating[accounts] = self.ruined[accounts] = False
 
     def advance(
-        self, bar: Bar, weights: Floats | None = None, stop: Floats | None = None, take: Floats | None = None
+        self,
+        bar: Bar,
+        accounts: Rows | None = None,
+        weights: Floats | None = None,
+        stop: Floats | None = None,
+        take: Floats | None = None,
     ) -> None:
         """Live through the next bar.
 
-        `weights` (A, N) are the weights that positions shall have, NaN where there is no order; `stop` and `take`
-        (A, N) distances from the entry, as shares of it, NaN where there is none. Ruined accounts do nothing.
+        `accounts` (K,) are the numbers of those that have orders, `weights` (A, K) the weights that their positions
+        shall have, NaN where there is no order; `stop` and `take` (A, K) distances from the entry, as shares of it, NaN
+        where there is none. Ruined accounts do nothing.
         """
         if bar.splits is not None or bar.dividends is not None:
             self._corporate(bar)
         self._accrue()
-        if weights is not None:
-            asked = ~np.isnan(weights)
-            some = np.flatnonzero(asked.any(axis=0) & ~(self.liquidating | self.ruined))
-            if len(some):
-                self._carry_out(bar, weights, asked, some, stop, take)
-        if self.liquidating.any():
-            self._liquidate(bar)
+        called: Any = np.flatnonzero(self.liquidating) if self._risky else ()
+        if accounts is not None and weights is not None and len(accounts):
+            if self._risky:
+                able = np.flatnonzero(~(self.liquidating | self.ruined)[accounts])
+                accounts, weights = accounts[able], weights[:, able]
+                stop, take = (None if away is None else away[:, able] for away in (stop, take))
+            self._carry_out(bar, accounts, weights, stop, take)
+        for asset in range(len(self.units)) if len(called) else ():
+            if bar.tradable[asset]:
+                self._trade(asset, called, -self.units[asset, called], bar.open[asset], self._closing)
         if self._guarded:
             self._watch(bar)
         self._mark(bar.close)
@@ -88,50 +101,48 @@ class Fleet:
     def _accrue(self) -> None:
         borrow, interest, loan = self._rates
         cash = self.cash
-        if self.units.min() < 0:
+        if self._short:
             shorts = np.zeros_like(cash)
             for units, mark in zip(self.units, self.marks, strict=True):
                 shorts -= np.minimum(units, 0.0) * mark
             earned = np.where(cash < 0, cash * loan, np.maximum(cash - shorts, 0.0) * interest)
             self.cash = cash + earned - shorts * borrow
-        elif interest or (loan and cash.min() < 0):
+        elif interest or (self._risky and loan and cash.min() < 0):
             self.cash = cash + np.where(cash < 0, cash * loan, cash * interest)
 
-    def _liquidate(self, bar: Bar) -> None:
-        some = np.flatnonzero(self.liquidating)
-        for asset in range(len(self.units)):
-            if bar.tradable[asset]:
-                self._trade(asset, some, -self.units[asset, some], bar.open[asset], self._closing)
-
-    def _carry_out(
-        self, bar: Bar, weights: Floats, asked: Mask, some: NDArray[np.intp], stop: Floats | None, take: Floats | None
-    ) -> None:
+    def _carry_out(self, bar: Bar, some: Rows, weights: Floats, stop: Floats | None, take: Floats | None) -> None:
         opens, assets = bar.open, range(len(self.units))
-        equity, gross = self.cash[some], np.zeros(len(some))
+        held = self.units[:, some]
+        equity = self.cash[some]
+        gross = np.zeros(len(some))
         for asset in assets:
-            value = self.units[asset, some] * opens[asset]
+            value = held[asset] * opens[asset]
             equity += value
             gross += np.abs(value)
-        before, rest = equity.copy(), {}
+        before, rest = equity.copy(), []
         for asset in assets:
-            if not bar.tradable[asset] or not asked[asset].any():
+            asked = weights[asset] == weights[asset]
+            if not bar.tradable[asset] or not asked.any():
                 continue
-            price, held, size = opens[asset], self.units[asset, some], weights[asset, some]
-            change = np.where(size == 0, -held, self._lots(size * before / price) - held)
+            price, size, units = opens[asset], weights[asset], held[asset]
+            change = np.where(size == 0, -units, self._lots(size * before / price) - units)
             if not self.rules.short:
-                change = np.where(held + change < 0, -held, change)
-            change[~asked[asset, some]] = 0.0
-            reduce = np.where(change * held >= 0, 0.0, np.copysign(np.minimum(np.abs(change), np.abs(held)), change))
-            if reduce.any():
+                change = np.where(units + change < 0, -units, change)
+            change[~asked] = 0.0
+            reduce = np.where(change * units >= 0, 0.0, np.copysign(np.minimum(np.abs(change), np.abs(units)), change))
+            if np.count_nonzero(reduce):
                 equity -= self._trade(asset, some, reduce, price, self._closing)
                 gross -= np.abs(reduce) * price
-            rest[asset] = change - reduce
-        for asset, change in rest.items():
-            if change.any():
+            rest.append((asset, change - reduce, asked))
+        for asset, change, asked in rest:
+            if np.count_nonzero(change):
                 change, cost = self._increase(asset, some, change, opens[asset], equity, gross)
                 equity -= cost
                 gross += np.abs(change) * opens[asset]
-            self._protect(asset, some[asked[asset, some]], stop, take)
+            if stop is not None or take is not None:
+                self._protect(asset, some, asked, stop, take)
+        self._short = self.rules.short and bool((self.units < 0).any())
+        self._risky = self._short or self.rules.leverage > 1 or self.rules.maintenance >= 1
 
     def _lots(self, units: Floats) -> Floats:
         lot = self.rules.lot
@@ -141,7 +152,7 @@ class Fleet:
         return whole
 
     def _increase(
-        self, asset: int, some: NDArray[np.intp], change: Floats, price: float, equity: Floats, gross: Floats
+        self, asset: int, some: Rows, change: Floats, price: float, equity: Floats, gross: Floats
     ) -> tuple[Floats, Floats]:
         rules = self.rules
         side = np.where(change > 0, 1.0, -1.0)
@@ -152,13 +163,13 @@ class Fleet:
         change = np.where(np.abs(change) > most, side * most, change)
         return change, self._trade(asset, some, change, price, self._opening)
 
-    def _protect(self, asset: int, some: NDArray[np.intp], stop: Floats | None, take: Floats | None) -> None:
+    def _protect(self, asset: int, some: Rows, asked: Mask, stop: Floats | None, take: Floats | None) -> None:
         units, entry = self.units[asset, some], self.entry[asset, some]
         side = np.where(units > 0, 1.0, -1.0)
         for prices, distance, sign in ((self.stop, stop, -1.0), (self.take, take, 1.0)):
             if distance is not None:
-                new = (units != 0) & ~np.isnan(distance[asset, some])
-                away = entry * (1 + sign * side * distance[asset, some])
+                new = asked & (units != 0) & ~np.isnan(distance[asset])
+                away = entry * (1 + sign * side * distance[asset])
                 prices[asset, some] = np.where(new, away, prices[asset, some])
                 self._guarded = self._guarded or bool(new.any())
 
@@ -180,23 +191,23 @@ class Fleet:
                 reached = np.where(long, np.maximum(open_, take), np.minimum(open_, take))[taken]
                 self._trade(asset, some[taken], -units[taken], reached, 0.0)
 
-    def _trade(self, asset: int, some: NDArray[np.intp], change: Floats, price: Any, beyond: float) -> Floats:
+    def _trade(self, asset: int, some: Rows, change: Floats, price: Any, beyond: float) -> Floats:
         """Buy or sell for `some` accounts; returns what it costs them against the plain price."""
         rules, held = self.rules, self.units[asset, some]
         paid = np.where(change > 0, price * (1 + beyond), price * (1 - beyond))
         value = change * paid
-        cost = np.abs(value) * rules.commission
+        size = np.abs(value)
+        cost = size * rules.commission
         if rules.fee:
             cost += np.where(change == 0, 0.0, rules.fee)
         self.cash[some] -= value + cost
         self.cost[some] += cost
-        self.traded[some] += np.abs(value)
+        self.traded[some] += size
         left = held + change
         entry = self.entry[asset, some]
-        grows = (held * change >= 0) & (left != 0)
-        paid_in = np.abs(held) * entry + np.abs(change) * paid
-        entry = np.divide(paid_in, np.abs(left), out=np.where(left == 0, 0.0, entry), where=grows & (change != 0))
-        self.entry[asset, some] = entry
+        grown = (np.abs(held) * entry + np.abs(change) * paid) / np.where(left == 0, 1.0, np.abs(left))
+        kept = np.where((held * change > 0) | ((held == 0) & (change != 0)), grown, entry)
+        self.entry[asset, some] = np.where(left == 0, 0.0, kept)
         self.units[asset, some] = left
         if self._guarded:
             gone = some[left == 0]
@@ -205,20 +216,22 @@ class Fleet:
         return out
 
     def _mark(self, closes: Any) -> None:
-        equity = self.cash.copy()
-        gross = np.zeros_like(equity)
-        for units, close in zip(self.units, closes, strict=True):
-            value = units * close
-            equity += value
-            gross += np.abs(value)
+        equity = self.cash
+        values = [units * close for units, close in zip(self.units, closes, strict=True)]
+        for value in values:
+            equity = equity + value
         self.marks, self.equity = closes, equity
-        if equity.min() <= 0:
-            gone = (equity <= 0) & ~self.ruined
+        # Who owes nothing can be neither ruined nor liquidated.
+        if not self._risky:
+            return
+        gross = np.zeros_like(equity)
+        for value in values:
+            gross += np.abs(value)
+        gone = (equity <= 0) & ~self.ruined
+        if gone.any():
             self.traded[gone] += gross[gone]
-            self.cash[gone] = 0.0
+            self.cash[gone] = equity[gone] = gross[gone] = 0.0
             self.units[:, gone] = self.entry[:, gone] = 0.0
             self.stop[:, gone] = self.take[:, gone] = np.nan
-            equity[gone] = 0.0
             self.ruined |= gone
-            gross[gone] = 0.0
         self.liquidating = equity < self.rules.maintenance * gross
