@@ -130,7 +130,7 @@ def _csv(path: Path) -> Iterator[Any]:
 def _parquet(path: Path) -> Iterator[Any]:
     from pyarrow import parquet
 
-    with parquet.ParquetFile(path) as file:
+    with parquet.ParquetFile(path, pre_buffer=False) as file:
         names = [name for name in file.schema_arrow.names if _known(name)]
         yield from file.iter_batches(BLOCK_ROWS, columns=names, use_threads=False)
 
