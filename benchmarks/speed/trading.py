@@ -37,7 +37,7 @@ BARS = 2148
 ACCOUNTS = 1000
 FAST, SLOW = 10, 20
 COMMISSION = 0.001
-WINDOWS = range(5, 65, 2)
+WINDOWS = range(2, 101)
 """Every pair of these, the smaller one fast, is a strategy of the grid."""
 
 
@@ -84,7 +84,8 @@ def actions_of(close: Floats) -> dict[str, list[int]]:
 def ours(market: Market) -> dict[str, float]:
     """Rates of ours, by what is measured."""
     task = task_set("train", 1, 0, bars=BARS, commission=COMMISSION).tasks[0]
-    spec = EnvSpec("TradingArrays-v0", entry_point=TradingArrays, disable_env_checker=True)
+    entry: Any = TradingArrays
+    spec = EnvSpec("TradingArrays-v0", entry_point=entry, disable_env_checker=True)
     env = gymnasium.make(spec, task=task, positions=(0.0, 1.0))
     found = {}
     for name, actions in actions_of(market.close[:, 0]).items():

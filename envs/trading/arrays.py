@@ -121,7 +121,7 @@ class TradingArrays(gymnasium.Env[Observation, Any]):
         """A bar in which something may happen."""
         account = self._account
         if self._calm:
-            account.mark(self._bars[at - 1].close)
+            account.marks = self._bars[at - 1].close
         chosen: Any = action if self._single else tuple(map(int, action))
         orders: Any = ()
         if self._single:
@@ -138,7 +138,10 @@ class TradingArrays(gymnasium.Env[Observation, Any]):
         """The observation, and whether nothing can happen to the account until it gives another order."""
         account = self._account
         row: Observation = self._rows[self._at].copy()
-        row[-1 - len(self._orders) : -1] = weights_of(account)
+        if self._single and account.equity > 0:
+            row[-2] = account.units[0] * account.marks[0] / account.equity
+        elif not self._single:
+            row[-1 - len(self._orders) : -1] = weights_of(account)
         row[-1] = account.equity / self._cash
         self._units, self._calm_cash = account.units[0], account.cash
         self._calm = self._plain and self._units >= 0 and self._calm_cash >= 0 and account.equity > 0
@@ -175,6 +178,7 @@ class TradingVector(gymnasium.vector.VectorEnv[Observation, Any, Any]):
         self._at = 0
         self._last = np.full((self._episode.market.assets, self.num_envs), -1)
         self._ended = np.zeros(self.num_envs, dtype=bool)
+        self._some_ended = False
         return self._observed(), {}
 
     def step(
@@ -187,21 +191,24 @@ class TradingVector(gymnasium.vector.VectorEnv[Observation, Any, Any]):
             return observations, np.zeros(self.num_envs), nobody, nobody.copy(), info
         fleet, fresh = self._fleet, self._ended
         chosen = np.asarray(actions).reshape(self.num_envs, -1).T
-        if fresh.any():
+        if self._some_ended:
             fleet.reopen(fresh)
             self._last[:, fresh] = -1
             chosen = np.where(fresh, self._last, chosen)
-        before, changed = fleet.equity, np.flatnonzero((chosen != self._last).any(axis=0))
+        before, differs = fleet.equity, chosen != self._last
+        changed = np.flatnonzero(differs[0] if len(chosen) == 1 else differs.any(axis=0))
         weights = self._positions[chosen[:, changed]]
         if len(chosen) > 1:
-            weights[chosen[:, changed] == self._last[:, changed]] = np.nan
+            weights[~differs[:, changed]] = np.nan
         self._last, self._at = chosen, self._at + 1
         fleet.advance(self._bars[self._at], changed, weights)
         rewards = fleet.equity / before - 1
-        rewards[fresh] = 0.0
+        if self._some_ended:
+            rewards[fresh] = 0.0
         ended = self._at + 1 >= len(self._bars)
         truncated = ~fleet.ruined if ended else nobody
         self._ended = fleet.ruined.copy()
+        self._some_ended = fleet.risky and bool(self._ended.any())
         return self._observed(), rewards, fleet.ruined.copy(), truncated, {}
 
     def _observed(self) -> Observation:
@@ -211,6 +218,7 @@ class TradingVector(gymnasium.vector.VectorEnv[Observation, Any, Any]):
         out[:] = self._rows[self._at]
         for asset in range(assets):
             # A ruined account has no units, so what it is divided by does not matter.
-            out[:, asset - assets - 1] = fleet.units[asset] * fleet.marks[asset] / np.maximum(fleet.equity, 1e-300)
+            worth = np.maximum(fleet.equity, 1e-300) if fleet.risky else fleet.equity
+            out[:, asset - assets - 1] = fleet.units[asset] * fleet.marks[asset] / worth
         out[:, -1] = fleet.equity / self._episode.rules.cash
         return out

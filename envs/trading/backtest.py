@@ -41,7 +41,7 @@ def decisions(weights: Floats) -> Decisions:
     found: dict[int, list[Order]] = {}
     bars, assets = np.nonzero(table == table)
     for bar, asset, weight in zip(bars.tolist(), assets.tolist(), table[bars, assets].tolist(), strict=True):
-        found.setdefault(bar, []).append(Order(asset, weight))
+        found.setdefault(bar, []).append(tuple.__new__(Order, (asset, weight, "to_weight", None, None, False)))
     return found
 
 
@@ -69,7 +69,17 @@ class _Run:
         self.starts, self.cash, self.units = [0], [self.account.cash], [tuple(self.account.units)]
         self.fills: list[tuple[int, Fill]] = []
         self.adjusts = not market.adjusted and (market.splits is not None or market.dividends is not None)
+        self.due = {} if self.adjusts else self._due()
         self.corporate = self._corporate() if self.adjusts else np.empty(0, dtype=np.int64)
+
+    def _due(self) -> dict[int, Bar]:
+        """The bars in which orders are filled, read at once."""
+        market = self.market
+        bars = np.array(sorted(self.orders), dtype=np.int64) + 1
+        bars = bars[bars < len(market)]
+        rows = (values[bars].tolist() for values in (market.open, market.high, market.low, market.close))
+        traded = (market.volume[bars] != 0).tolist()
+        return dict(zip(bars.tolist(), map(Bar, *rows, traded), strict=True))
 
     def _corporate(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
         market = self.market
@@ -105,6 +115,8 @@ class _Run:
         self.units.append(tuple(account.units))
 
     def _bar(self, at: int) -> Bar:
+        if at in self.due:
+            return self.due[at]
         market = self.market
         rows = [values[at].tolist() for values in (market.open, market.high, market.low, market.close)]
         traded = [volume != 0 for volume in market.volume[at].tolist()]
@@ -153,13 +165,16 @@ class _Run:
 
     def _called(self, first: int, last: int) -> int:
         """The first bar at whose close the account could be ruined or is to be liquidated."""
-        width = 32
+        units, cash, share = self.account.units, self.account.cash, self.maintenance * (1 + 1e-9)
+        width = 256
         while first < last:
             part = slice(first, min(first + width, last))
-            values = self.market.close[part] * np.array(self.account.units)
-            equity, gross = self.account.cash + values.sum(axis=1), np.abs(values).sum(axis=1)
             # With a little to spare: the account itself decides, in its own order of summing.
-            called = equity <= self.maintenance * gross * (1 + 1e-9) + 1e-9
+            if len(units) == 1:
+                called = self.market.close[part, 0] * (units[0] - share * abs(units[0])) <= 1e-9 - cash
+            else:
+                values = self.market.close[part] * np.array(units)
+                called = cash + values.sum(axis=1) <= share * np.abs(values).sum(axis=1) + 1e-9
             if called.any():
                 return first + int(called.argmax())
             first, width = part.stop, width * 2

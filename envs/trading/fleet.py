@@ -41,8 +41,8 @@ class Fleet:
         """(N,) commissions and fees so far."""
         self.traded = np.zeros(count)
         """(N,) absolute value of all fills so far."""
-        self._guarded = self._short = False
-        self._risky = rules.leverage > 1 or rules.maintenance >= 1
+        self._guarded = self._short = self._owes = False
+        self.risky = rules.leverage > 1 or rules.maintenance >= 1
         """Whether some account could owe something."""
         self._opening, self._closing = rules.opening, rules.closing
         self._rates = tuple(rate / rules.bars_per_year for rate in (rules.borrow, rules.interest, rules.loan))
@@ -71,9 +71,9 @@ class Fleet:
         if bar.splits is not None or bar.dividends is not None:
             self._corporate(bar)
         self._accrue()
-        called: Any = np.flatnonzero(self.liquidating) if self._risky else ()
+        called: Any = np.flatnonzero(self.liquidating) if self.risky else ()
         if accounts is not None and weights is not None and len(accounts):
-            if self._risky:
+            if self.risky:
                 able = np.flatnonzero(~(self.liquidating | self.ruined)[accounts])
                 accounts, weights = accounts[able], weights[:, able]
                 stop, take = (None if away is None else away[:, able] for away in (stop, take))
@@ -107,7 +107,7 @@ class Fleet:
                 shorts -= np.minimum(units, 0.0) * mark
             earned = np.where(cash < 0, cash * loan, np.maximum(cash - shorts, 0.0) * interest)
             self.cash = cash + earned - shorts * borrow
-        elif interest or (self._risky and loan and cash.min() < 0):
+        elif interest or (loan and self._owes):
             self.cash = cash + np.where(cash < 0, cash * loan, cash * interest)
 
     def _carry_out(self, bar: Bar, some: Rows, weights: Floats, stop: Floats | None, take: Floats | None) -> None:
@@ -142,7 +142,9 @@ class Fleet:
             if stop is not None or take is not None:
                 self._protect(asset, some, asked, stop, take)
         self._short = self.rules.short and bool((self.units < 0).any())
-        self._risky = self._short or self.rules.leverage > 1 or self.rules.maintenance >= 1
+        # Rounding may leave a little less than nothing.
+        self._owes = bool((self.cash < 0).any())
+        self.risky = self._short or self.rules.leverage > 1 or self.rules.maintenance >= 1
 
     def _lots(self, units: Floats) -> Floats:
         lot = self.rules.lot
@@ -222,7 +224,7 @@ class Fleet:
             equity = equity + value
         self.marks, self.equity = closes, equity
         # Who owes nothing can be neither ruined nor liquidated.
-        if not self._risky:
+        if not self.risky:
             return
         gross = np.zeros_like(equity)
         for value in values:

@@ -32,7 +32,7 @@ def replayed(
     rng = np.random.default_rng(seed)
     orders: dict[int, list[Order]] = {}
 
-    class Random(Strategy):
+    class Random(Strategy):  # type: ignore[misc]
         def init(self) -> None:
             pass
 

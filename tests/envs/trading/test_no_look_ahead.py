@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -61,12 +62,12 @@ def with_other_future(known: Market, bar: int, seed: int) -> Market:
     return replace(known, times=times, items=tuple(sorted(items)), **arrays)
 
 
-def lived(market: Market, actions: list[str], monkeypatch: pytest.MonkeyPatch, until: int) -> list[object]:
+def lived(market: Market, actions: list[str], monkeypatch: pytest.MonkeyPatch, until: int) -> list[Any]:
     """All that TradingEnv says and gives, up to bar `until` of the market."""
     episode = Episode(market, FIRST, BARS, RULES)
     monkeypatch.setattr(env_module, "episode_of", lambda task: episode)
     env = TradingEnv()
-    told: list[object] = [env.reset(options={"task": task_set("train", 1, 0).tasks[0]})]
+    told: list[Any] = [env.reset(options={"task": task_set("train", 1, 0).tasks[0]})]
     for action in actions[: until - FIRST]:
         told.append(env.step(action) if not env.snapshot().finished else "ruined")
     return [*told, env.snapshot().state]
@@ -142,7 +143,7 @@ def test_backtests_do_not_see_ahead(bar):
 @pytest.mark.parametrize("assets", [1, 2])
 def test_the_worlds_of_arrays_do_not_see_ahead(assets, monkeypatch):
     known, bar = market(7, assets), FIRST + 40
-    seen = []
+    seen: list[list[Any]] = []
     for world in (known, with_other_future(known, bar, 7)):
         episode = Episode(world, FIRST, BARS, RULES)
         monkeypatch.setattr("kintsugi.envs.trading.arrays.episode_of", lambda task, episode=episode: episode)
