@@ -130,6 +130,8 @@ class Account:
     def _accrue(self) -> None:
         """Interest, borrow cost and interest on loans, on the balances of the last close."""
         shorts, cash = 0.0, self.cash
+        if cash >= 0 and not self._interest and min(self.units) >= 0:
+            return
         for units, mark in zip(self.units, self.marks, strict=True):
             if units < 0:
                 shorts -= units * mark
@@ -166,11 +168,12 @@ class Account:
                 cost = self._trade(asset, reduce, price, self._closing, "order")
                 equity -= cost
                 gross -= abs(reduce) * price
-            increases.append((order, change - reduce))
+            increases.append((order, change - reduce if reduce else change))
         for order, change in increases:
             if change:
                 equity, gross = self._increase(order, change, opens[order.asset], equity, gross)
-            self._protect(order)
+            if order.stop is not None or order.take is not None:
+                self._protect(order)
 
     def _change(self, order: Order, held: float, price: float, equity: float) -> float:
         """Units to buy or sell, before the buying power is asked."""

@@ -251,3 +251,27 @@ print(tracemalloc.get_traced_memory()[1], written, pa.default_memory_pool().max_
     assert done.returncode == 0, done.stderr
     traced, _, arrow = map(int, done.stdout.split())
     assert traced + arrow < 200 * 2**20
+
+
+def test_yahoos_prices_are_taken_back_to_what_they_were():
+    pandas = pytest.importorskip("pandas")
+    from kintsugi.envs.trading.yahoo import market_of
+
+    days = pandas.date_range("2024-01-02", periods=3, tz="America/New_York")
+    price = {name: [50.0, 51.0, 26.0] for name in ("Open", "High", "Low", "Close")}
+    # Yahoo's bars before a split of two for one are in the shares after it.
+    price = {name: [values[0] / 2, values[1] / 2, values[2]] for name, values in price.items()}
+    frame = pandas.DataFrame(
+        {**price, "Volume": [200, 200, 100], "Dividends": [0, 0.5, 0], "Stock Splits": [0, 0, 2.0]}, index=days
+    )
+    found = market_of({"A": frame, "B": frame.iloc[1:]}, adjusted=False, closes="21:00")
+    assert found.close.tolist() == [[51, 51], [26, 26]]
+    assert found.splits is not None
+    assert found.dividends is not None
+    assert found.splits.tolist() == [[1, 1], [2, 2]]
+    assert found.dividends[0, 0] == 1.0
+    assert found.volume[0, 0] == 100
+    assert str(found.times[0]) == "2024-01-03T21:00:00.000000000"
+    whole = market_of({"A": frame}, adjusted=True, closes="21:00")
+    assert whole.adjusted
+    assert whole.close[0, 0] == 25

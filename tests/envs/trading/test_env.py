@@ -22,8 +22,7 @@ def begun(**params: object) -> tuple[TradingEnv, str]:
     return env, env.market.symbols[0]
 
 
-def test_it_keeps_to_the_contract():
-    check_agent_env(lambda: TradingEnv(max_steps=30), steps=20, copies=2)
+def test_with_several_assets_it_keeps_to_the_contract_too():
     check_agent_env(
         lambda: TradingEnv(max_steps=30), steps=16, copies=2,
         task=TradingEnv.tasks("valid", 1, assets=2, leverage=2, lot=0).tasks[0],
