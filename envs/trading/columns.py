@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,14 +119,20 @@ def _csv(path: Path) -> Iterator[Any]:
     import pyarrow as pa
     from pyarrow import csv
 
-    with csv.open_csv(path, read_options=csv.ReadOptions(block_size=1 << 20)) as head:
-        names = [name for name in head.schema.names if _known(name)]
-    texts = ("times", "symbol")
-    kinds = {name: pa.string() if _known(name) in texts else pa.float64() for name in names}
-    options = csv.ConvertOptions(column_types=kinds, include_columns=names, strings_can_be_null=True)
-    read = csv.ReadOptions(block_size=BLOCK_BYTES, use_threads=False)
-    with csv.open_csv(path, read_options=read, convert_options=options) as reader:
-        yield from reader
+    opened = gzip.open if path.suffix == ".gz" else open
+    with opened(path, "rb") as file:
+        header = file.readline()
+        head = csv.read_csv(io.BytesIO(header), parse_options=csv.ParseOptions(newlines_in_values=False))
+        names = head.schema.names
+        wanted = [name for name in names if _known(name)]
+        kinds = {name: pa.string() if _known(name) in ("times", "symbol") else pa.float64() for name in wanted}
+        convert = csv.ConvertOptions(column_types=kinds, include_columns=wanted, strings_can_be_null=True)
+        read = csv.ReadOptions(column_names=names, use_threads=False)
+        # Arrow's own streaming reads ahead without limit.
+        while block := file.read(BLOCK_BYTES):
+            whole = block + file.readline()
+            if whole.strip():
+                yield from csv.read_csv(io.BytesIO(whole), read_options=read, convert_options=convert).to_batches()
 
 
 def _parquet(path: Path) -> Iterator[Any]:
