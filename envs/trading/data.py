@@ -3,8 +3,8 @@
 **Prices** have the columns `date` (or `time`, `timestamp`, `datetime`), `open`, `high`, `low`, `close`, and may have
 `volume` (not known when absent or empty), `symbol` (or `ticker`), `splits` (or `split`, `stock splits`; 0 and 1 are
 none), `dividends` (or `dividend`) and `adj close`; case and underscores do not matter, and other columns are not read.
-No value has a line break in it. One file holds one asset, or several with a `symbol`; a folder holds a file an asset, named after it. Rows of an asset
-are in order of time.
+No value has a line break in it. One file holds one asset, or several with a `symbol`; a folder holds a file an asset,
+named after it. Rows of an asset are in order of time.
 
 **Times** are ISO 8601. Those with an offset or `Z` are taken as they are, those without as of `timezone`; a file that
 mixes both is refused. All are kept in UTC. A date alone is midnight: give `closes` ("16:00") to say when its bar is
