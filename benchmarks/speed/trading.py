@@ -1,0 +1,257 @@
+"""Speed of the trading world: `python -m kintsugi.benchmarks.speed.trading`.
+
+The peers (`pip install gym-trading-env gym-anytrading backtesting vectorbt`) are measured in the same run; one that is
+not installed is said to be missing. All figures are CPU time of one thread over the same simulated prices, so that
+others may work on the machine meanwhile.
+
+The actions of the Gymnasium worlds are the same for all, 1 to be invested and 0 not to be: those of an SMA cross, and
+random ones that trade at every other bar.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib.util
+import io
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.envs.registration import EnvSpec
+
+from ...envs.trading.arrays import TradingArrays, TradingVector
+from ...envs.trading.backtest import backtest, backtest_many, decisions
+from ...envs.trading.env import TradingEnv
+from ...envs.trading.indicators import sma
+from ...envs.trading.market import Floats, Market
+from ...envs.trading.rules import Rules
+from ...envs.trading.simulator import SimulatorConfig, simulate
+from ...envs.trading.strategies import sma_cross
+from ...envs.trading.tasks import task_set
+
+BARS = 2148
+ACCOUNTS = 1000
+FAST, SLOW = 10, 20
+COMMISSION = 0.001
+WINDOWS = range(2, 101)
+"""Every pair of these, the smaller one fast, is a strategy of the grid."""
+
+
+def pairs() -> list[tuple[int, int]]:
+    """Windows of the grid."""
+    return [(fast, slow) for fast in WINDOWS for slow in WINDOWS if fast < slow]
+
+
+def best(call: Callable[[], object], rounds: int = 7) -> float:
+    """CPU seconds of the quickest of some calls, after one that does not count."""
+    times = []
+    # One of the peers makes errors of warnings when it is imported, another one warns.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for _ in range(1 + rounds):
+            start = time.process_time()
+            call()
+            times.append(time.process_time() - start)
+    return min(times[1:])
+
+
+def played(env: Any, actions: Sequence[Any]) -> float:
+    """Steps a second of an environment over these actions, episode after episode."""
+
+    def episode() -> None:
+        env.reset(seed=0)
+        for action in actions:
+            *_, terminated, truncated, _ = env.step(action)
+            if terminated or truncated:
+                env.reset()
+
+    return len(actions) / best(episode)
+
+
+def actions_of(close: Floats) -> dict[str, list[int]]:
+    """What is done at each bar: 1 invested, 0 not."""
+    crossed = sma(close, FAST) > sma(close, SLOW)
+    return {"SMA cross": [int(x) for x in crossed], "random": np.random.default_rng(0).integers(0, 2, BARS).tolist()}
+
+
+# -- Ours -------------------------------------------------------------------------------------------------------------
+
+
+def ours(market: Market) -> dict[str, float]:
+    """Rates of ours, by what is measured."""
+    task = task_set("train", 1, 0, bars=BARS, commission=COMMISSION).tasks[0]
+    entry: Any = TradingArrays
+    spec = EnvSpec("TradingArrays-v0", entry_point=entry, disable_env_checker=True)
+    env = gymnasium.make(spec, task=task, positions=(0.0, 1.0))
+    found = {}
+    for name, actions in actions_of(market.close[:, 0]).items():
+        found[f"steps/s, {name}"] = played(env, actions[: BARS - 1])
+    told = TradingEnv(max_steps=10 * BARS)
+    found["steps/s with text"] = (BARS - 1) / best(lambda: _read(told, task), 3)
+    found["account-steps/s, SMA cross"], found["account-steps/s, random"] = _fleet(market, task)
+    rules = Rules(commission=COMMISSION, spread=0, borrow=0, loan=0)
+    found["backtest, s"] = best(
+        lambda: backtest(market, decisions(sma_cross(market, FAST, SLOW, short=True)), rules), 20
+    )
+    found["grid, s a pair"] = best(lambda: backtest_many(market, grid(market.close[:, 0]), rules), 3) / len(pairs())
+    return found
+
+
+def _read(env: TradingEnv, task: Any) -> None:
+    env.reset(options={"task": task})
+    for number in range(BARS - 1):
+        env.step("target 1" if number % 40 == 0 else "target 0" if number % 40 == 20 else "hold")
+
+
+def _fleet(market: Market, task: Any) -> tuple[float, float]:
+    close, rng = market.close[:, 0], np.random.default_rng(0)
+    fast, slow = rng.integers(5, 30, ACCOUNTS), rng.integers(31, 90, ACCOUNTS)
+    means = {n: np.nan_to_num(sma(close, n)) for n in range(5, 90)}
+    crossed = np.stack([means[f] > means[s] for f, s in zip(fast, slow, strict=True)], axis=1).astype(np.int64)
+    rates = []
+    for actions in (crossed, rng.integers(0, 2, (BARS, ACCOUNTS))):
+        env = TradingVector(ACCOUNTS, task, (0.0, 1.0))
+
+        def episode(env: TradingVector = env, actions: Any = actions) -> None:
+            env.reset()
+            for bar in range(BARS - 1):
+                env.step(actions[bar])
+
+        rates.append(ACCOUNTS * (BARS - 1) / best(episode, 3))
+    return rates[0], rates[1]
+
+
+def grid(close: Floats) -> Floats:
+    """Target weights (T, K) of the pairs, NaN where nothing changes: long above, out below."""
+    means = {n: sma(close, n) for n in WINDOWS}
+    fast, slow = (np.stack([means[pair[side]] for pair in pairs()], axis=1) for side in (0, 1))
+    held = np.where(fast > slow, 1.0, 0.0)
+    changed = np.diff(held, axis=0, prepend=0.0) != 0
+    return np.where(changed, held, np.nan)
+
+
+# -- Peers ------------------------------------------------------------------------------------------------------------
+
+
+def peers(market: Market) -> dict[str, dict[str, float]]:
+    """Rates of the peers that are installed."""
+    if not importlib.util.find_spec("pandas"):
+        return {}
+    import pandas
+
+    names = {"open": "Open", "high": "High", "low": "Low", "close": "Close", "volume": "Volume"}
+    index = pandas.date_range("2004-01-01", periods=BARS, freq="B")
+    frame = pandas.DataFrame({title: getattr(market, name)[:, 0] for name, title in names.items()}, index=index)
+    found = {}
+    for name, measure in PEERS.items():
+        try:
+            with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
+                found[name] = measure(frame)
+        except ImportError:
+            continue
+    return found
+
+
+def _anytrading(frame: Any) -> dict[str, float]:
+    import gym_anytrading  # noqa: F401
+
+    env = gymnasium.make("stocks-v0", df=frame, window_size=10, frame_bound=(10, BARS), disable_env_checker=True)
+    actions = actions_of(frame.Close.to_numpy())
+    return {f"steps/s, {name}": played(env, chosen[: BARS - 11]) for name, chosen in actions.items()}
+
+
+def _trading_env(frame: Any) -> dict[str, float]:
+    import gym_trading_env  # noqa: F401
+
+    table = frame.rename(columns=str.lower)
+    table["feature_close"] = table.close.pct_change().fillna(0.0)
+    table["feature_volume"] = (table.volume / table.volume.rolling(20).max()).fillna(0.0)
+    env = gymnasium.make(
+        "TradingEnv", df=table, positions=[0, 1], trading_fees=COMMISSION, verbose=0, disable_env_checker=True
+    )
+    actions = actions_of(frame.Close.to_numpy())
+    return {f"steps/s, {name}": played(env, chosen[: BARS - 1]) for name, chosen in actions.items()}
+
+
+def _backtesting(frame: Any) -> dict[str, float]:
+    from backtesting import Backtest, Strategy
+    from backtesting.lib import crossover
+
+    def mean(values: Any, n: int) -> Any:
+        import pandas
+
+        return pandas.Series(values).rolling(n).mean()
+
+    class Cross(Strategy):  # type: ignore[misc]
+        def init(self) -> None:
+            self.fast, self.slow = (self.I(mean, self.data.Close, n) for n in (FAST, SLOW))
+
+        def next(self) -> None:
+            if crossover(self.fast, self.slow):
+                self.position.close()
+                self.buy()
+            elif crossover(self.slow, self.fast):
+                self.position.close()
+                self.sell()
+
+    test = Backtest(frame, Cross, cash=100_000, commission=COMMISSION)
+    return {"backtest, s": best(test.run, 5)}
+
+
+def _vectorbt(frame: Any) -> dict[str, float]:
+    import vectorbt
+
+    def run() -> Any:
+        close = frame.Close
+        fast = vectorbt.MA.run(close, [pair[0] for pair in pairs()], short_name="fast")
+        slow = vectorbt.MA.run(close, [pair[1] for pair in pairs()], short_name="slow")
+        # Filled at the next open, as ours are.
+        entries = fast.ma_crossed_above(slow).vbt.fshift(1)
+        exits = fast.ma_crossed_below(slow).vbt.fshift(1)
+        held = vectorbt.Portfolio.from_signals(
+            close, entries, exits, price=frame.Open, fees=COMMISSION, init_cash=100_000, freq="1D"
+        )
+        return held.value()
+
+    return {"grid, s a pair": best(run, 3) / len(pairs())}
+
+
+PEERS: dict[str, Callable[[Any], dict[str, float]]] = {
+    "gym-anytrading": _anytrading,
+    "gym-trading-env": _trading_env,
+    "backtesting.py": _backtesting,
+    "vectorbt": _vectorbt,
+}
+
+
+def main() -> None:
+    """Print ours, the peers' and the ratios."""
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
+    market = simulate(SimulatorConfig(assets=1, bars=BARS, silent=True), 0)
+    mine, theirs = ours(market), peers(market)
+    print(f"trading, {BARS} bars, one thread, CPU time; missing: {', '.join(PEERS.keys() - theirs.keys()) or 'none'}")
+    print(f"  steps/s with text                  {mine['steps/s with text']:14,.0f}")
+    for name in ("SMA cross", "random"):
+        rates = {peer: found[f"steps/s, {name}"] for peer, found in theirs.items() if f"steps/s, {name}" in found}
+        for peer, rate in rates.items():
+            print(f"  steps/s, {name:10s} {peer:15s} {rate:14,.0f}")
+        quickest = max(rates.values(), default=float("nan"))
+        for what, least in (("steps/s", 3), ("account-steps/s", 50)):
+            rate = mine[f"{what}, {name}"]
+            print(
+                f"  {what + ', ' + name:34s} {rate:14,.0f}   {rate / quickest:8.1f} times the faster (at least {least})"
+            )
+    for what, peer, least in (("backtest, s", "backtesting.py", 50), ("grid, s a pair", "vectorbt", 2)):
+        other = theirs.get(peer, {}).get(what, float("nan"))
+        print(
+            f"  {what:14s} {1e3 * mine[what]:10.3f} ms   {peer} {1e3 * other:.3f} ms: {other / mine[what]:.1f} times "
+            f"(at least {least})"
+        )
+
+
+if __name__ == "__main__":
+    main()
