@@ -1,0 +1,69 @@
+"""What the market made of a forecast or a decision (section "Data synthesis" of arXiv 2508.17565).
+
+A label is a function of what had been realised when it is made; whoever calls these decides on when that is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .signals import Trend
+
+
+@dataclass(frozen=True)
+class LabelConfig:
+    """beta and gamma are the paper's; what it leaves open is ours and printed with results."""
+
+    horizon: int = 5
+    """Days that a forecast is about. Unpublished."""
+    alpha: float = 1.0
+    """Multiplies the mean size of the last 20 returns over the horizon. Unpublished."""
+    epsilon_min: float = 0.005
+    """The least tolerance, as a fraction. Unpublished."""
+    beta: float = 0.2
+    """What the decision reward takes off for the market's own return."""
+    gamma: float = 1.0
+    """What the decision reward takes off for commission."""
+
+
+def tolerance(returns: Sequence[float], config: LabelConfig) -> float:
+    """epsilon = max(alpha * mean|r_20|, epsilon_min): the size of move that counts, a fraction.
+
+    `returns` are the last 20 simple returns over the horizon that were known when the forecast was made.
+    """
+    mean = float(np.mean(np.abs(np.asarray(returns[-20:], dtype=np.float64)))) if len(returns) else 0.0
+    return max(config.alpha * mean, config.epsilon_min)
+
+
+def realised(pct: float, config: LabelConfig) -> Trend:
+    """What a return over the horizon was: `side` when smaller than `epsilon_min`."""
+    if abs(pct) < config.epsilon_min:
+        return "side"
+    return "up" if pct > 0 else "down"
+
+
+def w_hit(trend: Trend, probabilities: Mapping[Trend, float], pct: float, epsilon: float, config: LabelConfig) -> float:
+    """w_hit = sign_ok * tanh(|pct| / epsilon) * p_true, in [0, 1).
+
+    `pct` is the realised return over the horizon, a fraction. sign_ok is 1 when `trend` is what was realised, else 0;
+    p_true is the probability that the forecast gave to what was realised.
+    """
+    true = realised(pct, config)
+    return float(trend == true) * math.tanh(abs(pct) / epsilon) * probabilities[true]
+
+
+def decision_reward(
+    equity: float, equity_before: float, price: float, price_before: float, commission: float, config: LabelConfig
+) -> float:
+    """r_eq - beta * r_bm - gamma * c_a over the day after a decision.
+
+    r_eq = (E_a - E_prev) / E_prev, r_bm = (P - P_prev) / P_prev, c_a = commission / E_prev; money in one currency.
+    Raises `ZeroDivisionError` for an empty account.
+    """
+    r_eq = (equity - equity_before) / equity_before
+    r_bm = (price - price_before) / price_before
+    return r_eq - config.beta * r_bm - config.gamma * commission / equity_before
