@@ -8,6 +8,7 @@ reasons to trust.
 
 from __future__ import annotations
 
+import functools
 import random
 import re
 from collections.abc import Sequence
@@ -113,22 +114,18 @@ def answer_decision(prompt: str, rng: random.Random, temper: Temper) -> str:
     return f"Thought: The forecast is {trend}.\nDecision: {decision}"
 
 
-def direction_of(text: str, kind: str) -> int:
-    """What a text of the `train` split says: 1 good, -1 bad, 0 neither. `kind` is `news` or `reports`."""
-    for direction, patterns in _PATTERNS[kind].items():
-        if any(pattern.search(text) for pattern in patterns):
+def direction_of(text: str, kind: str, split: str = "train") -> int:
+    """What a text of a split says: 1 good, -1 bad, 0 neither. `kind` is `news` or `reports`."""
+    for direction in (1, -1):
+        if _pattern(kind, split, direction).search(text):
             return direction
     return 0
 
 
-def _patterns(texts: dict[int, tuple[str, ...]]) -> dict[int, list[re.Pattern[str]]]:
-    return {
-        direction: [re.compile(re.escape(text).replace(re.escape("{product}"), "[a-z]+")) for text in texts[direction]]
-        for direction in (1, -1)
-    }
-
-
-_PATTERNS = {kind: _patterns(getattr(WORDINGS["train"], kind)) for kind in ("news", "reports")}
+@functools.cache
+def _pattern(kind: str, split: str, direction: int) -> re.Pattern[str]:
+    said: tuple[str, ...] = getattr(WORDINGS[split], kind)[direction]
+    return re.compile("|".join(re.escape(text).replace(re.escape("{product}"), "[a-z]+") for text in said))
 
 
 def _sentiment(direction: int) -> str:

@@ -8,24 +8,25 @@ management has the last word. Forecast, style and decision agents are first told
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from ..models.core import Completion, LanguageModel, Message, Sampling, derived_seed
+from ..models.core import LanguageModel, Message, Sampling, derived_seed
 from ..rollout import Episode
 from ..trajectory import Call, Step
 from . import roles
 from .experience import Case, Day, decision_cases, digest, forecast_cases, style_cases
 from .labels import LabelConfig
-from .market import order, view_of
 from .retrieval import RetrievalConfig, choose_news, choose_passages
-from .risk import RiskConfig
+from .risk import WITHOUT, RiskConfig, limits
 from .roles import SYSTEM, Forecast, Role
-from .signals import GateConfig, Trend, breakout_threshold, hybrid_gate, rsi, simplified_atr
-from .view import View
+from .signals import GateConfig, Trend, breakout_threshold, daily_sigma, hybrid_gate, rsi, simplified_atr
+from .view import View, view_of
 
 T = TypeVar("T")
+WORTH_TRADING = 0.05
+"""A position that lacks less than this share of the account is not added to."""
 
 
 @dataclass(frozen=True)
@@ -52,14 +53,14 @@ class DeskConfig:
     """Of all agents; 0 is greedy."""
     max_tokens: int = 64
     """Of one answer."""
-    labels: LabelConfig = LabelConfig()
-    gate_rule: GateConfig = GateConfig()
-    risk: RiskConfig = RiskConfig()
+    labels: LabelConfig = field(default_factory=LabelConfig)
+    gate_rule: GateConfig = field(default_factory=GateConfig)
+    risk: RiskConfig = field(default_factory=RiskConfig)
     retrieval: RetrievalConfig = field(default_factory=RetrievalConfig)
 
 
 class TradingGroup:
-    """The desk as an `Agent` for one asset of `kintsugi/Trading-v0`."""
+    """The desk as an `Agent` for episodes of `kintsugi/Trading-v0` that trade one asset."""
 
     def __init__(self, model: LanguageModel, config: DeskConfig | None = None) -> None:
         self.model = model
@@ -74,10 +75,9 @@ class TradingGroup:
         """One day of the desk; `episode.notes` gets a `Day`, and the step every call that was made."""
         view, asking = view_of(episode), _Asking(self.model, episode, self.config)
         day = await self._deliberate(view, episode.notes, asking)
-        order = self._order(day, view)
-        day = replace(day, order=order, unread=tuple(asking.unread))
+        day = replace(day, action=self._action(day, view), unread=tuple(asking.unread))
         episode.notes.append(day)
-        return Step(episode.observation, str(day), order.text, calls=tuple(asking.calls))
+        return Step(episode.observation, str(day), day.action, calls=tuple(asking.calls))
 
     async def _deliberate(self, view: View, days: Sequence[Day], asking: _Asking) -> Day:
         config, labels = self.config, self.config.labels
@@ -130,18 +130,16 @@ class TradingGroup:
     def _experience(self, cases: Iterable[Case]) -> str:
         return digest(list(cases), self.config.days) if self.config.reflection else ""
 
-    def _order(self, day: Day, view: View) -> Order:
-        """What is sent to the market: risk management first, then the decision."""
-        config = self.config
-        allowed = config.risk.of(day.style) if config.risk_management else WHOLE
-        around = limits(allowed, daily_sigma(view.close)) if config.risk_management else None
-        if around and view.weight > 0 and (forced := around.breached(view.price, view.entry)):
-            return Order("sell", 0.0, forced=forced)
-        if day.decision == "sell" and view.weight > 0:
-            return Order("sell", 0.0)
+    def _action(self, day: Day, view: View) -> str:
+        """What is sent to the market: the decision in the size, and with the limits, of risk management."""
+        managed = self.config.risk_management
+        allowed = self.config.risk.of(day.style) if managed else WITHOUT
+        around = f" {limits(allowed, daily_sigma(view.close))}" if managed else ""
+        if day.decision == "sell":
+            return "sell all" if view.weight > 0 else "hold"
         if day.decision == "buy" and view.weight < allowed.size - WORTH_TRADING:
-            return Order("buy", allowed.size, around)
-        return Order("hold", view.weight, around)
+            return f"target {allowed.size:g}{around}"
+        return f"protect{around}" if managed and view.weight > 0 else "hold"
 
 
 class _Asking:

@@ -37,10 +37,12 @@ class Day:
     """The decision agent's, whatever risk management made of it."""
     action: str = ""
     """What was sent to the market."""
-    forced: str = ""
-    """`stop-loss` or `take-profit` when risk management sold."""
     unread: tuple[Role, ...] = ()
     """Agents whose answers could not be read."""
+
+    def __str__(self) -> str:
+        gated = "" if self.trend == self.forecast.trend else f", {self.trend} after the gate"
+        return f"News {self.sentiment}; forecast {self.forecast}{gated}; {self.style}; {self.decision}"
 
 
 @dataclass(frozen=True)
@@ -86,14 +88,20 @@ def digest(cases: Sequence[Case], last: int, groups: int = 3) -> str:
     """
     if not cases:
         return ""
-    lines = [f"\nYour last {last} days: {sum(c.success for c in cases)} right, {sum(not c.success for c in cases)} wrong."]
+    lines = [
+        f"\nYour last {last} days: {sum(c.success for c in cases)} right, {sum(not c.success for c in cases)} wrong."
+    ]
     for title, success in (("Right", True), ("Wrong", False)):
         outcomes: dict[str, list[float]] = {}
         for case in cases:
             if case.success == success:
                 outcomes.setdefault(case.label, []).append(case.outcome)
         most = sorted(outcomes, key=lambda label: (-len(outcomes[label]), label))[:groups]
-        said = (f"{label} {len(found)} ({100 * sum(found) / len(found):+.1f} %)" for label in most if (found := outcomes[label]))
+        said = (
+            f"{label} {len(found)} ({100 * sum(found) / len(found):+.1f} %)"
+            for label in most
+            if (found := outcomes[label])
+        )
         lines.append(f"\n{title}: {', '.join(said) or 'none'}")
     return "".join(lines)
 

@@ -20,8 +20,8 @@ class LabelConfig:
 
     horizon: int = 5
     """Days that a forecast is about. Unpublished."""
-    alpha: float = 1.0
-    """Multiplies the mean size of the last 20 returns over the horizon. Unpublished."""
+    alpha: float = 2.0
+    """Multiplies the mean size of the last 20 daily returns. Unpublished; about the root of the horizon."""
     epsilon_min: float = 0.005
     """The least tolerance, as a fraction. Unpublished."""
     beta: float = 0.2
@@ -33,7 +33,7 @@ class LabelConfig:
 def tolerance(returns: Sequence[float], config: LabelConfig) -> float:
     """epsilon = max(alpha * mean|r_20|, epsilon_min): the size of move that counts, a fraction.
 
-    `returns` are the last 20 simple returns over the horizon that were known when the forecast was made.
+    `returns` are daily simple returns known when the forecast was made, oldest first; the last 20 count.
     """
     mean = float(np.mean(np.abs(np.asarray(returns[-20:], dtype=np.float64)))) if len(returns) else 0.0
     return max(config.alpha * mean, config.epsilon_min)

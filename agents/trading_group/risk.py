@@ -1,6 +1,7 @@
 """Dynamic risk management: hard rules that no agent of the desk can overrule (section "Risk management").
 
-stop-loss = m_s^sl * sigma_d,10 and take-profit = m_s^tp * sigma_d,10, with multipliers that depend on the style s.
+stop-loss = m_s^sl * sigma_d,10 and take-profit = m_s^tp * sigma_d,10, with multipliers that depend on the style s. The
+limits are set anew each day, with that day's volatility and style, and the market executes them within its bars.
 """
 
 from __future__ import annotations
@@ -38,6 +39,12 @@ class RiskConfig:
         return found
 
 
+WITHOUT = StyleRisk(stop_loss=0.0, take_profit=0.0, size=1.0)
+"""What holds where risk management is switched off."""
+LEAST = 0.001
+"""Limits are never nearer to the entry price, so that a price that does not move is not sold."""
+
+
 @dataclass(frozen=True)
 class Limits:
     """Where a position is closed whatever anybody thinks; distances from the entry price, as fractions."""
@@ -45,14 +52,10 @@ class Limits:
     stop_loss: float
     take_profit: float
 
-    def breached(self, price: float, entry: float) -> Literal["stop-loss", "take-profit"] | None:
-        """Which limit of a long position bought at `entry` is reached at `price`."""
-        if price <= entry * (1.0 - self.stop_loss):
-            return "stop-loss"
-        return "take-profit" if price >= entry * (1.0 + self.take_profit) else None
+    def __str__(self) -> str:
+        return f"stop {100 * self.stop_loss:.2f}% take {100 * self.take_profit:.2f}%"
 
 
-def limits(style: Style, sigma: float, config: RiskConfig) -> Limits:
-    """The limits of a style at a daily volatility sigma_d,10 (a fraction)."""
-    allowed = config.of(style)
-    return Limits(allowed.stop_loss * sigma, allowed.take_profit * sigma)
+def limits(style: StyleRisk, sigma: float) -> Limits:
+    """m^sl * sigma_d,10 and m^tp * sigma_d,10, for a daily volatility `sigma` (a fraction)."""
+    return Limits(max(LEAST, style.stop_loss * sigma), max(LEAST, style.take_profit * sigma))

@@ -183,12 +183,10 @@ def read_forecast(text: str) -> Forecast | None:
 
 def _word(text: str, label: str, words: Sequence[T]) -> T | None:
     """The word after the last `label:`; None when what stands there is none of `words`."""
-    match = None
-    for match in re.finditer(rf"(?<![a-z]){label}\s*:\s*([a-z]+)", _plain(text)):
-        pass
-    if match is None:
+    found = re.findall(rf"(?<![a-z]){label}\s*:\s*([a-z]+)", _plain(text))
+    if not found:
         return None
-    said = {"sideways": "side"}.get(match[1], match[1])
+    said = {"sideways": "side"}.get(found[-1], found[-1])
     return next((word for word in words if word == said), None)
 
 

@@ -6,8 +6,8 @@ Log-return of asset i on bar t:
 
 f is the market's return, whose drift and volatility depend on the regime m. A company's `story` in {-1, 0, 1} lasts for
 some weeks, its `health` for some quarters. **News** tells the story of the next bar, and is right with probability
-`accuracy`; **reports** tell health in the same way. Other news is idle or tells the share's own move of the day before. Nothing else
-that can be seen tells the drift better than prices do, so reading pays as far as `edge` and `accuracy` say.
+`accuracy`; **reports** tell health in the same way. Other news is idle or tells the share's own move of the day before.
+Of what can be seen, only prices tell the drift too, and less, so reading pays as far as `edge` and `accuracy` say.
 """
 
 from __future__ import annotations
