@@ -18,8 +18,9 @@ from kintsugi.agents.models import Message, Sampling
 from kintsugi.agents.models.local import LocalModel
 from kintsugi.errors import UsageError
 from kintsugi.loops.seeds import recipe as module
+from kintsugi.loops.seeds.family import SeedRecipe
 from kintsugi.loops.seeds.pretrain import Architecture, PretrainConfig
-from kintsugi.loops.seeds.recipe import SeedRecipe, default_cache, demonstrations_of, recipe_hash, seed_model
+from kintsugi.loops.seeds.recipe import default_cache, demonstrations_of, recipe_hash, seed_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 TINY = SeedRecipe(
@@ -126,7 +127,8 @@ import sys
 from pathlib import Path
 from kintsugi.errors import UsageError
 from kintsugi.loops.seeds.pretrain import Architecture, PretrainConfig
-from kintsugi.loops.seeds.recipe import SeedRecipe, seed_model
+from kintsugi.loops.seeds.family import SeedRecipe
+from kintsugi.loops.seeds.recipe import seed_model
 recipe = {recipe!r}
 try:
     print(seed_model(recipe, cache=Path(sys.argv[1]), progress=lambda what, share: print(what, share, flush=True)))
