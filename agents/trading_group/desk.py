@@ -16,12 +16,12 @@ from ..models.core import LanguageModel, Message, Sampling, derived_seed
 from ..rollout import Episode
 from ..trajectory import Call, Step
 from . import roles
-from .experience import Case, Day, decision_cases, digest, forecast_cases, style_cases
+from .experience import Case, Day, decision_cases, digest, forecast_cases, realised_by, style_cases
 from .labels import LabelConfig
 from .retrieval import RetrievalConfig, choose_news, choose_passages
 from .risk import WITHOUT, RiskConfig, limits
 from .roles import SYSTEM, Forecast, Role
-from .signals import GateConfig, Trend, breakout_threshold, daily_sigma, hybrid_gate, rsi, simplified_atr
+from .signals import GateConfig, Trend, breakout_threshold, hybrid_gate, simplified_atr
 from .view import View, view_of
 
 T = TypeVar("T")
@@ -81,12 +81,13 @@ class TradingGroup:
 
     async def _deliberate(self, view: View, days: Sequence[Day], asking: _Asking) -> Day:
         config, labels = self.config, self.config.labels
+        past = realised_by(days, view)
 
         # NEWS AND REPORT: read side by side
         sentiment, outlook = await asyncio.gather(self._sentiment(view, asking), self._outlook(view, days, asking))
 
         # FORECAST, and the gate on it
-        told = self._experience(forecast_cases(days, view, config.days, labels))
+        told = self._experience(forecast_cases(days, past, config.days, labels))
         recent = [sentiment, *(day.sentiment for day in reversed(days[-(config.news_days - 1) :]))][: config.news_days]
         prompt = roles.ask_forecast(view, labels.horizon, recent, outlook, config.gate_rule, told)
         forecast = await asking("forecast", prompt, roles.read_forecast, roles.NEUTRAL_FORECAST)
@@ -95,15 +96,16 @@ class TradingGroup:
         # STYLE
         style = roles.NEUTRAL_STYLE
         if config.style:
-            told = self._experience(style_cases(days, view, config.days))
-            style = await asking("style", roles.ask_style(view, told), roles.read_style, style)
+            told = self._experience(style_cases(days, past, config.days))
+            prompt = roles.ask_style(view, [day.equity for day in days], told)
+            style = await asking("style", prompt, roles.read_style, style)
 
         # DECISION
-        told = self._experience(decision_cases(days, view, config.days, labels))
+        told = self._experience(decision_cases(days, past, config.days, labels))
         prompt = roles.ask_decision(view, forecast, trend, sentiment, outlook, style, told)
         decision = await asking("decision", prompt, roles.read_decision, roles.NEUTRAL_DECISION)
-        equity = float(view.equity[-1])
-        return Day(view.price, equity, view.commission, sentiment, outlook, forecast, trend, style, decision)
+        move = view.features["return"]
+        return Day(move, view.equity, view.commission, sentiment, outlook, forecast, trend, style, decision)
 
     async def _sentiment(self, view: View, asking: _Asking) -> str:
         items = choose_news(view.news, self.config.retrieval) if self.config.news else []
@@ -113,9 +115,7 @@ class TradingGroup:
 
     async def _outlook(self, view: View, days: Sequence[Day], asking: _Asking) -> str:
         if not (view.report and self.config.reports):
-            return roles.NEUTRAL_SENTIMENT
-        if days and view.report_age > 0:
-            return days[-1].outlook
+            return days[-1].outlook if days else roles.NEUTRAL_SENTIMENT
         passages = choose_passages(view.report, self.config.retrieval)
         prompt = roles.ask_report(view.symbol, passages)
         return await asking("report", prompt, roles.read_outlook, roles.NEUTRAL_SENTIMENT)
@@ -123,9 +123,9 @@ class TradingGroup:
     def _gated(self, forecast: Forecast, view: View) -> Trend:
         if not self.config.gate:
             return forecast.trend
-        probability, threshold = forecast.probabilities[forecast.trend], breakout_threshold(simplified_atr(view.close))
-        strength, move = rsi(view.close), roles.last_move(view)
-        return hybrid_gate(forecast.trend, probability, strength, move, threshold, self.config.gate_rule)
+        threshold = breakout_threshold(simplified_atr(view.features["volatility_20"]))
+        probability, move = forecast.probabilities[forecast.trend], roles.last_move(view)
+        return hybrid_gate(forecast.trend, probability, view.features["rsi"], move, threshold, self.config.gate_rule)
 
     def _experience(self, cases: Iterable[Case]) -> str:
         return digest(list(cases), self.config.days) if self.config.reflection else ""
@@ -134,7 +134,7 @@ class TradingGroup:
         """What is sent to the market: the decision in the size, and with the limits, of risk management."""
         managed = self.config.risk_management
         allowed = self.config.risk.of(day.style) if managed else WITHOUT
-        around = f" {limits(allowed, daily_sigma(view.close))}" if managed else ""
+        around = f" {limits(allowed, view.features['volatility_10'])}" if managed else ""
         if day.decision == "sell":
             return "sell all" if view.weight > 0 else "hold"
         if day.decision == "buy" and view.weight < allowed.size - WORTH_TRADING:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from .labels import LabelConfig, decision_reward, realised
+from .labels import LabelConfig, Realised, realised
 from .risk import Style
 from .roles import Decision, Forecast, Role
 from .signals import Trend
@@ -20,8 +20,8 @@ from .view import View
 class Day:
     """What the desk knew and did on one day."""
 
-    price: float
-    """The close."""
+    move: float
+    """The asset's return from the close before, with dividends."""
     equity: float
     """The account's worth at the close."""
     commission: float
@@ -55,30 +55,38 @@ class Case:
     """Realised, as a fraction."""
 
 
-def forecast_cases(days: Sequence[Day], view: View, last: int, labels: LabelConfig) -> Iterator[Case]:
-    """Forecasts of the `last` days up to today whose horizon is over by today's close."""
-    for age in range(last, labels.horizon - 1, -1):
-        if age <= len(days):
-            day = days[-age]
-            price = view.price if age == labels.horizon else days[labels.horizon - age].price
-            pct = price / day.price - 1.0
-            right = day.forecast.trend == realised(pct, labels)
-            yield Case(f"{day.forecast.trend} on {day.sentiment} news", right, pct)
+def realised_by(days: Sequence[Day], view: View) -> Realised:
+    """What had happened by the close that `view` shows, the days before it included."""
+    return Realised(
+        [*(day.move for day in days), view.features["return"]],
+        [*(day.equity for day in days), view.equity],
+        [*(day.commission for day in days), view.commission],
+    )
 
 
-def decision_cases(days: Sequence[Day], view: View, last: int, labels: LabelConfig) -> Iterator[Case]:
+def forecast_cases(days: Sequence[Day], past: Realised, last: int, labels: LabelConfig) -> Iterator[Case]:
+    """Forecasts of the `last` days whose horizon is over."""
+    for at in range(max(0, len(days) - last), len(days)):
+        pct = past.ahead(at, labels.horizon)
+        if pct is not None:
+            trend = days[at].forecast.trend
+            yield Case(f"{trend} on {days[at].sentiment} news", trend == realised(pct, labels), pct)
+
+
+def decision_cases(days: Sequence[Day], past: Realised, last: int, labels: LabelConfig) -> Iterator[Case]:
     """Decisions of the `last` days, with the decision reward of the day after each."""
-    for day, reward in _rewards(days, view, last, labels):
-        yield Case(f"{day.decision} on {day.trend} forecast", reward > 0.0, reward)
+    for at in range(max(0, len(days) - last), len(days)):
+        reward = past.reward(at, labels)
+        if reward is not None:
+            yield Case(f"{days[at].decision} on {days[at].trend} forecast", reward > 0.0, reward)
 
 
-def style_cases(days: Sequence[Day], view: View, last: int, labels: LabelConfig) -> Iterator[Case]:
+def style_cases(days: Sequence[Day], past: Realised, last: int) -> Iterator[Case]:
     """Styles of the `last` days, with the account's return of the day after: caution is right when the account lost."""
-    after = [*days[1:], None]
-    for day, next_day in list(zip(days, after, strict=True))[-last:]:
-        equity = float(view.equity[-1]) if next_day is None else next_day.equity
-        gain = equity / day.equity - 1.0
-        yield Case(day.style, gain <= 0.0 if day.style == "conservative" else gain >= 0.0, gain)
+    for at in range(max(0, len(days) - last), len(days)):
+        gain = past.gain(at)
+        if gain is not None:
+            yield Case(days[at].style, gain <= 0.0 if days[at].style == "conservative" else gain >= 0.0, gain)
 
 
 def digest(cases: Sequence[Case], last: int, groups: int = 3) -> str:
@@ -104,17 +112,3 @@ def digest(cases: Sequence[Case], last: int, groups: int = 3) -> str:
         )
         lines.append(f"\n{title}: {', '.join(said) or 'none'}")
     return "".join(lines)
-
-
-def _rewards(days: Sequence[Day], view: View, last: int, labels: LabelConfig) -> list[tuple[Day, float]]:
-    """The last days, each with the decision reward of the day after it."""
-    found = []
-    for age in range(min(last, len(days)), 0, -1):
-        day = days[-age]
-        if age == 1:
-            equity, price, paid = float(view.equity[-1]), view.price, view.commission
-        else:
-            after = days[1 - age]
-            equity, price, paid = after.equity, after.price, after.commission
-        found.append((day, decision_reward(equity, day.equity, price, day.price, paid, labels)))
-    return found

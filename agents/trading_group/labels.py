@@ -67,3 +67,39 @@ def decision_reward(
     r_eq = (equity - equity_before) / equity_before
     r_bm = (price - price_before) / price_before
     return r_eq - config.beta * r_bm - config.gamma * commission / equity_before
+
+
+@dataclass(frozen=True)
+class Realised:
+    """What had happened by the last of some consecutive closes; everything that labels may be made of."""
+
+    moves: Sequence[float]
+    """Return of the asset from the close before to each close, with dividends."""
+    equity: Sequence[float]
+    """The account's worth at each close."""
+    paid: Sequence[float]
+    """Commission paid since the close before each close."""
+
+    def ahead(self, at: int, days: int) -> float | None:
+        """The asset's return over the `days` days after close number `at`; None while they are not over."""
+        if at + days >= len(self.moves):
+            return None
+        return math.prod(1.0 + move for move in self.moves[at + 1 : at + 1 + days]) - 1.0
+
+    def gain(self, at: int) -> float | None:
+        """The account's return over the day after close number `at`; None while it is not over."""
+        return self.equity[at + 1] / self.equity[at] - 1.0 if at + 1 < len(self.equity) else None
+
+    def w_hit(self, at: int, trend: Trend, probabilities: Mapping[Trend, float], config: LabelConfig) -> float | None:
+        """`w_hit` of a forecast made at close number `at`; None while its horizon is not over."""
+        pct = self.ahead(at, config.horizon)
+        if pct is None:
+            return None
+        return w_hit(trend, probabilities, pct, tolerance(self.moves[max(0, at - 19) : at + 1], config), config)
+
+    def reward(self, at: int, config: LabelConfig) -> float | None:
+        """`decision_reward` of a decision taken at close number `at`; None while the day after is not over."""
+        if at + 1 >= len(self.equity):
+            return None
+        move, paid = self.moves[at + 1], self.paid[at + 1]
+        return decision_reward(self.equity[at + 1], self.equity[at], 1.0 + move, 1.0, paid, config)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeVar, get_args
 
 from .risk import STYLES, Style
-from .signals import GateConfig, Trend, breakout_threshold, deviation_from_sma, rsi, simplified_atr
+from .signals import GateConfig, Trend, breakout_threshold, simplified_atr
 from .view import View
 
 Role = Literal["news", "report", "forecast", "style", "decision"]
@@ -85,9 +85,9 @@ def ask_forecast(
     view: View, horizon: int, sentiments: Sequence[str], outlook: str, gate: GateConfig, experience: str
 ) -> str:
     """What the forecast agent is asked. `sentiments` are the news' of the last days, today's first."""
-    strength, atr = rsi(view.close), simplified_atr(view.close)
+    strength, atr = view.features["rsi"], simplified_atr(view.features["volatility_20"])
     zone = "overbought" if strength >= gate.overbought else "oversold" if strength <= gate.oversold else "middle"
-    deviation, threshold = deviation_from_sma(view.close), breakout_threshold(atr)
+    deviation, threshold = 100.0 * view.features["sma_20"], breakout_threshold(atr)
     move = last_move(view)
     broke = "a breakout up" if move >= threshold else "a breakout down" if move <= -threshold else "no breakout"
     return (
@@ -102,16 +102,16 @@ def ask_forecast(
     )
 
 
-def ask_style(view: View, experience: str) -> str:
-    """What the style agent is asked."""
-    equity = view.equity
-    recent = 100.0 * (float(equity[-1] / equity[max(0, len(equity) - 11)]) - 1.0)
-    drawdown = 100.0 * (1.0 - float(equity[-1] / equity.max()))
+def ask_style(view: View, equity: Sequence[float], experience: str) -> str:
+    """What the style agent is asked. `equity` is the account's worth at the closes before, oldest first."""
+    known = [*equity, view.equity]
+    recent = 100.0 * (view.equity / known[max(0, len(known) - 11)] - 1.0)
+    drawdown = 100.0 * (1.0 - view.equity / max(known))
     return (
         f"Account in 10 days: {recent:+.1f} %, {'gaining' if recent > 0.5 else 'losing' if recent < -0.5 else 'flat'}"
         f"\nDrawdown: {drawdown:.1f} %"
         f"\nInvested: {100 * view.weight:.0f} %"
-        f"\nVolatility: {simplified_atr(view.close):.1f} %{experience}"
+        f"\nVolatility: {simplified_atr(view.features['volatility_20']):.1f} %{experience}"
     )
 
 
@@ -133,7 +133,7 @@ def ask_decision(
 
 def last_move(view: View) -> float:
     """The last day's change in %."""
-    return 100.0 * (float(view.close[-1] / view.close[-2]) - 1.0)
+    return 100.0 * view.features["return"]
 
 
 # -- Answers ----------------------------------------------------------------------------------------------------------

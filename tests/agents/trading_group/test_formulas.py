@@ -6,66 +6,44 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from kintsugi.agents.trading_group import labels, retrieval, risk, signals
 from kintsugi.agents.trading_group.labels import LabelConfig
 from kintsugi.agents.trading_group.signals import GateConfig
+from kintsugi.envs.trading.features import FEATURES, table
+from kintsugi.envs.trading.market import Market
 
 LABELS = LabelConfig()
 
 
-def zigzag(size: float, n: int) -> np.ndarray:
-    """Closes whose log-returns are +size and -size in turn."""
-    steps = np.where(np.arange(n - 1) % 2 == 0, size, -size)
-    return 100 * np.exp(np.concatenate([[0.0], np.cumsum(steps)]))
+def features_after(returns: list[float]) -> dict[str, float]:
+    """The features of the last bar of a market with these log-returns."""
+    close = 100 * np.exp(np.cumsum([0.0, *returns]))
+    times = np.datetime64("2020-01-01", "ns") + np.arange(len(close)) * np.timedelta64(1, "D")
+    market = Market(("A",), times, close, close, close, close, np.ones(len(close)))
+    return dict(zip(FEATURES, table(market)[-1, 0], strict=True))
 
 
 def test_simplified_atr_is_the_volatility_of_closes():
-    assert signals.simplified_atr(zigzag(0.01, 21)) == pytest.approx(1.0)
+    assert signals.simplified_atr(features_after([0.01, -0.01] * 10)["volatility_20"]) == pytest.approx(1.0)
     # 19 returns of 0 and one of 0.1: the mean is 0.005, the mean square deviation (19 * 0.005^2 + 0.095^2) / 20.
-    closes = [100.0] * 20 + [100 * math.exp(0.1)]
-    assert signals.simplified_atr(closes) == pytest.approx(100 * math.sqrt(0.000475))
+    jump = features_after([0.0] * 19 + [0.1])["volatility_20"]
+    assert signals.simplified_atr(jump) == pytest.approx(100 * math.sqrt(0.000475))
 
 
 def test_simplified_atr_ignores_a_steady_drift():
-    assert signals.simplified_atr(100 * np.exp(0.02 * np.arange(30))) == pytest.approx(0.0, abs=1e-9)
+    assert signals.simplified_atr(features_after([0.02] * 30)["volatility_20"]) == pytest.approx(0.0, abs=1e-9)
+
+
+def test_what_else_the_desk_takes_from_the_world():
+    assert features_after([0.02, -0.02] * 10)["volatility_10"] == pytest.approx(0.02)  # sigma_d,10
+    assert features_after([0.0] * 19 + [math.log(1.2)])["sma_20"] == pytest.approx(120 / 101 - 1)
+    assert features_after([0.01] * 30)["rsi"] == 100.0
+    assert features_after([-0.01] * 30)["rsi"] == 0.0
 
 
 @pytest.mark.parametrize(("atr", "threshold"), [(0.5, 1.0), (2.0, 1.0), (3.0, 1.5), (8.0, 4.0)])
 def test_the_breakout_threshold(atr, threshold):
     assert signals.breakout_threshold(atr) == threshold
-
-
-def test_rsi():
-    up_down = np.cumsum([100.0] + [1.0] * 10 + [-1.0] * 4)
-    assert signals.rsi(up_down) == pytest.approx(1000 / 14)
-    assert signals.rsi(np.arange(1.0, 16.0)) == 100.0
-    assert signals.rsi(np.arange(16.0, 1.0, -1.0)) == 0.0
-    assert signals.rsi([5.0] * 15) == 50.0
-
-
-def test_the_deviation_from_the_mean():
-    assert signals.deviation_from_sma([100.0] * 19 + [120.0]) == pytest.approx(100 * (120 / 101 - 1))
-
-
-def test_sigma_of_ten_days():
-    assert signals.daily_sigma(zigzag(0.02, 11)) == pytest.approx(0.02)
-
-
-@pytest.mark.parametrize(
-    "signal", [signals.rsi, signals.deviation_from_sma, signals.simplified_atr, signals.daily_sigma]
-)
-def test_too_few_closes_are_refused(signal):
-    with pytest.raises(ValueError, match="closes, there are 5"):
-        signal([1.0, 2.0, 3.0, 4.0, 5.0])
-
-
-@given(st.lists(st.floats(1.0, 1000.0), min_size=25, max_size=40))
-def test_signals_look_back_only_as_far_as_they_say(closes):
-    last = closes[-signals.MEMORY :]
-    for signal in (signals.rsi, signals.deviation_from_sma, signals.simplified_atr, signals.daily_sigma):
-        assert signal(closes) == signal(last)
 
 
 @pytest.mark.parametrize(
@@ -110,6 +88,22 @@ def test_the_decision_reward():
     assert labels.decision_reward(101.0, 100.0, 102.0, 100.0, 1.0, LabelConfig(beta=0.0, gamma=0.0)) == pytest.approx(
         0.01
     )
+
+
+def test_what_was_realised_by_a_close():
+    past = labels.Realised(moves=[0.0, 0.1, -0.1, 0.02], equity=[100, 105, 100, 101], paid=[0, 1, 0, 0.5])
+    assert past.ahead(0, 2) == pytest.approx(1.1 * 0.9 - 1)
+    assert past.ahead(1, 2) == pytest.approx(0.9 * 1.02 - 1)
+    assert past.ahead(2, 2) is None
+    assert past.gain(0) == pytest.approx(0.05)
+    assert past.gain(3) is None
+    assert past.reward(0, LABELS) == pytest.approx(0.05 - 0.2 * 0.1 - 1 / 100)
+    assert past.reward(3, LABELS) is None
+    said, two_days = {"up": 0.5, "down": 0.4, "side": 0.1}, LabelConfig(horizon=2, alpha=1.0)
+    # epsilon at close 1 is the mean of 0 and 0.1.
+    assert past.w_hit(1, "down", said, two_days) == pytest.approx(0.4 * math.tanh((1 - 0.9 * 1.02) / 0.05))
+    assert past.w_hit(1, "up", said, two_days) == 0.0
+    assert past.w_hit(2, "down", said, two_days) is None
 
 
 def test_limits_follow_style_and_volatility():
