@@ -68,7 +68,7 @@ def answer_news(prompt: str) -> str:
 
 def answer_report(prompt: str) -> str:
     """Good and bad sentences, each counted once."""
-    sentences = set(re.findall(r"[^.\n]+\.", prompt))
+    sentences = {sentence.strip(" -") for sentence in re.findall(r"[^.\n]+\.", prompt)}
     directions = [direction_of(sentence, "reports") for sentence in sorted(sentences)]
     good, bad = directions.count(1), directions.count(-1)
     return f"Summary: good signs {good}, bad signs {bad}.\nOutlook: {_sentiment(good - bad)}"

@@ -70,7 +70,8 @@ def forecast_cases(days: Sequence[Day], past: Realised, last: int, labels: Label
         pct = past.ahead(at, labels.horizon)
         if pct is not None:
             trend = days[at].forecast.trend
-            yield Case(f"{trend} on {days[at].sentiment} news", trend == realised(pct, labels), pct)
+            news = "no" if days[at].sentiment == "none" else days[at].sentiment
+            yield Case(f"{trend} on {news} news", trend == realised(pct, labels), pct)
 
 
 def decision_cases(days: Sequence[Day], past: Realised, last: int, labels: LabelConfig) -> Iterator[Case]:
@@ -82,11 +83,14 @@ def decision_cases(days: Sequence[Day], past: Realised, last: int, labels: Label
 
 
 def style_cases(days: Sequence[Day], past: Realised, last: int) -> Iterator[Case]:
-    """Styles of the `last` days, with the account's return of the day after: caution is right when the account lost."""
+    """Styles of the `last` days, with the account's return of the day after: caution is right when the account lost.
+
+    Days on which the account stood still say nothing of its style.
+    """
     for at in range(max(0, len(days) - last), len(days)):
         gain = past.gain(at)
-        if gain is not None:
-            yield Case(days[at].style, gain <= 0.0 if days[at].style == "conservative" else gain >= 0.0, gain)
+        if gain:
+            yield Case(days[at].style, (gain < 0.0) == (days[at].style == "conservative"), gain)
 
 
 def digest(cases: Sequence[Case], last: int, groups: int = 3) -> str:

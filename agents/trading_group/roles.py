@@ -181,6 +181,14 @@ def read_forecast(text: str) -> Forecast | None:
     return Forecast(_word(text, "trend", TRENDS) or likeliest, probabilities)
 
 
+def answer_of(role: Role, text: str) -> str | None:
+    """An answer in a word; None when it cannot be read."""
+    if role == "forecast":
+        forecast = read_forecast(text)
+        return forecast.trend if forecast else None
+    return {"news": read_sentiment, "report": read_outlook, "style": read_style, "decision": read_decision}[role](text)
+
+
 def _word(text: str, label: str, words: Sequence[T]) -> T | None:
     """The word after the last `label:`; None when what stands there is none of `words`."""
     found = re.findall(rf"(?<![a-z]){label}\s*:\s*([a-z]+)", _plain(text))

@@ -19,7 +19,7 @@ from ...envs.core import Task
 from ...errors import unknown
 from .pretrain import Architecture, PretrainConfig
 
-FAMILIES = {"household": ".household", "code": ".code"}
+FAMILIES = {"household": ".household", "code": ".code", "trading": ".trading"}
 """Environment's short name to the module that holds its `FAMILY`."""
 TASK_SEED = 1_000_003
 """Demonstrations are of other tasks than the loops practise on."""
@@ -71,6 +71,9 @@ class Family:
     """Texts that are tokens of their own; the turns' fixed beginnings need not be named."""
     phrases: bool = True
     """Whether what stands between names often is one token; False for texts that are put together word by word."""
+    chats: Callable[[Trajectory], Sequence[Sequence[Message]]] | None = None
+    """What is learnt from a demonstration, for agents that ask the model several times a turn; then success does not
+    matter. None: its turns, if it succeeded."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ class Corpus:
     chats: Sequence[Sequence[Message]]
     """Training texts of all roles. Trainable assistant turns weigh 1, the others nothing."""
     demonstrations: Sequence[Trajectory]
-    """The expert's, for loops that mix them in."""
+    """The expert's, for loops that mix them in; none of families with `chats` of their own."""
 
 
 UNITS = (OPENING, "." + ACTION, ACTION)
@@ -107,8 +110,8 @@ def write_corpus(family: Family, recipe: SeedRecipe, progress: Callable[[float],
     for number, task in enumerate(family.tasks(recipe.demonstrations, TASK_SEED + recipe.seed)):
         shown.append(family.demonstrate(task, derived_seed(recipe.seed, "expert", task.id)))
         progress(min(1.0, (number + 1) / total))
-    demonstrations = [each for each in shown if each.success]
-    chats += [chat_of(each) for each in demonstrations]
+    demonstrations = [each for each in shown if each.success and not family.chats]
+    chats += [chat for each in shown for chat in family.chats(each)] if family.chats else map(chat_of, demonstrations)
     for number, task in enumerate(family.tasks(recipe.reflections, 2 * TASK_SEED + recipe.seed)):
         mended = family.mend(task, derived_seed(recipe.seed, "bungler", task.id))
         if mended is not None:

@@ -31,7 +31,15 @@ if TYPE_CHECKING:
     from ...agents.models.chat import ChatEncoder
 
 DEMONSTRATIONS = "demonstrations.jsonl"
-SOURCES = ("envs", "agents/experts", "agents/models/chat.py", "agents/react.py", "agents/reflector.py", "loops/seeds")
+SOURCES = (
+    "envs",
+    "agents/experts",
+    "agents/models/chat.py",
+    "agents/react.py",
+    "agents/reflector.py",
+    "agents/trading_group",
+    "loops/seeds",
+)
 """Parts of the package whose sources shape a corpus."""
 
 
