@@ -170,7 +170,8 @@ class AgentEnv(gymnasium.Env[str, str], ABC):
     `success` (once known), `score` in [0, 1], `invalid` (why the last action was refused; absent when it was not),
     and after `reset` `task_id` and, where the task can be said in words, `goal`. It never holds times or random ids:
     an episode is a function of task, seed and actions.
-    `terminated` is the task's own end; `truncated` means that `max_steps` cut it off.
+    `terminated` is the task's own end; `truncated` means that `max_steps` cut it off, or that the world is
+    `exhausted`.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 1, "snapshot": "replay", "turn_tokens": 32}
@@ -219,6 +220,10 @@ class AgentEnv(gymnasium.Env[str, str], ABC):
         """
         raise TypeError(f"{type(self).__name__} declares exact snapshots but does not define set_state")
 
+    def exhausted(self) -> bool:
+        """Whether what the world is made of has come to its end, such as recorded data: the episode is truncated."""
+        return False
+
     def default_task(self) -> Task:
         """The task of a `reset` that names none, drawn from `self.np_random`."""
         train = self.tasks("train").tasks
@@ -261,7 +266,7 @@ class AgentEnv(gymnasium.Env[str, str], ABC):
             raise UsageError(f"{type(self).__name__}.step was called on no running episode; call reset first")
         observation, reward, terminated, info = self.act(action)
         self.steps += 1
-        truncated = self.steps >= self.max_steps and not terminated
+        truncated = not terminated and (self.steps >= self.max_steps or self.exhausted())
         self._finished = terminated or truncated
         if truncated:
             info.setdefault("success", False)
