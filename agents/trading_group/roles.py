@@ -200,4 +200,4 @@ def _word(text: str, label: str, words: Sequence[T]) -> T | None:
 
 def _plain(text: str) -> str:
     """In lower case and without the marks of Markdown and JSON."""
-    return re.sub(r"[*_`\"']", "", text.lower())
+    return re.sub(r"[*`\"']", "", text.lower()).replace("_", " ")
