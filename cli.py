@@ -49,6 +49,7 @@ LOOPS = Group(
     {
         "self-training": Command("benchmarks.improve:self_training", "sample, keep what passed, train (ReST-EM)"),
         "re-rest": Command("benchmarks.improve:re_rest", "also mend the failed attempts with a reflector (Re-ReST)"),
+        "trading-group": Command("benchmarks.trading_group:improve", "a desk learns from days whose outcome is known"),
     },
     "loop",
     "run an improvement loop, or continue it where it was",
@@ -78,7 +79,10 @@ COMMANDS = Group(
             {
                 "re-rest": Command(
                     "benchmarks.reproduce:run", "base, self-training, Re-ReST and controls, several seeds"
-                )
+                ),
+                "trading-group": Command(
+                    "benchmarks.trading_group:run", "rules, desks with parts switched off, and a trained desk"
+                ),
             },
             "paper",
             "run a paper's comparison with its controls",
