@@ -33,8 +33,8 @@ from ..errors import UsageError
 from .learner import Example, FitConfig, fit
 from .store import RunStore
 
-ROWS = "rows/desk.jsonl"
-"""Of the run's folder: every labelled call, whether kept or not."""
+ROWS = "desk.jsonl"
+"""In the run's folder `rows`: every labelled call, whether kept or not."""
 _JUDGED_BY: dict[Role, str] = {
     "news": "w_hit",
     "report": "w_hit",
@@ -111,7 +111,7 @@ def trading_group(store: RunStore, base: Path, config: SynthesisConfig) -> Path:
     # 2, 3: LABEL, KEEP, EXPORT
     rows = [row for window in windows for row in annotate(window, config.desk.labels)]
     kept = select(rows, config)
-    export(store.folder / ROWS, rows, kept)
+    export(store.place("rows", ROWS), rows, kept)
     store.stage("trading_group/counts", counts, windows, rows, kept)
 
     # 4: TRAIN

@@ -157,7 +157,7 @@ def test_the_pipeline_from_days_to_an_adapter(tmp_path, trading_seed, monkeypatc
     assert counts["labelled"]["decision"] == 42
     assert counts["labelled"]["forecast"] == 6 * 6
     assert set(counts["unread"].values()) == {0.0}
-    lines = [json.loads(line) for line in (tmp_path / "run" / ROWS).read_text().split("\n") if line]
+    lines = [json.loads(line) for line in (tmp_path / "run" / "rows" / ROWS).read_text().split("\n") if line]
     assert len(lines) == sum(counts["labelled"].values())
     assert sum(line["kept"] for line in lines) == sum(counts["kept"].values()) > 0
     assert {line["agent"] for line in lines} <= set(ROLES)
