@@ -93,8 +93,9 @@ class Trajectory:
     @property
     def sampled_tokens(self) -> int:
         """Tokens that the model wrote, the reflection included."""
-        said = [*self.steps, *([self.reflection] if self.reflection else [])]
-        return sum(len(part.token_ids or ()) for step in said for part in (step, *step.calls))
+        steps = [*self.steps, *([self.reflection] if self.reflection else [])]
+        calls = (call for step in steps for call in step.calls)
+        return sum(len(step.token_ids or ()) for step in steps) + sum(len(call.token_ids) for call in calls)
 
     @property
     def invalid_actions(self) -> int:

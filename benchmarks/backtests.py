@@ -1,4 +1,4 @@
-"""Backtests of desks and rules: the same windows for everybody, what they earned, and who earned more, paired by window."""
+"""Backtests of desks and rules on the same windows: what they earned, and who earned more, paired by window."""
 
 from __future__ import annotations
 

@@ -196,7 +196,7 @@ def _one_seed(
 
     def test(name: str, model: LanguageModel, **parts: bool) -> None:
         say(f"seed {seed}: testing {name}")
-        found[name] = backtest(store, name, TradingGroup(model, replace(config.desk, **parts)), held_out, tasks)
+        found[name] = backtest(store, name, TradingGroup(model, config.desk.switched(**parts)), held_out, tasks)
 
     untrained = LocalModel.load(base, slots=held_out.at_once)
     for name, parts in DESKS.items():

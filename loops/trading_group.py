@@ -7,14 +7,14 @@
 5. the backtest is run again with it, on windows that no label has seen
 
 A label is made from the bars of its own window alone; what the window's end cuts off stays unlabelled and is not
-learnt. The windows share no bar of an asset, which `TradingEnv.tasks` promises, and those of a walk-forward split end at
-least a horizon before the first test.
+learnt. The windows share no bar of an asset, which `TradingEnv.tasks` promises, and those of a walk-forward split end
+at least a horizon before the first test.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from ..agents.models.local import LocalModel
 from ..agents.rollout import Job
 from ..agents.trading_group.desk import DeskConfig, TradingGroup, chat_of_call
 from ..agents.trading_group.labels import LabelConfig, Realised
-from ..agents.trading_group.roles import Role, answer_of, read_forecast
+from ..agents.trading_group.roles import answer_of, read_forecast
 from ..agents.trajectory import Call, Trajectory
 from ..envs.core import TaskSet
 from ..envs.registry import find
@@ -35,7 +35,7 @@ from .store import RunStore
 
 ROWS = "desk.jsonl"
 """In the run's folder `rows`: every labelled call, whether kept or not."""
-_JUDGED_BY: dict[Role, str] = {
+_JUDGED_BY: Mapping[str, str] = {
     "news": "w_hit",
     "report": "w_hit",
     "forecast": "w_hit",
@@ -61,7 +61,7 @@ class SynthesisConfig:
     keep: float = 0.25
     """Share of the labelled calls that is learnt from, the best ones. Unpublished."""
     within_answers: bool = True
-    """Take that share of each answer (up, down, side; buy, hold, sell; ...) by itself. Otherwise the sizes of the labels
+    """Take that share of each answer (up, down, side; buy, hold, sell; ...) by itself. Otherwise the sizes of labels
     decide how often each is said: staying out of the market never earns as much as being in."""
     fit: FitConfig = field(default_factory=lambda: FitConfig(epochs=1.0))
     """One epoch, as in the paper; the rest of it is unpublished."""
@@ -166,7 +166,7 @@ def annotate(window: Trajectory, labels: LabelConfig, past: Realised | None = No
     past = past or realised_in(window)
     for day, step in enumerate(window.steps):
         said = next((read_forecast(call.text) for call in step.calls if call.role == "forecast"), None)
-        hit = said and past.w_hit(day, said.trend, said.probabilities, labels)
+        hit = None if said is None else past.w_hit(day, said.trend, said.probabilities, labels)
         values = {"w_hit": hit, "reward": past.reward(day, labels)}
         outcomes = {"w_hit": past.ahead(day, labels.horizon), "reward": past.ahead(day, 1)}
         for call in step.calls:
@@ -196,7 +196,7 @@ def select(rows: Sequence[Row], config: SynthesisConfig) -> list[Row]:
 
 
 def export(path: Path, rows: Sequence[Row], kept: Sequence[Row]) -> None:
-    """Every row as a line of JSON (OpenAI-style `messages`, label, realised outcome, `kept`); the file appears whole."""
+    """Every row as a line of JSON (OpenAI-style `messages`, label, realised outcome, `kept`); whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished, chosen = path.with_name(f".{path.name}.unfinished"), set(map(id, kept))
     with unfinished.open("w", encoding="ascii") as file:

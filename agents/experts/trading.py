@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from ...envs.trading.wording import WORDINGS
 from ..models.core import Message, Sampling
 from ..models.scripted import ScriptedModel
-from ..trading_group.roles import SENTIMENTS, SYSTEM, Role
+from ..trading_group.roles import SENTIMENTS, SYSTEM
 
 SIGNS = {"positive": 1, "negative": -1}
 _ROLE_OF = {system: role for role, system in SYSTEM.items()}
@@ -47,7 +47,7 @@ class TradingExpert(ScriptedModel):
         self.temper = temper or Temper()
 
     def _answer(self, messages: Sequence[Message], sampling: Sampling) -> str:
-        role: Role = _ROLE_OF[messages[0].content]
+        role = _ROLE_OF[messages[0].content]
         prompt, rng = messages[-1].content, random.Random(sampling.seed)
         if role == "news":
             return answer_news(prompt)

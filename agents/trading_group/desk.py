@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ..models.core import LanguageModel, Message, Sampling, derived_seed
 from ..rollout import Episode
@@ -57,6 +57,11 @@ class DeskConfig:
     gate_rule: GateConfig = field(default_factory=GateConfig)
     risk: RiskConfig = field(default_factory=RiskConfig)
     retrieval: RetrievalConfig = field(default_factory=RetrievalConfig)
+
+    def switched(self, **parts: bool) -> DeskConfig:
+        """The same desk with these parts, e.g. `reflection`, on or off."""
+        values: dict[str, Any] = {**parts}
+        return replace(self, **values)
 
 
 class TradingGroup:
@@ -164,7 +169,7 @@ class _Asking:
         return found
 
 
-def question(role: Role, prompt: str) -> list[Message]:
+def question(role: str, prompt: str) -> list[Message]:
     """The chat that a role is asked in."""
     return [Message("system", SYSTEM[role]), Message("user", prompt)]
 

@@ -7,7 +7,7 @@ towards emphasis, case, JSON and percentages, and never guesses a direction that
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar, get_args
 
@@ -23,7 +23,7 @@ Decision = Literal["buy", "hold", "sell"]
 TRENDS: tuple[Trend, ...] = get_args(Trend)
 T = TypeVar("T", bound=str)
 
-SYSTEM: dict[Role, str] = {
+SYSTEM: Mapping[str, str] = {
     "news": (
         "You read the news of one company for a trading desk. Say of each item whether it is positive, negative or "
         "neutral for the share in the days to come, then of all together. Answer in two lines: 'Items:' with one word "
@@ -46,6 +46,7 @@ SYSTEM: dict[Role, str] = {
         "reason, and 'Decision:' with buy, hold or sell."
     ),
 }
+"""By role."""
 
 
 @dataclass(frozen=True)
@@ -181,7 +182,7 @@ def read_forecast(text: str) -> Forecast | None:
     return Forecast(_word(text, "trend", TRENDS) or likeliest, probabilities)
 
 
-def answer_of(role: Role, text: str) -> str | None:
+def answer_of(role: str, text: str) -> str | None:
     """An answer in a word; None when it cannot be read."""
     if role == "forecast":
         forecast = read_forecast(text)

@@ -11,8 +11,8 @@ Trend = Literal["up", "down", "side"]
 def simplified_atr(volatility_20: float) -> float:
     """SimplifiedATR20 = 100 * sqrt(mean((r - mean r)^2)) of the last 20 log-returns, in %.
 
-    `volatility_20` is the root: the world's feature of that name. In spite of its own name SimplifiedATR20 is no average
-    true range but the volatility of closes.
+    `volatility_20` is the root: the world's feature of that name. In spite of its own name, SimplifiedATR20 is no
+    average true range but the volatility of closes.
     """
     return 100.0 * volatility_20
 

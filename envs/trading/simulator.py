@@ -150,7 +150,7 @@ def simulate(config: SimulatorConfig, seed: int) -> Market:
     numbers = draws.companies.choice(wording.companies, size=config.assets, replace=False)
     companies = [wording.company(int(number)) for number in numbers]
     days = _days(config)
-    prices = _bars(latent, draws.prices)
+    prices: dict[str, Any] = _bars(latent, draws.prices)
     items = () if config.silent else tuple(_items(config, latent, wording, companies, days, draws.texts))
     return Market(
         symbols=tuple(symbol for symbol, _, _ in companies),
@@ -226,7 +226,7 @@ def _chain(rng: np.random.Generator, stays: Sequence[float], bars: int) -> Ints:
     return np.concatenate(states)
 
 
-def _bars(latent: Latent, rng: np.random.Generator) -> dict[str, Floats]:
+def _bars(latent: Latent, rng: np.random.Generator) -> dict[str, Any]:
     """Open, high, low, close and volume, each [bars, assets].
 
     Within a bar the log-price is a Brownian bridge; high and low follow the law of its maximum and its minimum.

@@ -106,7 +106,8 @@ def recipe_of(name: str) -> SeedRecipe:
 def write_corpus(family: Family, recipe: SeedRecipe, progress: Callable[[float], None]) -> Corpus:
     """Demonstrations and mended failures; a function of family and recipe. `progress` gets the share that is done."""
     total = recipe.demonstrations + recipe.reflections
-    shown, chats = [], []
+    shown: list[Trajectory] = []
+    chats: list[Sequence[Message]] = []
     for number, task in enumerate(family.tasks(recipe.demonstrations, TASK_SEED + recipe.seed)):
         shown.append(family.demonstrate(task, derived_seed(recipe.seed, "expert", task.id)))
         progress(min(1.0, (number + 1) / total))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
 from ...agents.experts.trading import TradingExpert
 from ...agents.models.core import Message
@@ -25,12 +24,12 @@ from .pretrain import PretrainConfig
 
 LABELS = (
     "\nItems: ", "\nOverall: ", "Summary: good signs ", ", bad signs ", "\nOutlook: ", "Thought: I follow the news",
-    "Thought: I follow the trend", "Thought: I expect a return", "Thought: The account is ", "Thought: The forecast is ",
-    ", which says nothing.", "\nForecast: up ", "\nTrend: ", "\nStyle: ", "\nDecision: ", "News on ",
-    "From the last report of ", " days of ", "\nRSI-14: ", "\nSMA-20: ", "\nVolatility: ", "\nLast day: ",
-    "\nNews today: ", "\nNews before: ", "\nReport: ", "\nYour last ", "\nRight: ", "\nWrong: ", "Account in 10 days: ",
-    "\nDrawdown: ", "\nInvested: ", "Today's forecast: ", "\nPosition: ", " of the account, ", " after the gate",
-    " a breakout up", " a breakout down", " no breakout", " forecast ", " right, ", " wrong.",
+    "Thought: I follow the trend", "Thought: I expect a return", "Thought: The account is ",
+    "Thought: The forecast is ", ", which says nothing.", "\nForecast: up ", "\nTrend: ", "\nStyle: ", "\nDecision: ",
+    "News on ", "From the last report of ", " days of ", "\nRSI-14: ", "\nSMA-20: ", "\nVolatility: ", "\nLast day: ",
+    "\nNews today: ", "\nNews before: ", "\nReport: ", "\nYour last ", "\nRight: ", "\nWrong: ",
+    "Account in 10 days: ", "\nDrawdown: ", "\nInvested: ", "Today's forecast: ", "\nPosition: ", " of the account, ",
+    " after the gate", " a breakout up", " a breakout down", " no breakout", " forecast ", " right, ", " wrong.",
 )  # fmt: skip
 """What prompts and answers repeat."""
 
@@ -51,8 +50,8 @@ def _tasks(n: int, seed: int) -> Iterable[Task]:
 def demonstrate(task: Task, seed: int) -> Trajectory:
     """Three months of the analyst's desk, with or without some of its parts."""
     rng = random.Random(seed)
-    off = {name: rng.random() < 0.75 for name in ("reflection", "risk_management", "gate", "style")}
-    desk = TradingGroup(TradingExpert(), replace(DeskConfig(temperature=1.0, max_tokens=1000), **off))
+    parts = {name: rng.random() < 0.75 for name in ("reflection", "risk_management", "gate", "style")}
+    desk = TradingGroup(TradingExpert(), DeskConfig(temperature=1.0, max_tokens=1000).switched(**parts))
     return run_sync(play(TradingEnv(), Job(task, desk, seed, source="expert")))
 
 

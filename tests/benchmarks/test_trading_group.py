@@ -1,4 +1,4 @@
-"""Backtests, and the commands `improve trading-group` and `reproduce trading-group`, on tiny seeds and short windows."""
+"""Backtests, and the commands `improve` and `reproduce trading-group`, on tiny seeds and short windows."""
 
 from __future__ import annotations
 
@@ -164,9 +164,9 @@ def small(monkeypatch, cache, trading_recipe):
 
 
 def said(command, config) -> str:
-    console = Console(file=io.StringIO(), width=200)
-    command(config, console)
-    return console.file.getvalue()
+    text = io.StringIO()
+    command(config, Console(file=text, width=200))
+    return text.getvalue()
 
 
 def test_reproduce_goes_on_where_it_was_and_ends_the_same(tmp_path, small, trading_recipe):

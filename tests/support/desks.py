@@ -10,15 +10,15 @@ import pytest
 from kintsugi.agents.models import ScriptedModel
 from kintsugi.agents.rollout import Job, collect
 from kintsugi.agents.trading_group import DeskConfig, TradingGroup
-from kintsugi.agents.trading_group.roles import SYSTEM, Role
+from kintsugi.agents.trading_group.roles import SYSTEM
 from kintsugi.agents.trajectory import Trajectory
 from kintsugi.envs import Task
 from kintsugi.envs.trading import Item, Market, Rules, TradingEnv
 from kintsugi.envs.trading.episode import Episode
 from kintsugi.envs.trading.features import HISTORY
 
-ROLE_OF: Mapping[str, Role] = {system: role for role, system in SYSTEM.items()}
-ANSWERS: Mapping[Role, str] = {
+ROLE_OF = {system: role for role, system in SYSTEM.items()}
+ANSWERS = {
     "news": "Items: positive\nOverall: positive",
     "report": "Summary: growth.\nOutlook: positive",
     "forecast": "Thought: It goes up.\nForecast: up 60 down 20 side 20\nTrend: up",

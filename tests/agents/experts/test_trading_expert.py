@@ -23,7 +23,13 @@ from kintsugi.agents.trading_group.roles import ROLES, answer_of
 from kintsugi.envs.trading.simulator import SimulatorConfig, simulate
 from kintsugi.envs.trading.wording import WORDINGS
 
-PROMPT = "The next 5 days of ABC.\nRSI-14: 50, middle\nSMA-20: 4.0 % below\nVolatility: 1.0 %\nLast day: +0.1 %, no breakout\nNews today: positive\nNews before: positive\nReport: neutral"
+PROMPT = (
+    "The next 5 days of ABC.\nRSI-14: 50, middle\nSMA-20: 4.0 % below\nVolatility: 1.0 %\n"
+    "Last day: +0.1 %, no breakout\nNews today: positive\nNews before: positive\nReport: neutral"
+)
+
+ASKED = "From the last report of ABC:"
+TOLD = "\nYour last 20 days: "
 
 
 def reasons(prompt: str, temper: Temper | None = None) -> Counter[str]:
@@ -47,10 +53,10 @@ def test_news_and_reports():
     assert answer_news("News on ABC:\n1. ABC: margins are widening.\n2. ABC says the forecast is lowered.") == (
         "Items: positive, negative\nOverall: neutral"
     )
-    report = "From the last report of ABC:\n- The forecast for the year is raised. We thank our staff.\n- We thank our staff."
+    report = f"{ASKED}\n- The forecast for the year is raised. We thank our staff.\n- We thank our staff."
     assert answer_report(report) == "Summary: good signs 1, bad signs 0.\nOutlook: positive"
     # Passages overlap; a sentence that is shown twice counts once.
-    twice = "From the last report of ABC:\n- A. Margins are shrinking and debt is rising.\n- Margins are shrinking and debt is rising. B."
+    twice = f"{ASKED}\n- A. Margins are shrinking and debt is rising.\n- Margins are shrinking and debt is rising. B."
     assert "bad signs 1." in answer_report(twice)
 
 
@@ -72,10 +78,7 @@ def test_each_reason_points_where_it_says():
 
 
 def test_experience_makes_it_lean():
-    good = (
-        PROMPT
-        + "\nYour last 20 days: 5 right, 1 wrong.\nRight: up on positive news 5 (+2.0 %)\nWrong: up on no news 1 (-1.0 %)"
-    )
+    good = PROMPT + f"{TOLD}5 right, 1 wrong.\nRight: up on positive news 5 (+2.0 %)\nWrong: up on no news 1 (-1.0 %)"
     bad = PROMPT + "\nYour last 20 days: 0 right, 5 wrong.\nRight: none\nWrong: up on positive news 5 (-2.0 %)"
     assert reasons(good)["follow the news"] > reasons(PROMPT)["follow the news"] > reasons(bad)["follow the news"]
 
@@ -84,7 +87,8 @@ def test_style_and_decision():
     sure, rng = Temper(whim=0.0), random.Random(0)
     assert answer_style("Account in 10 days: +2.0 %, gaining", rng, sure).endswith("Style: aggressive")
     assert answer_style("Account in 10 days: -2.0 %, losing", rng, sure).endswith("Style: conservative")
-    burnt = "Account in 10 days: +2.0 %, gaining\nYour last 20 days: 1 right, 3 wrong.\nRight: aggressive 1 (+1.0 %)\nWrong: aggressive 3 (-1.0 %)"
+    told = f"{TOLD}1 right, 3 wrong.\nRight: aggressive 1 (+1.0 %)\nWrong: aggressive 3 (-1.0 %)"
+    burnt = f"Account in 10 days: +2.0 %, gaining{told}"
     assert answer_style(burnt, rng, sure).endswith("Style: balanced")
     assert answer_decision("Today's forecast: up 60 down 20 side 20, trend up", rng, sure).endswith("Decision: buy")
     gated = "Today's forecast: up 60 down 20 side 20, trend up, but side after the gate"

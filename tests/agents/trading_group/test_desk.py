@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -145,7 +146,7 @@ def test_what_cannot_be_read_becomes_neutral_and_is_counted(monkeypatch):
     mute = scripted(news="?", report="?", forecast="?", style="?", decision="?")
     texts = {0: [("news", "Orders went up."), ("report", "The forecast is raised.")]}
     stretch = market_of(FLAT[:4], texts)
-    notes: list = []
+    notes: list[Any] = []
     desk = TradingGroup(mute, PLAIN)
     act = desk.act
 
