@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,7 +17,7 @@ from ..agents.models.core import LanguageModel, derived_seed
 from ..agents.rollout import Agent, Job
 from ..agents.trading_group.desk import DeskConfig, TradingGroup, chat_of_call
 from ..agents.trajectory import Trajectory
-from ..envs.core import TaskSet, canonical_json
+from ..envs.core import Task, TaskSet, canonical_json
 from ..envs.registry import find
 from ..loops.learner import Example, fit
 from ..loops.seeds.family import SeedRecipe, recipe_of
@@ -68,9 +68,7 @@ class Windows:
         return find("trading").load().tasks(self.split, self.stocks, self.seed + seed, **params)
 
 
-def backtest(
-    store: RunStore, name: str, agent: Agent, held_out: Windows, tasks: Sequence[Any] | TaskSet
-) -> list[Trajectory]:
+def backtest(store: RunStore, name: str, agent: Agent, held_out: Windows, tasks: Iterable[Task]) -> list[Trajectory]:
     """The backtests of one agent, run or taken from the store; kept as `eval/<name>/<split>`."""
     stage = f"eval/{name}/{held_out.split}"
     jobs = [Job(task, agent, derived_seed(held_out.seed, task.id)) for task in tasks]
@@ -172,40 +170,34 @@ def run(config: ReproduceConfig, console: Console) -> None:
 
 def reproduce(store: RunStore, base: Path, config: ReproduceTradingGroup, say: Callable[[str], None]) -> Backtests:
     """Run or continue the comparison in `store`; `say` gets a line at each step."""
+    held_out, desk = config.held_out, config.desk
+    sets = [held_out.task_set(seed) for seed in range(config.seeds)]
     found: dict[str, list[list[Trajectory]]] = {}
-    for seed in range(config.seeds):
-        loop = replace(config.loop, seed=config.loop.seed + seed)
-        scoped = store.scoped(f"seed{seed}")
-        for name, backtests in _one_seed(scoped, base, config, loop, seed, say).items():
-            found.setdefault(name, []).append(backtests)
-    return found
 
+    def model(adapter: Path | None) -> LanguageModel:
+        from ..agents.models.local import LocalModel
 
-def _one_seed(
-    store: RunStore,
-    base: Path,
-    config: ReproduceTradingGroup,
-    loop: SynthesisConfig,
-    seed: int,
-    say: Callable[[str], None],
-) -> dict[str, list[Trajectory]]:
-    from ..agents.models.local import LocalModel
+        return LocalModel.load(base, adapter, slots=held_out.at_once)
 
-    held_out, tasks = config.held_out, config.held_out.task_set(seed)
-    found = {rule.name: backtest(store, rule.name, rule, held_out, tasks) for rule in RULES}
+    # What no seed trains is tested on the windows of all seeds at once.
+    untrained = model(None)
+    agents: dict[str, Agent] = {rule.name: rule for rule in RULES}
+    agents |= {name: TradingGroup(untrained, desk.switched(**parts)) for name, parts in DESKS.items()}
+    for name, agent in agents.items():
+        say(f"testing {name}")
+        by_task = {b.task: b for b in backtest(store, name, agent, held_out, [task for each in sets for task in each])}
+        found[name] = [[by_task[task] for task in tasks] for tasks in sets]
 
-    def test(name: str, model: LanguageModel, **parts: bool) -> None:
-        say(f"seed {seed}: testing {name}")
-        found[name] = backtest(store, name, TradingGroup(model, config.desk.switched(**parts)), held_out, tasks)
-
-    untrained = LocalModel.load(base, slots=held_out.at_once)
-    for name, parts in DESKS.items():
-        test(name, untrained, **parts)
-    say(f"seed {seed}: trading the past, labelling, training")
-    adapter = trading_group(store, base, loop)
-    test(TRAINED, LocalModel.load(base, adapter, slots=held_out.at_once))
-    if config.controls:
-        test(CONTROL, LocalModel.load(base, _control(store, base, loop), slots=held_out.at_once))
+    for seed, tasks in enumerate(sets):
+        scoped, loop = store.scoped(f"seed{seed}"), replace(config.loop, seed=config.loop.seed + seed)
+        say(f"seed {seed}: trading the past, labelling, training")
+        adapters = {TRAINED: trading_group(scoped, base, loop)}
+        if config.controls:
+            adapters[CONTROL] = _control(scoped, base, loop)
+        for name, adapter in adapters.items():
+            say(f"seed {seed}: testing {name}")
+            trained = TradingGroup(model(adapter), desk)
+            found.setdefault(name, []).append(backtest(scoped, name, trained, held_out, tasks))
     return found
 
 

@@ -26,7 +26,7 @@ from ..agents.trading_group.desk import DeskConfig, TradingGroup, chat_of_call
 from ..agents.trading_group.labels import LabelConfig, Realised
 from ..agents.trading_group.roles import answer_of, read_forecast
 from ..agents.trajectory import Call, Trajectory
-from ..envs.core import TaskSet
+from ..envs.core import Task, TaskSet
 from ..envs.registry import find
 from ..envs.trading.features import FEATURES
 from ..errors import UsageError
@@ -52,9 +52,9 @@ class SynthesisConfig:
     env_params: dict[str, str] = field(default_factory=lambda: {"bars": "60"})
     """What the task sets of `trading` take; one asset each."""
     split: str = "train"
-    tasks: int = 60
+    tasks: int = 100
     """Windows that are traded."""
-    k: int = 2
+    k: int = 1
     """How often each is traded."""
     desk: DeskConfig = field(default_factory=lambda: DeskConfig(temperature=1.0))
     """Drawn at this temperature, so that agents say different things of like days."""
@@ -129,7 +129,7 @@ def trade(
     stage: str,
     model: LanguageModel,
     desk: DeskConfig,
-    tasks: Iterable[Any],
+    tasks: Iterable[Task],
     k: int = 1,
     at_once: int = 128,
     seed: int = 0,

@@ -27,9 +27,9 @@ _ROLE_OF = {system: role for role, system in SYSTEM.items()}
 class Temper:
     """How an analyst thinks; probabilities of its reasons, before experience."""
 
-    trend: float = 0.40
+    trend: float = 0.375
     """Of following the trend: up when the price is above its mean."""
-    news: float = 0.35
+    news: float = 0.375
     """Of following the news of the last days."""
     contrary: float = 0.25
     """Of expecting a return to the mean."""

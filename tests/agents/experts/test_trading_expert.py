@@ -62,8 +62,8 @@ def test_news_and_reports():
 
 def test_reasons_come_in_their_proportions():
     found = reasons(PROMPT)
-    assert found["follow the trend"] / 400 == pytest.approx(0.40, abs=0.07)
-    assert found["follow the news"] / 400 == pytest.approx(0.35, abs=0.07)
+    assert found["follow the trend"] / 400 == pytest.approx(0.375, abs=0.07)
+    assert found["follow the news"] / 400 == pytest.approx(0.375, abs=0.07)
     assert found["expect a return"] / 400 == pytest.approx(0.25, abs=0.07)
 
 
