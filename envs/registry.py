@@ -64,9 +64,7 @@ class EnvEntry:
 BUILTIN = (
     EnvEntry("kintsugi/Household-v0", "kintsugi.envs.household:HouseholdEnv", "household chores in ALFWorld's manner"),
     EnvEntry("kintsugi/Code-v0", "kintsugi.envs.code:CodeEnv", "programming tasks, solved in a sandbox"),
-    EnvEntry(
-        "kintsugi/Trading-v0", "kintsugi.envs.trading:TradingEnv", "an account in a market, with news and reports"
-    ),
+    EnvEntry("kintsugi/Trading-v0", "kintsugi.envs.trading:TradingEnv", "an account in a market, with its news"),
 )
 
 

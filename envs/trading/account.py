@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from .rules import Fill, Order, Rules
@@ -28,28 +28,16 @@ class Account:
     """Cash and positions under `rules`. What happens in a bar, and in which order, is said in `Rules`."""
 
     __slots__ = (
-        "_accrues",
-        "_guarded",
-        "cash",
-        "entry",
-        "equity",
-        "fills",
-        "gross",
-        "liquidating",
-        "marks",
-        "notes",
-        "ruined",
-        "rules",
-        "stop",
-        "take",
-        "units",
-    )
+        "_borrow", "_closing", "_commission", "_fee", "_guarded", "_interest", "_leverage", "_loan", "_lot",
+        "_maintenance", "_opening", "_short", "cash", "entry", "equity", "fills", "gross", "liquidating", "marks",
+        "notes", "ruined", "rules", "stop", "take", "units",
+    )  # fmt: skip
 
     def __init__(self, rules: Rules, closes: Sequence[float]) -> None:
         """An account of `rules.cash`, at a close where the assets cost `closes`."""
         count = len(closes)
         self.rules = rules
-        self.cash = self.equity = rules.cash
+        self.cash = self.equity = float(rules.cash)
         """Equity is cash and positions at the last close."""
         self.gross = 0.0
         """Sum of the absolute values of the positions at the last close."""
@@ -68,7 +56,13 @@ class Account:
         self.notes: list[tuple[int, str]] = []
         """Asset and what became of its order in the last bar, where it was not filled as given."""
         self._guarded = False
-        self._accrues = rules.borrow > 0 or rules.interest > 0 or rules.loan > 0
+        # Looked up at every bar, so not through properties.
+        self._opening, self._closing = rules.opening, rules.closing
+        self._commission, self._fee, self._lot = rules.commission, rules.fee, rules.lot
+        self._leverage, self._maintenance, self._short = rules.leverage, rules.maintenance, rules.short
+        self._borrow, self._interest, self._loan = (
+            rate / rules.bars_per_year for rate in (rules.borrow, rules.interest, rules.loan)
+        )
 
     def state(self) -> tuple[Any, ...]:
         """Everything that the future depends on, as an immutable value."""
@@ -85,19 +79,18 @@ class Account:
         self.fills, self.notes = [], []
         self._guarded = any(price is not None for price in (*stop, *take))
 
-    def advance(self, bar: Bar, orders: Iterable[Order] = ()) -> list[Fill]:
+    def advance(self, bar: Bar, orders: Sequence[Order] = ()) -> list[Fill]:
         """Live through the next bar with these orders; returns the fills. A ruined account does nothing."""
         self.fills, self.notes = [], []
         if self.ruined:
             return self.fills
         if bar.splits is not None or bar.dividends is not None:
             self._corporate(bar)
-        if self._accrues:
-            self._accrue()
+        self._accrue()
         if self.liquidating:
             self._liquidate(bar)
         elif orders:
-            self._carry_out(bar, list(orders))
+            self._carry_out(bar, orders)
         if self._guarded:
             self._watch(bar)
         self.mark(bar.close)
@@ -116,7 +109,7 @@ class Account:
         if equity <= 0:
             self._ruin(closes)
         else:
-            self.liquidating = equity < self.rules.maintenance * gross
+            self.liquidating = equity < self._maintenance * gross
 
     # -- What happens in a bar ------------------------------------------------------------------------------------
 
@@ -136,21 +129,21 @@ class Account:
 
     def _accrue(self) -> None:
         """Interest, borrow cost and interest on loans, on the balances of the last close."""
-        shorts = 0.0
+        shorts, cash = 0.0, self.cash
         for units, mark in zip(self.units, self.marks, strict=True):
             if units < 0:
                 shorts -= units * mark
-        rules = self.rules
-        cash, years = self.cash, 1 / rules.bars_per_year
-        earned = cash * rules.loan * years if cash < 0 else max(cash - shorts, 0.0) * rules.interest * years
-        self.cash = cash + earned - shorts * rules.borrow * years
+        if cash < 0:
+            self.cash = cash + cash * self._loan - shorts * self._borrow
+        elif shorts or self._interest:
+            self.cash = cash + max(cash - shorts, 0.0) * self._interest - shorts * self._borrow
 
     def _liquidate(self, bar: Bar) -> None:
         for asset, units in enumerate(self.units):
             if units and bar.tradable[asset]:
-                self._trade(asset, -units, bar.open[asset], self.rules.closing, "margin")
+                self._trade(asset, -units, bar.open[asset], self._closing, "margin")
 
-    def _carry_out(self, bar: Bar, orders: list[Order]) -> None:
+    def _carry_out(self, bar: Bar, orders: Sequence[Order]) -> None:
         """Fill orders at the open: first what reduces positions, then what increases them."""
         opens, units = bar.open, self.units
         equity, gross = self.cash, 0.0
@@ -158,18 +151,19 @@ class Account:
             if held:
                 equity += held * price
                 gross += abs(held * price)
-        orders.sort(key=lambda order: order.asset)
-        increases = []
+        if len(orders) > 1:
+            orders = sorted(orders, key=lambda order: order.asset)
+        before, increases = equity, []
         for order in orders:
             asset, price = order.asset, opens[order.asset]
             if not bar.tradable[asset]:
                 self.notes.append((asset, "not traded in this bar, the order lapsed"))
                 continue
             held = units[asset]
-            change = self._change(order, held, price, equity)
+            change = self._change(order, held, price, before)
             reduce = 0.0 if change * held >= 0 else math.copysign(min(abs(change), abs(held)), change)
             if reduce:
-                cost = self._trade(asset, reduce, price, self.rules.closing, "order")
+                cost = self._trade(asset, reduce, price, self._closing, "order")
                 equity -= cost
                 gross -= abs(reduce) * price
             increases.append((order, change - reduce))
@@ -186,29 +180,28 @@ class Account:
             change = self._lots(order.size * equity / price)
         else:
             change = self._lots(order.size)
-        if not self.rules.short and held + change < 0:
+        if not self._short and held + change < 0:
             self.notes.append((order.asset, "short positions are not allowed, the order was cut at 0"))
             change = -held
         return change
 
     def _lots(self, units: float) -> float:
-        lot = self.rules.lot
+        lot = self._lot
         if not lot:
             return units
         return math.copysign(math.floor(abs(units) / lot + ROUNDING) * lot, units)
 
     def _increase(self, order: Order, change: float, price: float, equity: float, gross: float) -> tuple[float, float]:
-        rules = self.rules
-        side = 1.0 if change > 0 else -1.0
-        paid = price * (1 + side * rules.opening)
-        power = rules.leverage * (equity - rules.fee) - gross
-        most = self._lots(max(power, 0.0) / (price + rules.leverage * (abs(paid - price) + rules.commission * paid)))
+        side, leverage = 1.0 if change > 0 else -1.0, self._leverage
+        paid = price * (1 + side * self._opening)
+        power = leverage * (equity - self._fee) - gross
+        most = self._lots(max(power, 0.0) / (price + leverage * (abs(paid - price) + self._commission * paid)))
         if abs(change) > most:
             cut = f"{abs(change):g} units are more than the account can pay for, the order was cut to {most:g}"
             self.notes.append((order.asset, cut))
             change = side * most
         if change:
-            equity -= self._trade(order.asset, change, price, rules.opening, "order")
+            equity -= self._trade(order.asset, change, price, self._opening, "order")
             gross += abs(change) * price
         return equity, gross
 
@@ -237,7 +230,7 @@ class Account:
                 guarded = True
             elif stop is not None and (low <= stop if units > 0 else high >= stop):
                 reached = min(open_, stop) if units > 0 else max(open_, stop)
-                self._trade(asset, -units, reached, self.rules.closing, "stop")
+                self._trade(asset, -units, reached, self._closing, "stop")
             elif take is not None and (high >= take if units > 0 else low <= take):
                 self._trade(asset, -units, max(open_, take) if units > 0 else min(open_, take), 0.0, "take")
             else:
@@ -253,10 +246,10 @@ class Account:
 
     def _trade(self, asset: int, change: float, price: float, beyond: float, why: str) -> float:
         """Buy or sell, either reducing or increasing the position; returns what it costs against the plain price."""
-        held, rules = self.units[asset], self.rules
+        held = self.units[asset]
         paid = price * (1 + beyond) if change > 0 else price * (1 - beyond)
         value = change * paid
-        cost = abs(value) * rules.commission + rules.fee
+        cost = abs(value) * self._commission + self._fee
         self.cash -= value + cost
         left = held + change
         opened = held * change >= 0
@@ -269,5 +262,5 @@ class Account:
                 self.entry[asset] = 0.0
                 self.stop[asset] = self.take[asset] = None
         self.units[asset] = left
-        self.fills.append(Fill(asset, change, paid, cost, why, profit, opened))
+        self.fills.append(tuple.__new__(Fill, (asset, change, paid, cost, why, profit, opened)))
         return change * (paid - price) + cost

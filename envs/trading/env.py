@@ -39,7 +39,7 @@ class TradingEnv(AgentEnv):
     metadata: dict[str, Any] = {**AgentEnv.metadata, "snapshot": "exact"}
     env_id: ClassVar[str] = ENV_ID
 
-    def __init__(self, *, max_steps: int = 10_000, render_mode: str | None = None, news: int = 10) -> None:
+    def __init__(self, *, max_steps: int = 1000, render_mode: str | None = None, news: int = 10) -> None:
         """At most `news` items are shown with a bar, the newest; 0 leaves all texts out of the observation."""
         super().__init__(max_steps=max_steps, render_mode=render_mode)
         if news < 0:

@@ -49,6 +49,19 @@ class Episode:
         return table(self.market.window(begin, self.stop))[self.first - begin :]
 
     @functools.cached_property
+    def prices(self) -> Floats:
+        """(bars, A, 5) of open, high, low, close and volume, 0 where the volume is not known."""
+        part = slice(self.first, self.stop)
+        named = [getattr(self.market, name)[part] for name in ("open", "high", "low", "close", "volume")]
+        stacked: Floats = np.nan_to_num(np.stack(named, axis=2))
+        return stacked
+
+    @functools.cached_property
+    def told(self) -> dict[tuple[int, int], str]:
+        """What was told of the market at a bar with so many news, so that other attempts need not tell it again."""
+        return {}
+
+    @functools.cached_property
     def bars(self) -> tuple[Bar, ...]:
         """The bars as plain numbers."""
         part = slice(self.first, self.stop)
@@ -104,11 +117,9 @@ class Episode:
         """What the text of bar `at` says in numbers: `bars` (A, 5) of open, high, low, close and volume, `features`
         (A, F), `weights` (A,), and `account` (2,): equity as a share of the cash at the beginning, and cash as a share
         of equity."""
-        market, bar = self.market, self.first + at
-        prices = [getattr(market, name)[bar] for name in ("open", "high", "low", "close", "volume")]
         share = account.cash / account.equity if account.equity > 0 else 0.0
         return {
-            "bars": np.nan_to_num(np.stack(prices, axis=1)),
+            "bars": self.prices[at].copy(),
             "features": self.features[at].copy(),
             "weights": np.array(weights),
             "account": np.array([account.equity / self.rules.cash, share]),

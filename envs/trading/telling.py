@@ -20,21 +20,18 @@ FORMATS = {
     "atr": "{:.2%}",
 }
 """Of features; the others are changes, in percent with a sign."""
+TEMPLATE = "  " + ", ".join(f"{name} {FORMATS.get(name, '{:+.2%}')}" for name in FEATURES)
 LONGEST = 2000
 """Characters of one item that are shown."""
-_NUMBERS = {name: number for number, name in enumerate(FEATURES)}
 
 
 def tell(episode: Episode, at: int, account: Account, weights: Sequence[float], news: int) -> str:
     """The observation of bar `at`: what is known after its close, with at most `news` items, the newest."""
-    lines = [
-        f"{moment(episode.market.times[episode.first + at])} (bar {at + 1} of {episode.stop - episode.first})",
-        *_prices(episode, at),
-        *_items(episode, at, news),
-        *_fills(episode, account),
-        *_account(episode, account, weights),
-    ]
-    return "\n".join(lines)
+    if (at, news) not in episode.told:
+        when = moment(episode.market.times[episode.first + at])
+        lines = [f"{when} (bar {at + 1} of {episode.stop - episode.first})", *_prices(episode, at)]
+        episode.told[at, news] = "\n".join([*lines, *_items(episode, at, news)])
+    return "\n".join([episode.told[at, news], *_fills(episode, account), *_account(episode, account, weights)])
 
 
 def moment(time: np.datetime64) -> str:
@@ -54,12 +51,7 @@ def _prices(episode: Episode, at: int) -> Iterator[str]:
             yield f"  split: {bar.splits[asset]:g} new shares for one"
         if bar.dividends is not None and bar.dividends[asset]:
             yield f"  dividend: {bar.dividends[asset]:.6g} a share"
-        values = episode.features[at, asset]
-        yield "  " + ", ".join(f"{name} {_value(name, float(values[n]))}" for name, n in _NUMBERS.items())
-
-
-def _value(name: str, value: float) -> str:
-    return FORMATS.get(name, "{:+.2%}").format(value)
+        yield TEMPLATE.format(*episode.features[at, asset].tolist())
 
 
 def _items(episode: Episode, at: int, most: int) -> Iterator[str]:

@@ -1,0 +1,237 @@
+"""Thousands of accounts in one market at once: the rules of `Rules`, a bar at a time, in numpy.
+
+Every number is what `Account` would give for each of them alone, bit for bit: the operations are the same, in the same
+order.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .account import ROUNDING, Bar
+from .market import Floats
+from .rules import Rules
+
+Mask = NDArray[np.bool_]
+Rows = NDArray[Any]
+"""Numbers of accounts."""
+
+
+class Fleet:
+    """N accounts under the same rules, each with its own orders. Arrays of positions are (A, N)."""
+
+    def __init__(self, rules: Rules, count: int, closes: Any) -> None:
+        """`count` accounts of `rules.cash` at a close where the assets cost `closes`."""
+        assets = len(closes)
+        self.rules = rules
+        self.marks = closes
+        self.cash = np.full(count, float(rules.cash))
+        self.equity = self.cash.copy()
+        """(N,) cash and positions at the last close."""
+        self.units = np.zeros((assets, count))
+        self.entry = np.zeros((assets, count))
+        self.stop = np.full((assets, count), np.nan)
+        self.take = np.full((assets, count), np.nan)
+        self.liquidating = np.zeros(count, dtype=bool)
+        self.ruined = np.zeros(count, dtype=bool)
+        self.cost = np.zeros(count)
+        """(N,) commissions and fees so far."""
+        self.traded = np.zeros(count)
+        """(N,) absolute value of all fills so far."""
+        self._guarded = self._short = False
+        self._risky = rules.leverage > 1 or rules.maintenance >= 1
+        """Whether some account could owe something."""
+        self._opening, self._closing = rules.opening, rules.closing
+        self._rates = tuple(rate / rules.bars_per_year for rate in (rules.borrow, rules.interest, rules.loan))
+
+    def reopen(self, accounts: Mask) -> None:
+        """Give these accounts a new beginning, at the last close."""
+        self.cash[accounts] = self.equity[accounts] = self.rules.cash
+        self.units[:, accounts] = self.entry[:, accounts] = 0.0
+        self.stop[:, accounts] = self.take[:, accounts] = np.nan
+        self.liquidating[accounts] = self.ruined[accounts] = False
+
+    def advance(
+        self,
+        bar: Bar,
+        accounts: Rows | None = None,
+        weights: Floats | None = None,
+        stop: Floats | None = None,
+        take: Floats | None = None,
+    ) -> None:
+        """Live through the next bar.
+
+        `accounts` (K,) are the numbers of those that have orders, `weights` (A, K) the weights that their positions
+        shall have, NaN where there is no order; `stop` and `take` (A, K) distances from the entry, as shares of it, NaN
+        where there is none. Ruined accounts do nothing.
+        """
+        if bar.splits is not None or bar.dividends is not None:
+            self._corporate(bar)
+        self._accrue()
+        called: Any = np.flatnonzero(self.liquidating) if self._risky else ()
+        if accounts is not None and weights is not None and len(accounts):
+            if self._risky:
+                able = np.flatnonzero(~(self.liquidating | self.ruined)[accounts])
+                accounts, weights = accounts[able], weights[:, able]
+                stop, take = (None if away is None else away[:, able] for away in (stop, take))
+            self._carry_out(bar, accounts, weights, stop, take)
+        for asset in range(len(self.units)) if len(called) else ():
+            if bar.tradable[asset]:
+                self._trade(asset, called, -self.units[asset, called], bar.open[asset], self._closing)
+        if self._guarded:
+            self._watch(bar)
+        self._mark(bar.close)
+
+    # -- What happens in a bar ------------------------------------------------------------------------------------
+
+    def _corporate(self, bar: Bar) -> None:
+        for asset in range(len(self.units)):
+            ratio = 1.0 if bar.splits is None else bar.splits[asset]
+            if ratio != 1.0:
+                self.units[asset] *= ratio
+                self.entry[asset] /= ratio
+                self.stop[asset] /= ratio
+                self.take[asset] /= ratio
+            if bar.dividends is not None:
+                self.cash += self.units[asset] * bar.dividends[asset]
+
+    def _accrue(self) -> None:
+        borrow, interest, loan = self._rates
+        cash = self.cash
+        if self._short:
+            shorts = np.zeros_like(cash)
+            for units, mark in zip(self.units, self.marks, strict=True):
+                shorts -= np.minimum(units, 0.0) * mark
+            earned = np.where(cash < 0, cash * loan, np.maximum(cash - shorts, 0.0) * interest)
+            self.cash = cash + earned - shorts * borrow
+        elif interest or (self._risky and loan and cash.min() < 0):
+            self.cash = cash + np.where(cash < 0, cash * loan, cash * interest)
+
+    def _carry_out(self, bar: Bar, some: Rows, weights: Floats, stop: Floats | None, take: Floats | None) -> None:
+        opens, assets = bar.open, range(len(self.units))
+        held = self.units[:, some]
+        equity = self.cash[some]
+        gross = np.zeros(len(some))
+        for asset in assets:
+            value = held[asset] * opens[asset]
+            equity += value
+            gross += np.abs(value)
+        before, rest = equity.copy(), []
+        for asset in assets:
+            asked = weights[asset] == weights[asset]
+            if not bar.tradable[asset] or not asked.any():
+                continue
+            price, size, units = opens[asset], weights[asset], held[asset]
+            change = np.where(size == 0, -units, self._lots(size * before / price) - units)
+            if not self.rules.short:
+                change = np.where(units + change < 0, -units, change)
+            change[~asked] = 0.0
+            reduce = np.where(change * units >= 0, 0.0, np.copysign(np.minimum(np.abs(change), np.abs(units)), change))
+            if np.count_nonzero(reduce):
+                equity -= self._trade(asset, some, reduce, price, self._closing)
+                gross -= np.abs(reduce) * price
+            rest.append((asset, change - reduce, asked))
+        for asset, change, asked in rest:
+            if np.count_nonzero(change):
+                change, cost = self._increase(asset, some, change, opens[asset], equity, gross)
+                equity -= cost
+                gross += np.abs(change) * opens[asset]
+            if stop is not None or take is not None:
+                self._protect(asset, some, asked, stop, take)
+        self._short = self.rules.short and bool((self.units < 0).any())
+        self._risky = self._short or self.rules.leverage > 1 or self.rules.maintenance >= 1
+
+    def _lots(self, units: Floats) -> Floats:
+        lot = self.rules.lot
+        if not lot:
+            return units
+        whole: Floats = np.copysign(np.floor(np.abs(units) / lot + ROUNDING) * lot, units)
+        return whole
+
+    def _increase(
+        self, asset: int, some: Rows, change: Floats, price: float, equity: Floats, gross: Floats
+    ) -> tuple[Floats, Floats]:
+        rules = self.rules
+        side = np.where(change > 0, 1.0, -1.0)
+        paid = price * (1 + side * self._opening)
+        power = rules.leverage * (equity - rules.fee) - gross
+        unit = price + rules.leverage * (np.abs(paid - price) + rules.commission * paid)
+        most = self._lots(np.maximum(power, 0.0) / unit)
+        change = np.where(np.abs(change) > most, side * most, change)
+        return change, self._trade(asset, some, change, price, self._opening)
+
+    def _protect(self, asset: int, some: Rows, asked: Mask, stop: Floats | None, take: Floats | None) -> None:
+        units, entry = self.units[asset, some], self.entry[asset, some]
+        side = np.where(units > 0, 1.0, -1.0)
+        for prices, distance, sign in ((self.stop, stop, -1.0), (self.take, take, 1.0)):
+            if distance is not None:
+                new = asked & (units != 0) & ~np.isnan(distance[asset])
+                away = entry * (1 + sign * side * distance[asset])
+                prices[asset, some] = np.where(new, away, prices[asset, some])
+                self._guarded = self._guarded or bool(new.any())
+
+    def _watch(self, bar: Bar) -> None:
+        for asset in range(len(self.units)):
+            if not bar.tradable[asset]:
+                continue
+            some = np.flatnonzero((self.units[asset] != 0) & ~(np.isnan(self.stop[asset]) & np.isnan(self.take[asset])))
+            if not len(some):
+                continue
+            units, stop, take = self.units[asset, some], self.stop[asset, some], self.take[asset, some]
+            open_, high, low, long = bar.open[asset], bar.high[asset], bar.low[asset], units > 0
+            stopped = np.where(long, low <= stop, high >= stop)
+            taken = np.where(long, high >= take, low <= take) & ~stopped
+            if stopped.any():
+                reached = np.where(long, np.minimum(open_, stop), np.maximum(open_, stop))[stopped]
+                self._trade(asset, some[stopped], -units[stopped], reached, self._closing)
+            if taken.any():
+                reached = np.where(long, np.maximum(open_, take), np.minimum(open_, take))[taken]
+                self._trade(asset, some[taken], -units[taken], reached, 0.0)
+
+    def _trade(self, asset: int, some: Rows, change: Floats, price: Any, beyond: float) -> Floats:
+        """Buy or sell for `some` accounts; returns what it costs them against the plain price."""
+        rules, held = self.rules, self.units[asset, some]
+        paid = np.where(change > 0, price * (1 + beyond), price * (1 - beyond))
+        value = change * paid
+        size = np.abs(value)
+        cost = size * rules.commission
+        if rules.fee:
+            cost += np.where(change == 0, 0.0, rules.fee)
+        self.cash[some] -= value + cost
+        self.cost[some] += cost
+        self.traded[some] += size
+        left = held + change
+        entry = self.entry[asset, some]
+        grown = (np.abs(held) * entry + np.abs(change) * paid) / np.where(left == 0, 1.0, np.abs(left))
+        kept = np.where((held * change > 0) | ((held == 0) & (change != 0)), grown, entry)
+        self.entry[asset, some] = np.where(left == 0, 0.0, kept)
+        self.units[asset, some] = left
+        if self._guarded:
+            gone = some[left == 0]
+            self.stop[asset, gone] = self.take[asset, gone] = np.nan
+        out: Floats = change * (paid - price) + cost
+        return out
+
+    def _mark(self, closes: Any) -> None:
+        equity = self.cash
+        values = [units * close for units, close in zip(self.units, closes, strict=True)]
+        for value in values:
+            equity = equity + value
+        self.marks, self.equity = closes, equity
+        # Who owes nothing can be neither ruined nor liquidated.
+        if not self._risky:
+            return
+        gross = np.zeros_like(equity)
+        for value in values:
+            gross += np.abs(value)
+        gone = (equity <= 0) & ~self.ruined
+        if gone.any():
+            self.traded[gone] += gross[gone]
+            self.cash[gone] = equity[gone] = gross[gone] = 0.0
+            self.units[:, gone] = self.entry[:, gone] = 0.0
+            self.stop[:, gone] = self.take[:, gone] = np.nan
+            self.ruined |= gone
+        self.liquidating = equity < self.rules.maintenance * gross
