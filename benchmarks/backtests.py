@@ -13,46 +13,24 @@ from rich.text import Text
 
 from ..agents.trading_group.roles import answer_of
 from ..agents.trajectory import Trajectory
+from ..envs.trading.metrics import Metrics, of_curve
 from ..errors import InfraError, UsageError
 from ..loops.statistics import Mean, mean, sign_flip_mean
+from ..loops.trading_group import replayed
 from .tables import p_value, percent
 
-MEASURES = ("cumulative_return", "sharpe", "max_drawdown", "volatility", "exposure")
-"""Fields of `Performance` that are averaged."""
+MEASURES = ("cumulative_return", "sharpe", "max_drawdown", "annual_volatility", "exposure", "turnover")
+"""Fields of `Metrics` that are averaged."""
 
 
-@dataclass(frozen=True)
-class Performance:
-    """What one backtest earned; rates by trading years of 252 days, without a riskless rate."""
-
-    cumulative_return: float
-    """Last equity / first - 1."""
-    sharpe: float
-    """Mean daily return / its standard deviation (divisor n - 1) * sqrt(252); 0 where nothing moved."""
-    max_drawdown: float
-    """Least equity / highest before - 1, at most 0."""
-    volatility: float
-    """Standard deviation of daily returns * sqrt(252)."""
-    exposure: float
-    """Share of the days whose return was not exactly 0."""
-
-    @classmethod
-    def of(cls, backtest: Trajectory) -> Performance:
-        """From the rewards, which are the account's returns; raises `InfraError` for a backtest that broke off."""
-        if backtest.outcome == "infra_error":
-            raise InfraError(
-                f"the backtest {backtest.key} was cut off ({backtest.error}); it earned nothing to measure"
-            )
-        returns = np.array([step.reward for step in backtest.steps])
-        equity = np.concatenate([[1.0], np.cumprod(1.0 + returns)])
-        spread = float(returns.std(ddof=1)) if len(returns) > 1 else 0.0
-        return cls(
-            cumulative_return=float(equity[-1]) - 1.0,
-            sharpe=float(returns.mean()) / spread * 252**0.5 if spread > 0 else 0.0,
-            max_drawdown=float((equity / np.maximum.accumulate(equity)).min()) - 1.0,
-            volatility=spread * 252**0.5,
-            exposure=float((returns != 0.0).mean()),
-        )
+def figures(played: Trajectory) -> Metrics:
+    """What one backtest earned, by replaying its actions; raises `InfraError` for one that was cut off."""
+    if played.outcome == "infra_error":
+        raise InfraError(f"the backtest {played.key} was cut off ({played.error}); it earned nothing to measure")
+    infos = replayed(played)
+    equity = np.array([info["account"].equity for info in infos])
+    exposure = float(np.mean([abs(info["account"].weights[0]) for info in infos]))
+    return of_curve(equity, [fill for info in infos for fill in info["fills"]], exposure)
 
 
 @dataclass(frozen=True)
@@ -97,7 +75,7 @@ Backtests = Mapping[str, Sequence[Sequence[Trajectory]]]
 def summarise(name: str, seeds: Sequence[Sequence[Trajectory]]) -> Summary:
     """All seeds together."""
     backtests = [backtest for seed in seeds for backtest in seed]
-    earned = [asdict(Performance.of(backtest)) for backtest in backtests]
+    earned = [asdict(figures(backtest)) for backtest in backtests]
     calls = [call for backtest in backtests for step in backtest.steps for call in step.calls]
     steps = sum(len(backtest.steps) for backtest in backtests)
     return Summary(
@@ -115,20 +93,16 @@ def differ(backtests: Backtests, a: str, b: str, measure: str) -> Difference:
         if [t.task for t in first] != [t.task for t in second]:
             raise UsageError(f"{a!r} and {b!r} were not tested on the same windows, so they cannot be compared")
         pairs = zip(first, second, strict=True)
-        by_seed.append([_of(two, measure) - _of(one, measure) for one, two in pairs])
+        by_seed.append([getattr(figures(two), measure) - getattr(figures(one), measure) for one, two in pairs])
     differences = [difference for seed in by_seed for difference in seed]
     by = tuple(sum(seed) / len(seed) for seed in by_seed)
     return Difference(a, b, measure, mean(differences, seed=0), sign_flip_mean(differences, seed=0), by)
 
 
-def _of(backtest: Trajectory, measure: str) -> float:
-    return float(getattr(Performance.of(backtest), measure))
-
-
 def performance_table(summaries: Sequence[Summary], title: str, caption: str = "") -> Table:
     """One line a name: means over backtests, with intervals for return and Sharpe ratio."""
     table = _table(title, caption)
-    for name in ("return", "95 %", "Sharpe", "95 %", "drawdown", "vol.", "in", "unread", "n"):
+    for name in ("return", "95 %", "Sharpe", "95 %", "drawdown", "vol.", "in", "turnover", "unread", "n"):
         table.add_column(Text(name), justify="right", no_wrap=True)
     for each in summaries:
         earned, sharpe = each.means["cumulative_return"], each.means["sharpe"]
@@ -139,8 +113,9 @@ def performance_table(summaries: Sequence[Summary], title: str, caption: str = "
             f"{sharpe.value:.2f}",
             f"{sharpe.low:.2f}…{sharpe.high:.2f}",
             percent(each.means["max_drawdown"].value),
-            percent(each.means["volatility"].value),
+            percent(each.means["annual_volatility"].value),
             percent(each.means["exposure"].value),
+            f"{each.means['turnover'].value:.1f}",
             percent(each.unread),
             str(earned.n),
         )

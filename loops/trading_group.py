@@ -143,13 +143,16 @@ def trade(
 # -- Labels -----------------------------------------------------------------------------------------------------------
 
 
-def realised_in(window: Trajectory) -> Realised:
-    """What happened in a window, by replaying its actions: the world is deterministic."""
+def replayed(window: Trajectory) -> list[dict[str, Any]]:
+    """What the world said at each close of a window, by replaying its actions: the world is deterministic."""
     env = find("trading").load()()
     _, info = env.reset(options={"task": window.task})
-    infos = [info]
-    for step in window.steps:
-        infos.append(env.step(step.action)[4])
+    return [info, *(env.step(step.action)[4] for step in window.steps)]
+
+
+def realised_in(window: Trajectory) -> Realised:
+    """What happened in a window."""
+    infos = replayed(window)
     move = list(FEATURES).index("return")
     return Realised(
         [float(info["arrays"]["features"][0, move]) for info in infos],

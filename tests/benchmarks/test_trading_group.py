@@ -8,16 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from desks import market_of, trade_in
+from desks import market_of, scripted, trade_in
 from kintsugi.agents.experts.trading import TradingExpert
 from kintsugi.agents.experts.trading_rules import BOLLINGER, BUY_AND_HOLD, RULES, SMA_CROSS
 from kintsugi.agents.models.local import LocalModel
 from kintsugi.agents.rollout import Job, collect
 from kintsugi.agents.trading_group import DeskConfig
 from kintsugi.agents.trading_group.labels import LabelConfig
-from kintsugi.agents.trajectory import Step, Trajectory
+from kintsugi.agents.trajectory import Trajectory
+from kintsugi.benchmarks import backtests
 from kintsugi.benchmarks import trading_group as commands
-from kintsugi.benchmarks.backtests import Performance, differ, summarise
+from kintsugi.benchmarks.backtests import figures, summarise
 from kintsugi.benchmarks.trading_group import (
     COMPARISONS,
     CONTROL,
@@ -29,7 +30,10 @@ from kintsugi.benchmarks.trading_group import (
     Windows,
 )
 from kintsugi.envs import Task
-from kintsugi.envs.trading import TradingEnv
+from kintsugi.envs.trading import Rules, TradingEnv
+from kintsugi.envs.trading.episode import Episode
+from kintsugi.envs.trading.features import HISTORY
+from kintsugi.envs.trading.metrics import of_curve
 from kintsugi.errors import InfraError, UsageError
 from kintsugi.loops.learner import FitConfig, LoraShape
 from kintsugi.loops.seeds import recipe as recipes
@@ -38,65 +42,77 @@ from kintsugi.loops.seeds.pretrain import Architecture, PretrainConfig
 from kintsugi.loops.store import RunStore
 from kintsugi.loops.trading_group import SynthesisConfig
 from rich.console import Console
+from small_runs import make_task, make_trajectory
 
 
-def earned(*returns: float, window: int = 0, outcome: str = "truncated") -> Trajectory:
-    task = Task(f"valid/{window}", TradingEnv.env_id, "valid", window, {})
-    steps = tuple(Step("", "", "hold", reward=r) for r in returns)
-    return Trajectory(task, steps, "", outcome, 0.5, "policy", "m", 0)
+def earned(*moves: float, window: int = 0) -> Trajectory:
+    """Held from the first open on: a backtest in a market that moves so after that."""
+    market = market_of([0.0, 0.0, *moves])
+    with pytest.MonkeyPatch.context() as patch:
+        played = trade_in(market, scripted(), patch, replace(DeskConfig(max_tokens=1000), risk_management=False))
+    return replace(played, task=replace(played.task, id=f"valid/{window}"))
 
 
-def test_performance_by_hand():
-    found = Performance.of(earned(0.1, -0.2, 0.0, 0.1))
+@pytest.fixture
+def replays(monkeypatch):
+    """Backtests of `earned` are replayed in the markets that they were made in."""
+    markets: dict[Task, Episode] = {}
+
+    def held(*moves: float, window: int = 0) -> Trajectory:
+        market, played = market_of([0.0, 0.0, *moves]), earned(*moves, window=window)
+        markets[played.task] = Episode(market, HISTORY, len(market), Rules(commission=0.0, spread=0.0, lot=0.0))
+        return played
+
+    monkeypatch.setattr("kintsugi.envs.trading.env.episode_of", lambda task: markets[task])
+    return held
+
+
+def test_the_figures_of_a_backtest(replays):
+    found = figures(replays(0.1, -0.2, 0.1))
     assert found.cumulative_return == pytest.approx(1.1 * 0.8 * 1.1 - 1)
-    assert found.max_drawdown == pytest.approx(-0.2)
-    assert found.exposure == 0.75
-    # Mean 0; deviations 0.1, 0.2, 0, 0.1: variance 0.06 / 3.
-    assert found.sharpe == pytest.approx(0.0, abs=1e-12)
-    assert found.volatility == pytest.approx((0.02 * 252) ** 0.5)
-    assert Performance.of(earned(0.01, 0.03)).sharpe == pytest.approx(0.02 / 0.0002**0.5 * 252**0.5)
+    assert found.max_drawdown == pytest.approx(0.2)
+    # All of the account at four of five closes, bought once.
+    assert found.exposure == pytest.approx(0.8)
+    assert found.turnover > 0
 
 
-def test_nothing_done_earns_nothing():
-    assert Performance.of(earned(0.0, 0.0)) == Performance(0.0, 0.0, 0.0, 0.0, 0.0)
-    assert Performance.of(earned(-0.5)).max_drawdown == pytest.approx(-0.5)
-
-
-def test_a_broken_backtest_is_no_score():
+def test_a_broken_backtest_is_no_score(replays):
     with pytest.raises(InfraError, match="was cut off"):
-        Performance.of(earned(0.1, outcome="infra_error"))
+        figures(replace(replays(0.1), outcome="infra_error"))
 
 
-def test_differences_are_paired_by_window():
-    a = [[earned(0.01, window=0), earned(0.05, window=1)], [earned(-0.1, window=2)]]
-    b = [[earned(0.03, window=0), earned(0.05, window=1)], [earned(0.0, window=2)]]
-    found = differ({"a": a, "b": b}, "a", "b", "cumulative_return")
+def test_differences_are_paired_by_window(monkeypatch):
+    values = {"a": [0.01, 0.05, -0.1], "b": [0.03, 0.05, 0.0]}
+    made = {name: [make_trajectory(make_task(n), False, model=name) for n in range(3)] for name in values}
+    returns = {(name, t.task): v for name in values for t, v in zip(made[name], values[name], strict=True)}
+    monkeypatch.setattr(
+        backtests, "figures", lambda t: replace(of_curve(np.ones(3)), cumulative_return=returns[t.model, t.task])
+    )
+    seeds = {name: [each[:2], each[2:]] for name, each in made.items()}
+    found = backtests.differ(seeds, "a", "b", "cumulative_return")
     assert found.difference.value == pytest.approx((0.02 + 0.0 + 0.1) / 3)
     assert found.by_seed == pytest.approx((0.01, 0.1))
     # Of the ways to flip three differences of which one is 0, half are at least as far from 0.
     assert found.p == 0.5
     with pytest.raises(UsageError, match="not tested on the same windows"):
-        differ({"a": a, "b": [a[0][::-1], a[1]]}, "a", "b", "sharpe")
+        backtests.differ({**seeds, "b": [seeds["b"][0][::-1], seeds["b"][1]]}, "a", "b", "sharpe")
 
 
-def test_a_summary_counts_what_could_not_be_read(monkeypatch):
-    from desks import scripted
-
-    played = trade_in(market_of([0.01] * 4), scripted(style="?"), monkeypatch)
-    found = summarise("desk", [[played]])
+def test_a_summary_counts_what_could_not_be_read(replays):
+    played = replays(0.01)
+    calls = [replace(call, text="?") if call.role == "style" else call for call in played.steps[0].calls]
+    broken = replace(played, steps=tuple(replace(step, calls=tuple(calls)) for step in played.steps))
+    found = summarise("desk", [[broken]])
     assert found.unread == pytest.approx(1 / 3)
     assert found.refused == 0.0
-    assert summarise("rule", [[earned(0.1)]]).unread == 0.0
+    silent = replace(played, steps=tuple(replace(step, calls=()) for step in played.steps))
+    assert summarise("rule", [[silent]]).unread == 0.0
 
 
 # -- Rules ------------------------------------------------------------------------------------------------------------
 
 
 def actions(rule, moves: list[float], monkeypatch) -> list[str]:
-    from kintsugi.envs.trading import Rules
-    from kintsugi.envs.trading.episode import Episode
-    from kintsugi.envs.trading.features import HISTORY
-
     market = market_of(moves)
     stretch = Episode(market, HISTORY, len(market), Rules())
     monkeypatch.setattr("kintsugi.envs.trading.env.episode_of", lambda task: stretch)
