@@ -7,9 +7,12 @@ the same for all.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable, Sequence
+import itertools
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from ...agents.models.core import Message, derived_seed
 from ...agents.react import ACTION, chat_of
@@ -19,6 +22,7 @@ from ...envs.core import Task
 from ...errors import unknown
 from .pretrain import Architecture, PretrainConfig
 
+T = TypeVar("T")
 FAMILIES = {"household": ".household", "code": ".code", "trading": ".trading"}
 """Environment's short name to the module that holds its `FAMILY`."""
 TASK_SEED = 1_000_003
@@ -55,7 +59,7 @@ class Mended(NamedTuple):
 
 @dataclass(frozen=True)
 class Family:
-    """What is one family's own. All functions depend on their arguments alone."""
+    """What is one family's own. Its functions depend on their arguments alone; threads may call them at once."""
 
     recipe: SeedRecipe
     """How its seed policy is made unless another recipe is asked for."""
@@ -105,18 +109,24 @@ def recipe_of(name: str) -> SeedRecipe:
 
 def write_corpus(family: Family, recipe: SeedRecipe, progress: Callable[[float], None]) -> Corpus:
     """Demonstrations and mended failures; a function of family and recipe. `progress` gets the share that is done."""
-    total = recipe.demonstrations + recipe.reflections
-    shown: list[Trajectory] = []
-    chats: list[Sequence[Message]] = []
-    for number, task in enumerate(family.tasks(recipe.demonstrations, TASK_SEED + recipe.seed)):
-        shown.append(family.demonstrate(task, derived_seed(recipe.seed, "expert", task.id)))
-        progress(min(1.0, (number + 1) / total))
-    demonstrations = [each for each in shown if each.success and not family.chats]
-    chats += [chat for each in shown for chat in family.chats(each)] if family.chats else map(chat_of, demonstrations)
-    for number, task in enumerate(family.tasks(recipe.reflections, 2 * TASK_SEED + recipe.seed)):
-        mended = family.mend(task, derived_seed(recipe.seed, "bungler", task.id))
-        if mended is not None:
-            said = Step("", "", "", text=mended.reflection)
-            chats.append(reflector_chat(mended.failure, mended.passed, said))
-        progress(min(1.0, (recipe.demonstrations + number + 1) / total))
-    return Corpus(chats, demonstrations)
+    shown = list(family.tasks(recipe.demonstrations, TASK_SEED + recipe.seed))
+    mended = list(family.tasks(recipe.reflections, 2 * TASK_SEED + recipe.seed))
+    done = itertools.count(1)
+
+    def each(make: Callable[[Task, int], T], tasks: Sequence[Task], stream: str) -> Iterator[T]:
+        for made in threads.map(lambda task: make(task, derived_seed(recipe.seed, stream, task.id)), tasks):
+            progress(next(done) / (len(shown) + len(mended)))
+            yield made
+
+    # Threads, since worlds wait for what they consist of: sandboxes, browsers.
+    threads = ThreadPoolExecutor(os.cpu_count())
+    try:
+        demonstrated = list(each(family.demonstrate, shown, "expert"))
+        pairs = [found for found in each(family.mend, mended, "bungler") if found is not None]
+    finally:
+        threads.shutdown(cancel_futures=True)
+    reflecting = [reflector_chat(p.failure, p.passed, Step("", "", "", text=p.reflection)) for p in pairs]
+    if family.chats:
+        return Corpus([*(chat for found in demonstrated for chat in family.chats(found)), *reflecting], [])
+    demonstrations = [found for found in demonstrated if found.success]
+    return Corpus([*map(chat_of, demonstrations), *reflecting], demonstrations)

@@ -11,7 +11,7 @@ from kintsugi.agents.react import chat_of
 from kintsugi.agents.reflector import OPENING, digest
 from kintsugi.agents.trajectory import Trajectory
 from kintsugi.envs.household import HouseholdEnv
-from kintsugi.loops.seeds.family import SeedRecipe, write_corpus
+from kintsugi.loops.seeds.family import Mended, SeedRecipe, write_corpus
 from kintsugi.loops.seeds.household import FAMILY, bungle, failed_and_mended, play_expert
 
 NAME = re.compile(r"\b[a-z]+ \d+\b")
@@ -19,7 +19,7 @@ TASKS = [t for size in ("small", "medium") for t in HouseholdEnv.tasks("train", 
 
 
 @functools.cache
-def pairs() -> list[tuple[Trajectory, str, Trajectory]]:
+def pairs() -> list[Mended]:
     found = [failed_and_mended(task, number) for number, task in enumerate(TASKS)]
     return [pair for pair in found if pair is not None]
 
@@ -97,7 +97,7 @@ def test_a_bungler_bungles_in_every_way():
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_corpus_is_a_function_of_its_recipe(seed):
-    recipe, shares = SeedRecipe(demonstrations=6, reflections=6, seed=seed), []
+    recipe, shares = SeedRecipe(demonstrations=6, reflections=6, seed=seed), list[float]()
     found = write_corpus(FAMILY, recipe, shares.append)
     again = write_corpus(FAMILY, recipe, lambda share: None)
     assert (found.chats, found.demonstrations) == (again.chats, again.demonstrations)
