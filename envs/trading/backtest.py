@@ -109,9 +109,9 @@ class _Run:
         rows = [values[at].tolist() for values in (market.open, market.high, market.low, market.close)]
         traded = [volume != 0 for volume in market.volume[at].tolist()]
         if not self.adjusts:
-            return Bar(*rows, traded)
+            return Bar(rows[0], rows[1], rows[2], rows[3], traded)
         splits, dividends = (None if v is None else v[at].tolist() for v in (market.splits, market.dividends))
-        return Bar(*rows, traded, splits, dividends)
+        return Bar(rows[0], rows[1], rows[2], rows[3], traded, splits, dividends)
 
     def _next(self, at: int, due: int) -> int:
         """The first bar after `at`, and up to that after the next decision, in which something may happen."""

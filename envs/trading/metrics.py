@@ -18,18 +18,19 @@ from .strategies import STRATEGIES
 @dataclass(frozen=True)
 class Metrics:
     """Figures of one equity curve. r[t] = E[t] / E[t-1] - 1 over the T - 1 bars after the first; n is the number of
-    bars in a year. A ratio whose denominator is 0 is 0."""
+    bars in a year; the risk-free rate of a bar is (1 + yearly) ** (1 / n) - 1. A ratio whose denominator is 0 is 0."""
 
     cumulative_return: float
     """E[T-1] / E[0] - 1."""
     annual_return: float
     """(1 + cumulative return) ** (n / (T - 1)) - 1."""
     annual_volatility: float
-    """Standard deviation of r (with T - 2 in the denominator) times sqrt(n)."""
+    """Standard deviation of r (with T - 2 in the denominator) times sqrt(n). FINSABER's."""
     sharpe: float
     """Mean of r less the risk-free rate of a bar, over the standard deviation of r, times sqrt(n)."""
     sortino: float
-    """The same mean over sqrt(mean(min(r - risk-free, 0) ** 2)), times sqrt(n)."""
+    """The same mean over the standard deviation of those r less the risk-free rate that are below 0 (with their number
+    less 1 in the denominator), times sqrt(n); 0 where fewer than 5 bars moved or fewer than 2 lost. FINSABER's."""
     max_drawdown: float
     """Largest loss from an earlier high, as a share of the high; 0 or more."""
     calmar: float
@@ -58,11 +59,13 @@ def of_curve(
     if len(equity) < 2 or not equity[0] > 0:
         raise UsageError(f"an equity curve of {len(equity)} bars; expected at least 2, the first above 0")
     returns = np.divide(equity[1:], equity[:-1], out=np.ones(len(equity) - 1), where=equity[:-1] > 0) - 1
-    excess = returns - risk_free / bars_per_year
+    excess = returns - ((1 + risk_free) ** (1 / bars_per_year) - 1)
     total = float(equity[-1] / equity[0] - 1)
     yearly = float((1 + total) ** (bars_per_year / len(returns)) - 1) if total > -1 else -1.0
     spread = float(returns.std(ddof=1)) if len(returns) > 1 else 0.0
-    below = math.sqrt(float((np.minimum(excess, 0.0) ** 2).mean()))
+    lost = excess[excess < 0]
+    known = len(lost) >= 2 and np.count_nonzero(returns) >= 5
+    below = float(lost.std(ddof=1)) if known else 0.0
     highs = np.maximum.accumulate(equity)
     fall = float((1 - equity / highs).max())
     root = math.sqrt(bars_per_year)
