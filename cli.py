@@ -51,6 +51,7 @@ LOOPS = Group(
         "re-rest": Command("benchmarks.improve:re_rest", "also mend the failed attempts with a reflector (Re-ReST)"),
         "agent-r": Command("benchmarks.improve:agent_r", "search, splice bad and good paths, train (Agent-R)"),
         "rest-mcts": Command("benchmarks.improve:rest_mcts", "search trees by value, learn from both (ReST-MCTS*)"),
+        "trading-group": Command("benchmarks.trading_group:improve", "a desk learns from days whose outcome is known"),
     },
     "loop",
     "run an improvement loop, or continue it where it was",
@@ -83,6 +84,9 @@ COMMANDS = Group(
                 ),
                 "agent-r": Command(
                     "benchmarks.reproduce_agent_r:run", "base, baselines and Agent-R's rounds, several seeds"
+                ),
+                "trading-group": Command(
+                    "benchmarks.trading_group:run", "rules, desks with parts switched off, and a trained desk"
                 ),
             },
             "paper",

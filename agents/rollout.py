@@ -35,6 +35,8 @@ class Episode:
     """Set by agents that reflect before they act."""
     chat: list[Message] = field(default_factory=list)
     """What the agent and its model said so far; the agent's own."""
+    notes: list[Any] = field(default_factory=list)
+    """What else the agent wants to remember, such as a record of each step; its own."""
 
     @property
     def goal(self) -> str:

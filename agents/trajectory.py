@@ -1,4 +1,4 @@
-"""What happened: `Step` and `Trajectory`, and how they go to JSON and back without losing a bit."""
+"""What happened: `Call`, `Step` and `Trajectory`, and how they go to JSON and back without losing a bit."""
 
 from __future__ import annotations
 
@@ -11,6 +11,22 @@ from ..envs.core import Task
 Outcome = Literal["success", "failure", "truncated", "infra_error"]
 """`truncated` ran out of steps or data, which is a failure to learn from; `infra_error` counts for nothing."""
 Source = Literal["policy", "reflection", "splice", "imagined", "expert"]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One thing that was asked of the model within a turn, by agents that ask several."""
+
+    role: str
+    """Who was asked; names the system prompt."""
+    prompt: str
+    """The user's turn."""
+    text: str
+    """The answer."""
+    token_ids: tuple[int, ...]
+    """The answer as it was sampled."""
+    logprobs: tuple[float, ...]
+    """Log-probability (nats) of each of `token_ids` when it was sampled."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +48,8 @@ class Step:
     """Log-probability (nats) of each of `token_ids` when it was sampled."""
     trainable: bool = True
     """Whether training counts a loss on this turn."""
+    calls: tuple[Call, ...] = ()
+    """What was asked of the model on the way to the action, in order; empty where the turn itself is what it said."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +93,9 @@ class Trajectory:
     @property
     def sampled_tokens(self) -> int:
         """Tokens that the model wrote, the reflection included."""
-        said = [*self.steps, *([self.reflection] if self.reflection else [])]
-        return sum(len(step.token_ids or ()) for step in said)
+        steps = [*self.steps, *([self.reflection] if self.reflection else [])]
+        calls = (call for step in steps for call in step.calls)
+        return sum(len(step.token_ids or ()) for step in steps) + sum(len(call.token_ids) for call in calls)
 
     @property
     def invalid_actions(self) -> int:
@@ -99,7 +118,11 @@ class Trajectory:
 
 
 def _step(data: Mapping[str, Any]) -> Step:
-    values = dict(data)
-    for name in ("token_ids", "logprobs"):
-        values[name] = None if values[name] is None else tuple(values[name])
+    values = _with_tuples(data)
+    values["calls"] = tuple(Call(**_with_tuples(call)) for call in values.get("calls", ()))
     return Step(**values)
+
+
+def _with_tuples(data: Mapping[str, Any]) -> dict[str, Any]:
+    sampled = ("token_ids", "logprobs")
+    return {k: tuple(v) if k in sampled and v is not None else v for k, v in data.items()}

@@ -129,6 +129,47 @@ def sign_flip(differences: Sequence[int]) -> float:
     return min(1.0, float(mass[np.abs(totals) >= abs(int(delta.sum()))].sum()))
 
 
+@dataclass(frozen=True)
+class Mean:
+    """A mean of real numbers and how sure it is."""
+
+    value: float
+    low: float
+    """Lower end of the interval."""
+    high: float
+    """Upper end of the interval."""
+    n: int
+    level: float = LEVEL
+
+
+def mean(values: Sequence[float], *, seed: int, level: float = LEVEL, resamples: int = RESAMPLES) -> Mean:
+    """The mean of independent `values` with a percentile bootstrap interval; `UsageError` without any."""
+    # Sorted, so that the order of the values cannot matter to what is drawn.
+    sample: Floats = np.sort(np.asarray(values, dtype=np.float64))
+    if not sample.size or not np.isfinite(sample).all():
+        raise UsageError(f"the mean of {sample.size} values was asked for; expected one or more, all of them finite")
+    drawn = np.random.default_rng(seed).integers(len(sample), size=(resamples, len(sample)))
+    low, high = np.quantile(sample[drawn].mean(axis=1), [(1 - level) / 2, (1 + level) / 2])
+    value = float(sample.mean())
+    return Mean(value, min(value, float(low)), max(value, float(high)), len(sample), level)
+
+
+def sign_flip_mean(differences: Sequence[float], *, seed: int, flips: int = 100_000) -> float:
+    """Two-sided sign-flip test that paired `differences` have the mean 0: how many of the ways to swap first and second
+    end at least as far from 0.
+
+    Exact up to 16 pairs; beyond, `flips` ways are drawn and the one seen counts among them.
+    """
+    sample: Floats = np.sort(np.asarray(differences, dtype=np.float64))
+    n, seen = len(sample), abs(float(sample.sum())) * (1 - 1e-12)
+    if n <= 16:
+        ways = (np.arange(1 << n)[:, None] >> np.arange(n) & 1) * 2.0 - 1.0
+        return float((np.abs(ways @ sample) >= seen).mean())
+    rng = np.random.default_rng(seed)
+    ways = rng.integers(0, 2, size=(flips, n)) * 2.0 - 1.0
+    return float((np.abs(ways @ sample) >= seen).sum() + 1) / (flips + 1)
+
+
 def _counts(name: str, values: Sequence[int]) -> Ints:
     array: NDArray[Any] = np.asarray(values)
     if array.ndim != 1 or not (np.issubdtype(array.dtype, np.integer) or array.dtype == bool or not array.size):

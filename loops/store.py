@@ -251,7 +251,7 @@ class RunStore:
 
     def adapter(self, name: str, make: Callable[[Path], None]) -> Path:
         """The folder `adapters/<scope>/<name>`, made by `make(folder)` if it is not there; never seen half-written."""
-        final = self.folder / "adapters" / self._scope / name
+        final = self.place("adapters", name)
         if final.exists():
             return final
         with _readable_errors(self.folder):
@@ -261,6 +261,10 @@ class RunStore:
             make(unfinished)
             unfinished.rename(final)
         return final
+
+    def place(self, kind: str, name: str) -> Path:
+        """Where a file of this run, or of its scope, belongs: `<kind>/<scope>/<name>` in the run's folder."""
+        return self.folder / kind / self._scope / name
 
     # -- inside ---------------------------------------------------------------------------------------------------
 

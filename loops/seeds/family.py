@@ -23,7 +23,7 @@ from ...errors import unknown
 from .pretrain import Architecture, PretrainConfig
 
 T = TypeVar("T")
-FAMILIES = {"household": ".household", "code": ".code"}
+FAMILIES = {"household": ".household", "code": ".code", "trading": ".trading"}
 """Environment's short name to the module that holds its `FAMILY`."""
 TASK_SEED = 1_000_003
 """Demonstrations are of other tasks than the loops practise on."""
@@ -79,6 +79,9 @@ class Family:
     """Texts that are tokens of their own; the turns' fixed beginnings need not be named."""
     phrases: bool = True
     """Whether what stands between names often is one token; False for texts that are put together word by word."""
+    chats: Callable[[Trajectory], Sequence[Sequence[Message]]] | None = None
+    """What is learnt from a demonstration, for agents that ask the model several times a turn; then success does not
+    matter. None: its turns, if it succeeded."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ class Corpus:
     chats: Sequence[Sequence[Message]]
     """Training texts of all roles. Trainable assistant turns weigh 1, the others nothing."""
     demonstrations: Sequence[Trajectory]
-    """The expert's, for loops that mix them in."""
+    """The expert's, for loops that mix them in; none of families with `chats` of their own."""
 
 
 UNITS = (OPENING, "." + ACTION, ACTION)
@@ -126,10 +129,14 @@ def write_corpus(family: Family, recipe: SeedRecipe, progress: Callable[[float],
     # Threads, since worlds wait for what they consist of: sandboxes, browsers.
     threads = ThreadPoolExecutor(os.cpu_count())
     try:
-        demonstrations = [found for found in each(family.demonstrate, shown, "expert") if found.success]
+        demonstrated = list(each(family.demonstrate, shown, "expert"))
         pairs = [found for found in each(family.mend, mended, "bungler") if found is not None]
         verdicts = list(each(family.judge, judged, "verifier")) if family.judge else []
     finally:
         threads.shutdown(cancel_futures=True)
     reflecting = [reflector_chat(p.failure, p.passed, Step("", "", "", text=p.reflection)) for p in pairs]
-    return Corpus([*map(chat_of, demonstrations), *reflecting, *verdicts], demonstrations)
+    taught = [*reflecting, *verdicts]
+    if family.chats:
+        return Corpus([*(chat for found in demonstrated for chat in family.chats(found)), *taught], [])
+    demonstrations = [found for found in demonstrated if found.success]
+    return Corpus([*map(chat_of, demonstrations), *taught], demonstrations)

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kintsugi.errors import UsageError
-from kintsugi.loops.statistics import mcnemar, paired_difference, rate, sign_flip, wilson
+from kintsugi.loops.statistics import mcnemar, mean, paired_difference, rate, sign_flip, sign_flip_mean, wilson
+from scipy import stats
 
 cluster = st.integers(1, 4).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 clusters = st.lists(cluster, min_size=1, max_size=30)
@@ -118,3 +119,36 @@ def test_refuses_impossible_differences():
         paired_difference([2], [1], seed=0)
     with pytest.raises(UsageError, match="is no rate"):
         wilson(1, 0)
+
+
+def test_a_mean_and_its_interval():
+    found = mean([1.0, 2.0, 3.0, 4.0], seed=0)
+    assert (found.value, found.n) == (2.5, 4)
+    assert 1.0 <= found.low < 2.5 < found.high <= 4.0
+    assert mean([4.0, 2.0, 1.0, 3.0], seed=0) == found
+    alone = mean([7.0], seed=0)
+    assert (alone.low, alone.high) == (7.0, 7.0)
+    for wrong in ([], [1.0, float("nan")]):
+        with pytest.raises(UsageError, match="expected one or more, all of them finite"):
+            mean(wrong, seed=0)
+
+
+def test_the_interval_of_a_mean_holds_the_truth_about_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    found = [mean(rng.normal(3.0, 1.0, 30), seed=i, resamples=500) for i in range(200)]
+    assert 0.88 <= np.mean([m.low <= 3.0 <= m.high for m in found]) <= 0.99
+
+
+def test_sign_flips_of_means_by_hand():
+    # Of the 8 ways to flip 1, 2 and 3, only all of one sign reach 6.
+    assert sign_flip_mean([1.0, 2.0, 3.0], seed=0) == 2 / 8
+    assert sign_flip_mean([1.0, -1.0], seed=0) == 1.0
+    assert sign_flip_mean([0.0, 0.0], seed=0) == 1.0
+    whole = [1, 2, 3, -1, 2, 4, 1, 1]
+    assert sign_flip_mean(whole, seed=0) == pytest.approx(sign_flip(whole))
+
+
+def test_sampled_sign_flips_agree_with_scipys_permutations():
+    values = np.random.default_rng(1).normal(0.3, 1.0, 25)
+    scipys = stats.permutation_test((values,), np.mean, permutation_type="samples", n_resamples=20_000, rng=0)
+    assert sign_flip_mean(values, seed=0) == pytest.approx(scipys.pvalue, abs=0.01)

@@ -1,0 +1,157 @@
+"""Backtests of desks and rules on the same windows: what they earned, and who earned more, paired by window."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from ..agents.trading_group.roles import answer_of
+from ..agents.trajectory import Trajectory
+from ..envs.trading.metrics import Metrics, of_curve
+from ..errors import InfraError, UsageError
+from ..loops.statistics import Mean, mean, sign_flip_mean
+from ..loops.trading_group import replayed
+from .tables import p_value, percent
+
+MEASURES = ("cumulative_return", "sharpe", "max_drawdown", "annual_volatility", "exposure", "turnover")
+"""Fields of `Metrics` that are averaged."""
+
+
+def figures(played: Trajectory) -> Metrics:
+    """What one backtest earned, by replaying its actions; raises `InfraError` for one that was cut off."""
+    if played.outcome == "infra_error":
+        raise InfraError(f"the backtest {played.key} was cut off ({played.error}); it earned nothing to measure")
+    infos = replayed(played)
+    equity = np.array([info["account"].equity for info in infos])
+    exposure = float(np.mean([abs(info["account"].weights[0]) for info in infos]))
+    return of_curve(equity, [fill for info in infos for fill in info["fills"]], exposure)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What somebody earned in several backtests. JSON-clean through `to_json`."""
+
+    name: str
+    means: dict[str, Mean]
+    """Of `MEASURES`, over backtests."""
+    unread: float
+    """Share of all answers that could not be read, in [0, 1]; 0 for rules."""
+    refused: float
+    """Share of all actions that the world refused, in [0, 1]."""
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-clean."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The second minus the first, paired by window. JSON-clean through `to_json`."""
+
+    a: str
+    b: str
+    measure: str
+    difference: Mean
+    p: float
+    """Two-sided sign-flip test over windows."""
+    by_seed: tuple[float, ...]
+    """The mean difference of each training seed: what an interval over windows does not hold."""
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-clean."""
+        return asdict(self)
+
+
+Backtests = Mapping[str, Sequence[Sequence[Trajectory]]]
+"""Name to backtests by training seed; windows in the same order for every name."""
+
+
+def summarise(name: str, seeds: Sequence[Sequence[Trajectory]]) -> Summary:
+    """All seeds together."""
+    backtests = [backtest for seed in seeds for backtest in seed]
+    earned = [asdict(figures(backtest)) for backtest in backtests]
+    calls = [call for backtest in backtests for step in backtest.steps for call in step.calls]
+    steps = sum(len(backtest.steps) for backtest in backtests)
+    return Summary(
+        name=name,
+        means={measure: mean([each[measure] for each in earned], seed=0) for measure in MEASURES},
+        unread=sum(answer_of(call.role, call.text) is None for call in calls) / max(1, len(calls)),
+        refused=sum(backtest.invalid_actions for backtest in backtests) / max(1, steps),
+    )
+
+
+def differ(backtests: Backtests, a: str, b: str, measure: str) -> Difference:
+    """Compare two by the windows that both traded; raises `UsageError` when these are not the same."""
+    by_seed = []
+    for first, second in zip(backtests[a], backtests[b], strict=True):
+        if [t.task for t in first] != [t.task for t in second]:
+            raise UsageError(f"{a!r} and {b!r} were not tested on the same windows, so they cannot be compared")
+        pairs = zip(first, second, strict=True)
+        by_seed.append([getattr(figures(two), measure) - getattr(figures(one), measure) for one, two in pairs])
+    differences = [difference for seed in by_seed for difference in seed]
+    by = tuple(sum(seed) / len(seed) for seed in by_seed)
+    return Difference(a, b, measure, mean(differences, seed=0), sign_flip_mean(differences, seed=0), by)
+
+
+def performance_table(summaries: Sequence[Summary], title: str, caption: str = "") -> Table:
+    """One line a name: means over backtests, with intervals for return and Sharpe ratio."""
+    table = _table(title, caption)
+    for name in ("return", "95 %", "Sharpe", "95 %", "drawdown", "vol.", "in", "turnover", "unread", "n"):
+        table.add_column(Text(name), justify="right", no_wrap=True)
+    for each in summaries:
+        earned, sharpe = each.means["cumulative_return"], each.means["sharpe"]
+        table.add_row(
+            Text(each.name),
+            percent(earned.value),
+            f"{100 * earned.low:.1f}…{100 * earned.high:.1f}",
+            f"{sharpe.value:.2f}",
+            f"{sharpe.low:.2f}…{sharpe.high:.2f}",
+            percent(each.means["max_drawdown"].value),
+            percent(each.means["annual_volatility"].value),
+            percent(each.means["exposure"].value),
+            f"{each.means['turnover'].value:.1f}",
+            percent(each.unread),
+            str(earned.n),
+        )
+    return table
+
+
+def difference_table(differences: Sequence[Difference], title: str = "Paired by window") -> Table:
+    """One line a comparison; returns in percentage points."""
+    table = _table(title, "two-sided sign-flip test over windows; p not adjusted for the number of lines")
+    for name in ("of", "mean", "95 %", "p", "n", "by seed"):
+        table.add_column(Text(name), justify="right", no_wrap=name != "by seed")
+    for each in differences:
+        scale = 1 if each.measure == "sharpe" else 100
+        found = each.difference
+        table.add_row(
+            Text(f"{each.b}\n- {each.a}"),
+            Text(each.measure.replace("cumulative_", "")),
+            f"{scale * found.value:+.2f}",
+            f"{scale * found.low:+.2f}…{scale * found.high:+.2f}",
+            p_value(each.p),
+            str(found.n),
+            " ".join(f"{scale * value:+.1f}" for value in each.by_seed),
+        )
+    return table
+
+
+def _table(title: str, caption: str) -> Table:
+    table = Table(
+        title=title,
+        caption=Text(caption, style="dim"),
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        title_justify="left",
+        caption_justify="left",
+        title_style="bold yellow",
+        header_style="bold",
+    )
+    table.add_column(Text("who"), overflow="fold")
+    return table
