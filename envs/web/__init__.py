@@ -1,0 +1,1 @@
+"""Web: tasks in a real browser."""
