@@ -59,6 +59,7 @@ class EnvEntry:
 BUILTIN = (
     EnvEntry("kintsugi/Household-v0", "kintsugi.envs.household:HouseholdEnv", "household chores in ALFWorld's manner"),
     EnvEntry("kintsugi/Code-v0", "kintsugi.envs.code:CodeEnv", "programming tasks, solved in a sandbox"),
+    EnvEntry("kintsugi/Web-v0", "kintsugi.envs.web:WebEnv", "web sites in a real browser, MiniWoB++, live web tasks"),
 )
 
 

@@ -1,1 +1,5 @@
-"""Web: tasks in a real browser."""
+"""The web: a real browser, and worlds to browse."""
+
+from .env import WebConfig, WebEnv
+
+__all__ = ["WebConfig", "WebEnv"]

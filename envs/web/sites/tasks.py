@@ -69,11 +69,13 @@ class Verdict:
     """All are met, and nothing else was changed."""
 
 
-def make_tasks(split: str, n: int | None = None, seed: int = 0, kind: str = "all") -> TaskSet:
+def make_tasks(split: str, n: int | None = None, seed: int = 0, kind: str = "all", **params: object) -> TaskSet:
     """The first `n` tasks of a split, its types in turn; those of one `kind` of site, or of all.
 
-    Raises `UsageError` for an unknown split or kind.
+    Raises `UsageError` for an unknown split, kind or parameter.
     """
+    if params:
+        raise unknown("parameter of web tasks", min(params), ["kind", "world"])
     if split not in SPLITS:
         raise unknown("web split", split, SPLITS)
     if kind not in ("all", *KINDS):
