@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -57,6 +58,24 @@ class SiteTask:
     def goal(self) -> str:
         """The task in words."""
         return TYPES[self.type].texts[self.text].format(**self.args)
+
+
+def read_goal(text: str) -> tuple[str, dict[str, str]]:
+    """Type and arguments of a task, read off its words; raises `UsageError` for any other text."""
+    for name, pattern in _patterns():
+        match = pattern.fullmatch(text.strip())
+        if match:
+            return name, match.groupdict()
+    raise UsageError(f"cannot read the task {text[:120]!r}; expected the words of a task on an embedded site")
+
+
+@functools.cache
+def _patterns() -> tuple[tuple[str, re.Pattern[str]], ...]:
+    return tuple(
+        (type_.name, re.compile(re.sub(r"'\\\{(\w+)\\\}'", r"'(?P<\1>[^']*)'", re.escape(text))))
+        for type_ in TYPES.values()
+        for text in type_.texts
+    )
 
 
 @dataclass(frozen=True)

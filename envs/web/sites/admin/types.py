@@ -113,21 +113,24 @@ def _with(rows: list[Row], key: str, name: object, /, **changes: object) -> list
 TYPES = (
     TaskType(
         "admin_role",
-        ("Set the role of {person} to {role}.", "{person} is to be {role} from now on."),
+        ("Set the role of '{person}' to '{role}'.", "'{person}' is to be '{role}' from now on."),
         _role,
         _role_given,
         frozenset({"person", "event"}),
     ),
     TaskType(
         "admin_suspend",
-        ("Suspend the account of {person}.", "{person} has left; suspend that account."),
+        ("Suspend the account of '{person}'.", "'{person}' has left; suspend that account."),
         _active,
         _suspended,
         frozenset({"person", "event"}),
     ),
     TaskType(
         "admin_add",
-        ("Add {name} with the address {email} and the role {role}.", "Create an account: {name}, {email}, {role}."),
+        (
+            "Add '{name}' with the address '{email}' and the role '{role}'.",
+            "Create an account: '{name}', '{email}', '{role}'.",
+        ),
         _newcomer,
         _added,
         frozenset({"person", "event"}),
@@ -135,8 +138,8 @@ TYPES = (
     TaskType(
         "admin_assign",
         (
-            "Give number {ticket} to {agent} with the priority {priority}.",
-            "Number {ticket} should be handled by {agent}; its priority is {priority}.",
+            "Give number '{ticket}' to '{agent}' with the priority '{priority}'.",
+            "Number '{ticket}' should be handled by '{agent}'; its priority is '{priority}'.",
         ),
         _ticket,
         _assigned,
@@ -144,20 +147,20 @@ TYPES = (
     ),
     TaskType(
         "admin_count",
-        ("How many that are {status} does {agent} have?", "Count those of {agent} with the status {status}."),
+        ("How many that are '{status}' does '{agent}' have?", "Count those of '{agent}' with the status '{status}'."),
         _count,
         _counted,
     ),
     TaskType(
         "admin_setting",
-        ("Set {setting} to {value}.", "{setting} has to be {value} from now on."),
+        ("Set '{setting}' to '{value}'.", "'{setting}' has to be '{value}' from now on."),
         _setting,
         _set,
         frozenset({"setting", "event"}),
     ),
     TaskType(
         "admin_switch",
-        ("Switch {setting} {value}.", "Turn {setting} {value}."),
+        ("Switch '{setting}' '{value}'.", "Turn '{setting}' '{value}'."),
         _switch,
         _set,
         frozenset({"setting", "event"}),

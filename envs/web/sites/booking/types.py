@@ -113,9 +113,9 @@ TYPES = (
     TaskType(
         "booking_book",
         (
-            "Book the {room} at {place} in {city} from {arrival} to {departure} for {guests} in the name of {name}.",
-            "In {city}, at {place}, reserve the {room}, arrival {arrival}, departure {departure}, guests: {guests}, "
-            "name: {name}.",
+            "Book the '{room}' at '{place}' in '{city}' from '{arrival}' to '{departure}' for '{guests}' in the name of '{name}'.",
+            "In '{city}', at '{place}', reserve the '{room}', arrival '{arrival}', departure '{departure}', guests: '{guests}', "
+            "name: '{name}'.",
         ),
         _book,
         _booked,
@@ -124,8 +124,8 @@ TYPES = (
     TaskType(
         "booking_price",
         (
-            "How many dollars a night is the {room} at {place} in {city}?",
-            "What does one night in the {room} at {place} in {city} cost?",
+            "How many dollars a night is the '{room}' at '{place}' in '{city}'?",
+            "What does one night in the '{room}' at '{place}' in '{city}' cost?",
         ),
         _price,
         _priced,
@@ -133,15 +133,18 @@ TYPES = (
     TaskType(
         "booking_cheapest",
         (
-            "Which place in {city} with {extra} has the cheapest room?",
-            "Name the place in {city} that offers {extra} and has the lowest price.",
+            "Which place in '{city}' with '{extra}' has the cheapest room?",
+            "Name the place in '{city}' that offers '{extra}' and has the lowest price.",
         ),
         _cheapest,
         _cheapest_named,
     ),
     TaskType(
         "booking_cancel",
-        ("Cancel the booking {code} of {name}.", "The booking {code} under the name {name} is not needed; cancel it."),
+        (
+            "Cancel the booking '{code}' of '{name}'.",
+            "The booking '{code}' under the name '{name}' is not needed; cancel it.",
+        ),
         _booking,
         _cancelled,
         frozenset({"booking"}),
@@ -149,8 +152,8 @@ TYPES = (
     TaskType(
         "booking_guests",
         (
-            "Change the booking {code} of {name} to {guests} guests.",
-            "For the booking {code} under the name {name}, set the number of guests to {guests}.",
+            "Change the booking '{code}' of '{name}' to '{guests}' guests.",
+            "For the booking '{code}' under the name '{name}', set the number of guests to '{guests}'.",
         ),
         _guests,
         _guests_changed,

@@ -132,8 +132,8 @@ TYPES = (
     TaskType(
         "forum_reply",
         (
-            "Sign in as {user} with the password {password} and reply to the thread {thread} with: {text}",
-            "Your account is {user}, password {password}. Answer in the thread {thread} with this text: {text}",
+            "Sign in as '{user}' with the password '{password}' and reply to the thread '{thread}' with '{text}'.",
+            "Your account is '{user}', password '{password}'. Answer in the thread '{thread}' with '{text}'.",
         ),
         _reply,
         _replied,
@@ -142,9 +142,9 @@ TYPES = (
     TaskType(
         "forum_start",
         (
-            "Sign in as {user} with the password {password}. In {board}, start a thread called {title} "
-            "with the text: {text}",
-            "Your account is {user}, password {password}. Open a new thread in {board}, title {title}, text: {text}",
+            "Sign in as '{user}' with the password '{password}'. In '{board}', start a thread called '{title}' "
+            "with the text: '{text}'",
+            "Your account is '{user}', password '{password}'. Open a new thread in '{board}', title '{title}', text: '{text}'",
         ),
         _start,
         _started,
@@ -153,8 +153,8 @@ TYPES = (
     TaskType(
         "forum_like",
         (
-            "Sign in as {user} with the password {password} and like the post of {author} in the thread {thread}",
-            "Your account is {user}, password {password}. Give a like to what {author} wrote in the thread {thread}",
+            "Sign in as '{user}' with the password '{password}' and like the post of '{author}' in the thread '{thread}'",
+            "Your account is '{user}', password '{password}'. Give a like to what '{author}' wrote in the thread '{thread}'",
         ),
         _like,
         _liked,
@@ -163,8 +163,8 @@ TYPES = (
     TaskType(
         "forum_best",
         (
-            "Who wrote the post with the most likes in the thread {thread}",
-            "Name the author of the most liked post in the thread {thread}",
+            "Who wrote the post with the most likes in the thread '{thread}'",
+            "Name the author of the most liked post in the thread '{thread}'",
         ),
         _best,
         _named,
@@ -172,10 +172,10 @@ TYPES = (
     TaskType(
         "forum_profile",
         (
-            "Sign in as {user} with the password {password} and change the profile: "
-            "{place} as the place, {about} as the words about you.",
-            "Your account is {user}, password {password}. Set the place in the profile to {place} and the words "
-            "about you to {about}.",
+            "Sign in as '{user}' with the password '{password}' and change the profile: "
+            "'{place}' as the place, '{about}' as the words about you.",
+            "Your account is '{user}', password '{password}'. Set the place in the profile to '{place}' and the words "
+            "about you to '{about}'.",
         ),
         _profile,
         _profiled,

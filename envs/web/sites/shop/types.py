@@ -123,8 +123,8 @@ TYPES = (
     TaskType(
         "shop_buy",
         (
-            "Buy {quantity} of the {product} in {colour}. Deliver to {name}, {street}, {city}. Delivery: {delivery}.",
-            "Order the {product}, {quantity} pieces in {colour}, for {name}, {street}, {city}. Delivery: {delivery}.",
+            "Buy '{quantity}' of the '{product}' in '{colour}'. Deliver to '{name}', '{street}', '{city}'. Delivery: '{delivery}'.",
+            "Order the '{product}', '{quantity}' pieces in '{colour}', for '{name}', '{street}', '{city}'. Delivery: '{delivery}'.",
         ),
         _buy,
         _bought,
@@ -134,8 +134,8 @@ TYPES = (
     TaskType(
         "shop_cheapest",
         (
-            "Put one piece of the cheapest product in {category} into the cart.",
-            "Find the cheapest product in {category} and add one to the cart.",
+            "Put one piece of the cheapest product in '{category}' into the cart.",
+            "Find the cheapest product in '{category}' and add one to the cart.",
         ),
         _cheapest,
         _cheapest_in_cart,
@@ -144,21 +144,21 @@ TYPES = (
     TaskType(
         "shop_count",
         (
-            "How many products in {category} cost at most {most} dollars?",
-            "Tell me how many products in {category} are priced at {most} dollars or less.",
+            "How many products in '{category}' cost at most '{most}' dollars?",
+            "Tell me how many products in '{category}' are priced at '{most}' dollars or less.",
         ),
         _count,
         _counted,
     ),
     TaskType(
         "shop_status",
-        ("What is the status of order {order}?", "Look up order {order} and tell me its status."),
+        ("What is the status of order '{order}'?", "Look up order '{order}' and tell me its status."),
         _order,
         _status,
     ),
     TaskType(
         "shop_cancel",
-        ("Cancel order {order}.", "Please cancel my order {order}."),
+        ("Cancel order '{order}'.", "Please cancel my order '{order}'."),
         _open_order,
         _cancelled,
         frozenset({"orders", "product"}),
@@ -166,8 +166,8 @@ TYPES = (
     TaskType(
         "shop_change",
         (
-            "Change the number of the {product} in the cart to {quantity}.",
-            "I want {quantity} of the {product} that is in the cart; update it.",
+            "Change the number of the '{product}' in the cart to '{quantity}'.",
+            "I want '{quantity}' of the '{product}' that is in the cart; update it.",
         ),
         _cart_item,
         lambda e, args: _cart(e, args, args["quantity"]),
@@ -175,7 +175,7 @@ TYPES = (
     ),
     TaskType(
         "shop_remove",
-        ("Remove the {product} from the cart.", "Take the {product} out of the cart."),
+        ("Remove the '{product}' from the cart.", "Take the '{product}' out of the cart."),
         _cart_item,
         lambda e, args: _cart(e, args, None),
         frozenset({"cart_item"}),

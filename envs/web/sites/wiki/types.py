@@ -105,22 +105,25 @@ def _author(e: Evidence, args: Args) -> Iterator[bool]:
 TYPES = (
     TaskType(
         "wiki_fact",
-        ("What does the article {title} give as {fact}?", "Look up {title} and tell me its {fact}."),
+        ("What does the article '{title}' give as '{fact}'?", "Look up '{title}' and tell me its '{fact}'."),
         _fact,
         _told,
     ),
     TaskType(
         "wiki_hop",
         (
-            "Open {title} and follow its {link}. What is the {fact} there?",
-            "What is the {fact} of that which {title} names as its {link}?",
+            "Open '{title}' and follow its '{link}'. What is the '{fact}' there?",
+            "What is the '{fact}' of that which '{title}' names as its '{link}'?",
         ),
         _hop,
         _told_of_other,
     ),
     TaskType(
         "wiki_edit",
-        ("Correct the article {title}: its {fact} is {value}.", "In the article {title}, set {fact} to {value}."),
+        (
+            "Correct the article '{title}': its '{fact}' is '{value}'.",
+            "In the article '{title}', set '{fact}' to '{value}'.",
+        ),
         _new_value,
         _edited,
         frozenset({"fact", "revision"}),
@@ -128,8 +131,8 @@ TYPES = (
     TaskType(
         "wiki_write",
         (
-            "Write a new article with the title {title} and the text: {text}",
-            "There is no article {title} yet. Write one with this text: {text}",
+            "Write a new article with the title '{title}' and the text: '{text}'",
+            "There is no article '{title}' yet. Write one with this text: '{text}'",
         ),
         _new_article,
         _written,
@@ -137,7 +140,10 @@ TYPES = (
     ),
     TaskType(
         "wiki_author",
-        ("Who made the latest change to the article {title}?", "Name the person who last changed the article {title}."),
+        (
+            "Who made the latest change to the article '{title}'?",
+            "Name the person who last changed the article '{title}'.",
+        ),
         _article,
         _author,
     ),
