@@ -123,8 +123,10 @@ TYPES = (
     TaskType(
         "shop_buy",
         (
-            "Buy '{quantity}' of the '{product}' in '{colour}'. Deliver to '{name}', '{street}', '{city}'. Delivery: '{delivery}'.",
-            "Order the '{product}', '{quantity}' pieces in '{colour}', for '{name}', '{street}', '{city}'. Delivery: '{delivery}'.",
+            "Buy '{quantity}' of the '{product}' in '{colour}'. Deliver to '{name}', '{street}', '{city}'. "
+            "Delivery: '{delivery}'.",
+            "Order the '{product}', '{quantity}' pieces in '{colour}', for '{name}', '{street}', '{city}'. "
+            "Delivery: '{delivery}'.",
         ),
         _buy,
         _bought,
