@@ -92,9 +92,8 @@ class Session:
     async def _work(self, work: Coroutine[Any, Any, None]) -> None:
         tab = self.active
         try:
-            done = await tab.interrupt(_finished(work), self.config.patience)
-        except TimeoutError:
-            raise InfraError("the page does not react any more, and its script cannot be stopped") from None
+            # A navigation has patience of its own; what takes longer is a script that does not end.
+            done = await tab.interrupt(_finished(work), self.config.patience + 1)
         finally:
             work.close()
         if done is None:
@@ -120,8 +119,6 @@ class Session:
             self._alive(tab)
             try:
                 rests = await tab.interrupt(tab.settle(budget, bound), bound.left + 1)
-            except TimeoutError:
-                raise InfraError("the page does not react any more, and its script cannot be stopped") from None
             except PlaywrightError:
                 # The tab may have closed itself, or crashed, under our hands.
                 await asyncio.sleep(0)
