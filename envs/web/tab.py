@@ -101,7 +101,8 @@ class Tab:
         self._loading.discard(said["frameId"])
 
     def _window_opened(self, said: dict[str, Any]) -> None:
-        self.opening += 1
+        # Without a gesture of the user the window stays shut.
+        self.opening += bool(said.get("userGesture"))
 
     def _crash(self) -> None:
         self._crash_seen.set()

@@ -138,7 +138,7 @@ def test_a_download_is_told(web, site):
 
 def test_a_hundred_windows_are_not_opened(web, site):
     site.pages["/windows"] = html(
-        "Windows", "<button onclick='for (let i = 0; i < 100; i++) open(\"/two?\" + i)'>Go</button>"
+        "Windows", "<button onclick='for (let i = 0; i < 100; i++) window.open(\"/two?\" + i)'>Go</button>"
     )
     env, _ = begun(web, "/windows")
     observation, *_ = env.step("click [1]")
