@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -19,6 +19,8 @@ from .tables import score_table, type_table
 class EvalConfig:
     """What is measured, on what."""
 
+    env: str | None = None
+    """The world to be measured in, in place of `on.env`."""
     model: str = "seed"
     """A Hugging Face model folder or name, or `seed` for the environment's seed policy."""
     adapter: Path | None = None
@@ -33,6 +35,8 @@ class EvalConfig:
 
 def run(config: EvalConfig, console: Console) -> None:
     """The command `kintsugi eval`."""
+    if config.env is not None:
+        config = replace(config, env=None, on=replace(config.on, env=config.env))
     for split in config.on.splits:
         config.on.task_set(split)
     base = model_folder(config.model if config.model != "seed" else f"seed:{find(config.on.env).name}", console)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ from .tables import comparison_table, score_table
 class _Improve:
     """What every loop's command has."""
 
+    env: str | None = None
+    """The world to practise in and to be measured in, in place of `loop.practice.env` and `held_out.env`."""
     model: str = "seed"
     """A Hugging Face model folder, or `seed` for the environment's seed policy."""
     run: Path = Path("runs/improve")
@@ -52,29 +54,28 @@ def self_training(config: ImproveSelfTraining, console: Console) -> None:
     """The command `kintsugi improve self-training`."""
     from ..loops.self_training import self_training as loop
 
-    _improve(
-        "self-training",
-        config,
-        config.loop.practice,
-        lambda store, base, shown: loop(store, base, shown, config.loop),
-        console,
-    )
+    _improve("self-training", config, loop, console)
 
 
 def re_rest(config: ImproveReReST, console: Console) -> None:
     """The command `kintsugi improve re-rest`."""
     from ..loops.re_rest import re_rest as loop
 
-    _improve(
-        "re-rest",
-        config,
-        config.loop.practice,
-        lambda store, base, shown: loop(store, base, shown, config.loop),
-        console,
-    )
+    _improve("re-rest", config, loop, console)
 
 
-def _improve(name: str, config: Any, practice: Practice, loop: Callable[..., Path | None], console: Console) -> None:
+def in_world(config: Any) -> Any:
+    """The configuration of a loop's command with `env` put where it belongs."""
+    if config.env is None:
+        return config
+    practice = replace(config.loop.practice, env=config.env)
+    held_out = replace(config.held_out, env=config.env)
+    return replace(config, env=None, loop=replace(config.loop, practice=practice), held_out=held_out)
+
+
+def _improve(name: str, config: Any, loop: Callable[..., Path | None], console: Console) -> None:
+    config = in_world(config)
+    practice: Practice = config.loop.practice
     # What is wrong with the tasks is said before a run is begun that could only be begun anew.
     practice.task_set()
     for split in config.held_out.splits:
@@ -91,7 +92,7 @@ def _improve(name: str, config: Any, practice: Practice, loop: Callable[..., Pat
         with console.status(f"{name}: measuring the base"):
             before = measure(store, "base", base, None, config.held_out)
         with console.status(f"{name}: running"):
-            adapter = loop(store, base, demonstrations_of(base))
+            adapter = loop(store, base, demonstrations_of(base), config.loop)
         if adapter is None:
             console.print("no round was adopted: the gate found none that helped")
             return

@@ -32,8 +32,8 @@ class Measure:
     decoding: Literal["free", "constrained"] = "free"
     temperature: float = 0.0
     """0 is greedy."""
-    max_tokens: int = 32
-    """Of one turn."""
+    max_tokens: int | None = None
+    """Of one turn; None is the environment's usual number."""
     at_once: int = 128
     """Episodes played together."""
     seed: int = 2026
@@ -45,10 +45,15 @@ class Measure:
             raise UsageError(f"tasks is {self.tasks}; a measurement needs at least 1 held-out task")
         return find(self.env).load().tasks(split, self.tasks, self.seed, **self.env_params)
 
+    @property
+    def turn_tokens(self) -> int:
+        """Tokens that one turn may have."""
+        return self.max_tokens or find(self.env).turn_tokens
+
     def jobs(self, model: LanguageModel, tasks: TaskSet) -> list[Job]:
         """`samples` attempts at each task."""
         agent = ReActAgent(
-            model, ReActConfig(decoding=self.decoding, temperature=self.temperature, max_tokens=self.max_tokens)
+            model, ReActConfig(decoding=self.decoding, temperature=self.temperature, max_tokens=self.turn_tokens)
         )
         return [Job(t, agent, derived_seed(self.seed, t.id, i), i) for t in tasks for i in range(self.samples)]
 
@@ -96,7 +101,7 @@ def score_of(
         decoding=on.decoding,
         step_cap=find(on.env).load()().max_steps,
         seeds=(on.seed,),
-        settings={"temperature": on.temperature, "max_tokens": on.max_tokens},
+        settings={"temperature": on.temperature, "max_tokens": on.turn_tokens},
     )
 
 

@@ -14,7 +14,8 @@ from rich.console import Console
 from ..agents.trajectory import Trajectory
 from ..loops.evaluation import Comparison, compare
 from ..loops.re_rest import Mended, ReReST, collect_and_mend
-from ..loops.seeds.recipe import SeedRecipe, demonstrations_of
+from ..loops.seeds.family import SeedRecipe
+from ..loops.seeds.recipe import demonstrations_of
 from ..loops.store import RunStore
 from .measure import Measure, measure, score_of, where_time_went
 from .report import write_report
@@ -56,8 +57,7 @@ def reproduce(
     attempts: Attempts = {}
     for seed in range(config.seeds):
         say(f"seed {seed}: the seed policy")
-        pretrain = replace(config.recipe.pretrain, seed=config.recipe.pretrain.seed + seed)
-        base = make_seed(replace(config.recipe, seed=config.recipe.seed + seed, pretrain=pretrain))
+        base = make_seed(config.recipe.reseeded(seed))
         practice = replace(config.loop.practice, seed=config.loop.practice.seed + seed)
         loop = replace(config.loop, practice=practice)
         for name, splits in _one_seed(store.scoped(f"seed{seed}"), base, loop, config, say).items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ..errors import unknown
-from ..loops.seeds.recipe import FAMILIES, SeedRecipe, seed_model
+from ..loops.seeds.family import FAMILIES, SeedRecipe, recipe_of
+from ..loops.seeds.recipe import seed_model
 
 
 @dataclass(frozen=True)
@@ -20,15 +21,24 @@ class SeedConfig:
 
     family: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ENV")] = "household"
     """The environment that it is for."""
-    recipe: SeedRecipe = field(default_factory=SeedRecipe)
-    """How it is made; another recipe is another seed policy."""
+    demonstrations: int | None = None
+    """Expert episodes to imitate; None is the usual number for this environment."""
+    tokens: int | None = None
+    """Training stops after so many; None is the usual number for this environment."""
+    seed: int = 0
+    """Another number is another seed policy."""
     out: Path | None = None
     """Also copy it to this folder."""
 
 
 def run(config: SeedConfig, console: Console) -> None:
     """The command `kintsugi seed`."""
-    folder = made(replace(config.recipe, family=config.family), console)
+    recipe = recipe_of(config.family).reseeded(config.seed)
+    if config.demonstrations is not None:
+        recipe = replace(recipe, demonstrations=config.demonstrations)
+    if config.tokens is not None:
+        recipe = replace(recipe, pretrain=replace(recipe.pretrain, tokens=config.tokens))
+    folder = made(recipe, console)
     if config.out is not None:
         folder = _copied(folder, config.out)
     console.print(str(folder), soft_wrap=True, highlight=False)
@@ -59,7 +69,7 @@ def model_folder(name: str, console: Console) -> Path | str:
     """
     kind, _, family = name.partition(":")
     if kind == "seed":
-        return made(SeedRecipe(family=family or "household"), console)
+        return made(recipe_of(family or "household"), console)
     from ..agents.models.local import is_model, known_models, load_tokenizer
 
     if not is_model(name):

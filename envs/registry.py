@@ -38,6 +38,11 @@ class EnvEntry:
         """The short name of the command line: `kintsugi/Household-v0` is `household`."""
         return re.sub(r"-v\d+$", "", self.id.rpartition("/")[2]).lower()
 
+    @property
+    def turn_tokens(self) -> int:
+        """How many tokens a language model may need for a thought and an action, as `metadata` says."""
+        return int(self.load().metadata.get("turn_tokens", AgentEnv.metadata["turn_tokens"]))
+
     def load(self) -> type[AgentEnv]:
         """Import the class; raises `UsageError` when the entry point is not an `AgentEnv`."""
         module, _, attribute = self.entry_point.partition(":")

@@ -33,8 +33,8 @@ class Practice:
     """Attempts at each."""
     temperature: float = 0.7
     """Of the attempts."""
-    max_tokens: int = 32
-    """Of one turn."""
+    max_tokens: int | None = None
+    """Of one turn; None is the environment's usual number."""
     drop_refused: bool = True
     """Leave refused actions out of what is learnt; for environments where a refused action changes nothing."""
     replay: float = 1.0
@@ -53,10 +53,15 @@ class Practice:
         """Makes a fresh environment; looked up once for the many that are played at once."""
         return find(self.env).load()
 
+    @property
+    def turn_tokens(self) -> int:
+        """Tokens that one turn may have."""
+        return self.max_tokens or find(self.env).turn_tokens
+
     def agent(self, model: LanguageModel, temperature: float | None = None) -> ReActAgent:
         """Who attempts the tasks; greedy at temperature 0."""
         temperature = self.temperature if temperature is None else temperature
-        return ReActAgent(model, ReActConfig(temperature=temperature, max_tokens=self.max_tokens))
+        return ReActAgent(model, ReActConfig(temperature=temperature, max_tokens=self.turn_tokens))
 
     def job(self, task: Task, agent: Agent, sample: int, *stream: object, **about: Any) -> Job:
         """One attempt; `stream` names the stage, so that no two share random numbers."""

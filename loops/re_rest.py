@@ -99,7 +99,7 @@ def reflect(
 ) -> list[Trajectory]:
     """One reflection and one live attempt for each failed one; `parents` names it."""
     practice = config.practice
-    acting = ReActConfig(temperature=practice.temperature, max_tokens=practice.max_tokens)
+    acting = ReActConfig(temperature=practice.temperature, max_tokens=practice.turn_tokens)
     jobs = [
         practice.job(
             failure.task,

@@ -98,10 +98,10 @@ def doors_world(doors_site: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 @pytest.fixture(scope="session")
 def doors_seed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A seed policy that finds the open door now and then, made in two seconds."""
-    from kintsugi.loops.seeds import recipe
+    from kintsugi.loops.seeds import family, recipe
     from kintsugi.loops.seeds.pretrain import Architecture, PretrainConfig
 
-    small = recipe.SeedRecipe(
+    small = family.SeedRecipe(
         family="doors",
         demonstrations=80,
         reflections=60,
@@ -109,5 +109,5 @@ def doors_seed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pretrain=PretrainConfig(tokens=30_000, batch_tokens=512, warmup=10),
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(recipe.FAMILIES, "doors", "doors")
+        patch.setitem(family.FAMILIES, "doors", "doors")
         return recipe.seed_model(small, cache=tmp_path_factory.mktemp("cache"))

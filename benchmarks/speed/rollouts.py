@@ -99,9 +99,10 @@ def main() -> None:
     parser.add_argument("--sample", type=int, default=12, help="of these, played one at a time as well")
     wanted = parser.parse_args()
     if wanted.model is None:
-        from ...loops.seeds.recipe import SeedRecipe, seed_model
+        from ...loops.seeds.family import recipe_of
+        from ...loops.seeds.recipe import seed_model
 
-        wanted.model = seed_model(SeedRecipe())
+        wanted.model = seed_model(recipe_of("household"))
     found = measure(wanted.model, wanted.episodes, wanted.sample)
     print(f"episodes/s, batched           {found.batched:8.2f}")
     print(f"episodes/s, model.generate    {found.plain:8.2f}")

@@ -37,7 +37,7 @@ class CodeEnv(AgentEnv):
     or the source.
     """
 
-    metadata: dict[str, Any] = {**AgentEnv.metadata, "snapshot": "exact"}
+    metadata: dict[str, Any] = {**AgentEnv.metadata, "snapshot": "exact", "turn_tokens": 160}
     env_id: ClassVar[str] = generator.ENV_ID
 
     def __init__(

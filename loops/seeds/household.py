@@ -7,44 +7,18 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from ...agents.experts.household import HouseholdExpert
 from ...agents.experts.household_memory import HouseholdMemory, kind_of
-from ...agents.models.core import derived_seed
-from ...agents.react import chat_of
-from ...agents.reflector import OPENING, reflector_chat
+from ...agents.reflector import OPENING
 from ...agents.trajectory import Outcome, Source, Step, Trajectory
 from ...envs.core import Task
 from ...envs.household import HouseholdEnv
 from ...envs.household.catalog import APPLIANCE
-
-if TYPE_CHECKING:
-    from .recipe import Corpus, SeedRecipe
+from .family import Family, Mended, SeedRecipe
 
 SIZES = ("small", "medium")
-TASK_SEED = 1_000_003
-"""Demonstrations are of other tasks than the loops practise on."""
-
-
-def corpus(recipe: SeedRecipe, progress: Callable[[float], None]) -> Corpus:
-    """Demonstrations and reflections; a function of the recipe."""
-    from .recipe import Corpus
-
-    total = recipe.demonstrations + recipe.reflections
-    demonstrations = []
-    for number, task in enumerate(_tasks(recipe.demonstrations, TASK_SEED + recipe.seed)):
-        demonstrations.append(play_expert(task, derived_seed(recipe.seed, "expert", task.id)))
-        progress((number + 1) / total)
-    chats = [chat_of(t) for t in demonstrations if t.success]
-    for number, task in enumerate(_tasks(recipe.reflections, 2 * TASK_SEED + recipe.seed)):
-        pair = failed_and_mended(task, derived_seed(recipe.seed, "bungler", task.id))
-        if pair is not None:
-            chats.append(reflector_chat(pair[0], pair[2], Step("", "", "", text=pair[1])))
-        progress((recipe.demonstrations + number + 1) / total)
-    return Corpus(chats, [t for t in demonstrations if t.success])
 
 
 def _tasks(n: int, seed: int) -> list[Task]:
@@ -83,7 +57,7 @@ def _unknowing(thought: str, here: HouseholdMemory) -> str:
     return thought
 
 
-def failed_and_mended(task: Task, seed: int) -> tuple[Trajectory, str, Trajectory] | None:
+def failed_and_mended(task: Task, seed: int) -> Mended | None:
     """A bungled attempt, the reflection on it and an attempt that heeds it; None when the bungler succeeded."""
     rng = random.Random(seed)
     failure, memory = bungle(task, rng)
@@ -92,7 +66,8 @@ def failed_and_mended(task: Task, seed: int) -> tuple[Trajectory, str, Trajector
     mended = play_expert(task, seed, known=memory)
     if not mended.success:
         return None
-    return failure, reflection_on(failure, memory), replace(mended, source="reflection", parents=(failure.key,))
+    passed = replace(mended, source="reflection", parents=(failure.key,))
+    return Mended(failure, reflection_on(failure, memory), passed)
 
 
 def bungle(task: Task, rng: random.Random) -> tuple[Trajectory | None, HouseholdMemory]:
@@ -158,3 +133,6 @@ def _trajectory(
         seed=seed,
         goal=goal,
     )
+
+
+FAMILY = Family(SeedRecipe(), _tasks, play_expert, failed_and_mended)

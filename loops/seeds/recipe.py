@@ -9,59 +9,30 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
-import importlib
 import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import platformdirs
 from safetensors import SafetensorError
 
 from ...agents.models.core import Message
-from ...agents.react import ACTION
-from ...agents.reflector import OPENING
 from ...agents.trajectory import Trajectory
 from ...envs.core import canonical_json, content_hash
-from ...errors import UsageError, unknown
-from .pretrain import Architecture, PretrainConfig
+from ...errors import UsageError
+from .family import UNITS, Family, SeedRecipe, family_of, write_corpus
+from .pretrain import Text
+
+if TYPE_CHECKING:
+    from ...agents.models.chat import ChatEncoder
 
 DEMONSTRATIONS = "demonstrations.jsonl"
-FAMILIES = {"household": ".household"}
-"""Environment's short name to the module that writes its corpus."""
 SOURCES = ("envs", "agents/experts", "agents/models/chat.py", "agents/react.py", "agents/reflector.py", "loops/seeds")
 """Parts of the package whose sources shape a corpus."""
-
-
-@dataclass(frozen=True)
-class SeedRecipe:
-    """Everything that a seed policy depends on."""
-
-    family: str = "household"
-    demonstrations: int = 1500
-    """Expert episodes to imitate."""
-    reflections: int = 700
-    """Failed attempts, each with a reflection and a second attempt that heeds it."""
-    architecture: Architecture = field(default_factory=Architecture)
-    pretrain: PretrainConfig = field(default_factory=PretrainConfig)
-    seed: int = 0
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """What a family's module writes."""
-
-    chats: Sequence[Sequence[Message]]
-    """Training texts of all roles; trainable assistant turns weigh 1."""
-    demonstrations: Sequence[Trajectory]
-    """The expert's, for loops that mix them in."""
-    names: Sequence[str] = ()
-    """Words that number their instances."""
-    units: Sequence[str] = (OPENING, "." + ACTION, ACTION)
-    """Texts that are tokens of their own, since turns are made to start or to go on after them."""
 
 
 def seed_model(
@@ -77,10 +48,7 @@ def seed_model(
     folder = cache / f"{recipe.family}-{recipe_hash(recipe)}"
     if (folder / "config.json").exists():
         return folder
-    try:
-        family = importlib.import_module(FAMILIES[recipe.family], __package__)
-    except KeyError:
-        raise unknown("seed family", recipe.family, FAMILIES) from None
+    family = family_of(recipe.family)
     unfinished = cache / f".{folder.name}.unfinished"
     try:
         cache.mkdir(parents=True, exist_ok=True)
@@ -89,7 +57,7 @@ def seed_model(
                 shutil.rmtree(unfinished, ignore_errors=True)
                 unfinished.mkdir()
                 try:
-                    _make(recipe, family.corpus, unfinished, progress)
+                    _make(recipe, family, unfinished, progress)
                     unfinished.rename(folder)
                 finally:
                     shutil.rmtree(unfinished, ignore_errors=True)
@@ -132,26 +100,21 @@ def recipe_hash(recipe: SeedRecipe) -> str:
     return content_hash([asdict(recipe), digest.hexdigest()])
 
 
-def _make(
-    recipe: SeedRecipe,
-    write: Callable[[SeedRecipe, Callable[[float], None]], Corpus],
-    out: Path,
-    progress: Callable[[str, float], None],
-) -> None:
+def _make(recipe: SeedRecipe, family: Family, out: Path, progress: Callable[[str, float], None]) -> None:
     from ...agents.models.chat import ChatEncoder
     from ...agents.models.local import quietly
-    from .pretrain import Text, build, pretrain
+    from .pretrain import build, pretrain
     from .tokenizer import learn_tokenizer
 
-    corpus = write(recipe, lambda share: progress("corpus", share))
+    corpus = write_corpus(family, recipe, lambda share: progress("corpus", share))
     tokenizer = learn_tokenizer(
-        (m.content for chat in corpus.chats for m in chat), names=corpus.names, units=corpus.units
+        (m.content for chat in corpus.chats for m in chat),
+        names=family.names,
+        units=(*UNITS, *family.units),
+        phrases=family.phrases,
     )
-    encoder, texts = ChatEncoder(tokenizer), []
-    for chat in corpus.chats:
-        encoded = encoder.encode(chat, generate=False)
-        weight = [1.0 if wanted else recipe.pretrain.context_weight for wanted in encoded.mask]
-        texts.append(Text(encoded.ids[: recipe.architecture.window], weight[: recipe.architecture.window]))
+    encoder, window = ChatEncoder(tokenizer), recipe.architecture.window
+    texts = [_text(encoder, chat, recipe.pretrain.context_weight, window) for chat in corpus.chats]
     model = build(tokenizer, recipe.architecture, recipe.seed)
     loss = pretrain(
         model,
@@ -171,3 +134,11 @@ def _make(
         "loss": loss,
     }
     (out / "seed.json").write_text(json.dumps(about, indent=2, sort_keys=True) + "\n")
+
+
+def _text(encoder: ChatEncoder, chat: Sequence[Message], context_weight: float, window: int) -> Text:
+    """A chat to learn from: what the assistant should say, a little of what it is told, nothing of its mistakes."""
+    encoded = encoder.encode(chat, generate=False)
+    said = encoder.encode([replace(m, trainable=True) for m in chat], generate=False).mask
+    weight = [1.0 if wanted else 0.0 if its else context_weight for wanted, its in zip(encoded.mask, said, strict=True)]
+    return Text(encoded.ids[:window], weight[:window])

@@ -26,31 +26,49 @@ CHAT_TEMPLATE = (
 )
 _INSTANCE = re.compile(r" ([a-z]+) (\d+)\b")
 _WORD = r" ?[^\W\d_]+| ?\d+|[^\s\w]+|\s+|\w"
+_PIECE = r" ?[^\W\d_]+| ?\d+| ?([^\s\w])\1*|\s+|\w"
+"""A word, a number, or an operator (one character, or the same several times), each with the space before it."""
 
 
 def learn_tokenizer(
-    texts: Iterable[str], *, names: Iterable[str] = (), units: Sequence[str] = (), min_count: int = 10
+    texts: Iterable[str],
+    *,
+    names: Iterable[str] = (),
+    units: Sequence[str] = (),
+    phrases: bool = True,
+    min_count: int = 10,
 ) -> Any:
-    """A `PreTrainedTokenizerFast` for `texts`.
+    """A `PreTrainedTokenizerFast` for `texts`. Deterministic.
 
-    `names` are words that number their instances (` mug 2`); those seen in `texts` are added. The text between names is
-    a phrase; phrases seen `min_count` times, and all words, become tokens. `units` are phrases that no other phrase may
-    run across: text that turns are made to start with, or after which decoding is constrained. Deterministic.
+    `units` are tokens that no other token may run across: text that turns are made to start with, or after which
+    decoding is constrained. With `phrases`, `names` are words that number their instances (` mug 2`); those seen in
+    `texts` are added. The text between names is a phrase; phrases seen `min_count` times, and all words, become tokens.
+    Without, a token is a word, a number or an operator that is seen `min_count` times: for texts such as code, which
+    are put together from these.
     """
     texts = list(texts)
+    fixed = "|".join(map(re.escape, sorted(units, key=len, reverse=True))) or r"(?!)"
+    if phrases:
+        return _of_phrases(texts, names, units, fixed, min_count)
+    parts = (part for text in texts for part in re.split(fixed, text))
+    counts = Counter(piece.group() for part in parts for piece in re.finditer(_PIECE, part))
+    return _build(f"{fixed}|{_PIECE}", [*units, *sorted(piece for piece, n in counts.items() if n >= min_count)])
+
+
+def _of_phrases(texts: Sequence[str], names: Iterable[str], units: Sequence[str], fixed: str, min_count: int) -> Any:
     seen = Counter(match.group() for text in texts for match in _INSTANCE.finditer(text))
     kinds = sorted({*names, *(instance.split()[0] for instance in seen)}, key=lambda kind: (-len(kind), kind))
     name = rf" (?:{'|'.join(kinds)})(?: \d+)?(?![a-z])" if kinds else r"(?!)"
-    fixed = "|".join([*map(re.escape, sorted(units, key=len, reverse=True)), name])
+    fixed = f"{fixed}|{name}"
     between = re.compile(fixed)
     counts = Counter(part for text in texts for part in between.split(text) if part)
-    phrases = sorted((p for p, n in counts.items() if n >= min_count), key=lambda phrase: (-len(phrase), phrase))
+    often = sorted((p for p, n in counts.items() if n >= min_count), key=lambda phrase: (-len(phrase), phrase))
     words = sorted({word for text in counts for word in re.findall(_WORD, text)})
     instances = sorted({*seen, *(f" {kind}" for kind in kinds)})
     pattern = "|".join(
-        [fixed, *(re.escape(phrase) + (r"(?![a-z])" if phrase[-1].isalpha() else "") for phrase in phrases), _WORD]
+        [fixed, *(re.escape(phrase) + (r"(?![a-z])" if phrase[-1].isalpha() else "") for phrase in often), _WORD]
     )
-    return _build(pattern, [*units, *instances, *phrases, *words])
+    return _build(pattern, [*units, *instances, *often, *words])
 
 
 def _build(pattern: str, pieces: list[str]) -> Any:

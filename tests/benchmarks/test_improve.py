@@ -74,6 +74,19 @@ def test_a_loop_is_run_measured_and_not_run_again(loop, doors_seed, capsys):
         assert store.results() == before
 
 
+def test_one_flag_names_the_world_for_practice_and_scores(doors_seed, capsys):
+    long = dict(zip(SMALL[::2], SMALL[1::2], strict=True))
+    rest = [word for flag, value in long.items() if not flag.endswith(".env") for word in (flag, value)]
+    command = ("improve", "re-rest", "--model", doors_seed, "--run", "run")
+    code, out, _ = said(capsys, *command, "--env", "doors", *rest)
+    assert code == 0
+    # The same run, whichever way it was asked for.
+    assert said(capsys, *command, *SMALL) == (0, out, "")
+    assert "'dors'; did you mean 'doors'" in refused(capsys, *command, "--env", "dors", *rest)
+    words = ("eval", "--model", doors_seed, "--run", "scores", "--on.tasks", "6", "--on.splits", "valid_seen")
+    assert said(capsys, *words, "--env", "doors")[0] == 0
+
+
 def test_a_gate_that_admits_nothing_says_so(doors_seed, capsys):
     gate = ("--loop.gate.tasks", "6", "--loop.gate.margin", "2")
     code, out, _ = said(capsys, "improve", "self-training", "--model", doors_seed, "--run", "run", *SMALL, *gate)

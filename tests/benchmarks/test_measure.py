@@ -10,6 +10,7 @@ import pytest
 from kintsugi.agents.models.local import model_version
 from kintsugi.agents.models.scripted import ScriptedModel
 from kintsugi.benchmarks.measure import Measure, measure, score_of
+from kintsugi.envs.code import CodeEnv
 from kintsugi.errors import UsageError
 from kintsugi.loops.evaluation import Score
 from kintsugi.loops.store import RunStore
@@ -96,7 +97,9 @@ def test_tasks_and_jobs_are_a_function_of_the_seed(doors_world):
     assert ON.task_set("valid_seen") == ON.task_set("valid_seen") != replace(ON, seed=8).task_set("valid_seen")
     jobs = ON.jobs(ScriptedModel(["x"]), ON.task_set("valid_seen"))
     assert [j.seed for j in jobs] == [j.seed for j in ON.jobs(ScriptedModel(["x"]), ON.task_set("valid_seen"))]
-    assert jobs[0].agent.config.max_tokens == ON.max_tokens
+    assert jobs[0].agent.config.max_tokens == ON.turn_tokens == 32
+    assert replace(ON, max_tokens=50).turn_tokens == 50 == replace(ON, env="code", max_tokens=50).turn_tokens
+    assert replace(ON, env="code").turn_tokens == CodeEnv.metadata["turn_tokens"]
     with pytest.raises(UsageError, match="tasks is 0"):
         replace(ON, tasks=0).task_set("valid_seen")
 

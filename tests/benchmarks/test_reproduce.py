@@ -15,7 +15,8 @@ from kintsugi.loops import practice as practice_module
 from kintsugi.loops.learner import Example, FitConfig, fit
 from kintsugi.loops.practice import Practice
 from kintsugi.loops.re_rest import Mended, ReReST
-from kintsugi.loops.seeds.recipe import SeedRecipe, demonstrations_of
+from kintsugi.loops.seeds.family import SeedRecipe
+from kintsugi.loops.seeds.recipe import demonstrations_of
 from kintsugi.loops.store import RunStore
 from rich.console import Console
 from small_runs import make_task, make_trajectory

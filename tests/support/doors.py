@@ -1,4 +1,4 @@
-"""A world of one sentence, small enough that a model learns some of it in seconds; and its seed policy's corpus.
+"""A world of one sentence, small enough that a model learns some of it in seconds; and its seed policy's family.
 
 One of four doors is open. Whoever tries a wrong one is told which it is.
 """
@@ -6,14 +6,12 @@ One of four doors is open. Whoever tries a wrong one is told which it is.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from typing import Any
 
-from kintsugi.agents.react import chat_of
-from kintsugi.agents.reflector import OPENING, reflector_chat
+from kintsugi.agents.reflector import OPENING
 from kintsugi.agents.trajectory import Step, Trajectory
 from kintsugi.envs import AgentEnv, Task, TaskSet
-from kintsugi.loops.seeds.recipe import Corpus, SeedRecipe
+from kintsugi.loops.seeds.family import Family, Mended, SeedRecipe
 
 COLOURS = ("red", "green", "blue", "white")
 ENTRY = "[kintsugi.envs]\ntiny/Doors-v0 = doors:Doors\n"
@@ -73,17 +71,17 @@ def attempt(task: Task, tries: list[str]) -> Trajectory:
     return Trajectory(task, tuple(steps), observation, outcome, float(done), "expert", "doors-expert", 0, goal=goal)
 
 
-def corpus(recipe: SeedRecipe, progress: Callable[[float], None]) -> Corpus:
-    """Lucky and patient attempts, and failed ones with a reflection and a second attempt."""
-    rng, chats, demonstrations = random.Random(recipe.seed), [], []
-    for task in Doors.tasks("train", recipe.demonstrations, seed=1000 + recipe.seed):
-        first, right = rng.choice(COLOURS), str(task.params["open"])
-        demonstrations.append(attempt(task, [right] if first == right else [first, right]))
-    chats += [chat_of(demonstration) for demonstration in demonstrations]
-    for task in Doors.tasks("train", recipe.reflections, seed=2000 + recipe.seed):
-        right = str(task.params["open"])
-        wrong = rng.choice([colour for colour in COLOURS if colour != right])
-        said = Step("", "", "", text=f"{OPENING} tried {right}.")
-        chats.append(reflector_chat(attempt(task, [wrong, wrong]), attempt(task, [right]), said))
-    progress(1.0)
-    return Corpus(chats, demonstrations)
+def demonstrate(task: Task, seed: int) -> Trajectory:
+    """A lucky or a patient attempt."""
+    first, right = random.Random(seed).choice(COLOURS), str(task.params["open"])
+    return attempt(task, [right] if first == right else [first, right])
+
+
+def mend(task: Task, seed: int) -> Mended:
+    """A wrong door twice, and then the right one."""
+    right = str(task.params["open"])
+    wrong = random.Random(seed).choice([colour for colour in COLOURS if colour != right])
+    return Mended(attempt(task, [wrong, wrong]), f"{OPENING} tried {right}.", attempt(task, [right]))
+
+
+FAMILY = Family(SeedRecipe(family="doors"), lambda n, seed: Doors.tasks("train", n, seed), demonstrate, mend)

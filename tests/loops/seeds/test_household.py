@@ -11,15 +11,15 @@ from kintsugi.agents.react import chat_of
 from kintsugi.agents.reflector import OPENING, digest
 from kintsugi.agents.trajectory import Trajectory
 from kintsugi.envs.household import HouseholdEnv
-from kintsugi.loops.seeds.household import bungle, corpus, failed_and_mended, play_expert
-from kintsugi.loops.seeds.recipe import SeedRecipe
+from kintsugi.loops.seeds.family import Mended, SeedRecipe, write_corpus
+from kintsugi.loops.seeds.household import FAMILY, bungle, failed_and_mended, play_expert
 
 NAME = re.compile(r"\b[a-z]+ \d+\b")
 TASKS = [t for size in ("small", "medium") for t in HouseholdEnv.tasks("train", 18, seed=4321, size=size)]
 
 
 @functools.cache
-def pairs() -> list[tuple[Trajectory, str, Trajectory]]:
+def pairs() -> list[Mended]:
     found = [failed_and_mended(task, number) for number, task in enumerate(TASKS)]
     return [pair for pair in found if pair is not None]
 
@@ -98,10 +98,10 @@ def test_a_bungler_bungles_in_every_way():
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_corpus_is_a_function_of_its_recipe(seed):
     recipe, shares = SeedRecipe(demonstrations=6, reflections=6, seed=seed), []
-    found = corpus(recipe, shares.append)
-    again = corpus(recipe, lambda share: None)
+    found = write_corpus(FAMILY, recipe, shares.append)
+    again = write_corpus(FAMILY, recipe, lambda share: None)
     assert (found.chats, found.demonstrations) == (again.chats, again.demonstrations)
-    other = corpus(SeedRecipe(demonstrations=6, reflections=6, seed=1 - seed), lambda share: None)
+    other = write_corpus(FAMILY, SeedRecipe(demonstrations=6, reflections=6, seed=1 - seed), lambda share: None)
     assert found.chats != other.chats
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
@@ -111,9 +111,8 @@ def test_the_corpus_is_a_function_of_its_recipe(seed):
 
 
 def test_demonstrations_are_of_other_tasks_than_the_loops_practise_on():
-    shown = {
-        d.task.hash for d in corpus(SeedRecipe(demonstrations=40, reflections=0), lambda share: None).demonstrations
-    }
+    found = write_corpus(FAMILY, SeedRecipe(demonstrations=40, reflections=0), lambda share: None)
+    shown = {d.task.hash for d in found.demonstrations}
     for size in ("small", "medium"):
         practised = {task.hash for seed in range(3) for task in HouseholdEnv.tasks("train", 300, seed, size=size)}
         assert not shown & practised

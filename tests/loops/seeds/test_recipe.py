@@ -15,11 +15,13 @@ from typing import Any
 import pytest
 import torch
 from kintsugi.agents.models import Message, Sampling
+from kintsugi.agents.models.chat import ChatEncoder
 from kintsugi.agents.models.local import LocalModel
 from kintsugi.errors import UsageError
 from kintsugi.loops.seeds import recipe as module
+from kintsugi.loops.seeds.family import SeedRecipe
 from kintsugi.loops.seeds.pretrain import Architecture, PretrainConfig
-from kintsugi.loops.seeds.recipe import SeedRecipe, default_cache, demonstrations_of, recipe_hash, seed_model
+from kintsugi.loops.seeds.recipe import default_cache, demonstrations_of, recipe_hash, seed_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 TINY = SeedRecipe(
@@ -126,7 +128,8 @@ import sys
 from pathlib import Path
 from kintsugi.errors import UsageError
 from kintsugi.loops.seeds.pretrain import Architecture, PretrainConfig
-from kintsugi.loops.seeds.recipe import SeedRecipe, seed_model
+from kintsugi.loops.seeds.family import SeedRecipe
+from kintsugi.loops.seeds.recipe import seed_model
 recipe = {recipe!r}
 try:
     print(seed_model(recipe, cache=Path(sys.argv[1]), progress=lambda what, share: print(what, share, flush=True)))
@@ -183,3 +186,22 @@ def test_the_cache_can_be_moved(monkeypatch, tmp_path):
     assert default_cache() == tmp_path / "seeds"
     monkeypatch.delenv("KINTSUGI_CACHE")
     assert default_cache().name == "seeds"
+
+
+def test_mistakes_that_are_shown_are_not_learnt(seed):
+    tokenizer = AutoTokenizer.from_pretrained(seed)
+    encoder = ChatEncoder(tokenizer)
+    chat = [
+        Message("user", "a"),
+        Message("assistant", "wrong", None, trainable=False),
+        Message("user", "b"),
+        Message("assistant", "right"),
+    ]
+    text = module._text(encoder, chat, 0.3, 512)
+    weights: dict[float, str] = {}
+    for token, weight in zip(text.ids, text.weight, strict=True):
+        weights[weight] = weights.get(weight, "") + tokenizer.decode([token])
+    assert weights[0.0] == f"wrong{tokenizer.eos_token}"
+    assert weights[1.0] == f"right{tokenizer.eos_token}"
+    assert "<|user|>a" in weights[0.3]
+    assert len(module._text(encoder, chat, 0.3, 4).weight) == 4

@@ -116,3 +116,24 @@ def test_a_world_without_instances_has_a_tokenizer(names):
     bare = learn_tokenizer(["look around"] * 20, names=names)
     assert split("look around", bare) == ["look around"]
     assert instances_of(bare) == {}
+
+
+CODE = ["write f(x): x = [v // 2 for v in x if v == 3]; return x", "f([1, -12]) gave [], expected 'Zoë'"] * 10
+WORDS = learn_tokenizer(CODE, units=("; return x",), phrases=False)
+
+
+def test_without_phrases_tokens_are_words_numbers_and_operators():
+    assert split(CODE[0], WORDS) == [
+        *("write", " f", "(", "x", ")", ":", " x", " =", " [", "v", " //", " 2", " for", " v", " in", " x", " if"),
+        *(" v", " ==", " 3", "]", "; return x"),
+    ]
+    assert split("f([1, -12])", WORDS) == ["f", "(", "[", "1", ",", " -", "12", "]", ")"]
+    assert split("x = y", WORDS) == ["x", " =", " ", "y"]
+    assert instances_of(WORDS) == {}
+
+
+@given(texts)
+def test_any_text_survives_without_phrases(text):
+    assert WORDS.decode(WORDS(text)["input_ids"]) == text
+    bare = learn_tokenizer([text], phrases=False, min_count=1)
+    assert bare.decode(bare(text)["input_ids"]) == text

@@ -1,0 +1,118 @@
+"""What a family of worlds brings to its seed policy, and how the corpus is put together from it.
+
+A family is a module with a `FAMILY` and a line in `FAMILIES`; everything else (tokenizer, network, training, cache) is
+the same for all.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from ...agents.models.core import Message, derived_seed
+from ...agents.react import ACTION, chat_of
+from ...agents.reflector import OPENING, reflector_chat
+from ...agents.trajectory import Step, Trajectory
+from ...envs.core import Task
+from ...errors import unknown
+from .pretrain import Architecture, PretrainConfig
+
+FAMILIES = {"household": ".household", "code": ".code"}
+"""Environment's short name to the module that holds its `FAMILY`."""
+TASK_SEED = 1_000_003
+"""Demonstrations are of other tasks than the loops practise on."""
+
+
+@dataclass(frozen=True)
+class SeedRecipe:
+    """Everything that a seed policy depends on."""
+
+    family: str = "household"
+    demonstrations: int = 1500
+    """Expert episodes to imitate."""
+    reflections: int = 700
+    """Failed attempts, each with a reflection and a second attempt that heeds it."""
+    architecture: Architecture = field(default_factory=Architecture)
+    pretrain: PretrainConfig = field(default_factory=PretrainConfig)
+    seed: int = 0
+
+    def reseeded(self, by: int) -> SeedRecipe:
+        """The same recipe with other tasks, mistakes and first weights."""
+        pretrain = replace(self.pretrain, seed=self.pretrain.seed + by)
+        return replace(self, seed=self.seed + by, pretrain=pretrain)
+
+
+class Mended(NamedTuple):
+    """A failed attempt, what is said of it, and an attempt that heeds that."""
+
+    failure: Trajectory
+    reflection: str
+    """Begins with the reflector's `OPENING`, and says only what the failed attempt itself was shown."""
+    passed: Trajectory
+
+
+@dataclass(frozen=True)
+class Family:
+    """What is one family's own. All functions depend on their arguments alone."""
+
+    recipe: SeedRecipe
+    """How its seed policy is made unless another recipe is asked for."""
+    tasks: Callable[[int, int], Iterable[Task]]
+    """About so many tasks of split `train`, drawn by a seed."""
+    demonstrate: Callable[[Task, int], Trajectory]
+    """An attempt to imitate, by an expert that draws from a seed. Those without success are left out."""
+    mend: Callable[[Task, int], Mended | None]
+    """A failed attempt, mended; None where there was nothing to mend."""
+    names: Sequence[str] = ()
+    """Words that number their instances, e.g. `mug`, for `mug 2`."""
+    units: Sequence[str] = ()
+    """Texts that are tokens of their own; the turns' fixed beginnings need not be named."""
+    phrases: bool = True
+    """Whether what stands between names often is one token; False for texts that are put together word by word."""
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """What a seed policy is trained on."""
+
+    chats: Sequence[Sequence[Message]]
+    """Training texts of all roles. Trainable assistant turns weigh 1, the others nothing."""
+    demonstrations: Sequence[Trajectory]
+    """The expert's, for loops that mix them in."""
+
+
+UNITS = (OPENING, "." + ACTION, ACTION)
+"""Tokens of their own in every family, since turns are made to start or to go on after them."""
+
+
+def family_of(name: str) -> Family:
+    """The family of this name; raises `UsageError` for one that has no seed policy."""
+    if name not in FAMILIES:
+        raise unknown("seed family", name, FAMILIES)
+    family: Family = importlib.import_module(FAMILIES[name], __package__).FAMILY
+    return family
+
+
+def recipe_of(name: str) -> SeedRecipe:
+    """How the seed policy of a family is usually made; raises `UsageError` for an unknown one."""
+    return family_of(name).recipe
+
+
+def write_corpus(family: Family, recipe: SeedRecipe, progress: Callable[[float], None]) -> Corpus:
+    """Demonstrations and mended failures; a function of family and recipe. `progress` gets the share that is done."""
+    total = recipe.demonstrations + recipe.reflections
+    shown, chats = [], []
+    for number, task in enumerate(family.tasks(recipe.demonstrations, TASK_SEED + recipe.seed)):
+        shown.append(family.demonstrate(task, derived_seed(recipe.seed, "expert", task.id)))
+        progress(min(1.0, (number + 1) / total))
+    demonstrations = [each for each in shown if each.success]
+    chats += [chat_of(each) for each in demonstrations]
+    for number, task in enumerate(family.tasks(recipe.reflections, 2 * TASK_SEED + recipe.seed)):
+        mended = family.mend(task, derived_seed(recipe.seed, "bungler", task.id))
+        if mended is not None:
+            said = Step("", "", "", text=mended.reflection)
+            chats.append(reflector_chat(mended.failure, mended.passed, said))
+        progress(min(1.0, (recipe.demonstrations + number + 1) / total))
+    return Corpus(chats, demonstrations)
