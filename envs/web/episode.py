@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
+from ...errors import InfraError
 from .actions import SUBMIT, VERBS, Action, Refused, on_elements, parse
 from .dialogs import DialogBox
 from .hands import Hands
@@ -13,6 +14,9 @@ from .look import NOTHING, Look, look
 from .session import Session
 from .tree import clean, quoted
 from .worlds.core import Deed, Place, Standing
+
+MOST_DIALOGS = 50
+"""A page that opens more of them at the end of an episode never stops."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +59,7 @@ class WebEpisode:
             action = parse(text, self.place.verbs)
             if action.verb == "stop":
                 answer = action.args[0].strip() if action.args else ""
-                if self._box:
-                    await self.session.answer(False)
+                await self._close_dialogs()
             elif self._box:
                 await self._box.act(self.session, action)
             else:
@@ -94,6 +97,13 @@ class WebEpisode:
             hands = Hands(self.look.tab, self.look.page.elements, self.look.layout)
             await session.turn(self._handle(hands, action))
             session.notes += hands.notes
+
+    async def _close_dialogs(self) -> None:
+        for _ in range(MOST_DIALOGS):
+            if self.session.dialog is None:
+                return
+            await self.session.answer(False)
+        raise InfraError(f"the page opens one dialog after the other; {MOST_DIALOGS} were closed")
 
     async def _handle(self, hands: Hands, action: Action) -> None:
         number, args = action.id, action.args

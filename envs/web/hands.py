@@ -200,10 +200,9 @@ class Hands:
         hit, *_ = await asyncio.gather(
             self._cdp.send("DOM.getNodeForLocation", at),
             self._mouse("mouseMoved", point),
-            self._mouse("mousePressed", point),
-            self._mouse("mouseReleased", point),
             return_exceptions=True,
         )
+        await asyncio.gather(self._mouse("mousePressed", point), self._mouse("mouseReleased", point))
         if isinstance(hit, dict) and not self._layout.inside(hit["backendNodeId"], element.node):
             over = hit["backendNodeId"]
             if not self._layout.inside(element.node, over):

@@ -76,7 +76,8 @@ def address(text: str, names: Iterable[str] = ("http", "https", "file", "about")
     url = text.strip()
     if not url or any(c.isspace() for c in url) or not url.isprintable():
         raise ValueError("it is empty or holds spaces")
-    if "://" not in url and not url.startswith("about:"):
+    # `host:80` has a port where `javascript:f()` has a scheme.
+    if not re.match(r"[a-zA-Z][a-zA-Z0-9+.-]*:(?![0-9])", url):
         url = f"http://{url}"
     parts = urlsplit(url)
     if parts.scheme not in names:

@@ -16,6 +16,9 @@ from .hosts import Hosts
 from .tab import Bound, Tab
 from .view import View
 
+ARRIVAL_SECONDS = 2.0
+"""How long a window that a page asked for may take to appear; those that Chromium blocks never do."""
+
 
 @dataclass(frozen=True)
 class SessionConfig:
@@ -52,11 +55,12 @@ class Session:
         self.dialog: Dialog | None = None
         """Open now; the page stands still until it is answered."""
         self._asked = asyncio.Event()
+        self._arrived = asyncio.Event()
         self._turn: asyncio.Task[None] | None = None
         self._arriving: set[asyncio.Task[None]] = set()
         self._refused = 0
         self._blocked: set[str] = set()
-        context.on("page", lambda page: self._keep(self._arrive(page)))
+        context.on("page", self._announce)
         context.on("requestfailed", self._failed)
         context.on("response", self._answered)
 
@@ -92,9 +96,8 @@ class Session:
     async def _work(self, work: Coroutine[Any, Any, None]) -> None:
         tab = self.active
         try:
-            done = await tab.interrupt(_finished(work), self.config.patience)
-        except TimeoutError:
-            raise InfraError("the page does not react any more, and its script cannot be stopped") from None
+            # A navigation has patience of its own; what takes longer is a script that does not end.
+            done = await tab.interrupt(_finished(work), self.config.patience + 1)
         finally:
             work.close()
         if done is None:
@@ -113,6 +116,7 @@ class Session:
             turn.result()
 
     async def rest(self, budget: int) -> None:
+        """Let `budget` milliseconds of page time pass and wait, within patience, until the active tab rests."""
         bound = Bound(self.config.patience)
         while True:
             await self._arrivals(bound)
@@ -120,8 +124,6 @@ class Session:
             self._alive(tab)
             try:
                 rests = await tab.interrupt(tab.settle(budget, bound), bound.left + 1)
-            except TimeoutError:
-                raise InfraError("the page does not react any more, and its script cannot be stopped") from None
             except PlaywrightError:
                 # The tab may have closed itself, or crashed, under our hands.
                 await asyncio.sleep(0)
@@ -195,6 +197,13 @@ class Session:
         """Close the active tab."""
         await self.active.page.close()
 
+    def _announce(self, page: Page) -> None:
+        opener = next((tab for tab in self.tabs if tab.opening), None)
+        if opener is not None:
+            opener.opening -= 1
+        self._arrived.set()
+        self._keep(self._arrive(page))
+
     async def _arrive(self, page: Page) -> None:
         if len(self.tabs) >= self.config.most_tabs:
             self._refused += 1
@@ -227,16 +236,17 @@ class Session:
 
     async def _arrivals(self, bound: Bound) -> None:
         """Wait for windows and downloads that are on their way."""
-        opener = getattr(self, "active", None)
+        if any(tab.opening for tab in self.tabs):
+            # A window is announced by the page that opens it, and a while later by the browser.
+            announced = Bound(min(bound.left, ARRIVAL_SECONDS))
+            while announced.left and any(tab.opening for tab in self.tabs):
+                self._arrived.clear()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._arrived.wait(), announced.left)
+            for tab in self.tabs:
+                tab.opening = 0
         while self._arriving and bound.left:
             await asyncio.wait(self._arriving, timeout=bound.left)
-        if opener is not None and opener.opening:
-            # The window is announced by the page that opens it, and then by the browser.
-            opener.opening = 0
-            with contextlib.suppress(PlaywrightError):
-                await opener.cdp.send("Page.getNavigationHistory")
-            while self._arriving and bound.left:
-                await asyncio.wait(self._arriving, timeout=bound.left)
         if self._refused:
             count, self._refused = self._refused, 0
             self.notes.append(f"{count} window{'s' * (count > 1)} that the page opened were closed: too many are open.")

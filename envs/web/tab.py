@@ -11,9 +11,12 @@ from typing import Any, TypeVar
 from playwright.async_api import BrowserContext, CDPSession, Page
 from playwright.async_api import Error as PlaywrightError
 
+from ...errors import InfraError
 from .ids import ElementIds
 
 T = TypeVar("T")
+STOP_SECONDS = 5.0
+"""How long a page may take to react once its script was stopped."""
 SETTLE = 'globalThis[Symbol.for("kintsugi.page")]?.settle(%d, %d) ?? true'
 GONE = (
     "context was destroyed",
@@ -46,7 +49,7 @@ class Tab:
         self.ids = ElementIds()
         self.opening = 0
         """Windows that the page asked for and that have not arrived yet."""
-        self.crashed = False
+        self._crash_seen = asyncio.Event()
         self.frames: dict[str, str | None] = {}
         """Id of each frame's parent."""
         self._loading: set[str] = set()
@@ -98,11 +101,17 @@ class Tab:
         self._loading.discard(said["frameId"])
 
     def _window_opened(self, said: dict[str, Any]) -> None:
-        self.opening += 1
+        # Without a gesture of the user the window stays shut.
+        self.opening += bool(said.get("userGesture"))
 
     def _crash(self) -> None:
-        self.crashed = True
+        self._crash_seen.set()
         self._changed.set()
+
+    @property
+    def crashed(self) -> bool:
+        """Whether the page's renderer is gone."""
+        return self._crash_seen.is_set()
 
     @property
     def loading(self) -> bool:
@@ -173,16 +182,20 @@ class Tab:
     async def interrupt(self, work: Awaitable[T], seconds: float) -> T | None:
         """What `work` gives; when it takes longer, the script that holds the page is stopped and None returned.
 
-        Raises `TimeoutError` when the page is stuck even so.
+        Raises `InfraError` when the page is stuck even so, and when its renderer crashes.
         """
-        task = asyncio.ensure_future(work)
+        task, crash = asyncio.ensure_future(work), asyncio.ensure_future(self._crash_seen.wait())
         try:
-            done, _ = await asyncio.wait({task}, timeout=seconds)
-            if done:
+            await asyncio.wait({task, crash}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            if self.crashed:
+                raise InfraError(f"the renderer of {self.page.url!r} crashed")
+            if task.done():
                 return task.result()
-            await asyncio.wait_for(self.cdp.send("Runtime.terminateExecution"), 2)
-            await asyncio.wait_for(asyncio.shield(self.evaluate("1")), 2)
+            await asyncio.wait_for(self.cdp.send("Runtime.terminateExecution"), STOP_SECONDS)
+            await asyncio.wait_for(self.evaluate("1"), STOP_SECONDS)
             return None
+        except TimeoutError:
+            raise InfraError("the page does not react any more, and its script cannot be stopped") from None
         finally:
-            if not task.done():
-                task.cancel()
+            crash.cancel()
+            task.cancel()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,14 +20,17 @@ CONTROLS = {
 """Roles of what people act on."""
 STRUCTURE = {
     "alert", "alertdialog", "article", "banner", "blockquote", "caption", "cell", "columnheader", "complementary",
-    "contentinfo", "dialog", "figure", "form", "grid", "gridcell", "heading", "image", "img", "list", "listitem", "log",
-    "main", "menu", "menubar", "meter", "navigation", "progressbar", "radiogroup", "region", "row", "rowheader",
+    "contentinfo", "dialog", "figure", "grid", "gridcell", "heading", "image", "img", "list", "listitem", "log",
+    "main", "menu", "menubar", "meter", "navigation", "progressbar", "radiogroup", "row", "rowheader",
     "search", "status", "table", "tablist", "tabpanel", "toolbar", "tooltip", "tree", "Iframe",
 }  # fmt: skip
 """Roles that say how a page is made up; all others are passed through to what is in them."""
 FIELDS = {"textbox", "searchbox", "spinbutton", "combobox", "Date", "DateTime", "InputTime", "ColorWell", "slider"}
 """Roles whose value is shown; what lies in them is their value again."""
-NAMED_GROUPS = {"group", "listbox"}
+WIDGETS = {"Date", "DateTime", "InputTime", "ColorWell"}
+"""Fields whose parts are the browser's own."""
+NAMED_GROUPS = {"form", "group", "region"}
+"""Roles that are shown when they have a name."""
 WORDS = {
     "Canvas": "canvas", "ColorWell": "colour field", "Date": "date field", "DateTime": "date field",
     "DisclosureTriangle": "disclosure", "Iframe": "iframe", "InputTime": "time field", "PopUpButton": "popup button",
@@ -35,7 +38,7 @@ WORDS = {
 }  # fmt: skip
 """What roles are called where the specification's own name says little."""
 INLINE = {
-    "A", "ABBR", "B", "BIG", "CITE", "CODE", "DEL", "EM", "FONT", "I", "INS", "KBD", "LABEL", "MARK", "S", "SAMP",
+    "A", "ABBR", "B", "BIG", "CITE", "CODE", "DEL", "EM", "FONT", "I", "INS", "KBD", "MARK", "S", "SAMP",
     "SMALL", "SPAN", "STRONG", "SUB", "SUP", "TIME", "TSPAN", "U", "VAR",
 }  # fmt: skip
 """Elements that flow with the text around them."""
@@ -54,6 +57,8 @@ class Item:
     """Whether it is given a number."""
     closed: bool = False
     """Texts only: a block ended here, so what follows is not the same text."""
+    label: bool = False
+    """Texts only: whether this is a field's label, which the field's own line repeats."""
     options: tuple[str, ...] = ()
     """Of a drop-down list."""
     disabled: bool = False
@@ -86,7 +91,8 @@ class TreeReader:
             return []
         if not self.title:
             self.title = clean(nodes[0].get("name", {}).get("value", ""))
-        return merged(self._inner(nodes[0], frame, 0))
+        items = merged(self._inner(nodes[0], frame, 0))
+        return unlabelled(items, {item.name.casefold() for item in every(items) if item.control})
 
     def _inner(self, node: Node, frame: str, depth: int) -> list[Item]:
         if depth > DEEPEST:
@@ -136,7 +142,7 @@ class TreeReader:
             return children
         closed = merged(children)
         for item in closed:
-            item.closed = True
+            item.closed, item.label = True, item.label or self._layout.tags.get(dom) == "LABEL"
         return [Item("text", closed=True), *closed]
 
     def _shown(
@@ -153,6 +159,8 @@ class TreeReader:
             )
             children = []
         elif role in FIELDS:
+            if role in WIDGETS:
+                children = []
             value = clean(node.get("value", {}).get("value", "")) or " ".join(texts(children))
             if value:
                 states.insert(0, f"value {quoted(value)}")
@@ -206,12 +214,24 @@ def states_of_list(node: Node, children: list[Item], states: list[str]) -> Itera
         yield f"options {', '.join(names[:60])}{more}"
 
 
+def every(items: Iterable[Item]) -> Iterable[Item]:
+    """Items and all that is in them."""
+    for item in items:
+        yield item
+        yield from every(item.children)
+
+
 def every_option(items: Iterable[Item]) -> Iterable[Item]:
     """The options among items, those in groups included."""
-    for item in items:
-        if item.role == "option":
-            yield item
-        yield from every_option(item.children)
+    return (item for item in every(items) if item.role == "option")
+
+
+def unlabelled(items: list[Item], names: Set[str]) -> list[Item]:
+    """Items without the labels that are the name of a control."""
+    kept = [item for item in items if not (item.label and item.role == "text" and clean(item.name).casefold() in names)]
+    for item in kept:
+        item.children = unlabelled(item.children, names)
+    return kept
 
 
 def has_control(item: Item) -> bool:
@@ -221,10 +241,7 @@ def has_control(item: Item) -> bool:
 
 def texts(items: Iterable[Item]) -> Iterable[str]:
     """All that is said in items, names of parts included."""
-    for item in items:
-        if item.name:
-            yield clean(item.name)
-        yield from texts(item.children)
+    return (clean(item.name) for item in every(items) if item.name)
 
 
 def merged(items: Iterable[Item]) -> list[Item]:
@@ -240,7 +257,7 @@ def merged(items: Iterable[Item]) -> list[Item]:
         elif last is not None and last.role == "text" and not last.closed:
             last.name, last.closed, last.boxes = last.name + item.name, item.closed, last.boxes + item.boxes
         else:
-            found.append(Item("text", item.name, closed=item.closed, boxes=item.boxes))
+            found.append(item)
     return [item for item in found if item.role != "text" or item.name.strip()]
 
 
