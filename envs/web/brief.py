@@ -1,6 +1,7 @@
 """What an agent has to be told of a page when it has read the one before: what is new, a row or a list's entry a line.
 
-A chat that only ever grows would else repeat every menu at every step. Numbers stand behind the names they belong to.
+A chat that only ever grows would else repeat every menu at every step. On the same address, lines that were there
+before are left out; on another one, those above the first heading. Numbers stand behind the names they belong to.
 """
 
 from __future__ import annotations
@@ -25,10 +26,23 @@ def brief(observation: str, before: str | None = None) -> str:
     lines = _told(observation)
     if before is None:
         return "\n".join(lines)
-    known = set(_told(before))
-    moved = _url(observation) != _url(before)
-    new = [line for line in lines if line not in known or (moved and line.startswith("Title: "))]
-    return "\n".join(new) or NOTHING
+    past = _told(before)
+    if _url(observation) == _url(before):
+        known = set(past)
+        return "\n".join(line for line in lines if line not in known) or NOTHING
+    titles, lines = _titles(lines)
+    past = _titles(past)[1]
+    # Below the first heading, a page is told whole: what lies between two lines would else be a riddle.
+    menu = next((i for i, line in enumerate(lines) if line.startswith("heading ")), len(lines))
+    alike = next((i for i, (new, old) in enumerate(zip(lines[:menu], past, strict=False)) if new != old), None)
+    alike = min(menu, len(past)) if alike is None else alike
+    return "\n".join([*titles, *lines[alike:]])
+
+
+def _titles(lines: list[str]) -> tuple[list[str], list[str]]:
+    """What stands above the page, without what there is to do, and the page."""
+    above = [line for line in lines if line.startswith(_KEPT)]
+    return [line for line in above if not line.startswith("Actions: ")], [line for line in lines if line not in above]
 
 
 def _url(observation: str) -> str:

@@ -196,7 +196,9 @@ class Hands:
 
     async def _press(self, point: tuple[float, float], number: int) -> None:
         element = self._elements[number]
-        at = {"x": int(point[0]), "y": int(point[1])}
+        # The mouse is told a place in the viewport, the hit test one in the document.
+        seen = (await self._cdp.send("Page.getLayoutMetrics"))["cssVisualViewport"]
+        at = {"x": int(point[0] + seen["pageX"]), "y": int(point[1] + seen["pageY"])}
         hit, *_ = await asyncio.gather(
             self._cdp.send("DOM.getNodeForLocation", at),
             self._mouse("mouseMoved", point),
