@@ -154,7 +154,8 @@ TYPES = (
     TaskType(
         "forum_like",
         (
-            "Sign in as '{user}' with the password '{password}' and like the post of '{author}' in the thread '{thread}'.",
+            "Sign in as '{user}' with the password '{password}' and like the post of '{author}' "
+            "in the thread '{thread}'.",
             "Your account is '{user}', password '{password}'. Give a like to what '{author}' wrote "
             "in the thread '{thread}'.",
         ),
