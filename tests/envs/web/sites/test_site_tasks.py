@@ -7,7 +7,7 @@ import sqlite3
 import pytest
 from kintsugi.envs.core import Task
 from kintsugi.envs.web.sites.catalogue import KINDS, SITES
-from kintsugi.envs.web.sites.content import EDITIONS, edition, opened
+from kintsugi.envs.web.sites.content import EDITIONS, edition, opened, reopened
 from kintsugi.envs.web.sites.tasks import SPLITS, TYPES, SiteTask, beginning, judge, make_tasks, read_goal, types_of
 from kintsugi.errors import UsageError
 
@@ -125,7 +125,7 @@ def test_bad_arguments_are_refused():
         lambda: make_tasks("train", -1): "asked for -1 web tasks",
         lambda: make_tasks("train", size="small"): "unknown parameter of web tasks 'size'",
         lambda: edition("paper-kite", EDITIONS): "has editions 0 to",
-        lambda: opened(b"no database"): "11 bytes are no state of a site",
+        lambda: reopened(b"no database"): "11 bytes are no state of a site",
     }.items():
         with pytest.raises(UsageError, match=text):
             call()
