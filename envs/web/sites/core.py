@@ -63,7 +63,9 @@ class TaskType:
     wanted: Callable[[Evidence, Args], Iterator[bool]]
     """The conditions of success, each True when it is met; the share that is met is the score."""
     touches: frozenset[str] = frozenset()
-    """Tables whose rows may change on the way; a change of any other table is damage."""
+    """Tables whose rows may change on the way."""
+    adds: frozenset[str] = frozenset()
+    """Tables that rows may be added to. A change of all else is damage."""
     prepare: Callable[[sqlite3.Connection, Args], None] | None = None
     """Changes the content before an attempt begins, where the task needs it."""
 

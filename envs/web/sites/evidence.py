@@ -34,17 +34,16 @@ class Evidence:
         old = {row["id"] for row in self.was(f"SELECT id FROM {table}")}
         return [row for row in self.rows(f"SELECT * FROM {table} ORDER BY id") if row["id"] not in old]
 
-    def changed(self) -> frozenset[str]:
-        """Tables that differ, those about the visit left out."""
-        return frozenset(
-            table
-            for (table,) in self.after.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
-            if table not in VISIT and not table.startswith("sqlite_") and self._differs(table)
-        )
+    def damaged(self, touches: frozenset[str], adds: frozenset[str]) -> bool:
+        """Whether a table differs that is neither in `touches`, nor in `adds` and only longer, nor about the visit."""
+        query = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%' ORDER BY name"
+        tables = {name for (name,) in self.after.execute(query)} - VISIT - touches
+        return any(self._differs(table, table in adds) for table in tables)
 
-    def _differs(self, table: str) -> bool:
+    def _differs(self, table: str, longer: bool) -> bool:
         query = f"SELECT * FROM {table} ORDER BY rowid"
-        return self.before.execute(query).fetchall() != self.after.execute(query).fetchall()
+        before, after = self.before.execute(query).fetchall(), self.after.execute(query).fetchall()
+        return before != (after[: len(before)] if longer else after)
 
     def says(self, expected: str | float, others: Iterable[str] = ()) -> bool:
         """Whether the answer is `expected`, alone or in a sentence that names none of the `others`.

@@ -141,7 +141,7 @@ def judge(task: Task, db: sqlite3.Connection, answer: str | None) -> Verdict:
     try:
         evidence = Evidence(before, db, answer)
         met = list(type_.wanted(evidence, about.args))
-        damage = evidence.changed() - type_.touches
+        damage = evidence.damaged(type_.touches, type_.adds)
     finally:
         before.close()
     score = sum(met) / len(met)

@@ -44,7 +44,7 @@ def _newcomer(dice: Dice, db: sqlite3.Connection, site: Site) -> Args:
 def _added(e: Evidence, args: Args) -> Iterator[bool]:
     added = e.added("person")
     person: Row = added[0] if len(added) == 1 else {}
-    yield bool(person) and [row for row in e.rows(_PEOPLE) if row["id"] != person["id"]] == e.was(_PEOPLE)
+    yield bool(person)
     yield person.get("name") == args["name"]
     yield person.get("email") == args["email"]
     yield person.get("role") == args["role"]
@@ -116,14 +116,16 @@ TYPES = (
         ("Set the role of '{person}' to '{role}'.", "'{person}' is to be '{role}' from now on."),
         _role,
         _role_given,
-        frozenset({"person", "event"}),
+        frozenset({"person"}),
+        frozenset({"event"}),
     ),
     TaskType(
         "admin_suspend",
         ("Suspend the account of '{person}'.", "'{person}' has left; suspend that account."),
         _active,
         _suspended,
-        frozenset({"person", "event"}),
+        frozenset({"person"}),
+        frozenset({"event"}),
     ),
     TaskType(
         "admin_add",
@@ -133,6 +135,7 @@ TYPES = (
         ),
         _newcomer,
         _added,
+        frozenset(),
         frozenset({"person", "event"}),
     ),
     TaskType(
@@ -143,7 +146,8 @@ TYPES = (
         ),
         _ticket,
         _assigned,
-        frozenset({"ticket", "event"}),
+        frozenset({"ticket"}),
+        frozenset({"event"}),
     ),
     TaskType(
         "admin_count",
@@ -156,13 +160,15 @@ TYPES = (
         ("Set '{setting}' to '{value}'.", "'{setting}' has to be '{value}' from now on."),
         _setting,
         _set,
-        frozenset({"setting", "event"}),
+        frozenset({"setting"}),
+        frozenset({"event"}),
     ),
     TaskType(
         "admin_switch",
         ("Switch '{setting}' '{value}'.", "Turn '{setting}' '{value}'."),
         _switch,
         _set,
-        frozenset({"setting", "event"}),
+        frozenset({"setting"}),
+        frozenset({"event"}),
     ),
 )

@@ -40,8 +40,7 @@ def _booked(e: Evidence, args: Args) -> Iterator[bool]:
     booking: Row = added[0] if len(added) == 1 else {}
     rooms = e.was(f"{_ROOMS} WHERE r.id = ?", booking.get("room_id"))
     room: Row = rooms[0] if rooms else {}
-    old = {row["id"] for row in e.was("SELECT id FROM booking")}
-    yield bool(booking) and [row for row in e.rows(_BOOKINGS) if row["id"] in old] == e.was(_BOOKINGS)
+    yield bool(booking)
     yield (room.get("place"), room.get("name")) == (args["place"], args["room"])
     yield (booking.get("arrival"), booking.get("departure")) == (args["arrival"], args["departure"])
     yield booking.get("guests") == args["guests"]
@@ -120,6 +119,7 @@ TYPES = (
         ),
         _book,
         _booked,
+        frozenset(),
         frozenset({"booking"}),
     ),
     TaskType(

@@ -137,6 +137,7 @@ TYPES = (
         ),
         _reply,
         _replied,
+        frozenset(),
         frozenset({"post"}),
     ),
     TaskType(
@@ -149,6 +150,7 @@ TYPES = (
         ),
         _start,
         _started,
+        frozenset(),
         frozenset({"thread", "post"}),
     ),
     TaskType(
@@ -161,6 +163,7 @@ TYPES = (
         ),
         _like,
         _liked,
+        frozenset(),
         frozenset({"likes"}),
     ),
     TaskType(

@@ -133,8 +133,9 @@ TYPES = (
         ),
         _buy,
         _bought,
-        frozenset({"orders", "order_item", "cart_item", "product"}),
-        _empty_cart,
+        frozenset({"cart_item", "product"}),
+        frozenset({"orders", "order_item"}),
+        prepare=_empty_cart,
     ),
     TaskType(
         "shop_cheapest",

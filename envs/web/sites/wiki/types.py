@@ -126,7 +126,8 @@ TYPES = (
         ),
         _new_value,
         _edited,
-        frozenset({"fact", "revision"}),
+        frozenset({"fact"}),
+        frozenset({"revision"}),
     ),
     TaskType(
         "wiki_write",
@@ -136,6 +137,7 @@ TYPES = (
         ),
         _new_article,
         _written,
+        frozenset(),
         frozenset({"article", "revision"}),
     ),
     TaskType(

@@ -109,8 +109,8 @@ def create(page: Page) -> Response:
     title, text = form.text("title", "Title", most=80), form.text("text", "Text", lines=True, most=20_000)
     if page.value("SELECT 1 FROM article WHERE title = ? COLLATE NOCASE", title):
         form.errors["title"] = f"There is an article called {title} already."
-    elif "/" in title:
-        form.errors["title"] = "A title cannot contain a slash."
+    elif "/" in title or not any(c.isalnum() for c in title):
+        form.errors.setdefault("title", "A title needs a letter or a digit, and cannot contain a slash.")
     if form.errors:
         return new(page, form)
     number = page.run("INSERT INTO article (title, sort, text) VALUES (?, '', ?)", title, text)
