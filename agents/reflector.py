@@ -74,7 +74,7 @@ class ReflectingAgent:
         episode.chat += [*opening[:-1], Message("assistant", OPENING + completion.text, said)]
 
 
-def opening_of(failure: Trajectory, config: ReflectorConfig, acting: ReActConfig) -> list[Message]:
+def opening_of(failure: Trajectory, config: ReflectorConfig, acting: ReActConfig | None = None) -> list[Message]:
     """System prompt and the failed attempt: what the reflector is shown."""
     return [Message("system", config.system), Message("user", digest(failure, config.max_turns, acting))]
 
@@ -90,7 +90,7 @@ def reflector_chat(
 ) -> list[Message]:
     """(failed, passed) as the reflector's chat; `trainable` is of the reflection, the turns keep their own."""
     return [
-        *opening_of(failure, config or ReflectorConfig(), acting or ReActConfig()),
+        *opening_of(failure, config or ReflectorConfig(), acting),
         Message("assistant", said(reflection), reflection.token_ids, trainable),
         *turns_of(passed, acting or ReActConfig()),
     ]

@@ -73,11 +73,18 @@ class Page:
                 rows[-1].append(line.name)
         return rows
 
-    def fact(self, name: str) -> str:
-        """The second cell of the row that begins with `name`; raises `Lost`."""
+    def cell(self, row: int, column: int) -> str:
+        """What a cell of the tables says, counted from 0; raises `Lost`."""
+        rows = self.rows()
+        if row < len(rows) and column < len(rows[row]):
+            return rows[row][column]
+        raise Lost(f"row {row} of a table")
+
+    def fact(self, name: str, column: int = 1) -> str:
+        """A cell of the row that begins with `name`; raises `Lost`."""
         for row in self.rows():
-            if len(row) > 1 and row[0] == name:
-                return row[1]
+            if len(row) > column and row[0] == name:
+                return row[column]
         raise Lost(f"a row {name}")
 
     def below(self, heading: str) -> list[Line]:

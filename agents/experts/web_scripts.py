@@ -192,7 +192,7 @@ def _wiki_write(page: Page, args: Args) -> Script:
 def _wiki_author(page: Page, args: Args) -> Script:
     page = yield from _then(page, _article, args["title"])
     page = yield follow(page, words("wiki", "history"))
-    yield answer("Person", page.rows()[1][1])
+    yield answer("Person", page.cell(1, 1))
 
 
 # -- The forum ----------------------------------------------------------------------------------------------------
@@ -280,10 +280,7 @@ def _booking_book(page: Page, args: Args) -> Script:
 def _booking_price(page: Page, args: Args) -> Script:
     page = yield from _then(page, _city, args["city"])
     page = yield follow(page, [args["place"]])
-    row = next((row for row in page.rows() if row and row[0] == args["room"]), None)
-    if row is None:
-        raise Lost(f"the room {args['room']}")
-    yield answer(args["room"], row[2].removeprefix("$"))
+    yield answer(args["room"], page.fact(args["room"], 2).removeprefix("$"))
 
 
 def _booking_cheapest(page: Page, args: Args) -> Script:
