@@ -34,8 +34,8 @@ class Measure:
     """0 is greedy."""
     max_tokens: int | None = None
     """Of one turn; None is the environment's usual number."""
-    at_once: int = 128
-    """Episodes played together."""
+    at_once: int | None = None
+    """Episodes played together; None is the environment's usual number."""
     seed: int = 2026
     """Of the choice of tasks and of the sampling."""
 
@@ -49,6 +49,11 @@ class Measure:
     def turn_tokens(self) -> int:
         """Tokens that one turn may have."""
         return self.max_tokens or find(self.env).turn_tokens
+
+    @property
+    def together(self) -> int:
+        """Episodes played together."""
+        return self.at_once or find(self.env).at_once
 
     def jobs(self, model: LanguageModel, tasks: TaskSet) -> list[Job]:
         """`samples` attempts at each task."""
@@ -79,9 +84,9 @@ def measure(
                 "name a new run folder"
             )
         if len(stored) < len(tasks) * on.samples:
-            model = model or LocalModel.load(base, adapter, slots=on.at_once)
+            model = model or LocalModel.load(base, adapter, slots=on.together)
             clock = Clock()
-            stored = store.collect(stage, find(on.env).load(), on.jobs(model, tasks), at_once=on.at_once, clock=clock)
+            stored = store.collect(stage, find(on.env).load(), on.jobs(model, tasks), at_once=on.together, clock=clock)
             seconds = clock.wall
             store.stage(f"clock/{name}/{split}", lambda clock=clock: asdict(clock))
         store.stage(f"score/{name}/{split}", lambda *of: score_of(*of).to_json(), name, tasks, stored, on, seconds)

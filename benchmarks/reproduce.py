@@ -102,14 +102,16 @@ def _extra_samples(store: RunStore, base: Path, loop: ReReST, mended: Mended) ->
     from ..agents.models.local import LocalModel
 
     practice = loop.practice
-    model = LocalModel.load(base, slots=practice.at_once)
+    model = LocalModel.load(base, slots=practice.together)
     agent, drawn = practice.agent(model), dict[str, int]()
     jobs = []
     for reflected in [*mended.zero_shot, *mended.trained]:
         sample = practice.k + drawn.get(reflected.task.id, 0)
         drawn[reflected.task.id] = drawn.get(reflected.task.id, 0) + 1
         jobs.append(practice.job(reflected.task, agent, sample, "collect/samples"))
-    return [t for t in store.collect("collect/samples", practice.make_env, jobs, at_once=practice.at_once) if t.success]
+    return [
+        t for t in store.collect("collect/samples", practice.make_env, jobs, at_once=practice.together) if t.success
+    ]
 
 
 def counts_of(mended: Mended) -> dict[str, int]:

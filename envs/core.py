@@ -164,7 +164,7 @@ class AgentEnv(gymnasium.Env[str, str], ABC):
     Subclasses give `tasks`, `begin` and `act`, and for exact snapshots `get_state` and `set_state` with
     `metadata = {**AgentEnv.metadata, "snapshot": "exact"}`; without these a snapshot is the list of actions and
     `restore` replays them. `metadata["turn_tokens"]` is how many tokens a language model may spend on a thought and an
-    action, unless it is told otherwise.
+    action, and `metadata["at_once"]` how many episodes loops play together, unless they are told otherwise.
 
     `info` holds `admissible` (tuple of the actions that would not be refused; absent where they cannot be listed),
     `success` (once known), `score` in [0, 1], `invalid` (why the last action was refused; absent when it was not),
@@ -173,7 +173,13 @@ class AgentEnv(gymnasium.Env[str, str], ABC):
     `terminated` is the task's own end; `truncated` means that `max_steps` cut it off.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 1, "snapshot": "replay", "turn_tokens": 32}
+    metadata: dict[str, Any] = {
+        "render_modes": ["ansi"],
+        "render_fps": 1,
+        "snapshot": "replay",
+        "turn_tokens": 32,
+        "at_once": 128,
+    }
     env_id: ClassVar[str]
     """The id under which the class is registered."""
 

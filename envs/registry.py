@@ -43,6 +43,11 @@ class EnvEntry:
         """How many tokens a language model may need for a thought and an action, as `metadata` says."""
         return int(self.load().metadata.get("turn_tokens", AgentEnv.metadata["turn_tokens"]))
 
+    @property
+    def at_once(self) -> int:
+        """How many episodes are usually played together, as `metadata` says."""
+        return int(self.load().metadata.get("at_once", AgentEnv.metadata["at_once"]))
+
     def load(self) -> type[AgentEnv]:
         """Import the class; raises `UsageError` when the entry point is not an `AgentEnv`."""
         module, _, attribute = self.entry_point.partition(":")

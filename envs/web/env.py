@@ -58,7 +58,12 @@ class WebEnv(AgentEnv):
     files of WebVoyager and Mind2Web-Live (`world="live"`, `path=...`).
     """
 
-    metadata: dict[str, Any] = {**AgentEnv.metadata, "render_modes": ["ansi", "rgb_array"], "turn_tokens": 96}
+    metadata: dict[str, Any] = {
+        **AgentEnv.metadata,
+        "render_modes": ["ansi", "rgb_array"],
+        "turn_tokens": 96,
+        "at_once": 8,
+    }
     env_id: ClassVar[str] = "kintsugi/Web-v0"
 
     def __init__(

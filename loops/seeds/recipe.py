@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 DEMONSTRATIONS = "demonstrations.jsonl"
 SOURCES = ("envs", "agents/experts", "agents/models/chat.py", "agents/react.py", "agents/reflector.py", "loops/seeds")
 """Parts of the package whose sources shape a corpus."""
+SUFFIXES = {".css", ".html", ".js", ".py"}
 
 
 def seed_model(
@@ -95,7 +96,7 @@ def recipe_hash(recipe: SeedRecipe) -> str:
     root = Path(__file__).parents[2]
     digest = hashlib.sha256()
     for part in SOURCES:
-        for file in sorted((root / part).rglob("*.py")) or [root / part]:
+        for file in sorted(f for f in (root / part).rglob("*.*") if f.suffix in SUFFIXES) or [root / part]:
             digest.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes())
     return content_hash([asdict(recipe), digest.hexdigest()])
 

@@ -74,8 +74,8 @@ def fill(db: sqlite3.Connection, site: Site, dice: Dice) -> None:
     titles = dice.sample([f"{subject} {place}" for subject in subjects for place in PLACES], 16)
     for number, (title, when) in enumerate(zip(titles, opened, strict=True), start=201):
         status = "Open" if dice.chance(0.5) else dice.choice(STATUSES)
-        values = (number, title, status, dice.choice(PRIORITIES), dice.between(1, 4), when)
-        db.execute("INSERT INTO ticket VALUES (?, ?, ?, ?, ?, ?)", values)
+        ticket = (number, title, status, dice.choice(PRIORITIES), dice.between(1, 4), when)
+        db.execute("INSERT INTO ticket VALUES (?, ?, ?, ?, ?, ?)", ticket)
     for number, (name, form) in enumerate(SETTINGS, start=1):
         value = {"text": f"desk@{site.host}", "number": str(dice.between(5, 30)), "switch": dice.choice(("on", "off"))}
         db.execute("INSERT INTO setting VALUES (?, ?, ?, ?)", (number, name, value[form], form))

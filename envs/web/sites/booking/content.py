@@ -74,7 +74,7 @@ def fill(db: sqlite3.Connection, site: Site, dice: Dice) -> None:
     for number, (room, sleeps) in enumerate(dice.sample(every, 8), start=1):
         arrival = day(dice.between(10, 60))
         departure = day(dice.between(1, 5), arrival)
-        values = (
+        booked = (
             number,
             code(dice),
             room,
@@ -84,7 +84,7 @@ def fill(db: sqlite3.Connection, site: Site, dice: Dice) -> None:
             words.person(dice),
             "Confirmed",
         )
-        db.execute("INSERT INTO booking VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
+        db.execute("INSERT INTO booking VALUES (?, ?, ?, ?, ?, ?, ?, ?)", booked)
 
 
 def day(ahead: int, start: str = TODAY) -> str:

@@ -45,7 +45,8 @@ def products(page: Page) -> Response:
     """Search results and categories, filtered, sorted and in pages."""
     words, category, sort = page.query("q"), page.number("category", 0), page.query("sort", "name")
     most, rating = page.number("most", 0), page.number("rating", 0, 5)
-    where, values = ["1"], []
+    where = ["1"]
+    values: list[str | int] = []
     for word in words.split()[:10]:
         where.append("(p.name LIKE ? ESCAPE '!' OR c.name LIKE ? ESCAPE '!')")
         values += [like(word), like(word)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from kintsugi.envs.web.sites.forum.content import secret
 from kintsugi.envs.web.sites.passwords import fits, hashed
@@ -9,11 +11,11 @@ from kintsugi.envs.web.sites.tasks import SiteTask
 from visits import Document, Visitor
 
 
-def args(visitor: Visitor) -> dict:
+def args(visitor: Visitor) -> dict[str, Any]:
     return SiteTask.of(visitor.task).args
 
 
-def rows(visitor: Visitor, sql: str, *values: object) -> list[tuple]:
+def rows(visitor: Visitor, sql: str, *values: object) -> list[tuple[Any, ...]]:
     return visitor.server._state(visitor.visit).db.execute(sql, values).fetchall()
 
 
