@@ -18,6 +18,11 @@ class Box(NamedTuple):
     width: float
     height: float
 
+    @property
+    def middle(self) -> tuple[float, float]:
+        """Its centre."""
+        return self.x + self.width / 2, self.y + self.height / 2
+
     def within(self, width: float, height: float) -> bool:
         """Whether any of it lies in a viewport of this size."""
         seen = self.x < width and self.y < height and self.x + self.width > 0 and self.y + self.height > 0

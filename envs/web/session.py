@@ -167,21 +167,20 @@ class Session:
         if said.get("errorText") and said["errorText"] != "net::ERR_ABORTED":
             self._note_failure(url, said["errorText"])
 
-    async def travel(self, by: int) -> bool:
-        """Go so many pages back (negative) or forward in the tab's history; False when there is none."""
-        entry = await self.history(by)
-        if entry is None:
-            return False
-        await self.active.cdp.send("Page.navigateToHistoryEntry", {"entryId": entry})
-        return True
+    async def travel(self, by: int) -> None:
+        """Go a page back (-1) or forward (1) in the tab's history, where there is one."""
+        back, forward = await self.history()
+        entry = back if by < 0 else forward
+        if entry is not None:
+            await self.active.cdp.send("Page.navigateToHistoryEntry", {"entryId": entry})
 
-    async def history(self, by: int) -> int | None:
-        """Id of the entry so many pages away in the tab's history, past the blank page that a tab begins with."""
+    async def history(self) -> tuple[int | None, int | None]:
+        """Entries before and after this one in the tab's history, without the blank page that a tab begins with."""
         said = await self.active.cdp.send("Page.getNavigationHistory")
-        there = said["currentIndex"] + by
-        if not 0 <= there < len(said["entries"]) or said["entries"][there]["url"] == "about:blank":
-            return None
-        return int(said["entries"][there]["id"])
+        here, entries = said["currentIndex"], said["entries"]
+        back, forward = entries[max(0, here - 1) : here], entries[here + 1 : here + 2]
+        ids = [next((int(e["id"]) for e in found if e["url"] != "about:blank"), None) for found in (back, forward)]
+        return ids[0], ids[1]
 
     async def new_tab(self) -> None:
         """Open an empty tab and go to it."""

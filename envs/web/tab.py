@@ -17,7 +17,7 @@ from .ids import ElementIds
 T = TypeVar("T")
 STOP_SECONDS = 5.0
 """How long a page may take to react once its script was stopped."""
-SETTLE = 'globalThis[Symbol.for("kintsugi.page")]?.settle(%d, %d) ?? true'
+SETTLE = 'globalThis[Symbol.for("kintsugi.page")]?.settle(%d, %d) ?? [true, 0, 0]'
 GONE = (
     "context was destroyed",
     "Cannot find context",
@@ -49,6 +49,8 @@ class Tab:
         self.ids = ElementIds()
         self.opening = 0
         """Windows that the page asked for and that have not arrived yet."""
+        self.size = 0, 0
+        """Elements and characters of the document when it last came to rest."""
         self._crash_seen = asyncio.Event()
         self.frames: dict[str, str | None] = {}
         """Id of each frame's parent."""
@@ -63,7 +65,7 @@ class Tab:
             "Page.windowOpen": self._window_opened,
             "Inspector.targetCrashed": lambda said: self._crash(),
         }.items():
-            cdp.on(event, self._noticing(handle))  # type: ignore[arg-type]
+            cdp.on(event, self._noticing(handle))
         page.on("crash", lambda _: self._crash())
 
     @classmethod
@@ -155,13 +157,14 @@ class Tab:
 
     async def _settle_frames(self, budget: int, bound: Bound) -> bool:
         expression = SETTLE % (budget, 1000 * bound.left)
-        rests = bool(await self.evaluate(expression))
+        rests, *size = await self.evaluate(expression)
+        self.size = int(size[0]), int(size[1])
         if len(self.frames) > 1:
             for frame in self.page.frames[1:]:
                 with contextlib.suppress(PlaywrightError):
                     # A frame may be gone by now, or of another site; the page's own state is what counts.
-                    rests = bool(await frame.evaluate(expression)) and rests
-        return rests
+                    rests = (await frame.evaluate(expression))[0] and rests
+        return bool(rests)
 
     async def _change(self, seconds: float) -> bool:
         """Wait for an event of the page; False when there was none in time."""
