@@ -219,6 +219,14 @@ class AgentEnv(gymnasium.Env[str, str], ABC):
         """
         raise TypeError(f"{type(self).__name__} declares exact snapshots but does not define set_state")
 
+    @staticmethod
+    def brief(observation: str, before: str | None) -> str:
+        """What a model has to be told of `observation` when the last thing it was told of is `before`: all of it.
+
+        For environments whose observations repeat themselves to say otherwise. Pure; agents may ask for all instead.
+        """
+        return observation
+
     def default_task(self) -> Task:
         """The task of a `reset` that names none, drawn from `self.np_random`."""
         train = self.tasks("train").tasks

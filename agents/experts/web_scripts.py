@@ -71,7 +71,7 @@ def done() -> Act:
 # -- The shop -----------------------------------------------------------------------------------------------------
 
 
-def shop_buy(page: Page, args: Args) -> Script:
+def _shop_buy(page: Page, args: Args) -> Script:
     page = yield search(page, args["product"])
     page = yield follow(page, [args["product"]])
     page = yield choose(page, words("shop", "colour"), args["colour"])
@@ -87,7 +87,7 @@ def shop_buy(page: Page, args: Args) -> Script:
     yield done()
 
 
-def shop_cheapest(page: Page, args: Args) -> Script:
+def _shop_cheapest(page: Page, args: Args) -> Script:
     page = yield follow(page, [args["category"]])
     page = yield choose(page, ["Sort by"], "Price: low to high")
     page = yield push(page, words("shop", "apply"))
@@ -104,7 +104,7 @@ def _first_product(page: Page) -> Line:
     raise Lost("a list")
 
 
-def shop_count(page: Page, args: Args) -> Script:
+def _shop_count(page: Page, args: Args) -> Script:
     page = yield follow(page, [args["category"]])
     page = yield fill(page, ["Highest price"], args["most"])
     page = yield push(page, words("shop", "apply"))
@@ -119,13 +119,13 @@ def _counted(page: Page, pattern: str) -> tuple[str, str]:
     raise Lost("how many there are")
 
 
-def shop_status(page: Page, args: Args) -> Script:
+def _shop_status(page: Page, args: Args) -> Script:
     page = yield follow(page, words("shop", "orders"))
     page = yield follow(page, [args["order"]])
     yield answer("Status", page.after("Status"))
 
 
-def shop_cancel(page: Page, args: Args) -> Script:
+def _shop_cancel(page: Page, args: Args) -> Script:
     page = yield follow(page, words("shop", "orders"))
     page = yield follow(page, [args["order"]])
     page = yield push(page, ["Cancel this order"])
@@ -138,7 +138,7 @@ def _open_cart(page: Page) -> Act:
     return follow(page, [line.name for line in page.lines if re.sub(r" \(\d+\)$", "", line.name) in names])
 
 
-def shop_change(page: Page, args: Args) -> Script:
+def _shop_change(page: Page, args: Args) -> Script:
     page = yield _open_cart(page)
     labels = [f"{word} of {args['product']}" for word in words("shop", "quantity")]
     page = yield fill(page, labels, args["quantity"])
@@ -146,7 +146,7 @@ def shop_change(page: Page, args: Args) -> Script:
     yield done()
 
 
-def shop_remove(page: Page, args: Args) -> Script:
+def _shop_remove(page: Page, args: Args) -> Script:
     page = yield _open_cart(page)
     page = yield push(page, [f"Remove {args['product']}"])
     yield done()
@@ -162,18 +162,18 @@ def _article(page: Page, title: str) -> Script:
         yield follow(page, [title])
 
 
-def wiki_fact(page: Page, args: Args) -> Script:
+def _wiki_fact(page: Page, args: Args) -> Script:
     page = yield from _then(page, _article, args["title"])
     yield answer(args["fact"], page.fact(args["fact"]))
 
 
-def wiki_hop(page: Page, args: Args) -> Script:
+def _wiki_hop(page: Page, args: Args) -> Script:
     page = yield from _then(page, _article, args["title"])
     page = yield follow(page, [page.fact(args["link"])])
     yield answer(args["fact"], page.fact(args["fact"]))
 
 
-def wiki_edit(page: Page, args: Args) -> Script:
+def _wiki_edit(page: Page, args: Args) -> Script:
     page = yield from _then(page, _article, args["title"])
     page = yield follow(page, words("wiki", "edit"))
     page = yield fill(page, [args["fact"]], args["value"])
@@ -181,7 +181,7 @@ def wiki_edit(page: Page, args: Args) -> Script:
     yield done()
 
 
-def wiki_write(page: Page, args: Args) -> Script:
+def _wiki_write(page: Page, args: Args) -> Script:
     page = yield follow(page, words("wiki", "new"))
     page = yield fill(page, ["Title"], args["title"])
     page = yield fill(page, ["Text"], args["text"])
@@ -189,7 +189,7 @@ def wiki_write(page: Page, args: Args) -> Script:
     yield done()
 
 
-def wiki_author(page: Page, args: Args) -> Script:
+def _wiki_author(page: Page, args: Args) -> Script:
     page = yield from _then(page, _article, args["title"])
     page = yield follow(page, words("wiki", "history"))
     yield answer("Person", page.rows()[1][1])
@@ -210,7 +210,7 @@ def _thread(page: Page, title: str) -> Script:
     yield follow(page, [title])
 
 
-def forum_reply(page: Page, args: Args) -> Script:
+def _forum_reply(page: Page, args: Args) -> Script:
     page = yield from _then(page, _sign_in, args)
     page = yield from _then(page, _thread, args["thread"])
     page = yield fill(page, ["Your reply"], args["text"])
@@ -218,7 +218,7 @@ def forum_reply(page: Page, args: Args) -> Script:
     yield done()
 
 
-def forum_start(page: Page, args: Args) -> Script:
+def _forum_start(page: Page, args: Args) -> Script:
     page = yield from _then(page, _sign_in, args)
     page = yield follow(page, [args["board"]])
     page = yield follow(page, words("forum", "new"))
@@ -228,14 +228,14 @@ def forum_start(page: Page, args: Args) -> Script:
     yield done()
 
 
-def forum_like(page: Page, args: Args) -> Script:
+def _forum_like(page: Page, args: Args) -> Script:
     page = yield from _then(page, _sign_in, args)
     page = yield from _then(page, _thread, args["thread"])
     page = yield push(page, [f"{word} {args['author']}" for word in words("forum", "like")])
     yield done()
 
 
-def forum_best(page: Page, args: Args) -> Script:
+def _forum_best(page: Page, args: Args) -> Script:
     page = yield from _then(page, _thread, args["thread"])
     best, most, author = "", -1, ""
     for line in page.lines:
@@ -249,7 +249,7 @@ def forum_best(page: Page, args: Args) -> Script:
     yield f"The most is '{most} likes', by '{best}'.", f"stop [{best}]"
 
 
-def forum_profile(page: Page, args: Args) -> Script:
+def _forum_profile(page: Page, args: Args) -> Script:
     page = yield from _then(page, _sign_in, args)
     page = yield follow(page, words("forum", "profile"))
     page = yield fill(page, words("forum", "place"), args["place"])
@@ -266,7 +266,7 @@ def _city(page: Page, city: str) -> Script:
     yield push(page, words("booking", "find"))
 
 
-def booking_book(page: Page, args: Args) -> Script:
+def _booking_book(page: Page, args: Args) -> Script:
     page = yield from _then(page, _city, args["city"])
     page = yield follow(page, [args["place"]])
     page = yield follow(page, [f"{word}: {args['room']}" for word in words("booking", "book")])
@@ -277,7 +277,7 @@ def booking_book(page: Page, args: Args) -> Script:
     yield done()
 
 
-def booking_price(page: Page, args: Args) -> Script:
+def _booking_price(page: Page, args: Args) -> Script:
     page = yield from _then(page, _city, args["city"])
     page = yield follow(page, [args["place"]])
     row = next((row for row in page.rows() if row and row[0] == args["room"]), None)
@@ -286,7 +286,7 @@ def booking_price(page: Page, args: Args) -> Script:
     yield answer(args["room"], row[2].removeprefix("$"))
 
 
-def booking_cheapest(page: Page, args: Args) -> Script:
+def _booking_cheapest(page: Page, args: Args) -> Script:
     page = yield from _then(page, _city, args["city"])
     page = yield choose(page, ["With"], args["extra"])
     page = yield choose(page, ["Sort by"], "Lowest price")
@@ -302,14 +302,14 @@ def _booking(page: Page, args: Args) -> Script:
     yield push(page, ["Show"])
 
 
-def booking_cancel(page: Page, args: Args) -> Script:
+def _booking_cancel(page: Page, args: Args) -> Script:
     page = yield from _then(page, _booking, args)
     page = yield push(page, words("booking", "cancel"))
     page = yield push(page, ["Yes"])
     yield done()
 
 
-def booking_guests(page: Page, args: Args) -> Script:
+def _booking_guests(page: Page, args: Args) -> Script:
     page = yield from _then(page, _booking, args)
     page = yield fill(page, words("booking", "guests"), args["guests"])
     page = yield push(page, words("booking", "change"))
@@ -324,21 +324,21 @@ def _person(page: Page, name: str) -> Script:
     yield follow(page, [name])
 
 
-def admin_role(page: Page, args: Args) -> Script:
+def _admin_role(page: Page, args: Args) -> Script:
     page = yield from _then(page, _person, args["person"])
     page = yield choose(page, words("admin", "role"), args["role"])
     page = yield push(page, words("admin", "save"))
     yield done()
 
 
-def admin_suspend(page: Page, args: Args) -> Script:
+def _admin_suspend(page: Page, args: Args) -> Script:
     page = yield from _then(page, _person, args["person"])
     page = yield push(page, words("admin", "suspend"))
     page = yield push(page, ["Yes"])
     yield done()
 
 
-def admin_add(page: Page, args: Args) -> Script:
+def _admin_add(page: Page, args: Args) -> Script:
     page = yield follow(page, words("admin", "people"))
     page = yield follow(page, words("admin", "add"))
     page = yield fill(page, ["Full name"], args["name"])
@@ -348,7 +348,7 @@ def admin_add(page: Page, args: Args) -> Script:
     yield done()
 
 
-def admin_assign(page: Page, args: Args) -> Script:
+def _admin_assign(page: Page, args: Args) -> Script:
     page = yield follow(page, words("admin", "tickets"))
     page = yield follow(page, [args["ticket"]])
     page = yield choose(page, words("admin", "agent"), args["agent"])
@@ -357,7 +357,7 @@ def admin_assign(page: Page, args: Args) -> Script:
     yield done()
 
 
-def admin_count(page: Page, args: Args) -> Script:
+def _admin_count(page: Page, args: Args) -> Script:
     page = yield follow(page, words("admin", "tickets"))
     page = yield choose(page, words("admin", "agent"), args["agent"])
     page = yield choose(page, ["Status"], args["status"])
@@ -365,14 +365,14 @@ def admin_count(page: Page, args: Args) -> Script:
     yield answer(*_counted(page, r"(\d+) found"))
 
 
-def admin_setting(page: Page, args: Args) -> Script:
+def _admin_setting(page: Page, args: Args) -> Script:
     page = yield follow(page, words("admin", "settings"))
     page = yield fill(page, [args["setting"]], args["value"])
     page = yield push(page, words("admin", "save"))
     yield done()
 
 
-def admin_switch(page: Page, args: Args) -> Script:
+def _admin_switch(page: Page, args: Args) -> Script:
     page = yield follow(page, words("admin", "settings"))
     page = yield _click("switch", page.find("checkbox", [args["setting"]]))
     page = yield push(page, words("admin", "save"))
@@ -392,13 +392,13 @@ def _then(page: Page, script: Callable[..., Script], *args: object) -> Generator
 
 
 SCRIPTS: Mapping[str, Callable[[Page, Args], Script]] = {
-    script.__name__: script
+    script.__name__.lstrip("_"): script
     for script in (
-        shop_buy, shop_cheapest, shop_count, shop_status, shop_cancel, shop_change, shop_remove,
-        wiki_fact, wiki_hop, wiki_edit, wiki_write, wiki_author,
-        forum_reply, forum_start, forum_like, forum_best, forum_profile,
-        booking_book, booking_price, booking_cheapest, booking_cancel, booking_guests,
-        admin_role, admin_suspend, admin_add, admin_assign, admin_count, admin_setting, admin_switch,
+        _shop_buy, _shop_cheapest, _shop_count, _shop_status, _shop_cancel, _shop_change, _shop_remove,
+        _wiki_fact, _wiki_hop, _wiki_edit, _wiki_write, _wiki_author,
+        _forum_reply, _forum_start, _forum_like, _forum_best, _forum_profile,
+        _booking_book, _booking_price, _booking_cheapest, _booking_cancel, _booking_guests,
+        _admin_role, _admin_suspend, _admin_add, _admin_assign, _admin_count, _admin_setting, _admin_switch,
     )
 }  # fmt: skip
 """By the name of the task type."""

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, TypeVar
 
 from ...errors import UsageError
 from ..core import AgentEnv, Snapshot, Task, TaskSet
+from .brief import brief
 from .browser import Browser, shared_browser
 from .chromium import BrowserConfig
 from .episode import Moment, WebEpisode
@@ -57,7 +58,7 @@ class WebEnv(AgentEnv):
     files of WebVoyager and Mind2Web-Live (`world="live"`, `path=...`).
     """
 
-    metadata: dict[str, Any] = {**AgentEnv.metadata, "render_modes": ["ansi", "rgb_array"]}
+    metadata: dict[str, Any] = {**AgentEnv.metadata, "render_modes": ["ansi", "rgb_array"], "turn_tokens": 96}
     env_id: ClassVar[str] = "kintsugi/Web-v0"
 
     def __init__(
@@ -87,6 +88,11 @@ class WebEnv(AgentEnv):
     def tasks(cls, split: str, n: int | None = None, seed: int = 0, world: str = "sites", **params: Any) -> TaskSet:
         """Tasks of a world: `sites`, `miniwob` or `live`; what else can be said is the world's."""
         return world_named(world).tasks(split, n, seed, **params)
+
+    @staticmethod
+    def brief(observation: str, before: str | None) -> str:
+        """What is new on the page; see `kintsugi.envs.web.brief`."""
+        return brief(observation, before)
 
     def world(self, task: Task) -> type[World]:
         """Where a task is played; for environments with a world of their own to replace."""

@@ -112,7 +112,8 @@ class Hands:
         if point is None:
             await self._call(element, "function () { this.click(); }")
             return
-        over = await self._under(point)
+        now = (await self._cdp.send("Page.getLayoutMetrics"))["cssVisualViewport"]
+        over = await self._under(point, (now["pageX"], now["pageY"]))
         await self._press(point)
         if over is not None and not self._touches(over, element):
             named = next((e for e in self._elements.values() if self._layout.inside(over, e.node)), None)
@@ -207,19 +208,21 @@ class Hands:
         box, view = element.box, self._view
         if box is None or not 0 <= box.middle[0] < view.width or not 0 <= box.middle[1] < view.height:
             return False
-        over = await self._under(box.middle)
+        # Nothing moves between a look and the action after it, the page's scrolling included.
+        over = await self._under(box.middle, self._layout.scrolled)
         if over is None or not self._touches(over, element):
             return False
         await self._press(box.middle)
         return True
 
     def _touches(self, over: int, element: Element) -> bool:
-        """Whether a click on the node `over` is one on the element: it lies in it, or around it with nothing between."""
+        """Whether a click on the node `over` is one on the element: it lies in it, or around it."""
         return self._layout.inside(over, element.node) or self._layout.inside(element.node, over)
 
-    async def _under(self, point: tuple[float, float]) -> int | None:
+    async def _under(self, point: tuple[float, float], scrolled: tuple[float, float]) -> int | None:
         """Move the mouse to a point; the node that it is over there."""
-        at = {"x": int(point[0]), "y": int(point[1])}
+        # The mouse is told a place in the viewport, the hit test one in the document.
+        at = {"x": int(point[0] + scrolled[0]), "y": int(point[1] + scrolled[1])}
         hit, *_ = await asyncio.gather(
             self._cdp.send("DOM.getNodeForLocation", at), self._mouse("mouseMoved", point), return_exceptions=True
         )

@@ -46,6 +46,8 @@ class Layout:
     """The `class` attribute of clickable nodes."""
     frames: Mapping[int, str]
     """Id of the frame that an `iframe` element holds."""
+    scrolled: tuple[float, float] = (0.0, 0.0)
+    """How far the page is scrolled, to the right and down, in CSS pixels."""
 
     def inside(self, node: int, ancestor: int) -> bool:
         """Whether `node` is `ancestor` or lies in it; also when it was not there yet."""
@@ -59,7 +61,8 @@ class Layout:
     def of(cls, snapshot: Mapping[str, Any]) -> Layout:
         """From the answer of `DOMSnapshot.captureSnapshot` with `computedStyles=STYLES`."""
         strings, documents = snapshot["strings"], snapshot["documents"]
-        made = cls({}, set(), set(), {}, {}, {}, {})
+        scrolled = documents[0].get("scrollOffsetX", 0), documents[0].get("scrollOffsetY", 0)
+        made = cls({}, set(), set(), {}, {}, {}, {}, scrolled)
         origins = {0: (0.0, 0.0)}
         # A frame's document comes after that of the page it lies in.
         for number, document in enumerate(documents):

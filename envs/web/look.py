@@ -43,6 +43,8 @@ class Look:
 async def look(session: Session) -> Look:
     """Look at the active tab of a session that rests."""
     tab = session.active
+    if tab.size is None:
+        tab.size = await tab.measure()
     huge = tab.size[0] > HUGE_ELEMENTS or tab.size[1] > HUGE_TEXT
     others = [tab.page.title() for tab in session.tabs] if len(session.tabs) > 1 else []
     (page, layout, title), (back, forward), *titles = await asyncio.gather(
@@ -73,7 +75,7 @@ async def _read(tab: Tab, session: Session) -> tuple[PageView, Layout, str]:
 
 
 async def _excerpt(tab: Tab, session: Session) -> tuple[PageView, Layout, str]:
-    most, (count, length) = session.config.view.most, tab.size
+    most, (count, length) = session.config.view.most, tab.size or (0, 0)
     text = clean(await tab.evaluate(f"{EXCERPT}({most})"))
     size = f"The page is too large to be laid out ({count:,} elements, {length:,} characters). It begins:"
     return PageView((size, f"text {quoted(text, most)}"), {}), NOTHING, await tab.page.title()

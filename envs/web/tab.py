@@ -18,6 +18,7 @@ T = TypeVar("T")
 STOP_SECONDS = 5.0
 """How long a page may take to react once its script was stopped."""
 SETTLE = 'globalThis[Symbol.for("kintsugi.page")]?.settle(%d, %d) ?? [true, 0, 0]'
+SIZE = '[document.getElementsByTagName("*").length, document.documentElement?.textContent.length ?? 0]'
 GONE = (
     "context was destroyed",
     "Cannot find context",
@@ -49,8 +50,8 @@ class Tab:
         self.ids = ElementIds()
         self.opening = 0
         """Windows that the page asked for and that have not arrived yet."""
-        self.size = 0, 0
-        """Elements and characters of the document when it last came to rest."""
+        self.size: tuple[int, int] | None = None
+        """Elements and characters of the document when it came to rest; None when it did not."""
         self._crash_seen = asyncio.Event()
         self.frames: dict[str, str | None] = {}
         """Id of each frame's parent."""
@@ -131,11 +132,17 @@ class Tab:
             raise PlaywrightError(details.get("exception", {}).get("description") or details["text"])
         return said["result"].get("value")
 
+    async def measure(self) -> tuple[int, int]:
+        """Elements and characters of the document as it is now."""
+        elements, characters = await self.evaluate(SIZE)
+        return int(elements), int(characters)
+
     async def settle(self, budget: int, bound: Bound) -> bool:
         """Let `budget` milliseconds of page time pass and wait until loading and scripts rest; False when they do not.
 
         A navigation that this sets off is waited for as well.
         """
+        self.size = None
         while not self.crashed:
             while self.loading:
                 if not await self._change(bound.left):
@@ -158,7 +165,7 @@ class Tab:
     async def _settle_frames(self, budget: int, bound: Bound) -> bool:
         expression = SETTLE % (budget, 1000 * bound.left)
         rests, *size = await self.evaluate(expression)
-        self.size = int(size[0]), int(size[1])
+        self.size = (int(size[0]), int(size[1])) if rests else None
         if len(self.frames) > 1:
             for frame in self.page.frames[1:]:
                 with contextlib.suppress(PlaywrightError):

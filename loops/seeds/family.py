@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from ...agents.models.core import Message, derived_seed
 from ...agents.react import ACTION, chat_of
@@ -19,7 +20,8 @@ from ...envs.core import Task
 from ...errors import unknown
 from .pretrain import Architecture, PretrainConfig
 
-FAMILIES = {"household": ".household", "code": ".code"}
+T = TypeVar("T")
+FAMILIES = {"household": ".household", "code": ".code", "web": ".web"}
 """Environment's short name to the module that holds its `FAMILY`."""
 TASK_SEED = 1_000_003
 """Demonstrations are of other tasks than the loops practise on."""
@@ -69,6 +71,8 @@ class Family:
     """Words that number their instances, e.g. `mug`, for `mug 2`."""
     units: Sequence[str] = ()
     """Texts that are tokens of their own; the turns' fixed beginnings need not be named."""
+    at_once: int = 1
+    """How many attempts are made at the same time, in threads; for worlds that mostly wait."""
     phrases: bool = True
     """Whether what stands between names often is one token; False for texts that are put together word by word."""
 
@@ -102,17 +106,32 @@ def recipe_of(name: str) -> SeedRecipe:
 
 def write_corpus(family: Family, recipe: SeedRecipe, progress: Callable[[float], None]) -> Corpus:
     """Demonstrations and mended failures; a function of family and recipe. `progress` gets the share that is done."""
-    total = recipe.demonstrations + recipe.reflections
-    shown, chats = [], []
-    for number, task in enumerate(family.tasks(recipe.demonstrations, TASK_SEED + recipe.seed)):
-        shown.append(family.demonstrate(task, derived_seed(recipe.seed, "expert", task.id)))
-        progress(min(1.0, (number + 1) / total))
+    total, seed = recipe.demonstrations + recipe.reflections, recipe.seed
+    first = family.tasks(recipe.demonstrations, TASK_SEED + seed)
+    jobs = [(task, derived_seed(seed, "expert", task.id)) for task in first]
+    shown = _attempts(family, family.demonstrate, jobs, lambda done: progress(min(1.0, done / total)))
     demonstrations = [each for each in shown if each.success]
-    chats += [chat_of(each) for each in demonstrations]
-    for number, task in enumerate(family.tasks(recipe.reflections, 2 * TASK_SEED + recipe.seed)):
-        mended = family.mend(task, derived_seed(recipe.seed, "bungler", task.id))
-        if mended is not None:
-            said = Step("", "", "", text=mended.reflection)
-            chats.append(reflector_chat(mended.failure, mended.passed, said))
-        progress(min(1.0, (recipe.demonstrations + number + 1) / total))
+    chats = [chat_of(each) for each in demonstrations]
+    second = family.tasks(recipe.reflections, 2 * TASK_SEED + seed)
+    jobs = [(task, derived_seed(seed, "bungler", task.id)) for task in second]
+    before = recipe.demonstrations
+    pairs = _attempts(family, family.mend, jobs, lambda done: progress(min(1.0, (before + done) / total)))
+    for mended in filter(None, pairs):
+        said = Step("", "", "", text=mended.reflection)
+        chats.append(reflector_chat(mended.failure, mended.passed, said))
     return Corpus(chats, demonstrations)
+
+
+def _attempts(
+    family: Family,
+    attempt: Callable[[Task, int], T],
+    jobs: Sequence[tuple[Task, int]],
+    progress: Callable[[int], None],
+) -> list[T]:
+    """All attempts in order, as many at once as the family says."""
+    found = []
+    with ThreadPoolExecutor(family.at_once) as threads:
+        for number, made in enumerate(threads.map(lambda job: attempt(*job), jobs)):
+            found.append(made)
+            progress(number + 1)
+    return found

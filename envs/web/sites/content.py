@@ -48,14 +48,22 @@ def edition(slug: str, number: int) -> bytes:
 def opened(content: bytes) -> sqlite3.Connection:
     """A database of one's own with this content, in memory; for any thread, but one at a time."""
     db = sqlite3.connect(":memory:", check_same_thread=False)
-    try:
-        db.deserialize(content)
-        db.execute("PRAGMA foreign_keys = ON")
-        # Bytes that are no database are noticed by the first query only.
-        db.execute("SELECT count(*) FROM session").fetchone()
-    except sqlite3.Error as error:
-        db.close()
-        raise UsageError(
-            f"{len(content)} bytes are no state of a site ({error}); give what Server.dump returned"
-        ) from error
+    db.deserialize(content)
+    db.execute("PRAGMA foreign_keys = ON")
     return db
+
+
+def reopened(state: bytes) -> sqlite3.Connection:
+    """The same for bytes from elsewhere, which are looked through; raises `UsageError` when they are no such state."""
+    problem = "there are none"
+    if state:
+        try:
+            db = opened(state)
+            # What is no database is noticed by the first query only.
+            problem = db.execute("PRAGMA integrity_check(1)").fetchone()[0]
+            db.execute("SELECT count(*) FROM session").fetchone()
+        except sqlite3.Error as error:
+            problem = str(error)
+        if problem == "ok":
+            return db
+    raise UsageError(f"{len(state)} bytes are no state of a site ({problem}); give what Server.dump returned")

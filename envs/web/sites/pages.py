@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 
 import jinja2
 from werkzeug.exceptions import HTTPException
-from werkzeug.routing import Map, Rule
+from werkzeug.routing import IntegerConverter, Map, Rule
 from werkzeug.wrappers import Request, Response
 
 from .core import NOW, TODAY, Site
@@ -39,11 +39,17 @@ class SiteRequest(Request):
     max_form_parts = 200
 
 
+class Key(IntegerConverter):
+    """A number in a path that SQLite can hold; longer ones are no page."""
+
+    regex = r"\d{1,12}"
+
+
 class Routes:
     """The pages of a kind, by path and method."""
 
     def __init__(self) -> None:
-        self.map = Map(strict_slashes=False)
+        self.map = Map(strict_slashes=False, converters={"int": Key})
         self.views: dict[str, View] = {}
 
     def get(self, path: str) -> Callable[[View], View]:

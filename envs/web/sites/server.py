@@ -21,7 +21,7 @@ from werkzeug.wrappers import Response
 
 from ....errors import UsageError
 from ...core import Task
-from .content import kind_of, opened, site_of
+from .content import kind_of, reopened, site_of
 from .core import Site
 from .pages import FOLDER, HEADERS, Routes, SiteRequest, answer
 from .tasks import SiteTask, Verdict, beginning, judge
@@ -117,7 +117,8 @@ class Server:
 
     def load(self, visit: Visit, state: bytes) -> None:
         """Make the episode's state what it was when `dump` returned `state`; raises `UsageError` for other bytes."""
-        fresh, here = opened(state), self._state(visit)
+        here = self._state(visit)
+        fresh = reopened(state)
         with here.lock:
             here.db, old = fresh, here.db
             old.close()

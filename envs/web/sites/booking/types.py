@@ -113,9 +113,10 @@ TYPES = (
     TaskType(
         "booking_book",
         (
-            "Book the '{room}' at '{place}' in '{city}' from '{arrival}' to '{departure}' for '{guests}' in the name of '{name}'.",
-            "In '{city}', at '{place}', reserve the '{room}', arrival '{arrival}', departure '{departure}', guests: '{guests}', "
-            "name: '{name}'.",
+            "Book the '{room}' at '{place}' in '{city}' from '{arrival}' to '{departure}' for '{guests}' "
+            "in the name of '{name}'.",
+            "In '{city}', at '{place}', reserve the '{room}', arrival '{arrival}', departure '{departure}', "
+            "guests: '{guests}', name: '{name}'.",
         ),
         _book,
         _booked,

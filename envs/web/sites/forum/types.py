@@ -143,8 +143,9 @@ TYPES = (
         "forum_start",
         (
             "Sign in as '{user}' with the password '{password}'. In '{board}', start a thread called '{title}' "
-            "with the text: '{text}'",
-            "Your account is '{user}', password '{password}'. Open a new thread in '{board}', title '{title}', text: '{text}'",
+            "with the text '{text}'.",
+            "Your account is '{user}', password '{password}'. Open a new thread in '{board}' with the title '{title}' "
+            "and the text '{text}'.",
         ),
         _start,
         _started,
@@ -153,8 +154,10 @@ TYPES = (
     TaskType(
         "forum_like",
         (
-            "Sign in as '{user}' with the password '{password}' and like the post of '{author}' in the thread '{thread}'",
-            "Your account is '{user}', password '{password}'. Give a like to what '{author}' wrote in the thread '{thread}'",
+            "Sign in as '{user}' with the password '{password}' and like the post of '{author}' "
+            "in the thread '{thread}'.",
+            "Your account is '{user}', password '{password}'. Give a like to what '{author}' wrote "
+            "in the thread '{thread}'.",
         ),
         _like,
         _liked,
@@ -163,8 +166,8 @@ TYPES = (
     TaskType(
         "forum_best",
         (
-            "Who wrote the post with the most likes in the thread '{thread}'",
-            "Name the author of the most liked post in the thread '{thread}'",
+            "Who wrote the post with the most likes in the thread '{thread}'?",
+            "Name the author of the most liked post in the thread '{thread}'.",
         ),
         _best,
         _named,

@@ -105,12 +105,15 @@ def _cancelled(e: Evidence, args: Args) -> Iterator[bool]:
 
 
 def _cart_item(dice: Dice, db: sqlite3.Connection, site: Site) -> Args:
-    name, quantity = dice.choice(
-        db.execute(
-            "SELECT p.name, i.quantity FROM cart_item i JOIN product p ON p.id = i.product_id ORDER BY i.id"
-        ).fetchall()
-    )
-    return {"product": name, "quantity": dice.choice([n for n in range(1, 8) if n != quantity])}
+    query = "SELECT p.name FROM cart_item i JOIN product p ON p.id = i.product_id ORDER BY i.id"
+    return {"product": dice.choice([name for (name,) in db.execute(query)])}
+
+
+def _cart_number(dice: Dice, db: sqlite3.Connection, site: Site) -> Args:
+    args = _cart_item(dice, db, site)
+    query = "SELECT i.quantity FROM cart_item i JOIN product p ON p.id = i.product_id WHERE p.name = ?"
+    [(quantity,)] = db.execute(query, (args["product"],)).fetchall()
+    return {**args, "quantity": dice.choice([n for n in range(1, 8) if n != quantity])}
 
 
 def _cart(e: Evidence, args: Args, quantity: int | None) -> Iterator[bool]:
@@ -123,8 +126,10 @@ TYPES = (
     TaskType(
         "shop_buy",
         (
-            "Buy '{quantity}' of the '{product}' in '{colour}'. Deliver to '{name}', '{street}', '{city}'. Delivery: '{delivery}'.",
-            "Order the '{product}', '{quantity}' pieces in '{colour}', for '{name}', '{street}', '{city}'. Delivery: '{delivery}'.",
+            "Buy '{quantity}' of the '{product}' in '{colour}'. Deliver to '{name}', '{street}', '{city}'. "
+            "Delivery: '{delivery}'.",
+            "Order the '{product}', '{quantity}' pieces in '{colour}', for '{name}', '{street}', '{city}'. "
+            "Delivery: '{delivery}'.",
         ),
         _buy,
         _bought,
@@ -169,7 +174,7 @@ TYPES = (
             "Change the number of the '{product}' in the cart to '{quantity}'.",
             "I want '{quantity}' of the '{product}' that is in the cart; update it.",
         ),
-        _cart_item,
+        _cart_number,
         lambda e, args: _cart(e, args, args["quantity"]),
         frozenset({"cart_item"}),
     ),

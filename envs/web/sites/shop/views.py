@@ -95,7 +95,7 @@ def add(page: Page) -> Response:
     form = page.form()
     number = form.number("product", "Product", 1, 1_000_000)
     row = page.row("SELECT * FROM product WHERE id = ?", number)
-    if row is None:
+    if row is None or "product" in form.errors:
         raise NotFound("We do not sell that, or not any more.")
     colours = [r["name"] for r in page.rows("SELECT name FROM colour WHERE product_id = ? ORDER BY id", number)]
     colour = form.choice("colour", page.site.words["colour"], colours)

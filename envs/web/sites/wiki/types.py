@@ -131,8 +131,8 @@ TYPES = (
     TaskType(
         "wiki_write",
         (
-            "Write a new article with the title '{title}' and the text: '{text}'",
-            "There is no article '{title}' yet. Write one with this text: '{text}'",
+            "Write a new article with the title '{title}' and the text '{text}'.",
+            "There is no article '{title}' yet. Write one with the text '{text}'.",
         ),
         _new_article,
         _written,
