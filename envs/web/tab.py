@@ -55,11 +55,14 @@ class Tab:
         self._crash_seen = asyncio.Event()
         self.frames: dict[str, str | None] = {}
         """Id of each frame's parent."""
+        self.led_nowhere = False
+        """Whether a navigation ended without a document: a download is to be expected, or there was no content."""
         self._loading: set[str] = set()
+        self._leaving: set[str] = set()
         self._changed = asyncio.Event()
         for event, handle in {
-            "Page.frameStartedLoading": lambda said: self._loading.add(said["frameId"]),
-            "Page.frameStoppedLoading": lambda said: self._loading.discard(said["frameId"]),
+            "Page.frameStartedLoading": self._started,
+            "Page.frameStoppedLoading": self._stopped,
             "Page.frameAttached": lambda said: self.frames.update({said["frameId"]: said["parentFrameId"]}),
             "Page.frameDetached": self._detached,
             "Page.frameNavigated": self._navigated,
@@ -92,8 +95,19 @@ class Tab:
 
         return noticed
 
+    def _started(self, said: dict[str, Any]) -> None:
+        self._loading.add(said["frameId"])
+        self._leaving.add(said["frameId"])
+
+    def _stopped(self, said: dict[str, Any]) -> None:
+        self._loading.discard(said["frameId"])
+        if said["frameId"] in self._leaving:
+            self._leaving.discard(said["frameId"])
+            self.led_nowhere = True
+
     def _navigated(self, said: dict[str, Any]) -> None:
         frame = said["frame"]
+        self._leaving.discard(frame["id"])
         self.frames[frame["id"]] = frame.get("parentId")
         if "parentId" not in frame:
             self.frames = {frame["id"]: None}
@@ -115,6 +129,11 @@ class Tab:
     def crashed(self) -> bool:
         """Whether the page's renderer is gone."""
         return self._crash_seen.is_set()
+
+    @property
+    def expecting(self) -> bool:
+        """Whether a window or a download is on its way."""
+        return self.opening > 0 or self.led_nowhere
 
     @property
     def loading(self) -> bool:
@@ -186,6 +205,7 @@ class Tab:
 
     async def stop_loading(self) -> None:
         """Give up what has not arrived."""
+        self._leaving.clear()
         await self.cdp.send("Page.stopLoading")
         self._loading.clear()
 

@@ -29,11 +29,14 @@ EDITIONS = 1_000_000
 SPLITS = ("train", "valid", "valid_unseen")
 RELOADED = frozenset(
     {
-        "chase-circle", "click-pie", "drag-items", "drag-items-grid", "drag-sort-numbers", "focus-text-2",
-        "form-sequence", "use-colorwheel", "use-colorwheel-2", "use-slider", "use-slider-2",
+        "book-flight", "book-flight-nodelay", "chase-circle", "click-menu", "click-menu-2", "click-option", "click-pie",
+        "drag-items", "drag-items-grid", "drag-sort-numbers", "focus-text-2", "form-sequence", "moving-items",
+        "scroll-text", "scroll-text-2", "search-engine", "simon-says", "social-media", "stock-market",
+        "use-autocomplete", "use-autocomplete-nodelay", "use-colorwheel", "use-colorwheel-2", "use-slider",
+        "use-slider-2",
     }
 )  # fmt: skip
-"""Pages that show something else when they are begun again without being loaded again."""
+"""Pages that were seen to show something else when they are begun again, after another episode, without a reload."""
 BEGIN = """(() => {
   core.EPISODE_MAX_TIME = 1e9;
   document.activeElement?.blur();
