@@ -94,7 +94,7 @@ class WebEpisode:
         elif action.verb == "wait":
             await session.turn(asyncio.sleep(0))
         else:
-            hands = Hands(self.look.tab, self.look.page.elements, self.look.layout)
+            hands = Hands(self.look.tab, self.look.page.elements, self.look.layout, session.config.view)
             await session.turn(self._handle(hands, action))
             session.notes += hands.notes
 

@@ -12,7 +12,7 @@ from playwright.async_api import Error as PlaywrightError
 from .actions import DIRECTIONS, Refused
 from .layout import Layout
 from .tab import Tab
-from .view import Element
+from .view import Element, View
 
 KEYED = 100
 """Texts longer than this are put in at once, as a paste does; shorter ones are typed key by key."""
@@ -85,8 +85,9 @@ SCROLL = """function (x, y) {
 class Hands:
     """Acts on the elements that one look at a tab found."""
 
-    def __init__(self, tab: Tab, elements: Mapping[int, Element], layout: Layout) -> None:
+    def __init__(self, tab: Tab, elements: Mapping[int, Element], layout: Layout, view: View) -> None:
         self._tab = tab
+        self._view = view
         self._cdp: CDPSession = tab.cdp
         self._elements = elements
         self._layout = layout
@@ -105,11 +106,19 @@ class Hands:
         element = self.element(number)
         if element.disabled:
             raise Refused(f"[{number}] is disabled")
+        if await self._press_where_seen(element):
+            return
         point = await self._point(element)
         if point is None:
             await self._call(element, "function () { this.click(); }")
             return
-        await self._press(point, number)
+        now = (await self._cdp.send("Page.getLayoutMetrics"))["cssVisualViewport"]
+        over = await self._under(point, (now["pageX"], now["pageY"]))
+        await self._press(point)
+        if over is not None and not self._touches(over, element):
+            named = next((e for e in self._elements.values() if self._layout.inside(over, e.node)), None)
+            what = f"[{named.id}] {named.role} {named.name!r}" if named else "something else"
+            self.notes.append(f"[{number}] is covered by {what}, which got the click.")
 
     async def hover(self, number: int) -> None:
         """Move the mouse to the middle of an element."""
@@ -194,23 +203,33 @@ class Hands:
                 return x, y
         return None
 
-    async def _press(self, point: tuple[float, float], number: int) -> None:
-        element = self._elements[number]
+    async def _press_where_seen(self, element: Element) -> bool:
+        """Press on the middle of the element where the last look saw it, if it can still be touched there."""
+        box, view = element.box, self._view
+        if box is None or not 0 <= box.middle[0] < view.width or not 0 <= box.middle[1] < view.height:
+            return False
+        # Nothing moves between a look and the action after it, the page's scrolling included.
+        over = await self._under(box.middle, self._layout.scrolled)
+        if over is None or not self._touches(over, element):
+            return False
+        await self._press(box.middle)
+        return True
+
+    def _touches(self, over: int, element: Element) -> bool:
+        """Whether a click on the node `over` is one on the element: it lies in it, or around it."""
+        return self._layout.inside(over, element.node) or self._layout.inside(element.node, over)
+
+    async def _under(self, point: tuple[float, float], scrolled: tuple[float, float]) -> int | None:
+        """Move the mouse to a point; the node that it is over there."""
         # The mouse is told a place in the viewport, the hit test one in the document.
-        seen = (await self._cdp.send("Page.getLayoutMetrics"))["cssVisualViewport"]
-        at = {"x": int(point[0] + seen["pageX"]), "y": int(point[1] + seen["pageY"])}
+        at = {"x": int(point[0] + scrolled[0]), "y": int(point[1] + scrolled[1])}
         hit, *_ = await asyncio.gather(
-            self._cdp.send("DOM.getNodeForLocation", at),
-            self._mouse("mouseMoved", point),
-            return_exceptions=True,
+            self._cdp.send("DOM.getNodeForLocation", at), self._mouse("mouseMoved", point), return_exceptions=True
         )
+        return int(hit["backendNodeId"]) if isinstance(hit, dict) else None
+
+    async def _press(self, point: tuple[float, float]) -> None:
         await asyncio.gather(self._mouse("mousePressed", point), self._mouse("mouseReleased", point))
-        if isinstance(hit, dict) and not self._layout.inside(hit["backendNodeId"], element.node):
-            over = hit["backendNodeId"]
-            if not self._layout.inside(element.node, over):
-                named = next((e for e in self._elements.values() if self._layout.inside(over, e.node)), None)
-                what = f"[{named.id}] {named.role} {named.name!r}" if named else "something else"
-                self.notes.append(f"[{number}] is covered by {what}, which got the click.")
 
     async def _mouse(self, kind: str, point: tuple[float, float], held: bool = False) -> None:
         button = "none" if kind == "mouseMoved" and not held else "left"

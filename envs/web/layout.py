@@ -18,6 +18,11 @@ class Box(NamedTuple):
     width: float
     height: float
 
+    @property
+    def middle(self) -> tuple[float, float]:
+        """Its centre."""
+        return self.x + self.width / 2, self.y + self.height / 2
+
     def within(self, width: float, height: float) -> bool:
         """Whether any of it lies in a viewport of this size."""
         seen = self.x < width and self.y < height and self.x + self.width > 0 and self.y + self.height > 0
@@ -41,6 +46,8 @@ class Layout:
     """The `class` attribute of clickable nodes."""
     frames: Mapping[int, str]
     """Id of the frame that an `iframe` element holds."""
+    scrolled: tuple[float, float] = (0.0, 0.0)
+    """How far the page is scrolled, to the right and down, in CSS pixels."""
 
     def inside(self, node: int, ancestor: int) -> bool:
         """Whether `node` is `ancestor` or lies in it; also when it was not there yet."""
@@ -54,7 +61,8 @@ class Layout:
     def of(cls, snapshot: Mapping[str, Any]) -> Layout:
         """From the answer of `DOMSnapshot.captureSnapshot` with `computedStyles=STYLES`."""
         strings, documents = snapshot["strings"], snapshot["documents"]
-        made = cls({}, set(), set(), {}, {}, {}, {})
+        scrolled = documents[0].get("scrollOffsetX", 0), documents[0].get("scrollOffsetY", 0)
+        made = cls({}, set(), set(), {}, {}, {}, {}, scrolled)
         origins = {0: (0.0, 0.0)}
         # A frame's document comes after that of the page it lies in.
         for number, document in enumerate(documents):

@@ -13,10 +13,6 @@ from .tab import Tab
 from .tree import TreeReader, clean, quoted
 from .view import HUGE_ELEMENTS, HUGE_TEXT, PageView, view_of
 
-SIZE = """(() => {
-  const root = document.documentElement;
-  return [document.getElementsByTagName("*").length, root ? root.textContent.length : 0, document.title];
-})()"""
 EXCERPT = """((most) => {
   const walker = document.createTreeWalker(document.body ?? document, NodeFilter.SHOW_TEXT);
   let text = "";
@@ -42,28 +38,24 @@ class Look:
     back: bool = False
     """Whether there is a page to go back to."""
     forward: bool = False
-    image: bytes | None = None
-    """Screenshot of the viewport (PNG), when it was asked for."""
 
 
-async def look(session: Session, image: bool = False) -> Look:
+async def look(session: Session) -> Look:
     """Look at the active tab of a session that rests."""
     tab = session.active
-    count, length, title = await tab.evaluate(SIZE)
-    if count > HUGE_ELEMENTS or length > HUGE_TEXT:
-        page, layout = await _excerpt(tab, session, count, length), NOTHING
-    else:
-        page, layout, title = await _read(tab, session, title)
+    if tab.size is None:
+        tab.size = await tab.measure()
+    huge = tab.size[0] > HUGE_ELEMENTS or tab.size[1] > HUGE_TEXT
     others = [tab.page.title() for tab in session.tabs] if len(session.tabs) > 1 else []
-    back, forward, shot, *titles = await asyncio.gather(
-        session.history(-1), session.history(1), screenshot(tab) if image else _nothing(), *others
+    (page, layout, title), (back, forward), *titles = await asyncio.gather(
+        _excerpt(tab, session) if huge else _read(tab, session), session.history(), *others
     )
     tabs = tuple((clean(name), each is tab) for name, each in zip(titles, session.tabs, strict=True)) if titles else ()
     url = tab.page.url
-    return Look(tab, url, clean(title), page, layout, tabs, back is not None, forward is not None, shot)
+    return Look(tab, url, clean(title), page, layout, tabs, back is not None, forward is not None)
 
 
-async def _read(tab: Tab, session: Session, title: str) -> tuple[PageView, Layout, str]:
+async def _read(tab: Tab, session: Session) -> tuple[PageView, Layout, str]:
     frames = list(tab.frames)
     snapshot, *trees = await asyncio.gather(
         tab.cdp.send("DOMSnapshot.captureSnapshot", {"computedStyles": STYLES}),
@@ -79,21 +71,17 @@ async def _read(tab: Tab, session: Session, title: str) -> tuple[PageView, Layou
     reader = TreeReader(known, layout)
     items = reader.read(frames[0])
     page = view_of(items, layout, tab.ids, session.config.view, reader.focused)
-    return page, layout, reader.title or title
+    return page, layout, reader.title
 
 
-async def _excerpt(tab: Tab, session: Session, count: int, length: int) -> PageView:
-    most = session.config.view.most
+async def _excerpt(tab: Tab, session: Session) -> tuple[PageView, Layout, str]:
+    most, (count, length) = session.config.view.most, tab.size or (0, 0)
     text = clean(await tab.evaluate(f"{EXCERPT}({most})"))
     size = f"The page is too large to be laid out ({count:,} elements, {length:,} characters). It begins:"
-    return PageView((size, f"text {quoted(text, most)}"), {})
+    return PageView((size, f"text {quoted(text, most)}"), {}), NOTHING, await tab.page.title()
 
 
 async def screenshot(tab: Tab) -> bytes:
     """The viewport as a PNG."""
     said: dict[str, Any] = await tab.cdp.send("Page.captureScreenshot", {"format": "png", "optimizeForSpeed": True})
     return base64.b64decode(said["data"])
-
-
-async def _nothing() -> None:
-    return None

@@ -130,10 +130,13 @@
       real.setTimeout(resolve, milliseconds);
     });
 
+  const size = () => [document.getElementsByTagName("*").length, document.documentElement?.textContent.length ?? 0];
+
   // Let `budget` milliseconds of the page's time pass, its timers with them, until nothing moves any more: no request
-  // of a script is under way, and two turns of the event loop change no node. False when `patience` real milliseconds
-  // were not enough; what is under way then is not waited for again.
-  async function settle(budget, patience) {
+  // of a script is under way, and two turns of the event loop change no node. Gives whether that came about within
+  // `patience` real milliseconds (what is under way then is not waited for again), and the size of the page.
+  const settle = async (budget, patience) => [await rest(budget, patience), ...size()];
+  async function rest(budget, patience) {
     const mine = ++running;
     const stop = now + budget;
     const end = real.now() + patience;

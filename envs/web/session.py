@@ -16,8 +16,8 @@ from .hosts import Hosts
 from .tab import Bound, Tab
 from .view import View
 
-ARRIVAL_SECONDS = 2.0
-"""How long a window that a page asked for may take to appear; those that Chromium blocks never do."""
+ARRIVAL_SECONDS = 1.0
+"""How long a window or download that a page asked for may take to appear; those that Chromium blocks never do."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ class Session:
                 self._note_endless()
             elif not rests:
                 await self._give_up(tab)
-            if not rests or (tab is self.active and not self._arriving and not tab.opening):
+            if not rests or (tab is self.active and not self._arriving and not tab.expecting):
                 return
             budget = 0
 
@@ -167,21 +167,20 @@ class Session:
         if said.get("errorText") and said["errorText"] != "net::ERR_ABORTED":
             self._note_failure(url, said["errorText"])
 
-    async def travel(self, by: int) -> bool:
-        """Go so many pages back (negative) or forward in the tab's history; False when there is none."""
-        entry = await self.history(by)
-        if entry is None:
-            return False
-        await self.active.cdp.send("Page.navigateToHistoryEntry", {"entryId": entry})
-        return True
+    async def travel(self, by: int) -> None:
+        """Go a page back (-1) or forward (1) in the tab's history, where there is one."""
+        back, forward = await self.history()
+        entry = back if by < 0 else forward
+        if entry is not None:
+            await self.active.cdp.send("Page.navigateToHistoryEntry", {"entryId": entry})
 
-    async def history(self, by: int) -> int | None:
-        """Id of the entry so many pages away in the tab's history, past the blank page that a tab begins with."""
+    async def history(self) -> tuple[int | None, int | None]:
+        """Entries before and after this one in the tab's history, without the blank page that a tab begins with."""
         said = await self.active.cdp.send("Page.getNavigationHistory")
-        there = said["currentIndex"] + by
-        if not 0 <= there < len(said["entries"]) or said["entries"][there]["url"] == "about:blank":
-            return None
-        return int(said["entries"][there]["id"])
+        here, entries = said["currentIndex"], said["entries"]
+        back, forward = entries[max(0, here - 1) : here], entries[here + 1 : here + 2]
+        ids = [next((int(e["id"]) for e in found if e["url"] != "about:blank"), None) for found in (back, forward)]
+        return ids[0], ids[1]
 
     async def new_tab(self) -> None:
         """Open an empty tab and go to it."""
@@ -216,7 +215,7 @@ class Session:
             # It closed itself before it could be looked at.
             return
         page.on("dialog", self._dialog_opened)
-        page.on("download", lambda download: self._keep(self._downloaded(download)))
+        page.on("download", lambda download: self._download_began(tab, download))
         page.on("close", lambda _: self._left(tab))
         self.tabs.append(tab)
         self.active = tab
@@ -236,15 +235,15 @@ class Session:
 
     async def _arrivals(self, bound: Bound) -> None:
         """Wait for windows and downloads that are on their way."""
-        if any(tab.opening for tab in self.tabs):
-            # A window is announced by the page that opens it, and a while later by the browser.
+        if any(tab.expecting for tab in self.tabs):
+            # A window or download is announced by the page that it comes from, and a while later by the browser.
             announced = Bound(min(bound.left, ARRIVAL_SECONDS))
-            while announced.left and any(tab.opening for tab in self.tabs):
+            while announced.left and any(tab.expecting for tab in self.tabs):
                 self._arrived.clear()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._arrived.wait(), announced.left)
             for tab in self.tabs:
-                tab.opening = 0
+                tab.opening, tab.led_nowhere = 0, False
         while self._arriving and bound.left:
             await asyncio.wait(self._arriving, timeout=bound.left)
         if self._refused:
@@ -260,6 +259,11 @@ class Session:
             return
         self.dialog = dialog
         self._asked.set()
+
+    def _download_began(self, tab: Tab, download: Download) -> None:
+        tab.led_nowhere = False
+        self._arrived.set()
+        self._keep(self._downloaded(download))
 
     async def _downloaded(self, download: Download) -> None:
         name = download.suggested_filename

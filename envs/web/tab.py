@@ -17,7 +17,8 @@ from .ids import ElementIds
 T = TypeVar("T")
 STOP_SECONDS = 5.0
 """How long a page may take to react once its script was stopped."""
-SETTLE = 'globalThis[Symbol.for("kintsugi.page")]?.settle(%d, %d) ?? true'
+SETTLE = 'globalThis[Symbol.for("kintsugi.page")]?.settle(%d, %d) ?? [true, 0, 0]'
+SIZE = '[document.getElementsByTagName("*").length, document.documentElement?.textContent.length ?? 0]'
 GONE = (
     "context was destroyed",
     "Cannot find context",
@@ -49,21 +50,26 @@ class Tab:
         self.ids = ElementIds()
         self.opening = 0
         """Windows that the page asked for and that have not arrived yet."""
+        self.size: tuple[int, int] | None = None
+        """Elements and characters of the document when it came to rest; None when it did not."""
         self._crash_seen = asyncio.Event()
         self.frames: dict[str, str | None] = {}
         """Id of each frame's parent."""
+        self.led_nowhere = False
+        """Whether a navigation ended without a document: a download is to be expected, or there was no content."""
         self._loading: set[str] = set()
+        self._leaving: set[str] = set()
         self._changed = asyncio.Event()
         for event, handle in {
-            "Page.frameStartedLoading": lambda said: self._loading.add(said["frameId"]),
-            "Page.frameStoppedLoading": lambda said: self._loading.discard(said["frameId"]),
+            "Page.frameStartedLoading": self._started,
+            "Page.frameStoppedLoading": self._stopped,
             "Page.frameAttached": lambda said: self.frames.update({said["frameId"]: said["parentFrameId"]}),
             "Page.frameDetached": self._detached,
             "Page.frameNavigated": self._navigated,
             "Page.windowOpen": self._window_opened,
             "Inspector.targetCrashed": lambda said: self._crash(),
         }.items():
-            cdp.on(event, self._noticing(handle))  # type: ignore[arg-type]
+            cdp.on(event, self._noticing(handle))
         page.on("crash", lambda _: self._crash())
 
     @classmethod
@@ -89,8 +95,19 @@ class Tab:
 
         return noticed
 
+    def _started(self, said: dict[str, Any]) -> None:
+        self._loading.add(said["frameId"])
+        self._leaving.add(said["frameId"])
+
+    def _stopped(self, said: dict[str, Any]) -> None:
+        self._loading.discard(said["frameId"])
+        if said["frameId"] in self._leaving:
+            self._leaving.discard(said["frameId"])
+            self.led_nowhere = True
+
     def _navigated(self, said: dict[str, Any]) -> None:
         frame = said["frame"]
+        self._leaving.discard(frame["id"])
         self.frames[frame["id"]] = frame.get("parentId")
         if "parentId" not in frame:
             self.frames = {frame["id"]: None}
@@ -114,6 +131,11 @@ class Tab:
         return self._crash_seen.is_set()
 
     @property
+    def expecting(self) -> bool:
+        """Whether a window or a download is on its way."""
+        return self.opening > 0 or self.led_nowhere
+
+    @property
     def loading(self) -> bool:
         """Whether a frame is on its way to another document, or has not got all of this one."""
         return bool(self._loading) and not self.crashed
@@ -129,11 +151,17 @@ class Tab:
             raise PlaywrightError(details.get("exception", {}).get("description") or details["text"])
         return said["result"].get("value")
 
+    async def measure(self) -> tuple[int, int]:
+        """Elements and characters of the document as it is now."""
+        elements, characters = await self.evaluate(SIZE)
+        return int(elements), int(characters)
+
     async def settle(self, budget: int, bound: Bound) -> bool:
         """Let `budget` milliseconds of page time pass and wait until loading and scripts rest; False when they do not.
 
         A navigation that this sets off is waited for as well.
         """
+        self.size = None
         while not self.crashed:
             while self.loading:
                 if not await self._change(bound.left):
@@ -155,13 +183,14 @@ class Tab:
 
     async def _settle_frames(self, budget: int, bound: Bound) -> bool:
         expression = SETTLE % (budget, 1000 * bound.left)
-        rests = bool(await self.evaluate(expression))
+        rests, *size = await self.evaluate(expression)
+        self.size = (int(size[0]), int(size[1])) if rests else None
         if len(self.frames) > 1:
             for frame in self.page.frames[1:]:
                 with contextlib.suppress(PlaywrightError):
                     # A frame may be gone by now, or of another site; the page's own state is what counts.
-                    rests = bool(await frame.evaluate(expression)) and rests
-        return rests
+                    rests = (await frame.evaluate(expression))[0] and rests
+        return bool(rests)
 
     async def _change(self, seconds: float) -> bool:
         """Wait for an event of the page; False when there was none in time."""
@@ -176,6 +205,7 @@ class Tab:
 
     async def stop_loading(self) -> None:
         """Give up what has not arrived."""
+        self._leaving.clear()
         await self.cdp.send("Page.stopLoading")
         self._loading.clear()
 

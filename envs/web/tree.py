@@ -112,7 +112,7 @@ class TreeReader:
             return [Item("text", closed=True)]
         if role == "StaticText":
             return [Item("text", str(node.get("name", {}).get("value", "")), boxes=(dom,) if dom else ())]
-        if dom in self._layout.frames:
+        if dom is not None and dom in self._layout.frames:
             inner = self.read(self._layout.frames[dom])
             name = clean(node.get("name", {}).get("value", ""))
             return [Item("iframe", name, node=dom, children=inner, boxes=(dom,))] if inner or name else []
@@ -149,14 +149,12 @@ class TreeReader:
         self, node: Node, role: str, dom: int, name: str, properties: Mapping[str, Any], control: bool,
         children: list[Item],
     ) -> list[Item]:  # fmt: skip
-        states, options = list(states_of(role, properties)), ()
+        states, options = list(states_of(role, properties)), tuple[str, ...]()
         if properties.get("focused"):
             self.focused = dom
         if self._layout.tags.get(dom) == "SELECT":
-            states, options = (
-                [*states_of_list(node, children, states)],
-                tuple(o.name for o in every_option(children) if not o.disabled),
-            )
+            states = list(states_of_list(node, children, states))
+            options = tuple(option.name for option in every_option(children) if not option.disabled)
             children = []
         elif role in FIELDS:
             if role in WIDGETS:

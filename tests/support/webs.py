@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -15,6 +15,7 @@ from kintsugi.envs.web.session import Session
 from kintsugi.envs.web.worlds import Place, Standing
 
 HEAD = "<!doctype html><html lang=en><meta charset=utf-8><title>{0}</title><body>"
+DOWNLOAD: Mapping[str, Any] = {"Content-Disposition": "attachment; filename=t.csv"}
 PLAIN = "text/html; charset=utf-8"
 
 
@@ -56,14 +57,12 @@ class BadSite:
     def answer(self, to: BaseHTTPRequestHandler) -> None:
         path = to.path.partition("?")[0]
         ways: dict[str, Callable[[], None]] = {
-            "/hangs": lambda: self.over.wait(30) and None,
+            "/hangs": self._wait,
             "/trickles": lambda: self._trickle(to),
             "/500": lambda: self._send(to, html("Broken", "<h1>Internal error</h1>"), status=500),
             "/204": lambda: self._send(to, b"", status=204),
             "/loop": lambda: self._send(to, b"", status=302, Location=f"/loop?{len(self.seen)}"),
-            "/file": lambda: self._send(
-                to, b"a,b\n1,2\n", "text/csv", **{"Content-Disposition": "attachment; filename=t.csv"}
-            ),
+            "/file": lambda: self._send(to, b"a,b\n1,2\n", "text/csv", **DOWNLOAD),
             "/away": lambda: self._send(to, b"", status=302, Location="http://elsewhere.example/page"),
         }
         if path in ways:
@@ -79,6 +78,9 @@ class BadSite:
             to.send_header(name, value)
         to.end_headers()
         to.wfile.write(body)
+
+    def _wait(self) -> None:
+        self.over.wait(30)
 
     def _trickle(self, to: BaseHTTPRequestHandler) -> None:
         """A page whose end never comes."""
@@ -130,7 +132,7 @@ class BadWeb(WebEnv):
     allowed = LOOPBACK
 
     @classmethod
-    def tasks(cls, split: str, n: int | None = None, seed: int = 0, **params: Any) -> TaskSet:
+    def tasks(cls, split: str, n: int | None = None, seed: int = 0, world: str = "", **params: Any) -> TaskSet:
         return TaskSet([at("/")])
 
     def world(self, task: Task) -> Any:

@@ -8,6 +8,7 @@ without being loaded again, which is many times faster and shows the same.
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import importlib.util
 from collections.abc import Sequence
@@ -28,17 +29,22 @@ EDITIONS = 1_000_000
 SPLITS = ("train", "valid", "valid_unseen")
 RELOADED = frozenset(
     {
-        "chase-circle", "click-pie", "drag-items", "drag-items-grid", "drag-sort-numbers", "focus-text-2",
-        "form-sequence", "use-colorwheel", "use-colorwheel-2", "use-slider", "use-slider-2",
+        "book-flight", "book-flight-nodelay", "chase-circle", "click-menu", "click-menu-2", "click-option", "click-pie",
+        "drag-items", "drag-items-grid", "drag-sort-numbers", "focus-text-2", "form-sequence", "moving-items",
+        "scroll-text", "scroll-text-2", "search-engine", "simon-says", "social-media", "stock-market",
+        "use-autocomplete", "use-autocomplete-nodelay", "use-colorwheel", "use-colorwheel-2", "use-slider",
+        "use-slider-2",
     }
 )  # fmt: skip
-"""Pages that show something else when they are begun again without being loaded again."""
+"""Pages that were seen to show something else when they are begun again, after another episode, without a reload."""
 BEGIN = """(() => {
   core.EPISODE_MAX_TIME = 1e9;
+  document.activeElement?.blur();
   Math.seedrandom(%d);
   core.startEpisodeReal();
   core.hideDisplay();
   document.getElementById("click-canvas").style.display = "none";
+  return core.getUtterance();
 })()"""
 STANDING = "[WOB_DONE_GLOBAL, WOB_RAW_REWARD_GLOBAL]"
 
@@ -124,8 +130,10 @@ class MiniWobPage(Place):
             await session.navigate(self._url)
             await session.rest(0)
         tab.ids = ElementIds()
-        await tab.evaluate(BEGIN % self._seed)
-        self.goal = str(await tab.evaluate("core.getUtterance()"))
+        # The mouse of the episode before rests somewhere on the page.
+        away = {"type": "mouseMoved", "x": 0, "y": 0}
+        _, goal = await asyncio.gather(tab.cdp.send("Input.dispatchMouseEvent", away), tab.evaluate(BEGIN % self._seed))
+        self.goal = str(goal)
 
     async def standing(self, session: Session, answer: str | None, deeds: Sequence[Deed]) -> Standing:
         """What the page itself says; stopping before it says anything is a failure."""
