@@ -7,7 +7,9 @@ the same for all.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable, Sequence
+import itertools
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, TypeVar
@@ -57,7 +59,7 @@ class Mended(NamedTuple):
 
 @dataclass(frozen=True)
 class Family:
-    """What is one family's own. All functions depend on their arguments alone."""
+    """What is one family's own. Its functions depend on their arguments alone; threads may call them at once."""
 
     recipe: SeedRecipe
     """How its seed policy is made unless another recipe is asked for."""
@@ -71,8 +73,6 @@ class Family:
     """Words that number their instances, e.g. `mug`, for `mug 2`."""
     units: Sequence[str] = ()
     """Texts that are tokens of their own; the turns' fixed beginnings need not be named."""
-    at_once: int = 1
-    """How many attempts are made at the same time, in threads; for worlds that mostly wait."""
     phrases: bool = True
     """Whether what stands between names often is one token; False for texts that are put together word by word."""
 
@@ -106,32 +106,21 @@ def recipe_of(name: str) -> SeedRecipe:
 
 def write_corpus(family: Family, recipe: SeedRecipe, progress: Callable[[float], None]) -> Corpus:
     """Demonstrations and mended failures; a function of family and recipe. `progress` gets the share that is done."""
-    total, seed = recipe.demonstrations + recipe.reflections, recipe.seed
-    first = family.tasks(recipe.demonstrations, TASK_SEED + seed)
-    jobs = [(task, derived_seed(seed, "expert", task.id)) for task in first]
-    shown = _attempts(family, family.demonstrate, jobs, lambda done: progress(min(1.0, done / total)))
-    demonstrations = [each for each in shown if each.success]
-    chats = [chat_of(each) for each in demonstrations]
-    second = family.tasks(recipe.reflections, 2 * TASK_SEED + seed)
-    jobs = [(task, derived_seed(seed, "bungler", task.id)) for task in second]
-    before = recipe.demonstrations
-    pairs = _attempts(family, family.mend, jobs, lambda done: progress(min(1.0, (before + done) / total)))
-    for mended in filter(None, pairs):
-        said = Step("", "", "", text=mended.reflection)
-        chats.append(reflector_chat(mended.failure, mended.passed, said))
-    return Corpus(chats, demonstrations)
+    shown = list(family.tasks(recipe.demonstrations, TASK_SEED + recipe.seed))
+    mended = list(family.tasks(recipe.reflections, 2 * TASK_SEED + recipe.seed))
+    done = itertools.count(1)
 
+    def each(make: Callable[[Task, int], T], tasks: Sequence[Task], stream: str) -> Iterator[T]:
+        for made in threads.map(lambda task: make(task, derived_seed(recipe.seed, stream, task.id)), tasks):
+            progress(next(done) / (len(shown) + len(mended)))
+            yield made
 
-def _attempts(
-    family: Family,
-    attempt: Callable[[Task, int], T],
-    jobs: Sequence[tuple[Task, int]],
-    progress: Callable[[int], None],
-) -> list[T]:
-    """All attempts in order, as many at once as the family says."""
-    found = []
-    with ThreadPoolExecutor(family.at_once) as threads:
-        for number, made in enumerate(threads.map(lambda job: attempt(*job), jobs)):
-            found.append(made)
-            progress(number + 1)
-    return found
+    # Threads, since worlds wait for what they consist of: sandboxes, browsers.
+    threads = ThreadPoolExecutor(os.cpu_count())
+    try:
+        demonstrations = [found for found in each(family.demonstrate, shown, "expert") if found.success]
+        pairs = [found for found in each(family.mend, mended, "bungler") if found is not None]
+    finally:
+        threads.shutdown(cancel_futures=True)
+    reflecting = [reflector_chat(p.failure, p.passed, Step("", "", "", text=p.reflection)) for p in pairs]
+    return Corpus([*map(chat_of, demonstrations), *reflecting], demonstrations)

@@ -147,5 +147,4 @@ FAMILY = Family(
         *("Thought: I choose '", "Thought: I switch '", "' with '", "' to '", "Thought: It is done", "Nothing new."),
     ),
     phrases=False,
-    at_once=4,
 )

@@ -52,7 +52,8 @@ def seen(cache: Path) -> list[str]:
 
 
 def test_a_seed_is_an_ordinary_model(seed):
-    model, tokenizer = AutoModelForCausalLM.from_pretrained(seed), AutoTokenizer.from_pretrained(seed)
+    model: Any = AutoModelForCausalLM.from_pretrained(seed)
+    tokenizer: Any = AutoTokenizer.from_pretrained(seed)
     chat = [{"role": "user", "content": "You arrive at fridge 1."}]
     prompt = tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=True, return_tensors="pt")
     out = model.generate(**prompt, max_new_tokens=3, do_sample=False)
@@ -200,7 +201,7 @@ def test_mistakes_that_are_shown_are_not_learnt(seed):
     text = module._text(encoder, chat, 0.3, 512)
     weights: dict[float, str] = {}
     for token, weight in zip(text.ids, text.weight, strict=True):
-        weights[weight] = weights.get(weight, "") + tokenizer.decode([token])
+        weights[weight] = weights.get(weight, "") + str(tokenizer.decode([token]))
     assert weights[0.0] == f"wrong{tokenizer.eos_token}"
     assert weights[1.0] == f"right{tokenizer.eos_token}"
     assert "<|user|>a" in weights[0.3]
