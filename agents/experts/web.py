@@ -37,16 +37,16 @@ class WebExpert:
 
 
 class WebExpertAgent:
-    """The expert as an agent."""
+    """The expert as an agent, of one attempt at a time."""
 
     name = WebExpert.name
 
     def __init__(self) -> None:
-        self._experts: dict[int, WebExpert] = {}
+        self._expert: WebExpert | None = None
 
     async def act(self, episode: Episode) -> Step:
         """The next step."""
-        if not episode.steps:
-            self._experts[id(episode)] = WebExpert(episode.goal)
-        thought, action = self._experts[id(episode)].think_and_act(episode.observation)
+        if self._expert is None or not episode.steps:
+            self._expert = WebExpert(episode.goal)
+        thought, action = self._expert.think_and_act(episode.observation)
         return Step(episode.observation, thought, action)

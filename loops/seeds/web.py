@@ -48,7 +48,7 @@ def demonstrate(task: Task, seed: int) -> Trajectory:
 
 def failed_and_mended(task: Task, seed: int) -> Mended | None:
     """A bungled attempt, the reflection on it and an attempt that heeds it; None when the bungler succeeded."""
-    bungler = Bungler(random.Random(seed))
+    bungler = Bungler(seed)
     failure = _played(Job(task, bungler, seed, source="expert"))
     if failure.success or not bungler.missed:
         return None
@@ -61,18 +61,19 @@ class Bungler:
 
     name = "web-bungler"
 
-    def __init__(self, rng: random.Random) -> None:
-        self._rng = rng
-        self._at = rng.choice((0, 1, 1, 2, 2, 3, 4, 5, 6, 8))
-        self._patience = rng.choice((0, 0, 1, 3, 20))
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
         self._expert: WebExpert | None = None
         self.missed = ""
         """The thought that was not followed."""
 
     async def act(self, episode: Episode) -> Step:
         """The next turn."""
-        if self._expert is None:
-            self._expert = WebExpert(episode.goal)
+        if self._expert is None or not episode.steps:
+            # Begun anew, too, where the browser broke and the attempt is repeated.
+            self._rng, self._expert, self.missed = random.Random(self._seed), WebExpert(episode.goal), ""
+            self._at = self._rng.choice((0, 1, 1, 2, 2, 3, 4, 5, 6, 8))
+            self._patience = self._rng.choice((0, 0, 1, 3, 20))
         thought, action = self._expert.think_and_act(episode.observation)
         number = len(episode.steps)
         if number == self._at or (action.startswith("stop [") and not self.missed):
