@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, TypeVar
 
@@ -16,7 +16,7 @@ from .episode import Moment, WebEpisode
 from .hosts import LOOPBACK
 from .look import screenshot
 from .session import SessionConfig
-from .view import View
+from .view import Element, View
 from .worlds import Place, World, world_named, world_of
 from .worlds.core import Deed
 
@@ -124,6 +124,10 @@ class WebEnv(AgentEnv):
         reward = standing.reward if standing.reward is not None else standing.score if over else 0.0
         return moment.observation, reward, over, info
 
+    def elements(self) -> Mapping[int, Element]:
+        """What the agent sees numbered now; raises `UsageError` when no episode is running."""
+        return self._playing().look.page.elements
+
     def screenshot(self) -> bytes:
         """The viewport as it is now, a PNG; raises `UsageError` when no episode is running."""
         return self._run(screenshot(self._playing().session.active))
@@ -132,7 +136,7 @@ class WebEnv(AgentEnv):
         """The same with the number of each element drawn on it: on the picture, the page is left alone."""
         from .marks import marked
 
-        return marked(self.screenshot(), self._playing().look.page.elements.values())
+        return marked(self.screenshot(), self.elements().values())
 
     def render(self) -> Any:
         """The last observation, or for `rgb_array` the viewport as an array of uint8, (height, width, 3)."""
