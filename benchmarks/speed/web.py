@@ -35,7 +35,7 @@ class Peer:
     def __init__(self, python: str, name: str, delays: bool, images: bool, config: BrowserConfig) -> None:
         script = Path(__file__).with_name("web_peers.py")
         chromium = find_chromium(config.executable, "")
-        flags = [str(int(delays)), str(int(images)), chromium, *config.arguments()]
+        flags = [str(int(delays)), str(int(images)), chromium]
         self._process = subprocess.Popen(
             [python, str(script), name, *flags],
             stdin=subprocess.PIPE,

@@ -1,6 +1,6 @@
 """Plays MiniWoB++ through BrowserGym or through the `miniwob` package's own environment, for `web.py` to time.
 
-Run by the Python that has them (`python web_peers.py browsergym 0 1`: peer, milliseconds of delay, screenshots or not).
+Run by the Python that has them (`python web_peers.py browsergym 0 1 CHROMIUM`: peer, its delays or not, screenshots or not).
 It answers each line of JSON, `["reset", page, seed]` or `["click", x, y]`, with the milliseconds that it took.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 
-def browsergym(delays: bool, images: bool, chromium: str, arguments: list[str]) -> tuple[Any, Any]:
+def browsergym(delays: bool, images: bool, chromium: str) -> tuple[Any, Any]:
     """`reset` and `click` of BrowserGym; without `images` it takes no screenshots."""
     import browsergym.core.env as core
     import browsergym.miniwob as tasks
@@ -38,7 +38,7 @@ def browsergym(delays: bool, images: bool, chromium: str, arguments: list[str]) 
             envs[page] = core.BrowserEnv(
                 by_name[page],
                 {"base_url": url},
-                pw_chromium_kwargs={"executable_path": chromium, "args": arguments},
+                pw_chromium_kwargs={"executable_path": chromium},
                 action_mapping=HighLevelActionSet(["coord"]).to_python_code,
                 **options,
             )
@@ -50,7 +50,7 @@ def browsergym(delays: bool, images: bool, chromium: str, arguments: list[str]) 
     return reset, click
 
 
-def selenium(delays: bool, images: bool, chromium: str, arguments: list[str]) -> tuple[Any, Any]:
+def selenium(delays: bool, images: bool, chromium: str) -> tuple[Any, Any]:
     """`reset` and `click` of the `miniwob` package; a browser a page, which is not part of any time."""
     import gymnasium
     import miniwob
@@ -78,9 +78,9 @@ def selenium(delays: bool, images: bool, chromium: str, arguments: list[str]) ->
 
 def main() -> None:
     """Serve until the end of input."""
-    name, delays, images, chromium, *arguments = sys.argv[1:]
+    name, delays, images, chromium = sys.argv[1:]
     makers = {"browsergym": browsergym, "selenium": selenium}
-    reset, click = makers[name](delays == "1", images == "1", chromium, arguments)
+    reset, click = makers[name](delays == "1", images == "1", chromium)
     verbs = {"reset": reset, "click": click}
     out = os.dup(1)
     os.dup2(2, 1)
