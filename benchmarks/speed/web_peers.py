@@ -1,7 +1,7 @@
 """Plays MiniWoB++ through BrowserGym or through the `miniwob` package's own environment, for `web.py` to time.
 
-Run by the Python that has them (`python web_peers.py browsergym 0 1 CHROMIUM`: peer, its delays or not, screenshots or not).
-It answers each line of JSON, `["reset", page, seed]` or `["click", x, y]`, with the milliseconds that it took.
+Run by the Python that has them, as `python web_peers.py browsergym 0 1 CHROMIUM`: peer, its delays, screenshots. It
+answers each line of JSON, `["reset", page, seed]` or `["click", x, y]`, with the milliseconds that it took.
 """
 
 from __future__ import annotations
@@ -21,6 +21,11 @@ def browsergym(delays: bool, images: bool, chromium: str) -> tuple[Any, Any]:
     import miniwob
     import numpy as np
     from browsergym.core.action.highlevel import HighLevelActionSet
+    from playwright.sync_api import BrowserType
+
+    launch = BrowserType.launch
+    # Its chat window is a browser too, and knows no other Chromium than Playwright's own.
+    BrowserType.launch = lambda self, **given: launch(self, **{**given, "executable_path": chromium})
 
     if not images:
         blank = np.zeros((214, 332, 3), np.uint8)
@@ -38,7 +43,6 @@ def browsergym(delays: bool, images: bool, chromium: str) -> tuple[Any, Any]:
             envs[page] = core.BrowserEnv(
                 by_name[page],
                 {"base_url": url},
-                pw_chromium_kwargs={"executable_path": chromium},
                 action_mapping=HighLevelActionSet(["coord"]).to_python_code,
                 **options,
             )
