@@ -117,8 +117,10 @@ class WebEnv(AgentEnv):
             self._revive()
         moment = self._run(self._playing().step(action))
         standing = moment.standing
-        over = moment.stopped or standing.over
-        info = _info(moment)
+        if moment.answer is not None and (judged := self._playing().place.judged(moment.answer, moment.deeds)):
+            standing = judged
+        over = moment.answer is not None or standing.over
+        info = {**_info(moment), "score": standing.score}
         if over:
             info["success"] = standing.success
         reward = standing.reward if standing.reward is not None else standing.score if over else 0.0

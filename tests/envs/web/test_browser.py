@@ -103,10 +103,10 @@ def test_two_environments_take_turns_and_share_nothing(web_class, browser, site)
     assert "text '3'" in two.step("click [1]")[0]
 
 
-def test_what_cannot_be_found_is_said(monkeypatch):
+def test_what_cannot_be_found_is_said(monkeypatch, tmp_path):
     with pytest.raises(UsageError, match="there is no program 'nothing-such'"):
         find_chromium("nothing-such", "")
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("KINTSUGI_CHROMIUM", raising=False)
     with pytest.raises(UsageError, match="no Chromium was found"):
-        find_chromium(None, "/nowhere")
+        find_chromium(None, str(tmp_path / "none"))
