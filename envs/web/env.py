@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, TypeVar
 
@@ -16,7 +16,7 @@ from .episode import Moment, WebEpisode
 from .hosts import LOOPBACK
 from .look import screenshot
 from .session import SessionConfig
-from .view import View
+from .view import Element, View
 from .worlds import Place, World, world_named, world_of
 from .worlds.core import Deed
 
@@ -122,12 +122,18 @@ class WebEnv(AgentEnv):
             self._revive()
         moment = self._run(self._playing().step(action))
         standing = moment.standing
-        over = moment.stopped or standing.over
-        info = _info(moment)
+        if moment.answer is not None and (judged := self._playing().place.judged(moment.answer, moment.deeds)):
+            standing = judged
+        over = moment.answer is not None or standing.over
+        info = {**_info(moment), "score": standing.score}
         if over:
             info["success"] = standing.success
         reward = standing.reward if standing.reward is not None else standing.score if over else 0.0
         return moment.observation, reward, over, info
+
+    def elements(self) -> Mapping[int, Element]:
+        """What the agent sees numbered now; raises `UsageError` when no episode is running."""
+        return self._playing().look.page.elements
 
     def screenshot(self) -> bytes:
         """The viewport as it is now, a PNG; raises `UsageError` when no episode is running."""
@@ -137,7 +143,7 @@ class WebEnv(AgentEnv):
         """The same with the number of each element drawn on it: on the picture, the page is left alone."""
         from .marks import marked
 
-        return marked(self.screenshot(), self._playing().look.page.elements.values())
+        return marked(self.screenshot(), self.elements().values())
 
     def render(self) -> Any:
         """The last observation, or for `rgb_array` the viewport as an array of uint8, (height, width, 3)."""

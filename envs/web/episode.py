@@ -26,8 +26,10 @@ class Moment:
     observation: str
     admissible: tuple[str, ...]
     standing: Standing
-    stopped: bool = False
-    """Whether the agent ended the episode."""
+    answer: str | None = None
+    """What the agent ended the episode with; None while it goes on."""
+    deeds: tuple[Deed, ...] = ()
+    """All that was seen and done, at the end of the episode."""
     invalid: str | None = None
     """Why the action was refused."""
 
@@ -164,8 +166,8 @@ class WebEpisode:
             )
         self._standing = standing
         text = self._text(refused)
-        stopped = answer is not None
-        return Moment(text, self._admissible(), standing, stopped, refused)
+        deeds = tuple(self._deeds) if answer is not None else ()
+        return Moment(text, self._admissible(), standing, answer, deeds, refused)
 
     def _text(self, refused: str | None) -> str:
         seen, session = self.look, self.session

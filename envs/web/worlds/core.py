@@ -51,6 +51,10 @@ class Place(ABC):
     async def standing(self, session: Session, answer: str | None, deeds: Sequence[Deed]) -> Standing:
         """How the episode stands after a step; `answer` is None until the agent stops."""
 
+    def judged(self, answer: str, deeds: Sequence[Deed]) -> Standing | None:
+        """What a judge says once the agent has stopped, on the caller's thread; None where `standing` says it all."""
+        return None
+
     def continues(self, session: Session) -> bool:
         """Whether a session that an earlier place of this world was entered in can be entered again."""
         return False
