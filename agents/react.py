@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from ..envs.core import AgentEnv, Task
+from ..envs.registry import find
+from ..errors import UsageError
 from .models.core import Completion, LanguageModel, Message, Sampling, derived_seed
 from .rollout import Episode
 from .trajectory import Step, Trajectory
@@ -32,6 +36,8 @@ class ReActConfig:
     """Repeat the goal after every observation but the first, which holds it."""
     system: str = SYSTEM
     """The system prompt."""
+    brief: bool = True
+    """Leave out of observations what their environment holds to be said already (`AgentEnv.brief`)."""
 
 
 class ReActAgent:
@@ -53,7 +59,9 @@ class ReActAgent:
         """
         if not episode.chat:
             episode.chat += chat_of(episode, self.config)
-        episode.chat.append(observation_turn(episode.observation, episode.goal, self.config, first=not episode.steps))
+        before = episode.steps[-1].observation if episode.steps else None
+        text = told(episode.task, episode.observation, before, self.config)
+        episode.chat.append(observation_turn(text, episode.goal, self.config, first=not episode.steps))
         completion = await self.model.complete(episode.chat, self._sampling(episode))
         episode.chat.append(Message("assistant", completion.text, completion.token_ids))
         episode.prompt_tokens += completion.prompt_tokens
@@ -78,11 +86,27 @@ def chat_of(trajectory: Trajectory | Episode, config: ReActConfig | None = None)
 
 def turns_of(trajectory: Trajectory | Episode, config: ReActConfig) -> list[Message]:
     """The chat of an attempt from the first observation on."""
-    chat = []
-    for number, step in enumerate(trajectory.steps):
-        chat.append(observation_turn(step.observation, trajectory.goal, config, first=number == 0))
+    chat: list[Message] = []
+    before: str | None = None
+    for step in trajectory.steps:
+        text = told(trajectory.task, step.observation, before, config)
+        chat.append(observation_turn(text, trajectory.goal, config, first=before is None))
+        before = step.observation
         chat.append(Message("assistant", said(step), step.token_ids, step.trainable))
     return chat
+
+
+def told(task: Task, observation: str, before: str | None, config: ReActConfig) -> str:
+    """What is said of an observation after that of `before`, or of None at the beginning."""
+    return _brief_of(task.env_id)(observation, before) if config.brief else observation
+
+
+@functools.lru_cache(maxsize=64)
+def _brief_of(env_id: str) -> Callable[[str, str | None], str]:
+    try:
+        return find(env_id).load().brief
+    except UsageError:
+        return AgentEnv.brief
 
 
 def observation_turn(text: str, goal: str, config: ReActConfig, *, first: bool) -> Message:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .models.core import LanguageModel, Message, Sampling, derived_seed
-from .react import ReActAgent, ReActConfig, said, turns_of
+from .react import ReActAgent, ReActConfig, said, told, turns_of
 from .rollout import Episode
 from .trajectory import Step, Trajectory
 
@@ -63,7 +63,7 @@ class ReflectingAgent:
         return await self._acting.act(episode)
 
     async def _reflect(self, episode: Episode) -> None:
-        opening = [*opening_of(self.failure, self.config), Message("assistant", OPENING)]
+        opening = [*opening_of(self.failure, self.config, self._acting.config), Message("assistant", OPENING)]
         sampling = Sampling(self.config.temperature, self.config.max_tokens, derived_seed(episode.seed, "reflection"))
         completion = await self.model.complete(opening, sampling)
         episode.prompt_tokens += completion.prompt_tokens
@@ -74,9 +74,9 @@ class ReflectingAgent:
         episode.chat += [*opening[:-1], Message("assistant", OPENING + completion.text, said)]
 
 
-def opening_of(failure: Trajectory, config: ReflectorConfig) -> list[Message]:
+def opening_of(failure: Trajectory, config: ReflectorConfig, acting: ReActConfig | None = None) -> list[Message]:
     """System prompt and the failed attempt: what the reflector is shown."""
-    return [Message("system", config.system), Message("user", digest(failure, config.max_turns))]
+    return [Message("system", config.system), Message("user", digest(failure, config.max_turns, acting))]
 
 
 def reflector_chat(
@@ -90,17 +90,20 @@ def reflector_chat(
 ) -> list[Message]:
     """(failed, passed) as the reflector's chat; `trainable` is of the reflection, the turns keep their own."""
     return [
-        *opening_of(failure, config or ReflectorConfig()),
+        *opening_of(failure, config or ReflectorConfig(), acting),
         Message("assistant", said(reflection), reflection.token_ids, trainable),
         *turns_of(passed, acting or ReActConfig()),
     ]
 
 
-def digest(failure: Trajectory, max_turns: int) -> str:
+def digest(failure: Trajectory, max_turns: int, acting: ReActConfig | None = None) -> str:
     """A failed attempt in few words: each distinct accepted turn once, in order, refused actions only counted."""
+    acting = acting or ReActConfig()
     after = [step.observation for step in failure.steps[1:]] + [failure.final_observation]
     turns = dict.fromkeys(
-        f"> {step.action}\n{seen}" for step, seen in zip(failure.steps, after, strict=False) if step.invalid is None
+        f"> {step.action}\n{told(failure.task, seen, step.observation, acting)}"
+        for step, seen in zip(failure.steps, after, strict=False)
+        if step.invalid is None
     )
     refused = f"Refused actions: {failure.invalid_actions}.\n" if failure.invalid_actions else ""
     shown = "".join(turn + "\n" for turn in list(turns)[-max_turns:])

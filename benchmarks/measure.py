@@ -35,8 +35,8 @@ class Measure:
     """0 is greedy."""
     max_tokens: int | None = None
     """Of one turn; None is the environment's usual number."""
-    at_once: int = 128
-    """Episodes played together."""
+    at_once: int | None = None
+    """Episodes played together; None is the environment's usual number."""
     seed: int = 2026
     """Of the choice of tasks and of the sampling."""
 
@@ -50,6 +50,11 @@ class Measure:
     def turn_tokens(self) -> int:
         """Tokens that one turn may have."""
         return self.max_tokens or find(self.env).turn_tokens
+
+    @property
+    def together(self) -> int:
+        """Episodes played together."""
+        return self.at_once or find(self.env).at_once
 
     def agent(self, model: LanguageModel, temperature: float | None = None) -> ReActAgent:
         """Who is measured; `temperature` replaces the configured one."""
@@ -72,7 +77,7 @@ def measure(
     Raises `UsageError` when the store holds another model's attempts under `name`.
     """
     found = {}
-    subject = Subject(base, adapter, on.at_once)
+    subject = Subject(base, adapter, on.together)
     for split in on.splits:
         tasks = on.task_set(split)
 
@@ -113,7 +118,7 @@ def measured(
         )
     if len(stored) < count:
         clock = Clock()
-        stored = store.collect(stage, find(on.env).load(), jobs(subject.model()), at_once=on.at_once, clock=clock)
+        stored = store.collect(stage, find(on.env).load(), jobs(subject.model()), at_once=on.together, clock=clock)
         seconds = clock.wall
         store.stage(f"clock/{name}/{what}", lambda: asdict(clock))
     store.stage(f"score/{name}/{what}", lambda: score_of(name, tasks, stored, on, seconds).to_json())

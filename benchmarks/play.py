@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Any
@@ -38,6 +39,8 @@ class PlayConfig:
     """How many tasks are drawn to choose from; the environment's usual number when None."""
     seed: int = 0
     """Of the draw."""
+    visible: bool = False
+    """Open the world's own window beside the terminal, where it has one: the browser of the web."""
     env_params: dict[str, str] = field(default_factory=dict)
     """What the environment's task sets take, e.g. `size small`."""
 
@@ -50,11 +53,19 @@ def run(config: PlayConfig, console: Console) -> None:
     if not len(tasks):
         raise UsageError(f"tasks is {config.tasks}, so there is none to play; draw at least 1")
     task = tasks.tasks[0] if config.task is None else tasks[config.task]
-    env = made()
+    env = visible(made) if config.visible else made()
     try:
         play(env, task, console)
     finally:
         env.close()
+
+
+def visible(made: type[AgentEnv]) -> AgentEnv:
+    """An environment with its window open; raises `UsageError` for one that has none."""
+    options: dict[str, Any] = {"headless": False}
+    if not options.keys() <= inspect.signature(made).parameters.keys():
+        raise UsageError(f"{made.env_id} has no window to show; play it without --visible")
+    return made(**options)
 
 
 def play(env: AgentEnv, task: Task, console: Console, read: Callable[[str], str] = input) -> bool:

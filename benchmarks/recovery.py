@@ -49,14 +49,14 @@ def bad_beginnings(store: RunStore, base: Path, on: Measure, config: Recovery) -
 
     Raises `UsageError` when none failed after more than `config.steps` turns.
     """
-    subject, failed = Subject(base, None, on.at_once), list[Trajectory]()
+    subject, failed = Subject(base, None, on.together), list[Trajectory]()
     for split in on.splits:
         stage, tasks = f"collect/beginnings/{split}", on.task_set(split)
         attempts = store.trajectories(stage)
         if len(attempts) < len(tasks):
             agent = on.agent(subject.model(), config.temperature)
             jobs = [Job(task, agent, derived_seed(on.seed, stage, task.id)) for task in tasks]
-            attempts = store.collect(stage, find(on.env).load(), jobs, at_once=on.at_once)
+            attempts = store.collect(stage, find(on.env).load(), jobs, at_once=on.together)
         failed += [t for t in attempts if t.outcome in ("failure", "truncated") and len(t.steps) > config.steps]
     if not failed:
         raise UsageError(
@@ -92,7 +92,7 @@ def measure_recovery(
             for t in failed
         ]
 
-    return measured(store, name, TASKS, Subject(base, adapter, on.at_once), tasks, on, jobs, len(failed))
+    return measured(store, name, TASKS, Subject(base, adapter, on.together), tasks, on, jobs, len(failed))
 
 
 def behaviours(

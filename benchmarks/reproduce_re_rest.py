@@ -80,14 +80,14 @@ def _extra_samples(lab: Lab, loop: ReReST, mended: Mended) -> list[Trajectory]:
     from ..agents.models.local import LocalModel
 
     practice = loop.practice
-    model = LocalModel.load(lab.base, slots=practice.at_once)
+    model = LocalModel.load(lab.base, slots=practice.together)
     agent, drawn, stage = practice.agent(model), dict[str, int](), "collect/samples"
     jobs = []
     for reflected in [*mended.zero_shot, *mended.trained]:
         sample = practice.k + drawn.get(reflected.task.id, 0)
         drawn[reflected.task.id] = drawn.get(reflected.task.id, 0) + 1
         jobs.append(practice.job(reflected.task, agent, sample, stage))
-    return [t for t in lab.store.collect(stage, practice.make_env, jobs, at_once=practice.at_once) if t.success]
+    return [t for t in lab.store.collect(stage, practice.make_env, jobs, at_once=practice.together) if t.success]
 
 
 def counts_of(mended: Mended) -> dict[str, int]:

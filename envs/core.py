@@ -164,7 +164,7 @@ class AgentEnv(gymnasium.Env[str, str], ABC):
     Subclasses give `tasks`, `begin` and `act`, and for exact snapshots `get_state` and `set_state` with
     `metadata = {**AgentEnv.metadata, "snapshot": "exact"}`; without these a snapshot is the list of actions and
     `restore` replays them. `metadata["turn_tokens"]` is how many tokens a language model may spend on a thought and an
-    action, unless it is told otherwise.
+    action, and `metadata["at_once"]` how many episodes loops play together, unless they are told otherwise.
 
     `info` holds `admissible` (tuple of the actions that would not be refused; absent where they cannot be listed),
     `success` (once known), `score` in [0, 1], `invalid` (why the last action was refused; absent when it was not),
@@ -174,7 +174,13 @@ class AgentEnv(gymnasium.Env[str, str], ABC):
     `exhausted`.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 1, "snapshot": "replay", "turn_tokens": 32}
+    metadata: dict[str, Any] = {
+        "render_modes": ["ansi"],
+        "render_fps": 1,
+        "snapshot": "replay",
+        "turn_tokens": 32,
+        "at_once": 128,
+    }
     env_id: ClassVar[str]
     """The id under which the class is registered."""
 
@@ -223,6 +229,14 @@ class AgentEnv(gymnasium.Env[str, str], ABC):
     def exhausted(self) -> bool:
         """Whether what the world is made of has come to its end, such as recorded data: the episode is truncated."""
         return False
+
+    @staticmethod
+    def brief(observation: str, before: str | None) -> str:
+        """What a model has to be told of `observation` when the last thing it was told of is `before`: all of it.
+
+        For environments whose observations repeat themselves to say otherwise. Pure; agents may ask for all instead.
+        """
+        return observation
 
     def default_task(self) -> Task:
         """The task of a `reset` that names none, drawn from `self.np_random`."""

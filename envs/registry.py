@@ -43,6 +43,11 @@ class EnvEntry:
         """How many tokens a language model may need for a thought and an action, as `metadata` says."""
         return int(self.load().metadata.get("turn_tokens", AgentEnv.metadata["turn_tokens"]))
 
+    @property
+    def at_once(self) -> int:
+        """How many episodes are usually played together, as `metadata` says."""
+        return int(self.load().metadata.get("at_once", AgentEnv.metadata["at_once"]))
+
     def load(self) -> type[AgentEnv]:
         """Import the class; raises `UsageError` when the entry point is not an `AgentEnv`."""
         module, _, attribute = self.entry_point.partition(":")
@@ -65,6 +70,7 @@ BUILTIN = (
     EnvEntry("kintsugi/Household-v0", "kintsugi.envs.household:HouseholdEnv", "household chores in ALFWorld's manner"),
     EnvEntry("kintsugi/Code-v0", "kintsugi.envs.code:CodeEnv", "programming tasks, solved in a sandbox"),
     EnvEntry("kintsugi/Trading-v0", "kintsugi.envs.trading:TradingEnv", "an account in a market, with its news"),
+    EnvEntry("kintsugi/Web-v0", "kintsugi.envs.web:WebEnv", "web sites in a real browser, MiniWoB++, live web tasks"),
 )
 
 

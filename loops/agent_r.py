@@ -104,7 +104,7 @@ def round_of(
 ) -> Path:
     """Round `i` from the adapter `start` (None is the base itself); returns the adapter that it trained."""
     practice = config.practice
-    model = LocalModel.load(base, start, slots=practice.at_once, exact=True)
+    model = LocalModel.load(base, start, slots=practice.together, exact=True)
     who = f"{start.name.partition('@')[0]}@{i}" if start else f"base@{i}"
 
     # 1: COLLECT
@@ -147,7 +147,7 @@ def good_ends(tree: SearchTree, alpha: float) -> list[int]:
 
 def _trees_at_once(config: AgentR) -> int:
     """So many that a backend that keeps `at_once` conversations keeps those of all candidates."""
-    return max(1, config.practice.at_once // config.search.candidates)
+    return max(1, config.practice.together // config.search.candidates)
 
 
 # -- 2 to 4: pair, find the first error, splice, replay ---------------------------------------------------------------
@@ -207,7 +207,7 @@ def cuts(model: LanguageModel, trees: Mapping[str, SearchTree], config: AgentR, 
     ]
     if config.first_error:
         asked = [lambda t=tree, p=pair: first_error(model, t, p, config.verifier) for tree, pair in work]
-        found = run_sync(in_waves(asked, practice.at_once, [model]))
+        found = run_sync(in_waves(asked, practice.together, [model]))
     else:
         found = [whole_path(tree, pair) for tree, pair in work]
     return list({(cut.tree, cut.good, cut.last): cut for cut in found if cut is not None}.values())

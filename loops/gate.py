@@ -36,9 +36,9 @@ class Gate:
 
         def attempts(adapter: Path | None) -> list[Trajectory]:
             stage = f"gate/{adapter.name if adapter else 'base'}"
-            model = LocalModel.load(base, adapter, slots=practice.at_once)
+            model = LocalModel.load(base, adapter, slots=practice.together)
             jobs = [practice.job(task, practice.agent(model, 0.0), 0, stage) for task in tasks]
-            return store.collect(stage, practice.make_env, jobs, at_once=practice.at_once)
+            return store.collect(stage, practice.make_env, jobs, at_once=practice.together)
 
         comparison = compare(attempts(old), attempts(new))
         verdict = {**comparison.to_json(), "adopted": comparison.difference >= self.margin}

@@ -41,8 +41,9 @@ class Practice:
     replay: float = 1.0
     """Demonstrations mixed in, as a multiple of the passed attempts; only for models that bring demonstrations."""
     fit: FitConfig = field(default_factory=FitConfig)
-    at_once: int = 128
-    """Episodes that are played together. Part of the result: batches differ in rounding."""
+    at_once: int | None = None
+    """Episodes that are played together; None is the environment's usual number. Part of the result: batches differ in
+    rounding."""
     seed: int = 0
 
     def task_set(self) -> TaskSet:
@@ -59,6 +60,11 @@ class Practice:
         """Tokens that one turn may have."""
         return self.max_tokens or find(self.env).turn_tokens
 
+    @property
+    def together(self) -> int:
+        """Episodes that are played together."""
+        return self.at_once or find(self.env).at_once
+
     def agent(self, model: LanguageModel, temperature: float | None = None) -> ReActAgent:
         """Who attempts the tasks; greedy at temperature 0."""
         temperature = self.temperature if temperature is None else temperature
@@ -74,7 +80,7 @@ class Practice:
         """`samples` attempts at each task, played or taken from the store."""
         agent, samples = self.agent(model), list(samples)
         jobs = [self.job(task, agent, sample, stage) for task in tasks for sample in samples]
-        return store.collect(stage, self.make_env, jobs, at_once=self.at_once)
+        return store.collect(stage, self.make_env, jobs, at_once=self.together)
 
     def examples(self, trajectories: Iterable[Trajectory]) -> list[Example]:
         """What is learnt from attempts that passed: distinct ones, each task weighing the same."""

@@ -72,7 +72,7 @@ def re_rest(store: RunStore, base: Path, demonstrations: Sequence[Trajectory], c
 def collect_and_mend(store: RunStore, base: Path, agent: Path | None, config: ReReST, *, round_: int = 1) -> Mended:
     """Steps 1 to 4 with the agent M = `base` + adapter `agent`; the zero-shot reflector is the same model."""
     practice, suffix = config.practice, "" if round_ == 1 else f"@{round_}"
-    model = LocalModel.load(base, agent, slots=practice.at_once)
+    model = LocalModel.load(base, agent, slots=practice.together)
 
     # 1, 2: SAMPLE AND JUDGE
     attempts = practice.attempt(store, f"collect/policy{suffix}", model, practice.task_set(), range(practice.k))
@@ -88,7 +88,9 @@ def collect_and_mend(store: RunStore, base: Path, agent: Path | None, config: Re
     pairs = reflector_examples(failed, passed, zero_shot, config)
     if not any(t.success for t in zero_shot) and not pairs:
         return Mended(passed, zero_shot, [])
-    reflector = LocalModel.load(base, practice.train(store, f"reflector@{round_}", base, pairs), slots=practice.at_once)
+    reflector = LocalModel.load(
+        base, practice.train(store, f"reflector@{round_}", base, pairs), slots=practice.together
+    )
     mended = {key for t in zero_shot if t.success for key in t.parents}
     still = [t for t in failed if t.key not in mended]
     return Mended(passed, zero_shot, reflect(store, f"collect/reflection_trained{suffix}", reflector, still, config))
@@ -111,7 +113,7 @@ def reflect(
         )
         for failure in failed
     ]
-    return store.collect(stage, practice.make_env, jobs, at_once=practice.at_once)
+    return store.collect(stage, practice.make_env, jobs, at_once=practice.together)
 
 
 def reflector_examples(

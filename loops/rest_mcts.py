@@ -91,13 +91,13 @@ def grow(
     practice: Practice,
 ) -> list[SearchTree]:
     """`k` trees for each task, searched or taken from the store; what they cost goes to `cost/<stage>`."""
-    model = LocalModel.load(base, policy, slots=2 * practice.at_once, exact=True)
+    model = LocalModel.load(base, policy, slots=2 * practice.together, exact=True)
     agent = practice.agent(model)
     jobs = [practice.job(task, agent, sample, stage) for task in practice.task_set() for sample in range(practice.k)]
     judge = LocalValue.load(base, value, agent.config) if value else None
     tally = Tally()
     trees = search(
-        practice.make_env, jobs, config, value=judge, store=store, stage=stage, at_once=practice.at_once, tally=tally
+        practice.make_env, jobs, config, value=judge, store=store, stage=stage, at_once=practice.together, tally=tally
     )
     store.stage(f"cost/{stage}", asdict, tally)
     return trees

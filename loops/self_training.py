@@ -35,7 +35,7 @@ def self_training(
     adopted: Path | None = None
     for i in range(1, config.rounds + 1):
         # E-STEP: sample from the current policy, keep what passed
-        model = LocalModel.load(base, adopted, slots=practice.at_once)
+        model = LocalModel.load(base, adopted, slots=practice.together)
         stage = "collect/policy" if i == 1 else f"collect/policy@{i}"
         attempts = practice.attempt(store, stage, model, tasks, range(practice.k))
         passed = [attempt for attempt in attempts if attempt.success]

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from ...errors import UsageError, unknown
 from ..core import Task, TaskSet
+from ..dice import Dice, seed_of
 from .catalog import ABILITIES, APPLIANCE, FIXED, HOLDS, USUAL
-from .dice import Dice, seed_of
 from .goals import TASK_TYPES, TREATMENT
 from .rooms import OBJECTS, RECIPES, SEEN_LAYOUTS, SIZE, SIZES, Layout, layouts
 

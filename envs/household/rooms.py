@@ -10,7 +10,7 @@ import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .dice import Dice
+from ..dice import Dice
 
 SIZES = ("small", "medium", "kitchen")
 LAYOUTS = 30

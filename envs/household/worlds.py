@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from ...errors import UsageError, unknown
 from ..core import Task
+from ..dice import Dice
 from .catalog import ABILITIES, FIXED, HOLDS, OPENABLE, USUAL
-from .dice import Dice
 from .game import Game, Object, Receptacle, number_names
 from .goals import TASK_TYPES, Goal
 from .rooms import LAYOUTS, OBJECTS, SIZE, SIZES, layouts

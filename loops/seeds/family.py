@@ -23,7 +23,7 @@ from ...errors import unknown
 from .pretrain import Architecture, PretrainConfig
 
 T = TypeVar("T")
-FAMILIES = {"household": ".household", "code": ".code", "trading": ".trading"}
+FAMILIES = {"household": ".household", "code": ".code", "trading": ".trading", "web": ".web"}
 """Environment's short name to the module that holds its `FAMILY`."""
 TASK_SEED = 1_000_003
 """Demonstrations are of other tasks than the loops practise on."""

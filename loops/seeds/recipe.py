@@ -42,6 +42,7 @@ SOURCES = (
     "loops/seeds",
 )
 """Parts of the package whose sources shape a corpus."""
+SUFFIXES = {".css", ".html", ".js", ".py"}
 
 
 def seed_model(
@@ -104,7 +105,7 @@ def recipe_hash(recipe: SeedRecipe) -> str:
     root = Path(__file__).parents[2]
     digest = hashlib.sha256()
     for part in SOURCES:
-        for file in sorted((root / part).rglob("*.py")) or [root / part]:
+        for file in sorted(f for f in (root / part).rglob("*.*") if f.suffix in SUFFIXES) or [root / part]:
             digest.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes())
     return content_hash([asdict(recipe), digest.hexdigest()])
 

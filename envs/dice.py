@@ -39,3 +39,12 @@ class Dice:
     def weighted(self, items: Sequence[T], sums: Sequence[float]) -> T:
         """One of `items`; `sums` are the running sums of their weights."""
         return items[min(bisect_right(sums, self._random() * sums[-1]), len(items) - 1)]
+
+    def sample(self, items: Sequence[T], n: int) -> list[T]:
+        """`n` different ones of `items`, in random order."""
+        left = list(items)
+        return [left.pop(int(self._random() * len(left))) for _ in range(n)]
+
+    def chance(self, share: float) -> bool:
+        """True in so large a share of draws."""
+        return self._random() < share

@@ -1,0 +1,196 @@
+"""Speed of the web environment: `python -m kintsugi.benchmarks.speed.web --peers PYTHON`.
+
+The same MiniWoB++ pages, seeds and clicks (on the middle of the page's first element) are played by this environment
+and by the peers in turn, in the same Chromium, so that a busy machine slows all of them. Observations have the same
+parts: accessibility tree and DOM, once with and once without a screenshot; the `miniwob` package reads the DOM by a
+script of its own. PYTHON is an interpreter with `browsergym-miniwob` and `miniwob` and may be of another environment.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from ...envs.web import WebConfig, WebEnv
+from ...envs.web.browser import Browser
+from ...envs.web.chromium import BrowserConfig, find_chromium
+from ...envs.web.view import View
+
+PAGES = ("click-test-2", "click-checkboxes", "login-user", "email-inbox", "click-tab-2", "enter-text")
+VIEW = View(width=332, height=214)
+"""The viewport that BrowserGym gives these pages."""
+Times = dict[str, list[float]]
+
+
+class Peer:
+    """A process that plays and times."""
+
+    def __init__(self, python: str, name: str, delays: bool, images: bool, config: BrowserConfig) -> None:
+        script = Path(__file__).with_name("web_peers.py")
+        chromium = find_chromium(config.executable, "")
+        flags = [str(int(delays)), str(int(images)), chromium]
+        self._process = subprocess.Popen(
+            [python, str(script), name, *flags],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+
+    def ask(self, *words: object) -> float:
+        """Milliseconds that it took; raises `RuntimeError` when the peer failed."""
+        if self._process.stdin is None or self._process.stdout is None:
+            raise RuntimeError("the peer has no pipes")
+        self._process.stdin.write(json.dumps(words) + "\n")
+        self._process.stdin.flush()
+        said = self._process.stdout.readline()
+        if not said:
+            raise RuntimeError(f"the peer ended with {self._process.wait()} when asked {words}")
+        return float(json.loads(said))
+
+    def close(self) -> None:
+        """End the process."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        self._process.wait(60)
+
+
+class Ours:
+    """This environment, asked like a peer."""
+
+    def __init__(self, env: WebEnv, images: bool) -> None:
+        self._env = env
+        self._images = images
+
+    def ask(self, *words: object) -> float:
+        """Milliseconds that it took."""
+        start = time.perf_counter()
+        if words[0] == "reset":
+            self._env.reset(options={"task": WebEnv.tasks("train", 50, world="miniwob", page=words[1]).tasks[words[2]]})
+        else:
+            self._env.step("click [1]")
+        if self._images:
+            self._env.screenshot()
+        return 1000 * (time.perf_counter() - start)
+
+    def middle(self) -> tuple[float, float]:
+        """Where the first element of the page is."""
+        box = self._env.elements()[1].box
+        return box.middle if box else (80.0, 100.0)
+
+
+def compare(python: str, rounds: int, browser: Browser, env: WebEnv) -> tuple[Times, Times]:
+    """Milliseconds of resets and of clicks, by who played."""
+    ours = {"ours": Ours(env, False), "ours, with screenshots": Ours(env, True)}
+    settings = {
+        "browsergym, no delays, no screenshots": ("browsergym", False, False),
+        "browsergym, no delays": ("browsergym", False, True),
+        "browsergym as it comes": ("browsergym", True, True),
+        "miniwob (Selenium)": ("selenium", False, True),
+    }
+    peers = {name: Peer(python, *setting, browser.config) for name, setting in settings.items()}
+    resets: Times = {name: [] for name in (*ours, *peers)}
+    clicks: Times = {name: [] for name in (*ours, *peers)}
+    for page in PAGES:
+        for who in (*ours.values(), *peers.values()):
+            # The first on a page loads it.
+            who.ask("reset", page, 0)
+        for seed in range(1, rounds + 1):
+            for name, mine in ours.items():
+                resets[name].append(mine.ask("reset", page, seed))
+                x, y = mine.middle()
+                clicks[name].append(mine.ask("click"))
+            for name, peer in peers.items():
+                if name != "browsergym as it comes" or seed == 1:
+                    resets[name].append(peer.ask("reset", page, seed))
+                    clicks[name].append(peer.ask("click", x, y))
+    for peer in peers.values():
+        peer.close()
+    return resets, clicks
+
+
+def episodes_per_second(browser: Browser, contexts: int, episodes: int) -> float:
+    """Episodes of one reset and one click, played by threads with a context each."""
+    tasks = WebEnv.tasks("train", episodes, world="miniwob", page="click-test-2").tasks
+
+    def play(part: int) -> None:
+        env = WebEnv(config=WebConfig(view=VIEW), browser=browser)
+        for task in tasks[part::contexts]:
+            env.reset(options={"task": task})
+            env.step("click [1]")
+        env.close()
+
+    with ThreadPoolExecutor(contexts) as threads:
+        start = time.perf_counter()
+        list(threads.map(play, range(contexts)))
+        return episodes / (time.perf_counter() - start)
+
+
+def memory(browser: Browser) -> float:
+    """Megabytes (proportional share) of this process, Playwright's driver and the browser."""
+    children: dict[int, list[int]] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        children.setdefault(int(fields[1]), []).append(int(path.parent.name))
+    todo, total = [os.getpid()], 0.0
+    while todo:
+        process = todo.pop()
+        todo += children.get(process, [])
+        try:
+            lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+        except OSError:
+            continue
+        total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
+    return total
+
+
+def memory_over(browser: Browser, episodes: int, first: int = 50) -> tuple[float, float]:
+    """Megabytes after `first` episodes, each in a context of its own, and after all of them."""
+    env, after = WebEnv(config=WebConfig(view=VIEW), browser=browser), 0.0
+    for number, task in enumerate(WebEnv.tasks("train", episodes, world="miniwob").tasks, start=1):
+        env.reset(options={"task": task})
+        env.step("click [1]")
+        env.close()
+        if number == first:
+            after = memory(browser)
+    return after, memory(browser)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--peers", default=sys.executable, help="Python that has browsergym-miniwob and miniwob")
+    parser.add_argument("--rounds", type=int, default=5, help="resets and clicks on each page")
+    parser.add_argument("--episodes", type=int, default=500, help="for the memory")
+    config = parser.parse_args()
+    browser = Browser()
+    env = WebEnv(config=WebConfig(view=VIEW), browser=browser, max_steps=10**6)
+    print(f"Chromium {browser.version}; {len(PAGES)} MiniWoB++ pages, {config.rounds} rounds; medians in milliseconds")
+    resets, clicks = compare(config.peers, config.rounds, browser, env)
+    print(f"{'':40}{'reset':>9}{'step':>9}{'reset':>12}{'step':>9}")
+    for name in resets:
+        like = "ours" if name.endswith("no screenshots") else "ours, with screenshots"
+        reset, click = statistics.median(resets[name]), statistics.median(clicks[name])
+        ratio = reset / statistics.median(resets[like]), click / statistics.median(clicks[like])
+        shown = "" if name.startswith("ours") else f"{ratio[0]:10.1f} x{ratio[1]:7.1f} x"
+        print(f"{name:40}{reset:9.1f}{click:9.1f}{shown}")
+    env.close()
+    for contexts in (1, 2, 4):
+        print(f"{contexts} contexts: {episodes_per_second(browser, contexts, 80):.1f} episodes (reset, click) a second")
+    first, last = memory_over(browser, config.episodes)
+    print(f"memory after 50 episodes {first:.0f} MB, after {config.episodes} {last:.0f} MB ({last / first - 1:+.1%})")
+    browser.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""Which Chromium is run, with which arguments, and how all of its processes are ended."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...errors import UsageError
+
+VARIABLE = "KINTSUGI_CHROMIUM"
+"""Names the browser's executable where the code does not."""
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+ARGUMENTS = (
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-sync",
+    "--dns-prefetch-disable",
+    "--no-first-run",
+    # All frames of a page in one process: one tree, one set of coordinates, less memory.
+    "--disable-site-isolation-trials",
+    # The allow-list is kept by a proxy; what would go around it (WebRTC's UDP) must not.
+    "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",
+)
+
+
+@dataclass(frozen=True)
+class BrowserConfig:
+    """How Chromium is run."""
+
+    headless: bool = True
+    """False opens a window, for people to watch."""
+    executable: str | None = None
+    """Path of Chromium; None is `$KINTSUGI_CHROMIUM`, else Playwright's own, else the first on the PATH."""
+    resolver_rules: tuple[str, ...] = ()
+    """Chromium's `--host-resolver-rules`, e.g. `MAP *.test 127.0.0.1:8000`."""
+    recycle_after: int = 100
+    """Episodes after which Chromium is replaced by a new one, which bounds its memory."""
+    slow_motion: float = 0.0
+    """Milliseconds that a person gets to see each action in a window; 0 for everything else."""
+
+    def arguments(self) -> list[str]:
+        """The command line, without what Playwright adds."""
+        found = list(ARGUMENTS)
+        if hasattr(os, "geteuid") and os.geteuid() == 0:
+            # Chromium's own sandbox refuses to be set up by root, as in most containers.
+            found.append("--no-sandbox")
+        if self.resolver_rules:
+            found.append(f"--host-resolver-rules={', '.join(self.resolver_rules)}")
+        return found
+
+
+def find_chromium(wanted: str | None, playwrights: str) -> str:
+    """Path of the browser to run; raises `UsageError` when there is none.
+
+    `playwrights` is where Playwright would have put its own.
+    """
+    named = wanted or os.environ.get(VARIABLE)
+    if named:
+        path = shutil.which(named)
+        if path is None:
+            raise UsageError(f"there is no program {named!r} to browse with; give the path of Chromium's executable")
+        return path
+    if Path(playwrights).exists():
+        return playwrights
+    path = next(filter(None, map(shutil.which, NAMES)), None)
+    if path is None:
+        raise UsageError(
+            f"no Chromium was found: neither Playwright's own nor one of {', '.join(NAMES)} on the PATH; run "
+            f"'playwright install chromium', install your system's package, or set ${VARIABLE}"
+        )
+    return path
+
+
+def end_processes(group: int | None, members: tuple[int, ...] = ()) -> None:
+    """Kill a process group and further processes, at once; those that have ended are no error.
+
+    Our own group is never killed.
+    """
+    if group is not None and group > 1 and group != os.getpgrp():
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(group, signal.SIGKILL)
+    for process in members:
+        if process > 1 and process != os.getpid():
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(process, signal.SIGKILL)

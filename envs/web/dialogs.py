@@ -1,0 +1,54 @@
+"""A dialog of the page (`alert`, `confirm`, `prompt`) as something to see and to answer; the page waits meanwhile."""
+
+from __future__ import annotations
+
+from playwright.async_api import Dialog
+
+from .actions import Action, Refused
+from .session import Session
+from .tree import clean, quoted
+from .view import Element, PageView
+
+OK, CANCEL, FIELD = 1, 2, 3
+
+
+class DialogBox:
+    """The dialog that is open, and what was typed into it."""
+
+    def __init__(self, dialog: Dialog) -> None:
+        self._dialog = dialog
+        self._kind = dialog.type
+        self._says = clean(dialog.message)
+        self._text = dialog.default_value
+
+    def shows(self, dialog: Dialog) -> bool:
+        """Whether it is this dialog."""
+        return self._dialog is dialog
+
+    def page(self) -> PageView:
+        """Its buttons and field, as a page of their own."""
+        lines = [f"{self._kind} dialog {quoted(self._says, 2000)}", f"[{OK}] button 'OK'"]
+        found = [Element(OK, 0, "button", "OK", (), False, False, None)]
+        if self._kind != "alert":
+            lines.append(f"[{CANCEL}] button 'Cancel'")
+            found.append(Element(CANCEL, 0, "button", "Cancel", (), False, False, None))
+        if self._kind == "prompt":
+            lines.append(f"[{FIELD}] textbox value {quoted(clean(self._text))} focused")
+            found.append(Element(FIELD, 0, "textbox", "", (), False, True, None))
+        return PageView(tuple(lines), {element.id: element for element in found})
+
+    async def act(self, session: Session, action: Action) -> None:
+        """Answer or fill it in; raises `Refused` for all that has to wait until it is closed."""
+        elements = self.page().elements
+        key = action.args[0].strip().lower() if action.verb == "press" and action.args else ""
+        if action.verb == "type" and action.id == FIELD in elements:
+            self._text = action.args[0]
+            if len(action.args) > 1 and action.args[1] in ("submit", "1"):
+                await session.answer(True, self._text)
+        elif (action.verb == "click" and action.id == OK) or key in ("enter", "return"):
+            await session.answer(True, self._text)
+        elif (action.verb == "click" and action.id == CANCEL in elements) or key in ("escape", "esc"):
+            await session.answer(False)
+        else:
+            buttons = " or ".join(f"click [{number}]" for number in elements if number != FIELD)
+            raise Refused(f"the page waits for its dialog to be closed: {buttons}")

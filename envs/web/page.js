@@ -1,0 +1,162 @@
+// Runs in every document before its own scripts: a clock that stands still between steps, seeded chance, and a way to
+// tell when the page has come to rest. __START__ (milliseconds since 1970) and __SEED__ are filled in.
+(() => {
+  const key = Symbol.for("kintsugi.page");
+  if (window[key]) return;
+  const start = __START__;
+  const real = { setTimeout: window.setTimeout.bind(window), now: performance.now.bind(performance) };
+  const RealDate = Date;
+  const timers = new Map();
+  let now = 0;
+  let lastId = 0;
+  let running = 0;
+  let mutations = 0;
+  let pending = 0;
+  let background = 0;
+  let changed = () => {};
+
+  // A microsecond a reading: a script that waits for the clock in a loop gets out of it.
+  const read = () => (now += 0.001);
+
+  function PageDate(...parts) {
+    if (!new.target) return new PageDate().toString();
+    return Reflect.construct(RealDate, parts.length ? parts : [Math.floor(start + read())], new.target);
+  }
+  PageDate.prototype = RealDate.prototype;
+  Object.setPrototypeOf(PageDate, RealDate);
+  PageDate.now = () => Math.floor(start + read());
+  Object.defineProperty(PageDate, "name", { value: "Date" });
+  Object.defineProperty(PageDate, "length", { value: 7 });
+  Object.defineProperty(RealDate.prototype, "constructor", { value: PageDate, writable: true, configurable: true });
+  window.Date = PageDate;
+  performance.now = () => read();
+  Object.defineProperty(performance, "timeOrigin", { get: () => start });
+
+  let chance = __SEED__ >>> 0;
+  Math.random = () => {
+    // Mulberry32.
+    chance = (chance + 0x6d2b79f5) | 0;
+    let t = Math.imul(chance ^ (chance >>> 15), 1 | chance);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
+  };
+
+  function schedule(call, delay, every) {
+    const id = ++lastId;
+    const wait = Math.max(every === null ? 0 : 1, Number(delay) || 0);
+    timers.set(id, { at: now + wait, id, call, every: every === null ? null : wait });
+    return id;
+  }
+  const called = (action, values) => () =>
+    typeof action === "function" ? action.apply(window, values) : (0, eval)(String(action));
+  window.setTimeout = (action, delay, ...values) => schedule(called(action, values), delay, null);
+  window.setInterval = (action, delay, ...values) => schedule(called(action, values), delay, 1);
+  window.requestAnimationFrame = (action) => schedule(() => action(now), 16 - (now % 16), null);
+  window.requestIdleCallback = (action) =>
+    schedule(() => action({ didTimeout: false, timeRemaining: () => 50 }), 1, null);
+  for (const name of ["clearTimeout", "clearInterval", "cancelAnimationFrame", "cancelIdleCallback"])
+    window[name] = (id) => void timers.delete(Number(id));
+
+  function due(stop) {
+    let first = null;
+    for (const timer of timers.values())
+      if (timer.at <= stop && (!first || timer.at < first.at || (timer.at === first.at && timer.id < first.id)))
+        first = timer;
+    return first;
+  }
+  function fire(timer) {
+    now = Math.max(now, timer.at);
+    if (timer.every === null) timers.delete(timer.id);
+    else timer.at = now + timer.every;
+    try {
+      timer.call();
+    } catch (error) {
+      reportError(error);
+    }
+  }
+
+  const begun = () => void (pending += 1);
+  const ended = () => {
+    if (background > 0 && pending <= background) background -= 1;
+    pending -= 1;
+    changed();
+  };
+  const tracked = (promise) => {
+    begun();
+    promise.then(ended, ended);
+    return promise;
+  };
+  if (window.fetch) {
+    const fetched = window.fetch;
+    window.fetch = function fetch(...values) {
+      return tracked(Reflect.apply(fetched, window, values));
+    };
+    for (const name of ["arrayBuffer", "blob", "formData", "json", "text"]) {
+      const body = Response.prototype[name];
+      Response.prototype[name] = function (...values) {
+        return tracked(Reflect.apply(body, this, values));
+      };
+    }
+  }
+  const send = XMLHttpRequest.prototype.send;
+  XMLHttpRequest.prototype.send = function (...values) {
+    begun();
+    this.addEventListener("loadend", ended, { once: true });
+    try {
+      return Reflect.apply(send, this, values);
+    } catch (error) {
+      this.removeEventListener("loadend", ended);
+      ended();
+      throw error;
+    }
+  };
+
+  const watcher = new MutationObserver((records) => void (mutations += records.length));
+  watcher.observe(document, { subtree: true, childList: true, attributes: true, characterData: true });
+  document.addEventListener("readystatechange", () => changed());
+
+  const channel = new MessageChannel();
+  const waiting = [];
+  channel.port1.onmessage = () => waiting.shift()();
+  const turn = () =>
+    new Promise((resolve) => {
+      waiting.push(resolve);
+      channel.port2.postMessage(0);
+    });
+  const busy = () => document.readyState === "loading" || pending > background;
+  const change = (milliseconds) =>
+    new Promise((resolve) => {
+      changed = resolve;
+      real.setTimeout(resolve, milliseconds);
+    });
+
+  const size = () => [document.getElementsByTagName("*").length, document.documentElement?.textContent.length ?? 0];
+
+  // Let `budget` milliseconds of the page's time pass, its timers with them, until nothing moves any more: no request
+  // of a script is under way, and two turns of the event loop change no node. Gives whether that came about within
+  // `patience` real milliseconds (what is under way then is not waited for again), and the size of the page.
+  const settle = async (budget, patience) => [await rest(budget, patience), ...size()];
+  async function rest(budget, patience) {
+    const mine = ++running;
+    const stop = now + budget;
+    const end = real.now() + patience;
+    for (;;) {
+      const seen = mutations;
+      await turn();
+      await turn();
+      if (mine !== running) return true;
+      if (real.now() > end) break;
+      const timer = due(stop);
+      if (timer) fire(timer);
+      else if (busy()) await change(end - real.now());
+      else if (seen === mutations) {
+        now = Math.max(now, stop);
+        return true;
+      }
+    }
+    now = Math.max(now, stop);
+    background = pending;
+    return false;
+  }
+  Object.defineProperty(window, key, { value: Object.freeze({ settle }) });
+})();

@@ -1,0 +1,81 @@
+"""What consoles hold: people with roles, tickets, settings."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from ....dice import Dice
+from .. import words
+from ..core import Site
+
+SCHEMA = """
+CREATE TABLE person (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL,
+    email TEXT NOT NULL UNIQUE COLLATE NOCASE,
+    role TEXT NOT NULL,
+    status TEXT NOT NULL
+) STRICT;
+CREATE TABLE ticket (
+    id INTEGER PRIMARY KEY,
+    subject TEXT NOT NULL,
+    status TEXT NOT NULL,
+    priority TEXT NOT NULL,
+    agent_id INTEGER NOT NULL REFERENCES person,
+    opened TEXT NOT NULL
+) STRICT;
+CREATE TABLE setting (
+    id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, value TEXT NOT NULL, form TEXT NOT NULL
+) STRICT;
+CREATE TABLE event (id INTEGER PRIMARY KEY, text TEXT NOT NULL) STRICT;
+"""
+SUBJECTS = {
+    "library": (
+        ("Reader", "Librarian", "Archivist", "Manager"),
+        ("Lost card", "Torn atlas", "Late return", "Broken scanner", "Noisy room", "Missing shelf"),
+    ),
+    "clinic": (
+        ("Nurse", "Doctor", "Porter", "Manager"),
+        ("Empty cabinet", "Cold ward", "Wrong label", "Broken lift", "Lost badge", "Late delivery"),
+    ),
+    "school": (
+        ("Pupil", "Teacher", "Caretaker", "Manager"),
+        ("Flat projector", "Wet ceiling", "Lost key", "Double booking", "Old password", "Loud alarm"),
+    ),
+    "museum": (
+        ("Guide", "Curator", "Guard", "Manager"),
+        ("Dusty case", "Faded sign", "Lost ticket", "Wrong date", "Broken lamp", "Locked gate"),
+    ),
+    "shipyard": (
+        ("Welder", "Fitter", "Painter", "Manager"),
+        ("Rusty chain", "Dull drill", "Late steel", "Leaking pump", "Lost gauge", "Blocked slip"),
+    ),
+}
+PLACES = ("at the entrance", "on the first floor", "in the west wing", "near the stairs", "in the cellar")
+STATUSES = ("Open", "Waiting", "Closed")
+PRIORITIES = ("Low", "Normal", "High", "Urgent")
+SETTINGS = (
+    ("Contact address", "text"),
+    ("Opening hour", "number"),
+    ("Days to answer", "number"),
+    ("Send reminders", "switch"),
+    ("Public calendar", "switch"),
+)
+
+
+def fill(db: sqlite3.Connection, site: Site, dice: Dice) -> None:
+    """14 people of four roles, 16 tickets of which the first four people take care, and five settings."""
+    roles, subjects = SUBJECTS[site.subject]
+    for number, name in enumerate(words.people(dice, 14), start=1):
+        status = "Suspended" if dice.chance(0.15) else "Active"
+        values = (number, name, f"{words.handle(name)}@{site.host}", dice.choice(roles), status)
+        db.execute("INSERT INTO person VALUES (?, ?, ?, ?, ?)", values)
+    opened = sorted(words.moment(dice, 1, 40) for _ in range(16))
+    titles = dice.sample([f"{subject} {place}" for subject in subjects for place in PLACES], 16)
+    for number, (title, when) in enumerate(zip(titles, opened, strict=True), start=201):
+        status = "Open" if dice.chance(0.5) else dice.choice(STATUSES)
+        ticket = (number, title, status, dice.choice(PRIORITIES), dice.between(1, 4), when)
+        db.execute("INSERT INTO ticket VALUES (?, ?, ?, ?, ?, ?)", ticket)
+    for number, (name, form) in enumerate(SETTINGS, start=1):
+        value = {"text": f"desk@{site.host}", "number": str(dice.between(5, 30)), "switch": dice.choice(("on", "off"))}
+        db.execute("INSERT INTO setting VALUES (?, ?, ?, ?)", (number, name, value[form], form))

@@ -1,0 +1,231 @@
+"""One tab of a browser: its page, the DevTools session that reads and moves it, and when it has come to rest."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from playwright.async_api import BrowserContext, CDPSession, Page
+from playwright.async_api import Error as PlaywrightError
+
+from ...errors import InfraError
+from .ids import ElementIds
+
+T = TypeVar("T")
+STOP_SECONDS = 5.0
+"""How long a page may take to react once its script was stopped."""
+SETTLE = 'globalThis[Symbol.for("kintsugi.page")]?.settle(%d, %d) ?? [true, 0, 0]'
+SIZE = '[document.getElementsByTagName("*").length, document.documentElement?.textContent.length ?? 0]'
+GONE = (
+    "context was destroyed",
+    "Cannot find context",
+    "navigated or closed",
+    "Promise was collected",
+    "uniqueContextId",
+)
+"""What errors say when a page was replaced under the call."""
+
+
+class Bound:
+    """A span of real time that several waits share."""
+
+    def __init__(self, seconds: float) -> None:
+        self._end = time.monotonic() + seconds
+
+    @property
+    def left(self) -> float:
+        """Seconds, never below 0."""
+        return max(0.0, self._end - time.monotonic())
+
+
+class Tab:
+    """A page and what is known of it. Made by `Tab.of`."""
+
+    def __init__(self, page: Page, cdp: CDPSession) -> None:
+        self.page = page
+        self.cdp = cdp
+        self.ids = ElementIds()
+        self.opening = 0
+        """Windows that the page asked for and that have not arrived yet."""
+        self.size: tuple[int, int] | None = None
+        """Elements and characters of the document when it came to rest; None when it did not."""
+        self._crash_seen = asyncio.Event()
+        self.frames: dict[str, str | None] = {}
+        """Id of each frame's parent."""
+        self.led_nowhere = False
+        """Whether a navigation ended without a document: a download is to be expected, or there was no content."""
+        self._loading: set[str] = set()
+        self._leaving: set[str] = set()
+        self._changed = asyncio.Event()
+        for event, handle in {
+            "Page.frameStartedLoading": self._started,
+            "Page.frameStoppedLoading": self._stopped,
+            "Page.frameAttached": lambda said: self.frames.update({said["frameId"]: said["parentFrameId"]}),
+            "Page.frameDetached": self._detached,
+            "Page.frameNavigated": self._navigated,
+            "Page.windowOpen": self._window_opened,
+            "Inspector.targetCrashed": lambda said: self._crash(),
+        }.items():
+            cdp.on(event, self._noticing(handle))
+        page.on("crash", lambda _: self._crash())
+
+    @classmethod
+    async def of(cls, context: BrowserContext, page: Page) -> Tab:
+        """Attach to a page."""
+        cdp = await context.new_cdp_session(page)
+        tab = cls(page, cdp)
+        _, _, tree = await asyncio.gather(
+            cdp.send("Page.enable"), cdp.send("DOM.enable"), cdp.send("Page.getFrameTree")
+        )
+        tab._know(tree["frameTree"], None)
+        return tab
+
+    def _know(self, tree: dict[str, Any], parent: str | None) -> None:
+        self.frames[tree["frame"]["id"]] = parent
+        for child in tree.get("childFrames", ()):
+            self._know(child, tree["frame"]["id"])
+
+    def _noticing(self, handle: Callable[[dict[str, Any]], object]) -> Callable[[dict[str, Any]], None]:
+        def noticed(said: dict[str, Any]) -> None:
+            handle(said)
+            self._changed.set()
+
+        return noticed
+
+    def _started(self, said: dict[str, Any]) -> None:
+        self._loading.add(said["frameId"])
+        self._leaving.add(said["frameId"])
+
+    def _stopped(self, said: dict[str, Any]) -> None:
+        self._loading.discard(said["frameId"])
+        if said["frameId"] in self._leaving:
+            self._leaving.discard(said["frameId"])
+            self.led_nowhere = True
+
+    def _navigated(self, said: dict[str, Any]) -> None:
+        frame = said["frame"]
+        self._leaving.discard(frame["id"])
+        self.frames[frame["id"]] = frame.get("parentId")
+        if "parentId" not in frame:
+            self.frames = {frame["id"]: None}
+            self.ids = ElementIds()
+
+    def _detached(self, said: dict[str, Any]) -> None:
+        self.frames.pop(said["frameId"], None)
+        self._loading.discard(said["frameId"])
+
+    def _window_opened(self, said: dict[str, Any]) -> None:
+        # Without a gesture of the user the window stays shut.
+        self.opening += bool(said.get("userGesture"))
+
+    def _crash(self) -> None:
+        self._crash_seen.set()
+        self._changed.set()
+
+    @property
+    def crashed(self) -> bool:
+        """Whether the page's renderer is gone."""
+        return self._crash_seen.is_set()
+
+    @property
+    def expecting(self) -> bool:
+        """Whether a window or a download is on its way."""
+        return self.opening > 0 or self.led_nowhere
+
+    @property
+    def loading(self) -> bool:
+        """Whether a frame is on its way to another document, or has not got all of this one."""
+        return bool(self._loading) and not self.crashed
+
+    async def evaluate(self, expression: str) -> Any:
+        """The JSON value of an expression, or of what its promise resolves to."""
+        said = await self.cdp.send(
+            "Runtime.evaluate",
+            {"expression": expression, "awaitPromise": True, "returnByValue": True, "userGesture": False},
+        )
+        if "exceptionDetails" in said:
+            details = said["exceptionDetails"]
+            raise PlaywrightError(details.get("exception", {}).get("description") or details["text"])
+        return said["result"].get("value")
+
+    async def measure(self) -> tuple[int, int]:
+        """Elements and characters of the document as it is now."""
+        elements, characters = await self.evaluate(SIZE)
+        return int(elements), int(characters)
+
+    async def settle(self, budget: int, bound: Bound) -> bool:
+        """Let `budget` milliseconds of page time pass and wait until loading and scripts rest; False when they do not.
+
+        A navigation that this sets off is waited for as well.
+        """
+        self.size = None
+        while not self.crashed:
+            while self.loading:
+                if not await self._change(bound.left):
+                    return False
+            try:
+                rests = await self._settle_frames(budget, bound)
+            except PlaywrightError as error:
+                if not any(sign in str(error) for sign in GONE):
+                    raise
+                budget = 0
+                if not bound.left:
+                    return False
+                await asyncio.sleep(0)
+                continue
+            if not self.loading or not rests:
+                return rests
+            budget = 0
+        return True
+
+    async def _settle_frames(self, budget: int, bound: Bound) -> bool:
+        expression = SETTLE % (budget, 1000 * bound.left)
+        rests, *size = await self.evaluate(expression)
+        self.size = (int(size[0]), int(size[1])) if rests else None
+        if len(self.frames) > 1:
+            for frame in self.page.frames[1:]:
+                with contextlib.suppress(PlaywrightError):
+                    # A frame may be gone by now, or of another site; the page's own state is what counts.
+                    rests = (await frame.evaluate(expression))[0] and rests
+        return bool(rests)
+
+    async def _change(self, seconds: float) -> bool:
+        """Wait for an event of the page; False when there was none in time."""
+        if seconds <= 0:
+            return False
+        self._changed.clear()
+        try:
+            await asyncio.wait_for(self._changed.wait(), seconds)
+        except TimeoutError:
+            return False
+        return True
+
+    async def stop_loading(self) -> None:
+        """Give up what has not arrived."""
+        self._leaving.clear()
+        await self.cdp.send("Page.stopLoading")
+        self._loading.clear()
+
+    async def interrupt(self, work: Awaitable[T], seconds: float) -> T | None:
+        """What `work` gives; when it takes longer, the script that holds the page is stopped and None returned.
+
+        Raises `InfraError` when the page is stuck even so, and when its renderer crashes.
+        """
+        task, crash = asyncio.ensure_future(work), asyncio.ensure_future(self._crash_seen.wait())
+        try:
+            await asyncio.wait({task, crash}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            if self.crashed:
+                raise InfraError(f"the renderer of {self.page.url!r} crashed")
+            if task.done():
+                return task.result()
+            await asyncio.wait_for(self.cdp.send("Runtime.terminateExecution"), STOP_SECONDS)
+            await asyncio.wait_for(self.evaluate("1"), STOP_SECONDS)
+            return None
+        except TimeoutError:
+            raise InfraError("the page does not react any more, and its script cannot be stopped") from None
+        finally:
+            crash.cancel()
+            task.cancel()

@@ -1,0 +1,68 @@
+"""How the web expert reads pages, and what it says when a page is not what it should be."""
+
+from __future__ import annotations
+
+import pytest
+from kintsugi.agents.experts.web import WebExpert
+from kintsugi.agents.experts.web_page import Line, Lost, Page, read_line
+from kintsugi.agents.experts.web_scripts import SCRIPTS
+from kintsugi.envs.web.sites.tasks import TYPES
+from kintsugi.errors import UsageError
+
+PAGE = r"""URL: http://shop.test/
+Title: Cart
+main
+  heading 'Cart' level 1
+  text 'Status'
+  text 'Open'
+  table
+    row 'Height | 300'
+    row
+      rowheader "Baker's Bay"
+        [3] link "Baker's Bay"
+      cell 'Town'
+  [4] textbox 'Name \'x\'' value 'A B' focused required
+  [5] combobox 'Sort by' value 'Name' options 'Name', 'Price: low to high'
+  [6] button 'Go' disabled"""
+
+
+def test_lines():
+    assert read_line("  [4] textbox 'Name \\'x\\'' value 'A B' focused") == Line(
+        1, "textbox", "Name 'x'", 4, "A B", (), ("value", "focused")
+    )
+    assert read_line("    text 'Status'") == Line(2, "text", "Status")
+    assert read_line("URL: http://shop.test/") is None
+    assert read_line("… and 7 more lines that do not fit") is None
+
+
+def test_pages():
+    page = Page(PAGE)
+    assert page.find("link", ["Baker's Bay"]).id == 3
+    assert page.find(("combobox", "textbox"), ["Sort by"]).options == ("Name", "Price: low to high")
+    assert page.rows() == [["Height", "300"], ["Baker's Bay", "Town"]]
+    assert page.fact("Height") == "300"
+    assert page.after("Status") == "Open"
+    assert not page.has("link", ["Status"])
+    for call in (
+        lambda: page.find("link", ["Go"]),
+        lambda: page.fact("Width"),
+        lambda: page.after("Name"),
+        lambda: page.below("Bag"),
+    ):
+        with pytest.raises(Lost):
+            call()
+
+
+def test_there_is_a_script_for_every_type():
+    assert set(SCRIPTS) == set(TYPES)
+
+
+def test_a_page_that_is_not_what_it_should_be_ends_the_attempt():
+    expert = WebExpert("What is the status of order '1001'?")
+    assert expert.think_and_act(PAGE) == ("It is done.", "stop")
+    assert expert.think_and_act(PAGE) == ("It is done.", "stop")
+
+
+def test_it_takes_only_tasks_of_the_sites():
+    with pytest.raises(UsageError, match="cannot read the task 'buy a lamp'"):
+        WebExpert("buy a lamp")

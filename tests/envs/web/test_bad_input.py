@@ -1,0 +1,170 @@
+"""What goes wrong on the web, in the real browser: the agent reads what happened, or the episode is an infra error."""
+
+from __future__ import annotations
+
+import pytest
+from kintsugi.errors import InfraError
+from webs import at, html
+
+pytestmark = pytest.mark.requires("chromium")
+
+
+def begun(web, start="/", **options):
+    env = web(**options)
+    return env, env.reset(options={"task": at(start)})[0]
+
+
+def still_works(env):
+    """The run goes on: the same environment plays another episode."""
+    observation, _ = env.reset(options={"task": at("/")})
+    assert "heading 'Home' level 1" in observation
+    assert env.step("click [1]")[0].splitlines()[0] == "URL: http://site.test/two"
+
+
+REFUSED = {
+    "click [99]": "there is no element [99] on this page, which has 1",
+    "click [one]": "'one' is no number of an element, like the 12 of [12]: click [id]",
+    "click": "click takes 1 argument, not 0: click [id]",
+    "clik [1]": "unknown action 'clik'; did you mean 'click'",
+    "type [1] [x]": "[1] is a link, which takes no text; click it, or type into a field",
+    "select [1] [x]": "[1]: it is no drop-down list; click it instead",
+    "press [Entre]": "there is no key 'Entre'",
+    "scroll [sideways]": "'sideways' is no direction",
+    "goto [not an address]": "'not an address' is no address to go to",
+    "goto [chrome://crash]": "'chrome://crash' is no address to go to: its scheme is 'chrome'",
+    "goto [file:///etc/passwd]": "'file:///etc/passwd' is not allowed here",
+    "goto [javascript:alert(1)]": "'javascript:alert(1)' is no address to go to",
+    "goto [http://elsewhere.example/]": "'http://elsewhere.example/' is not allowed here; allowed hosts: 127.0.0.1",
+    "back": "there is no page to go back to in this tab",
+    "switch_tab [4]": "there is no tab '4'",
+    "close_tab": "this is the only tab",
+    "click [1": "a ']' is missing at the end",
+}
+
+
+def test_what_cannot_be_done_is_refused_with_the_reason(web):
+    env, _ = begun(web)
+    for action, why in REFUSED.items():
+        observation, reward, over, _, info = env.step(action)
+        assert info["invalid"].startswith(why)
+        assert observation.startswith(f"Refused: {why}")
+        assert observation.endswith("[1] link 'Two'")
+        assert (reward, over) == (0.0, False)
+
+
+def test_an_element_that_has_left_the_page(web, site):
+    site.pages["/leaves"] = html("Leaves", "<button onclick='b.remove()'>A</button><button id=b>B</button>")
+    env, _ = begun(web, "/leaves")
+    assert env.step("click [1]")[0].splitlines()[-1] == "[1] button 'A' focused"
+    assert env.step("click [2]")[4]["invalid"] == "there is no element [2] on this page, which has 1"
+
+
+def test_a_server_that_hangs(web):
+    env, _ = begun(web)
+    observation, *_ = env.step("goto [http://site.test/hangs]")
+    assert observation.startswith("Note: http://site.test/hangs did not answer within 1 s.\nURL: http://site.test/\n")
+    still_works(env)
+
+
+def test_a_page_that_never_finishes_loading_can_be_used(web):
+    env, _ = begun(web)
+    observation, *_ = env.step("goto [http://site.test/trickles]")
+    assert "Note: The page did not finish loading within 1 s." in observation
+    assert "heading 'The beginning' level 1" in observation
+    assert "invalid" not in env.step("click [1]")[4]
+    still_works(env)
+
+
+def test_a_server_that_fails(web):
+    env, _ = begun(web)
+    observation, *_ = env.step("goto [http://site.test/500]")
+    assert observation.startswith("Note: The server answered 500 Internal Server Error.\n")
+    assert "heading 'Internal error'" in observation
+    still_works(env)
+
+
+def test_an_endless_redirect(web):
+    env, _ = begun(web)
+    observation, *_ = env.step("goto [http://site.test/loop]")
+    assert "could not be loaded (ERR_TOO_MANY_REDIRECTS)" in observation.splitlines()[0]
+    still_works(env)
+
+
+def test_a_renderer_that_crashes_is_an_infra_error(web):
+    env, _ = begun(web)
+    session = env._episode.session
+    with pytest.raises(InfraError, match="crashed"):
+        env._run(session.turn(session.navigate("chrome://crash")))
+    still_works(env)
+
+
+def test_a_script_without_end_is_stopped(web, site):
+    site.pages["/endless"] = html("Endless", "<button onclick='for (;;) ;'>Go</button><p id=p>Fine")
+    env, _ = begun(web, "/endless")
+    observation, *_ = env.step("click [1]")
+    assert observation.startswith("Note: A script of the page ran without end and was stopped.\n")
+    assert "text 'Fine'" in observation
+    still_works(env)
+
+
+def test_timers_and_promises_without_end(web, site):
+    site.pages["/busy"] = html(
+        "Busy",
+        "<p id=p>0</p><script>function f() { p.textContent++; setTimeout(f, 0); } f();"
+        "(async () => { for (;;) await new Promise((r) => setTimeout(r, 1)); })();</script>",
+    )
+    env, observation = begun(web, "/busy")
+    assert "Note: The page was still busy after 1 s." in observation
+    still_works(env)
+
+
+def test_a_page_of_twenty_megabytes(web, site):
+    row = "<tr><td>some words in a row of a table</td><td><a href=/>home</a></td></tr>"
+    site.pages["/large"] = html("Large", "<h1>Large</h1><table>" + row * (20_000_000 // len(row)))
+    env, observation = begun(web, "/large", patience=10.0, deadline=60.0)
+    assert "The page is too large to be laid out" in observation
+    assert "some words in a row of a table" in observation
+    assert len(observation) < 21_000
+    still_works(env)
+
+
+def test_a_download_is_told(web, site):
+    site.pages["/files"] = html("Files", "<a href=/file>Get it</a>")
+    env, _ = begun(web, "/files")
+    observation, *_ = env.step("click [1]")
+    assert observation.startswith("Note: Downloaded 't.csv', 8 bytes.\nURL: http://site.test/files\n")
+    still_works(env)
+
+
+def test_a_hundred_windows_are_not_opened(web, site):
+    site.pages["/windows"] = html(
+        "Windows", "<button onclick='for (let i = 0; i < 100; i++) window.open(\"/two?\" + i)'>Go</button>"
+    )
+    env, _ = begun(web, "/windows")
+    observation, *_ = env.step("click [1]")
+    assert 1 <= len(env._episode.session.tabs) <= 8
+    assert "Tabs: 0 'Windows'" in observation or "URL: http://site.test/windows" in observation
+    still_works(env)
+
+
+def test_requests_to_other_hosts_never_leave(web, site):
+    site.pages["/leaks"] = html(
+        "Leaks",
+        "<img src=http://tracker.example/a.png><script src=https://cdn.example/x.js></script>"
+        "<script>fetch('http://api.example/data').catch(() => document.body.append('refused'));"
+        "try { new WebSocket('ws://socket.example/') } catch {}</script><a href=http://elsewhere.example/>Leave</a>",
+    )
+    env, observation = begun(web, "/leaks")
+    for host in ("tracker", "cdn", "api"):
+        assert f"Note: Blocked: http{'s' * (host == 'cdn')}://{host}.example/" in observation
+    assert "refused" in observation
+    observation, *_ = env.step("click [1]")
+    assert "Note: Blocked: http://elsewhere.example/ is on a host that is not allowed here." in observation
+    still_works(env)
+
+
+def test_a_redirect_to_another_host(web):
+    env, _ = begun(web)
+    observation, *_ = env.step("goto [http://site.test/away]")
+    assert "is on a host that is not allowed here" in observation
+    still_works(env)

@@ -1,0 +1,112 @@
+"""The browser as a machine: deadlines, the watchdog, recycling, and callers with an event loop of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+
+import pytest
+from kintsugi.agents.rollout import Job, collect
+from kintsugi.agents.trajectory import Step
+from kintsugi.envs.web.browser import Browser
+from kintsugi.envs.web.chromium import BrowserConfig, end_processes, find_chromium
+from kintsugi.errors import InfraError, UsageError
+from webs import at, until
+
+pytestmark = pytest.mark.requires("chromium")
+
+
+@pytest.fixture
+def browser(chromium):
+    opened = Browser(BrowserConfig(recycle_after=2))
+    yield opened
+    opened.close()
+
+
+def gone(process):
+    try:
+        with open(f"/proc/{process}/stat") as about:
+            return about.read().rpartition(")")[2].split()[0] in "ZX"
+    except OSError:
+        return True
+
+
+def test_a_browser_that_hangs_is_killed_and_replaced(web_class, browser, monkeypatch):
+    monkeypatch.setattr("kintsugi.envs.web.browser.PING_SECONDS", 0.5)
+    monkeypatch.setattr("kintsugi.envs.web.browser.CLOSE_SECONDS", 0.5)
+    env = web_class(browser=browser)
+    env.reset(options={"task": at("/")})
+    process, group = browser.processes
+    assert group != os.getpgrp()
+    os.kill(process, signal.SIGSTOP)
+    with pytest.raises(InfraError, match="did not answer within 1 s"):
+        env.browser.run(env._episode.session, env._episode.step("click [1]"), 1.0)
+    assert until(lambda: gone(process))
+    observation, _ = env.reset(options={"task": at("/")})
+    assert "Home" in observation
+    assert browser.processes[0] != process
+    env.close()
+
+
+def test_a_browser_that_dies_costs_the_attempt_and_the_attempt_is_made_again(web_class, browser):
+    killed = []
+
+    class Clicker:
+        name = "clicker"
+
+        async def act(self, episode):
+            if not killed:
+                killed.append(browser.processes[0])
+                end_processes(browser.processes[1])
+            action = "stop [right]" if "Two" in episode.observation.splitlines()[1] else "click [1]"
+            return Step(episode.observation, "", action)
+
+    job = Job(at("/"), Clicker(), 0)
+    (trajectory,) = collect(lambda: web_class(browser=browser), [job], at_once=1)
+    assert (trajectory.outcome, len(trajectory.steps)) == ("success", 2)
+    assert gone(killed[0])
+
+
+def test_the_browser_is_recycled_and_nothing_is_left_running(web_class, browser):
+    env = web_class(browser=browser)
+    seen = []
+    for _ in range(5):
+        env.reset(options={"task": at("/")})
+        seen.append(browser.processes[0])
+    assert len(set(seen)) == 3
+    browser.close()
+    browser.close()
+    assert until(lambda: all(map(gone, seen)))
+
+
+def test_it_works_inside_a_running_event_loop(web_class, browser):
+    async def notebook():
+        env = web_class(browser=browser)
+        env.reset(options={"task": at("/")})
+        return env.step("click [1]")[0]
+
+    assert "heading 'Two'" in asyncio.run(notebook())
+
+
+def test_two_environments_take_turns_and_share_nothing(web_class, browser, site):
+    from webs import html
+
+    body = "<button onclick='localStorage.n = +(localStorage.n ?? 0) + 1; p.textContent = localStorage.n'>Add</button>"
+    site.pages["/count"] = html("Count", body + "<p id=p>0")
+    one, two = web_class(browser=browser), web_class(browser=browser)
+    for env in (one, two):
+        env.reset(options={"task": at("/count")})
+    for _ in range(2):
+        assert one.step("click [1]")[0] == two.step("click [1]")[0]
+    one.close()
+    assert "text '3'" in two.step("click [1]")[0]
+
+
+def test_what_cannot_be_found_is_said(monkeypatch, tmp_path):
+    with pytest.raises(UsageError, match="there is no program 'nothing-such'"):
+        find_chromium("nothing-such", "")
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("KINTSUGI_CHROMIUM", raising=False)
+    with pytest.raises(UsageError, match="no Chromium was found"):
+        find_chromium(None, str(tmp_path / "none"))

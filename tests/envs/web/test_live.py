@@ -1,0 +1,104 @@
+"""Lists of tasks on the live web, played on a site on loopback and judged by a scripted model."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from kintsugi.agents.judge import JudgeConfig, WebJudge, verdict_of
+from kintsugi.agents.models.core import Completion
+from kintsugi.envs.web import WebConfig, WebEnv
+from kintsugi.errors import InfraError, UsageError
+
+
+class Says:
+    """A model that says one thing after the other and keeps what it read."""
+
+    version = "says"
+
+    def __init__(self, *texts):
+        self.texts, self.read = list(texts), []
+
+    async def complete(self, messages, sampling):
+        self.read.append(messages[-1].content)
+        return Completion(self.texts.pop(0), (1,), (0.0,), "stop")
+
+    async def score(self, messages, candidates):
+        raise AssertionError
+
+
+def saved(path, *entries, array=False):
+    path.write_text(json.dumps(entries) if array else "\n".join(map(json.dumps, entries)))
+    return str(path)
+
+
+def test_both_published_forms_are_read(tmp_path):
+    voyager = saved(
+        tmp_path / "v.jsonl", {"id": "A--1", "ques": "Find it", "web": "https://a.example/", "web_name": "A"}
+    )
+    (task,) = WebEnv.tasks("test", world="live", path=voyager)
+    assert (task.id, task.params["type"], task.params["url"]) == ("live/test/A--1", "A", "https://a.example/")
+    check = {"content": {"url": "https://b.example/deep/page?x=1"}}
+    entries = [{"index": i, "task": f"Do {i}", "evaluation": [check]} for i in range(3)]
+    for array in (True, False):
+        tasks = WebEnv.tasks("test", world="live", path=saved(tmp_path / "m.json", *entries, array=array))
+        assert [t.params["goal"] for t in tasks] == ["Do 0", "Do 1", "Do 2"]
+        assert tasks.tasks[0].params["url"] == "https://b.example/"
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('{"ques": "x", "web": "https://a.example"}\nnonsense', ":2: not JSON"),
+        ('[{"ques": "x"}]', "entry 1 is no task"),
+        ("[7]", "entry 1 is no task"),
+        ('[{"ques": "", "web": "https://a.example"}]', "entry 1 is no task"),
+    ],
+)
+def test_files_that_hold_no_tasks(tmp_path, text, why):
+    path = tmp_path / "bad.jsonl"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=why):
+        WebEnv.tasks("test", world="live", path=str(path))
+
+
+def test_missing_files_judges_and_hosts_are_asked_for(tmp_path):
+    with pytest.raises(UsageError, match="cannot read live tasks"):
+        WebEnv.tasks("test", world="live", path=str(tmp_path / "none"))
+    with pytest.raises(UsageError, match="there is no path"):
+        WebEnv.tasks("test", world="live")
+    path = saved(tmp_path / "v.jsonl", {"id": "1", "ques": "Find it", "web": "https://a.example/"})
+    (task,) = WebEnv.tasks("test", world="live", path=path)
+    with pytest.raises(UsageError, match="needs a judge"):
+        WebEnv().reset(options={"task": task})
+    with pytest.raises(UsageError, match=r"name what may be visited: .*'a.example'"):
+        WebEnv(judge=lambda *_: 1.0).reset(options={"task": task})
+
+
+@pytest.mark.requires("chromium")
+def test_an_episode_is_judged_when_the_agent_stops(tmp_path, site):
+    path = saved(tmp_path / "v.jsonl", {"id": "1", "ques": "Open page two", "web": f"{site.url}/"})
+    (task,) = WebEnv.tasks("test", world="live", path=path)
+    model = Says("The page is the second.\nSUCCESS", "Nothing was done.\nNOT SUCCESS")
+    env = WebEnv(judge=WebJudge(model), config=WebConfig())
+    for action, score in (("click [1]", 1.0), ("wait", 0.0)):
+        env.reset(options={"task": task})
+        env.step(action)
+        _, reward, over, _, info = env.step("stop [It is open]")
+        assert (reward, over, info["score"], info["success"]) == (score, True, score, score == 1.0)
+    env.close()
+    assert "1. click [1]\n2. stop [It is open]" in model.read[0]
+    assert "heading 'Two' level 1" in model.read[0]
+    assert "Answer: It is open" in model.read[0]
+
+
+def test_verdicts(tmp_path):
+    assert verdict_of("I said SUCCESS at first.\nNOT SUCCESS") is False
+    assert verdict_of("NOT SUCCESS? No:\nSUCCESS") is True
+    assert verdict_of("UNSUCCESSFUL") is None
+    path = saved(tmp_path / "v.jsonl", {"id": "1", "ques": "x", "web": "https://a.example/"})
+    (task,) = WebEnv.tasks("test", world="live", path=path)
+    judge = WebJudge(Says("SUCCESS", "hm", "NOT SUCCESS", "SUCCESS", "SUCCESS"), JudgeConfig(votes=4))
+    assert judge(task, [], "a") == 0.75
+    with pytest.raises(InfraError, match="no verdict in 2 attempts"):
+        WebJudge(Says("hm", "hm"), JudgeConfig(attempts=2))(task, [], "a")

@@ -1,0 +1,300 @@
+"""What pages do and what an agent sees of it, in the real browser."""
+
+from __future__ import annotations
+
+import pytest
+from webs import at, html
+
+pytestmark = pytest.mark.requires("chromium")
+
+
+@pytest.fixture
+def opened(web, site):
+    """Opens a page with this body; gives the environment and the lines that are shown of the page."""
+
+    def open_(body, path="/page", **options):
+        site.pages[path] = html("Page", body)
+        env = web(**options)
+        observation, _ = env.reset(options={"task": at(path)})
+        return env, lines(observation)
+
+    return open_
+
+
+def lines(observation):
+    """Without the head."""
+    shown = observation.splitlines()
+    first = next(i for i, line in enumerate(shown) if line.startswith("Title:") or " dialog " in line)
+    return shown[first + shown[first].startswith("Title:") :]
+
+
+def done(env, *actions):
+    """What is shown after the last action; none may be refused."""
+    for action in actions:
+        observation, _, _, _, info = env.step(action)
+        assert "invalid" not in info, f"{action}: {info['invalid']}"
+    return lines(observation)
+
+
+def test_a_form_of_every_kind_of_field(opened):
+    env, seen = opened(
+        "<form><label>Name <input required></label><label>Password <input type=password></label>"
+        "<label>Age <input type=number value=3></label><label>Born <input type=date></label>"
+        "<label>Tea <input type=checkbox checked></label><fieldset><legend>Size</legend>"
+        "<label><input type=radio name=s>S</label><label><input type=radio name=s checked>M</label></fieldset>"
+        "<label>Colour <select><option>red<option>blue<option disabled>grey</select></label>"
+        "<label>Tags <select multiple><option>a<option>b<option>c</select></label>"
+        "<label>Note <textarea>old</textarea></label><button disabled>Later</button>"
+        "<div contenteditable role=textbox aria-label=Rich>rich</div></form>"
+    )
+    assert seen == [
+        "[1] textbox 'Name' required",
+        "[2] textbox 'Password'",
+        "[3] spinbutton 'Age' value '3'",
+        "[4] date field 'Born'",
+        "[5] checkbox 'Tea' checked",
+        "group 'Size'",
+        "  [6] radio 'S' unchecked",
+        "  [7] radio 'M' checked",
+        "[8] combobox 'Colour' value 'red' options 'red', 'blue', 'grey'",
+        "[9] listbox 'Tags' options 'a', 'b', 'c'",
+        "[10] textbox 'Note' value 'old'",
+        "[11] button 'Later' disabled",
+        "[12] textbox 'Rich' value 'rich'",
+    ]
+    seen = done(
+        env,
+        "type [1] [Zoë [x] 手]",
+        "type [2] [secret]",
+        "type [3] [42]",
+        "type [4] [2026-05-20]",
+        "click [5]",
+        "click [6]",
+        "select [8] [blue]",
+        "select [9] [a] [c]",
+        "type [10] [two\nlines]",
+        "type [12] [new]",
+    )
+    assert seen[:4] == [
+        "[1] textbox 'Name' value 'Zoë [x] 手' required",
+        "[2] textbox 'Password' value '••••••'",
+        "[3] spinbutton 'Age' value '42'",
+        "[4] date field 'Born' value '2026-05-20'",
+    ]
+    assert seen[4:8] == [
+        "[5] checkbox 'Tea' unchecked",
+        "group 'Size'",
+        "  [6] radio 'S' checked",
+        "  [7] radio 'M' unchecked",
+    ]
+    assert seen[8:10] == [
+        "[8] combobox 'Colour' value 'blue' options 'red', 'blue', 'grey'",
+        "[9] listbox 'Tags' value 'a, c' options 'a', 'b', 'c'",
+    ]
+    assert seen[10:] == [
+        "[10] textbox 'Note' value 'two lines'",
+        "[11] button 'Later' disabled",
+        "[12] textbox 'Rich' value 'new' focused",
+    ]
+    refused = {
+        "click [11]": "[11] is disabled",
+        "select [8] [grey]": '[8]: it has no option "grey"; there are "red", "blue"',
+        "select [8] [red] [blue]": "[8]: only one of its options can be chosen",
+        "type [4] [tomorrow]": "[4] does not take 'tomorrow'; it wants a date like 2026-05-14",
+    }
+    for action, why in refused.items():
+        assert env.step(action)[4]["invalid"] == why
+
+
+def test_typing_makes_the_events_of_keys_and_enter_submits(opened):
+    env, _ = opened(
+        "<form action=/two><input aria-label=q name=q value=old></form><p id=p></p><script>"
+        "const q = document.querySelector('input'), said = [];"
+        "for (const kind of ['keydown', 'keyup', 'input', 'change'])"
+        " q.addEventListener(kind, (e) => {"
+        "  said.push(kind[0] + kind[3] + (e.key ?? '')); p.textContent = said.join(' '); });"
+        "</script>"
+    )
+    assert done(env, "type [1] [ab]")[1] == "text 'kda iu kua kdb iu kub'"
+    assert env.step("type [1] [x] [submit]")[0].startswith("URL: http://site.test/two?q=x\n")
+    assert env.step("back")[0].startswith("URL: http://site.test/page\n")
+    assert env.step("forward")[0].startswith("URL: http://site.test/two?q=x\n")
+
+
+def test_elements_keep_their_numbers(opened):
+    env, seen = opened(
+        "<ul id=l><li><button onclick='this.remove()'>A</button><li><button onclick=\"l.insertAdjacentHTML("
+        "'afterbegin', '<li><button>New</button>')\">B</button></ul><input aria-label=t>"
+    )
+    assert seen == ["list", "  listitem", "    [1] button 'A'", "  listitem", "    [2] button 'B'", "[3] textbox 't'"]
+    seen = done(env, "click [1]", "click [2]", "type [3] [x]")
+    assert [line.strip() for line in seen if "[" in line] == [
+        "[4] button 'New'",
+        "[2] button 'B'",
+        "[3] textbox 't' value 'x' focused",
+    ]
+
+
+def test_dialogs_wait_for_an_answer(opened):
+    env, _ = opened(
+        "<button onclick=\"p.textContent = confirm('Sure?') + ' ' + prompt('Name?', 'me')\">Ask</button><p id=p></p>"
+        "<button onclick=\"alert('Hello'); p.textContent = 'after'\">Tell</button>"
+    )
+    assert done(env, "click [1]") == ["confirm dialog 'Sure?'", "[1] button 'OK'", "[2] button 'Cancel'"]
+    assert env.step("goto [http://site.test/]")[4]["invalid"].startswith(
+        "the page waits for its dialog to be closed: click [1] or"
+    )
+    assert done(env, "click [1]")[0] == "prompt dialog 'Name?'"
+    assert done(env, "type [3] [you]")[-1] == "[3] textbox value 'you' focused"
+    assert done(env, "press [Enter]")[1] == "text 'true you'"
+    seen = done(env, "click [1]", "click [2]", "press [Escape]")
+    assert seen[1] == "text 'false null'"
+    assert done(env, "click [2]") == ["alert dialog 'Hello'", "[1] button 'OK'"]
+    assert done(env, "click [1]")[1] == "text 'after'"
+    env.step("click [1]")
+    assert env.step("stop [right]")[1:3] == (1.0, True)
+
+
+def test_windows_become_tabs(opened):
+    env, _ = opened("<a href=/two target=_blank>Out</a><button onclick='window.open(\"/two\")'>Open</button>")
+    observation, *_ = env.step("click [1]")
+    assert observation.splitlines()[:3] == [
+        "URL: http://site.test/two",
+        "Title: Two",
+        "Tabs: 0 'Page', 1 'Two' (this one)",
+    ]
+    assert env.step("switch_tab [0]")[0].splitlines()[2] == "Tabs: 0 'Page' (this one), 1 'Two'"
+    assert env.step("click [2]")[0].splitlines()[2] == "Tabs: 0 'Page', 1 'Two', 2 'Two' (this one)"
+    assert "switch_tab [1]" in env.step("wait")[4]["admissible"]
+    assert "Tabs" in env.step("close_tab")[0]
+    assert "Tabs" not in env.step("close_tab")[0]
+    assert env.step("new_tab")[0].splitlines()[:2] == ["URL: about:blank", "Tabs: 0 'Page', 1 '' (this one)"]
+    assert env.step("goto [site.test/two]")[0].splitlines()[0] == "URL: http://site.test/two"
+
+
+def test_frames_and_shadow_roots_are_part_of_the_page(opened, site):
+    site.pages["/frame"] = html(
+        "Inner", "<p style='height: 900px'>far</p><button onclick='this.textContent = \"Hit\"'>In</button>"
+    )
+    env, seen = opened(
+        "<iframe src=/frame title=Same></iframe>"
+        f"<iframe src=http://localhost:{site.port}/frame title=Other></iframe>"
+        "<div id=h></div><script>for (const mode of ['open', 'closed']) { const d = document.createElement('div');"
+        "h.append(d); d.attachShadow({mode}).innerHTML ="
+        " `<button onclick='this.textContent = \"Hit\"'>${mode}</button>`; }</script>"
+    )
+    assert seen == [
+        "iframe 'Same'", "  text 'far'", "  [1] button 'In'", "iframe 'Other'", "  text 'far'", "  [2] button 'In'",
+        "[3] button 'open'", "[4] button 'closed'",
+    ]  # fmt: skip
+    seen = done(env, "click [1]", "click [2]", "click [3]", "click [4]")
+    assert [line.strip() for line in seen if "button" in line] == [
+        "[1] button 'Hit'", "[2] button 'Hit'", "[3] button 'Hit'", "[4] button 'Hit' focused",
+    ]  # fmt: skip
+
+
+def test_the_page_s_time_moves_with_the_steps_alone(opened):
+    env, seen = opened(
+        "<p id=p></p><p id=q>waiting</p><script>p.textContent = [new Date().toISOString(), Math.random().toFixed(6),"
+        "Intl.DateTimeFormat().resolvedOptions().timeZone, navigator.language].join(' ');"
+        "setTimeout(() => q.textContent = 'after 2500 ms', 2500);</script>"
+    )
+    first = seen[0]
+    assert first.startswith("text '2026-05-14T09:30:00.000Z 0.") and first.endswith(" UTC en-US'")
+    assert done(env, "wait")[1] == "text 'waiting'"
+    assert done(env, "wait")[1] == "text 'after 2500 ms'"
+
+
+def test_a_step_ends_when_requests_and_animations_are_done(opened):
+    env, _ = opened(
+        "<button onclick=get()>Get</button><button onclick='n = 0; move()'>Move</button><p id=p></p><script>"
+        "async function get() { const text = await (await fetch('/two')).text();"
+        " setTimeout(() => p.textContent = text.length, 300); }"
+        "function move() { p.textContent = ++n; if (n < 30) requestAnimationFrame(move); }</script>"
+    )
+    assert done(env, "click [1]")[-1] == "text '103'"
+    assert done(env, "click [2]")[-1] == "text '30'"
+
+
+def test_what_lies_outside_the_viewport(opened):
+    body = "<button>Top</button><div style='height: 3000px'></div><button>Bottom</button>"
+    env, seen = opened(body)
+    assert seen == ["[1] button 'Top'", "[2] button 'Bottom'"]
+    assert done(env, "click [2]") == ["[1] button 'Top'", "[2] button 'Bottom' focused"]
+
+
+def test_long_pages_show_the_viewport_and_say_what_is_left_out(opened):
+    from kintsugi.envs.web.view import View
+
+    rows = "".join(f"<p><a href=/{i}>Link number {i}</a></p>" for i in range(500))
+    env, seen = opened(rows, view=View(most=2000))
+    assert sum(map(len, seen)) < 2100
+    assert seen[0] == "[1] link 'Link number 0'"
+    assert len(seen) < 30
+    later = done(env, "scroll [down]")
+    assert "Link number 0'" not in later[0]
+    assert later[0].startswith("[")
+    env, seen = opened(
+        "<button>Top</button><div style='height: 3000px'></div><button>Bottom</button>", view=View(whole=False)
+    )
+    assert seen == ["[1] button 'Top'"]
+    assert done(env, "scroll [down]") == []
+    assert done(env, *["scroll [down]"] * 5) == ["[2] button 'Bottom'"]
+
+
+def test_what_covers_an_element_gets_the_click_and_is_named(opened):
+    env, _ = opened(
+        "<button onclick='document.title = \"hit\"'>Under</button>"
+        "<div style='position: fixed; inset: 0' onclick='this.remove()' role=button aria-label=Cover></div>"
+    )
+    observation, *_ = env.step("click [1]")
+    assert observation.startswith("Note: [1] is covered by [2] button 'Cover', which got the click.\n")
+    assert "Title: hit" in env.step("click [1]")[0]
+
+
+def test_hovering_dragging_and_pressing(opened):
+    env, _ = opened(
+        "<style>#m { display: none; position: absolute; right: 0; bottom: 0 } #o:hover + #m { display: block }</style>"
+        "<button id=o>Menu</button><p id=m>Open</p>"
+        "<div id=d onmousedown='window.held = 1' role=button aria-label=From>x</div>"
+        "<div onmouseup='this.textContent = \"dropped \" + window.held' role=button>To</div>"
+        "<button onkeydown='this.textContent = event.key + event.ctrlKey'>Key</button>"
+    )
+    assert "text 'Open'" in done(env, "hover [1]")
+    assert "[3] button 'dropped 1'" in done(env, "drag [2] [3]")
+    env.step("click [4]")
+    assert done(env, "press [ctrl+k]")[-1] == "[4] button 'ktrue' focused"
+
+
+def test_a_table_is_a_line_a_row(opened):
+    _, seen = opened("<table><tr><th>Name<th>Age<tr><td>Ann<td>7<tr><td><a href=/>Bob</a><td>8</table>")
+    assert seen == [
+        "table",
+        "  row 'Name | Age'",
+        "  row 'Ann | 7'",
+        "  row",
+        "    cell 'Bob'",
+        "      [1] link 'Bob'",
+        "    cell '8'",
+    ]
+
+
+def test_screenshots_and_marks_leave_the_page_alone(opened):
+    import io
+
+    from PIL import Image
+
+    env, _ = opened("<button style='position: absolute; left: 40px; top: 60px; width: 80px; height: 30px'>Go</button>")
+    before = done(env, "wait")
+    plain, marked = (
+        Image.open(io.BytesIO(data)).convert("RGB") for data in (env.screenshot(), env.marked_screenshot())
+    )
+    assert plain.size == marked.size == (1280, 720)
+    changed = [
+        (x, y) for x in range(1280) for y in range(720) if plain.getpixel((x, y)) != marked.getpixel((x, y))
+    ]  # fmt: skip
+    assert changed
+    assert all(20 <= x <= 130 and 40 <= y <= 100 for x, y in changed)
+    assert done(env, "wait") == before
+    env.render_mode = "rgb_array"
+    assert env.render().shape == (720, 1280, 3)

@@ -1,0 +1,152 @@
+"""A site on loopback that misbehaves in every way that pages do, and a web environment that plays on it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from kintsugi.envs.core import Task, TaskSet
+from kintsugi.envs.web import WebEnv
+from kintsugi.envs.web.hosts import LOOPBACK, Hosts
+from kintsugi.envs.web.session import Session
+from kintsugi.envs.web.worlds import Place, Standing
+
+HEAD = "<!doctype html><html lang=en><meta charset=utf-8><title>{0}</title><body>"
+DOWNLOAD: Mapping[str, Any] = {"Content-Disposition": "attachment; filename=t.csv"}
+PLAIN = "text/html; charset=utf-8"
+
+
+def html(title: str, body: str) -> bytes:
+    return (HEAD.format(title) + body).encode()
+
+
+class BadSite:
+    """Serves `pages` (path to body) and the misbehaviours; `seen` is what was asked for."""
+
+    def __init__(self) -> None:
+        self.pages: dict[str, bytes] = {"/": html("Home", "<h1>Home</h1><a href=/two>Two</a>")}
+        self.pages["/two"] = html("Two", "<h1>Two</h1><a href=/>Home</a>")
+        self.seen: list[str] = []
+        self.over = threading.Event()
+        site = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *values: Any) -> None:
+                pass
+
+            def do_GET(self) -> None:
+                site.seen.append(self.path)
+                site.answer(self)
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.port = self._server.server_port
+        self.url = f"http://127.0.0.1:{self.port}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self.over.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+    def answer(self, to: BaseHTTPRequestHandler) -> None:
+        path = to.path.partition("?")[0]
+        ways: dict[str, Callable[[], None]] = {
+            "/hangs": self._wait,
+            "/trickles": lambda: self._trickle(to),
+            "/500": lambda: self._send(to, html("Broken", "<h1>Internal error</h1>"), status=500),
+            "/204": lambda: self._send(to, b"", status=204),
+            "/loop": lambda: self._send(to, b"", status=302, Location=f"/loop?{len(self.seen)}"),
+            "/file": lambda: self._send(to, b"a,b\n1,2\n", "text/csv", **DOWNLOAD),
+            "/away": lambda: self._send(to, b"", status=302, Location="http://elsewhere.example/page"),
+        }
+        if path in ways:
+            ways[path]()
+        elif path in self.pages:
+            self._send(to, self.pages[path])
+        else:
+            self._send(to, html("Nowhere", "Nothing here"), status=404)
+
+    def _send(self, to: BaseHTTPRequestHandler, body: bytes, kind: str = PLAIN, status: int = 200, **more: str) -> None:
+        to.send_response(status)
+        for name, value in {"Content-Type": kind, "Content-Length": str(len(body)), **more}.items():
+            to.send_header(name, value)
+        to.end_headers()
+        to.wfile.write(body)
+
+    def _wait(self) -> None:
+        self.over.wait(30)
+
+    def _trickle(self, to: BaseHTTPRequestHandler) -> None:
+        """A page whose end never comes."""
+        to.send_response(200)
+        to.send_header("Content-Type", PLAIN)
+        to.send_header("Transfer-Encoding", "chunked")
+        to.end_headers()
+        begin = html("Slow", "<h1>The beginning</h1><button>Go</button>")
+        to.wfile.write(f"{len(begin):x}\r\n".encode() + begin + b"\r\n")
+        while not self.over.wait(0.2):
+            try:
+                to.wfile.write(b"1\r\n \r\n")
+            except OSError:
+                return
+
+
+class BadPlace(Place):
+    """Anywhere on the site; stopping with `right` is success."""
+
+    def __init__(self, site: BadSite, start: str, hosts: Hosts) -> None:
+        self.goal, self.hosts = "see what happens", hosts
+        self.prefix = site.url, "http://site.test"
+        self._start = site.url + start
+
+    async def enter(self, session: Session) -> None:
+        await session.navigate(self._start)
+
+    async def standing(self, session: Session, answer: str | None, deeds: Sequence[tuple[str, str]]) -> Standing:
+        return Standing(float(answer == "right"), answer == "right")
+
+
+def world_on(site: BadSite, allowed: tuple[str, ...] = LOOPBACK) -> type:
+    class World:
+        @classmethod
+        def resolver_rules(cls) -> tuple[str, ...]:
+            return ()
+
+        @classmethod
+        def place(cls, task: Task, options: Any) -> Place:
+            return BadPlace(site, str(task.params["start"]), Hosts(allowed))
+
+    return World
+
+
+class BadWeb(WebEnv):
+    """The web environment on a site that misbehaves; `site` is set by whoever makes the class."""
+
+    site: BadSite
+    allowed = LOOPBACK
+
+    @classmethod
+    def tasks(cls, split: str, n: int | None = None, seed: int = 0, world: str = "", **params: Any) -> TaskSet:
+        return TaskSet([at("/")])
+
+    def world(self, task: Task) -> Any:
+        return world_on(self.site, self.allowed)
+
+
+def at(start: str) -> Task:
+    """The task that begins at a path."""
+    return Task(f"bad{start}", WebEnv.env_id, "train", 0, {"start": start})
+
+
+def until(true: Callable[[], bool], seconds: float = 10.0) -> bool:
+    """Wait for something to become true."""
+    end = time.monotonic() + seconds
+    while not true() and time.monotonic() < end:
+        time.sleep(0.01)
+    return true()
