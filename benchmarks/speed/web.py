@@ -69,11 +69,12 @@ class Ours:
         self._env = env
         self._images = images
 
-    def ask(self, *words: object) -> float:
+    def ask(self, verb: str, page: str = "", seed: int = 0) -> float:
         """Milliseconds that it took."""
+        tasks = WebEnv.tasks("train", 50, world="miniwob", page=page).tasks
         start = time.perf_counter()
-        if words[0] == "reset":
-            self._env.reset(options={"task": WebEnv.tasks("train", 50, world="miniwob", page=words[1]).tasks[words[2]]})
+        if verb == "reset":
+            self._env.reset(options={"task": tasks[seed]})
         else:
             self._env.step("click [1]")
         if self._images:
@@ -99,9 +100,11 @@ def compare(python: str, rounds: int, browser: Browser, env: WebEnv) -> tuple[Ti
     resets: Times = {name: [] for name in (*ours, *peers)}
     clicks: Times = {name: [] for name in (*ours, *peers)}
     for page in PAGES:
-        for who in (*ours.values(), *peers.values()):
-            # The first on a page loads it.
-            who.ask("reset", page, 0)
+        # The first on a page loads it.
+        for mine in ours.values():
+            mine.ask("reset", page, 0)
+        for peer in peers.values():
+            peer.ask("reset", page, 0)
         for seed in range(1, rounds + 1):
             for name, mine in ours.items():
                 resets[name].append(mine.ask("reset", page, seed))

@@ -25,7 +25,8 @@ def browsergym(delays: bool, images: bool, chromium: str) -> tuple[Any, Any]:
 
     launch = BrowserType.launch
     # Its chat window is a browser too, and knows no other Chromium than Playwright's own.
-    BrowserType.launch = lambda self, **given: launch(self, **{**given, "executable_path": chromium})
+    patched: Any = BrowserType
+    patched.launch = lambda self, **given: launch(self, **{**given, "executable_path": chromium})
 
     if not images:
         blank = np.zeros((214, 332, 3), np.uint8)

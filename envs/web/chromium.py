@@ -58,7 +58,7 @@ class BrowserConfig:
 def find_chromium(wanted: str | None, playwrights: str) -> str:
     """Path of the browser to run; raises `UsageError` when there is none.
 
-    `playwrights` is where Playwright would have put its own.
+    `playwrights` is where Playwright would have put its own; empty where that is not known.
     """
     named = wanted or os.environ.get(VARIABLE)
     if named:
@@ -66,7 +66,7 @@ def find_chromium(wanted: str | None, playwrights: str) -> str:
         if path is None:
             raise UsageError(f"there is no program {named!r} to browse with; give the path of Chromium's executable")
         return path
-    if Path(playwrights).exists():
+    if playwrights and Path(playwrights).exists():
         return playwrights
     path = next(filter(None, map(shutil.which, NAMES)), None)
     if path is None:

@@ -47,8 +47,8 @@ async def look(session: Session) -> Look:
         tab.size = await tab.measure()
     huge = tab.size[0] > HUGE_ELEMENTS or tab.size[1] > HUGE_TEXT
     others = [tab.page.title() for tab in session.tabs] if len(session.tabs) > 1 else []
-    (page, layout, title), (back, forward), *titles = await asyncio.gather(
-        _excerpt(tab, session) if huge else _read(tab, session), session.history(), *others
+    (page, layout, title), (back, forward), titles = await asyncio.gather(
+        _excerpt(tab, session) if huge else _read(tab, session), session.history(), asyncio.gather(*others)
     )
     tabs = tuple((clean(name), each is tab) for name, each in zip(titles, session.tabs, strict=True)) if titles else ()
     url = tab.page.url

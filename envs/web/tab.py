@@ -77,9 +77,8 @@ class Tab:
         """Attach to a page."""
         cdp = await context.new_cdp_session(page)
         tab = cls(page, cdp)
-        _, _, tree = await asyncio.gather(
-            cdp.send("Page.enable"), cdp.send("DOM.enable"), cdp.send("Page.getFrameTree")
-        )
+        await asyncio.gather(cdp.send("Page.enable"), cdp.send("DOM.enable"))
+        tree = await cdp.send("Page.getFrameTree")
         tab._know(tree["frameTree"], None)
         return tab
 

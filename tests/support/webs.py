@@ -150,3 +150,11 @@ def until(true: Callable[[], bool], seconds: float = 10.0) -> bool:
     while not true() and time.monotonic() < end:
         time.sleep(0.01)
     return true()
+
+
+class ClickTest(WebEnv):
+    """One page of MiniWoB++, whose episodes begin within the page."""
+
+    @classmethod
+    def tasks(cls, split: str, n: int | None = None, seed: int = 0, world: str = "", **params: Any) -> TaskSet:
+        return WebEnv.tasks(split, 20 if n is None else n, seed, world="miniwob", page="click-checkboxes")

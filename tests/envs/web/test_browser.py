@@ -50,7 +50,7 @@ def test_a_browser_that_hangs_is_killed_and_replaced(web_class, browser, monkeyp
 
 
 def test_a_browser_that_dies_costs_the_attempt_and_the_attempt_is_made_again(web_class, browser):
-    killed = []
+    killed: list[int] = []
 
     class Clicker:
         name = "clicker"

@@ -200,7 +200,8 @@ def test_the_page_s_time_moves_with_the_steps_alone(opened):
         "setTimeout(() => q.textContent = 'after 2500 ms', 2500);</script>"
     )
     first = seen[0]
-    assert first.startswith("text '2026-05-14T09:30:00.000Z 0.") and first.endswith(" UTC en-US'")
+    assert first.startswith("text '2026-05-14T09:30:00.000Z 0.")
+    assert first.endswith(" UTC en-US'")
     assert done(env, "wait")[1] == "text 'waiting'"
     assert done(env, "wait")[1] == "text 'after 2500 ms'"
 

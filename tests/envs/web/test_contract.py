@@ -1,0 +1,27 @@
+"""The web environment keeps to what every environment keeps to."""
+
+from __future__ import annotations
+
+import pytest
+from kintsugi.envs import check_agent_env
+from webs import ClickTest, at, html
+
+pytestmark = pytest.mark.requires("chromium")
+
+
+@pytest.mark.requires("miniwob")
+def test_the_contract(chromium):
+    check_agent_env(ClickTest, task=ClickTest.tasks("train", 1).tasks[0], steps=4, copies=2)
+
+
+def test_a_snapshot_brings_back_page_and_numbers(web_class, site):
+    site.pages["/state"] = html("State", "<button onclick='n.textContent += 1'>Add</button><p id=n>0</p>")
+    env, other = web_class(), web_class()
+    env.reset(options={"task": at("/state")})
+    env.step("click [1]")
+    taken = env.snapshot()
+    later = env.step("click [1]")
+    other.restore(taken)
+    assert other.step("click [1]") == later
+    for each in (env, other):
+        each.close()
