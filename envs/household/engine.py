@@ -15,7 +15,6 @@ from .commands import (
     CLEAN,
     CLOSE,
     COOL,
-    EXAMINE_RECEPTACLE,
     GO,
     HEAT,
     MOVE,

@@ -57,7 +57,9 @@ def _explain(engine: Engine, state: State, verb: str, a: str, b: str | None) -> 
     receptacle = engine.game.receptacles[receptacles[b]]
     if verb in ("move", "put"):
         return _closed(state, receptacles[b], receptacle) or (
-            f"a {held.kind} does not go in a {receptacle.kind}" if verb == _to_put(engine) else f"the verb is not {verb}"
+            f"a {held.kind} does not go in a {receptacle.kind}"
+            if verb == _to_put(engine)
+            else f"the verb is not {verb}"
         )
     return f"you cannot {verb} a {held.kind} with a {receptacle.kind}"
 

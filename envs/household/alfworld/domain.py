@@ -159,7 +159,9 @@ class _Normal:
 
     def _quantified(self, part: Form, names: Mapping[str, str]) -> Shape:
         quantified = part.items[1] if len(part.items) > 1 else ""
-        words = tuple(item for item in quantified.items if isinstance(item, str)) if isinstance(quantified, Form) else ()
+        words = (
+            tuple(item for item in quantified.items if isinstance(item, str)) if isinstance(quantified, Form) else ()
+        )
         pairs = typed(words)
         if part.head == "exists" and any(type_ not in self.types for _, type_ in pairs):
             # No object is of an undeclared type; ALFWorld's `examineObject` has such a condition, for its stray comma.

@@ -170,4 +170,3 @@ def engine_of(task: Task) -> Engine:
             f"{str(task.params['game'])[:12]}; make the tasks anew with TaskSet.from_alfworld"
         )
     return load_engine(file, str(path))
-

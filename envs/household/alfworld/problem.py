@@ -126,7 +126,9 @@ def make_game(problem: Problem, domain: Domain, task: str) -> Game:
     objects = _objects(problem, of_type["object"], names, numbers, places)
     start = problem.pairs("atlocation", "agent", "location")
     if len(of_type["agent"]) != 1 or len(start) != 1:
-        raise problem.wrong(f"it has {len(of_type['agent'])} agents at {len(start)} places; this engine plays one at one")
+        raise problem.wrong(
+            f"it has {len(of_type['agent'])} agents at {len(start)} places; this engine plays one at one"
+        )
     assert problem.goal is not None
     tools = {_TOOL_OF[verb]: kinds for verb, kinds in domain.tools.items()}
     return Game(

@@ -5,7 +5,7 @@ The facts of a relation come in TextWorld's order, by the ids of their arguments
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -48,7 +48,7 @@ class Tables:
         """For every place the receptacles that one faces there."""
 
 
-Rows = Callable[..., Iterable[Row]]
+Rows = Callable[..., Sequence[Row]]
 
 
 @dataclass(frozen=True)
@@ -58,49 +58,63 @@ class Relation:
     kinds: tuple[Kind, ...]
     """What its arguments are."""
     rows: Rows
-    """`rows(tables, state, *known)`: the facts that may agree with what is known, in order; others may be among them."""
+    """`rows(tables, state, *known)`: the facts that agree with what is known, in order."""
     reads: Reads
     """What of the state it depends on."""
 
 
-def _receptacles_at(t: Tables, s: State, r: Known, place: Known) -> Iterable[Row]:
+def _receptacles_at(t: Tables, s: State, r: Known, place: Known) -> Sequence[Row]:
     if r is not None:
-        return [(r, t.place[r])] if t.place[r] >= 0 else []
+        return [(r, t.place[r])] if t.place[r] >= 0 and place in (None, t.place[r]) else []
     if place is not None:
         return [(other, place) for other in t.here[place]]
     return [(r, place) for r, place in enumerate(t.place) if place >= 0]
 
 
-def _objects_at(t: Tables, s: State, o: Known, place: Known) -> Iterable[Row]:
+def _objects_at(t: Tables, s: State, o: Known, place: Known) -> Sequence[Row]:
     if place is not None:
-        return [(other, place) for other in s.near[place]]
-    return sorted((o, place) for place, things in enumerate(s.near) for o in things)
+        return [(other, place) for other in s.near[place] if o in (None, other)]
+    return sorted((other, place) for place, things in enumerate(s.near) for other in things if o in (None, other))
 
 
-def _objects_in(t: Tables, s: State, o: Known, r: Known) -> Iterable[Row]:
+def _objects_in(t: Tables, s: State, o: Known, r: Known) -> Sequence[Row]:
     if r is not None:
-        return [(other, r) for other in s.inside[r]]
-    return sorted((o, r) for r, things in enumerate(s.inside) for o in things)
+        return [(other, r) for other in s.inside[r] if o in (None, other)]
+    return sorted((other, r) for r, things in enumerate(s.inside) for other in things if o in (None, other))
 
 
-def _inner(t: Tables, s: State, o: Known, outer: Known) -> Iterable[Row]:
-    return sorted((inner, outer) for outer, thing in enumerate(t.game.objects) for inner in thing.contents)
+def _taken(t: Tables, s: State, o: Known, r: Known) -> Sequence[Row]:
+    return sorted(pair for pair in s.taken if o in (None, pair[0]) and r in (None, pair[1]))
 
 
-def _opened(t: Tables, s: State, r: Known) -> Iterable[Row]:
+def _inner(t: Tables, s: State, o: Known, outer: Known) -> Sequence[Row]:
+    things = t.game.objects
+    outers = range(len(things)) if outer is None else (outer,)
+    return sorted((inner, n) for n in outers for inner in things[n].contents if o in (None, inner))
+
+
+def _held(t: Tables, s: State, a: Known, o: Known) -> Sequence[Row]:
+    return [(0, s.held)] if s.held != NOTHING and o in (None, s.held) else []
+
+
+def _at(t: Tables, s: State, a: Known, place: Known) -> Sequence[Row]:
+    return [(0, s.at)] if place in (None, s.at) else []
+
+
+def _opened(t: Tables, s: State, r: Known) -> Sequence[Row]:
     if r is not None:
         return [(r,)] if s.opened >> r & 1 else []
     return [(r,) for r in range(len(t.place)) if s.opened >> r & 1]
 
 
-def _openable(t: Tables, s: State, r: Known) -> Iterable[Row]:
+def _openable(t: Tables, s: State, r: Known) -> Sequence[Row]:
     if r is not None:
         return [(r,)] if t.openable[r] else []
     return [(r,) for r, openable in enumerate(t.openable) if openable]
 
 
 def _able(ability: str) -> Rows:
-    def rows(t: Tables, s: State, o: Known) -> Iterable[Row]:
+    def rows(t: Tables, s: State, o: Known) -> Sequence[Row]:
         things = t.game.objects
         return [(o,) for o in (range(len(things)) if o is None else (o,)) if ability in things[o].abilities]
 
@@ -110,7 +124,7 @@ def _able(ability: str) -> Rows:
 def _is(state: str) -> Rows:
     number = State._fields.index(state)
 
-    def rows(t: Tables, s: State, o: Known) -> Iterable[Row]:
+    def rows(t: Tables, s: State, o: Known) -> Sequence[Row]:
         bits = s[number]
         assert isinstance(bits, int)
         return [(o,) for o in (range(len(t.game.objects)) if o is None else (o,)) if bits >> o & 1]
@@ -119,15 +133,15 @@ def _is(state: str) -> Rows:
 
 
 RELATIONS: dict[str, Relation] = {
-    "atlocation": Relation(("agent", "location"), lambda t, s, a, place: [(0, s.at)], "all"),
+    "atlocation": Relation(("agent", "location"), _at, "all"),
     "receptacleatlocation": Relation(("receptacle", "location"), _receptacles_at, "nothing"),
     "objectatlocation": Relation(("object", "location"), _objects_at, "all"),
     "inreceptacle": Relation(("object", "receptacle"), _objects_in, "inside"),
-    "not_inreceptacle": Relation(("object", "receptacle"), lambda t, s, o, r: sorted(s.taken), "all"),
+    "not_inreceptacle": Relation(("object", "receptacle"), _taken, "all"),
     "inreceptacleobject": Relation(("object", "object"), _inner, "nothing"),
     "openable": Relation(("receptacle",), _openable, "nothing"),
     "opened": Relation(("receptacle",), _opened, "opened"),
-    "holds": Relation(("agent", "object"), lambda t, s, a, o: [] if s.held == NOTHING else [(0, s.held)], "all"),
+    "holds": Relation(("agent", "object"), _held, "all"),
     "holdsany": Relation(("agent",), lambda t, s, a: [] if s.held == NOTHING else [(0,)], "all"),
     "isreceptacleobject": Relation(("object",), _able("container"), "nothing"),
     **{
