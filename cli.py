@@ -93,6 +93,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code (tyro exits by itself with 2 for wrong flags and 0 for `--help`)."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     errors = Console(stderr=True)
+    # Threads that spin while they wait make training ten times slower when something else wants the cores.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         return _dispatch(COMMANDS, ["kintsugi"], arguments, Console())
     except UsageError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
@@ -130,20 +131,22 @@ async def collect_async(
     at_once: int = 128,
     retries: int = 2,
     on_wave: Callable[[list[Trajectory]], None] | None = None,
+    progress: Callable[[float], None] = lambda share: None,
     clock: Clock | None = None,
 ) -> list[Trajectory]:
     """Play all jobs, in waves of `at_once` episodes whose model calls are batched together; order as in `jobs`.
 
     The wave is the unit of repetition: models forget before each what they keep of earlier calls, so an interrupted
     wave that is played again from its start meets the same batches and ends the same to the bit. `on_wave` gets each
-    finished wave. An attempt that an `InfraError` ended is repeated up to `retries` times within its wave and is then
-    returned as it is. Any other exception ends all attempts.
+    finished wave, `progress` the share of the jobs that is done. An attempt that an `InfraError` ended is repeated up
+    to `retries` times within its wave and is then returned as it is. Any other exception ends all attempts.
     """
     if at_once < 1:
         raise UsageError(f"at_once is {at_once}; a wave has at least 1 episode")
     clock = clock or Clock()
     jobs = list(jobs)
     done: list[Trajectory] = []
+    finished = itertools.count(1)
 
     async def attempt(env: AgentEnv, job: Job) -> Trajectory:
         trajectory = await play(env, job, clock)
@@ -151,6 +154,7 @@ async def collect_async(
             if trajectory.outcome != "infra_error":
                 break
             trajectory = await play(env, job, clock)
+        progress(next(finished) / len(jobs))
         return trajectory
 
     with contextlib.ExitStack() as closing:

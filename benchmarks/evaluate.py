@@ -7,10 +7,12 @@ from pathlib import Path
 
 from rich.console import Console
 
+from ..agents.models.local import model_version
 from ..envs.registry import find
 from ..loops.evaluation import Score
 from ..loops.store import RunStore
 from .measure import Measure, measure, where_time_went
+from .progress import bar
 from .seed import model_folder
 from .tables import score_table, type_table
 
@@ -36,9 +38,11 @@ def run(config: EvalConfig, console: Console) -> None:
     for split in config.on.splits:
         config.on.task_set(split)
     base = model_folder(config.model if config.model != "seed" else f"seed:{find(config.on.env).name}", console)
+    # What is wrong with the model is said before a run is begun that would be left empty.
+    model_version(base, config.adapter)
     name = config.name or (config.adapter.name if config.adapter else Path(base).name)
     with RunStore.open(config.run, {"command": "eval", "on": asdict(config.on)}) as store:
-        with console.status(f"measuring {name}"):
+        with bar(console) as store.watch:
             measure(store, name, base, config.adapter, config.on)
         results = store.results()
     scores = [Score.from_json(results[f"score/{name}/{split}"]) for split in config.on.splits]

@@ -18,6 +18,7 @@ from ..loops.seeds.recipe import demonstrations_of
 from ..loops.self_training import SelfTraining
 from ..loops.store import RunStore
 from .measure import Measure, measure
+from .progress import bar
 from .seed import model_folder
 from .tables import comparison_table, score_table
 
@@ -88,15 +89,13 @@ def _improve(name: str, config: Any, practice: Practice, loop: Callable[..., Pat
         "held_out": asdict(config.held_out),
     }
     with RunStore.open(config.run, settings) as store:
-        with console.status(f"{name}: measuring the base"):
+        with bar(console) as store.watch:
             before = measure(store, "base", base, None, config.held_out)
-        with console.status(f"{name}: running"):
             adapter = loop(store, base, demonstrations_of(base))
+            after = measure(store, name, base, adapter, config.held_out) if adapter else {}
         if adapter is None:
             console.print("no round was adopted: the gate found none that helped")
             return
-        with console.status(f"{name}: measuring the result"):
-            after = measure(store, name, base, adapter, config.held_out)
         results = store.results()
         scores = [Score.from_json(results[f"score/{who}/{split}"]) for split in before for who in ("base", name)]
         console.print(score_table(scores))

@@ -14,11 +14,11 @@ from rich.console import Console
 from ..agents.trajectory import Trajectory
 from ..loops.evaluation import Comparison, compare
 from ..loops.re_rest import Mended, ReReST, collect_and_mend
-from ..loops.seeds.recipe import SeedRecipe, demonstrations_of
+from ..loops.seeds.recipe import SeedRecipe, demonstrations_of, seed_model
 from ..loops.store import RunStore
 from .measure import Measure, measure, score_of, where_time_went
+from .progress import bar
 from .report import write_report
-from .seed import made
 from .tables import comparison_table, score_table
 
 COMPARISONS = (
@@ -159,7 +159,8 @@ def run_in(folder: Path, config: ReproduceReReST, console: Console) -> None:
     for split in config.held_out.splits:
         config.held_out.task_set(split)
     with RunStore.open(folder, {"command": "reproduce re-rest", **asdict(config)}) as store:
-        attempts = reproduce(store, config, lambda recipe: made(recipe, console), say)
+        with bar(console) as store.watch:
+            attempts = reproduce(store, config, lambda recipe: seed_model(recipe, progress=store.watch), say)
         found = comparisons(attempts)
         for number, comparison in enumerate(found):
             store.stage(f"comparison/{number}", comparison.to_json)

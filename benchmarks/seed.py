@@ -8,10 +8,10 @@ from typing import Annotated
 
 import tyro
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ..errors import unknown
 from ..loops.seeds.recipe import FAMILIES, SeedRecipe, seed_model
+from .progress import bar
 
 
 @dataclass(frozen=True)
@@ -36,20 +36,8 @@ def run(config: SeedConfig, console: Console) -> None:
 
 def made(recipe: SeedRecipe, console: Console) -> Path:
     """The folder of the seed policy, with a progress bar while it is made."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(f"seed policy {recipe.family}", total=1.0)
-
-        def progress(what: str, share: float) -> None:
-            bar.update(task, description=f"seed policy {recipe.family}: {what}", completed=share)
-
-        return seed_model(recipe, progress=progress)
+    with bar(console) as watch:
+        return seed_model(recipe, progress=lambda what, share: watch(f"seed policy {recipe.family}: {what}", share))
 
 
 def model_folder(name: str, console: Console) -> Path | str:

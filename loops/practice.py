@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -98,7 +99,8 @@ class Practice:
     def train(self, store: RunStore, name: str, base: Path, examples: Sequence[Example]) -> Path:
         """The adapter `name` of this run, trained now or taken from the store."""
         config = replace(self.fit, seed=derived_seed(self.seed, name) % (1 << 31))
-        return store.adapter(name, lambda out: ignore(fit(base, examples, config, out, name=name)))
+        watch = functools.partial(store.watch, f"train/{name}")
+        return store.adapter(name, lambda out: ignore(fit(base, examples, config, out, name=name, progress=watch)))
 
     def to_json(self) -> dict[str, Any]:
         """JSON-clean."""

@@ -26,6 +26,8 @@ from ..agents.trajectory import Trajectory
 from ..envs.core import AgentEnv, canonical_json
 from ..errors import UsageError
 
+Watch = Callable[[str, float], None]
+"""Gets the name of a stage and the share of it that is done, in [0, 1]."""
 SCHEMA_VERSION = 1
 """Of `run.db`; a run of another version is refused, not migrated."""
 
@@ -48,6 +50,8 @@ class RunStore:
         self._db = db
         self._lock = lock
         self._scope = ""
+        self.watch: Watch = lambda stage, share: None
+        """Told how far the stage is that is under way."""
 
     # -- opening --------------------------------------------------------------------------------------------------
 
@@ -163,8 +167,18 @@ class RunStore:
             )
         if len(stored) == len(jobs):
             return stored
+        left = len(jobs) - len(stored)
+
+        def progress(share: float) -> None:
+            self.watch(self._named(stage), 1 - left * (1 - share) / len(jobs))
+
         return stored + collect(
-            make_env, jobs[len(stored) :], on_wave=lambda wave: self.add(stage, wave), clock=clock, **options
+            make_env,
+            jobs[len(stored) :],
+            on_wave=lambda wave: self.add(stage, wave),
+            progress=progress,
+            clock=clock,
+            **options,
         )
 
     def add(self, stage: str, trajectories: Sequence[Trajectory]) -> None:

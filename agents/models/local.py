@@ -69,7 +69,7 @@ class LocalModel:
         network, tokenizer = load_base(model)
         version = model_version(model, adapter)
         if adapter is not None:
-            network = _with_adapter(network, model, Path(adapter))
+            network = _with_adapter(network, Path(adapter))
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         return cls(network.to(device), tokenizer, version, where=str(model), slots=slots)
@@ -266,34 +266,42 @@ def _hash_of(files: Sequence[tuple[Path, int, int]]) -> str:
 
 
 def model_version(model: str | Path, adapter: Path | None = None) -> str:
-    """`LocalModel.version` of a model that need not be loaded; raises `UsageError` when there is no such adapter."""
+    """`LocalModel.version` of a model that need not be loaded.
+
+    Raises `UsageError` when `adapter` is no PEFT folder, and when its manifest names another base.
+    """
+    base = base_hash(model)
     if adapter is None:
-        return base_hash(model)
-    try:
-        digest = hashlib.sha256((adapter / "adapter_model.safetensors").read_bytes()).hexdigest()[:12]
-    except OSError as error:
+        return base
+    for file in ("adapter_config.json", "adapter_model.safetensors"):
+        if not (adapter / file).is_file():
+            raise UsageError(f"{adapter} holds no {file}; give a PEFT adapter folder such as run/adapters/agent@1")
+    digest = hashlib.sha256((adapter / "adapter_model.safetensors").read_bytes()).hexdigest()[:12]
+    trained_on = _manifest(adapter).get("base_hash", base)
+    if trained_on != base:
         raise UsageError(
-            f"{adapter} holds no adapter_model.safetensors ({error.strerror}); give a PEFT adapter folder such as "
-            "run/adapters/agent@1"
+            f"{adapter} was trained on base {trained_on}, the hash of {str(model)!r} is {base}; use the model that it "
+            "was trained on"
+        )
+    return f"{base}+{adapter.name}:{digest}"
+
+
+def _manifest(adapter: Path) -> dict[str, Any]:
+    """What `fit` wrote beside an adapter; nothing for adapters of other trainers."""
+    try:
+        return dict(json.loads((adapter / MANIFEST).read_text()))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError) as error:
+        raise UsageError(
+            f"{adapter} is damaged or does not fit the model: its {MANIFEST} cannot be read ({error}); train it anew"
         ) from error
-    return f"{base_hash(model)}+{adapter.name}:{digest}"
 
 
-def _with_adapter(network: Any, model: str | Path, adapter: Path) -> Any:
+def _with_adapter(network: Any, adapter: Path) -> Any:
     from peft import PeftModel
 
-    if not (adapter / "adapter_config.json").exists():
-        raise UsageError(
-            f"{adapter} holds no adapter_config.json; give a PEFT adapter folder such as run/adapters/agent@1"
-        )
     try:
-        manifest = json.loads((adapter / MANIFEST).read_text()) if (adapter / MANIFEST).exists() else {}
-        base = base_hash(model)
-        if manifest.get("base_hash", base) != base:
-            raise UsageError(
-                f"{adapter} was trained on base {manifest['base_hash']}, the hash of {str(model)!r} is {base}; "
-                "use the model that it was trained on"
-            )
         with quietly():
             return PeftModel.from_pretrained(network, str(adapter)).merge_and_unload()
     except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, OSError, SafetensorError) as error:

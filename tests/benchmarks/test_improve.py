@@ -150,6 +150,7 @@ def test_an_adapter_of_another_base_is_refused(doors_seed, tmp_path, capsys):
     assert "use the model that it was trained on" in wrong
     wrong = refused(capsys, "eval", "--model", doors_seed, "--adapter", "agent@2", "--run", "run", *MEASURE)
     assert "agent@2 holds no adapter_" in wrong
+    assert not Path("run").exists()
 
 
 @pytest.fixture
@@ -209,8 +210,8 @@ def test_a_full_disk_loses_nothing(doors_seed, capsys):
 
 
 def test_an_adapter_that_finds_no_room_is_trained_later(doors_seed, capsys):
-    command = ("improve", "self-training", "--model", doors_seed, "--run", "run", *SMALL)
-    command += ("--loop.practice.fit.lora.rank", "64")
+    rank = ("--loop.practice.fit.lora.rank", "64")
+    command = ("improve", "self-training", "--model", doors_seed, "--run", "run", *SMALL, *rank)
     with files_limited_to(180_000):
         wrong = refused(capsys, *command)
     assert "Free some disk space and run the same command again" in wrong

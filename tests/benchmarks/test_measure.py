@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from kintsugi.agents.models.local import model_version
 from kintsugi.agents.models.scripted import ScriptedModel
+from kintsugi.agents.react import ReActAgent
 from kintsugi.benchmarks.measure import Measure, measure, score_of
 from kintsugi.errors import UsageError
 from kintsugi.loops.evaluation import Score
@@ -96,6 +97,7 @@ def test_tasks_and_jobs_are_a_function_of_the_seed(doors_world):
     assert ON.task_set("valid_seen") == ON.task_set("valid_seen") != replace(ON, seed=8).task_set("valid_seen")
     jobs = ON.jobs(ScriptedModel(["x"]), ON.task_set("valid_seen"))
     assert [j.seed for j in jobs] == [j.seed for j in ON.jobs(ScriptedModel(["x"]), ON.task_set("valid_seen"))]
+    assert isinstance(jobs[0].agent, ReActAgent)
     assert jobs[0].agent.config.max_tokens == ON.max_tokens
     with pytest.raises(UsageError, match="tasks is 0"):
         replace(ON, tasks=0).task_set("valid_seen")

@@ -112,7 +112,7 @@ def test_demonstrations_are_mixed_in(world, store):
 def test_nothing_to_learn_from_is_said(world, store, monkeypatch, tiny_model):
     monkeypatch.undo()
     monkeypatch.setattr(module, "LocalModel", world)
-    world.load = lambda *_, **__: ScriptedModel(["I do not know."])  # type: ignore[method-assign]
+    world.load = lambda *_, **__: ScriptedModel(["I do not know."])
     with pytest.raises(UsageError, match="nothing to train 'self_training@1' on"):
         self_training(store, tiny_model, [], SelfTraining(replace(PRACTICE, env="household", tasks=2)))
     assert len(store.trajectories("collect/policy")) == 4

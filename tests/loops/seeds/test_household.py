@@ -97,7 +97,7 @@ def test_a_bungler_bungles_in_every_way():
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_corpus_is_a_function_of_its_recipe(seed):
-    recipe, shares = SeedRecipe(demonstrations=6, reflections=6, seed=seed), []
+    recipe, shares = SeedRecipe(demonstrations=6, reflections=6, seed=seed), list[float]()
     found = corpus(recipe, shares.append)
     again = corpus(recipe, lambda share: None)
     assert (found.chats, found.demonstrations) == (again.chats, again.demonstrations)

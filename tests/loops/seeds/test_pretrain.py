@@ -116,7 +116,7 @@ def test_a_network_is_what_its_shape_and_seed_say():
 
 
 def trained(**changes: object) -> tuple[dict[str, torch.Tensor], float, list[int]]:
-    model, done = build(TOKENIZER, TINY, 0), []
+    model, done = build(TOKENIZER, TINY, 0), list[int]()
     config = PretrainConfig(**{"tokens": 6000, "batch_tokens": 120, "warmup": 5, **changes})
     loss = pretrain(model, TEXTS, config, 0, done.append)
     return model.state_dict(), loss, done

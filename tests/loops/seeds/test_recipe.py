@@ -50,7 +50,8 @@ def seen(cache: Path) -> list[str]:
 
 
 def test_a_seed_is_an_ordinary_model(seed):
-    model, tokenizer = AutoModelForCausalLM.from_pretrained(seed), AutoTokenizer.from_pretrained(seed)
+    model: Any = AutoModelForCausalLM.from_pretrained(seed)
+    tokenizer: Any = AutoTokenizer.from_pretrained(seed)
     chat = [{"role": "user", "content": "You arrive at fridge 1."}]
     prompt = tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=True, return_tensors="pt")
     out = model.generate(**prompt, max_new_tokens=3, do_sample=False)

@@ -88,7 +88,7 @@ def test_the_same_texts_in_any_order_give_the_same_tokenizer():
 
 def test_it_is_an_ordinary_tokenizer(tmp_path: Path):
     MADE.save_pretrained(tmp_path)
-    loaded = AutoTokenizer.from_pretrained(tmp_path)
+    loaded: Any = AutoTokenizer.from_pretrained(tmp_path)
     for text in [*TEXTS, " mug 99 🙂\u2028"]:
         assert loaded(text)["input_ids"] == MADE(text)["input_ids"]
     chat = [{"role": "user", "content": TEXTS[0]}, {"role": "assistant", "content": TEXTS[2]}]
