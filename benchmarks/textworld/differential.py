@@ -27,7 +27,20 @@ from .random_games import WORDINGS, random_game
 
 SIZES = (4, 6, 8, 12, 20)
 """Numbers of receptacles, in turn."""
-ODD = ("", " ", "\t", "Look", "look ", "\n look", "\x1clook\x1f", "go to", "go  to desk 1", "dance", "inventory\u00a0", "help.")
+ODD = (
+    "",
+    " ",
+    "\t",
+    "Look",
+    "look ",
+    "\n look",
+    "\x1clook\x1f",
+    "go to",
+    "go  to desk 1",
+    "dance",
+    "inventory\u00a0",
+    "help.",
+)
 """Actions that are odd in every state."""
 
 
@@ -168,7 +181,9 @@ def main() -> None:
     parser.add_argument("--actions", type=int, default=100)
     parser.add_argument("--first", type=int, default=0, help="number of the first game")
     parser.add_argument("--processes", type=int, default=1)
-    parser.add_argument("--memoised", action="store_true", help="TextWorld parses every text once (same answers, sooner)")
+    parser.add_argument(
+        "--memoised", action="store_true", help="TextWorld parses every text once (same answers, sooner)"
+    )
     arguments = parser.parse_args()
     jobs = [Job(arguments.first + n, arguments.actions, arguments.memoised) for n in range(arguments.games)]
     start, steps, refused, different, seconds = time.perf_counter(), 0, 0, 0, [0.0, 0.0]

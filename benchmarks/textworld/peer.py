@@ -52,9 +52,7 @@ class Peer:
     def step(self, command: str) -> Seen:
         """Play one command."""
         state, reward, done = self._env.step(command)
-        return Seen(
-            state.feedback, tuple(state["admissible_commands"]), float(reward), bool(done), bool(state["won"])
-        )
+        return Seen(state.feedback, tuple(state["admissible_commands"]), float(reward), bool(done), bool(state["won"]))
 
     def close(self) -> None:
         """Free the library and the folder."""

@@ -199,7 +199,9 @@ def _problem(draft: _Draft, goal: Goal) -> str:
     types = {f"{kind}Type": "rtype" for kind in sorted(kinds)}
     types |= {f"{kind}Type": "otype" for kind in sorted({*USUAL, *SCENERY})}
     entities = {**types, **draft.entities}
-    facts = [f"(canContain {kind}Type {thing}Type)" for kind in sorted(HOLDS) for thing in sorted(HOLDS[kind] & {*USUAL})]
+    facts = [
+        f"(canContain {kind}Type {thing}Type)" for kind in sorted(HOLDS) for thing in sorted(HOLDS[kind] & {*USUAL})
+    ]
     lines = [f"    {name} - {type_}" for name, type_ in entities.items()]
     return "\n".join(
         [

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ...errors import UsageError
-from .alfworld.domain import Domain, own, read_domain
+from .alfworld.domain import own, read_domain
 from .alfworld.grammar import read_grammar
 from .alfworld.relations import KINDS, Kind
 from .alfworld.texts import Compiler, Text
@@ -27,8 +27,8 @@ UNKNOWN_GOAL = "UNKNOWN GOAL"
 class Wording:
     """The compiled texts of one game file. Pickles as its sources."""
 
-    sources: tuple[str, str, str]
-    """Domain, grammar, and where they are from."""
+    sources: tuple[str, str]
+    """Domain and grammar."""
     intro: Text
     """The first observation."""
     task: Text
@@ -38,49 +38,40 @@ class Wording:
     answers: Mapping[int, Text]
     """For every verb that there is, what is said when it is carried out."""
 
-    def __reduce__(self) -> tuple[object, tuple[str, str, str]]:
-        return _again, self.sources
-
-
-def _again(domain: str, grammar: str, where: str) -> Wording:
-    return compile_wording(domain, grammar, where)
+    def __reduce__(self) -> tuple[object, tuple[str, str]]:
+        return compile_wording, self.sources
 
 
 @functools.cache
 def present() -> Wording:
     """The wording since November 2024 (`move mug 1 to desk 1`), which generated tasks have."""
-    return compile_wording(own("domain.pddl"), own("grammar.twl2"), "the household's own files")
+    return compile_wording(own("domain.pddl"), own("grammar.twl2"))
 
 
-def compile_wording(domain: str, grammar: str, where: str, read: Domain | None = None) -> Wording:
-    """The texts of a domain and a grammar.
-
-    `read` is the domain where it was read already. Raises `UsageError`, which begins with `where` and names the field
-    and the rule or the line.
-    """
-    known = read or read_domain(domain, f"{where}: pddl_domain")
-    rules = read_grammar(grammar, f"{where}: grammar")
-    compiler = Compiler(rules, f"{where}: grammar")
+def compile_wording(domain: str, grammar: str) -> Wording:
+    """The texts of a domain and a grammar. Raises `UsageError` that names the field and the rule or the line."""
+    rules = read_grammar(grammar, "grammar")
+    compiler = Compiler(rules, "grammar")
     commands, answers = {}, {}
-    for verb, parameters in known.parameters.items():
+    for verb, parameters in read_domain(domain).parameters.items():
         name = ACTIONS[verb]
         if name.lower() not in rules.actions:
-            raise UsageError(f"{where}: grammar: it has no action {name}, which the domain has")
+            raise UsageError(f"grammar: it has no action {name}, which the domain has")
         texts = rules.actions[name.lower()]
         names = tuple((name, kind) for name, type_ in parameters for kind in KINDS if kind == type_)
         hidden = _hidden(verb, names)
         commands[verb] = compiler.compile(texts.template, names, f"command of {name}", hidden=hidden)
         if commands[verb].reads != "nothing":
-            raise UsageError(f"{where}: grammar, command of {name}: it depends on the state; this engine's do not")
+            raise UsageError(f"grammar, command of {name}: it depends on the state; this engine's do not")
         slot = _receptacle(verb, names)
         answers[verb] = compiler.compile(texts.feedback, names, f"answer of {name}", slot)
     intro = compiler.compile("#intro#", (), "first observation")
     task = compiler.compile("#task#", (), "task")
-    return Wording((domain, grammar, where), intro, task, commands, answers)
+    return Wording((domain, grammar), intro, task, commands, answers)
 
 
 def _hidden(verb: int, names: tuple[tuple[str, Kind], ...]) -> frozenset[str]:
-    """What a command cannot mention, for commands are made for any state: where the agent stands, and a lamp's place."""
+    """What a command cannot mention, for commands are made for any state: where the agent is, what a lamp is in."""
     places = [name for name, kind in names if kind == "location"]
     hidden = set(places[:1] if verb == GO else places)
     return frozenset(hidden | {name for name, kind in names if verb == USE and kind == "receptacle"})

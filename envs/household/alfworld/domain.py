@@ -44,7 +44,12 @@ def kind_of(type_name: str) -> str:
     return type_name.removesuffix("type")
 
 
-def read_domain(text: str, where: str) -> Domain:
+FIELD = "pddl_domain"
+"""Where a game file has its domain."""
+
+
+@functools.lru_cache(maxsize=8)
+def read_domain(text: str, where: str = FIELD) -> Domain:
     """The domain in a game file. Raises `UsageError`, which begins with `where` and names the action or the line."""
     form = read_form(text, where)
     parts = _parts(form, where)
@@ -94,10 +99,10 @@ _VERBS = {name.lower(): verb for verb, name in ACTIONS.items()}
 
 @functools.cache
 def _ours() -> Mapping[str, tuple[Shape, tuple[tuple[str, str], ...], frozenset[str]]]:
-    form = read_form(own("domain.pddl"), "domain.pddl")
-    types = frozenset(name for name, _ in typed(_items(_parts(form, "domain.pddl")[":types"], "domain.pddl")))
+    form = read_form(own("domain.pddl"), FIELD)
+    types = frozenset(name for name, _ in typed(_items(_parts(form, FIELD)[":types"], FIELD)))
     actions = [part for part in form.forms if part.head == ":action"]
-    return {str(action.items[1]): _shape(action, types, "domain.pddl") for action in actions}
+    return {str(action.items[1]): _shape(action, types, FIELD) for action in actions}
 
 
 @functools.cache

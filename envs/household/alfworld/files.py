@@ -81,12 +81,16 @@ def parse_file(content: bytes, where: str) -> GameFile:
 
 def load_engine(file: GameFile, where: str) -> Engine:
     """The engine of a game file. Raises `UsageError`, which begins with `where`, for what it cannot play."""
-    domain = read_domain(file.texts["pddl_domain"], f"{where}: pddl_domain")
-    wording = compile_wording(file.texts["pddl_domain"], file.texts["grammar"], where, domain)
-    problem = read_problem(file.texts["pddl_problem"], domain, f"{where}: pddl_problem")
-    engine = Engine(make_game(problem, domain, UNKNOWN_GOAL), wording)
+    domain_text, grammar, problem_text = (file.texts[name] for name in FIELDS)
+    try:
+        domain = read_domain(domain_text)
+        wording = compile_wording(domain_text, grammar)
+        game = make_game(read_problem(problem_text, domain), domain, UNKNOWN_GOAL)
+    except UsageError as error:
+        raise UsageError(f"{where}: {error}") from None
+    engine = Engine(game, wording)
     task = wording.task.say(engine.tables, engine.initial()).removeprefix(TASK).removesuffix(".")
-    engine.game = replace(engine.game, task=task)
+    engine.game = replace(game, task=task)
     return engine
 
 

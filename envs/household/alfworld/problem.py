@@ -65,7 +65,7 @@ class Problem:
         return UsageError(f"{self.where}: {what}")
 
 
-def read_problem(text: str, domain: Domain, where: str) -> Problem:
+def read_problem(text: str, domain: Domain, where: str = "pddl_problem") -> Problem:
     """The facts and the goal in `text`.
 
     Raises `UsageError`, which begins with `where` and names the line, for what is not PDDL, an unknown predicate, a
