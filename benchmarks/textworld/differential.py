@@ -1,7 +1,7 @@
 """Both engines play the same games with the same actions: `python -m kintsugi.benchmarks.textworld.differential`.
 
-Half of the actions are admissible, half are not: commands of other moments, misspelt ones, blanks, nothing at all. After
-every step observation, admissible commands, reward, done and won must be equal.
+Half of the actions are admissible, half are not: commands of other moments, misspelt ones, blanks, nothing at all.
+After every step observation, admissible commands, reward, done and won must be equal.
 """
 
 from __future__ import annotations
@@ -27,20 +27,7 @@ from .random_games import WORDINGS, random_game
 
 SIZES = (4, 6, 8, 12, 20)
 """Numbers of receptacles, in turn."""
-ODD = (
-    "",
-    " ",
-    "\t",
-    "Look",
-    "look ",
-    "\n look",
-    "\x1clook\x1f",
-    "go to",
-    "go  to desk 1",
-    "dance",
-    "inventory\u00a0",
-    "help.",
-)
+ODD = ("", " ", "\t", "Look", "go to", "go  to desk 1", "dance", "help.", "inventory\u200b", "take mug 1", "look\x00")
 """Actions that are odd in every state."""
 
 
@@ -137,20 +124,23 @@ def _both(seconds: list[float], *calls: Any) -> tuple[Seen, Seen]:
 
 
 def _command(rng: random.Random, admissible: Sequence[str], met: Sequence[str]) -> str:
+    """An admissible command, sometimes with blanks around it, or, as often, one that is not admissible."""
     if rng.random() < 0.5:
         # Going about is nearly all that is admissible; what changes the world should come as often.
         acts = [command for command in admissible if not command.startswith("go to")]
-        return rng.choice(acts if rng.random() < 0.6 else admissible)
+        command = rng.choice(acts if rng.random() < 0.6 else admissible)
+        blanks = ("{}", " {}", "{} ", "\t{}\n", "\u2003{}", "\x1c{}\x1f")
+        return rng.choice(blanks).format(command) if rng.random() < 0.1 else command
+    elsewhere = [command for command in met if command not in admissible]
     kind = rng.randrange(4)
-    if kind == 0:
+    if elsewhere and kind < 2:
+        return rng.choice(elsewhere)
+    if kind == 2:
         return rng.choice(ODD)
     command = rng.choice(met)
-    if kind == 1:
-        return rng.choice((" {}", "{} ", "\t{}\n", "\u2003{}")).format(command)
-    if kind == 2:
-        at = rng.randrange(len(command) + 1)
-        return command[:at] + rng.choice(("", "x", " ", "1")) + command[at + rng.randrange(2) :]
-    return command if rng.random() < 0.7 else command.upper()
+    at = rng.randrange(len(command) + 1)
+    misspelt = command[:at] + rng.choice(("x", "  ", "1", "")) + command[at + rng.randrange(2) :]
+    return misspelt if rng.random() < 0.7 else command.upper()
 
 
 def describe(seed: int, done: Sequence[str], theirs: Seen, mine: Seen) -> str:
@@ -181,9 +171,7 @@ def main() -> None:
     parser.add_argument("--actions", type=int, default=100)
     parser.add_argument("--first", type=int, default=0, help="number of the first game")
     parser.add_argument("--processes", type=int, default=1)
-    parser.add_argument(
-        "--memoised", action="store_true", help="TextWorld parses every text once (same answers, sooner)"
-    )
+    parser.add_argument("--memoised", action="store_true", help="TextWorld parses every text once, which is sooner")
     arguments = parser.parse_args()
     jobs = [Job(arguments.first + n, arguments.actions, arguments.memoised) for n in range(arguments.games)]
     start, steps, refused, different, seconds = time.perf_counter(), 0, 0, 0, [0.0, 0.0]

@@ -34,6 +34,9 @@ from .wording import UNKNOWN_GOAL, Wording, present
 REMEMBERED = 2048
 """How many answers an engine keeps; it forgets all when it has so many."""
 
+STATES = ("hot", "cool", "clean", "sliced", "toggled")
+"""What an object can be: fields of the state."""
+
 _tuple = tuple.__new__
 
 
@@ -53,16 +56,21 @@ class Engine:
         reads = {verb: text.reads for verb, text in self.wording.answers.items()}
         self._by_content = frozenset(verb for verb, what in reads.items() if what in ("opened", "inside"))
         self._always_the_same = frozenset(verb for verb, what in reads.items() if what == "nothing")
+        self._first = self._begin()
+        self._intro = ""
 
     def __reduce__(self) -> tuple[type[Engine], tuple[Game, Wording]]:
         return Engine, (self.game, self.wording)
 
     def initial(self) -> State:
         """The state at the beginning."""
+        return self._first
+
+    def _begin(self) -> State:
         game = self.game
         inside: list[list[int]] = [[] for _ in game.receptacles]
         near: list[list[int]] = [[] for _ in range(game.places)]
-        bits = dict.fromkeys(("hot", "cool", "clean", "sliced", "toggled"), 0)
+        bits = dict.fromkeys(STATES, 0)
         for o, thing in enumerate(game.objects):
             for r in thing.inside:
                 inside[r].append(o)
@@ -71,11 +79,17 @@ class Engine:
             for state in thing.states:
                 bits[state] |= 1 << o
         opened = sum(1 << r for r, receptacle in enumerate(game.receptacles) if receptacle.opened)
-        return State(game.start, game.held, opened, tuple(map(tuple, inside)), tuple(map(tuple, near)), **bits)
+        lies, close = tuple(map(tuple, inside)), tuple(map(tuple, near))
+        return State(game.start, game.held, opened, lies, close)._replace(**bits)
 
     def intro(self, state: State) -> str:
         """TextWorld's first observation, its banner included."""
-        return self.wording.intro.say(self.tables, state).replace(UNKNOWN_GOAL, self.game.task)
+        if state is self._first and self._intro:
+            return self._intro
+        text = self.wording.intro.say(self.tables, state).replace(UNKNOWN_GOAL, self.game.task)
+        if state is self._first:
+            self._intro = text
+        return text
 
     def admissible(self, state: State) -> tuple[str, ...]:
         """The commands that `state` admits, sorted as TextWorld sorts them."""

@@ -35,6 +35,12 @@ def engine_of_task(task: Task) -> Engine:
     return _engine_of_file(task) if "game" in task.params else _engine_of_world(world_of(task))
 
 
+def forget_engines() -> None:
+    """Lay out every game anew when it is next played."""
+    _engine_of_world.cache_clear()
+    _engine_of_file.cache_clear()
+
+
 class HouseholdEnv(AgentEnv):
     """Household chores in ALFWorld's world and wording.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from .commands import GO, MOVE, OPEN, TAKE, TREATMENTS, USE, Command
 from .engine import Engine
@@ -200,6 +200,6 @@ class _Search:
         return min(found, default=None)
 
 
-def _nearest_lamp(places: Sequence[int], lamp_places: dict[int, int]) -> int | None:
+def _nearest_lamp(places: Sequence[int], lamp_places: Mapping[int, int]) -> int | None:
     """Steps to a lamp that is lit, from one of `places`."""
     return min(((place not in places) + (not lit) for place, lit in lamp_places.items()), default=None)

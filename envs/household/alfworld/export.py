@@ -77,8 +77,8 @@ def _facts(game: Game, places: tuple[str, ...]) -> Iterable[tuple[str, ...]]:
             yield "canContain", f"{kind}Type", f"{thing}Type"
     for receptacle in game.receptacles:
         yield from _receptacle(receptacle, places)
-    for thing in game.objects:
-        yield from _object(thing, game, places)
+    for item in game.objects:
+        yield from _object(item, game, places)
     if game.held >= 0:
         yield "holds", agent, game.objects[game.held].id
         yield "holdsAny", agent

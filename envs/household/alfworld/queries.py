@@ -110,7 +110,7 @@ def test_of(steps: Sequence[Step]) -> Test:
         checks = [_check(step) for step in steps]
         if len(checks) == 1:
             return checks[0]
-        return lambda t, s, env: all([check(t, s, env) for check in checks])
+        return lambda t, s, env: all(check(t, s, env) for check in checks)
     assign = assign_of(steps)
     return lambda t, s, env: any(True for _ in assign(t, s, env))
 
