@@ -90,8 +90,7 @@ def test_a_broken_game_is_named_and_the_others_load(name, game, tree):
     path = folder / "valid_unseen/bad/trial_1/game.tw-pddl"
     assert found.broken[0].startswith(f"{path}: ")
     with pytest.raises(UsageError, match=message):
-        file = read_file(path)
-        load_engine(file, str(path))
+        load_engine(read_file(path), str(path))
     assert not list(folder.rglob("pwned"))
     assert not Path("pwned").exists()
 
