@@ -35,7 +35,7 @@ REMEMBERED = 2048
 """How many answers an engine keeps; it forgets all when it has so many."""
 
 STATES = ("hot", "cool", "clean", "sliced", "toggled")
-"""What an object can be: fields of the state."""
+"""What an object can be, in the order of the state's fields."""
 
 _tuple = tuple.__new__
 
@@ -80,7 +80,8 @@ class Engine:
                 bits[state] |= 1 << o
         opened = sum(1 << r for r, receptacle in enumerate(game.receptacles) if receptacle.opened)
         lies, close = tuple(map(tuple, inside)), tuple(map(tuple, near))
-        return State(game.start, game.held, opened, lies, close)._replace(**bits)
+        hot, cool, clean, sliced, toggled = bits.values()
+        return State(game.start, game.held, opened, lies, close, hot, cool, clean, sliced, toggled)
 
     def intro(self, state: State) -> str:
         """TextWorld's first observation, its banner included."""

@@ -64,7 +64,9 @@ def test_stock_alfworld_wins_with_the_walkthrough_of_a_written_task(index, tmp_p
         assert (begun.text, begun.admissible) == (engine.intro(state), engine.admissible(state))
         for command in file.walkthrough:
             shown = peer.step(command)
-            state, text = engine.step(state, command)
+            done = engine.step(state, command)
+            assert done is not None
+            state, text = done
             assert (shown.text, shown.admissible) == (text, engine.admissible(state))
     assert (shown.reward, shown.done, shown.won) == (1.0, True, True)
     assert task.params["type"] == json.loads((tmp_path / "valid_unseen/game/traj_data.json").read_text())["task_type"]

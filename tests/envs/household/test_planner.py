@@ -16,7 +16,9 @@ from kintsugi.envs.household.planner import shortest_plan
 
 def after(engine, state, plan):
     for command in plan:
-        state, _ = engine.step(state, command)
+        done = engine.step(state, command)
+        assert done is not None, command
+        state, _ = done
     return state
 
 
@@ -52,7 +54,7 @@ def test_no_plan_is_shorter(index, seed):
     engine, rng = engine_of_task(make_task("train", index, 0, "small")), random.Random(seed)
     state = engine.initial()
     for _ in range(rng.randrange(12)):
-        state, _ = engine.step(state, rng.choice(engine.admissible(state)))
+        state = after(engine, state, [rng.choice(engine.admissible(state))])
     plan = shortest_plan(engine, state)
     assert engine.won(after(engine, state, plan))
     shorter = breadth_first(engine, state, min(len(plan) - 1, 4))

@@ -153,8 +153,11 @@ def test_a_generated_task_and_its_file_are_one_game(size, game, tree):
         admissible = ours.admissible(a)
         assert theirs.admissible(b) == admissible
         command = admissible[(7 * number) % len(admissible)]
-        (a, said), (b, same) = ours.step(a, command), theirs.step(b, command)
-        assert same == said
+        done, same = ours.step(a, command), theirs.step(b, command)
+        assert done is not None
+        assert same is not None
+        (a, said), (b, _) = done, same
+        assert same[1] == said
         assert ours.won(a) == theirs.won(b)
 
 
@@ -181,7 +184,9 @@ def test_older_games_speak_as_they_do(game):
     said = []
     for command in content["walkthrough"]:
         command = command.replace("move ", "put ").replace(" to ", " in/on ") if "move" in command else command
-        state, text = engine.step(state, command)
+        done = engine.step(state, command)
+        assert done is not None, command
+        state, text = done
         said.append(text)
     assert engine.won(state)
     assert said[0].startswith("You arrive at loc ")
