@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from .game import Game
@@ -10,6 +11,7 @@ from .state import NOTHING, State
 
 if TYPE_CHECKING:
     from .alfworld.relations import Tables
+    from .alfworld.texts import Text
     from .wording import Wording
 
 GO, OPEN, CLOSE, TAKE, MOVE, HEAT, COOL, CLEAN, SLICE, USE = range(10)
@@ -64,6 +66,40 @@ def entities(command: Command, start: int, place: int, lamp_in: int = 0) -> tupl
     return (0, start) if verb == LOOK else (0,)
 
 
+Make = Callable[[int, int], str]
+"""The text of a verb's command on two entities."""
+
+
+def _maker(verb: int, text: Text, tables: Tables) -> Make:
+    """How a verb's commands are made; literals around names, which nearly all are, without detours."""
+    # What the slots stand for, told by what `entities` puts there.
+    markers = entities((verb, 1, 2), 0, 0)
+    names = [part for part in text.parts if not isinstance(part, str)]
+    if text.parts and len(names) in (1, 2) and all(markers[name.slot] for name in names):
+        literals = ["", "", ""]
+        count = 0
+        for part in text.parts:
+            if isinstance(part, str):
+                literals[count] = part
+            else:
+                count += 1
+        before, between, after = literals
+        first = tables.names[names[0].kind]
+        if len(names) == 1:
+            if markers[names[0].slot] == 1:
+                return lambda a, b: before + first[a] + between
+            return lambda a, b: before + first[b] + between
+        second = tables.names[names[1].kind]
+        if (markers[names[0].slot], markers[names[1].slot]) == (1, 2):
+            return lambda a, b: before + first[a] + between + second[b] + after
+
+    def make(a: int, b: int) -> str:
+        place = tables.place[a] if verb == GO else 0
+        return text.say(tables, NOWHEN, *entities((verb, a, b), 0, place))
+
+    return make
+
+
 class Commands:
     """Lists the admissible commands of the states of one game."""
 
@@ -82,6 +118,7 @@ class Commands:
         # With something in hand, what lies about matters for the lamps in it alone.
         self._lamps_stay = not any("pickupable" in game.objects[o].abilities for o in lamps)
         self._text: dict[Command, str] = {}
+        self._make = {verb: _maker(verb, text, tables) for verb, text in wording.commands.items()}
         self._here_text: dict[int, list[str]] = {}
         self._lists: dict[tuple[object, ...], tuple[str, ...]] = {}
         for r, place in enumerate(tables.place):
@@ -112,9 +149,8 @@ class Commands:
         command = (verb, a, b)
         text = self._text.get(command)
         if text is None:
-            wanted = self._wording.commands.get(verb)
-            place = self._tables.place[a] if verb == GO else 0
-            text = "" if wanted is None else wanted.say(self._tables, NOWHEN, *entities(command, 0, place))
+            make = self._make.get(verb)
+            text = "" if make is None else make(a, b)
             self._text[command] = text
             self.meaning.setdefault(text.strip(), command)
         return text

@@ -56,6 +56,7 @@ class Engine:
         reads = {verb: text.reads for verb, text in self.wording.answers.items()}
         self._by_content = frozenset(verb for verb, what in reads.items() if what in ("opened", "inside"))
         self._always_the_same = frozenset(verb for verb, what in reads.items() if what == "nothing")
+        self._by_view = frozenset(verb for verb, what in reads.items() if what == "view")
         self._first = self._begin()
         self._intro = ""
 
@@ -105,12 +106,18 @@ class Engine:
 
     def carry_out(self, state: State, command: Command) -> tuple[State, str]:
         """The next state and what is said, for the meaning of a command that `state` admits."""
-        after = self.change(state, command)
         verb, a, _ = command
+        if verb == GO:
+            # Three times as fast as State(...), and most steps go somewhere.
+            after = _tuple(State, (self._place[a], *state[1:]))
+        else:
+            after = self.change(state, command)
         if verb in self._by_content:
             key: tuple[object, ...] = (verb, a, after[2] >> a & 1, after[3][a])
         elif verb in self._always_the_same:
             key = command
+        elif verb in self._by_view:
+            key = (command, after[0], after[1], after[4], after[10])
         else:
             return after, self._answer(state, after, command)
         text = self._said.get(key)
@@ -125,17 +132,13 @@ class Engine:
         lamp_in = 0
         if verb == USE:
             lamp_in = next(r for r in self.tables.here[before.at] if a in before.inside[r])
-        bound = entities(command, before.at, after.at, lamp_in)
-        return self.wording.answers[verb].say(self.tables, after, *bound)
+        return self.wording.answers[verb].say(self.tables, after, *entities(command, before.at, after.at, lamp_in))
 
     def change(self, state: State, command: Command) -> State:
         """The next state alone."""
         verb, a, b = command
         if verb == GO:
-            _, held, opened, inside, near, hot, cool, clean, sliced, toggled, taken = state
-            # Twice as fast as State(...), and most steps go somewhere.
-            changed = (self._place[a], held, opened, inside, near, hot, cool, clean, sliced, toggled, taken)
-            return _tuple(State, changed)
+            return _tuple(State, (self._place[a], *state[1:]))
         if verb == TAKE:
             return self._take(state, a, b)
         if verb == MOVE:

@@ -108,3 +108,24 @@ def test_a_score_of_several_seeds(store, doors_seed):
     found = measure(store, "base", doors_seed, None, on)["valid_seen"]
     pooled = score_of("base", on.task_set("valid_seen"), [*found, *found], on, 3.0)
     assert (pooled.n, pooled.seconds, pooled.seeds) == (36, 3.0, (on.seed,))
+
+
+def test_alfworlds_games_are_measured(tmp_path, tiny_model, capsys):
+    """As `kintsugi eval --env household --alfworld FOLDER --split valid_unseen` does it."""
+    from kintsugi.cli import main
+    from kintsugi.envs.household.alfworld.export import write_game
+    from kintsugi.envs.household.env import engine_of_task
+    from kintsugi.envs.household.generator import make_task
+
+    for index in range(3):
+        engine = engine_of_task(make_task("valid_unseen", index, 0, "small"))
+        write_game(tmp_path / "games" / "valid_unseen" / f"game{index}", engine.game, ())
+    command = ["eval", "--env", "household", "--alfworld", str(tmp_path / "games"), "--split", "valid_unseen"]
+    command += ["--model", str(tiny_model), "--run", str(tmp_path / "run"), "--max-tokens", "2", "--tasks", "2"]
+    assert main(command) == 0
+    assert "valid_unseen" in capsys.readouterr().out
+    with RunStore.open(tmp_path / "run") as store:
+        (result,) = [value for name, value in store.results().items() if name.startswith("score/")]
+    assert Score.from_json(result).n == 2
+    with pytest.raises(UsageError, match="ALFWorld's games are played in kintsugi/Household-v0"):
+        Measure(env="code", alfworld=str(tmp_path / "games")).task_set("valid_unseen")

@@ -14,8 +14,9 @@ from ..state import NOTHING, State
 
 Kind = Literal["agent", "location", "receptacle", "object"]
 KINDS: tuple[Kind, ...] = ("agent", "location", "receptacle", "object")
-Reads = Literal["nothing", "opened", "inside", "all"]
-"""What of a state an answer depends on; `opened` and `inside` of one receptacle."""
+Reads = Literal["nothing", "opened", "inside", "view", "all"]
+"""What of a state an answer depends on: `opened` and `inside` of one receptacle; the `view` is where the agent stands,
+what it holds, what counts as being where, and what was taken from where."""
 Row = tuple[int, ...]
 Known = int | None
 """An argument where it is known, None where it is asked for."""
@@ -133,16 +134,16 @@ def _is(state: str) -> Rows:
 
 
 RELATIONS: dict[str, Relation] = {
-    "atlocation": Relation(("agent", "location"), _at, "all"),
+    "atlocation": Relation(("agent", "location"), _at, "view"),
     "receptacleatlocation": Relation(("receptacle", "location"), _receptacles_at, "nothing"),
-    "objectatlocation": Relation(("object", "location"), _objects_at, "all"),
+    "objectatlocation": Relation(("object", "location"), _objects_at, "view"),
     "inreceptacle": Relation(("object", "receptacle"), _objects_in, "inside"),
-    "not_inreceptacle": Relation(("object", "receptacle"), _taken, "all"),
+    "not_inreceptacle": Relation(("object", "receptacle"), _taken, "view"),
     "inreceptacleobject": Relation(("object", "object"), _inner, "nothing"),
     "openable": Relation(("receptacle",), _openable, "nothing"),
     "opened": Relation(("receptacle",), _opened, "opened"),
-    "holds": Relation(("agent", "object"), _held, "all"),
-    "holdsany": Relation(("agent",), lambda t, s, a: [] if s.held == NOTHING else [(0,)], "all"),
+    "holds": Relation(("agent", "object"), _held, "view"),
+    "holdsany": Relation(("agent",), lambda t, s, a: [] if s.held == NOTHING else [(0,)], "view"),
     "isreceptacleobject": Relation(("object",), _able("container"), "nothing"),
     **{
         name: Relation(("object",), _able(name), "nothing")

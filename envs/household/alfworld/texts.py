@@ -16,6 +16,9 @@ MOST_PARTS = 20_000
 DEEPEST = 30
 """Rules may call rules so deep."""
 
+LIST_RULES = ("list_empty", "list_separator", "list_last_separator")
+"""The rules for a list that is empty, and for what stands between its items."""
+
 Render = Callable[[Tables, State, Env], str]
 
 
@@ -36,14 +39,16 @@ class Text:
 
     render: Render
     """What it says."""
-    slots: int
-    """How many slots its `Env` has, the counter aside."""
+    spare: tuple[int, ...]
+    """Zeros for the slots of its `Env` that queries fill, and for the counter."""
+    parts: tuple[str | Name, ...]
+    """Where it is made of literals and names alone, these."""
     reads: Reads
     """What of the state it depends on; answers that depend on little can be remembered by that little."""
 
     def say(self, tables: Tables, state: State, *bound: int) -> str:
         """The text, for the entities that the first slots stand for."""
-        return self.render(tables, state, [*bound, *[0] * (self.slots - len(bound) + 1)])
+        return self.render(tables, state, [*bound, *self.spare])
 
 
 class Compiler:
@@ -73,9 +78,11 @@ class Compiler:
         """
         self._parts, self._slots, self._reads = 0, len(names), {"nothing"}
         self._receptacle, self._hidden = receptacle, hidden
-        render = _render(self._text(text, Scope.of(names), f"{self.where}, {what}", ()))
-        order: tuple[Reads, ...] = ("all", "inside", "opened", "nothing")
-        return Text(render, self._slots, next(kind for kind in order if kind in self._reads))
+        parts = _merged(self._text(text, Scope.of(names), f"{self.where}, {what}", ()))
+        simple = tuple(part for part in parts if isinstance(part, str | Name))
+        spare = (0,) * (self._slots - len(names) + 1)
+        simple = simple if len(simple) == len(parts) else ()
+        return Text(_render(parts), spare, simple, _most(self._reads))
 
     def _text(self, text: str, scope: Scope, where: str, calls: tuple[str, ...]) -> list[Part]:
         return [part for symbol in read_text(text, where) for part in self._symbol(symbol, scope, where, calls)]
@@ -133,9 +140,10 @@ class Compiler:
         found = _all_of(steps, body)
         if not each.listed:
             return [lambda t, s, env: "".join(found(t, s, env))]
-        none, comma, last = (
-            _render(self._rule(name, scope, calls)) for name in ("list_empty", "list_separator", "list_last_separator")
-        )
+        parts = [_merged(self._rule(name, scope, calls)) for name in LIST_RULES]
+        if all(isinstance(part, str) for rule in parts for part in rule):
+            return [_listing(found, *["".join(map(str, rule)) for rule in parts])]
+        none, comma, last = map(_render, parts)
 
         def listing(t: Tables, s: State, env: Env) -> str:
             items = found(t, s, env)
@@ -168,6 +176,26 @@ class Compiler:
         if word.field == "type":
             return kind
         raise UsageError(f"{where}: {unknown('field', word.field, ('name', 'id', 'indefinite', 'definite', 'type'))}")
+
+
+def _listing(found: Callable[[Tables, State, Env], list[str]], none: str, comma: str, last: str) -> Render:
+    """A list whose separators are what they always are."""
+
+    def listing(t: Tables, s: State, env: Env) -> str:
+        items = found(t, s, env)
+        if len(items) < 2:
+            return items[0] if items else none
+        return comma.join(items[:-1]) + last + items[-1]
+
+    return listing
+
+
+def _most(found: set[Reads]) -> Reads:
+    """The one word for all that is read."""
+    if "all" in found or ("view" in found and found & {"opened", "inside"}):
+        return "all"
+    order: tuple[Reads, ...] = ("view", "inside", "opened", "nothing")
+    return next(what for what in order if what in found)
 
 
 def _all_of(steps: Sequence[Step], body: Sequence[Part]) -> Callable[[Tables, State, Env], list[str]]:
