@@ -148,10 +148,12 @@ class HouseholdExpert:
         if place != self.memory.location:
             begin = f"{held} is {state}" if state else f"I hold {held}"
             return f"{begin}; I put it in {place}.", f"go to {place}"
-        if place in self.memory.closed:
-            return f"{place} is closed; I open it.", f"open {place}"
         begin = f"{held} is {state}" if state else f"I hold {held}"
         action = f"move {held} to {place}"
+        # Of several receptacles at one place, one was told of the one that one went to.
+        untold = action in self.memory.refused and self._is_closed(place) and not self._gave_up(f"open {place}")
+        if place in self.memory.closed or untold:
+            return f"{place} is closed; I open it.", f"open {place}"
         if self._gave_up(action):
             # Games from before November 2024 say it so.
             action = f"put {held} in/on {place}"
