@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Annotated
 
+import tyro
 from rich.console import Console
 
 from ..agents.models.local import model_version
@@ -29,7 +31,7 @@ class EvalConfig:
     """A PEFT adapter folder, e.g. `runs/improve/adapters/re_rest@1`."""
     name: str | None = None
     """What the score is called; the adapter's or the model's name when None."""
-    on: Measure = field(default_factory=Measure)
+    on: Annotated[Measure, tyro.conf.arg(name="")] = field(default_factory=Measure)
     """Tasks and decoding."""
     run: Path = Path("runs/eval")
     """Where attempts and scores are kept; several models can be measured in one run."""

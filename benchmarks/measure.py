@@ -6,13 +6,16 @@ import functools
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+import tyro
 
 from ..agents.models.core import LanguageModel, derived_seed
 from ..agents.react import ReActAgent, ReActConfig
 from ..agents.rollout import Clock, Job
 from ..agents.trajectory import Trajectory
 from ..envs.core import TaskSet
+from ..envs.household.generator import ENV_ID
 from ..envs.registry import find
 from ..errors import UsageError
 from ..loops.evaluation import Score, score
@@ -25,9 +28,11 @@ class Measure:
 
     env: str = "household"
     env_params: dict[str, str] = field(default_factory=dict)
-    splits: tuple[str, ...] = ("valid_unseen",)
+    splits: Annotated[tuple[str, ...], tyro.conf.arg(aliases=("--split",))] = ("valid_unseen",)
+    alfworld: str | None = None
+    """A folder of ALFWorld's own games, with a folder for each split: these are the tasks then."""
     tasks: int = 200
-    """Of each split."""
+    """Of each split; of ALFWorld's games at most as many as there are."""
     samples: int = 1
     """Attempts at each task."""
     decoding: Literal["free", "constrained"] = "free"
@@ -44,7 +49,13 @@ class Measure:
         """The held-out tasks of one split; raises `UsageError` when there are none."""
         if self.tasks < 1:
             raise UsageError(f"tasks is {self.tasks}; a measurement needs at least 1 held-out task")
-        return find(self.env).load().tasks(split, self.tasks, self.seed, **self.env_params)
+        world = find(self.env).load()
+        if self.alfworld is None:
+            return world.tasks(split, self.tasks, self.seed, **self.env_params)
+        if world.env_id != ENV_ID or self.env_params:
+            raise UsageError(f"ALFWorld's games are played in {ENV_ID} without parameters, not in {world.env_id!r}")
+        games = TaskSet.from_alfworld(self.alfworld, split)
+        return games.sample(min(self.tasks, len(games)), self.seed)
 
     @property
     def turn_tokens(self) -> int:

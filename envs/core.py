@@ -7,6 +7,7 @@ import hashlib
 import itertools
 import json
 import re
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -54,6 +55,9 @@ class Task:
     """Seeds the environment's generator when `reset` is not given a seed."""
     params: dict[str, Any] = field(default_factory=dict)
     """JSON-clean; what the environment builds the world from."""
+    source: str = field(default="", compare=False)
+    """The file with the world, on this machine, where there is one; `params` then hold its hash. Tasks that differ in
+    it alone are equal and have the same hash."""
 
     def __post_init__(self) -> None:
         if not (isinstance(self.id, str) and isinstance(self.env_id, str) and isinstance(self.split, str)):
@@ -72,8 +76,12 @@ class Task:
 
     @functools.cached_property
     def hash(self) -> str:
-        """12 hexadecimal digits of everything the task says."""
-        return content_hash(asdict(self))
+        """12 hexadecimal digits of everything the task says, its source aside."""
+        return content_hash({name: value for name, value in asdict(self).items() if name != "source"})
+
+    def to_json(self) -> dict[str, Any]:
+        """What `Task(**...)` reads back; the source only where there is one."""
+        return {name: value for name, value in asdict(self).items() if name != "source" or value}
 
     def __hash__(self) -> int:
         return hash(self.hash)
@@ -123,7 +131,22 @@ class TaskSet:
 
     def save(self, path: Path) -> None:
         """Write one task a line (JSONL)."""
-        path.write_text("".join(canonical_json(asdict(task)) + "\n" for task in self.tasks), encoding="utf-8")
+        path.write_text("".join(canonical_json(task.to_json()) + "\n" for task in self.tasks), encoding="utf-8")
+
+    @classmethod
+    def from_alfworld(cls, folder: Path | str, split: str) -> TaskSet:
+        """The games of ALFWorld's folder tree `folder/split` as tasks of the household environment.
+
+        Skips what ALFWorld skips (`movable`, `Sliced`, not solvable) and files that cannot be played, and warns how
+        many. The hash depends on the games' content and names, not on where they lie. Raises `UsageError` when there
+        are none.
+        """
+        from .household.alfworld.files import read_folder
+
+        found = read_folder(Path(folder), split)
+        if found.skipped or found.broken:
+            warnings.warn(f"{Path(folder) / split}: {found.summary}", stacklevel=2)
+        return found.tasks
 
     @classmethod
     def load(cls, path: Path) -> Self:

@@ -94,12 +94,20 @@ def _snapshot_restore(env: gymnasium.Env[str, str], tasks: TaskSet, rounds: int 
 
 
 def main() -> None:
-    """Print one line a size."""
+    """Print one line a figure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--against", choices=("textworld",), help="compare with ALFWorld's own engine")
     parser.add_argument("--size", choices=("small", "medium", "kitchen"), default="kitchen")
     parser.add_argument("--tasks", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--games", type=int, default=3, help="games to compare on")
+    parser.add_argument("--copies", type=int, default=1000, help="live copies whose memory is measured")
     arguments = parser.parse_args()
+    if arguments.against:
+        from .against_textworld import report
+
+        print(report(arguments.size, arguments.games, arguments.seed, arguments.copies))
+        return
     speed = measure(arguments.size, arguments.tasks, seed=arguments.seed)
     print(f"household, size {speed.size}, one core, gymnasium.make, admissible commands included")
     print(f"  steps/s                {speed.steps_per_second:12,.0f}   (at least 50,000)")

@@ -2,67 +2,131 @@
 
 from __future__ import annotations
 
-import functools
 from bisect import bisect_left
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from .game import Game
 from .state import NOTHING, State
-from .wording import Wording
+
+if TYPE_CHECKING:
+    from .alfworld.relations import Tables
+    from .alfworld.texts import Text
+    from .wording import Wording
 
 GO, OPEN, CLOSE, TAKE, MOVE, HEAT, COOL, CLEAN, SLICE, USE = range(10)
 EXAMINE_OBJECT, EXAMINE_RECEPTACLE, INVENTORY, LOOK, HELP = range(10, 15)
 Command = tuple[int, int, int]
 """Verb and two entities: receptacle, object and receptacle, or object and knife; 0 where there is none."""
 
-TREATMENTS = (
-    (HEAT, "heatable", "microwave"),
-    (COOL, "coolable", "fridge"),
-    (CLEAN, "cleanable", "sinkbasin"),
-)
-"""What is done, the ability that an object needs for it, and the kind of receptacle where it is done."""
-KNIVES = frozenset({"knife", "butterknife"})
+ACTIONS = {
+    GO: "GotoLocation",
+    OPEN: "OpenObject",
+    CLOSE: "CloseObject",
+    TAKE: "PickupObject",
+    MOVE: "PutObject",
+    HEAT: "HeatObject",
+    COOL: "CoolObject",
+    CLEAN: "CleanObject",
+    SLICE: "SliceObject",
+    USE: "ToggleObject",
+    EXAMINE_OBJECT: "examineObject",
+    EXAMINE_RECEPTACLE: "examineReceptacle",
+    INVENTORY: "inventory",
+    LOOK: "look",
+    HELP: "help",
+}
+"""What ALFWorld's domain calls the verbs."""
+TREATMENTS = ((HEAT, "heat", "heatable"), (COOL, "cool", "coolable"), (CLEAN, "clean", "cleanable"))
+"""What is done, what it is called, and the ability that an object needs for it."""
+NOWHEN = State(0, NOTHING, 0, (), ())
+"""Commands read the same in every state, so any will do."""
 REMEMBERED = 512
 """How many lists are kept; all are forgotten when there are so many."""
 
 
-@functools.lru_cache(maxsize=256)
-def _always(receptacles: tuple[str, ...], wording: Wording) -> tuple[list[str], list[str]]:
-    """The commands to go to each of `receptacles`, to list what one carries, to look and to ask for help.
+def entities(command: Command, start: int, place: int, lamp_in: int = 0) -> tuple[int, ...]:
+    """What the parameters of a command's action stand for, in the domain's order.
 
-    As they are and sorted, none twice; kept because many worlds have the same receptacles.
+    `start` is where the agent stands, `place` where it goes to, `lamp_in` the receptacle of a lamp.
     """
-    texts = [wording.go.format(r=name) for name in receptacles] + [wording.inventory, wording.look, wording.help]
-    return texts, sorted(set(texts))
+    verb, a, b = command
+    if verb == GO:
+        return 0, start, place, a
+    if verb in (TAKE, MOVE, SLICE):
+        return 0, start, a, b
+    if verb in (HEAT, COOL, CLEAN):
+        return 0, start, b, a
+    if verb in (OPEN, CLOSE):
+        return 0, start, a
+    if verb == USE:
+        return 0, start, a, lamp_in
+    if verb in (EXAMINE_OBJECT, EXAMINE_RECEPTACLE):
+        return 0, a
+    return (0, start) if verb == LOOK else (0,)
+
+
+Make = Callable[[int, int], str]
+"""The text of a verb's command on two entities."""
+
+
+def _maker(verb: int, text: Text, tables: Tables) -> Make:
+    """How a verb's commands are made; literals around names, which nearly all are, without detours."""
+    # What the slots stand for, told by what `entities` puts there.
+    markers = entities((verb, 1, 2), 0, 0)
+    names = [part for part in text.parts if not isinstance(part, str)]
+    if text.parts and len(names) in (1, 2) and all(markers[name.slot] for name in names):
+        literals = ["", "", ""]
+        count = 0
+        for part in text.parts:
+            if isinstance(part, str):
+                literals[count] = part
+            else:
+                count += 1
+        before, between, after = literals
+        first = tables.names[names[0].kind]
+        if len(names) == 1:
+            if markers[names[0].slot] == 1:
+                return lambda a, b: before + first[a] + between
+            return lambda a, b: before + first[b] + between
+        second = tables.names[names[1].kind]
+        if (markers[names[0].slot], markers[names[1].slot]) == (1, 2):
+            return lambda a, b: before + first[a] + between + second[b] + after
+
+    def make(a: int, b: int) -> str:
+        place = tables.place[a] if verb == GO else 0
+        return text.say(tables, NOWHEN, *entities((verb, a, b), 0, place))
+
+    return make
 
 
 class Commands:
     """Lists the admissible commands of the states of one game."""
 
-    def __init__(self, game: Game, wording: Wording) -> None:
+    def __init__(self, game: Game, wording: Wording, tables: Tables) -> None:
         self._game = game
         self._wording = wording
-        here: list[list[int]] = [[] for _ in range(game.places)]
-        for r, receptacle in enumerate(game.receptacles):
-            here[receptacle.place].append(r)
-        self.here = tuple(map(tuple, here))
+        self._tables = tables
+        self.here = tables.here
         """For every place the receptacles that one faces there."""
         self.meaning: dict[str, Command] = {}
         """What every command that was listed so far means."""
         self._mask = [sum(1 << r for r in numbers) for numbers in self.here]
-        self._knives = frozenset(o for o, thing in enumerate(game.objects) if thing.kind in KNIVES)
+        self._knives = frozenset(o for o, thing in enumerate(game.objects) if thing.kind in game.tools["slice"])
         lamps = [o for o, thing in enumerate(game.objects) if "toggleable" in thing.abilities]
         self._lamps = frozenset(lamps)
         # With something in hand, what lies about matters for the lamps in it alone.
         self._lamps_stay = not any("pickupable" in game.objects[o].abilities for o in lamps)
         self._text: dict[Command, str] = {}
-        commands: list[Command] = [(GO, r, 0) for r in range(len(game.receptacles))]
-        commands += [(INVENTORY, 0, 0), (LOOK, 0, 0), (HELP, 0, 0)]
-        texts, self._everywhere = _always(tuple([receptacle.name for receptacle in game.receptacles]), wording)
-        self._text.update(zip(commands, texts, strict=True))
-        # The first of two commands that read alike is meant.
-        self.meaning.update(zip(reversed(texts), reversed(commands), strict=True))
-        self._base: dict[int, list[str]] = {}
+        self._make = {verb: _maker(verb, text, tables) for verb, text in wording.commands.items()}
+        self._here_text: dict[int, list[str]] = {}
         self._lists: dict[tuple[object, ...], tuple[str, ...]] = {}
+        for r, place in enumerate(tables.place):
+            if place >= 0:
+                self.text(GO, r)
+        for verb in (INVENTORY, LOOK, HELP):
+            self.text(verb)
+        self._everywhere = sorted(set(self._text.values()) - {""})
 
     def admissible(self, state: State) -> tuple[str, ...]:
         """The commands that `state` admits, sorted, none twice."""
@@ -80,28 +144,16 @@ class Commands:
             found = self._lists[key] = self._collect(state)
         return found
 
-    def _say(self, verb: int, a: int = 0, b: int = 0) -> str:
+    def text(self, verb: int, a: int = 0, b: int = 0) -> str:
+        """The text of a command; empty when the game has no such verb. The first that reads so is meant."""
         command = (verb, a, b)
         text = self._text.get(command)
         if text is None:
-            text = self._text[command] = self._format(verb, a, b)
-            self.meaning.setdefault(text, command)
+            make = self._make.get(verb)
+            text = "" if make is None else make(a, b)
+            self._text[command] = text
+            self.meaning.setdefault(text.strip(), command)
         return text
-
-    def _format(self, verb: int, a: int, b: int) -> str:
-        w, objects, receptacles = self._wording, self._game.objects, self._game.receptacles
-        if verb in (GO, OPEN, CLOSE):
-            return (w.go if verb == GO else w.open if verb == OPEN else w.close).format(r=receptacles[a].name)
-        if verb in (TAKE, MOVE, HEAT, COOL, CLEAN):
-            pattern = {TAKE: w.take, MOVE: w.move, HEAT: w.heat, COOL: w.cool, CLEAN: w.clean}[verb]
-            return pattern.format(o=objects[a].name, r=receptacles[b].name)
-        if verb == SLICE:
-            return w.slice.format(o=objects[a].name, k=objects[b].name)
-        if verb == USE:
-            return w.use.format(o=objects[a].name)
-        if verb in (EXAMINE_OBJECT, EXAMINE_RECEPTACLE):
-            return w.examine.format(x=(objects if verb == EXAMINE_OBJECT else receptacles)[a].name)
-        return {INVENTORY: w.inventory, LOOK: w.look, HELP: w.help}[verb]
 
     def _collect(self, state: State) -> tuple[str, ...]:
         held = state.held
@@ -117,21 +169,24 @@ class Commands:
         return tuple(found)
 
     def _add(self, found: list[str], verb: int, a: int, b: int = 0) -> None:
-        text = self._text.get((verb, a, b)) or self._say(verb, a, b)
+        text = self._text.get((verb, a, b)) or self.text(verb, a, b)
+        if not text:
+            return
         place = bisect_left(found, text)
         if place == len(found) or found[place] != text:
             found.insert(place, text)
 
     def _anyway(self, at: int) -> list[str]:
         """What can be done in this place whatever else holds, sorted."""
-        found = self._base.get(at)
+        found = self._here_text.get(at)
         if found is None:
-            here = {self._say(GO, r) for r in self.here[at]}
-            found = self._base[at] = [text for text in self._everywhere if text not in here]
+            here = {self.text(GO, r) for r in self.here[at]}
+            found = self._here_text[at] = [text for text in self._everywhere if text not in here]
         return found
 
     def _add_of_receptacle(self, found: list[str], state: State, r: int) -> None:
-        add, held, objects, receptacle = self._add, state.held, self._game.objects, self._game.receptacles[r]
+        add, held, game = self._add, state.held, self._game
+        objects, receptacle = game.objects, game.receptacles[r]
         is_open = state.opened >> r & 1
         add(found, EXAMINE_RECEPTACLE, r)
         if receptacle.openable:
@@ -145,8 +200,8 @@ class Commands:
         if held == NOTHING:
             return
         thing = objects[held]
-        if within_reach and thing.kind in self._game.holds.get(receptacle.kind, ()):
+        if within_reach and thing.kind in game.holds.get(receptacle.kind, ()):
             add(found, MOVE, held, r)
-        for verb, ability, appliance in TREATMENTS:
-            if receptacle.kind == appliance and ability in thing.abilities:
+        for verb, name, ability in TREATMENTS:
+            if ability in thing.abilities and receptacle.kind in game.tools[name]:
                 add(found, verb, held, r)

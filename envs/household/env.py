@@ -19,8 +19,26 @@ ENGINES = 64
 
 
 @functools.lru_cache(maxsize=ENGINES)
-def _engine(world: World) -> Engine:
+def _engine_of_world(world: World) -> Engine:
     return Engine(make_game(world))
+
+
+@functools.lru_cache(maxsize=ENGINES)
+def _engine_of_file(task: Task) -> Engine:
+    from .alfworld.files import engine_of
+
+    return engine_of(task)
+
+
+def engine_of_task(task: Task) -> Engine:
+    """The engine that plays a task, of the generator's or of a game file. Raises `UsageError` for bad params."""
+    return _engine_of_file(task) if "game" in task.params else _engine_of_world(world_of(task))
+
+
+def forget_engines() -> None:
+    """Lay out every game anew when it is next played."""
+    _engine_of_world.cache_clear()
+    _engine_of_file.cache_clear()
 
 
 class HouseholdEnv(AgentEnv):
@@ -32,7 +50,8 @@ class HouseholdEnv(AgentEnv):
     observation is TextWorld's without its banner; with `banner=True` it is whole.
 
     Tasks are generated in three sizes (`small`, `medium`, `kitchen`) and three splits (`train`, `valid_seen`,
-    `valid_unseen`); `Task.params["type"]` is one of ALFWorld's six task types.
+    `valid_unseen`); `Task.params["type"]` is one of ALFWorld's six task types. `TaskSet.from_alfworld` makes tasks of
+    ALFWorld's own game files, which speak as their grammars say.
     """
 
     metadata: dict[str, Any] = {**AgentEnv.metadata, "snapshot": "exact"}
@@ -63,7 +82,7 @@ class HouseholdEnv(AgentEnv):
 
     def begin(self, task: Task) -> tuple[str, dict[str, Any]]:
         """Lay out the world of `task`."""
-        self._engine, self._laid_out = _engine(world_of(task)), task
+        self._engine, self._laid_out = engine_of_task(task), task
         self._state = self._engine.initial()
         self._admissible = self._engine.admissible(self._state)
         text = self._engine.intro(self._state)
@@ -79,7 +98,10 @@ class HouseholdEnv(AgentEnv):
         command = action.strip() if isinstance(action, str) else None
         if command not in admissible:
             info = {"admissible": admissible, "score": 0.0, "invalid": explain(engine, state, action)}
-            return NOTHING_HAPPENS, 0.0, False, info
+            if not engine.won(state):
+                return NOTHING_HAPPENS, 0.0, False, info
+            # A game may be won before it begins; TextWorld says so at the first step, whatever that is.
+            return NOTHING_HAPPENS, 1.0, True, {**info, "score": 1.0, "success": True}
         state, observation = engine.carry_out(state, engine.commands.meaning[command])
         self._state = state
         self._admissible = admissible = engine.commands.admissible(state)
@@ -98,7 +120,7 @@ class HouseholdEnv(AgentEnv):
         if self.task is None:
             raise UsageError("there is no task to restore a state of; call reset first")
         if self._engine is None or self._laid_out is not self.task:
-            self._engine, self._laid_out = _engine(world_of(self.task)), self.task
+            self._engine, self._laid_out = engine_of_task(self.task), self.task
         self._state = state
         self._admissible = self._engine.admissible(state)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .goals import Goal
+from .state import NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,7 @@ class Receptacle:
     kind: str
     """Its type, lower case without `type`: `cabinet`."""
     place: int
-    """Where one stands to reach it; several receptacles may share a place."""
+    """Where one stands to reach it, -1 when nowhere; several receptacles may share a place."""
     openable: bool
     """Whether it opens and closes."""
     opened: bool = False
@@ -43,6 +44,19 @@ class Object:
     """Receptacles that it is in at the beginning (indices into `Game.receptacles`); one, as a rule."""
     near: tuple[int, ...]
     """Places where it counts as being (ALFRED's `objectAtLocation`), which decide where it can be sliced."""
+    states: frozenset[str] = frozenset()
+    """Of `hot`, `cool`, `clean`, `sliced`, `toggled`, what it is at the beginning."""
+    contents: tuple[int, ...] = ()
+    """Objects that lie in it (ALFRED's `inReceptacleObject`); play never changes that."""
+
+
+TOOLS: Mapping[str, frozenset[str]] = {
+    "heat": frozenset({"microwave"}),
+    "cool": frozenset({"fridge"}),
+    "clean": frozenset({"sinkbasin"}),
+    "slice": frozenset({"knife", "butterknife"}),
+}
+"""Kinds of receptacles at which objects are heated, cooled and cleaned, and kinds of objects that slice."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +80,16 @@ class Game:
     """When the game is won."""
     task: str
     """The goal as the game states it, without the closing full stop."""
+    held: int = NOTHING
+    """The object in hand at the beginning."""
+    tools: Mapping[str, frozenset[str]] = field(default_factory=lambda: TOOLS)
+    """What heats, cools, cleans and slices, where that is not the usual."""
+    place_ids: tuple[str, ...] = ()
+    """The places' names in the problem, sorted; given for games that come from a file."""
+    place_names: tuple[str, ...] = ()
+    """What older wordings call the places: `loc 15`."""
+    agent: str = "agent1 "
+    """What the game calls the agent: TextWorld names what has no number with a blank at the end."""
 
 
 def number_names(ids: Iterable[str]) -> dict[str, str]:

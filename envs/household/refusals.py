@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from .commands import MOVE
 from .engine import Engine
 from .game import Object, Receptacle
 from .state import NOTHING, State
@@ -56,9 +57,16 @@ def _explain(engine: Engine, state: State, verb: str, a: str, b: str | None) -> 
     receptacle = engine.game.receptacles[receptacles[b]]
     if verb in ("move", "put"):
         return _closed(state, receptacles[b], receptacle) or (
-            f"a {held.kind} does not go in a {receptacle.kind}" if verb == "move" else "the verb is move: move X to Y"
+            f"a {held.kind} does not go in a {receptacle.kind}"
+            if verb == _to_put(engine)
+            else f"the verb is not {verb}"
         )
     return f"you cannot {verb} a {held.kind} with a {receptacle.kind}"
+
+
+def _to_put(engine: Engine) -> str:
+    """`move` or, in older games, `put`."""
+    return engine.commands.text(MOVE).partition(" ")[0]
 
 
 def _explain_receptacle(engine: Engine, state: State, verb: str, a: str, receptacles: dict[str, int]) -> str:

@@ -19,7 +19,7 @@ SMALL = (
     *("--loop.practice.env", "doors", "--loop.practice.tasks", "12", "--loop.practice.at-once", "8"),
     *("--loop.practice.fit.epochs", "1", "--held-out.env", "doors", "--held-out.tasks", "8"),
 )
-MEASURE = ("--on.env", "doors", "--on.tasks", "12", "--on.at-once", "4")
+MEASURE = ("--env", "doors", "--tasks", "12", "--at-once", "4")
 
 
 @pytest.fixture(autouse=True)
@@ -214,7 +214,7 @@ def tamper(statement: str) -> None:
 
 def test_a_run_of_another_configuration_or_version_is_refused(measured, capsys):
     kept = rows()
-    wrong = refused(capsys, *measured, "--on.temperature", "0.5")
+    wrong = refused(capsys, *measured, "--temperature", "0.5")
     assert "on.temperature: 0.0 -> 0.5" in wrong
     assert "run with the old values to continue it, or name a new folder" in wrong
     tamper("UPDATE meta SET value = '99' WHERE key = 'schema'")
@@ -235,7 +235,7 @@ def test_a_damaged_row_is_refused(measured, capsys):
 
 
 def test_a_full_disk_loses_nothing(doors_seed, capsys):
-    command = ("eval", "--model", doors_seed, "--name", "base", "--run", "run", *MEASURE, "--on.samples", "9")
+    command = ("eval", "--model", doors_seed, "--name", "base", "--run", "run", *MEASURE, "--samples", "9")
     with files_limited_to(150_000):
         wrong = refused(capsys, *command)
     assert "what was stored before is kept." in wrong

@@ -111,3 +111,31 @@ def test_a_score_of_several_seeds(store, doors_seed):
     found = measure(store, "base", doors_seed, None, on)["valid_seen"]
     pooled = score_of("base", on.task_set("valid_seen"), [*found, *found], on, 3.0)
     assert (pooled.n, pooled.seconds, pooled.seeds) == (36, 3.0, (on.seed,))
+
+
+def test_alfworlds_games_are_measured(tmp_path, capsys):
+    """As `kintsugi eval --env household --alfworld FOLDER --split valid_unseen` does it."""
+    from kintsugi.benchmarks.runs import read_evaluation
+    from kintsugi.cli import main
+    from kintsugi.envs import TaskSet
+    from kintsugi.envs.household.alfworld.export import write_game
+    from kintsugi.envs.household.env import engine_of_task
+    from kintsugi.envs.household.generator import make_task
+
+    for index in range(3):
+        engine = engine_of_task(make_task("valid_unseen", index, 0, "small"))
+        write_game(tmp_path / "games" / "valid_unseen" / f"game{index}", engine.game, ())
+    model = saved(tmp_path / "model")
+    (model / "config.json").write_text(
+        (model / "config.json").read_text().replace('embeddings": 256', 'embeddings": 16384')
+    )
+    command = ["eval", "--env", "household", "--alfworld", str(tmp_path / "games"), "--split", "valid_unseen"]
+    command += ["--model", str(model), "--run", str(tmp_path / "run"), "--max-tokens", "2", "--tasks", "2"]
+    assert main(command) == 0
+    assert "Success" in capsys.readouterr().out
+    (attempts,) = read_evaluation(f"{tmp_path}/run/model/valid_unseen").attempts.values()
+    assert [(attempt.task.id, attempt.steps) for attempt in attempts] == [
+        (task.id, 50) for task in TaskSet.from_alfworld(tmp_path / "games", "valid_unseen").sample(2, 2026)
+    ]
+    with pytest.raises(UsageError, match="ALFWorld's games are played in kintsugi/Household-v0"):
+        Measure(env="code", alfworld=str(tmp_path / "games")).task_set("valid_unseen")

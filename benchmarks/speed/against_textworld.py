@@ -1,0 +1,156 @@
+"""The household against ALFWorld's own engine: the same game files, the same actions, one run, one core.
+
+TextWorld is timed as it is and with its parser memoised, which is the fair floor. CPU time is compared, for other
+programs on the machine disturb it less; the library that TextWorld plans with runs in the same process.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import random
+import statistics
+import tempfile
+import time
+import tracemalloc
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+
+from ...envs.core import AgentEnv, Task, TaskSet
+from ...envs.household import HouseholdEnv
+from ...envs.household.alfworld.export import write_game
+from ...envs.household.env import engine_of_task, forget_engines
+from ...envs.household.planner import shortest_plan
+from ...envs.registry import register_all
+from ..textworld.peer import Peer, memoised
+
+ROUNDS = 40
+"""How often our engine plays what TextWorld plays once: a single episode is over too soon to be timed."""
+
+
+@dataclass(frozen=True)
+class Timed:
+    """Seconds of CPU that one engine took."""
+
+    step: float
+    """Of one step, admissible commands included; the mean."""
+    reset: float
+    """Of one reset to a game that it has loaded; the median."""
+    load: float
+    """Of loading a game file and the first reset; the median."""
+
+
+def walk_of(task: Task, actions: int, rng: random.Random) -> list[str]:
+    """Random admissible actions that do not end the episode."""
+    env = HouseholdEnv(max_steps=actions + 1)
+    _, info = env.reset(options={"task": task})
+    walk: list[str] = []
+    while len(walk) < actions:
+        before = env.snapshot()
+        action = rng.choice(info["admissible"])
+        *_, terminated, _, after = env.step(action)
+        if terminated:
+            env.restore(before)
+        else:
+            walk.append(action)
+            info = after
+    return walk
+
+
+def time_textworld(games: Sequence[Mapping[str, Any]], walks: Sequence[Sequence[str]]) -> Timed:
+    """TextWorld, with admissible commands, as ALFWorld starts it."""
+    steps, resets, loads = [], [], []
+    for game, walk in zip(games, walks, strict=True):
+        start = time.process_time()
+        with Peer(game) as peer:
+            peer.reset()
+            loads.append(time.process_time() - start)
+            resets.append(_cpu(peer.reset))
+            start = time.process_time()
+            for action in walk:
+                peer.step(action)
+            steps.append((time.process_time() - start) / len(walk))
+    return Timed(statistics.mean(steps), statistics.median(resets), statistics.median(loads))
+
+
+def time_ours(tasks: TaskSet, walks: Sequence[Sequence[str]]) -> Timed:
+    """Ours, through `gymnasium.make`."""
+    register_all()
+    env = gymnasium.make("kintsugi/Household-v0")
+    steps, resets, loads = [], [], []
+    for task, walk in zip(tasks, walks, strict=True):
+        loads.append(_cpu(functools.partial(env.reset, options={"task": task})))
+        took = 0.0
+        for _ in range(ROUNDS):
+            resets.append(_cpu(functools.partial(env.reset, options={"task": task})))
+            start = time.process_time()
+            for action in walk:
+                env.step(action)
+            took += time.process_time() - start
+        steps.append(took / ROUNDS / len(walk))
+    return Timed(statistics.mean(steps), statistics.median(resets), statistics.median(loads))
+
+
+def _cpu(call: Callable[[], object]) -> float:
+    start = time.process_time()
+    call()
+    return time.process_time() - start
+
+
+def megabytes_of_copies(task: Task, copies: int, rng: random.Random) -> float:
+    """What `copies` live environments take, each at a moment of its own of one game."""
+    first = HouseholdEnv()
+    first.reset(options={"task": task})
+    beginning = first.snapshot()
+    tracemalloc.start()
+    living: list[AgentEnv] = []
+    for _ in range(copies):
+        env = HouseholdEnv()
+        env.restore(beginning)
+        *_, info = env.step("look")
+        for _ in range(rng.randrange(8)):
+            *_, info = env.step(rng.choice([action for action in info["admissible"] if not action.startswith("move")]))
+        living.append(env)
+    size, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return size / 1e6
+
+
+def report(size: str, games: int, seed: int, copies: int, actions: int = 50) -> str:
+    """A table of both engines on `games` generated games, written as game files."""
+    from .household import _snapshot_restore
+
+    rng = random.Random(seed)
+    with tempfile.TemporaryDirectory(prefix="kintsugi-") as folder:
+        root = Path(folder)
+        for task in HouseholdEnv.tasks("valid_unseen", games, seed=seed, size=size):
+            engine = engine_of_task(task)
+            write_game(root / "valid_unseen" / task.id.replace("/", "-"), engine.game, shortest_plan(engine) or ())
+        tasks = TaskSet.from_alfworld(root, "valid_unseen")
+        files = [json.loads(Path(task.source).read_text(encoding="utf-8")) for task in tasks]
+        walks = [walk_of(task, actions - 1, rng) for task in tasks]
+        forget_engines()
+        ours = time_ours(tasks, walks)
+        plain = time_textworld(files, walks)
+        with memoised():
+            floor = time_textworld(files, walks)
+        env = gymnasium.make("kintsugi/Household-v0")
+        snapshot = _snapshot_restore(env, tasks) * 1e6
+        memory = megabytes_of_copies(tasks.tasks[0], copies, rng)
+    rows = [
+        f"{games} games of size {size}, {len(walks[0])} actions each, CPU time of one core",
+        "                       ours        TextWorld      memoised   ratio   to memoised",
+    ]
+    for name, unit, scale in (("step", "µs", 1e6), ("reset", "µs", 1e6), ("load", "ms", 1e3)):
+        a, b, c = (getattr(timed, name) for timed in (ours, plain, floor))
+        rows.append(
+            f"  {name:8} {scale * a:12,.2f} {unit} {scale * b:12,.0f} {unit} {scale * c:10,.0f} {unit}"
+            f" {b / a:9,.0f} {c / a:9,.0f}"
+        )
+    rows.append(f"  snapshot + restore {snapshot:12.1f} µs (at most 50)")
+    rows.append(f"  {copies:,} live copies {memory:12.1f} MB (at most 100)")
+    return "\n".join(rows)

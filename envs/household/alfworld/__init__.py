@@ -1,0 +1,1 @@
+"""ALFWorld's own game files: read (PDDL, grammar), checked, played by the engine, and written."""

@@ -1,0 +1,205 @@
+"""Shortest plans, by A* over the states of the engine.
+
+What is of no use to a goal is left out of the search: objects of other kinds stay where they are (but for one that is
+in hand at the beginning), and receptacles that neither have, treat nor take the goal's objects are never visited. That
+loses no shortest plan, for going anywhere costs the same from everywhere and only a hand that is free can take.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+
+from .commands import GO, MOVE, OPEN, TAKE, TREATMENTS, USE, Command
+from .engine import Engine
+from .state import NOTHING, State
+
+MOST_STATES = 1_000_000
+"""The search gives up after so many states; ALFWorld's games take hundreds."""
+
+
+def shortest_plan(engine: Engine, state: State | None = None) -> tuple[str, ...] | None:
+    """The commands of a shortest plan from `state`, or from the beginning; None when the game cannot be won.
+
+    Deterministic. Raises `RuntimeError` when `MOST_STATES` states were met without an end.
+    """
+    start = engine.initial() if state is None else state
+    search = _Search(engine, start)
+    order = itertools.count()
+    queue: list[tuple[int, int, int, State]] = []
+    came: dict[State, tuple[State, Command] | None] = {start: None}
+    steps = {start: 0}
+    estimate = search.least(start)
+    if estimate is not None:
+        heapq.heappush(queue, (estimate, 0, next(order), start))
+    while queue:
+        _, depth, _, at = heapq.heappop(queue)
+        depth = -depth
+        if depth > steps[at]:
+            continue
+        if engine.won(at):
+            return _told(engine, at, came)
+        for command in search.useful(at):
+            if command[0] not in engine.wording.commands:
+                continue
+            after = engine.change(at, command)
+            if depth + 1 >= steps.get(after, MOST_STATES):
+                continue
+            estimate = search.least(after)
+            if estimate is not None:
+                steps[after], came[after] = depth + 1, (at, command)
+                heapq.heappush(queue, (depth + 1 + estimate, -depth - 1, next(order), after))
+        if len(steps) > MOST_STATES:
+            raise RuntimeError(f"no plan among {MOST_STATES:,} states of the game {engine.game.task!r}")
+    return None
+
+
+def _told(engine: Engine, end: State, came: dict[State, tuple[State, Command] | None]) -> tuple[str, ...]:
+    plan: list[str] = []
+    step = came[end]
+    while step is not None:
+        before, command = step
+        plan.append(engine.commands.text(*command))
+        step = came[before]
+    return tuple(reversed(plan))
+
+
+class _Search:
+    """What can be done that helps, and how many steps are left at least."""
+
+    def __init__(self, engine: Engine, start: State) -> None:
+        game, goal = engine.game, engine.game.goal
+        self.engine, self.game, self.goal = engine, game, goal
+        self.treatment = next((entry for entry in TREATMENTS if entry[1] == goal.treatment), None)
+        able = self.treatment[2] if self.treatment else None
+        self.things = [
+            o
+            for o, thing in enumerate(game.objects)
+            if thing.kind == goal.object and (not able or able in thing.abilities)
+        ]
+        self.lamps = (
+            [o for o, t in enumerate(game.objects) if t.kind == goal.target and "toggleable" in t.abilities]
+            if goal.count == 0
+            else []
+        )
+        kinds = [receptacle.kind for receptacle in game.receptacles]
+        self.targets = [r for r, kind in enumerate(kinds) if kind == goal.target and goal.count]
+        tools = game.tools[self.treatment[1]] if self.treatment else frozenset()
+        self.tools = [r for r, kind in enumerate(kinds) if kind in tools]
+        useful = {r for o in (*self.things, *self.lamps) for r in range(len(kinds)) if o in start.inside[r]}
+        useful |= {*self.targets, *self.tools}
+        if start.held != NOTHING:
+            # It may be in the way, and then it has to be put somewhere.
+            held = game.objects[start.held].kind
+            useful |= {r for r, kind in enumerate(kinds) if held in game.holds.get(kind, ())}
+        place = engine.tables.place
+        self.places = sorted({place[r] for r in useful if place[r] >= 0})
+        self.tool_places = frozenset(place[r] for r in self.tools if place[r] >= 0)
+
+    def useful(self, state: State) -> Iterable[Command]:
+        """The commands that can be part of a shortest plan."""
+        game, here = self.game, self.engine.tables.here
+        for place in self.places:
+            if place != state.at:
+                yield GO, here[place][0], 0
+        held = state.held
+        for r in here[state.at]:
+            receptacle = game.receptacles[r]
+            closed = receptacle.openable and not state.opened >> r & 1
+            if closed:
+                yield OPEN, r, 0
+            lies = state.inside[r]
+            for o in lies:
+                if o in self.lamps and not state.toggled >> o & 1:
+                    yield USE, o, 0
+            if held == NOTHING and not closed:
+                for o in self.things:
+                    if o in lies and "pickupable" in game.objects[o].abilities:
+                        yield TAKE, o, r
+            if held != NOTHING:
+                thing = game.objects[held]
+                if not closed and thing.kind in game.holds.get(receptacle.kind, ()):
+                    yield MOVE, held, r
+                if self.treatment and r in self.tools and self.treatment[2] in thing.abilities:
+                    yield self.treatment[0], held, r
+
+    def least(self, state: State) -> int | None:
+        """Never more than the steps that are left; None when nothing can help any more."""
+        if self.goal.count == 0:
+            return self._least_to_look(state)
+        found = [steps for r in self.targets if (steps := self._least_to_fill(state, r)) is not None]
+        return min(found, default=None)
+
+    def _least_to_fill(self, state: State, target: int) -> int | None:
+        """Steps until enough of the goal's objects, treated, are in one receptacle."""
+        place = self.engine.tables.place[target]
+        done = self._done(state)
+        there = [o for o in self.things if o in state.inside[target] and done >> o & 1]
+        missing = self.goal.count - len(there)
+        if missing <= 0:
+            return 0
+        if place < 0:
+            return None
+        costs = sorted(
+            cost
+            for o in self.things
+            if o not in there and (cost := self._least_to_bring(state, o, place, bool(done >> o & 1))) is not None
+        )
+        if len(costs) < missing:
+            return None
+        closed = self.game.receptacles[target].openable and not state.opened >> target & 1
+        return sum(costs[:missing]) + closed
+
+    def _done(self, state: State) -> int:
+        if self.treatment is None:
+            return -1
+        return {"heat": state.hot, "cool": state.cool, "clean": state.clean}[self.treatment[1]]
+
+    def _least_to_bring(self, state: State, o: int, place: int, treated: bool) -> int | None:
+        """Take, treat and put down one object, and the ways that no other object can share."""
+        steps = 1
+        at: frozenset[int] = frozenset({state.at})
+        if state.held != o:
+            at = frozenset(self._places_of(state, o))
+            if not at:
+                return None
+            # Of two objects, one that lies where both go to is reached by the way of the other.
+            shared = self.goal.count > 1 and place in at
+            steps += 1 + (state.at not in at and not shared)
+        if not treated:
+            if not self.tool_places:
+                return None
+            steps += 1 + (not at & self.tool_places)
+            at = self.tool_places
+        return steps + (place not in at)
+
+    def _places_of(self, state: State, o: int) -> list[int]:
+        place = self.engine.tables.place
+        if "pickupable" not in self.game.objects[o].abilities:
+            return []
+        return [place[r] for r, lies in enumerate(state.inside) if o in lies and place[r] >= 0]
+
+    def _least_to_look(self, state: State) -> int | None:
+        lamp_places = {
+            place: lit
+            for lit in (0, 1)
+            for o in self.lamps
+            if state.toggled >> o & 1 == lit
+            for r, lies in enumerate(state.inside)
+            if o in lies and (place := self.engine.tables.place[r]) >= 0
+        }
+        if state.held in self.things:
+            return _nearest_lamp([state.at], lamp_places)
+        found = []
+        for o in self.things:
+            places = self._places_of(state, o)
+            steps = _nearest_lamp(places, lamp_places)
+            if places and steps is not None:
+                found.append(1 + (state.at not in places) + steps)
+        return min(found, default=None)
+
+
+def _nearest_lamp(places: Sequence[int], lamp_places: Mapping[int, int]) -> int | None:
+    """Steps to a lamp that is lit, from one of `places`."""
+    return min(((place not in places) + (not lit) for place, lit in lamp_places.items()), default=None)

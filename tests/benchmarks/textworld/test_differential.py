@@ -1,0 +1,96 @@
+"""Our engine against TextWorld's, action by action, on random odd games."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import pytest
+from kintsugi.benchmarks.textworld.differential import SIZES, Job, Ours, compare, make_random_game, play
+from kintsugi.benchmarks.textworld.peer import Peer, memoised, packaged_texts
+from kintsugi.envs import TaskSet
+from kintsugi.envs.household.alfworld.domain import own
+from kintsugi.envs.household.alfworld.export import write_game
+from kintsugi.envs.household.alfworld.files import read_file
+from kintsugi.envs.household.env import engine_of_task
+from kintsugi.envs.household.generator import make_task
+from kintsugi.envs.household.planner import shortest_plan
+
+pytestmark = pytest.mark.requires("textworld", "alfworld")
+
+SMALL = [seed for seed in range(150) if SIZES[seed // 6 % len(SIZES)] <= 6][:42]
+"""Games of at most 6 receptacles, all types and both wordings among them: the larger ones take TextWorld long."""
+
+
+@pytest.mark.parametrize("part", range(6))
+def test_both_engines_say_the_same(part):
+    jobs = [Job(seed, actions=100, memoised=True) for seed in SMALL[part::6]]
+    outcomes = list(compare(jobs))
+    assert [outcome.difference for outcome in outcomes] == [""] * 7
+    assert all(outcome.steps == 101 for outcome in outcomes)
+    assert 0.4 < sum(outcome.refused for outcome in outcomes) / 700 < 0.6
+
+
+def test_a_difference_would_be_seen(monkeypatch):
+    honest = Ours.step
+    monkeypatch.setattr(Ours, "step", lambda self, command: honest(self, "look" if "inventory" in command else command))
+    outcome = play(Job(1, actions=100, memoised=True))
+    assert outcome.steps < 101
+    assert "text: TextWorld 'You are " in outcome.difference
+    assert "ours 'You are facing the " in outcome.difference
+
+
+def test_the_memoised_parser_changes_no_answer():
+    game, rng = make_random_game(4), random.Random(4)
+    with Peer(game) as peer:
+        seen = [peer.reset()]
+        walk = [rng.choice([*seen[-1].admissible, "dance"])]
+        for _ in range(25):
+            seen.append(peer.step(walk[-1]))
+            walk.append(rng.choice([*seen[-1].admissible, "dance"]))
+    with memoised(), Peer(game) as peer:
+        assert [peer.reset(), *map(peer.step, walk[:25])] == seen
+
+
+@pytest.mark.parametrize("index", range(6))
+def test_stock_alfworld_wins_with_the_walkthrough_of_a_written_task(index, tmp_path):
+    """Also where ALFWorld looks for games, and with every answer as ours."""
+    engine = engine_of_task(make_task("valid_unseen", index, 0, "small"))
+    write_game(tmp_path / "valid_unseen" / "game", engine.game, shortest_plan(engine) or ())
+    (task,) = TaskSet.from_alfworld(tmp_path, "valid_unseen")
+    file, state = read_file(tmp_path / "valid_unseen/game/game.tw-pddl"), engine.initial()
+    with Peer(json.loads((tmp_path / "valid_unseen/game/game.tw-pddl").read_text())) as peer:
+        begun = peer.reset()
+        assert (begun.text, begun.admissible) == (engine.intro(state), engine.admissible(state))
+        for command in file.walkthrough:
+            shown = peer.step(command)
+            done = engine.step(state, command)
+            assert done is not None
+            state, text = done
+            assert (shown.text, shown.admissible) == (text, engine.admissible(state))
+    assert (shown.reward, shown.done, shown.won) == (1.0, True, True)
+    assert task.params["type"] == json.loads((tmp_path / "valid_unseen/game/traj_data.json").read_text())["task_type"]
+
+
+def test_stock_alfworld_finds_written_tasks(tmp_path):
+    from alfworld.agents.environment.alfred_tw_env import TASK_TYPES, AlfredTWEnv
+
+    engine = engine_of_task(make_task("valid_unseen", 0, 0, "small"))
+    path = write_game(tmp_path / "valid_unseen" / "game", engine.game, shortest_plan(engine) or ())
+    config = {
+        "env": {"goal_desc_human_anns_prob": 0, "task_types": list(TASK_TYPES)},
+        "dataset": {"eval_ood_data_path": str(tmp_path / "valid_unseen"), "num_eval_games": -1},
+    }
+    assert AlfredTWEnv(config, train_eval="eval_out_of_distribution").game_files == [str(path)]
+
+
+def test_our_domain_and_grammar_are_alfworlds_in_other_words():
+    texts = packaged_texts()
+    assert own("domain.pddl") != texts["pddl_domain"]
+    ours, theirs = (Ours({**make_random_game(2), **which}) for which in (_own_texts(), texts))
+    assert ours.engine.wording.commands.keys() == theirs.engine.wording.commands.keys()
+    assert ours.engine.game.tools == theirs.engine.game.tools
+
+
+def _own_texts():
+    return {"pddl_domain": own("domain.pddl"), "grammar": own("grammar.twl2")}

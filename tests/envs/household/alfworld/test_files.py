@@ -1,0 +1,206 @@
+"""Game files load, whatever is wrong with one is said with its file and field, and the others still load."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from kintsugi.envs import TaskSet
+from kintsugi.envs.checks import check_agent_env
+from kintsugi.envs.household import HouseholdEnv
+from kintsugi.envs.household.alfworld.files import load_engine, parse_file, read_file, read_folder
+from kintsugi.envs.household.env import engine_of_task, forget_engines
+from kintsugi.envs.household.generator import make_task
+from kintsugi.errors import UsageError
+
+
+def changed(content, field, old, new):
+    assert old in content[field]
+    return {**content, field: content[field].replace(old, new)}
+
+
+BROKEN = {
+    "truncated": (lambda good: json.dumps(good)[:500], "it is not JSON"),
+    "no_object": (lambda good: "[1]", "expected a JSON object"),
+    "no_grammar": (lambda good: {k: v for k, v in good.items() if k != "grammar"}, "field 'grammar' is nothing"),
+    "predicate": (
+        lambda good: changed(good, "pddl_problem", "(:init", "(:init\n(flies mug_bar_01)"),
+        r"pddl_problem, line \d+: unknown predicate 'flies'",
+    ),
+    "arguments": (
+        lambda good: changed(good, "pddl_problem", "(:init", "(:init\n(opened a b)"),
+        r"pddl_problem, line \d+: \(opened a b\) has 2 arguments, opened takes 1",
+    ),
+    "undeclared": (
+        lambda good: changed(good, "pddl_problem", "(:init", "(:init\n(opened ghost)"),
+        r"line \d+: \(opened ghost\) is about 'ghost', which is not declared",
+    ),
+    "goal": (
+        lambda good: changed(good, "pddl_problem", "(:goal (and ", "(:goal (or "),
+        r"pddl_problem, line \d+: cannot read the goal",
+    ),
+    "half": (lambda good: {**good, "pddl_problem": good["pddl_problem"][:-40]}, "it ends in the middle"),
+    "rule": (
+        lambda good: changed(good, "grammar", '"contents": [', '"content": ['),
+        "grammar: unknown rule 'contents'; did you mean 'content'",
+    ),
+    "expression": (
+        lambda good: changed(good, "grammar", "{o.indefinite} {o.name}", "{__import__('os').system('touch pwned')}"),
+        r"grammar, rule 'a\(o\)': cannot read the expression",
+    ),
+    "placeholder": (lambda good: changed(good, "grammar", "{o.name} from", "{q.name} from"), "unknown placeholder 'q'"),
+    "query": (
+        lambda good: changed(good, "grammar", "holdsany(a:agent)", "checked(a:agent)"),
+        "grammar, rule 'inventory': this engine keeps no facts of unknown predicate 'checked'",
+    ),
+    "circle": (lambda good: changed(good, "grammar", '"nothing"}]', '"#list_empty#"}]'), "it calls itself"),
+    "action": (
+        lambda good: changed(good, "pddl_domain", "(and (isHot ?o) (not (isCool ?o))", "(and (isHot ?o) (isClean ?o)"),
+        r"pddl_domain, line \d+, action heatobject: its effect is not the one that this engine knows",
+    ),
+    "new_action": (
+        lambda good: changed(good, "pddl_domain", "(:action help", "(:action explode"),
+        r"pddl_domain, line \d+, action explode: unknown action",
+    ),
+    "no_text": (lambda good: changed(good, "grammar", "action help {", "action halp {"), "it has no action help"),
+    "deep": (lambda good: {**good, "pddl_problem": "(" * 100_000}, "line 1: more than 64 parentheses are open"),
+    "deep_json": (lambda good: "[" * 200_000, "it is not JSON"),
+    "two_agents": (
+        lambda good: changed(
+            changed(good, "pddl_problem", "(:objects", "(:objects bob - agent"),
+            "pddl_problem",
+            "(:init",
+            "(:init (holdsAny bob)",
+        ),
+        "2 agents at 1 places",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_game_is_named_and_the_others_load(name, game, tree):
+    spoil, message = BROKEN[name]
+    folder = tree(bad=spoil(game()), good=game(4))
+    with pytest.warns(UserWarning, match="1 games; left out: 1 broken, the first: "):
+        tasks = TaskSet.from_alfworld(folder, "valid_unseen")
+    assert [task.id for task in tasks] == ["valid_unseen/good/trial_1"]
+    found = read_folder(folder, "valid_unseen")
+    path = folder / "valid_unseen/bad/trial_1/game.tw-pddl"
+    assert found.broken[0].startswith(f"{path}: ")
+    with pytest.raises(UsageError, match=message):
+        load_engine(read_file(path), str(path))
+    assert not list(folder.rglob("pwned"))
+    assert not Path("pwned").exists()
+
+
+def test_a_folder_without_games(tmp_path, game, tree):
+    with pytest.raises(UsageError, match=r"there is no folder .*nowhere.valid_seen of ALFWorld games"):
+        TaskSet.from_alfworld(tmp_path / "nowhere", "valid_seen")
+    (tmp_path / "train").mkdir()
+    with pytest.raises(UsageError, match=r"there is no game to play under .*train"):
+        TaskSet.from_alfworld(tmp_path, "train")
+    only_bad = tree(bad="{}")
+    with pytest.raises(UsageError, match=r"1 broken, the first: .*game.tw-pddl"):
+        TaskSet.from_alfworld(only_bad, "valid_unseen")
+
+
+def test_what_alfworld_skips_is_skipped_and_counted(game, tree):
+    unsolvable, silent = {**game(2), "solvable": False}, game(3)
+    del silent["solvable"]
+    folder = tree(
+        a=game(), movable_b=game(1), **{"c-AppleSliced-d": game(2)}, unsolvable=unsolvable, silent=silent, e=game(4)
+    )
+    with pytest.warns(UserWarning, match="2 games; left out: 1 Sliced games; 1 movable games; 2 not solvable"):
+        tasks = TaskSet.from_alfworld(folder, "valid_unseen")
+    assert [task.id for task in tasks] == ["valid_unseen/a/trial_1", "valid_unseen/e/trial_1"]
+
+
+def test_the_hash_is_of_the_content_and_not_of_the_folder(game, tree, tmp_path):
+    folder = tree(a=game(), b=game(5))
+    tasks = TaskSet.from_alfworld(folder, "valid_unseen")
+    shutil.copytree(folder / "valid_unseen", tmp_path / "other" / "valid_unseen")
+    moved = TaskSet.from_alfworld(tmp_path / "other", "valid_unseen")
+    assert (moved.hash, moved) == (tasks.hash, tasks)
+    assert moved.tasks[0].source != tasks.tasks[0].source
+    tasks.save(tmp_path / "tasks.jsonl")
+    loaded = TaskSet.load(tmp_path / "tasks.jsonl")
+    assert loaded.hash == tasks.hash
+    assert [task.source for task in loaded] == [task.source for task in tasks]
+    path = Path(tasks.tasks[0].source)
+    path.write_text(json.dumps(game(7)))
+    assert TaskSet.from_alfworld(folder, "valid_unseen").hash != tasks.hash
+    forget_engines()
+    with pytest.raises(UsageError, match=r"game.tw-pddl: its content has the hash .* make the tasks anew"):
+        HouseholdEnv().reset(options={"task": tasks.tasks[0]})
+    path.unlink()
+    with pytest.raises(UsageError, match="cannot read the game file"):
+        HouseholdEnv().reset(options={"task": tasks.tasks[0]})
+
+
+@pytest.mark.parametrize("size", ["small", "kitchen"])
+def test_a_generated_task_and_its_file_are_one_game(size, game, tree):
+    """Written and read back, a game says and admits the same, to the end of a walk."""
+    folder = tree(a=game(9, size))
+    (task,) = TaskSet.from_alfworld(folder, "valid_unseen")
+    ours, theirs = engine_of_task(make_task("valid_unseen", 9, 0, size)), engine_of_task(task)
+    assert theirs.game.goal == ours.game.goal
+    assert theirs.game.task == ours.game.task
+    a, b = ours.initial(), theirs.initial()
+    assert ours.intro(a) == theirs.intro(b)
+    for number in range(60):
+        admissible = ours.admissible(a)
+        assert theirs.admissible(b) == admissible
+        command = admissible[(7 * number) % len(admissible)]
+        done, same = ours.step(a, command), theirs.step(b, command)
+        assert done is not None
+        assert same is not None
+        (a, said), (b, _) = done, same
+        assert same[1] == said
+        assert ours.won(a) == theirs.won(b)
+
+
+def test_conforms(game, tree):
+    (task,) = TaskSet.from_alfworld(tree(a=game(1)), "valid_unseen")
+    check_agent_env(HouseholdEnv(), task=task)
+
+
+def test_older_games_speak_as_they_do(game):
+    content = game(0)
+    for new, old in (
+        ("You arrive at {r.name}.", "You arrive at {lend.name}."),
+        ("move {o} to {r}", "put {o} in/on {r}"),
+        ("You move the {o.name} to the {r.name}.", "You put the {o.name} in/on the {r.name}."),
+        ('action help { template :: "help"; feedback :: "#help#"; }', ""),
+    ):
+        content = changed(content, "grammar", new, old)
+    start = content["pddl_domain"].index("(:action help")
+    end = content["pddl_domain"].index("(:action", start + 1)
+    content["pddl_domain"] = content["pddl_domain"][:start] + content["pddl_domain"][end:]
+    engine = load_engine(parse_file(json.dumps(content).encode(), "older"), "older")
+    state = engine.initial()
+    assert "help" not in engine.admissible(state)
+    said = []
+    for command in content["walkthrough"]:
+        command = command.replace("move ", "put ").replace(" to ", " in/on ") if "move" in command else command
+        done = engine.step(state, command)
+        assert done is not None, command
+        state, text = done
+        said.append(text)
+    assert engine.won(state)
+    assert said[0].startswith("You arrive at loc ")
+    assert said[-1].startswith("You put the ")
+
+
+def test_a_game_that_is_won_at_the_start_is_won_at_the_first_step(game, tree):
+    content = game(0)
+    engine = load_engine(parse_file(json.dumps(content).encode(), "x"), "x")
+    thing = next(o for o in engine.game.objects if o.kind == engine.game.goal.object)
+    target = next(r for r in engine.game.receptacles if r.kind == engine.game.goal.target)
+    content = changed(content, "pddl_problem", "(:init", f"(:init (inReceptacle {thing.id} {target.id})")
+    (task,) = TaskSet.from_alfworld(tree(a=content), "valid_unseen")
+    env = HouseholdEnv()
+    env.reset(options={"task": task})
+    text, reward, terminated, _, info = env.step("dance")
+    assert (text, reward, terminated, info["success"]) == ("Nothing happens.", 1.0, True, True)
