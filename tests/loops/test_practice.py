@@ -124,7 +124,7 @@ def test_attempts_are_played_once(doors_world, tmp_path: Path):
 def test_training_is_done_once_under_its_own_seed(tmp_path: Path, monkeypatch):
     seen = []
 
-    def noted(base: Path, examples: Any, config: FitConfig, out: Path, *, name: str) -> None:
+    def noted(base: Path, examples: Any, config: FitConfig, out: Path, *, name: str, **_: Any) -> None:
         seen.append((base, examples, config, name))
         (out / "adapter_config.json").write_text("{}")
 

@@ -72,7 +72,9 @@ class World:
         self.loaded.append(name)
         return ScriptedModel(self.scripts.get(name.partition("@")[0], policy), version=name)
 
-    def fit(self, base: Path, examples: Sequence[Example], config: FitConfig, out: Path, *, name: str) -> None:
+    def fit(
+        self, base: Path, examples: Sequence[Example], config: FitConfig, out: Path, *, name: str, **_: Any
+    ) -> None:
         assert base == self.base
         self.fitted[name], self.configs[name] = list(examples), config
         (out / "adapter_config.json").write_text("{}")

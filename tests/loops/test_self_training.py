@@ -37,7 +37,9 @@ class World:
         self.loaded.append(name)
         return ScriptedModel([says(COLOURS[int(name.partition("@")[2] or 0)])], version=name)
 
-    def fit(self, base: Path, examples: Sequence[Example], config: FitConfig, out: Path, *, name: str) -> None:
+    def fit(
+        self, base: Path, examples: Sequence[Example], config: FitConfig, out: Path, *, name: str, **_: Any
+    ) -> None:
         assert base == Path("base")
         self.fitted[name] = list(examples)
         (out / "adapter_config.json").write_text("{}")
