@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -23,8 +23,6 @@ from .tables import score_table, type_table
 class EvalConfig:
     """What is measured, on what."""
 
-    env: str | None = None
-    """The world to be measured in, in place of `on.env`."""
     model: str = "seed"
     """A Hugging Face model folder or name, or `seed` for the environment's seed policy."""
     adapter: Path | None = None
@@ -39,8 +37,6 @@ class EvalConfig:
 
 def run(config: EvalConfig, console: Console) -> None:
     """The command `kintsugi eval`."""
-    if config.env is not None:
-        config = replace(config, env=None, on=replace(config.on, env=config.env))
     for split in config.on.splits:
         config.on.task_set(split)
     base = model_folder(config.model if config.model != "seed" else f"seed:{find(config.on.env).name}", console)

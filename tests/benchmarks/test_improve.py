@@ -83,7 +83,7 @@ def test_one_flag_names_the_world_for_practice_and_scores(doors_seed, capsys):
     # The same run, whichever way it was asked for.
     assert said(capsys, *command, *SMALL) == (0, out, "")
     assert "'dors'; did you mean 'doors'" in refused(capsys, *command, "--env", "dors", *rest)
-    words = ("eval", "--model", doors_seed, "--run", "scores", "--on.tasks", "6", "--on.splits", "valid_seen")
+    words = ("eval", "--model", doors_seed, "--run", "scores", "--tasks", "6", "--splits", "valid_seen")
     assert said(capsys, *words, "--env", "doors")[0] == 0
 
 

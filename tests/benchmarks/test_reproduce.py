@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from kintsugi import cli
@@ -40,9 +41,9 @@ def made(tmp_path_factory: pytest.TempPathFactory, doors_seed: Path, doors_site:
     recipes: list[SeedRecipe] = []
     lines: list[str] = []
 
-    def noted(base: Path, examples: list[Example], config: FitConfig, out: Path, *, name: str) -> object:
+    def noted(base: Path, examples: list[Example], config: FitConfig, out: Path, *, name: str, **more: Any) -> object:
         trained[f"{len(recipes) - 1}/{name}"] = examples
-        return fit(base, examples, config, out, name=name)
+        return fit(base, examples, config, out, name=name, **more)
 
     def seed_of(recipe: SeedRecipe) -> Path:
         recipes.append(recipe)

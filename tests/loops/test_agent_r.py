@@ -54,6 +54,7 @@ class World:
         *,
         name: str,
         start: Path | None = None,
+        **_: Any,
     ) -> None:
         if not examples:
             raise UsageError(f"nothing to train {name!r} on")
