@@ -46,7 +46,10 @@ def test_all_long_work_of_a_loop_is_watched(doors_seed, doors_world, tmp_path, m
     monkeypatch.setattr(RunStore, "watch", property(lambda store: store.__dict__["watch"], watched), raising=False)
     practice = Practice(env="doors", tasks=10, at_once=4)
     config = ImproveSelfTraining(
-        str(doors_seed), tmp_path / "run", Measure(env="doors", tasks=6), SelfTraining(practice=practice)
+        model=str(doors_seed),
+        run=tmp_path / "run",
+        held_out=Measure(env="doors", tasks=6),
+        loop=SelfTraining(practice=practice),
     )
     self_training(config, terminal())
     stages = list(dict.fromkeys(stage for stage, _ in seen))

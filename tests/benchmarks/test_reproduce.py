@@ -151,7 +151,7 @@ def test_counts():
 
 
 def test_tables_and_report_without_controls(doors_seed, doors_world, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "made", lambda recipe, console: doors_seed)
+    monkeypatch.setattr(module, "seed_model", lambda recipe, progress: doors_seed)
     config = replace(CONFIG, seeds=1, controls=False, held_out=replace(CONFIG.held_out, splits=("valid_seen",)))
     outputs = []
     for _ in range(2):

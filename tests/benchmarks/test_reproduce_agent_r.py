@@ -45,7 +45,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, doors_seed: Path, doors_site:
     console = Console(record=True, width=140, force_terminal=False)
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(doors_site))
-        patch.setattr(shared, "made", lambda recipe, console: doors_seed)
+        patch.setattr(shared, "seed_model", lambda recipe, progress: doors_seed)
         run_in(folder, CONFIG, console)
     return folder, console.export_text()
 
@@ -98,7 +98,7 @@ def test_the_report_shows_the_trees(made):
 
 def test_what_was_done_is_not_done_again(made, doors_seed, doors_world, monkeypatch):
     folder, said = made
-    monkeypatch.setattr(shared, "made", lambda recipe, console: doors_seed)
+    monkeypatch.setattr(shared, "seed_model", lambda recipe, progress: doors_seed)
     monkeypatch.setattr("kintsugi.loops.practice.fit", lambda *_, **__: pytest.fail("trained again"))
     monkeypatch.setattr("kintsugi.agents.rollout.play", lambda *_: pytest.fail("played again"))
     console = Console(record=True, width=140, force_terminal=False)
