@@ -24,8 +24,8 @@ from rich.console import Console
 CONFIG = ReproduceAgentR(
     recipe=SeedRecipe(family="doors"),
     loop=AgentR(
-        Practice(env="doors", tasks=12, temperature=1.0, replay=0.25, fit=FitConfig(epochs=1, lr=1e-4), at_once=16),
-        search=Uct(candidates=2, iterations=3, max_depth=2),
+        Practice(env="doors", tasks=30, temperature=1.0, replay=0.25, fit=FitConfig(epochs=1, lr=1e-4), at_once=16),
+        search=Uct(candidates=2, iterations=4, max_depth=2),
         again=Uct(candidates=2, iterations=1, max_depth=2),
         verifier=VerifierConfig(prompts={"tiny/Doors": "Judge."}),
         revisions=("I try",),
@@ -70,7 +70,7 @@ def test_trees_of_the_first_round_are_grown_once(made):
         for seed in range(2):
             own = [stage for stage in stages if f"seed{seed}" in stage]
             assert own == [f"search/seed{seed}/{who}" for who in ("base@1", "agent_r@2", "agent_r@3")]
-            assert all(len(store.trees(stage)) == 12 for stage in own)
+            assert all(len(store.trees(stage)) == 30 for stage in own)
 
 
 def test_tables_say_what_was_compared(made):
