@@ -31,17 +31,20 @@ if TYPE_CHECKING:
     from ...agents.models.chat import ChatEncoder
 
 DEMONSTRATIONS = "demonstrations.jsonl"
-SOURCES = (
-    "envs",
-    "agents/experts",
+SHARED_SOURCES = (
+    "envs/*.py",
     "agents/models/chat.py",
     "agents/react.py",
     "agents/reflector.py",
-    "agents/trading_group",
     "agents/verifier.py",
-    "loops/seeds",
+    "loops/seeds/family.py",
+    "loops/seeds/pretrain.py",
+    "loops/seeds/recipe.py",
+    "loops/seeds/tokenizer.py",
 )
-"""Parts of the package whose sources shape a corpus."""
+"""What shapes the corpus and the training of every family, as globs in the package."""
+OWN_SOURCES = ("envs/{}/**/*.*", "agents/experts/{}*.py", "agents/{}_*/*.py", "loops/seeds/{}*.py")
+"""What shapes the corpus of the family of this name."""
 SUFFIXES = {".css", ".html", ".js", ".py"}
 
 
@@ -103,10 +106,10 @@ def default_cache() -> Path:
 def recipe_hash(recipe: SeedRecipe) -> str:
     """12 hexadecimal digits of the recipe and of the sources that its corpus comes from."""
     root = Path(__file__).parents[2]
+    globs = [*SHARED_SOURCES, *(own.format(recipe.family) for own in OWN_SOURCES)]
     digest = hashlib.sha256()
-    for part in SOURCES:
-        for file in sorted(f for f in (root / part).rglob("*.*") if f.suffix in SUFFIXES) or [root / part]:
-            digest.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes())
+    for file in sorted({file for glob in globs for file in root.glob(glob) if file.suffix in SUFFIXES}):
+        digest.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes())
     return content_hash([asdict(recipe), digest.hexdigest()])
 
 

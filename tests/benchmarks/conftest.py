@@ -33,9 +33,12 @@ BROWSER = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", 
 BROWSER += ["--disable-component-update", "--disable-sync"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(chromium: str) -> Iterator[Any]:
-    """A real browser; tests that use it are marked as needing Chromium."""
+    """A real browser; tests that use it are marked as needing Chromium.
+
+    For one module: as long as it is open, an event loop runs in this thread, and nobody else can run one.
+    """
     playwright = pytest.importorskip("playwright.sync_api")
     with playwright.sync_playwright() as running:
         opened = running.chromium.launch(executable_path=chromium, args=BROWSER)

@@ -267,14 +267,17 @@ def clean(client: Client, everything: bool = False) -> list[str]:
 
 
 def history(client: Client, container: str) -> dict[str, dict[str, str]]:
-    """What happened to a container, as far as the engine remembers: event to its attributes. Waits for its end."""
+    """What happened to a container, as far as the engine remembers: event to its attributes. Waits for its end.
+
+    The engine remembers a few hundred events: of an old container often nothing until its end is told.
+    """
     events: dict[str, dict[str, str]] = {}
     for _ in range(30):
         with engine_errors("the Docker engine does not answer any more"):
             now = client.info()["SystemTime"]
             for event in client.events(since=0, until=now, filters={"container": [container]}, decode=True):
                 events[event["Action"]] = event["Actor"]["Attributes"]
-        if "die" in events or not events:
-            return events
+        if "die" in events:
+            break
         time.sleep(0.1)
     return events
