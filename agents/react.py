@@ -61,9 +61,9 @@ class ReActAgent:
             episode.chat += chat_of(episode, self.config)
         before = episode.steps[-1].observation if episode.steps else None
         text = told(episode.task, episode.observation, before, self.config)
-        episode.chat.append(observation_turn(text, episode.goal, self.config, first=not episode.steps))
-        completion = await self.model.complete(episode.chat, self._sampling(episode))
-        episode.chat.append(Message("assistant", completion.text, completion.token_ids))
+        turn = observation_turn(text, episode.goal, self.config, first=not episode.steps)
+        completion = await self.model.complete([*episode.chat, turn], self._sampling(episode))
+        episode.chat += [turn, Message("assistant", completion.text, completion.token_ids)]
         episode.prompt_tokens += completion.prompt_tokens
         return step_from(completion, episode.observation)
 

@@ -7,12 +7,12 @@ import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ..agents.models.core import LanguageModel, derived_seed
 from ..agents.react import ReActAgent, ReActConfig, chat_of, without_refused
 from ..agents.rollout import Agent, Job
-from ..agents.trajectory import Trajectory
+from ..agents.trajectory import Step, Trajectory
 from ..envs.core import AgentEnv, Task, TaskSet
 from ..envs.registry import find
 from .learner import Example, FitConfig, fit
@@ -36,8 +36,10 @@ class Practice:
     """Of the attempts."""
     max_tokens: int | None = None
     """Of one turn; None is the environment's usual number."""
-    drop_refused: bool = True
-    """Leave refused actions out of what is learnt; for environments where a refused action changes nothing."""
+    refused: Literal["masked", "dropped", "learnt"] = "masked"
+    """What becomes of the refused actions of an attempt that passed. `masked`: they stay to be seen, and what was done
+    next is learnt, which demonstrations without mistakes do not teach; `dropped`: they are left out, for environments
+    where a refused action changes nothing; `learnt`: they are imitated like all others."""
     replay: float = 1.0
     """Demonstrations mixed in, as a multiple of the passed attempts; only for models that bring demonstrations."""
     fit: FitConfig = field(default_factory=FitConfig)
@@ -109,7 +111,10 @@ class Practice:
 
     def learnt(self, trajectory: Trajectory) -> Trajectory:
         """The part of an attempt that is learnt from."""
-        return replace(trajectory, steps=without_refused(trajectory.steps)) if self.drop_refused else trajectory
+        if self.refused == "learnt":
+            return trajectory
+        forget = without_refused if self.refused == "dropped" else with_refused_masked
+        return replace(trajectory, steps=forget(trajectory.steps))
 
     def train(
         self, store: RunStore, name: str, base: Path, examples: Sequence[Example], start: Path | None = None
@@ -123,6 +128,11 @@ class Practice:
     def to_json(self) -> dict[str, Any]:
         """JSON-clean."""
         return asdict(self)
+
+
+def with_refused_masked(steps: Sequence[Step]) -> tuple[Step, ...]:
+    """The same steps; those that the environment refused are not trained on."""
+    return tuple(step if step.invalid is None else replace(step, trainable=False) for step in steps)
 
 
 def ignore(_: object) -> None:

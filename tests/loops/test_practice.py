@@ -56,10 +56,20 @@ def test_each_task_weighs_the_same_and_nothing_is_learnt_twice():
 def test_refused_actions_are_not_learnt():
     tried = [attempt("a", "fly", "x"), attempt("a", "fly", "fly", "x"), attempt("b", "fly")]
     tried = [attempt(t.task.id, *(s.action for s in t.steps), refused="f") for t in tried]
-    [found] = Practice().examples(tried)
+    [found] = Practice(refused="dropped").examples(tried)
     assert found == Example(chat_of(replace(tried[0], steps=(replace(tried[0].steps[1], observation="before fly"),))))
-    everything = Practice(drop_refused=False).examples(tried)
+    everything = Practice(refused="learnt").examples(tried)
     assert [actions(e) for e in everything] == [["fly", "x"], ["fly", "fly", "x"], ["fly"]]
+
+
+def test_what_was_done_after_a_refused_action_is_learnt():
+    one, two = Practice().examples(
+        [attempt("a", "fly", "x", refused="f"), attempt("a", "fly", "fly", "x", refused="f")]
+    )
+    trained = [[m.trainable for m in each.messages if m.role == "assistant"] for each in (one, two)]
+    assert trained == [[False, True], [False, False, True]]
+    assert one.weight == two.weight == 0.5
+    assert Practice().examples([attempt("b", "fly", refused="f")]) == []
 
 
 def test_what_has_nothing_to_train_on_is_left_out():
