@@ -30,7 +30,7 @@ from ..agents.verifier import MISTAKE, VerifierConfig
 from ..envs.core import AgentEnv
 from ..errors import InfraError
 from .gate import Gate
-from .learner import Example, FitConfig
+from .learner import Example
 from .practice import Practice
 from .search import Uct, search
 from .splice import Cut, first_error, joined, pairs, replay, spliced, whole_path
@@ -45,9 +45,7 @@ found nothing; nobody looked; the environment broke while it was played."""
 class AgentR:
     """Configuration of Agent-R."""
 
-    practice: Practice = field(
-        default_factory=lambda: Practice(tasks=120, temperature=1.0, replay=0.25, fit=FitConfig(epochs=3.0))
-    )
+    practice: Practice = field(default_factory=lambda: Practice(tasks=120, replay=0.25))
     """`replay` is eta / (1 - eta) for the paper's eta of 0.2; its first round has 3 epochs."""
     search: Uct = field(default_factory=lambda: Uct(candidates=3, iterations=6, max_depth=20))
     """The paper's has 4 candidates and 8 iterations."""

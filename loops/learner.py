@@ -40,7 +40,7 @@ class FitConfig:
     lora: LoraShape = LoraShape()
     lr: float = 3e-3
     """Peak; 1e-4 to 3e-4 is usual for models of billions of parameters."""
-    epochs: float = 6.0
+    epochs: float = 3.0
     warmup: float = 0.05
     """Share of the steps over which the rate rises."""
     batch_tokens: int = 2048

@@ -30,9 +30,9 @@ class Practice:
     split: str = "train"
     tasks: int = 300
     """How many tasks are attempted."""
-    k: int = 1
+    k: int = 4
     """Attempts at each."""
-    temperature: float = 0.7
+    temperature: float = 1.0
     """Of the attempts."""
     max_tokens: int | None = None
     """Of one turn; None is the environment's usual number."""
