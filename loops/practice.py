@@ -19,8 +19,26 @@ from .learner import Example, FitConfig, fit
 from .store import RunStore
 
 
+class Played:
+    """How episodes of an environment are played; what is None is the environment's usual number."""
+
+    env: str
+    max_tokens: int | None
+    at_once: int | None
+
+    @property
+    def turn_tokens(self) -> int:
+        """Tokens that one turn may have."""
+        return self.max_tokens or find(self.env).turn_tokens
+
+    @property
+    def together(self) -> int:
+        """Episodes that are played together."""
+        return self.at_once or find(self.env).at_once
+
+
 @dataclass(frozen=True)
-class Practice:
+class Practice(Played):
     """Which tasks are attempted, how often, and how one learns from them: what all loops configure."""
 
     env: str = "household"
@@ -56,16 +74,6 @@ class Practice:
     def make_env(self) -> Callable[[], AgentEnv]:
         """Makes a fresh environment; looked up once for the many that are played at once."""
         return find(self.env).load()
-
-    @property
-    def turn_tokens(self) -> int:
-        """Tokens that one turn may have."""
-        return self.max_tokens or find(self.env).turn_tokens
-
-    @property
-    def together(self) -> int:
-        """Episodes that are played together."""
-        return self.at_once or find(self.env).at_once
 
     def agent(self, model: LanguageModel, temperature: float | None = None) -> ReActAgent:
         """Who attempts the tasks; greedy at temperature 0."""
