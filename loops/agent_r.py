@@ -182,7 +182,7 @@ def splices(
     for number, cut in enumerate(Cut(**row) for row in rows):
         tree = trees[cut.tree]
         drawn = derived_seed(practice.seed, "revision", tree.key, number) % len(config.revisions)
-        written = spliced(tree, cut, config.revisions[drawn], drop_refused=practice.refused != "learnt")
+        written = spliced(tree, cut, config.revisions[drawn], drop_refused=practice.mistakes != "learnt")
         found.append(Spliced(cut, "unchecked", replace(written, sample=number)))
     if config.check:
         outcomes = store.stage(f"replay/{name}", replayed, [each.trajectory for each in found], practice)
@@ -264,7 +264,7 @@ def _with_ending(each: Spliced, tree: SearchTree, end: Trajectory, practice: Pra
     bad = tree.steps(each.cut.last)
     seen = tree.nodes[each.cut.last].observation
     first = each.trajectory.steps[len(bad)].thought.partition("\n")[0]
-    steps = joined(bad, end.steps[len(bad) :], seen, first, drop_refused=practice.refused != "learnt")
+    steps = joined(bad, end.steps[len(bad) :], seen, first, drop_refused=practice.mistakes != "learnt")
     return replace(
         each.trajectory, steps=steps, final_observation=end.final_observation, outcome=end.outcome, score=end.score
     )

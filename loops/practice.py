@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..agents.models.core import LanguageModel, derived_seed
-from ..agents.react import ReActAgent, ReActConfig, chat_of, without_refused
+from ..agents.react import ReActAgent, ReActConfig, chat_of, without_refused, world_of
 from ..agents.rollout import Agent, Job
 from ..agents.trajectory import Step, Trajectory
 from ..envs.core import AgentEnv, Task, TaskSet
@@ -54,10 +54,13 @@ class Practice(Played):
     """Of the attempts."""
     max_tokens: int | None = None
     """Of one turn; None is the environment's usual number."""
-    refused: Literal["masked", "dropped", "learnt"] = "masked"
-    """What becomes of the refused actions of an attempt that passed. `masked`: they stay to be seen, and what was done
-    next is learnt, which demonstrations without mistakes do not teach; `dropped`: they are left out, for environments
-    where a refused action changes nothing; `learnt`: they are imitated like all others."""
+    mistakes: Literal["masked", "dropped", "learnt"] = "masked"
+    """What becomes of mistakes in an attempt that passed: refused actions, and those that a later one superseded.
+
+    `masked`: they stay to be seen, and what was done next is learnt, which demonstrations without mistakes lack;
+    `dropped`: refused ones are left out as well, for environments where they change nothing; `learnt`: they are
+    imitated like all others.
+    """
     replay: float = 1.0
     """Demonstrations mixed in, as a multiple of the passed attempts; only for models that bring demonstrations."""
     fit: FitConfig = field(default_factory=FitConfig)
@@ -119,10 +122,10 @@ class Practice(Played):
 
     def learnt(self, trajectory: Trajectory) -> Trajectory:
         """The part of an attempt that is learnt from."""
-        if self.refused == "learnt":
+        if self.mistakes == "learnt":
             return trajectory
-        forget = without_refused if self.refused == "dropped" else with_refused_masked
-        return replace(trajectory, steps=forget(trajectory.steps))
+        steps = without_refused(trajectory.steps) if self.mistakes == "dropped" else trajectory.steps
+        return replace(trajectory, steps=masked(steps, world_of(trajectory.task.env_id)))
 
     def train(
         self, store: RunStore, name: str, base: Path, examples: Sequence[Example], start: Path | None = None
@@ -138,9 +141,11 @@ class Practice(Played):
         return asdict(self)
 
 
-def with_refused_masked(steps: Sequence[Step]) -> tuple[Step, ...]:
-    """The same steps; those that the environment refused are not trained on."""
-    return tuple(step if step.invalid is None else replace(step, trainable=False) for step in steps)
+def masked(steps: Sequence[Step], world: type[AgentEnv]) -> tuple[Step, ...]:
+    """The same steps; those that were refused or superseded are not trained on."""
+    bad = world.superseded([step.action for step in steps])
+    bad |= {number for number, step in enumerate(steps) if step.invalid is not None}
+    return tuple(replace(step, trainable=False) if number in bad else step for number, step in enumerate(steps))
 
 
 def ignore(_: object) -> None:
