@@ -17,6 +17,8 @@ from .models.core import Message
 from .trajectory import Outcome, Source, Step, Trajectory
 
 T = TypeVar("T")
+Keep = Callable[[bytes], str]
+"""Keeps a picture and names it."""
 
 
 @dataclass
@@ -83,8 +85,11 @@ class Clock:
         return max(0.0, 1 - (self.model + self.env) / self.wall) if self.wall else 0.0
 
 
-async def play(env: AgentEnv, job: Job, clock: Clock | None = None) -> Trajectory:
-    """Play one attempt to its end. `InfraError` ends it as `infra_error`; any other exception is a bug and escapes."""
+async def play(env: AgentEnv, job: Job, clock: Clock | None = None, keep: Keep | None = None) -> Trajectory:
+    """Play one attempt to its end. `InfraError` ends it as `infra_error`; any other exception is a bug and escapes.
+
+    `keep` is given the picture of what each step is decided on, where the environment has one.
+    """
     clock = clock or Clock()
     episode: Episode | None = None
     try:
@@ -94,7 +99,10 @@ async def play(env: AgentEnv, job: Job, clock: Clock | None = None) -> Trajector
         episode = Episode(job.task, observation, info, job.seed)
         goal, done, truncated = episode.goal, False, False
         while not (done or truncated):
+            picture = env.picture() if keep else None
             step = await job.agent.act(episode)
+            if keep and picture:
+                step = replace(step, picture=keep(picture))
             start = time.perf_counter()
             observation, reward, done, truncated, info = env.step(step.action)
             clock.env += time.perf_counter() - start
@@ -135,13 +143,15 @@ async def collect_async(
     on_wave: Callable[[list[Trajectory]], None] | None = None,
     progress: Callable[[float], None] = lambda share: None,
     clock: Clock | None = None,
+    keep: Keep | None = None,
 ) -> list[Trajectory]:
     """Play all jobs, in waves of `at_once` episodes whose model calls are batched together; order as in `jobs`.
 
     The wave is the unit of repetition: models forget before each what they keep of earlier calls, so an interrupted
     wave that is played again from its start meets the same batches and ends the same to the bit. `on_wave` gets each
     finished wave, `progress` the share of the jobs that is done. An attempt that an `InfraError` ended is repeated up
-    to `retries` times within its wave and is then returned as it is. Any other exception ends all attempts.
+    to `retries` times within its wave and is then returned as it is. Any other exception ends all attempts. `keep` is
+    as in `play`.
     """
     if at_once < 1:
         raise UsageError(f"at_once is {at_once}; a wave has at least 1 episode")
@@ -151,11 +161,11 @@ async def collect_async(
     finished = itertools.count(1)
 
     async def attempt(env: AgentEnv, job: Job) -> Trajectory:
-        trajectory = await play(env, job, clock)
+        trajectory = await play(env, job, clock, keep)
         for _ in range(retries):
             if trajectory.outcome != "infra_error":
                 break
-            trajectory = await play(env, job, clock)
+            trajectory = await play(env, job, clock, keep)
         progress(next(finished) / len(jobs))
         return trajectory
 

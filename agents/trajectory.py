@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self
 
 from ..envs.core import Task
@@ -50,6 +50,8 @@ class Step:
     """Whether training counts a loss on this turn."""
     calls: tuple[Call, ...] = ()
     """What was asked of the model on the way to the action, in order; empty where the turn itself is what it said."""
+    picture: str = field(default="", compare=False)
+    """Name of the image of what was seen, among the run's pictures; empty where none was kept."""
 
 
 @dataclass(frozen=True)

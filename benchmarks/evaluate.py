@@ -33,6 +33,8 @@ class EvalConfig:
     """Tasks and decoding."""
     run: Path = Path("runs/eval")
     """Where attempts and scores are kept; several models can be measured in one run."""
+    pictures: bool = False
+    """Whether what the environment shows is photographed at each step, for `kintsugi report`."""
 
 
 def run(config: EvalConfig, console: Console) -> None:
@@ -44,6 +46,7 @@ def run(config: EvalConfig, console: Console) -> None:
     model_version(base, config.adapter)
     name = config.name or (config.adapter.name if config.adapter else Path(base).name)
     with RunStore.open(config.run, {"command": "eval", "on": asdict(config.on)}) as store:
+        store.illustrated = config.pictures
         with bar(console) as store.watch:
             measure(store, name, base, config.adapter, config.on)
         results = store.results()

@@ -45,6 +45,8 @@ class _Improve:
     """A Hugging Face model folder, or `seed` for the environment's seed policy."""
     run: Path = Path("runs/improve")
     """The run's folder; the same command again continues it."""
+    pictures: bool = False
+    """Whether what the environment shows is photographed at each step, for `kintsugi report`."""
     held_out: Measure = field(default_factory=Measure)
     """What the model is measured on before and after."""
 
@@ -134,6 +136,7 @@ def _improve(
         **({"recovery": asdict(recovery)} if recovery else {}),
     }
     with RunStore.open(config.run, settings) as store:
+        store.illustrated = config.pictures
         with bar(console) as store.watch:
             begun = bad_beginnings(store, base, config.held_out, recovery) if recovery else []
 

@@ -3,7 +3,7 @@
     index.html       what was run, scores with intervals, paired differences, task types, time
     attempts.html    every attempt step by step, the failed beside the mended
     trees.html       every search tree, and where attempts were spliced together; in runs that have some
-    assets/ data/    styles, scripts and plotly; the attempts' texts, loaded piece by piece
+    assets/ data/    styles, scripts and plotly; the attempts' texts and pictures, loaded piece by piece
 
 The same run gives the same bytes. Whatever models and environments said is shown as text and never as markup: templates
 escape, scripts set `textContent` alone, and the pages' content security policy forbids inline scripts and all requests.
@@ -80,7 +80,7 @@ def run(config: ReportConfig, console: Console) -> None:
 
 def _write(store: RunStore, name: str, folder: Path, per_stage: int) -> None:
     results = store.results()
-    files = AttemptFiles(folder / "data", per_stage)
+    files = AttemptFiles(folder / "data", per_stage, store.pictures.folder)
     attempts: dict[str, list[Attempt]] = {}
     training = []
     for stage in store.trajectory_stages():
@@ -104,6 +104,7 @@ def _write(store: RunStore, name: str, folder: Path, per_stage: int) -> None:
         "left_out": files.left_out,
         "summary": summary,
         "config": flat(store.config),
+        "versions": store.versions,
         "results": {n: clipped(json.dumps(value, indent=1, ensure_ascii=False)) for n, value in results.items()},
     }
     for page in ("index.html", "attempts.html", *(["trees.html"] if trees else [])):

@@ -7,12 +7,15 @@ list needs; the texts lie in `data/chunk-<n>.js`, about half a megabyte each, lo
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from ..agents.trajectory import Step, Trajectory
 from ..loops.evaluation import task_type
+from ..loops.pictures import NAME
 from .runs import parent_stage
 
 CHUNK_BYTES = 500_000
@@ -26,8 +29,10 @@ PER_STAGE = 10_000
 class AttemptFiles:
     """Writes `data/` of a report; holds one chunk and the index in memory, never a run's texts."""
 
-    def __init__(self, folder: Path, per_stage: int = PER_STAGE) -> None:
+    def __init__(self, folder: Path, per_stage: int = PER_STAGE, pictures: Path | None = None) -> None:
+        """`pictures` is where the run keeps what attempts showed; those of the attempts in here are copied."""
         folder.mkdir(parents=True, exist_ok=True)
+        self._pictures = pictures
         self._folder = folder
         self._per_stage = per_stage
         self._rows: list[list[Any]] = []
@@ -67,7 +72,17 @@ class AttemptFiles:
         self._keys[stage, t.key] = number
         if t.parents:
             self._parents[number] = stage, t.parents
-        self._chunks.add(_texts(t))
+        self._chunks.add(_texts(t, [self._picture(step.picture) for step in t.steps]))
+
+    def _picture(self, name: str) -> str:
+        """Copy a picture into the report; empty where there is none any more."""
+        if not (self._pictures and re.fullmatch(NAME, name) and (self._pictures / name).is_file()):
+            return ""
+        copy = self._folder / "pictures" / name
+        if not copy.exists():
+            copy.parent.mkdir(exist_ok=True)
+            shutil.copyfile(self._pictures / name, copy)
+        return name
 
     def _number(self, table: str, value: Any) -> int:
         return self._tables[table].setdefault(value, len(self._tables[table]))
@@ -112,7 +127,7 @@ def clipped(text: str) -> str:
     return f"{text[:TEXT_HEAD]}\n[… {left_out:,} characters are left out here; run.db has them …]\n{text[-TEXT_TAIL:]}"
 
 
-def _texts(t: Trajectory) -> dict[str, Any]:
+def _texts(t: Trajectory, pictures: list[str]) -> dict[str, Any]:
     return {
         "model": t.model,
         "source": t.source,
@@ -123,7 +138,7 @@ def _texts(t: Trajectory) -> dict[str, Any]:
         "error": t.error and clipped(t.error),
         "params": _json(t.task.params),
         "reflection": t.reflection and _said(t.reflection),
-        "steps": [step_texts(step) for step in t.steps],
+        "steps": [[*step_texts(step), picture] for step, picture in zip(t.steps, pictures, strict=True)],
         "final": clipped(t.final_observation),
     }
 

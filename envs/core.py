@@ -269,6 +269,17 @@ class AgentEnv(gymnasium.Env[str, str], ABC):
         """
         return set()
 
+    def versions(self) -> Mapping[str, str]:
+        """Versions of programs outside this package that the episode ran in, by name; kept with a run. None here."""
+        return {}
+
+    def picture(self) -> bytes | None:
+        """What is seen now as an image (PNG, JPEG or WebP), for reports; None where there is nothing to see.
+
+        Changes nothing of the episode. May raise `InfraError`.
+        """
+        return None
+
     def default_task(self) -> Task:
         """The task of a `reset` that names none, drawn from `self.np_random`."""
         train = self.tasks("train").tasks

@@ -1,6 +1,7 @@
 """`RunStore`: a run is one folder that survives `kill -9` at any instant and refuses to be continued as another run.
 
 run.db          SQLite (WAL): the configuration, finished stages, append-only trajectories and search trees
+pictures/       what attempts showed, where that was asked for
 adapters/       PEFT folders, each written beside its place and then renamed into it
 config.toml     the configuration, for people to read
 """
@@ -9,22 +10,22 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import fcntl
 import hashlib
 import json
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Self
 
 import tomli_w
-from safetensors import SafetensorError
 
 from ..agents.rollout import Clock, Job, collect
 from ..agents.trajectory import Trajectory
 from ..envs.core import AgentEnv, canonical_json
 from ..errors import UsageError
+from .folder import lock_of, readable_errors, transaction, write_whole
+from .pictures import Pictures
 
 Watch = Callable[[str, float], None]
 """Gets the name of a stage and the share of it that is done, in [0, 1]."""
@@ -57,6 +58,9 @@ class RunStore:
         self._scope = ""
         self.watch: Watch = lambda stage, share: None
         """Told how far the stage is that is under way."""
+        self.pictures = Pictures(folder / "pictures")
+        self.illustrated = False
+        """Whether pictures of what attempts show are kept."""
 
     # -- opening --------------------------------------------------------------------------------------------------
 
@@ -67,13 +71,13 @@ class RunStore:
         Raises `UsageError` for a run of another version, for a changed configuration (each change named), for a
         folder that holds something else, and for a run that another process has open.
         """
-        with _readable_errors(folder):
+        with readable_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
             path = folder / "run.db"
             if not path.exists() and any(p.name not in (".lock", "run.db.new") for p in folder.iterdir()):
                 raise UsageError(f"{folder} is not empty and holds no run.db; name an empty or a new folder")
-            lock = _lock(folder)
-        with contextlib.ExitStack() as undo, _readable_errors(folder):
+            lock = lock_of(folder)
+        with contextlib.ExitStack() as undo, readable_errors(folder):
             undo.callback(lock.close)
             if not path.exists():
                 _create(path, config)
@@ -84,7 +88,7 @@ class RunStore:
             store._refuse_other_version()
             store._refuse_other_config(config)
             if not (folder / "config.toml").exists():
-                _write_whole(folder / "config.toml", tomli_w.dumps(_without_none(config)))
+                write_whole(folder / "config.toml", tomli_w.dumps(_without_none(config)))
             undo.pop_all()
         return store
 
@@ -94,7 +98,7 @@ class RunStore:
         path = folder / "run.db"
         if not path.exists():
             raise UsageError(f"{folder} holds no run.db; name the folder of a run (kintsugi improve ... --run FOLDER)")
-        with contextlib.ExitStack() as undo, _readable_errors(folder):
+        with contextlib.ExitStack() as undo, readable_errors(folder):
             store = cls(folder, _connect(path))
             undo.callback(store.close)
             store._db.execute("PRAGMA query_only=ON")
@@ -129,23 +133,41 @@ class RunStore:
         kind, _, rest = stage.partition("/")
         return "/".join(part for part in (kind, self._scope, rest) if part)
 
+    def note_versions(self, found: Iterable[tuple[str, str]]) -> None:
+        """Remember versions of programs that attempts were played in; all that were ever met are kept."""
+        known = self.versions
+        together = {name: list(known.get(name, ())) for name in known}
+        for name, version in found:
+            if version not in together.setdefault(name, []):
+                together[name].append(version)
+        if together != known:
+            with readable_errors(self.folder):
+                self._db.execute("INSERT OR REPLACE INTO meta VALUES ('versions', ?)", (canonical_json(together),))
+
+    @property
+    def versions(self) -> dict[str, list[str]]:
+        """Versions of the programs outside this package that attempts were played in, in the order of their use."""
+        with readable_errors(self.folder):
+            row = self._db.execute("SELECT value FROM meta WHERE key = 'versions'").fetchone()
+        return dict(json.loads(row[0])) if row else {}
+
     # -- stages ---------------------------------------------------------------------------------------------------
 
     def stage(self, name: str, work: Callable[..., Any], *arguments: Any) -> Any:
         """The JSON result of a stage: `work(*arguments)` the first time, what was stored ever after."""
         name = self._named(name)
-        with _readable_errors(self.folder):
+        with readable_errors(self.folder):
             row = self._db.execute("SELECT result, sha FROM stages WHERE name = ?", (name,)).fetchone()
         if row is not None:
             return json.loads(self._checked("stage", name, *row))
         result = canonical_json(work(*arguments))
-        with _readable_errors(self.folder):
+        with readable_errors(self.folder):
             self._db.execute("INSERT INTO stages VALUES (?, ?, ?)", (name, result, _sha(result)))
         return json.loads(result)
 
     def results(self) -> dict[str, Any]:
         """Every finished stage's result, in the order in which they finished."""
-        with _readable_errors(self.folder):
+        with readable_errors(self.folder):
             rows = self._db.execute("SELECT name, result, sha FROM stages ORDER BY rowid").fetchall()
         return {name: json.loads(self._checked("stage", name, result, sha)) for name, result, sha in rows}
 
@@ -174,17 +196,26 @@ class RunStore:
             return stored
         left = len(jobs) - len(stored)
 
+        played: list[AgentEnv] = []
+
+        def noted() -> AgentEnv:
+            played.append(make_env())
+            return played[-1]
+
+        def on_wave(wave: list[Trajectory]) -> None:
+            self.note_versions(pair for env in played for pair in env.versions().items())
+            self.add(stage, wave)
+
         def progress(share: float) -> None:
             self.watch(self._named(stage), 1 - left * (1 - share) / len(jobs))
 
-        return stored + collect(
-            make_env,
-            jobs[len(stored) :],
-            on_wave=lambda wave: self.add(stage, wave),
-            progress=progress,
-            clock=clock,
-            **options,
-        )
+        if self.illustrated:
+            options["keep"] = self._keep
+        return stored + collect(noted, jobs[len(stored) :], on_wave=on_wave, progress=progress, clock=clock, **options)
+
+    def _keep(self, picture: bytes) -> str:
+        with readable_errors(self.folder):
+            return self.pictures.keep(picture)
 
     def add(self, stage: str, trajectories: Sequence[Trajectory]) -> None:
         """Store trajectories, all or none."""
@@ -192,13 +223,13 @@ class RunStore:
         for trajectory in trajectories:
             data = canonical_json(trajectory.to_json())
             rows.append((stage, trajectory.key, data, _sha(data)))
-        with _readable_errors(self.folder), _transaction(self._db):
+        with readable_errors(self.folder), transaction(self._db):
             self._db.executemany("INSERT INTO trajectories (stage, key, data, sha) VALUES (?, ?, ?, ?)", rows)
 
     def trajectories(self, stage: str) -> list[Trajectory]:
         """A stage's trajectories in the order in which they were stored. Raises `UsageError` for a damaged row."""
         stage = self._named(stage)
-        with _readable_errors(self.folder):
+        with readable_errors(self.folder):
             rows = self._db.execute(
                 "SELECT key, data, sha FROM trajectories WHERE stage = ? ORDER BY number", (stage,)
             ).fetchall()
@@ -209,7 +240,7 @@ class RunStore:
 
     def trajectory_stages(self) -> list[str]:
         """Names of the stages that hold trajectories, oldest first."""
-        with _readable_errors(self.folder):
+        with readable_errors(self.folder):
             rows = self._db.execute("SELECT stage FROM trajectories GROUP BY stage ORDER BY min(number)").fetchall()
         return [row[0] for row in rows]
 
@@ -221,13 +252,13 @@ class RunStore:
         for key, part, value in parts:
             data = canonical_json(value)
             rows.append((stage, key, part, data, _sha(data)))
-        with _readable_errors(self.folder), _transaction(self._db):
+        with readable_errors(self.folder), transaction(self._db):
             self._db.executemany("INSERT INTO growth (stage, key, part, data, sha) VALUES (?, ?, ?, ?, ?)", rows)
 
     def growth(self, stage: str, key: str) -> list[Any]:
         """The stored parts of one tree, in order; empty for a tree that was not begun."""
         stage = self._named(stage)
-        with _readable_errors(self.folder):
+        with readable_errors(self.folder):
             rows = self._db.execute(
                 "SELECT data, sha FROM growth WHERE stage = ? AND key = ? ORDER BY part", (stage, key)
             ).fetchall()
@@ -235,7 +266,7 @@ class RunStore:
 
     def trees(self, stage: str) -> list[str]:
         """Keys of a stage's trees, finished or not, in the order in which they were begun."""
-        with _readable_errors(self.folder):
+        with readable_errors(self.folder):
             rows = self._db.execute(
                 "SELECT key FROM growth WHERE stage = ? AND part = 0 ORDER BY number", (self._named(stage),)
             ).fetchall()
@@ -243,7 +274,7 @@ class RunStore:
 
     def tree_stages(self) -> list[str]:
         """Names of the stages that hold search trees, oldest first."""
-        with _readable_errors(self.folder):
+        with readable_errors(self.folder):
             rows = self._db.execute("SELECT stage FROM growth GROUP BY stage ORDER BY min(number)").fetchall()
         return [row[0] for row in rows]
 
@@ -254,7 +285,7 @@ class RunStore:
         final = self.place("adapters", name)
         if final.exists():
             return final
-        with _readable_errors(self.folder):
+        with readable_errors(self.folder):
             unfinished = final.with_name(f".{final.name}.unfinished")
             shutil.rmtree(unfinished, ignore_errors=True)
             unfinished.mkdir(parents=True)
@@ -269,7 +300,7 @@ class RunStore:
     # -- inside ---------------------------------------------------------------------------------------------------
 
     def _meta(self, key: str) -> str:
-        with _readable_errors(self.folder):
+        with readable_errors(self.folder):
             row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
         if row is None:
             raise UsageError(f"{self.folder}/run.db has no {key!r}: it is not a run of Kintsugi, or damaged")
@@ -323,52 +354,6 @@ def _create(path: Path, config: Mapping[str, Any]) -> None:
 def _connect(path: Path) -> sqlite3.Connection:
     """One connection, used by one thread at a time: inside a running event loop `collect` works in another one."""
     return sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-
-
-def _write_whole(path: Path, text: str) -> None:
-    new = path.with_name(f".{path.name}.new")
-    new.write_text(text, encoding="utf-8")
-    new.rename(path)
-
-
-def _lock(folder: Path) -> IO[str]:
-    lock = open(folder / ".lock", "w")  # noqa: SIM115 - held open for as long as the run is
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.close()
-        raise UsageError(f"{folder} is in use by another process; wait for it to end, or name another folder") from None
-    return lock
-
-
-@contextlib.contextmanager
-def _transaction(db: sqlite3.Connection) -> Iterator[None]:
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        db.execute("COMMIT")
-    except BaseException:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-        raise
-
-
-@contextlib.contextmanager
-def _readable_errors(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.DatabaseError as error:
-        raise UsageError(f"{folder}/run.db: {error}; what was stored before is kept. {_remedy(str(error))}") from error
-    except (OSError, SafetensorError) as error:
-        raise UsageError(f"{folder}: {error}; what was stored before is kept. {_remedy(str(error))}") from error
-
-
-def _remedy(text: str) -> str:
-    if "full" in text or "No space" in text or "too large" in text:
-        return "Free some disk space and run the same command again: it goes on where it was."
-    if "malformed" in text or "not a database" in text:
-        return "Restore the file from a copy, or start again in a new run folder."
-    return "Mend the cause and run the same command again: it goes on where it was."
 
 
 def _sha(text: str) -> str:

@@ -29,10 +29,18 @@
     return node;
   }
 
+  /** What was to be seen; in full size on request. */
+  function shown(picture, number) {
+    const place = `data/pictures/${picture}`;
+    return el("a", { class: "picture", href: place, target: "_blank" },
+      el("img", { src: place, loading: "lazy", alt: `what was seen at step ${number}` }));
+  }
+
   function step(values, number) {
-    const [observation, thought, action, refused, reward, trainable] = values;
+    const [observation, thought, action, refused, reward, trainable, picture] = values;
     return el("div", { class: `step${refused ? " refused" : ""}${trainable ? "" : " masked"}`, role: "group", "aria-label": `step ${number}` },
       el("span", { class: "no", "aria-hidden": "true" }, String(number)),
+      picture ? shown(picture, number) : null,
       paragraph("obs", observation, "observation"),
       thought ? paragraph("thought", thought, "thought") : null,
       paragraph("action", action, "action"),

@@ -14,7 +14,7 @@ from .browser import Browser, shared_browser
 from .chromium import BrowserConfig
 from .episode import Moment, WebEpisode
 from .hosts import LOOPBACK
-from .look import screenshot
+from .look import photograph, screenshot
 from .session import SessionConfig
 from .view import Element, View
 from .worlds import Place, World, world_named, world_of
@@ -88,6 +88,7 @@ class WebEnv(AgentEnv):
         self._browser: Browser | None = None
         self._episode: WebEpisode | None = None
         self._world: type[World] | None = None
+        self._versions: Mapping[str, str] = {}
 
     @classmethod
     def tasks(cls, split: str, n: int | None = None, seed: int = 0, world: str = "sites", **params: Any) -> TaskSet:
@@ -138,6 +139,14 @@ class WebEnv(AgentEnv):
     def screenshot(self) -> bytes:
         """The viewport as it is now, a PNG; raises `UsageError` when no episode is running."""
         return self._run(screenshot(self._playing().session.active))
+
+    def versions(self) -> Mapping[str, str]:
+        """Of the Chromium that the last episode was opened in."""
+        return self._versions
+
+    def picture(self) -> bytes | None:
+        """The viewport as it is now, a JPEG; None when no episode is running."""
+        return self._run(photograph(self._playing().session.active)) if self._episode else None
 
     def marked_screenshot(self) -> bytes:
         """The same with the number of each element drawn on it: on the picture, the page is left alone."""
@@ -208,6 +217,7 @@ class WebEnv(AgentEnv):
             SessionConfig(hosts=place.hosts, view=config.view, patience=config.patience, step_time=config.step_time)
         )
         self._episode = WebEpisode(session, place)
+        self._versions = {"Chromium": self._browser.version}
 
     def _end(self) -> None:
         episode, self._episode = self._episode, None

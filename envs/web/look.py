@@ -83,5 +83,14 @@ async def _excerpt(tab: Tab, session: Session) -> tuple[PageView, Layout, str]:
 
 async def screenshot(tab: Tab) -> bytes:
     """The viewport as a PNG."""
-    said: dict[str, Any] = await tab.cdp.send("Page.captureScreenshot", {"format": "png", "optimizeForSpeed": True})
+    return await _captured(tab, format="png")
+
+
+async def photograph(tab: Tab) -> bytes:
+    """The viewport as a JPEG, a third of the size."""
+    return await _captured(tab, format="jpeg", quality=70)
+
+
+async def _captured(tab: Tab, **options: Any) -> bytes:
+    said: dict[str, Any] = await tab.cdp.send("Page.captureScreenshot", {**options, "optimizeForSpeed": True})
     return base64.b64decode(said["data"])

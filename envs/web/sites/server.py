@@ -19,7 +19,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 from werkzeug.wrappers import Response
 
-from ....errors import UsageError
+from ....errors import InfraError, UsageError
 from ...core import Task
 from .content import kind_of, reopened, site_of
 from .core import Site
@@ -51,6 +51,8 @@ class _State:
     task: Task
     site: Site
     db: sqlite3.Connection
+    broken: str = ""
+    """The request that a page of ours failed at, and how; empty where none did."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -124,9 +126,14 @@ class Server:
             old.close()
 
     def check(self, visit: Visit, answer: str | None) -> Verdict:
-        """How the episode stands, given the agent's answer; changes nothing."""
+        """How the episode stands, given the agent's answer; changes nothing.
+
+        Raises `InfraError` once a page has failed: that is a fault of the site's and says nothing of the agent.
+        """
         state = self._state(visit)
         with state.lock:
+            if state.broken:
+                raise InfraError(f"task {state.task.id!r}: {state.broken}; report it with the task's id and seed")
             return judge(state.task, state.db, answer)
 
     def close(self) -> None:
@@ -165,8 +172,9 @@ class Server:
                 return answer(self._views(state.site), request, state.site, state.db)
         except HTTPException as error:
             return _plain(error.code or 500, error.name)
-        except Exception:
+        except Exception as error:
             logger.exception("%s %s of task %s failed", request.method, request.path, state.task.id)
+            state.broken = f"the site failed at {request.method} {request.path} ({type(error).__name__}: {error})"
             return _plain(500, "Something went wrong on our side.")
 
 

@@ -12,7 +12,7 @@ import pytest
 from kintsugi.envs.web.sites.pages import Page, Routes
 from kintsugi.envs.web.sites.server import Server, views_of
 from kintsugi.envs.web.sites.tasks import make_tasks
-from kintsugi.errors import UsageError
+from kintsugi.errors import InfraError, UsageError
 from visits import Visitor, task_of
 from werkzeug.wrappers import Response
 
@@ -171,7 +171,7 @@ class Broken:
         self.routes.get("/hangs")(self._hang)
 
     def _fail(self, page: Page) -> Response:
-        page.run("DELETE FROM article")
+        page.run("DELETE FROM revision")
         raise ZeroDivisionError("on purpose")
 
     def _hang(self, page: Page) -> Response:
@@ -191,8 +191,18 @@ def test_a_view_that_fails_is_a_500_and_leaves_nothing_half_done(caplog):
         assert "on purpose" not in answer.text
         assert "GET /fails of task" in caplog.text
         assert server.dump(visitor.visit) == before
+        with pytest.raises(InfraError, match=r"failed at GET /fails \(ZeroDivisionError: on purpose\)"):
+            server.check(visitor.visit, "an answer")
+        # The next episode of the same task has nothing to do with it.
+        assert server.check(Visitor(server, visitor.task).visit, None).score == 0.0
     finally:
         server.close()
+
+
+def test_what_a_visitor_may_get_wrong_breaks_no_episode(visit, server):
+    visitor = visit("shop_buy")
+    assert [visitor.get("/nowhere").status, visitor.ask("DELETE", "/cart").status] == [404, 405]
+    assert not server.check(visitor.visit, None).success
 
 
 def test_an_episode_that_hangs_keeps_no_other_waiting():
