@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+from kintsugi.agents.trajectory import Step
 from kintsugi.benchmarks.report import write_report
 from kintsugi.loops.store import RunStore
 
@@ -27,6 +28,30 @@ def test_charts_are_drawn_in_light_and_dark(page, run):
         assert page.locator("[data-chart=clocks] .bars .point").count() == 3
     assert page.get_by_role("table").count() >= 6
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_what_was_seen_is_shown_at_its_step(page, tmp_path, attempt):
+    pictures = []
+    with RunStore.open(tmp_path / "run", {}) as store:
+        for width in (40, 80):
+            page.set_viewport_size({"width": width, "height": 30})
+            pictures.append(store.pictures.keep(page.screenshot(type="jpeg")))
+        page.set_viewport_size({"width": 1300, "height": 850})
+        steps = [Step(f"page {n}", "", f"click [{n}]", picture=name) for n, name in enumerate(pictures)]
+        steps.append(Step("page 2", "", "stop", picture="../../run.db"))
+        store.add("eval/base/valid_unseen", [attempt(0, True, steps=tuple(steps))])
+    index = write_report(tmp_path / "run")
+    # A report can be given to somebody who has not got the run.
+    index.parent.rename(tmp_path / "elsewhere")
+    assert sorted(path.name for path in (tmp_path / "elsewhere/data/pictures").iterdir()) == sorted(pictures)
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        page.goto(url(tmp_path / "elsewhere" / "attempts.html"))
+        page.wait_for_selector(".step img")
+        page.wait_for_function("[...document.querySelectorAll('.step img')].every((image) => image.complete)")
+        widths = page.eval_on_selector_all(".step img", "images => images.map((image) => image.naturalWidth)")
+        assert widths == [40, 80]
+        assert page.get_attribute(".step img >> nth=1", "alt") == "what was seen at step 2"
 
 
 def test_hostile_texts_stay_texts(page, run, hostile):

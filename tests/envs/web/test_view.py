@@ -1,0 +1,115 @@
+"""From an accessibility tree to lines, without a browser: what is shown, what is folded, what does not fit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from kintsugi.envs.web.ids import ElementIds
+from kintsugi.envs.web.layout import Box, Layout
+from kintsugi.envs.web.tree import Item, TreeReader, clean, every, merged, quoted
+from kintsugi.envs.web.view import View, view_of
+
+TEXTS = st.text(max_size=30)
+
+
+def layout(**fields: Any) -> Layout:
+    empty: dict[str, Any] = {"boxes": {}, "clickable": set(), "hands": set(), "parents": {}, "tags": {}}
+    return Layout(**{**empty, "classes": {}, "frames": {}, **fields})
+
+
+def tree(*nodes: tuple[str, str, int, list[int]], **properties: dict[str, Any]) -> list[dict[str, Any]]:
+    """Nodes as DevTools gives them: (role, name, number, numbers of the children)."""
+    return [
+        {
+            "nodeId": str(number),
+            "role": {"value": role},
+            "name": {"value": name},
+            "backendDOMNodeId": number,
+            "childIds": [str(child) for child in children],
+            "properties": [{"name": k, "value": {"value": v}} for k, v in properties.get(f"n{number}", {}).items()],
+        }
+        for role, name, number, children in nodes
+    ]
+
+
+def lines(nodes: list[dict[str, Any]], places: Layout | None = None, **view: Any) -> list[str]:
+    places = places or layout()
+    reader = TreeReader({"main": nodes}, places)
+    return list(view_of(reader.read("main"), places, ElementIds(), View(**view), reader.focused).lines)
+
+
+def test_a_page_is_its_controls_structure_and_texts():
+    nodes = tree(
+        ("RootWebArea", "Shop", 1, [2, 3, 5]),
+        ("heading", "Mugs", 2, []),
+        ("generic", "", 3, [4]),
+        ("StaticText", "Three left.", 4, []),
+        ("button", "Buy", 5, [6]),
+        ("StaticText", "Buy", 6, []),
+        n2={"level": 2},
+        n5={"focused": True, "disabled": True},
+    )
+    assert lines(nodes) == ["heading 'Mugs' level 2", "text 'Three left.'", "[1] button 'Buy' focused disabled"]
+
+
+def test_what_listens_to_clicks_is_numbered_unless_its_parts_are_to_be_clicked():
+    plain = tree(("RootWebArea", "", 1, [2]), ("generic", "Open", 2, []))
+    assert lines(plain, layout(clickable={2})) == ["[1] clickable 'Open'"]
+    around = tree(("RootWebArea", "", 1, [2]), ("generic", "", 2, [3]), ("link", "Home", 3, []))
+    assert lines(around, layout(clickable={2})) == ["[1] link 'Home'"]
+
+
+def test_a_frame_is_shown_where_it_hangs():
+    nodes = tree(("RootWebArea", "", 1, [2]), ("Iframe", "Ad", 2, []))
+    inner = tree(("RootWebArea", "", 10, [11]), ("link", "Win", 11, []))
+    places = layout(frames={2: "inner"})
+    reader = TreeReader({"main": nodes, "inner": inner}, places)
+    assert view_of(reader.read("main"), places, ElementIds(), View()).lines == ("iframe 'Ad'", "  [1] link 'Win'")
+
+
+def test_elements_keep_their_numbers_and_new_ones_get_new_ones():
+    ids = ElementIds()
+    first = [Item("button", name, node=node, control=True) for node, name in ((5, "a"), (7, "b"))]
+    assert view_of(first, layout(), ids, View()).lines == ("[1] button 'a'", "[2] button 'b'")
+    later = [Item("button", "c", node=6, control=True), first[1]]
+    assert view_of(later, layout(), ids, View()).lines == ("[3] button 'c'", "[2] button 'b'")
+
+
+def test_a_page_that_does_not_fit_is_what_lies_in_the_viewport():
+    items = [Item("button", f"number {n}", node=n, control=True, boxes=(n,)) for n in range(1, 101)]
+    places = layout(boxes={n: Box(0, 100.0 * (n - 1), 50, 50) for n in range(1, 101)})
+    whole = view_of(items, places, ElementIds(), View())
+    assert len(whole.lines) == len(whole.elements) == 100
+    seen = view_of(items, places, ElementIds(), View(most=500))
+    assert [element.name for element in seen.elements.values()] == [f"number {n}" for n in range(1, 9)]
+    few = view_of(items, places, ElementIds(), View(most=60))
+    assert few.lines[-1] == f"… and {8 - len(few.elements)} more lines that do not fit"
+
+
+@given(st.lists(TEXTS, max_size=30), st.integers(1, 400))
+def test_no_page_is_longer_than_asked_but_for_the_line_that_says_so(names: list[str], most: int):
+    items = [Item("button", name, node=n, control=True, boxes=(n,)) for n, name in enumerate(names, 1)]
+    places = layout(boxes={n: Box(0, 0, 9, 9) for n in range(1, len(names) + 1)})
+    seen = view_of(items, places, ElementIds(), View(most=most))
+    cut = bool(seen.lines) and seen.lines[-1].startswith("… and ")
+    shown = seen.lines[:-1] if cut else seen.lines
+    assert sum(len(line) + 1 for line in shown) <= most
+    assert len(seen.elements) == len(shown)
+    assert cut == (len(shown) < len(names))
+
+
+@given(TEXTS)
+def test_whatever_a_page_says_is_one_printable_line(text: str):
+    assert clean(text).isprintable()
+    assert clean(clean(text)) == clean(text)
+    assert quoted(clean(text)).isprintable()
+    assert len(quoted("x" * 1000)) == 302
+
+
+@given(st.lists(st.tuples(TEXTS, st.booleans()), max_size=10))
+def test_texts_that_flow_together_lose_nothing(parts: list[tuple[str, bool]]):
+    found = merged(Item("text", text, closed=closed) for text, closed in parts)
+    assert "".join("".join(item.name for item in every(found)).split()) == "".join("".join(t for t, _ in parts).split())
+    assert all(item.name.strip() for item in found)
