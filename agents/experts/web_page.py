@@ -63,6 +63,13 @@ class Page:
                 return second.name
         raise Lost(f"what is said of {name}")
 
+    def first(self, role: str) -> Line:
+        """The first line of a role, whatever its name; raises `Lost`."""
+        for line in self.lines:
+            if line.role == role:
+                return line
+        raise Lost(f"a {role}")
+
     def rows(self) -> list[list[str]]:
         """The rows of all tables, cell by cell."""
         rows: list[list[str]] = []

@@ -52,9 +52,7 @@ def choose(page: Page, names: Iterable[str], option: str) -> Act:
 
 def search(page: Page, text: str) -> Act:
     """Look for something in the site's search."""
-    line = next((line for line in page.lines if line.role == "searchbox"), None)
-    if line is None:
-        raise Lost("a search")
+    line = page.first("searchbox")
     return f"I search for '{text}'.", f"type [{line.id}] [{text}] [submit]"
 
 

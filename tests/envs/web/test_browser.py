@@ -110,3 +110,17 @@ def test_what_cannot_be_found_is_said(monkeypatch, tmp_path):
     monkeypatch.delenv("KINTSUGI_CHROMIUM", raising=False)
     with pytest.raises(UsageError, match="no Chromium was found"):
         find_chromium(None, str(tmp_path / "none"))
+
+
+def test_a_picture_is_of_the_page_and_changes_nothing(web_class, browser):
+    env = web_class(browser=browser)
+    assert (env.picture(), env.versions()) == (None, {})
+    plain = env.reset(options={"task": at("/")})[0], env.step("click [1]")[0]
+    pictured, pictures = [env.reset(options={"task": at("/")})[0]], [env.picture()]
+    pictured.append(env.step("click [1]")[0])
+    pictures.append(env.picture())
+    assert tuple(pictured) == plain
+    assert all(picture.startswith(b"\xff\xd8\xff") for picture in pictures)
+    assert pictures[0] != pictures[1]
+    assert env.versions() == {"Chromium": browser.version}
+    env.close()

@@ -55,7 +55,9 @@ def test_files_below_a_folder_and_no_way_out_of_it():
     assert not hosts.allows("file:///srv/other.html")
 
 
-@pytest.mark.parametrize("host", ["http://example.org", "example.org:80", "a b", "", "*example.org", "*.", "EXAMPLE.org"])
+@pytest.mark.parametrize(
+    "host", ["http://example.org", "example.org:80", "a b", "", "*example.org", "*.", "EXAMPLE.org"]
+)
 def test_what_is_no_host_is_refused(host: str):
     with pytest.raises(UsageError, match="is no host to allow"):
         Hosts((host,))
