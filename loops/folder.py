@@ -40,7 +40,7 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
         yield
         db.execute("COMMIT")
     except BaseException:
-        if db.intransaction:
+        if db.in_transaction:
             db.execute("ROLLBACK")
         raise
 
