@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .account import ROUNDING, Bar
+from .account import Bar
+from .filling import ROUNDING
 from .market import Floats
 from .rules import Rules
 
