@@ -181,7 +181,6 @@ class TradingVector(gymnasium.vector.VectorEnv[Observation, Any, Any]):
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._positions = np.array(positions, dtype=np.float64)
         self._bars, self._rows = self._episode.bars, _table(self._episode)
-        self._observations = np.empty((num_envs, self._rows.shape[1]), np.float32)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -227,8 +226,7 @@ class TradingVector(gymnasium.vector.VectorEnv[Observation, Any, Any]):
     def _observed(self) -> Observation:
         """A new array at each call, (N, features)."""
         fleet, assets = self._fleet, len(self._last)
-        out = np.empty_like(self._observations)
-        out[:] = self._rows[self._at]
+        out = np.repeat(self._rows[None, self._at], self.num_envs, axis=0)
         for asset in range(assets):
             # A ruined account has no units, so what it is divided by does not matter.
             worth = np.maximum(fleet.equity, 1e-300) if fleet.risky else fleet.equity
