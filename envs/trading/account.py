@@ -6,8 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from .filling import CUT, NO_SHORT, ROUNDING, UNTRADED, Note, filling
 from .rules import Fill, Order, Rules
+
+ROUNDING = 1e-9
+"""Lots are counted with this much of one to spare, so that 0.1 + 0.2 is three lots of 0.1."""
 
 
 class Bar(NamedTuple):
@@ -26,9 +28,9 @@ class Account:
     """Cash and positions under `rules`. What happens in a bar, and in which order, is said in `Rules`."""
 
     __slots__ = (
-        "_accrues", "_borrow", "_closing", "_commission", "_fee", "_fill", "_guarded", "_interest", "_leverage",
-        "_loan", "_lot", "_maintenance", "_notes", "_opening", "_short", "cash", "entry", "equity", "fills", "gross",
-        "liquidating", "marks", "ruined", "rules", "stop", "take", "units",
+        "_borrow", "_closing", "_commission", "_fee", "_guarded", "_interest", "_leverage", "_loan", "_lot",
+        "_maintenance", "_opening", "_short", "cash", "entry", "equity", "fills", "gross", "liquidating", "marks",
+        "notes", "ruined", "rules", "stop", "take", "units",
     )  # fmt: skip
 
     def __init__(self, rules: Rules, closes: Sequence[float]) -> None:
@@ -51,7 +53,8 @@ class Account:
         self.ruined = False
         self.fills: list[Fill] = []
         """Of the last bar."""
-        self._notes: list[tuple[int, Note]] = []
+        self.notes: list[tuple[int, str]] = []
+        """Asset and what became of its order in the last bar, where it was not filled as given."""
         self._guarded = False
         # Looked up at every bar, so not through properties.
         self._opening, self._closing = rules.opening, rules.closing
@@ -60,13 +63,6 @@ class Account:
         self._borrow, self._interest, self._loan = (
             rate / rules.bars_per_year for rate in (rules.borrow, rules.interest, rules.loan)
         )
-        self._accrues = bool(self._borrow or self._interest or self._loan)
-        self._fill = filling(rules) if count == 1 else None
-
-    @property
-    def notes(self) -> list[tuple[int, str]]:
-        """Asset and what became of its order in the last bar, where it was not filled as given."""
-        return [(asset, text.format(*units)) for asset, (text, *units) in self._notes]
 
     def state(self) -> tuple[Any, ...]:
         """Everything that the future depends on, as an immutable value."""
@@ -80,22 +76,19 @@ class Account:
         self.cash, self.equity, self.gross, units, entry, stop, take, marks, self.liquidating, self.ruined = state
         self.units, self.entry, self.stop, self.take = list(units), list(entry), list(stop), list(take)
         self.marks = marks
-        self.fills, self._notes = [], []
+        self.fills, self.notes = [], []
         self._guarded = any(price is not None for price in (*stop, *take))
 
     def advance(self, bar: Bar, orders: Sequence[Order] = ()) -> list[Fill]:
         """Live through the next bar with these orders; returns the fills. A ruined account does nothing."""
-        self.fills, self._notes = [], []
+        self.fills, self.notes = [], []
         if self.ruined:
             return self.fills
         if bar.splits is not None or bar.dividends is not None:
             self._corporate(bar)
-        if self._accrues:
-            self._accrue()
+        self._accrue()
         if self.liquidating:
             self._liquidate(bar)
-        elif len(orders) == 1 and self._fill:
-            self._carry_out_alone(bar, orders[0])
         elif orders:
             self._carry_out(bar, orders)
         if self._guarded:
@@ -152,24 +145,6 @@ class Account:
             if units and bar.tradable[asset]:
                 self._trade(asset, -units, bar.open[asset], self._closing, "margin")
 
-    def _carry_out_alone(self, bar: Bar, order: Order) -> None:
-        """Fill the one order of an account of one asset."""
-        if not bar.tradable[0]:
-            self._notes.append((0, (UNTRADED, 0.0, 0.0)))
-            return
-        assert self._fill is not None
-        held = self.units[0]
-        self.cash, left, self.entry[0], self.fills, notes = self._fill(
-            self.cash, held, self.entry[0], bar.open[0], order
-        )
-        self.units[0] = left
-        if held * left <= 0:
-            self.stop[0] = self.take[0] = None
-        if notes:
-            self._notes += [(0, note) for note in notes]
-        if order.stop is not None or order.take is not None:
-            self._protect(order)
-
     def _carry_out(self, bar: Bar, orders: Sequence[Order]) -> None:
         """Fill orders at the open: first what reduces positions, then what increases them."""
         opens, units = bar.open, self.units
@@ -184,7 +159,7 @@ class Account:
         for order in orders:
             asset, price = order.asset, opens[order.asset]
             if not bar.tradable[asset]:
-                self._notes.append((asset, (UNTRADED, 0.0, 0.0)))
+                self.notes.append((asset, "not traded in this bar, the order lapsed"))
                 continue
             held = units[asset]
             change = self._change(order, held, price, before)
@@ -209,7 +184,7 @@ class Account:
         else:
             change = self._lots(order.size)
         if not self._short and held + change < 0:
-            self._notes.append((order.asset, (NO_SHORT, 0.0, 0.0)))
+            self.notes.append((order.asset, "short positions are not allowed, the order was cut at 0"))
             change = -held
         return change
 
@@ -225,7 +200,8 @@ class Account:
         power = leverage * (equity - self._fee) - gross
         most = self._lots(max(power, 0.0) / (price + leverage * (abs(paid - price) + self._commission * paid)))
         if abs(change) > most:
-            self._notes.append((order.asset, (CUT, abs(change), most)))
+            cut = f"{abs(change):g} units are more than the account can pay for, the order was cut to {most:g}"
+            self.notes.append((order.asset, cut))
             change = side * most
         if change:
             equity -= self._trade(order.asset, change, price, self._opening, "order")

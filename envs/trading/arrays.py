@@ -92,6 +92,7 @@ class TradingArrays(gymnasium.Env[Observation, Any]):
         self._account = Account(self._episode.rules, self._bars[0].close)
         self._fill = filling(self._episode.rules)
         self._begin = self._equity = self._account.equity
+        self._cash, self._units, self._entry = self._account.cash, 0.0, 0.0
         self._at, self._calm = 0, False
         self._last: Any = None
         return self._rest(), {}
@@ -123,7 +124,7 @@ class TradingArrays(gymnasium.Env[Observation, Any]):
         """Fill the order of a calm account; False, and nothing done, when it would not be calm any more."""
         bar = self._bars[at]
         if bar.tradable[0]:
-            cash, units, entry, _, _ = self._fill(
+            cash, units, entry, _ = self._fill(
                 self._cash, self._units, self._entry, bar.open[0], self._orders[0][action][0]
             )
             if units < 0 or cash < 0 or not (units or cash):

@@ -81,12 +81,12 @@ def undisturbed(market: Market, orders: Decisions, rules: Rules) -> Backtest | N
     for given, price, open_ in zip(due, opens, traded, strict=True):
         if len(orders[given]) > 1:
             return None
-        for order in orders[given] if open_ else ():
-            if order[3] is not None or order[4] is not None:
+        for order in orders[given]:
+            if order[0] or order[3] is not None or order[4] is not None:
                 return None
-            cash, held, entry, filled, _ = fill(cash, held, entry, price, order)
-            for each in filled:
-                fills.append((given + 1, each))
+            if open_:
+                cash, held, entry, filled = fill(cash, held, entry, price, order)
+                fills += [(given + 1, each) for each in filled]
         if (held < 0 and rules.borrow) or (cash < 0 and rules.loan):
             return None
         cashes.append(cash)

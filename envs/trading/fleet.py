@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .account import Bar
-from .filling import ROUNDING
+from .account import ROUNDING, Bar
 from .market import Floats
 from .rules import Rules
 
@@ -173,11 +172,13 @@ class Fleet:
         long, short = (price + leverage * (abs(paid - price) + rules.commission * paid) for paid in (dear, cheap))
         power = leverage * (equity - rules.fee) - gross
         most = self._lots(np.maximum(power, 0.0) / np.where(change > 0, long, short))
-        return np.maximum(np.minimum(change, most), -most)
+        left: Floats = np.maximum(np.minimum(change, most), -most)
+        return left
 
     @staticmethod
     def _prices(change: Floats, price: Any, beyond: float) -> Floats:
-        return np.where(change > 0, price * (1 + beyond), price * (1 - beyond))
+        paid: Floats = np.where(change > 0, price * (1 + beyond), price * (1 - beyond))
+        return paid
 
     def _paid(self, cash: Floats, change: Floats, price: Any, paid: Floats) -> tuple[Floats, Floats]:
         """Cash after buying and selling, and what that costs against the plain price."""
