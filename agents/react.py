@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -61,9 +61,9 @@ class ReActAgent:
             episode.chat += chat_of(episode, self.config)
         before = episode.steps[-1].observation if episode.steps else None
         text = told(episode.task, episode.observation, before, self.config)
-        episode.chat.append(observation_turn(text, episode.goal, self.config, first=not episode.steps))
-        completion = await self.model.complete(episode.chat, self._sampling(episode))
-        episode.chat.append(Message("assistant", completion.text, completion.token_ids))
+        turn = observation_turn(text, episode.goal, self.config, first=not episode.steps)
+        completion = await self.model.complete([*episode.chat, turn], self._sampling(episode))
+        episode.chat += [turn, Message("assistant", completion.text, completion.token_ids)]
         episode.prompt_tokens += completion.prompt_tokens
         return step_from(completion, episode.observation)
 
@@ -98,15 +98,16 @@ def turns_of(trajectory: Trajectory | Episode, config: ReActConfig) -> list[Mess
 
 def told(task: Task, observation: str, before: str | None, config: ReActConfig) -> str:
     """What is said of an observation after that of `before`, or of None at the beginning."""
-    return _brief_of(task.env_id)(observation, before) if config.brief else observation
+    return world_of(task.env_id).brief(observation, before) if config.brief else observation
 
 
 @functools.lru_cache(maxsize=64)
-def _brief_of(env_id: str) -> Callable[[str, str | None], str]:
+def world_of(env_id: str) -> type[AgentEnv]:
+    """The environment's class; that of any environment where it is not known here."""
     try:
-        return find(env_id).load().brief
+        return find(env_id).load()
     except UsageError:
-        return AgentEnv.brief
+        return AgentEnv
 
 
 def observation_turn(text: str, goal: str, config: ReActConfig, *, first: bool) -> Message:

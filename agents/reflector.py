@@ -5,8 +5,9 @@ The attempt reaches it as the environment showed it; nothing hidden is added (Do
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from ..errors import TooLongError
 from .models.core import LanguageModel, Message, Sampling, derived_seed
 from .react import ReActAgent, ReActConfig, said, told, turns_of
 from .rollout import Episode
@@ -27,7 +28,7 @@ class ReflectorConfig:
     """How failed attempts are shown and reflections drawn."""
 
     max_turns: int = 40
-    """Of the attempt's distinct turns, the last so many are shown."""
+    """Of the attempt's distinct turns, the last so many are shown; fewer where these do not fit the model's window."""
     temperature: float = 0.0
     """Of the reflection; the turns after it use the acting agent's."""
     max_tokens: int = 48
@@ -57,21 +58,47 @@ class ReflectingAgent:
         return self.model.version
 
     async def act(self, episode: Episode) -> Step:
-        """Before the first turn, reflect; then act."""
-        if not episode.chat:
-            await self._reflect(episode)
-        return await self._acting.act(episode)
+        """Before the first turn, reflect; then act.
 
-    async def _reflect(self, episode: Episode) -> None:
-        opening = [*opening_of(self.failure, self.config, self._acting.config), Message("assistant", OPENING)]
+        As often as the chat does not fit the model's window, half of what is shown of the failed attempt goes.
+        """
+        turns = self._shown(episode)
+        while True:
+            try:
+                await self._show(episode, turns)
+                return await self._acting.act(episode)
+            except TooLongError:
+                if not turns:
+                    raise
+                turns //= 2
+
+    def _shown(self, episode: Episode) -> int:
+        """How many turns of the failed attempt are shown in this episode."""
+        most = min(self.config.max_turns, len(turns_shown(self.failure, self._acting.config)))
+        if episode.reflection is None:
+            return most
+        return next(n for n in range(most, -1, -1) if self._opening(n)[1] == episode.chat[1])
+
+    async def _show(self, episode: Episode, turns: int) -> None:
+        opening = self._opening(turns)
+        if episode.reflection is None:
+            await self._reflect(episode, opening)
+        elif episode.chat[1] != opening[1]:
+            episode.chat[1] = opening[1]
+            episode.reflection = replace(episode.reflection, observation=opening[1].content)
+
+    async def _reflect(self, episode: Episode, opening: list[Message]) -> None:
         sampling = Sampling(self.config.temperature, self.config.max_tokens, derived_seed(episode.seed, "reflection"))
-        completion = await self.model.complete(opening, sampling)
+        completion = await self.model.complete([*opening, Message("assistant", OPENING)], sampling)
         episode.prompt_tokens += completion.prompt_tokens
         said = completion.opening_ids + completion.token_ids
         episode.reflection = Step(
             opening[1].content, "", "", text=OPENING + completion.text, token_ids=said, logprobs=completion.logprobs
         )
-        episode.chat += [*opening[:-1], Message("assistant", OPENING + completion.text, said)]
+        episode.chat += [*opening, Message("assistant", OPENING + completion.text, said)]
+
+    def _opening(self, turns: int) -> list[Message]:
+        return opening_of(self.failure, replace(self.config, max_turns=turns), self._acting.config)
 
 
 def opening_of(failure: Trajectory, config: ReflectorConfig, acting: ReActConfig | None = None) -> list[Message]:
@@ -88,9 +115,14 @@ def reflector_chat(
     acting: ReActConfig | None = None,
     config: ReflectorConfig | None = None,
 ) -> list[Message]:
-    """(failed, passed) as the reflector's chat; `trainable` is of the reflection, the turns keep their own."""
+    """(failed, passed) as the reflector's chat; `trainable` is of the reflection, the turns keep their own.
+
+    The failed attempt is shown as it was when `reflection` was sampled, if it was.
+    """
+    system, shown = opening_of(failure, config or ReflectorConfig(), acting)
     return [
-        *opening_of(failure, config or ReflectorConfig(), acting),
+        system,
+        replace(shown, content=reflection.observation or shown.content),
         Message("assistant", said(reflection), reflection.token_ids, trainable),
         *turns_of(passed, acting or ReActConfig()),
     ]
@@ -98,13 +130,18 @@ def reflector_chat(
 
 def digest(failure: Trajectory, max_turns: int, acting: ReActConfig | None = None) -> str:
     """A failed attempt in few words: each distinct accepted turn once, in order, refused actions only counted."""
-    acting = acting or ReActConfig()
+    turns = turns_shown(failure, acting or ReActConfig())
+    refused = f"Refused actions: {failure.invalid_actions}.\n" if failure.invalid_actions else ""
+    shown = "".join(turn + "\n" for turn in turns[max(0, len(turns) - max_turns) :])
+    return f"Your task is to: {failure.goal}\nThe failed attempt:\n{shown}{refused}{OUTCOMES[failure.outcome]}"
+
+
+def turns_shown(failure: Trajectory, acting: ReActConfig) -> list[str]:
+    """Each distinct accepted turn of a failed attempt, in order."""
     after = [step.observation for step in failure.steps[1:]] + [failure.final_observation]
     turns = dict.fromkeys(
         f"> {step.action}\n{told(failure.task, seen, step.observation, acting)}"
         for step, seen in zip(failure.steps, after, strict=False)
         if step.invalid is None
     )
-    refused = f"Refused actions: {failure.invalid_actions}.\n" if failure.invalid_actions else ""
-    shown = "".join(turn + "\n" for turn in list(turns)[-max_turns:])
-    return f"Your task is to: {failure.goal}\nThe failed attempt:\n{shown}{refused}{OUTCOMES[failure.outcome]}"
+    return list(turns)

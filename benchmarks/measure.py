@@ -19,11 +19,12 @@ from ..envs.household.generator import ENV_ID
 from ..envs.registry import find
 from ..errors import UsageError
 from ..loops.evaluation import Score, score
+from ..loops.practice import Played
 from ..loops.store import RunStore
 
 
 @dataclass(frozen=True)
-class Measure:
+class Measure(Played):
     """What models are measured on, and how they act there."""
 
     env: str = "household"
@@ -56,16 +57,6 @@ class Measure:
             raise UsageError(f"ALFWorld's games are played in {ENV_ID} without parameters, not in {world.env_id!r}")
         games = TaskSet.from_alfworld(self.alfworld, split)
         return games.sample(min(self.tasks, len(games)), self.seed)
-
-    @property
-    def turn_tokens(self) -> int:
-        """Tokens that one turn may have."""
-        return self.max_tokens or find(self.env).turn_tokens
-
-    @property
-    def together(self) -> int:
-        """Episodes played together."""
-        return self.at_once or find(self.env).at_once
 
     def agent(self, model: LanguageModel, temperature: float | None = None) -> ReActAgent:
         """Who is measured; `temperature` replaces the configured one."""

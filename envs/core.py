@@ -9,7 +9,7 @@ import json
 import re
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -260,6 +260,14 @@ class AgentEnv(gymnasium.Env[str, str], ABC):
         For environments whose observations repeat themselves to say otherwise. Pure; agents may ask for all instead.
         """
         return observation
+
+    @staticmethod
+    def superseded(actions: Sequence[str]) -> set[int]:
+        """Numbers of those actions of an attempt whose place a later one took: nobody should imitate them. None here.
+
+        For environments where what was done can be done over, as a text is written anew. Pure.
+        """
+        return set()
 
     def default_task(self) -> Task:
         """The task of a `reset` that names none, drawn from `self.np_random`."""

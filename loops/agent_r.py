@@ -30,7 +30,7 @@ from ..agents.verifier import MISTAKE, VerifierConfig
 from ..envs.core import AgentEnv
 from ..errors import InfraError
 from .gate import Gate
-from .learner import Example, FitConfig
+from .learner import Example
 from .practice import Practice
 from .search import Uct, search
 from .splice import Cut, first_error, joined, pairs, replay, spliced, whole_path
@@ -45,9 +45,7 @@ found nothing; nobody looked; the environment broke while it was played."""
 class AgentR:
     """Configuration of Agent-R."""
 
-    practice: Practice = field(
-        default_factory=lambda: Practice(tasks=120, temperature=1.0, replay=0.25, fit=FitConfig(epochs=3.0))
-    )
+    practice: Practice = field(default_factory=lambda: Practice(tasks=120, replay=0.25))
     """`replay` is eta / (1 - eta) for the paper's eta of 0.2; its first round has 3 epochs."""
     search: Uct = field(default_factory=lambda: Uct(candidates=3, iterations=6, max_depth=20))
     """The paper's has 4 candidates and 8 iterations."""
@@ -184,7 +182,7 @@ def splices(
     for number, cut in enumerate(Cut(**row) for row in rows):
         tree = trees[cut.tree]
         drawn = derived_seed(practice.seed, "revision", tree.key, number) % len(config.revisions)
-        written = spliced(tree, cut, config.revisions[drawn], drop_refused=practice.drop_refused)
+        written = spliced(tree, cut, config.revisions[drawn], drop_refused=practice.mistakes != "learnt")
         found.append(Spliced(cut, "unchecked", replace(written, sample=number)))
     if config.check:
         outcomes = store.stage(f"replay/{name}", replayed, [each.trajectory for each in found], practice)
@@ -266,7 +264,7 @@ def _with_ending(each: Spliced, tree: SearchTree, end: Trajectory, practice: Pra
     bad = tree.steps(each.cut.last)
     seen = tree.nodes[each.cut.last].observation
     first = each.trajectory.steps[len(bad)].thought.partition("\n")[0]
-    steps = joined(bad, end.steps[len(bad) :], seen, first, drop_refused=practice.drop_refused)
+    steps = joined(bad, end.steps[len(bad) :], seen, first, drop_refused=practice.mistakes != "learnt")
     return replace(
         each.trajectory, steps=steps, final_observation=end.final_observation, outcome=end.outcome, score=end.score
     )

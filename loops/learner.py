@@ -18,7 +18,7 @@ import torch
 from ..agents.models.chat import ChatEncoder
 from ..agents.models.core import Message
 from ..agents.models.local import MANIFEST, base_hash, load_base, model_version, quietly, with_adapter
-from ..errors import UsageError
+from ..errors import TooLongError, UsageError
 from .seeds.pretrain import SomeText, Text, batches, loss_of, padded
 
 
@@ -40,7 +40,7 @@ class FitConfig:
     lora: LoraShape = LoraShape()
     lr: float = 3e-3
     """Peak; 1e-4 to 3e-4 is usual for models of billions of parameters."""
-    epochs: float = 6.0
+    epochs: float = 3.0
     warmup: float = 0.05
     """Share of the steps over which the rate rises."""
     batch_tokens: int = 2048
@@ -63,6 +63,8 @@ class FitResult:
     """What training did."""
 
     examples: int
+    too_long: int
+    """Examples left out, since even their first and last turns do not fit the model's window."""
     trained_tokens: int
     """Tokens with a loss in one epoch."""
     steps: int
@@ -112,7 +114,7 @@ def fit(
     model.save_pretrained(str(out), save_embedding_layers=False)
     trained = sum(sum(w > 0 for w in text.weight[1:]) for text in texts)
     tail = losses[-max(1, len(losses) // 10) :]
-    result = FitResult(len(examples), trained, len(losses), sum(tail) / len(tail))
+    result = FitResult(len(texts), len(examples) - len(texts), trained, len(losses), sum(tail) / len(tail))
     manifest = {"name": name, "base_hash": base_hash(base), "fit": asdict(config), "result": asdict(result)}
     manifest |= {"start": start.name} if start else {}
     (out / MANIFEST).write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
@@ -120,11 +122,19 @@ def fit(
 
 
 def encoded(tokenizer: Any, examples: Sequence[Example], window: int) -> list[Text]:
-    """Examples as tokens with weights. One longer than `window` loses its oldest turns, never half a turn."""
+    """Examples as tokens with weights. One longer than `window` loses its oldest turns, never half a turn.
+
+    Those of which not even the first and the last turns fit are left out; raises `TooLongError` when no other is left.
+    """
     chat = ChatEncoder(tokenizer)
-    texts = []
+    texts: list[Text] = []
     for number, example in enumerate(examples):
-        text = chat.encode(chat.fitting(example.messages, window, generate=False), generate=False)
+        try:
+            text = chat.encode(chat.fitting(example.messages, window, generate=False), generate=False)
+        except TooLongError:
+            if number + 1 == len(examples) and not texts:
+                raise
+            continue
         weight = [example.weight if trained else 0.0 for trained in text.mask]
         if not any(w > 0 for w in weight[1:]):
             raise UsageError(

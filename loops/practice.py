@@ -7,20 +7,38 @@ import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ..agents.models.core import LanguageModel, derived_seed
-from ..agents.react import ReActAgent, ReActConfig, chat_of, without_refused
+from ..agents.react import ReActAgent, ReActConfig, chat_of, without_refused, world_of
 from ..agents.rollout import Agent, Job
-from ..agents.trajectory import Trajectory
+from ..agents.trajectory import Step, Trajectory
 from ..envs.core import AgentEnv, Task, TaskSet
 from ..envs.registry import find
 from .learner import Example, FitConfig, fit
 from .store import RunStore
 
 
+class Played:
+    """How episodes of an environment are played; what is None is the environment's usual number."""
+
+    env: str
+    max_tokens: int | None
+    at_once: int | None
+
+    @property
+    def turn_tokens(self) -> int:
+        """Tokens that one turn may have."""
+        return self.max_tokens or find(self.env).turn_tokens
+
+    @property
+    def together(self) -> int:
+        """Episodes that are played together."""
+        return self.at_once or find(self.env).at_once
+
+
 @dataclass(frozen=True)
-class Practice:
+class Practice(Played):
     """Which tasks are attempted, how often, and how one learns from them: what all loops configure."""
 
     env: str = "household"
@@ -30,14 +48,19 @@ class Practice:
     split: str = "train"
     tasks: int = 300
     """How many tasks are attempted."""
-    k: int = 1
+    k: int = 4
     """Attempts at each."""
-    temperature: float = 0.7
+    temperature: float = 1.0
     """Of the attempts."""
     max_tokens: int | None = None
     """Of one turn; None is the environment's usual number."""
-    drop_refused: bool = True
-    """Leave refused actions out of what is learnt; for environments where a refused action changes nothing."""
+    mistakes: Literal["masked", "dropped", "learnt"] = "masked"
+    """What becomes of mistakes in an attempt that passed: refused actions, and those that a later one superseded.
+
+    `masked`: they stay to be seen, and what was done next is learnt, which demonstrations without mistakes lack;
+    `dropped`: refused ones are left out as well, for environments where they change nothing; `learnt`: they are
+    imitated like all others.
+    """
     replay: float = 1.0
     """Demonstrations mixed in, as a multiple of the passed attempts; only for models that bring demonstrations."""
     fit: FitConfig = field(default_factory=FitConfig)
@@ -54,16 +77,6 @@ class Practice:
     def make_env(self) -> Callable[[], AgentEnv]:
         """Makes a fresh environment; looked up once for the many that are played at once."""
         return find(self.env).load()
-
-    @property
-    def turn_tokens(self) -> int:
-        """Tokens that one turn may have."""
-        return self.max_tokens or find(self.env).turn_tokens
-
-    @property
-    def together(self) -> int:
-        """Episodes that are played together."""
-        return self.at_once or find(self.env).at_once
 
     def agent(self, model: LanguageModel, temperature: float | None = None) -> ReActAgent:
         """Who attempts the tasks; greedy at temperature 0."""
@@ -109,7 +122,10 @@ class Practice:
 
     def learnt(self, trajectory: Trajectory) -> Trajectory:
         """The part of an attempt that is learnt from."""
-        return replace(trajectory, steps=without_refused(trajectory.steps)) if self.drop_refused else trajectory
+        if self.mistakes == "learnt":
+            return trajectory
+        steps = without_refused(trajectory.steps) if self.mistakes == "dropped" else trajectory.steps
+        return replace(trajectory, steps=masked(steps, world_of(trajectory.task.env_id)))
 
     def train(
         self, store: RunStore, name: str, base: Path, examples: Sequence[Example], start: Path | None = None
@@ -123,6 +139,13 @@ class Practice:
     def to_json(self) -> dict[str, Any]:
         """JSON-clean."""
         return asdict(self)
+
+
+def masked(steps: Sequence[Step], world: type[AgentEnv]) -> tuple[Step, ...]:
+    """The same steps; those that were refused or superseded are not trained on."""
+    bad = world.superseded([step.action for step in steps])
+    bad |= {number for number, step in enumerate(steps) if step.invalid is not None}
+    return tuple(replace(step, trainable=False) if number in bad else step for number, step in enumerate(steps))
 
 
 def ignore(_: object) -> None:

@@ -12,7 +12,7 @@ for i in 1..T:
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from .growing import SearchConfig
 from .learner import FitConfig
 from .mcts_star import MctsStar
 from .practice import Practice, ignore
-from .search import Tally, search
+from .search import search
 from .store import RunStore
 from .uct import Uct
 from .value import fit_value, judgements
@@ -36,7 +36,7 @@ from .value import fit_value, judgements
 class ReSTMCTS:
     """Configuration of ReST-MCTS*."""
 
-    practice: Practice = field(default_factory=Practice)
+    practice: Practice = field(default_factory=lambda: Practice(k=1))
     """`k` is how many trees are searched for each task, `at_once` how many are in flight."""
     first: Uct = field(default_factory=lambda: Uct(iterations=4))
     """How the trees that V_0 learns from are searched."""
@@ -90,17 +90,12 @@ def grow(
     config: SearchConfig,
     practice: Practice,
 ) -> list[SearchTree]:
-    """`k` trees for each task, searched or taken from the store; what they cost goes to `cost/<stage>`."""
+    """`k` trees for each task, searched or taken from the store."""
     model = LocalModel.load(base, policy, slots=2 * practice.together, exact=True)
     agent = practice.agent(model)
     jobs = [practice.job(task, agent, sample, stage) for task in practice.task_set() for sample in range(practice.k)]
     judge = LocalValue.load(base, value, agent.config) if value else None
-    tally = Tally()
-    trees = search(
-        practice.make_env, jobs, config, value=judge, store=store, stage=stage, at_once=practice.together, tally=tally
-    )
-    store.stage(f"cost/{stage}", asdict, tally)
-    return trees
+    return search(practice.make_env, jobs, config, value=judge, store=store, stage=stage, at_once=practice.together)
 
 
 def train_value(store: RunStore, name: str, base: Path, trees: Sequence[SearchTree], config: ReSTMCTS) -> Path:

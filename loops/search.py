@@ -53,9 +53,10 @@ async def search_async(
     environment.
 
     With a store, trees are written to `stage` as they grow, and those that are there are continued or taken as they
-    are; `UsageError` is raised when they were begun otherwise. What an `InfraError` breaks is repeated up to `retries`
-    times; then the tree ends as `infra_error` and is kept. Any other exception ends all searches; what was stored is
-    kept. `MctsStar` needs `value`, and `Uct` takes none.
+    are; `UsageError` is raised when they were begun otherwise. What it cost goes to the result `cost/<stage>`.
+
+    What an `InfraError` breaks is repeated up to `retries` times; then the tree ends as `infra_error` and is kept. Any
+    other exception ends all searches; what was stored is kept. `MctsStar` needs `value`, and `Uct` takes none.
     """
     if at_once < 1:
         raise UsageError(f"at_once is {at_once}; at least 1 tree is searched at a time")
@@ -87,6 +88,8 @@ async def search_async(
             journal.flush()
             tally.wall += time.perf_counter() - start
             tally.model += busy_seconds(models) - busy
+    if store:
+        store.stage(f"cost/{stage}", asdict, tally)
     return [trees[number] for number in range(len(jobs))]
 
 

@@ -3,14 +3,16 @@
 In one run and interleaved: the same trees (UCT, depth 20) grown from snapshots, and by playing every action again from
 the beginning for each node, as Agent-R does; with a policy that costs nothing. Then the share of the wall time that is
 not the model with the seed policy. Household plays a step in microseconds, so that what a search itself does outweighs
-the world; a second world waits a millisecond a step, as game engines, sandboxes and browsers do at least.
+the world; a second world waits a millisecond a step, as game engines, sandboxes and browsers do at least. `--against
+textworld` also replays the same games in ALFWorld's own engine, which is what Agent-R does (extra `alfworld`).
 """
 
 from __future__ import annotations
 
 import argparse
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +22,11 @@ from ...agents.react import ReActAgent, ReActConfig
 from ...agents.rollout import Episode, Job
 from ...agents.trajectory import Step
 from ...agents.tree import SearchTree
-from ...envs.core import AgentEnv
+from ...envs.core import AgentEnv, Task, TaskSet
 from ...envs.household import HouseholdEnv
+from ...envs.household.alfworld.export import write_game
+from ...envs.household.env import engine_of_task
+from ...envs.household.planner import shortest_plan
 from ...loops.search import Tally, Uct, search
 
 DEPTH = 20
@@ -82,10 +87,14 @@ class Compared:
 
 
 def compare(
-    exact: Callable[[], AgentEnv], replayed: Callable[[], AgentEnv], trees: int, iterations: int, rounds: int = 3
+    exact: Callable[[], AgentEnv],
+    replayed: Callable[[], AgentEnv],
+    tasks: Iterable[Task],
+    iterations: int,
+    rounds: int = 3,
 ) -> Compared:
     """The same trees from snapshots and by replay, in `rounds` alternating parts."""
-    jobs = [Job(task, Free(), 1) for task in HouseholdEnv.tasks("train", trees, seed=5)]
+    jobs = [Job(task, Free(), 1) for task in tasks]
     config, ours, theirs = Uct(iterations=iterations, max_depth=DEPTH), Tally(), Tally()
     grown: list[SearchTree] = []
     for part in range(rounds):
@@ -95,6 +104,18 @@ def compare(
         grown += mine
     depths = [tree.depth(number) for tree in grown for number in range(1, len(tree))]
     return Compared(ours, theirs, sum(depths) / len(depths))
+
+
+def against_textworld(games: int) -> Compared:
+    """Games of ALFWorld's format: our engine with snapshots, and ALFWorld's own by replay."""
+    from ..textworld.original import OriginalEnv
+
+    with tempfile.TemporaryDirectory(prefix="kintsugi-") as folder:
+        for task in HouseholdEnv.tasks("train", games, seed=5):
+            engine = engine_of_task(task)
+            path = Path(folder) / "train" / task.id.replace("/", "-")
+            write_game(path, engine.game, shortest_plan(engine) or ())
+        return compare(HouseholdEnv, OriginalEnv, TaskSet.from_alfworld(folder, "train"), 1, rounds=1)
 
 
 def with_seed_policy(model: Path | str, trees: int) -> tuple[Tally, Sequence[SearchTree]]:
@@ -110,16 +131,22 @@ def main() -> None:
     parser.add_argument("--model", help="a model folder; the household seed policy when not given")
     parser.add_argument("--trees", type=int, default=24, help="trees of each search with the free policy")
     parser.add_argument("--seed-trees", type=int, default=32, help="trees searched by the seed policy")
+    parser.add_argument("--against", choices=("textworld",), help="also replay in ALFWorld's own engine")
     wanted = parser.parse_args()
     if wanted.model is None:
         from ...loops.seeds.family import recipe_of
         from ...loops.seeds.recipe import seed_model
 
         wanted.model = seed_model(recipe_of("household"))
-    for name, found in (
-        ("household", compare(HouseholdEnv, Replayed, wanted.trees, 8)),
-        ("1 ms a step", compare(Slow, SlowReplayed, max(3, wanted.trees // 8), 2)),
-    ):
+    tasks = [*HouseholdEnv.tasks("train", wanted.trees, seed=5)]
+    worlds: dict[str, Callable[[], Compared]] = {
+        "household": lambda: compare(HouseholdEnv, Replayed, tasks, 8),
+        "1 ms a step": lambda: compare(Slow, SlowReplayed, tasks[: max(3, wanted.trees // 8)], 2),
+    }
+    if wanted.against:
+        worlds["household, replay in ALFWorld's own engine"] = lambda: against_textworld(1)
+    for name, made in worlds.items():
+        found = made()
         print(f"{name} (free policy, {found.exact.nodes} nodes, mean depth {found.depth:.1f} of {DEPTH})")
         print(f"  nodes/s, snapshots           {found.exact.nodes / found.exact.wall:10.0f}")
         print(f"  nodes/s, replay              {found.replayed.nodes / found.replayed.wall:10.0f}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from ...errors import UsageError, unknown
@@ -78,6 +79,11 @@ class CodeEnv(AgentEnv):
                 f"unknown parameter {min(params)!r} of code tasks; there are source ({', '.join(SOURCES)}) and path"
             )
         return task_set(split, n, seed, source, path, None)
+
+    @staticmethod
+    def superseded(actions: Sequence[str]) -> set[int]:
+        """Solutions that another one replaced."""
+        return set([number for number, action in enumerate(actions) if parse(action)[0] == "write"][:-1])
 
     def default_task(self) -> Task:
         """One of the generated tasks of `train`."""

@@ -22,6 +22,7 @@ from kintsugi.agents.reflector import (
 )
 from kintsugi.agents.rollout import Job, play
 from kintsugi.agents.trajectory import Step, Trajectory
+from kintsugi.errors import TooLongError
 from tiny_worlds import Echo
 
 TASK = Echo.tasks("train").tasks[3]
@@ -146,3 +147,49 @@ def test_the_agent_learns_nothing_of_the_reflection():
     texts = [m.content for m in chat_of(found)]
     assert texts[0] == ACTING
     assert not any("Reflection" in text or "failed attempt" in text for text in texts)
+
+
+class Narrow(Recorder):
+    """Has room for so many characters; the oldest pairs of turns after the first two go."""
+
+    def __init__(self, script: Any, room: int) -> None:
+        super().__init__(script)
+        self.room = room
+
+    async def complete(self, messages, sampling):
+        if sum(len(m.content) for m in [*messages[:2], *messages[2:][-2:]]) > self.room:
+            raise TooLongError("no room")
+        return await super().complete(messages, sampling)
+
+
+LONG = failed(*((f"room {i} " + "." * 90, f"go {i}", None) for i in range(16)))
+
+
+@pytest.mark.parametrize("turns", [16, 8, 4])
+def test_what_does_not_fit_of_the_failed_attempt_is_not_shown(turns):
+    model = Narrow(script, len(SYSTEM) + len(digest(LONG, turns)) + 150)
+    found = asyncio.run(play(Echo(max_steps=4), Job(TASK, ReflectingAgent(model, LONG), 9, source="reflection")))
+    assert found.success
+    assert found.reflection is not None
+    assert found.reflection.observation == digest(LONG, turns)
+    assert [step.observation for step in found.steps] == [step.observation for step in reflected()[0].steps]
+    chat = reflector_chat(LONG, found, found.reflection)
+    assert chat[1].content == digest(LONG, turns)
+    assert chat[:-1] == model.asked[-1][0]
+
+
+def test_turns_that_do_not_fit_later_take_room_from_the_failed_attempt():
+    def longer(messages: Any, sampling: Sampling) -> str:
+        return script(messages, sampling) if len(messages) < 5 else "Thought: " + "hm " * 120 + "\nAction: 3"
+
+    model = Narrow(lambda messages, sampling: longer(messages, sampling), 1500)
+    job = Job(TASK, ReflectingAgent(model, LONG, ReActConfig(max_tokens=400)), 9, source="reflection")
+    found = asyncio.run(play(Echo(max_steps=4), job))
+    assert found.reflection is not None
+    assert found.reflection.observation in [digest(LONG, n) for n in (8, 4)]
+    assert len(found.steps) == 2
+
+
+def test_a_window_without_room_for_any_of_it_is_told():
+    with pytest.raises(TooLongError):
+        asyncio.run(play(Echo(max_steps=4), Job(TASK, ReflectingAgent(Narrow(script, 100), LONG), 9)))

@@ -351,4 +351,9 @@ def test_a_killed_run_ends_the_same(world, store, tmp_path, calls):
         assert world.fitted == whole
         for name in ("agent_r@1", "agent_r@2", "agent_r@3"):
             assert cut.trajectories(f"splice/{name}") == store.trajectories(f"splice/{name}")
-        assert cut.results() == store.results()
+        assert without_costs(cut.results()) == without_costs(store.results())
+
+
+def without_costs(results: dict[str, Any]) -> dict[str, Any]:
+    """All but what was measured with a clock."""
+    return {stage: result for stage, result in results.items() if not stage.startswith("cost/")}

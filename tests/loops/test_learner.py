@@ -12,7 +12,7 @@ import pytest
 import torch
 from kintsugi.agents.models import Message
 from kintsugi.agents.models.local import MANIFEST, LocalModel, base_hash, load_base
-from kintsugi.errors import UsageError
+from kintsugi.errors import TooLongError, UsageError
 from kintsugi.loops.learner import Example, FitConfig, LoraShape, encoded, fit
 from kintsugi.loops.seeds.pretrain import Text, loss_of, padded
 from peft import PeftModel
@@ -138,6 +138,14 @@ def test_chosen_modules_and_parts_of_epochs(tiny_model, tmp_path):
     assert result.steps == 4 + 2
     targets = json.loads((tmp_path / "a" / "adapter_config.json").read_text())["target_modules"]
     assert sorted(targets) == ["q_proj", "v_proj"]
+
+
+def test_what_does_not_fit_at_all_is_left_out_and_counted(tiny_model, tmp_path):
+    endless = Example([*PROMPT, Message("assistant", "u" * 3000)])
+    result = fit(tiny_model, [endless, *EXAMPLES, endless], FitConfig(SMALL), tmp_path / "a", name="a@1")
+    assert (result.examples, result.too_long) == (len(EXAMPLES), 2)
+    with pytest.raises(TooLongError, match="has room for"):
+        fit(tiny_model, [endless], FitConfig(SMALL), tmp_path / "b", name="b@1")
 
 
 def test_long_chats_lose_their_oldest_turns(tiny_model, tmp_path):

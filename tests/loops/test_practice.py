@@ -14,7 +14,7 @@ from kintsugi.agents.models import ScriptedModel
 from kintsugi.agents.models.core import derived_seed
 from kintsugi.agents.react import chat_of
 from kintsugi.agents.trajectory import Step, Trajectory
-from kintsugi.envs import Task
+from kintsugi.envs import AgentEnv, Task
 from kintsugi.errors import UsageError
 from kintsugi.loops import practice as module
 from kintsugi.loops.learner import Example, FitConfig
@@ -56,10 +56,28 @@ def test_each_task_weighs_the_same_and_nothing_is_learnt_twice():
 def test_refused_actions_are_not_learnt():
     tried = [attempt("a", "fly", "x"), attempt("a", "fly", "fly", "x"), attempt("b", "fly")]
     tried = [attempt(t.task.id, *(s.action for s in t.steps), refused="f") for t in tried]
-    [found] = Practice().examples(tried)
+    [found] = Practice(mistakes="dropped").examples(tried)
     assert found == Example(chat_of(replace(tried[0], steps=(replace(tried[0].steps[1], observation="before fly"),))))
-    everything = Practice(drop_refused=False).examples(tried)
+    everything = Practice(mistakes="learnt").examples(tried)
     assert [actions(e) for e in everything] == [["fly", "x"], ["fly", "fly", "x"], ["fly"]]
+
+
+def test_what_was_done_after_a_refused_action_is_learnt():
+    one, two = Practice().examples(
+        [attempt("a", "fly", "x", refused="f"), attempt("a", "fly", "fly", "x", refused="f")]
+    )
+    trained = [[m.trainable for m in each.messages if m.role == "assistant"] for each in (one, two)]
+    assert trained == [[False, True], [False, False, True]]
+    assert one.weight == two.weight == 0.5
+    assert Practice().examples([attempt("b", "fly", refused="f")]) == []
+
+
+def test_superseded_actions_are_seen_and_not_learnt(monkeypatch):
+    monkeypatch.setattr(AgentEnv, "superseded", staticmethod(lambda actions: {actions.index("x")}))
+    tried = attempt("a", "x", "fly", "y", refused="f")
+    for mistakes, trained in (("masked", [False, False, True]), ("dropped", [False, True]), ("learnt", [True] * 3)):
+        [found] = Practice(mistakes=mistakes).examples([tried])
+        assert [m.trainable for m in found.messages if m.role == "assistant"] == trained
 
 
 def test_what_has_nothing_to_train_on_is_left_out():

@@ -20,19 +20,38 @@ from kintsugi import cli
 KILLS = 3
 FLAGS = (
     *("--loop.practice.env", "doors", "--loop.practice.tasks", "10", "--loop.practice.k", "2"),
-    *("--loop.practice.at-once", "3", "--loop.practice.fit.epochs", "1", "--loop.rounds", "2"),
+    *("--loop.practice.at-once", "3", "--loop.practice.fit.epochs", "1"),
     *("--held-out.env", "doors", "--held-out.tasks", "10", "--held-out.at-once", "4"),
 )
+LOOPS = {
+    "re-rest": (("--loop.rounds", "2"), {"reflector@1", "re_rest@1", "reflector@2", "re_rest@2"}, 8),
+    "agent-r": (
+        (
+            "--loop.alpha",
+            "0.5",
+            "1.0",
+            "--loop.search.iterations",
+            "3",
+            "--recovery.most",
+            "8",
+            "--recovery.steps",
+            "2",
+        ),
+        {"agent_r@1", "agent_r@2"},
+        6,
+    ),
+}
+"""Flags of its own, the adapters that it trains, and how many stages have attempts."""
 
 
-def command(model: Path, run: Path) -> list[str]:
-    return ["improve", "re-rest", "--model", str(model), "--run", str(run), *FLAGS]
+def command(model: Path, run: Path, loop: str = "re-rest") -> list[str]:
+    return ["improve", loop, "--model", str(model), "--run", str(run), *FLAGS, *LOOPS[loop][0]]
 
 
-def started(model: Path, run: Path, site: Path) -> subprocess.Popen[str]:
+def started(model: Path, run: Path, site: Path, loop: str) -> subprocess.Popen[str]:
     path = os.pathsep.join([str(site), str(Path(__file__).parents[1] / "support")])
     return subprocess.Popen(
-        [sys.executable, "-m", "kintsugi", *command(model, run)],
+        [sys.executable, "-m", "kintsugi", *command(model, run, loop)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -41,11 +60,11 @@ def started(model: Path, run: Path, site: Path) -> subprocess.Popen[str]:
 
 
 def progress(run: Path) -> int:
-    """How much is stored: attempts, finished stages and adapters, unfinished ones included."""
+    """How much is stored: attempts, trees' parts, finished stages and adapters, unfinished ones included."""
     try:
         with contextlib.closing(sqlite3.connect(f"file:{run}/run.db?mode=ro", uri=True)) as db:
-            counts = db.execute("SELECT (SELECT count(*) FROM trajectories) + (SELECT count(*) FROM stages)")
-            stored = int(counts.fetchone()[0])
+            tables = ("trajectories", "growth", "stages")
+            stored = sum(int(db.execute(f"SELECT count(*) FROM {table}").fetchone()[0]) for table in tables)
     except sqlite3.Error:
         return 0
     return stored + sum(1 for _ in (run / "adapters").glob("*"))
@@ -56,7 +75,7 @@ def outcome(run: Path) -> dict[str, Any]:
     with contextlib.closing(sqlite3.connect(run / "run.db")) as db:
         rows = db.execute("SELECT stage, key, data, sha FROM trajectories ORDER BY number").fetchall()
         results = dict(db.execute("SELECT name, result FROM stages ORDER BY rowid").fetchall())
-    stages = {name: json.loads(result) for name, result in results.items() if not name.startswith("clock/")}
+    stages = {name: json.loads(result) for name, result in results.items() if not name.startswith(("clock/", "cost/"))}
     for name, result in stages.items():
         if name.startswith("score/"):
             result.pop("seconds")
@@ -64,17 +83,20 @@ def outcome(run: Path) -> dict[str, Any]:
     return {"rows": rows, "stages": stages, "adapters": adapters, "config": (run / "config.toml").read_text()}
 
 
-def test_a_run_that_is_killed_ends_as_an_undisturbed_one(doors_seed, doors_site, doors_world, tmp_path, capsys):
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_run_that_is_killed_ends_as_an_undisturbed_one(loop, doors_seed, doors_site, doors_world, tmp_path, capsys):
     whole, cut, rng = tmp_path / "whole", tmp_path / "cut", random.Random(2)
-    assert started(doors_seed, whole, doors_site).wait(timeout=300) == 0
+    first = started(doors_seed, whole, doors_site, loop)
+    _, err = first.communicate(timeout=300)
+    assert (first.returncode, err) == (0, "")
     wanted, end = outcome(whole), progress(whole)
-    assert set(wanted["adapters"]) == {"reflector@1", "re_rest@1", "reflector@2", "re_rest@2"}
-    assert len({stage for stage, *_ in wanted["rows"]}) == 8
+    assert set(wanted["adapters"]) == LOOPS[loop][1]
+    assert len({stage for stage, *_ in wanted["rows"]}) == LOOPS[loop][2]
 
     # Spread over the run, but for its last moments, and each at any point of what is then going on.
     share, stored = 0.9 * end / KILLS, 0
     for number in range(KILLS):
-        running = started(doors_seed, cut, doors_site)
+        running = started(doors_seed, cut, doors_site, loop)
         moment = round(rng.uniform(number * share, (number + 1) * share))
         while progress(cut) < moment:
             assert running.poll() is None, running.communicate()
@@ -85,16 +107,16 @@ def test_a_run_that_is_killed_ends_as_an_undisturbed_one(doors_seed, doors_site,
         assert progress(cut) >= stored
         stored = progress(cut)
 
-    last = started(doors_seed, cut, doors_site)
+    last = started(doors_seed, cut, doors_site, loop)
     out, err = last.communicate(timeout=300)
     assert (last.returncode, err) == (0, "")
     assert "Paired on the same tasks" in out
     assert outcome(cut) == wanted
 
     # Another configuration is not this run.
-    assert cli.main([*command(doors_seed, cut), "--loop.practice.temperature", "0.9"]) == 2
+    assert cli.main([*command(doors_seed, cut, loop), "--loop.practice.temperature", "0.9"]) == 2
     refused = capsys.readouterr().err
-    assert "loop.practice.temperature: 0.7 -> 0.9" in refused
+    assert "loop.practice.temperature: 1.0 -> 0.9" in refused
     assert refused.count("\n") == 1
     assert outcome(cut) == wanted
 

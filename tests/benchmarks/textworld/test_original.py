@@ -1,0 +1,47 @@
+"""ALFWorld's own engine as an environment: the same episode as ours, and the same tree by replay."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from kintsugi.agents.rollout import Job
+from kintsugi.benchmarks.speed.search import Free
+from kintsugi.benchmarks.textworld.original import OriginalEnv
+from kintsugi.benchmarks.textworld.peer import memoised
+from kintsugi.envs import TaskSet
+from kintsugi.envs.household import HouseholdEnv
+from kintsugi.envs.household.alfworld.export import write_game
+from kintsugi.envs.household.env import engine_of_task
+from kintsugi.envs.household.planner import shortest_plan
+from kintsugi.loops.search import Tally, Uct, search
+
+pytestmark = pytest.mark.requires("textworld", "alfworld")
+
+
+@pytest.fixture
+def tasks(tmp_path):
+    for task in HouseholdEnv.tasks("train", 1, seed=5):
+        engine = engine_of_task(task)
+        write_game(tmp_path / "train" / "game", engine.game, shortest_plan(engine) or ())
+    return TaskSet.from_alfworld(tmp_path, "train")
+
+
+def test_it_is_won_as_ours_is(tasks):
+    [task] = tasks
+    with memoised(), contextlib.closing(OriginalEnv()) as theirs, contextlib.closing(HouseholdEnv()) as ours:
+        plan = shortest_plan(engine_of_task(task)) or ()
+        seen = [env.reset(options={"task": task}) for env in (theirs, ours)]
+        assert seen[0] == seen[1]
+        for action in ("look", *plan):
+            their_step, our_step = (env.step(action) for env in (theirs, ours))
+            assert their_step == our_step
+        assert our_step[4]["success"]
+
+
+def test_its_replays_grow_the_tree_that_snapshots_grow(tasks):
+    config, tally = Uct(candidates=2, iterations=1, max_depth=3), Tally()
+    with memoised():
+        replayed = search(OriginalEnv, [Job(task, Free(), 1) for task in tasks], config, tally=tally)
+    assert replayed == search(HouseholdEnv, [Job(task, Free(), 1) for task in tasks], config)
+    assert tally.replayed_steps > 0

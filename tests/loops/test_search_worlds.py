@@ -1,0 +1,68 @@
+"""Trees over the worlds that come with the package: exact snapshots in Household and Code, replays in the Web."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import pytest
+from kintsugi.agents.rollout import Episode, Job
+from kintsugi.agents.trajectory import Step
+from kintsugi.agents.tree import SearchTree
+from kintsugi.envs.registry import find
+from kintsugi.loops.search import Tally, Uct, search
+
+SOLUTION = "write\ndef solve(xs):\n    return {}"
+
+
+class Free:
+    """Takes any of the actions that can be taken, by its seed."""
+
+    name = "free"
+
+    async def act(self, episode: Episode) -> Step:
+        written = [SOLUTION.format(value) for value in ("xs", "None")]
+        actions = episode.info.get("admissible") or [*written, "test", "submit"]
+        return Step(episode.observation, "", actions[episode.seed % len(actions)])
+
+
+def grown(world: str, at_once: int, tally: Tally | None = None) -> list[SearchTree]:
+    env = find(world).load()
+    exact = env.metadata["snapshot"] == "exact"
+    jobs = [Job(task, Free(), 7 + number) for number, task in enumerate(env.tasks("train", 2 if exact else 1, 5))]
+    config = Uct(candidates=2, iterations=3 if exact else 2, max_depth=4 if exact else 3)
+    return search(env, jobs, config, at_once=at_once, tally=tally)
+
+
+def played(env: Any, tree: SearchTree, end: int) -> tuple[list[str], float]:
+    """What the world shows along a path of a tree, and its score at the end."""
+    observation, info = env.reset(options={"task": tree.task})
+    shown = [observation]
+    for step in tree.steps(end):
+        observation, *_, info = env.step(step.action)
+        shown.append(observation)
+    return shown, info["score"]
+
+
+@pytest.mark.parametrize(
+    "world",
+    [
+        "household",
+        pytest.param("code", marks=pytest.mark.requires("sandbox")),
+        pytest.param("web", marks=pytest.mark.requires("chromium")),
+        "trading",
+    ],
+)
+def test_a_tree_tells_what_its_world_would_show(world):
+    tally = Tally()
+    trees = grown(world, 2, tally)
+    env_class = find(world).load()
+    assert (tally.replayed_steps == 0) == (env_class.metadata["snapshot"] == "exact")
+    assert tally.restores > 0
+    assert all(len(tree) > 3 and len(list(tree.ends())) > 1 for tree in trees)
+    with contextlib.closing(env_class()) as env:
+        for tree in trees:
+            for end in list(tree.ends())[:2]:
+                seen = [tree.nodes[number].observation for number in [0, *tree.path(end)[1:]]]
+                assert played(env, tree, end) == (seen, tree.nodes[end].score)
+    assert grown(world, 1) == trees
