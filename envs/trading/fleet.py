@@ -145,14 +145,18 @@ class Fleet:
                 cash, cost = self._paid(cash, change, price, paid)
                 equity = equity - cost
                 gross += np.abs(change) * price
+        self._settle(some, cash, held, entry)
+        if stop is not None or take is not None:
+            for asset, _, asked in rest:
+                self._protect(asset, some, asked, stop, take)
+
+    def _settle(self, some: Rows, cash: Floats, held: Floats, entry: Floats) -> None:
+        """What these accounts have from now on, and what may happen to the fleet because of it."""
         if self._guarded:
             gone = held * self.units[:, some] <= 0
             self.stop[:, some] = np.where(gone, np.nan, self.stop[:, some])
             self.take[:, some] = np.where(gone, np.nan, self.take[:, some])
         self.cash[some], self.units[:, some], self.entry[:, some] = cash, held, entry
-        if stop is not None or take is not None:
-            for asset, _, asked in rest:
-                self._protect(asset, some, asked, stop, take)
         self._short = self.rules.short and self.units.min() < 0
         # Rounding may leave a little less than nothing.
         self._owes = self.cash.min() < 0
