@@ -99,11 +99,9 @@ def differ(backtests: Backtests, a: str, b: str, measure: str) -> Difference:
     return Difference(a, b, measure, mean(differences, seed=0), sign_flip_mean(differences, seed=0), by)
 
 
-def performance_table(summaries: Sequence[Summary], title: str, caption: str = "") -> Table:
-    """One line a name: means over backtests, with intervals for return and Sharpe ratio."""
-    table = _table(title, caption)
-    for name in ("return", "95 %", "Sharpe", "95 %", "drawdown", "vol.", "in", "turnover", "unread", "n"):
-        table.add_column(Text(name), justify="right", no_wrap=True)
+def earnings_table(summaries: Sequence[Summary], title: str, caption: str = "") -> Table:
+    """One line a name: mean return and Sharpe ratio over backtests, with intervals. Fits into 80 columns."""
+    table = _table(title, caption, ("return", "95 %", "Sharpe", "95 %", "n"))
     for each in summaries:
         earned, sharpe = each.means["cumulative_return"], each.means["sharpe"]
         table.add_row(
@@ -112,21 +110,26 @@ def performance_table(summaries: Sequence[Summary], title: str, caption: str = "
             f"{100 * earned.low:.1f}…{100 * earned.high:.1f}",
             f"{sharpe.value:.2f}",
             f"{sharpe.low:.2f}…{sharpe.high:.2f}",
-            percent(each.means["max_drawdown"].value),
-            percent(each.means["annual_volatility"].value),
-            percent(each.means["exposure"].value),
-            f"{each.means['turnover'].value:.1f}",
-            percent(each.unread),
             str(earned.n),
         )
     return table
 
 
+def conduct_table(summaries: Sequence[Summary], title: str = "How they traded") -> Table:
+    """One line a name: mean risk and activity over backtests, and the share of answers that could not be read."""
+    table = _table(title, "", ("drawdown", "volatility", "exposure", "turnover", "unread"))
+    for each in summaries:
+        shares = (each.means[name].value for name in ("max_drawdown", "annual_volatility", "exposure"))
+        turnover = f"{each.means['turnover'].value:.1f}"
+        table.add_row(Text(each.name), *map(percent, shares), turnover, percent(each.unread))
+    return table
+
+
 def difference_table(differences: Sequence[Difference], title: str = "Paired by window") -> Table:
     """One line a comparison; returns in percentage points."""
-    table = _table(title, "two-sided sign-flip test over windows; p not adjusted for the number of lines")
-    for name in ("of", "mean", "95 %", "p", "n", "by seed"):
-        table.add_column(Text(name), justify="right", no_wrap=name != "by seed")
+    caption = "two-sided sign-flip test over windows; p not adjusted for the number of lines"
+    table = _table(title, caption, ("of", "mean", "95 %", "p", "n"))
+    table.add_column(Text("by seed"), justify="right")
     for each in differences:
         scale = 1 if each.measure == "sharpe" else 100
         found = each.difference
@@ -142,7 +145,7 @@ def difference_table(differences: Sequence[Difference], title: str = "Paired by 
     return table
 
 
-def _table(title: str, caption: str) -> Table:
+def _table(title: str, caption: str, columns: Sequence[str]) -> Table:
     table = Table(
         title=title,
         caption=Text(caption, style="dim"),
@@ -154,4 +157,6 @@ def _table(title: str, caption: str) -> Table:
         header_style="bold",
     )
     table.add_column(Text("who"), overflow="fold")
+    for name in columns:
+        table.add_column(Text(name), justify="right", no_wrap=True)
     return table

@@ -23,7 +23,7 @@ from ..loops.learner import Example, fit
 from ..loops.seeds.family import SeedRecipe, recipe_of
 from ..loops.store import RunStore
 from ..loops.trading_group import SynthesisConfig, annotate, select, trading_group
-from .backtests import Backtests, Difference, differ, difference_table, performance_table, summarise
+from .backtests import Backtests, Difference, conduct_table, differ, difference_table, earnings_table, summarise
 from .seed import made, model_folder
 
 FULL = DeskConfig()
@@ -239,7 +239,8 @@ def _report(
         store.stage(f"difference/{number}", difference.to_json)
     bars = held_out.env_params.get("bars", "60")
     caption = f"{held_out.split}, {bars} bars a window; {measured_on}; intervals by bootstrap of windows"
-    console.print(performance_table(summaries, "Backtests", caption))
+    console.print(earnings_table(summaries, "Backtests", caption))
+    console.print(conduct_table(summaries))
     console.print(difference_table(differences))
 
 

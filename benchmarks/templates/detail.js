@@ -45,7 +45,7 @@
       thought ? paragraph("thought", thought, "thought") : null,
       paragraph("action", action, "action"),
       refused ? el("p", { class: "why" }, `refused: ${refused}`) : null,
-      reward ? el("p", { class: "sub" }, `reward ${reward}`) : null,
+      reward ? el("p", { class: "sub" }, `reward ${Number(reward.toPrecision(4))}`) : null,
       trainable ? null : el("p", { class: "sub" }, "no loss on this turn"));
   }
 
@@ -138,7 +138,7 @@
     return [
       el("h2", {}, row.goal || row.task),
       el("dl", { class: "facts" },
-        fact("task", `${row.task} #${row.sample}`), fact("stage", row.stage), fact("type", row.type), fact("score", String(text.score)), fact("model", text.model), fact("seed", text.seed),
+        fact("task", `${row.task} #${row.sample}`), fact("stage", row.stage), fact("type", row.type), fact("score", String(Number(text.score.toPrecision(4)))), fact("model", text.model), fact("seed", text.seed),
         fact("tokens", `${text.sampled.toLocaleString()} written, ${text.read.toLocaleString()} read`)),
       related.length ? el("p", { class: "beside" }, el("label", {}, "Beside it: ", select)) : null,
       steps(pair),

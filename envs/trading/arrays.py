@@ -21,6 +21,7 @@ from .actions import weights_of
 from .env import TradingEnv
 from .episode import Episode, score
 from .features import FEATURES
+from .filling import filling
 from .fleet import Fleet
 from .rules import Order
 from .tasks import episode_of, train_task
@@ -74,7 +75,7 @@ class TradingArrays(gymnasium.Env[Observation, Any]):
         self._rows = list(_table(self._episode))
         self._closes = [bar.close[0] for bar in self._bars]
         rules = self._episode.rules
-        # Then a long position without a loan changes with the close alone.
+        # Then a long position without a loan changes with the close alone, until there is an order.
         self._plain = self._episode.market.assets == 1 and rules.leverage <= 1 and not rules.interest
         self._plain = self._plain and rules.maintenance < 1
         self._plain = self._plain and all(bar.splits is None and bar.dividends is None for bar in self._bars)
@@ -89,7 +90,9 @@ class TradingArrays(gymnasium.Env[Observation, Any]):
             if self._episode.market.assets != len(self._orders):
                 raise UsageError(f"the task has {self._episode.market.assets} assets, expected {len(self._orders)}")
         self._account = Account(self._episode.rules, self._bars[0].close)
-        self._cash = self._equity = self._account.equity
+        self._fill = filling(self._episode.rules)
+        self._begin = self._equity = self._account.equity
+        self._cash, self._units, self._entry = self._account.cash, 0.0, 0.0
         self._at, self._calm = 0, False
         self._last: Any = None
         return self._rest(), {}
@@ -97,12 +100,12 @@ class TradingArrays(gymnasium.Env[Observation, Any]):
     def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Live through the next bar."""
         self._at = at = self._at + 1
-        if self._calm and action == self._last:
+        if self._calm and (action == self._last or self._trade(at, action)):
             value = self._units * self._closes[at]
-            equity = self._calm_cash + value
+            equity = self._cash + value
             row = self._rows[at].copy()
             row[-2] = value / equity
-            row[-1] = equity / self._cash
+            row[-1] = equity / self._begin
             if at < self._end:
                 before, self._equity = self._equity, equity
                 return row, equity / before - 1, False, False, {}
@@ -117,10 +120,24 @@ class TradingArrays(gymnasium.Env[Observation, Any]):
             info = {"score": score(equity, benchmark), "success": equity > benchmark}
         return row, reward, ruined, ended and not ruined, info
 
+    def _trade(self, at: int, action: Any) -> bool:
+        """Fill the order of a calm account; False, and nothing done, when it would not be calm any more."""
+        bar = self._bars[at]
+        if bar.tradable[0]:
+            cash, units, entry, _ = self._fill(
+                self._cash, self._units, self._entry, bar.open[0], self._orders[0][action][0]
+            )
+            if units < 0 or cash < 0 or not (units or cash):
+                return False
+            self._cash, self._units, self._entry = cash, units, entry
+        self._last = action
+        return True
+
     def _live(self, at: int, action: Any) -> Observation:
-        """A bar in which something may happen."""
+        """A bar in which anything may happen."""
         account = self._account
         if self._calm:
+            account.cash, account.units[0], account.entry[0] = self._cash, self._units, self._entry
             account.marks = self._bars[at - 1].close
         chosen: Any = action if self._single else tuple(map(int, action))
         orders: Any = ()
@@ -135,16 +152,13 @@ class TradingArrays(gymnasium.Env[Observation, Any]):
         return self._rest()
 
     def _rest(self) -> Observation:
-        """The observation, and whether nothing can happen to the account until it gives another order."""
+        """The observation, and whether nothing but its own orders can happen to the account from now on."""
         account = self._account
         row: Observation = self._rows[self._at].copy()
-        if self._single and account.equity > 0:
-            row[-2] = account.units[0] * account.marks[0] / account.equity
-        elif not self._single:
-            row[-1 - len(self._orders) : -1] = weights_of(account)
-        row[-1] = account.equity / self._cash
-        self._units, self._calm_cash = account.units[0], account.cash
-        self._calm = self._plain and self._units >= 0 and self._calm_cash >= 0 and account.equity > 0
+        row[-1 - len(self._orders) : -1] = weights_of(account)
+        row[-1] = account.equity / self._begin
+        self._cash, self._units, self._entry = account.cash, account.units[0], account.entry[0]
+        self._calm = self._plain and self._units >= 0 and self._cash >= 0 and account.equity > 0
         return row
 
 
@@ -168,7 +182,6 @@ class TradingVector(gymnasium.vector.VectorEnv[Observation, Any, Any]):
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._positions = np.array(positions, dtype=np.float64)
         self._bars, self._rows = self._episode.bars, _table(self._episode)
-        self._observations = np.empty((num_envs, self._rows.shape[1]), np.float32)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -214,8 +227,7 @@ class TradingVector(gymnasium.vector.VectorEnv[Observation, Any, Any]):
     def _observed(self) -> Observation:
         """A new array at each call, (N, features)."""
         fleet, assets = self._fleet, len(self._last)
-        out = np.empty_like(self._observations)
-        out[:] = self._rows[self._at]
+        out = np.repeat(self._rows[None, self._at], self.num_envs, axis=0)
         for asset in range(assets):
             # A ruined account has no units, so what it is divided by does not matter.
             worth = np.maximum(fleet.equity, 1e-300) if fleet.risky else fleet.equity

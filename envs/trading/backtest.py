@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ...errors import UsageError
 from .account import Account, Bar
+from .filling import filling
 from .fleet import Fleet
 from .market import Floats, Market
 from .rules import Fill, Order, Rules
@@ -57,7 +59,52 @@ def backtest(market: Market, orders: Decisions, rules: Rules | None = None) -> B
             f"decisions are given at bars {min(orders)} to {max(orders)}; there are 0 to {len(market) - 1}"
         )
     rules = rules or Rules()
-    return _Run(market, orders, rules).done()
+    return undisturbed(market, orders, rules) or _Run(market, orders, rules).done()
+
+
+def undisturbed(market: Market, orders: Decisions, rules: Rules) -> Backtest | None:
+    """The backtest of one asset when nothing but its orders happens to the account; None when something else may.
+
+    It is computed as if so, order by order, and the whole curve is then looked at once: an account that nothing was
+    paid to or charged for, and that was at no close to be liquidated or ruined, has indeed lived so.
+    """
+    corporate = not market.adjusted and (market.splits is not None or market.dividends is not None)
+    if market.assets > 1 or corporate or rules.interest:
+        return None
+    due = sorted(orders)
+    if due and due[-1] == len(market) - 1:
+        due.pop()
+    at = np.array(due, dtype=np.int64) + 1
+    fill, cash, held, entry = filling(rules), float(rules.cash), 0.0, 0.0
+    cashes, units, fills = [cash], [held], []
+    opens, traded = market.open[at, 0].tolist(), (market.volume[at, 0] != 0).tolist()
+    for given, price, open_ in zip(due, opens, traded, strict=True):
+        if len(orders[given]) > 1:
+            return None
+        for order in orders[given]:
+            if order[0] or order[3] is not None or order[4] is not None:
+                return None
+            if open_:
+                cash, held, entry, filled = fill(cash, held, entry, price, order)
+                fills += [(given + 1, each) for each in filled]
+        if (held < 0 and rules.borrow) or (cash < 0 and rules.loan):
+            return None
+        cashes.append(cash)
+        units.append(held)
+    lengths = np.diff(at, prepend=0, append=len(market))
+    result = _curves(market, np.array(cashes), np.array(units)[:, None], lengths, fills)
+    gross = np.abs(result.units[:, 0] * market.close[:, 0])
+    called = (result.equity <= 0) | (result.equity < rules.maintenance * gross)
+    return None if called.any() else result
+
+
+def _curves(market: Market, cash: Floats, units: Floats, lengths: Any, fills: Sequence[tuple[int, Fill]]) -> Backtest:
+    """Every close, from the balances and how many bars each of them lasted."""
+    cash, units = np.repeat(cash, lengths), np.repeat(units, lengths, axis=0)
+    equity = cash.copy()
+    for asset in range(market.assets):
+        equity += units[:, asset] * market.close[:, asset]
+    return Backtest(equity, cash, units, tuple(fills))
 
 
 class _Run:
@@ -103,7 +150,8 @@ class _Run:
             if due == at - 1:
                 due = next(given, bars)
             self._live(at, now)
-        return self._result()
+        lengths = np.diff([*self.starts, bars])
+        return _curves(self.market, np.array(self.cash), np.array(self.units), lengths, self.fills)
 
     def _live(self, at: int, orders: Sequence[Order]) -> None:
         account = self.account
@@ -179,16 +227,6 @@ class _Run:
                 return first + int(called.argmax())
             first, width = part.stop, width * 2
         return last
-
-    def _result(self) -> Backtest:
-        lengths = np.diff([*self.starts, len(self.market)])
-        cash = np.repeat(np.array(self.cash), lengths)
-        held = np.array(self.units)
-        units = np.repeat(held, lengths, axis=0)
-        equity = cash.copy()
-        for asset in range(self.market.assets):
-            equity += units[:, asset] * self.market.close[:, asset]
-        return Backtest(equity, cash, units, tuple(self.fills))
 
 
 def backtest_many(market: Market, weights: Floats, rules: Rules | None = None) -> Floats:

@@ -37,10 +37,6 @@ class Fleet:
         self.take = np.full((assets, count), np.nan)
         self.liquidating = np.zeros(count, dtype=bool)
         self.ruined = np.zeros(count, dtype=bool)
-        self.cost = np.zeros(count)
-        """(N,) commissions and fees so far."""
-        self.traded = np.zeros(count)
-        """(N,) absolute value of all fills so far."""
         self._guarded = self._short = self._owes = False
         self.risky = rules.leverage > 1 or rules.maintenance >= 1
         """Whether some account could owe something."""
@@ -80,7 +76,7 @@ class Fleet:
             self._carry_out(bar, accounts, weights, stop, take)
         for asset in range(len(self.units)) if len(called) else ():
             if bar.tradable[asset]:
-                self._trade(asset, called, -self.units[asset, called], bar.open[asset], self._closing)
+                self._close(asset, called, bar.open[asset], self._closing)
         if self._guarded:
             self._watch(bar)
         self._mark(bar.close)
@@ -112,38 +108,58 @@ class Fleet:
 
     def _carry_out(self, bar: Bar, some: Rows, weights: Floats, stop: Floats | None, take: Floats | None) -> None:
         opens, assets = bar.open, range(len(self.units))
-        held = self.units[:, some]
-        equity = self.cash[some]
-        gross = np.zeros(len(some))
+        cash, held, entry = self.cash[some], self.units[:, some], self.entry[:, some]
+        equity, gross = cash, np.zeros(len(some))
         for asset in assets:
             value = held[asset] * opens[asset]
-            equity += value
+            equity = equity + value
             gross += np.abs(value)
-        before, rest = equity.copy(), []
+        before, rest = equity, []
         for asset in assets:
             asked = weights[asset] == weights[asset]
             if not bar.tradable[asset] or not asked.any():
                 continue
             price, size, units = opens[asset], weights[asset], held[asset]
-            change = np.where(size == 0, -units, self._lots(size * before / price) - units)
+            change = np.where(size == 0, 0.0, self._lots(size * before / price)) - units
             if not self.rules.short:
-                change = np.where(units + change < 0, -units, change)
-            change[~asked] = 0.0
-            reduce = np.where(change * units >= 0, 0.0, np.copysign(np.minimum(np.abs(change), np.abs(units)), change))
+                change = np.maximum(change, -units)
+            change = np.where(asked, change, 0.0)
+            reduce = np.maximum(np.minimum(change, np.maximum(-units, 0.0)), np.minimum(-units, 0.0))
             if np.count_nonzero(reduce):
-                equity -= self._trade(asset, some, reduce, price, self._closing)
+                cash, cost = self._paid(cash, reduce, price, self._prices(reduce, price, self._closing))
+                held[asset] += reduce
+                entry[asset] = np.where(held[asset] == 0, 0.0, entry[asset])
+                equity = equity - cost
                 gross -= np.abs(reduce) * price
-            rest.append((asset, change - reduce, asked))
-        for asset, change, asked in rest:
+                change = change - reduce
+            rest.append((asset, change, asked))
+        for asset, change, _ in rest:
             if np.count_nonzero(change):
-                change, cost = self._increase(asset, some, change, opens[asset], equity, gross)
-                equity -= cost
-                gross += np.abs(change) * opens[asset]
-            if stop is not None or take is not None:
+                price, units = opens[asset], held[asset]
+                change = self._affordable(change, price, equity, gross)
+                paid = self._prices(change, price, self._opening)
+                grown = np.abs(units) * entry[asset] + np.abs(change) * paid
+                # Where nothing changes, the average must stay what it is to the last bit.
+                np.divide(grown, np.abs(units + change), out=entry[asset], where=change != 0)
+                held[asset] += change
+                cash, cost = self._paid(cash, change, price, paid)
+                equity = equity - cost
+                gross += np.abs(change) * price
+        self._settle(some, cash, held, entry)
+        if stop is not None or take is not None:
+            for asset, _, asked in rest:
                 self._protect(asset, some, asked, stop, take)
-        self._short = self.rules.short and bool((self.units < 0).any())
+
+    def _settle(self, some: Rows, cash: Floats, held: Floats, entry: Floats) -> None:
+        """What these accounts have from now on, and what may happen to the fleet because of it."""
+        if self._guarded:
+            gone = held * self.units[:, some] <= 0
+            self.stop[:, some] = np.where(gone, np.nan, self.stop[:, some])
+            self.take[:, some] = np.where(gone, np.nan, self.take[:, some])
+        self.cash[some], self.units[:, some], self.entry[:, some] = cash, held, entry
+        self._short = self.rules.short and self.units.min() < 0
         # Rounding may leave a little less than nothing.
-        self._owes = bool((self.cash < 0).any())
+        self._owes = self.cash.min() < 0
         self.risky = self._short or self.rules.leverage > 1 or self.rules.maintenance >= 1
 
     def _lots(self, units: Floats) -> Floats:
@@ -153,17 +169,35 @@ class Fleet:
         whole: Floats = np.copysign(np.floor(np.abs(units) / lot + ROUNDING) * lot, units)
         return whole
 
-    def _increase(
-        self, asset: int, some: Rows, change: Floats, price: float, equity: Floats, gross: Floats
-    ) -> tuple[Floats, Floats]:
-        rules = self.rules
-        side = np.where(change > 0, 1.0, -1.0)
-        paid = price * (1 + side * self._opening)
-        power = rules.leverage * (equity - rules.fee) - gross
-        unit = price + rules.leverage * (np.abs(paid - price) + rules.commission * paid)
-        most = self._lots(np.maximum(power, 0.0) / unit)
-        change = np.where(np.abs(change) > most, side * most, change)
-        return change, self._trade(asset, some, change, price, self._opening)
+    def _affordable(self, change: Floats, price: float, equity: Floats, gross: Floats) -> Floats:
+        """What the buying power leaves of changes that increase positions."""
+        rules, leverage = self.rules, self.rules.leverage
+        dear, cheap = price * (1 + self._opening), price * (1 - self._opening)
+        long, short = (price + leverage * (abs(paid - price) + rules.commission * paid) for paid in (dear, cheap))
+        power = leverage * (equity - rules.fee) - gross
+        most = self._lots(np.maximum(power, 0.0) / np.where(change > 0, long, short))
+        left: Floats = np.maximum(np.minimum(change, most), -most)
+        return left
+
+    @staticmethod
+    def _prices(change: Floats, price: Any, beyond: float) -> Floats:
+        paid: Floats = np.where(change > 0, price * (1 + beyond), price * (1 - beyond))
+        return paid
+
+    def _paid(self, cash: Floats, change: Floats, price: Any, paid: Floats) -> tuple[Floats, Floats]:
+        """Cash after buying and selling, and what that costs against the plain price."""
+        value = change * paid
+        cost = np.abs(value) * self.rules.commission
+        if self.rules.fee:
+            cost += np.where(change == 0, 0.0, self.rules.fee)
+        return cash - (value + cost), change * (paid - price) + cost
+
+    def _close(self, asset: int, some: Rows, price: Any, beyond: float) -> None:
+        """Give up the positions of `some` accounts."""
+        change = -self.units[asset, some]
+        self.cash[some], _ = self._paid(self.cash[some], change, price, self._prices(change, price, beyond))
+        self.units[asset, some] = self.entry[asset, some] = 0.0
+        self.stop[asset, some] = self.take[asset, some] = np.nan
 
     def _protect(self, asset: int, some: Rows, asked: Mask, stop: Floats | None, take: Floats | None) -> None:
         units, entry = self.units[asset, some], self.entry[asset, some]
@@ -188,34 +222,10 @@ class Fleet:
             taken = np.where(long, high >= take, low <= take) & ~stopped
             if stopped.any():
                 reached = np.where(long, np.minimum(open_, stop), np.maximum(open_, stop))[stopped]
-                self._trade(asset, some[stopped], -units[stopped], reached, self._closing)
+                self._close(asset, some[stopped], reached, self._closing)
             if taken.any():
                 reached = np.where(long, np.maximum(open_, take), np.minimum(open_, take))[taken]
-                self._trade(asset, some[taken], -units[taken], reached, 0.0)
-
-    def _trade(self, asset: int, some: Rows, change: Floats, price: Any, beyond: float) -> Floats:
-        """Buy or sell for `some` accounts; returns what it costs them against the plain price."""
-        rules, held = self.rules, self.units[asset, some]
-        paid = np.where(change > 0, price * (1 + beyond), price * (1 - beyond))
-        value = change * paid
-        size = np.abs(value)
-        cost = size * rules.commission
-        if rules.fee:
-            cost += np.where(change == 0, 0.0, rules.fee)
-        self.cash[some] -= value + cost
-        self.cost[some] += cost
-        self.traded[some] += size
-        left = held + change
-        entry = self.entry[asset, some]
-        grown = (np.abs(held) * entry + np.abs(change) * paid) / np.where(left == 0, 1.0, np.abs(left))
-        kept = np.where((held * change > 0) | ((held == 0) & (change != 0)), grown, entry)
-        self.entry[asset, some] = np.where(left == 0, 0.0, kept)
-        self.units[asset, some] = left
-        if self._guarded:
-            gone = some[left == 0]
-            self.stop[asset, gone] = self.take[asset, gone] = np.nan
-        out: Floats = change * (paid - price) + cost
-        return out
+                self._close(asset, some[taken], reached, 0.0)
 
     def _mark(self, closes: Any) -> None:
         equity = self.cash
@@ -231,7 +241,6 @@ class Fleet:
             gross += np.abs(value)
         gone = (equity <= 0) & ~self.ruined
         if gone.any():
-            self.traded[gone] += gross[gone]
             self.cash[gone] = equity[gone] = gross[gone] = 0.0
             self.units[:, gone] = self.entry[:, gone] = 0.0
             self.stop[:, gone] = self.take[:, gone] = np.nan

@@ -25,12 +25,15 @@ class Metrics:
     annual_return: float
     """(1 + cumulative return) ** (n / (T - 1)) - 1."""
     annual_volatility: float
-    """Standard deviation of r (with T - 2 in the denominator) times sqrt(n). FINSABER's."""
+    """Standard deviation of r (with T - 2 in the denominator) times sqrt(n). FINSABER's (`metrics.py`)."""
     sharpe: float
-    """Mean of r less the risk-free rate of a bar, over the standard deviation of r, times sqrt(n)."""
+    """Mean of r less the risk-free rate of a bar, over the standard deviation of r (with T - 2 in the denominator),
+    times sqrt(n). With a rate of 0 what FINSABER's public code (`backtest_framework_iso.py`) gives for strategies of
+    language models; other strategies get backtrader's analyzer there, which divides by T - 1."""
     sortino: float
     """The same mean over the standard deviation of those r less the risk-free rate that are below 0 (with their number
-    less 1 in the denominator), times sqrt(n); 0 where fewer than 5 bars moved or fewer than 2 lost. FINSABER's."""
+    less 1 in the denominator), times sqrt(n); 0 where fewer than 5 bars moved or fewer than 2 lost. FINSABER's
+    (`metrics.py`)."""
     max_drawdown: float
     """Largest loss from an earlier high, as a share of the high; 0 or more."""
     calmar: float

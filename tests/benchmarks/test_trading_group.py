@@ -109,6 +109,15 @@ def test_a_summary_counts_what_could_not_be_read(replays):
     assert summarise("rule", [[silent]]).unread == 0.0
 
 
+def test_the_tables_fit_into_80_columns(replays):
+    summary = summarise(CONTROL, [[replays(0.1, -0.2, 0.1)]])
+    for table in (backtests.earnings_table([summary], "Backtests"), backtests.conduct_table([summary])):
+        text = io.StringIO()
+        Console(file=text, width=80).print(table)
+        assert CONTROL in text.getvalue()
+        assert not any(word.endswith("…") for word in text.getvalue().split())
+
+
 # -- Rules ------------------------------------------------------------------------------------------------------------
 
 

@@ -170,9 +170,17 @@ def test_task_sets_are_reproducible_and_share_no_market():
             TradingEnv.tasks(**{"split": "train", **wrong})
 
 
-@pytest.mark.parametrize("assets", [1, 2])
-def test_the_worlds_of_arrays_live_as_the_world_of_text_does(assets):
-    task = TradingEnv.tasks("train", 1, bars=200, assets=assets, lot=0, leverage=3).tasks[0]
+@pytest.mark.parametrize(
+    ("assets", "costs"),
+    [
+        (1, {"lot": 0, "leverage": 3}),
+        (2, {"lot": 0, "leverage": 3}),
+        (1, {"cash": 2000, "fee": 1, "slippage": 0.002}),
+        (1, {"lot": 0, "interest": 0.1}),
+    ],
+)
+def test_the_worlds_of_arrays_live_as_the_world_of_text_does(assets, costs):
+    task = TradingEnv.tasks("train", 1, bars=200, assets=assets, **costs).tasks[0]
     text, one, many = TradingEnv(), TradingArrays(task), TradingVector(3, task)
     text.reset(options={"task": task})
     first, _ = one.reset(seed=0)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kintsugi.envs.trading.account import Account, Bar
-from kintsugi.envs.trading.backtest import backtest, backtest_many, decisions
+from kintsugi.envs.trading.backtest import backtest, backtest_many, decisions, undisturbed
 from kintsugi.envs.trading.episode import Episode
 from kintsugi.envs.trading.fleet import Fleet
 from kintsugi.envs.trading.market import Market
@@ -223,6 +223,37 @@ def test_a_backtest_is_bit_for_bit_an_account_that_lives_through_every_bar(rules
     assert result.fills == tuple(fills)
     assert result.cash.tolist() == cash
     assert result.equity.tolist() == curve
+
+
+@given(RULES, st.integers(0, 10**6), st.sampled_from(["to_weight", "by_weight", "by_units"]))
+def test_a_backtest_that_only_orders_disturb_is_bit_for_bit_an_account_too(rules, seed, kind):
+    market, rng = simulate(SimulatorConfig(assets=1, bars=60, silent=True), seed), np.random.default_rng(seed)
+    market = replace(market, volume=np.where(rng.random((60, 1)) < 0.1, 0.0, market.volume))
+    sizes = random_orders(rng, (60,), rules.leverage)[0] * (10 if kind == "by_units" else 1)
+    orders = {bar: [Order(0, float(size), kind)] for bar, size in enumerate(sizes) if size == size}
+    account = Account(rules, market.close[0].tolist())
+    curve, fills, shorts, owes, called = [account.equity], [], False, False, False
+    for number, row in enumerate(Episode(market, 0, 60, rules).bars[1:], start=1):
+        fills += [(number, fill) for fill in account.advance(row, orders.get(number - 1, ()))]
+        curve.append(account.equity)
+        shorts, owes = shorts or account.units[0] < 0, owes or account.cash < 0
+        called = called or account.ruined or account.liquidating
+    found = undisturbed(market, orders, rules)
+    disturbed = called or rules.interest or (shorts and rules.borrow) or (owes and rules.loan)
+    assert (found is None) == bool(disturbed)
+    for result in (found, backtest(market, orders, rules)):
+        if result:
+            assert result.equity.tolist() == curve
+            assert result.fills == tuple(fills)
+
+
+def test_what_else_may_disturb_a_backtest():
+    market = simulate(SimulatorConfig(assets=1, bars=60, silent=True), 3)
+    assert undisturbed(market, {0: [Order(0, 1.0)]}, FREE)
+    for orders in ({0: [Order(0, 1.0, stop=1.0)]}, {0: [Order(0, 0.5, take=1e9)]}, {0: [Order(0, 1.0)] * 2}):
+        assert undisturbed(market, orders, FREE) is None
+    with_splits = replace(market, splits=np.ones((60, 1)))
+    assert undisturbed(with_splits, {0: [Order(0, 1.0)]}, FREE) is None
 
 
 def test_a_grid_is_its_strategies_one_by_one():
