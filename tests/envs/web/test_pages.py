@@ -36,17 +36,20 @@ def done(env, *actions):
     return lines(observation)
 
 
+FORM = (
+    "<form><label>Name <input required></label><label>Password <input type=password></label>"
+    "<label>Age <input type=number value=3></label><label>Born <input type=date></label>"
+    "<label>Tea <input type=checkbox checked></label><fieldset><legend>Size</legend>"
+    "<label><input type=radio name=s>S</label><label><input type=radio name=s checked>M</label></fieldset>"
+    "<label>Colour <select><option>red<option>blue<option disabled>grey</select></label>"
+    "<label>Tags <select multiple><option>a<option>b<option>c</select></label>"
+    "<label>Note <textarea>old</textarea></label><button disabled>Later</button>"
+    "<div contenteditable role=textbox aria-label=Rich>rich</div></form>"
+)
+
+
 def test_a_form_of_every_kind_of_field(opened):
-    env, seen = opened(
-        "<form><label>Name <input required></label><label>Password <input type=password></label>"
-        "<label>Age <input type=number value=3></label><label>Born <input type=date></label>"
-        "<label>Tea <input type=checkbox checked></label><fieldset><legend>Size</legend>"
-        "<label><input type=radio name=s>S</label><label><input type=radio name=s checked>M</label></fieldset>"
-        "<label>Colour <select><option>red<option>blue<option disabled>grey</select></label>"
-        "<label>Tags <select multiple><option>a<option>b<option>c</select></label>"
-        "<label>Note <textarea>old</textarea></label><button disabled>Later</button>"
-        "<div contenteditable role=textbox aria-label=Rich>rich</div></form>"
-    )
+    _, seen = opened(FORM)
     assert seen == [
         "[1] textbox 'Name' required",
         "[2] textbox 'Password'",
@@ -62,6 +65,10 @@ def test_a_form_of_every_kind_of_field(opened):
         "[11] button 'Later' disabled",
         "[12] textbox 'Rich' value 'rich'",
     ]
+
+
+def test_fields_take_what_is_meant_for_them(opened):
+    env, _ = opened(FORM)
     seen = done(
         env,
         "type [1] [Zoë [x] 手]",
@@ -96,6 +103,10 @@ def test_a_form_of_every_kind_of_field(opened):
         "[11] button 'Later' disabled",
         "[12] textbox 'Rich' value 'new' focused",
     ]
+
+
+def test_fields_refuse_all_else(opened):
+    env, _ = opened(FORM)
     refused = {
         "click [11]": "[11] is disabled",
         "select [8] [grey]": '[8]: it has no option "grey"; there are "red", "blue"',
