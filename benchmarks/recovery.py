@@ -140,5 +140,5 @@ def rounds_table(results: Mapping[str, Any]) -> Table:
         unparsed = "" if r["unparsed_share"] is None else percent(r["unparsed_share"])
         steps = "" if r["bad_steps"] is None else f"{r['bad_steps']:.1f}"
         counts = [r["trees"], r["trees_without_a_pair"], r["good_paths"], r["splices"]]
-        made.add_row(Text(name), *map(str, counts), steps, *shares, unparsed)
+        made.add_row(Text(name.replace("/round", " @")), *map(str, counts), steps, *shares, unparsed)
     return made

@@ -48,7 +48,7 @@ def type_table(scores: Sequence[Score], title: str = "Success by task type") -> 
 def comparison_table(comparisons: Iterable[Comparison], title: str = "Paired on the same tasks") -> Table:
     """One line a comparison: the second minus the first, in percentage points."""
     comparisons = list(comparisons)
-    right = ["points", "95 %", "only 1st", "only 2nd", "p", "n"]
+    right = ["points", "95 %", "only 1st\n: only 2nd", "p", "n"]
     table = plain_table(title, ["second\n- first"], right, ["TaskSet"])
     for found in comparisons:
         dropped = f"\n-{found.dropped} infra" if found.dropped else ""
@@ -56,8 +56,7 @@ def comparison_table(comparisons: Iterable[Comparison], title: str = "Paired on 
             Text(f"{found.b}\n- {found.a}"),
             f"{100 * found.difference:+.1f}",
             f"{100 * found.low:+.1f}…{100 * found.high:+.1f}",
-            str(found.only_a),
-            str(found.only_b),
+            f"{found.only_a} : {found.only_b}",
             p_value(found.p),
             f"{found.n}{dropped}",
             Text(found.taskset),
@@ -108,7 +107,7 @@ def short(number: int) -> str:
 def plain_table(title: str, left: Sequence[str], right: Sequence[str], after: Sequence[str]) -> Table:
     """A table without rows: names of its columns, those to the right in the middle."""
     style = {"title_justify": "left", "caption_justify": "left", "title_style": "bold yellow", "header_style": "bold"}
-    table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), **style)  # type: ignore[arg-type]
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=0, **style)  # type: ignore[arg-type]
     for name in left:
         table.add_column(Text(name), overflow="fold")
     for name in right:
