@@ -8,9 +8,11 @@ Exit codes: 0 done, 2 bad input (`UsageError`, wrong flags), 3 something outside
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_type_hints
@@ -105,7 +107,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Threads that spin while they wait make training ten times slower when something else wants the cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        return _dispatch(COMMANDS, ["kintsugi"], arguments, Console())
+        with warnings.catch_warnings():
+            warnings.showwarning = functools.partial(_warned, errors)
+            return _dispatch(COMMANDS, ["kintsugi"], arguments, Console())
     except UsageError as error:
         return _say(errors, str(error), 2)
     except InfraError as error:
@@ -116,6 +120,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read the output has gone; without this, Python complains again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+
+
+def _warned(errors: Console, message: Warning | str, *_: object) -> None:
+    """A warning in one line, without the place in the source that gave it."""
+    errors.print(Text(f"kintsugi: warning: {message}"), soft_wrap=True, highlight=False)
 
 
 def _dispatch(group: Group, words: list[str], arguments: list[str], console: Console) -> int:

@@ -39,8 +39,7 @@ class EvalConfig:
 
 def run(config: EvalConfig, console: Console) -> None:
     """The command `kintsugi eval`."""
-    for split in config.on.splits:
-        config.on.task_set(split)
+    config.on.task_sets()
     base = model_folder(config.model if config.model != "seed" else f"seed:{find(config.on.env).name}", console)
     # What is wrong with the model is said before a run is begun that would be left empty.
     model_version(base, config.adapter)

@@ -20,7 +20,7 @@ from ..loops.search import Tally
 from ..loops.seeds.recipe import demonstrations_of
 from ..loops.self_training import SelfTraining
 from ..loops.store import RunStore
-from .measure import Measure, measure
+from .measure import Measure, measure, where_time_went
 from .progress import bar
 from .recovery import (
     TASKS,
@@ -124,8 +124,7 @@ def _improve(
     config = in_world(config)
     # What is wrong with the tasks is said before a run is begun that could only be begun anew.
     config.loop.practice.task_set()
-    for split in config.held_out.splits:
-        config.held_out.task_set(split)
+    config.held_out.task_sets()
     model = config.model if config.model != "seed" else f"seed:{find(config.loop.practice.env).name}"
     base = Path(model_folder(model, console))
     settings = {
@@ -164,4 +163,5 @@ def _improve(
         console.print(behaviour_table(behaviours(both, config.held_out.splits, said), "From the start"))
         console.print(behaviour_table(behaviours(both, (TASKS,), said), "From bad beginnings"))
         console.print(rounds_table(results))
+    console.print(where_time_went(results), highlight=False)
     console.print(f"adapter: {adapter}", soft_wrap=True, highlight=False)

@@ -48,15 +48,20 @@ class Measure(Played):
 
     def task_set(self, split: str) -> TaskSet:
         """The held-out tasks of one split; raises `UsageError` when there are none."""
-        if self.tasks < 1:
-            raise UsageError(f"tasks is {self.tasks}; a measurement needs at least 1 held-out task")
+        self.check()
         world = find(self.env).load()
         if self.alfworld is None:
-            return world.tasks(split, self.tasks, self.seed, **self.env_params)
+            return self.checked(world.tasks(split, self.tasks, self.seed, **self.env_params), split)
         if world.env_id != ENV_ID or self.env_params:
             raise UsageError(f"ALFWorld's games are played in {ENV_ID} without parameters, not in {world.env_id!r}")
         games = TaskSet.from_alfworld(self.alfworld, split)
         return games.sample(min(self.tasks, len(games)), self.seed)
+
+    def task_sets(self) -> dict[str, TaskSet]:
+        """The held-out tasks of each split; raises `UsageError` when there are none."""
+        if not self.splits:
+            raise UsageError("splits is empty; name at least one split to measure on")
+        return {split: self.task_set(split) for split in self.splits}
 
     def agent(self, model: LanguageModel, temperature: float | None = None) -> ReActAgent:
         """Who is measured; `temperature` replaces the configured one."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import io
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Any
@@ -22,7 +24,9 @@ Type an action, or the number of one that :admissible listed.
   :undo         take the last action back (:u)
   :look         show the observation again (:l)
   :restart      begin the task anew
-  :quit         leave (:q, or the end of input)"""
+  :quit         leave (:q, or the end of input)
+Between ``` and ``` an action may have several lines."""
+FENCE = "```"
 SHORT = {":a": ":admissible", ":u": ":undo", ":l": ":look", ":q": ":quit", ":h": ":help", ":?": ":help"}
 
 
@@ -51,8 +55,12 @@ def run(config: PlayConfig, console: Console) -> None:
     wanted = 1 if config.task is None and config.tasks is None else config.tasks
     tasks = made.tasks(config.split, wanted, config.seed, **config.env_params)
     if not len(tasks):
-        raise UsageError(f"tasks is {config.tasks}, so there is none to play; draw at least 1")
+        asked = f"tasks is {config.tasks}; draw at least 1" if wanted is not None and wanted < 1 else "it holds none"
+        raise UsageError(f"there is no task of split {config.split!r} of {made.env_id} to play: {asked}")
     task = tasks.tasks[0] if config.task is None else tasks[config.task]
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        # What is no text is refused by the environment like any other strange action.
+        sys.stdin.reconfigure(errors="replace")
     env = visible(made) if config.visible else made()
     try:
         play(env, task, console)
@@ -78,6 +86,8 @@ def play(env: AgentEnv, task: Task, console: Console, read: Callable[[str], str]
     while True:
         try:
             line = read("> ").strip()
+            while line.count(FENCE) == 1:
+                line += "\n" + read("… ")
         except EOFError:
             console.print()
             line = ":quit"
@@ -158,7 +168,7 @@ class Game:
             self.console.print(Text(f"{number:4} ", style="dim") + shown(action), soft_wrap=True)
 
     def _chosen(self, line: str) -> str:
-        if not line.isdecimal() or self._moment[1].get("admissible") is None:
+        if not line.isdecimal() or len(line) > 9 or self._moment[1].get("admissible") is None:
             return line
         actions = self._admissible()
         if not 1 <= int(line) <= len(actions):

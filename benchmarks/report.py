@@ -58,16 +58,18 @@ def write_report(run_folder: Path, out: Path | None = None, *, per_stage: int = 
     out = run_folder / "report" if out is None else out
     _refuse_foreign(out)
     unfinished = out.with_name(f".{out.name}.unfinished")
-    try:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir(parents=True)
-        with RunStore.read(run_folder) as store:
+    with RunStore.read(run_folder) as store:
+        try:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            unfinished.mkdir(parents=True)
             _write(store, run_folder.resolve().name, unfinished, per_stage)
-        if out.exists():
-            shutil.rmtree(out)
-        unfinished.rename(out)
-    except OSError as error:
-        raise UsageError(f"{out}: {error}; the run is untouched. Mend the cause or name another folder") from error
+            if out.exists():
+                shutil.rmtree(out)
+            unfinished.rename(out)
+        except OSError as error:
+            raise UsageError(f"{out}: {error}; the run is untouched. Mend the cause or name another folder") from error
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
     return out / "index.html"
 
 

@@ -113,8 +113,7 @@ def run_in(folder: Path, config: Reproduction, console: Console) -> None:
         console.print(f"[dim]{minutes:3d}:{seconds:02d}[/dim]  {line}", highlight=False)
 
     config.check()
-    for split in config.held_out.splits:
-        config.held_out.task_set(split)
+    config.held_out.task_sets()
     with RunStore.open(folder, {"command": f"reproduce {config.paper}", **asdict(config)}) as store:
         with bar(console) as store.watch:
             attempts = reproduce(store, config, lambda recipe: seed_model(recipe, progress=store.watch), say)

@@ -57,7 +57,7 @@ def readable_errors(folder: Path) -> Iterator[None]:
 
 
 def _remedy(text: str) -> str:
-    if "full" in text or "No space" in text or "too large" in text:
+    if "full" in text or "No space" in text or "too large" in text or "disk I/O" in text:
         return "Free some disk space and run the same command again: it goes on where it was."
     if "malformed" in text or "not a database" in text:
         return "Restore the file from a copy, or start again in a new run folder."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -15,6 +16,7 @@ from ..agents.rollout import Agent, Job
 from ..agents.trajectory import Step, Trajectory
 from ..envs.core import AgentEnv, Task, TaskSet
 from ..envs.registry import find
+from ..errors import UsageError
 from .learner import Example, FitConfig, fit
 from .store import RunStore
 
@@ -25,6 +27,23 @@ class Played:
     env: str
     max_tokens: int | None
     at_once: int | None
+    temperature: float
+    tasks: int
+
+    def check(self) -> None:
+        """Raise `UsageError` for numbers that nothing can be played with, before a run is begun with them."""
+        for name in ("tasks", "k", "samples", "max_tokens", "at_once"):
+            number = getattr(self, name, None)
+            if number is not None and number < 1:
+                raise UsageError(f"{name} is {number}; at least 1 is needed")
+        if not 0 <= self.temperature < math.inf:
+            raise UsageError(f"temperature is {self.temperature}; it is 0 (greedy) or above")
+
+    def checked(self, tasks: TaskSet, split: str) -> TaskSet:
+        """The same tasks; raises `UsageError` when there are none."""
+        if not len(tasks):
+            raise UsageError(f"split {split!r} of {self.env!r} holds no task that can be played; name another one")
+        return tasks
 
     @property
     def turn_tokens(self) -> int:
@@ -70,8 +89,10 @@ class Practice(Played):
     seed: int = 0
 
     def task_set(self) -> TaskSet:
-        """The tasks that are practised on."""
-        return find(self.env).load().tasks(self.split, self.tasks, self.seed, **self.env_params)
+        """The tasks that are practised on; raises `UsageError` when there are none."""
+        self.check()
+        tasks = find(self.env).load().tasks(self.split, self.tasks, self.seed, **self.env_params)
+        return self.checked(tasks, self.split)
 
     @property
     def make_env(self) -> Callable[[], AgentEnv]:

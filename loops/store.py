@@ -121,7 +121,13 @@ class RunStore:
     @property
     def config(self) -> dict[str, Any]:
         """What the run was begun with."""
-        return dict(json.loads(self._meta("config")))
+        try:
+            return dict(json.loads(self._meta("config")))
+        except (TypeError, ValueError) as error:
+            raise UsageError(
+                f"{self.folder}/run.db: its configuration is damaged ({error}); restore the file from a "
+                "copy, or start again in a new run folder"
+            ) from error
 
     def scoped(self, scope: str) -> Self:
         """The same run seen through a scope such as `seed0`: `collect/policy` means `collect/seed0/policy` there."""
@@ -328,7 +334,7 @@ class RunStore:
             )
 
     def _checked(self, kind: str, key: str, data: str, sha: str) -> str:
-        if _sha(data) != sha:
+        if not isinstance(data, str) or _sha(data) != sha:
             raise UsageError(
                 f"{self.folder}/run.db: the row of {kind} {key!r} is damaged (its checksum does not match); "
                 "restore the file from a copy, or start again in a new run folder"

@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -73,6 +74,14 @@ def test_python_dash_m():
     [
         (["improve", "re-rset"], "unknown loop 're-rset'; did you mean 're-rest'"),
         (["reproduce", "rerest"], "unknown paper 'rerest'; did you mean 're-rest'?"),
+        (["play", "household", "--task", "999", "--split", "valid_seen"], "(200 in all)"),
+        (["eval", "--tasks", "0"], "tasks is 0; at least 1 is needed"),
+        (["eval", "--samples", "0"], "samples is 0; at least 1 is needed"),
+        (["eval", "--max-tokens", "-5"], "max_tokens is -5; at least 1 is needed"),
+        (["eval", "--temperature", "-1"], "temperature is -1.0; it is 0 (greedy) or above"),
+        (["eval", "--splits"], "splits is empty; name at least one split"),
+        (["improve", "re-rest", "--loop.practice.k", "0"], "k is 0; at least 1 is needed"),
+        (["improve", "re-rest", "--loop.practice.at-once", "0"], "at_once is 0; at least 1 is needed"),
         (["play", "hosehold"], "unknown environment 'hosehold'; did you mean 'household'?"),
         (["report", "/nowhere"], "/nowhere holds no run.db; name the folder of a run"),
         (["compare", "/nowhere/a", "/nowhere/b"], "does not begin with the folder of a run"),
@@ -120,6 +129,22 @@ def test_envs(capsys):
     assert code == 0
     assert "household" in out
     assert "kintsugi/Household-v0" in out
+
+
+def test_a_warning_is_one_line(capsys, monkeypatch):
+    def warn(*_: object) -> int:
+        warnings.warn("two games were [left] out", stacklevel=1)
+        return 0
+
+    monkeypatch.setattr(cli, "_dispatch", warn)
+    assert said(capsys, "envs") == (0, "", "kintsugi: warning: two games were [left] out\n")
+
+
+def test_play_reads_what_is_no_text(capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"look\n\xff\xfe\n"), encoding="utf-8"))
+    code, out, _ = said(capsys, "play", "household")
+    assert code == 0
+    assert "Left after 2 steps." in out
 
 
 def test_play_reads_from_the_terminal(capsys, monkeypatch):

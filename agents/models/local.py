@@ -10,6 +10,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from logging import CRITICAL, getLogger
 from pathlib import Path
 from typing import Any, Self
 
@@ -208,6 +209,10 @@ def load_tokenizer(model: str | Path) -> Any:
 
 def is_model(model: str | Path) -> bool:
     """Whether there is a model of this name. Raises `UsageError` for a path that holds something else."""
+    hub = getLogger("huggingface_hub")
+    level = hub.level
+    # It tells of every vain attempt to reach the hub, line by line.
+    hub.setLevel(CRITICAL)
     try:
         AutoConfig.from_pretrained(model)
     except (OSError, ValueError) as error:
@@ -216,6 +221,8 @@ def is_model(model: str | Path) -> bool:
         raise UsageError(
             f"{str(model)!r} is no model that can be loaded ({_first_line(error)}); give a Hugging Face model folder"
         ) from error
+    finally:
+        hub.setLevel(level)
     return True
 
 
@@ -230,9 +237,14 @@ def known_models(wanted: str | Path) -> list[str]:
     return [*beside, *cached]
 
 
+def weight_files(model: str | Path) -> list[Path]:
+    """The files of a model folder that hold its weights."""
+    return sorted(Path(model).glob("*.safetensors")) or sorted(Path(model).glob("*.bin"))
+
+
 def base_hash(model: str | Path) -> str:
     """12 hexadecimal digits that name the weights: of the weight files of a folder, else of the name."""
-    files = sorted(Path(model).glob("*.safetensors")) or sorted(Path(model).glob("*.bin"))
+    files = weight_files(model)
     if not files:
         return hashlib.sha256(str(model).encode()).hexdigest()[:12]
     return _hash_of(tuple((file, file.stat().st_size, file.stat().st_mtime_ns) for file in files))
@@ -252,8 +264,11 @@ def _hash_of(files: Sequence[tuple[Path, int, int]]) -> str:
 def model_version(model: str | Path, adapter: Path | None = None) -> str:
     """`LocalModel.version` of a model that need not be loaded.
 
-    Raises `UsageError` when `adapter` is no PEFT folder, and when its manifest names another base.
+    Raises `UsageError` for a folder without weights, when `adapter` is no PEFT folder, and when its manifest names
+    another base.
     """
+    if Path(model).is_dir() and not weight_files(model):
+        raise UsageError(f"{str(model)!r} holds no weights (*.safetensors or *.bin); give a Hugging Face model folder")
     base = base_hash(model)
     if adapter is None:
         return base
@@ -291,9 +306,13 @@ def with_adapter(network: Any, adapter: Path, *, trainable: bool = False) -> Any
 
     try:
         with quietly():
+            # PEFT loads an adapter whose layers are all foreign, changes nothing, and warns.
+            warnings.filterwarnings("error", message="Found missing adapter keys")
             adapted = PeftModel.from_pretrained(network, str(adapter), is_trainable=trainable)
             return adapted if trainable else adapted.merge_and_unload()
-    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, OSError, SafetensorError) as error:
+    except (
+        *(RuntimeError, ValueError, KeyError, TypeError, AttributeError, OSError, SafetensorError, UserWarning),
+    ) as error:
         raise UsageError(
             f"{adapter} is damaged or does not fit the model: {_first_line(error)}; "
             "load it with the model that it was trained on, or train it anew"
@@ -320,4 +339,6 @@ def _eos_ids(model: Any) -> set[int]:
 
 
 def _first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0][:200]
+    """Of what an error says; with the second one where the first only announces it."""
+    first, _, rest = str(error).strip().partition("\n")
+    return " ".join([first, *(rest.strip().partition("\n")[:1] if first.endswith(":") else [])])[:200]

@@ -155,7 +155,8 @@ def wrong(problem: Problem, call: Call, answer: dict[str, Any]) -> str:
 def ended(result: Result, limits: Limits) -> str:
     """How a program ended that did not end well, in words; empty when it did."""
     if result.timed_out:
-        return f"took more than {limits.cpu_seconds} seconds and was stopped"
+        whole = result.seconds >= limits.seconds
+        return f"took more than {limits.seconds if whole else limits.cpu_seconds:g} seconds and was stopped"
     if result.oom:
         return f"took more than {limits.memory >> 20} MiB of memory and was stopped"
     if result.exit < 0:

@@ -7,6 +7,8 @@ import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from ...errors import UsageError, unknown
 from ..core import Task, TaskSet
 from . import published
@@ -38,9 +40,19 @@ def task_set(split: str, n: int | None, seed: int, source: str, path: str, backe
     read = published.read(source, Path(path), split)
     for problem in read.problems:
         warnings.warn(f"{problem}; the rest is loaded", stacklevel=2)
-    chosen = TaskSet(read.tasks)
-    chosen = chosen if n is None or n >= len(chosen) else chosen.sample(n, seed)
-    return TaskSet(proven(judge, chosen))
+    return TaskSet(_drawn(judge, TaskSet(read.tasks), n, seed))
+
+
+def _drawn(judge: Judge, tasks: TaskSet, n: int | None, seed: int) -> list[Task]:
+    """`n` proven tasks, or all that there are."""
+    if n is None or n >= len(tasks):
+        return proven(judge, tasks)
+    order = [tasks.tasks[i] for i in np.random.default_rng(seed).permutation(len(tasks))]
+    kept: list[Task] = []
+    while order and len(kept) < n:
+        drawn, order = order[: n - len(kept)], order[n - len(kept) :]
+        kept += proven(judge, drawn)
+    return kept
 
 
 def proven(judge: Judge, tasks: Iterable[Task], known: Iterable[str] = ()) -> list[Task]:

@@ -43,12 +43,24 @@ def test_actions_by_word_and_by_number():
 
 
 def test_what_cannot_be_done_is_said():
-    _, said = played(Lamps(), ["fly", "99", ":fly", ":undo", ":undo", ""])
+    _, said = played(Lamps(), ["fly", "99", "9" * 5000, ":fly", ":undo", ":undo", ":undo", ""])
     assert "refused: that is no lamp" in said
     assert "there is no action 99; :admissible lists 1 to 2" in said
     assert "there is no command ':fly'" in said
     assert "nothing to take back" in said
     assert "Left after 0 steps." in said
+
+
+def test_an_action_may_have_several_lines():
+    heard = []
+
+    class Hearing(Lamps):
+        def act(self, action):
+            heard.append(action)
+            return super().act(action)
+
+    played(Hearing(), ["write ```", "a", "b", "```", "write ```c```", "``` never closed"])
+    assert heard == ["write ```\na\nb\n```", "write ```c```"]
 
 
 @pytest.mark.parametrize("world", [Lamps, Echo])

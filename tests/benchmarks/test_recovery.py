@@ -91,6 +91,6 @@ def test_tables(store, doors_seed):
     counts = {"trees": 12, "trees_without_a_pair": 3, "good_paths": 30, "splices": 9, "bad_steps": 2.5}
     shares = {"verified": 0.75, "searched": 0.125, "counterfactual": 0.125, "unparsed_share": None}
     text = printed(rounds_table({"agent_r/round1": {**counts, **shares}, "self_training/round1": {"passed": 1}}))
-    for expected in ("agent_r/round1", "75.0 %", "12.5 %", "2.5", "30"):
+    for expected in ("agent_r @1", "75.0 %", "12.5 %", "2.5", "30"):
         assert expected in text
     assert "self_training" not in text

@@ -102,7 +102,10 @@ def test_an_older_report_is_replaced_and_nothing_else(run, tmp_path):
 def test_refuses_what_is_no_run_and_a_damaged_one(run, tmp_path):
     with pytest.raises(UsageError, match=r"holds no run\.db"):
         write_report(tmp_path)
-    assert not (tmp_path / "report").exists()
+    assert not list(tmp_path.glob("*report*"))
+    with pytest.raises(UsageError, match=r"holds no run\.db"):
+        write_report(tmp_path / "typo")
+    assert not (tmp_path / "typo").exists()
     db = sqlite3.connect(run / "run.db")
     db.execute("DROP TRIGGER append_only_update")
     db.execute("UPDATE trajectories SET data = replace(data, 'mug', 'cup') WHERE number = 1")
@@ -110,7 +113,7 @@ def test_refuses_what_is_no_run_and_a_damaged_one(run, tmp_path):
     db.close()
     with pytest.raises(UsageError, match="damaged"):
         write_report(run)
-    assert not (run / "report").exists()
+    assert not list(run.glob("*report*"))
 
 
 def test_an_empty_run_and_an_unfinished_evaluation_are_told(tmp_path, attempt):

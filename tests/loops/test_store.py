@@ -250,6 +250,21 @@ def test_a_damaged_row_is_named(folder: Path, table):
                     reading()
 
 
+def test_other_damage_is_named_too(folder: Path):
+    with RunStore.open(folder, CONFIG) as store:
+        store.add("s", [attempt(0)])
+    tamper(folder, "DROP TRIGGER append_only_update")
+    tamper(folder, "UPDATE trajectories SET data = x'00ff'")
+    with RunStore.read(folder) as store, pytest.raises(UsageError, match="the row of trajectory of 's'"):
+        store.trajectories("s")
+    for config in ("{bad", "[1]", "7"):
+        tamper(folder, f"UPDATE meta SET value = '{config}' WHERE key = 'config'")
+        with RunStore.read(folder) as store, pytest.raises(UsageError, match="its configuration is damaged"):
+            _ = store.config
+        with pytest.raises(UsageError, match="its configuration is damaged"):
+            RunStore.open(folder, CONFIG)
+
+
 def test_a_damaged_file_is_refused(folder: Path):
     with RunStore.open(folder, CONFIG) as store:
         store.add("s", [attempt(i, final_observation="x" * 5000) for i in range(20)])

@@ -16,6 +16,10 @@ RESERVED = ("main.py",)
 """Names in the working directory that are the sandbox's own."""
 
 
+MOST = {"seconds": 86_400, "cpu_seconds": 86_400, "memory": 1 << 40, "disk": 1 << 40, "output": 1 << 30}
+"""The largest limits there can be; a day, a TiB, a GiB."""
+
+
 class Unavailable(UsageError):
     """A back end cannot be used here; another one may."""
 
@@ -44,9 +48,12 @@ class Limits:
             value = getattr(self, each.name)
             whole = each.name not in ("seconds", "cpus")
             good = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
-            if not good or not math.isfinite(value) or value <= 0:
+            most = MOST.get(each.name, math.inf)
+            if not good or not math.isfinite(value) or not 0 < value <= most:
+                upto = f" and up to {most:g}" if most < math.inf else ""
                 raise UsageError(
                     f"the sandbox limit {each.name} is {value!r}; expected {'an int' if whole else 'a number'} above 0"
+                    + upto
                 )
         if self.memory < 32 * MIB:
             raise UsageError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import time
 import uuid
@@ -26,6 +27,7 @@ WORKER_MEMORY = 32 * MIB
 MOST_FILES = 4096
 START_SECONDS = 60.0
 USER = "65534:65534"
+_IMAGE = re.compile(r"[a-z0-9]+([._/:-]+[a-z0-9]+)*(:[\w.-]+)?(@sha256:[0-9a-f]{64})?")
 
 
 def connect(seconds: float = 60.0) -> Client:
@@ -59,10 +61,17 @@ def reconnect() -> Client:
         raise InfraError(f"the Docker engine is gone: {error}") from None
 
 
+def require_name(image: str) -> None:
+    """Raise `UsageError` for what cannot be the name of an image."""
+    if not _IMAGE.fullmatch(image):
+        raise UsageError(f"{image!r} is no name of an image; give one like 'kintsugi-sandbox:1', in lower case")
+
+
 def require_image(client: Client, image: str) -> None:
-    """Raise `UsageError` when the engine does not have the image."""
+    """Raise `UsageError` when the engine does not have the image, and for what is no name of one."""
     import docker
 
+    require_name(image)
     try:
         client.inspect_image(image)
     except docker.errors.ImageNotFound:

@@ -33,6 +33,7 @@ def build(method: Method = "auto", *, image: str = docker_engine.IMAGE, force: b
     had, else the second. `say` is told what is being done. Raises `Unavailable` without an engine, `UsageError` when
     something is missing here and `InfraError` when a download fails.
     """
+    docker_engine.require_name(image)
     client = docker_engine.connect(seconds=600)
     if not force and client.images(name=image):
         return "it is there already"

@@ -19,6 +19,7 @@ from kintsugi.agents.models.engine import Engine
 from kintsugi.agents.models.local import MANIFEST, LocalModel, base_hash, known_models, load_base, model_version
 from kintsugi.errors import UsageError
 from kintsugi.loops.learner import Example, FitConfig, LoraShape, fit
+from safetensors.torch import save_file
 from tiny_models import saved
 
 CHAT = [Message("system", "s"), Message("user", "hello")]
@@ -324,10 +325,13 @@ def spoil(adapter: Path, how: str) -> None:
         config.write_text(json.dumps({**json.loads(config.read_text()), "r": 3}))
     elif how == "targets":
         config.write_text(json.dumps({**json.loads(config.read_text()), "target_modules": ["no_such_layer"]}))
+    elif how == "foreign":
+        (adapter / MANIFEST).unlink()
+        save_file({"base_model.model.elsewhere.lora_A.weight": torch.zeros(2, 2)}, weights)
 
 
 @pytest.mark.parametrize(
-    "how", ["cut", "noise", "no weights", "no config", "config", "manifest", "kind", "rank", "targets"]
+    "how", ["cut", "noise", "no weights", "no config", "config", "manifest", "kind", "rank", "targets", "foreign"]
 )
 def test_a_damaged_adapter_is_refused(tiny_model, adapter, tmp_path, how):
     damaged = copied(adapter, tmp_path / "agent@1")
@@ -348,6 +352,13 @@ def test_folders_that_are_no_model_are_refused(tiny_model, tmp_path):
     (broken / "config.json").write_text("{")
     with pytest.raises(UsageError, match="broken' is no model that can be loaded"):
         load_base(broken)
+
+
+def test_a_folder_without_weights_is_refused_before_anything_is_loaded(tiny_model, tmp_path):
+    empty = copied(tiny_model, tmp_path / "empty")
+    (empty / "model.safetensors").unlink()
+    with pytest.raises(UsageError, match="empty' holds no weights"):
+        model_version(empty)
 
 
 def test_a_model_without_a_chat_template_is_refused(tiny_model, tmp_path):

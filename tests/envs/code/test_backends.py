@@ -104,7 +104,9 @@ def test_a_socket_without_permission_says_whom_to_ask():
     assert text.startswith("Unavailable: the Docker socket refuses this user (permission denied); add the user to")
 
 
-@pytest.mark.parametrize("limits", [{"seconds": 0}, {"memory": -1}, {"processes": 0}, {"cpu_seconds": 1.5}])
+@pytest.mark.parametrize(
+    "limits", [{"seconds": 0}, {"memory": -1}, {"processes": 0}, {"cpu_seconds": 1.5}, {"seconds": 1e300}]
+)
 def test_limits_of_nothing_are_refused(limits):
     with pytest.raises(UsageError, match=rf"the sandbox limit {next(iter(limits))} is "):
         Limits(**limits)

@@ -255,6 +255,7 @@ def test_published_tasks_are_proven_and_what_is_wrong_is_warned_of(tmp_path):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         found = CodeEnv.tasks("test", source="humaneval", path=str(path))
+        assert CodeEnv.tasks("test", 1, source="humaneval", path=str(path)) == found
     assert [task.id for task in found] == ["Toy/0"]
     said = "\n".join(str(warning.message) for warning in caught)
     assert f"{path}:2: the line is no JSON" in said
