@@ -44,7 +44,7 @@ def test_all_long_work_of_a_loop_is_watched(doors_seed, doors_world, tmp_path, m
         store.__dict__["watch"] = lambda stage, share: seen.append((stage, share))
 
     monkeypatch.setattr(RunStore, "watch", property(lambda store: store.__dict__["watch"], watched), raising=False)
-    practice = Practice(env="doors", tasks=10, at_once=4)
+    practice = Practice(env="doors", tasks=10, k=1, at_once=4)
     config = ImproveSelfTraining(
         model=str(doors_seed),
         run=tmp_path / "run",

@@ -23,7 +23,7 @@ from kintsugi.loops.store import RunStore
 from rich.console import Console
 from small_runs import make_task, make_trajectory
 
-PRACTICE = Practice(env="doors", tasks=12, fit=FitConfig(epochs=1))
+PRACTICE = Practice(env="doors", tasks=12, k=1, temperature=0.7, fit=FitConfig(epochs=1))
 CONFIG = ReproduceReReST(
     recipe=SeedRecipe(family="doors"),
     loop=ReReST(PRACTICE),

@@ -94,7 +94,7 @@ def store(tmp_path: Path):
         yield store
 
 
-PRACTICE = Practice(env="doors", tasks=24, max_tokens=60, at_once=7, replay=0.0)
+PRACTICE = Practice(env="doors", tasks=24, k=1, max_tokens=60, at_once=7, replay=0.0)
 CONFIG = ReReST(PRACTICE, reflection=ReflectorConfig(max_tokens=60))
 
 

@@ -27,18 +27,12 @@ LOOPS = {
     "re-rest": (("--loop.rounds", "2"), {"reflector@1", "re_rest@1", "reflector@2", "re_rest@2"}, 8),
     "agent-r": (
         (
-            "--loop.alpha",
-            "0.5",
-            "1.0",
-            "--loop.search.iterations",
-            "3",
-            "--recovery.most",
-            "8",
-            "--recovery.steps",
-            "2",
+            *("--loop.alpha", "0.5", "1.0", "--loop.search.candidates", "2", "--loop.search.iterations", "4"),
+            *("--loop.search.max-depth", "2", "--loop.verifier.prompts", "tiny/Doors", "Judge."),
+            *("--recovery.steps", "1", "--recovery.most", "5", "--recovery.temperature", "1.0"),
         ),
         {"agent_r@1", "agent_r@2"},
-        6,
+        5,
     ),
 }
 """Flags of its own, the adapters that it trains, and how many stages have attempts."""
@@ -74,13 +68,15 @@ def outcome(run: Path) -> dict[str, Any]:
     """Everything that must not depend on interruptions: all but how long things took."""
     with contextlib.closing(sqlite3.connect(run / "run.db")) as db:
         rows = db.execute("SELECT stage, key, data, sha FROM trajectories ORDER BY number").fetchall()
+        grown = db.execute("SELECT stage, key, part, data FROM growth ORDER BY stage, key, part").fetchall()
         results = dict(db.execute("SELECT name, result FROM stages ORDER BY rowid").fetchall())
     stages = {name: json.loads(result) for name, result in results.items() if not name.startswith(("clock/", "cost/"))}
     for name, result in stages.items():
         if name.startswith("score/"):
             result.pop("seconds")
     adapters = {path.parent.name: path.read_bytes() for path in run.glob("adapters/*/adapter_model.safetensors")}
-    return {"rows": rows, "stages": stages, "adapters": adapters, "config": (run / "config.toml").read_text()}
+    config = (run / "config.toml").read_text()
+    return {"rows": rows, "grown": grown, "stages": stages, "adapters": adapters, "config": config}
 
 
 @pytest.mark.parametrize("loop", LOOPS)
