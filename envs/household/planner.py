@@ -189,6 +189,8 @@ class _Search:
             for r, lies in enumerate(state.inside)
             if o in lies and (place := self.engine.tables.place[r]) >= 0
         }
+        if state.held in self.lamps:
+            return 1
         if state.held in self.things:
             return _nearest_lamp([state.at], lamp_places)
         found = []

@@ -46,6 +46,8 @@ class GameFile:
 def read_file(path: Path) -> GameFile:
     """The texts of a game file. Raises `UsageError` that names the file and the field."""
     try:
+        if path.exists() and not path.is_file():
+            raise UsageError(f"{path} is no file; name one of ALFWorld's game files")
         size = path.stat().st_size
         if size > MOST_BYTES:
             raise UsageError(f"{path}: it has {size:,} bytes; at most {MOST_BYTES:,} are read")
@@ -67,16 +69,25 @@ def parse_file(content: bytes, where: str) -> GameFile:
         if not isinstance(data.get(name), str):
             found = type(data[name]).__name__ if name in data else "nothing"
             raise UsageError(f"{where}: its field {name!r} is {found}, expected a text")
+        _refuse_surrogates(data[name], f"{where}: its field {name!r}")
     solvable = data.get("solvable")
     plan = data.get("walkthrough") or ()
     if not isinstance(plan, list | tuple) or not all(isinstance(step, str) for step in plan):
         raise UsageError(f"{where}: its field 'walkthrough' is no list of commands")
+    _refuse_surrogates("".join(plan), f"{where}: its field 'walkthrough'")
     return GameFile(
         {name: data[name] for name in FIELDS},
         None if solvable is None else bool(solvable),
         tuple(plan),
         hashlib.sha256(content).hexdigest(),
     )
+
+
+def _refuse_surrogates(text: str, what: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(f"{what} is no text ({error.reason} at {error.start:,}); fetch it again") from None
 
 
 def load_engine(file: GameFile, where: str) -> Engine:
@@ -86,11 +97,15 @@ def load_engine(file: GameFile, where: str) -> Engine:
         domain = read_domain(domain_text)
         wording = compile_wording(domain_text, grammar)
         game = make_game(read_problem(problem_text, domain), domain, UNKNOWN_GOAL)
+        engine = Engine(game, wording)
+        state = engine.initial()
+        task = wording.task.say(engine.tables, state).removeprefix(TASK).removesuffix(".")
+        engine.game = replace(game, task=task)
+        # What is wrong with how it begins is said here, where it costs one game and not an evaluation.
+        engine.intro(state)
+        engine.admissible(state)
     except UsageError as error:
         raise UsageError(f"{where}: {error}") from None
-    engine = Engine(game, wording)
-    task = wording.task.say(engine.tables, engine.initial()).removeprefix(TASK).removesuffix(".")
-    engine.game = replace(game, task=task)
     return engine
 
 

@@ -13,6 +13,10 @@ from .relations import Kind, Reads, Tables
 
 MOST_PARTS = 20_000
 """A text may be compiled into so many parts; ALFWorld's are of about 20."""
+MOST_WRITTEN = 20_000
+"""Characters of the literals of a text, every time that they stand in it; ALFWorld's have a few hundred."""
+MOST_SAID = 1_000_000
+"""Characters that any part of a text may grow to when it is said."""
 DEEPEST = 30
 """Rules may call rules so deep."""
 
@@ -57,6 +61,7 @@ class Compiler:
     def __init__(self, grammar: Grammar, where: str) -> None:
         self.grammar, self.where = grammar, where
         self._parts = 0
+        self._written = 0
         self._slots = 0
         self._reads: set[Reads] = set()
         self._receptacle: int | None = None
@@ -76,7 +81,7 @@ class Compiler:
         placeholders that may not be mentioned.
         Raises `UsageError` for a missing rule, an unknown placeholder, a query of what the engine does not keep.
         """
-        self._parts, self._slots, self._reads = 0, len(names), {"nothing"}
+        self._parts, self._written, self._slots, self._reads = 0, 0, len(names), {"nothing"}
         self._receptacle, self._hidden = receptacle, hidden
         parts = _merged(self._text(text, Scope.of(names), f"{self.where}, {what}", ()))
         simple = tuple(part for part in parts if isinstance(part, str | Name))
@@ -92,6 +97,9 @@ class Compiler:
         if self._parts > MOST_PARTS:
             raise UsageError(f"{where}: the text grows to more than {MOST_PARTS:,} parts")
         if isinstance(symbol, str):
+            self._written += len(symbol)
+            if self._written > MOST_WRITTEN:
+                raise UsageError(f"{where}: the text grows to more than {MOST_WRITTEN:,} characters of literals")
             return [symbol]
         if isinstance(symbol, Call):
             return self._rule(symbol.rule, scope, calls)
@@ -149,7 +157,7 @@ class Compiler:
             items = found(t, s, env)
             if len(items) < 2:
                 return items[0] if items else none(t, s, env)
-            return comma(t, s, env).join(items[:-1]) + last(t, s, env) + items[-1]
+            return _row(items, comma(t, s, env), last(t, s, env))
 
         return [listing]
 
@@ -185,9 +193,20 @@ def _listing(found: Callable[[Tables, State, Env], list[str]], none: str, comma:
         items = found(t, s, env)
         if len(items) < 2:
             return items[0] if items else none
-        return comma.join(items[:-1]) + last + items[-1]
+        return _row(items, comma, last)
 
     return listing
+
+
+def _row(items: Sequence[str], comma: str, last: str) -> str:
+    _bounded(len(comma) * len(items))
+    return comma.join(items[:-1]) + last + items[-1]
+
+
+def _bounded(length: int) -> None:
+    """Nothing that a hostile game says may fill the memory."""
+    if length > MOST_SAID:
+        raise UsageError(f"a text of the grammar grows to more than {MOST_SAID:,} characters; it is not ALFWorld's")
 
 
 def _most(found: set[Reads]) -> Reads:
@@ -201,14 +220,24 @@ def _most(found: set[Reads]) -> Reads:
 def _all_of(steps: Sequence[Step], body: Sequence[Part]) -> Callable[[Tables, State, Env], list[str]]:
     """What `body` says for every match of a query."""
     merged = _merged(body)
-    if len(steps) == 1 and len(merged) <= 2 and isinstance(merged[-1], Name):
+    short = not isinstance(merged[0], str) or len(merged[0]) < 100
+    if len(steps) == 1 and len(merged) <= 2 and isinstance(merged[-1], Name) and short:
         step, name = steps[0], merged[-1]
         before = merged[0] if len(merged) == 2 else ""
         new = [place for place, known in enumerate(step.known) if not known]
         if isinstance(before, str) and len(new) == 1 and step.slots[new[0]] == name.slot and not step.rivals[new[0]]:
             return _quick(step, new[0], before, name.kind)
     assign, say = assign_of(steps), _render(body)
-    return lambda t, s, env: [say(t, s, env) for _ in assign(t, s, env)]
+
+    def found(t: Tables, s: State, env: Env) -> list[str]:
+        said, length = [], 0
+        for _ in assign(t, s, env):
+            said.append(say(t, s, env))
+            length += len(said[-1])
+            _bounded(length)
+        return said
+
+    return found
 
 
 def _quick(step: Step, place: int, before: str, kind: Kind) -> Callable[[Tables, State, Env], list[str]]:
@@ -245,7 +274,12 @@ def _render(parts: Sequence[Part]) -> Render:
     functions = [_one(part) for part in merged]
 
     def render(t: Tables, s: State, env: Env) -> str:
-        return "".join([function(t, s, env) for function in functions])
+        said, length = [], 0
+        for function in functions:
+            said.append(function(t, s, env))
+            length += len(said[-1])
+            _bounded(length)
+        return "".join(said)
 
     return render
 

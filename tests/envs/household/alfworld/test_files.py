@@ -21,7 +21,21 @@ def changed(content, field, old, new):
     return {**content, field: content[field].replace(old, new)}
 
 
+def padded(content):
+    """A greeting that says 15,000 letters for every three receptacles."""
+    each = [f"receptacleatlocation({r}:receptacle, {place}:location)" for r, place in ("ax", "by", "cz")]
+    greeting = "{#pad# | " + " & ".join(each) + "}"
+    content = changed(content, "grammar", "-= Welcome to TextWorld, ALFRED! =-", greeting)
+    return changed(content, "grammar", '"intro": [', '"pad": [{"rhs": "' + "x" * 15_000 + '"}],\n"intro": [')
+
+
 BROKEN = {
+    "surrogate": (lambda good: {**good, "grammar": good["grammar"] + "\ud800"}, "its field 'grammar' is no text"),
+    "written": (
+        lambda good: changed(good, "grammar", "-= Welcome", "x" * 30_000),
+        "grows to more than 20,000 characters of literals",
+    ),
+    "said": (padded, "a text of the grammar grows to more than 1,000,000 characters"),
     "truncated": (lambda good: json.dumps(good)[:500], "it is not JSON"),
     "no_object": (lambda good: "[1]", "expected a JSON object"),
     "no_grammar": (lambda good: {k: v for k, v in good.items() if k != "grammar"}, "field 'grammar' is nothing"),
