@@ -108,7 +108,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = functools.partial(_warned, errors)
+            warnings.showwarning = functools.partial(_warned, errors, set())
             return _dispatch(COMMANDS, ["kintsugi"], arguments, Console())
     except UsageError as error:
         return _say(errors, str(error), 2)
@@ -122,9 +122,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 141
 
 
-def _warned(errors: Console, message: Warning | str, *_: object) -> None:
-    """A warning in one line, without the place in the source that gave it."""
-    errors.print(Text(f"kintsugi: warning: {message}"), soft_wrap=True, highlight=False)
+def _warned(errors: Console, said: set[str], message: Warning | str, *_: object) -> None:
+    """A warning in one line, once, without the place in the source that gave it."""
+    if str(message) not in said:
+        said.add(str(message))
+        errors.print(Text(f"kintsugi: warning: {message}"), soft_wrap=True, highlight=False)
 
 
 def _dispatch(group: Group, words: list[str], arguments: list[str], console: Console) -> int:

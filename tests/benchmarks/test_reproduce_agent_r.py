@@ -84,7 +84,7 @@ def test_tables_say_what_was_compared(made):
         "Trees and splices",
         "agent-r 3",
         "direct-revision",
-        "agent_r/seed1/round3",
+        "agent_r/seed1 @3",
         "report/index.html",
     ):
         assert expected in said

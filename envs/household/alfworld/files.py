@@ -23,6 +23,8 @@ NAME = "game.tw-pddl"
 """What ALFWorld calls a game file."""
 MOST_BYTES = 4 * MOST_CHARACTERS
 """A game file may have so many; ALFWorld's have about 100,000."""
+NAMED = 10
+"""So many broken files are named where they are counted."""
 FIELDS = ("pddl_domain", "grammar", "pddl_problem")
 """The texts that a game file is made of."""
 UNSUPPORTED = ("movable", "Sliced")
@@ -125,7 +127,8 @@ class Folder:
         """One line: how many games there are, and how many were left out and why."""
         parts = [f"{count} {reason}" for reason, count in sorted(self.skipped.items())]
         if self.broken:
-            parts.append(f"{len(self.broken)} broken, the first: {self.broken[0]}")
+            shown = self.broken[:NAMED]
+            parts.append(f"{len(self.broken)} broken{', among them' * (self.broken != shown)}: {'; '.join(shown)}")
         return f"{len(self.tasks)} games" + (f"; left out: {'; '.join(parts)}" if parts else "")
 
 

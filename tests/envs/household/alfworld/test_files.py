@@ -97,7 +97,7 @@ BROKEN = {
 def test_a_broken_game_is_named_and_the_others_load(name, game, tree):
     spoil, message = BROKEN[name]
     folder = tree(bad=spoil(game()), good=game(4))
-    with pytest.warns(UserWarning, match="1 games; left out: 1 broken, the first: "):
+    with pytest.warns(UserWarning, match="1 games; left out: 1 broken: "):
         tasks = TaskSet.from_alfworld(folder, "valid_unseen")
     assert [task.id for task in tasks] == ["valid_unseen/good/trial_1"]
     found = read_folder(folder, "valid_unseen")
@@ -116,7 +116,7 @@ def test_a_folder_without_games(tmp_path, game, tree):
     with pytest.raises(UsageError, match=r"there is no game to play under .*train"):
         TaskSet.from_alfworld(tmp_path, "train")
     only_bad = tree(bad="{}")
-    with pytest.raises(UsageError, match=r"1 broken, the first: .*game.tw-pddl"):
+    with pytest.raises(UsageError, match=r"1 broken: .*game.tw-pddl"):
         TaskSet.from_alfworld(only_bad, "valid_unseen")
 
 
