@@ -28,6 +28,8 @@ from .engine import Engine, Request
 
 MANIFEST = "kintsugi.json"
 """Beside an adapter's files: what it was trained on."""
+_UNFIT = (RuntimeError, ValueError, KeyError, TypeError, AttributeError, OSError, SafetensorError, UserWarning)
+"""What PEFT raises for an adapter that is damaged or another model's."""
 
 
 @dataclass
@@ -310,9 +312,7 @@ def with_adapter(network: Any, adapter: Path, *, trainable: bool = False) -> Any
             warnings.filterwarnings("error", message="Found missing adapter keys")
             adapted = PeftModel.from_pretrained(network, str(adapter), is_trainable=trainable)
             return adapted if trainable else adapted.merge_and_unload()
-    except (
-        *(RuntimeError, ValueError, KeyError, TypeError, AttributeError, OSError, SafetensorError, UserWarning),
-    ) as error:
+    except _UNFIT as error:
         raise UsageError(
             f"{adapter} is damaged or does not fit the model: {_first_line(error)}; "
             "load it with the model that it was trained on, or train it anew"
