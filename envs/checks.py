@@ -151,6 +151,8 @@ def _gymnasium(case: _Case) -> None:
     env = gymnasium.make(spec).unwrapped
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
+        # Comes from the garbage collector, whenever that runs, about what anybody in the process left open.
+        warnings.simplefilter("ignore", ResourceWarning)
         check_env(env)
     texts = [re.sub(r"\x1b\[\d+m", "", str(warning.message)) for warning in caught]
     _require(not texts, f"check_env warned: {' | '.join(texts)}")

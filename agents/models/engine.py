@@ -11,6 +11,7 @@ alone.
 
 from __future__ import annotations
 
+import inspect
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -141,6 +142,9 @@ class Engine:
         self._config = model.config.get_text_config()
         self._plan = _Plan(self.slots, 512, self.device)
         self._cache: Any = Cache(layers=[_RaggedLayer(self._plan) for _ in range(self._config.num_hidden_layers)])
+        takes = inspect.signature(type(model.base_model).forward).parameters
+        # The argument was renamed in Transformers 5.24.
+        self._cache_argument = "cache" if "cache" in takes else "past_key_values"
         self._table = SlotTable(self.slots)
         self.reuse = self._follows_positions()
         """Whether conversations are kept in the cache between calls."""
@@ -190,8 +194,8 @@ class Engine:
             input_ids=ids.to(self.device),
             attention_mask=causal_masks(self._config, positions, self._plan.end, self.model.dtype),
             position_ids=positions.clamp(max=last_position - 1),
-            past_key_values=self._cache,
             use_cache=True,
+            **{self._cache_argument: self._cache},
         ).last_hidden_state
         chosen = hidden[torch.arange(len(rows), device=self.device), last.to(self.device)]
         return head_logits(self.model, chosen)
