@@ -23,6 +23,13 @@ from ..loops.practice import Played
 from ..loops.store import RunStore
 
 
+def alfworld_games(folder: str, split: str, env_id: str, env_params: Mapping[str, str]) -> TaskSet:
+    """ALFWorld's games of one split; raises `UsageError` for a world that does not play them."""
+    if env_id != ENV_ID or env_params:
+        raise UsageError(f"ALFWorld's games are played in {ENV_ID} without parameters, not in {env_id!r}")
+    return TaskSet.from_alfworld(folder, split)
+
+
 @dataclass(frozen=True)
 class Measure(Played):
     """What models are measured on, and how they act there."""
@@ -52,9 +59,7 @@ class Measure(Played):
         world = find(self.env).load()
         if self.alfworld is None:
             return self.checked(world.tasks(split, self.tasks, self.seed, **self.env_params), split)
-        if world.env_id != ENV_ID or self.env_params:
-            raise UsageError(f"ALFWorld's games are played in {ENV_ID} without parameters, not in {world.env_id!r}")
-        games = TaskSet.from_alfworld(self.alfworld, split)
+        games = alfworld_games(self.alfworld, split, world.env_id, self.env_params)
         return games.sample(min(self.tasks, len(games)), self.seed)
 
     def task_sets(self) -> dict[str, TaskSet]:

@@ -14,9 +14,10 @@ from rich.console import Console
 from rich.rule import Rule
 from rich.text import Text
 
-from ..envs.core import AgentEnv, Snapshot, Task
+from ..envs.core import AgentEnv, Snapshot, Task, TaskSet
 from ..envs.registry import find
 from ..errors import UsageError
+from .measure import alfworld_games
 
 HELP = """\
 Type an action, or the number of one that :admissible listed.
@@ -47,13 +48,15 @@ class PlayConfig:
     """Open the world's own window beside the terminal, where it has one: the browser of the web."""
     env_params: dict[str, str] = field(default_factory=dict)
     """What the environment's task sets take, e.g. `size small`."""
+    alfworld: str | None = None
+    """A folder of ALFWorld's own games, with a folder for each split: these are the tasks then."""
 
 
 def run(config: PlayConfig, console: Console) -> None:
     """The command `kintsugi play`."""
     made = find(config.env).load()
     wanted = 1 if config.task is None and config.tasks is None else config.tasks
-    tasks = made.tasks(config.split, wanted, config.seed, **config.env_params)
+    tasks = _tasks(config, made, wanted)
     if not len(tasks):
         asked = f"tasks is {config.tasks}; draw at least 1" if wanted is not None and wanted < 1 else "it holds none"
         raise UsageError(f"there is no task of split {config.split!r} of {made.env_id} to play: {asked}")
@@ -66,6 +69,13 @@ def run(config: PlayConfig, console: Console) -> None:
         play(env, task, console)
     finally:
         env.close()
+
+
+def _tasks(config: PlayConfig, made: type[AgentEnv], wanted: int | None) -> TaskSet:
+    if config.alfworld is None:
+        return made.tasks(config.split, wanted, config.seed, **config.env_params)
+    games = alfworld_games(config.alfworld, config.split, made.env_id, config.env_params)
+    return games if wanted is None else TaskSet(games.tasks[:wanted])
 
 
 def visible(made: type[AgentEnv]) -> AgentEnv:

@@ -56,10 +56,13 @@ class HouseholdExpert:
     def think_and_act(self, observation: str, admissible: Sequence[str] | None = None) -> Step:
         """Read the answer to the last action (or the first observation) and return the next thought and action.
 
-        `admissible` is not needed; with it, no step is lost on what would be refused. When the agent that acts does
-        not follow the advice, use `advise` and tell `observe` what it did instead.
+        `admissible` is not needed, except where an episode begins in front of a receptacle (the others are not listed
+        then); with it, no step is lost on what would be refused. When the agent that acts does not follow the advice,
+        use `advise` and tell `observe` what it did instead.
         """
         self.memory.update(self._last_action, observation)
+        if admissible is not None:
+            self.memory.note_admissible(admissible)
         thought, action = self.advise()
         for _ in range(_SECOND_THOUGHTS):
             if admissible is None or action in admissible:
@@ -77,7 +80,7 @@ class HouseholdExpert:
     def advise(self) -> Step:
         """The next thought and action for what is known now; changes nothing but the search order's draws."""
         goal, memory = self.goal, self.memory
-        if memory.held is not None and kind_of(memory.held) != goal.object:
+        if memory.held is not None and not self._wanted(memory.held):
             return self._put_away(memory.held)
         if memory.held is None:
             return self._fetch()
@@ -88,6 +91,21 @@ class HouseholdExpert:
             return self._treat(memory.held, goal.treatment)
         return self._put(memory.held, state)
 
+    def _wanted(self, name: str) -> bool:
+        """Whether it is of the goal's kind and not known to withstand its treatment."""
+        return kind_of(name) == self.goal.object and not (self._appliances() and not self._able(name))
+
+    def _able(self, name: str) -> list[str]:
+        """Appliances that have not refused to treat it."""
+        treatment = self.goal.treatment
+        return [at for at in self._appliances() if not self._refused_at(f"{treatment} {name} with {at}", at)]
+
+    def _appliances(self) -> list[str]:
+        return self._receptacles(APPLIANCE.get(self.goal.treatment or "", "").lower())
+
+    def _receptacles(self, kind: str) -> list[str]:
+        return [name for name in self.memory.receptacles if kind_of(name) == kind]
+
     def _fetch(self) -> Step:
         kind = self.goal.object
         more = "one more" if self._placed() else "a"
@@ -96,6 +114,8 @@ class HouseholdExpert:
                 return f"{name} is in {place}; I go there.", f"go to {place}"
             if self._is_closed(place):
                 return f"{place} is closed; I open it.", f"open {place}"
+            if self.memory.tried[f"take {name} from {place}", place] and not self.memory.asked:
+                return f"I cannot take {name}; is there something in my hand?", "inventory"
             return f"I see {name}; I take it.", f"take {name} from {place}"
         return self._search(f"I need {more} {kind}")
 
@@ -108,7 +128,7 @@ class HouseholdExpert:
                 return f"{need}; I am at {here}.", f"examine {here}"
         left = [name for name in memory.unsearched() if name != here]
         if not left:
-            return f"{need} but I have looked everywhere.", "look"
+            return f"{need} but I have looked everywhere.", "look" if memory.asked else "inventory"
         place = self._choose(left)
         return f"{need}; I have not looked in {place}.", f"go to {place}"
 
@@ -131,7 +151,7 @@ class HouseholdExpert:
         return chance / alike / (2 if kind in _OPENABLE else 1)
 
     def _treat(self, held: str, treatment: str) -> Step:
-        appliance = self._nearest(APPLIANCE[treatment].lower())
+        appliance = self._nearest(self._able(held))
         if appliance is None:
             return f"I hold {held} but there is nothing to {treatment} it with.", "look"
         thought = f"I hold {held}; next {treatment} it."
@@ -141,7 +161,7 @@ class HouseholdExpert:
 
     def _put(self, held: str, state: str | None) -> Step:
         if self._target is None:
-            self._target = self._nearest(self.goal.target)
+            self._target = self._nearest(self._receptacles(self.goal.target))
         place = self._target
         if place is None:
             return f"I hold {held} but there is no {self.goal.target}.", "look"
@@ -149,19 +169,23 @@ class HouseholdExpert:
             begin = f"{held} is {state}" if state else f"I hold {held}"
             return f"{begin}; I put it in {place}.", f"go to {place}"
         begin = f"{held} is {state}" if state else f"I hold {held}"
-        action = f"move {held} to {place}"
+        action = self._putting(held, place)
         # Of several receptacles at one place, one was told of the one that one went to.
         untold = action in self.memory.refused and self._is_closed(place) and not self._gave_up(f"open {place}")
         if place in self.memory.closed or untold:
             return f"{place} is closed; I open it.", f"open {place}"
         if self._gave_up(action):
-            # Games from before November 2024 say it so.
             action = f"put {held} in/on {place}"
         return f"{begin}; I put it in {place}.", action
+
+    def _putting(self, held: str, place: str) -> str:
+        return f"put {held} in/on {place}" if self.memory.older else f"move {held} to {place}"
 
     def _light(self, held: str) -> Step:
         lamps = self.memory.known(self.goal.target)
         for lamp, place in lamps.items():
+            if self._refused_at(f"use {lamp}", place):
+                continue
             if place != self.memory.location:
                 return f"I hold {held}; {lamp} is in {place}.", f"go to {place}"
             return f"I hold {held} and see {lamp}; I use it.", f"use {lamp}"
@@ -169,32 +193,36 @@ class HouseholdExpert:
 
     def _put_away(self, held: str) -> Step:
         memory, thought = self.memory, f"I do not need {held}; I put it away."
-        free = [
-            name
-            for name in memory.receptacles
-            if not self._gave_up(f"move {held} to {name}") and not self._is_closed(name)
-        ]
-        if memory.location in free:
-            return thought, f"move {held} to {memory.location}"
+        able = [name for name in memory.receptacles if not self._gave_up(self._putting(held, name))]
+        free = [name for name in able if not self._is_closed(name)] or able
         if not free:
             return f"I do not need {held} but cannot put it away.", "look"
-        return thought, f"go to {free[0]}"
+        place = memory.location if memory.location in free else free[0]
+        if place != memory.location:
+            return thought, f"go to {place}"
+        if self._is_closed(place):
+            return f"{place} is closed; I open it.", f"open {place}"
+        return thought, self._putting(held, place)
 
-    def _nearest(self, kind: str) -> str | None:
-        """The receptacle of this kind that takes the fewest steps to use; the first listed of equals."""
-        alike = [name for name in self.memory.receptacles if kind_of(name) == kind]
-        return min(alike, key=lambda name: (name != self.memory.location, self._is_closed(name)), default=None)
+    def _nearest(self, places: Sequence[str]) -> str | None:
+        """The receptacle that takes the fewest steps to use; the first of equals."""
+        return min(places, key=lambda name: (name != self.memory.location, self._is_closed(name)), default=None)
 
     def _is_closed(self, place: str) -> bool:
         """Whether it is closed, as far as is known; what opens is taken to start closed."""
         memory = self.memory
         # Whoever was there was told when it is closed: not every cabinet has a door.
         told = place in memory.opened or place in memory.visited
-        return place in memory.closed or (kind_of(place) in _OPENABLE and not told)
+        closed = place in memory.closed or (kind_of(place) in _OPENABLE and not told)
+        return closed and not self._refused_at(f"open {place}", place)
 
     def _gave_up(self, action: str) -> bool:
         """Refused twice: the first time, it may have been meant for another moment."""
         return self.memory.refused.count(action) > 1
+
+    def _refused_at(self, action: str, place: str) -> bool:
+        """The same, of an action that can only be meant for this place."""
+        return self.memory.tried[action, place] > 1
 
     def _placed(self) -> list[str]:
         """Objects that already are where they have to be."""
@@ -208,6 +236,6 @@ class HouseholdExpert:
         found = [
             (name, place)
             for name, place in memory.known(self.goal.object).items()
-            if name not in placed and not self._gave_up(f"take {name} from {place}")
+            if name not in placed and self._wanted(name) and not self._refused_at(f"take {name} from {place}", place)
         ]
         return dict(sorted(found, key=lambda pair: pair[1] != memory.location))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 _ROOM = re.compile(r"you are in the middle of a room\. looking quickly around you, you see (.+?)\.(?:\n|$)", re.I)
@@ -45,7 +47,8 @@ class HouseholdMemory:
     task: str = ""
     """The task text, without `Your task is to:` and the full stop."""
     receptacles: tuple[str, ...] = ()
-    """All receptacles, in the order in which the first observation lists them."""
+    """All receptacles, in the order in which the first observation lists them; where it lists only those at hand, in
+    the order in which they were met."""
     location: str | None = None
     """The receptacle that the agent last went to."""
     held: str | None = None
@@ -66,6 +69,12 @@ class HouseholdMemory:
     """`hot`, `cool`, `clean`, `on` for the objects that are."""
     refused: list[str] = field(default_factory=list)
     """Actions that were answered by `Nothing happens.`, in order."""
+    tried: Counter[tuple[str, str | None]] = field(default_factory=Counter)
+    """How often an action was refused at a location, since its object was last picked up."""
+    asked: bool = False
+    """Whether it was told what is in hand: an episode may begin with something there."""
+    older: bool = False
+    """Whether the game is worded as before November 2024: objects are put in/on receptacles, places have numbers."""
     steps: int = 0
     """Actions so far."""
 
@@ -81,6 +90,7 @@ class HouseholdMemory:
             return
         arrived = _ARRIVED.match(text)
         if arrived:
+            self.older = self.older or not arrived[1]
             self.location = arrived[1] or re.sub(r"^go to ", "", action.strip())
             self.visited.setdefault(self.location)
         if not (self._read_view(text) or self._read_change(text)):
@@ -89,9 +99,21 @@ class HouseholdMemory:
     def note_refusal(self, action: str) -> None:
         """Remember that `action` is not admissible here; a receptacle that one cannot go to is where one stands."""
         self.refused.append(action)
+        self.tried[action, self.location] += 1
         place = action.removeprefix("go to ")
         if place != action and place in self.receptacles:
             self.location = place
+
+    def note_admissible(self, actions: Sequence[str]) -> None:
+        """Learn what the first observation may have left out: it lists only the receptacles at hand when there are any,
+        and never what is in hand. Only that, and receptacles, can be examined."""
+        self.older = self.older or any(action.startswith("put ") for action in actions)
+        named = [action.partition(" ")[2] for action in actions if action.startswith("examine ")]
+        going = [action.removeprefix("go to ") for action in actions if action.startswith("go to ")]
+        self.receptacles += tuple(name for name in going if name not in self.receptacles)
+        held = [name for name in named if name not in self.receptacles]
+        if held:
+            self._hold(held[0])
 
     def known(self, kind: str) -> dict[str, str]:
         """Objects of this kind with the receptacles where they were last seen."""
@@ -113,8 +135,12 @@ class HouseholdMemory:
 
     def _read_start(self, text: str) -> None:
         room, task = _ROOM.search(text), _TASK.search(text)
+        here = _FACING.search(text)
         if room:
             self.receptacles = read_list(room[1])
+        elif here:
+            self.receptacles = read_list(here[1])
+            self.location = self.receptacles[0]
         if task:
             self.task = task[1]
 
@@ -144,8 +170,7 @@ class HouseholdMemory:
 
     def _read_change(self, text: str) -> bool:
         if match := _TAKE.match(text):
-            self.held = match[1]
-            self.seen.pop(match[1], None)
+            self._hold(match[1])
             self.first_seen.setdefault(match[1], match[2])
         elif match := _MOVE.match(text):
             self.held = None
@@ -165,11 +190,20 @@ class HouseholdMemory:
             return False
         return True
 
+    def _hold(self, name: str) -> None:
+        if name == self.held:
+            return
+        self.held = name
+        self.seen.pop(name, None)
+        for action, location in [pair for pair in self.tried if name in pair[0] or pair[0].startswith("take ")]:
+            del self.tried[action, location]
+
     def _read_status(self, text: str) -> None:
         if match := _CARRY.match(text):
-            self.held = match[1]
-            self.seen.pop(match[1], None)
+            self.asked = True
+            self._hold(match[1])
         elif text == "You are not carrying anything.":
+            self.asked = True
             self.held = None
         elif match := _FACING.match(text):
             self.location = read_list(match[1])[0]

@@ -18,6 +18,7 @@ import gymnasium
 from ...envs.core import AgentEnv, TaskSet
 from ...envs.household import HouseholdEnv
 from ...envs.registry import register_all
+from ..scripts import natural, positive, run
 
 
 @dataclass(frozen=True)
@@ -98,10 +99,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--against", choices=("textworld",), help="compare with ALFWorld's own engine")
     parser.add_argument("--size", choices=("small", "medium", "kitchen"), default="kitchen")
-    parser.add_argument("--tasks", type=int, default=100)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--games", type=int, default=3, help="games to compare on")
-    parser.add_argument("--copies", type=int, default=1000, help="live copies whose memory is measured")
+    parser.add_argument("--tasks", type=positive, default=100)
+    parser.add_argument("--seed", type=natural, default=0)
+    parser.add_argument("--games", type=positive, default=3, help="games to compare on")
+    parser.add_argument("--copies", type=positive, default=1000, help="live copies whose memory is measured")
     arguments = parser.parse_args()
     if arguments.against:
         from .against_textworld import report
@@ -119,4 +120,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -23,6 +23,7 @@ from ...agents.rollout import Clock, Job, collect
 from ...agents.trajectory import Trajectory
 from ...envs.core import Task
 from ...envs.household import HouseholdEnv
+from ..scripts import positive, run
 
 
 class PlainGenerate:
@@ -95,8 +96,8 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", help="a model folder; the household seed policy when not given")
-    parser.add_argument("--episodes", type=int, default=384, help="played at once, a third at a time")
-    parser.add_argument("--sample", type=int, default=12, help="of these, played one at a time as well")
+    parser.add_argument("--episodes", type=positive, default=384, help="played at once, a third at a time")
+    parser.add_argument("--sample", type=positive, default=12, help="of these, played one at a time as well")
     wanted = parser.parse_args()
     if wanted.model is None:
         from ...loops.seeds.family import recipe_of
@@ -112,4 +113,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -20,6 +20,7 @@ from ...envs.code.sandbox import Sandbox
 from ...envs.code.sandbox.bubblewrap import BubblewrapSandbox
 from ...envs.code.sandbox.docker_engine import IMAGE, connect
 from ...envs.code.sandbox.docker_sandbox import DockerSandbox
+from ..scripts import positive, run
 
 PROGRAM = "print(6 * 7)"
 COMMAND = ["python3", "-c", PROGRAM]
@@ -105,8 +106,8 @@ def cold(open_: Callable[[], Sandbox], times: int = 5) -> float:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0] if __doc__ else None)
-    parser.add_argument("--rounds", type=int, default=30, help="how often each peer is run")
-    parser.add_argument("--programs", type=int, default=400, help=f"how many programs are run {AT_ONCE} at once")
+    parser.add_argument("--rounds", type=positive, default=30, help="how often each peer is run")
+    parser.add_argument("--programs", type=positive, default=400, help=f"how many programs are run {AT_ONCE} at once")
     config = parser.parse_args()
     times = one_by_one(config.rounds)
     base = statistics.median(times["docker exec python3 -c"])
@@ -122,4 +123,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

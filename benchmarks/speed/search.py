@@ -28,6 +28,7 @@ from ...envs.household.alfworld.export import write_game
 from ...envs.household.env import engine_of_task
 from ...envs.household.planner import shortest_plan
 from ...loops.search import Tally, Uct, search
+from ..scripts import positive, run
 
 DEPTH = 20
 SLOW_STEP = 1e-3
@@ -129,8 +130,8 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", help="a model folder; the household seed policy when not given")
-    parser.add_argument("--trees", type=int, default=24, help="trees of each search with the free policy")
-    parser.add_argument("--seed-trees", type=int, default=32, help="trees searched by the seed policy")
+    parser.add_argument("--trees", type=positive, default=24, help="trees of each search with the free policy")
+    parser.add_argument("--seed-trees", type=positive, default=32, help="trees searched by the seed policy")
     parser.add_argument("--against", choices=("textworld",), help="also replay in ALFWorld's own engine")
     wanted = parser.parse_args()
     if wanted.model is None:
@@ -160,4 +161,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

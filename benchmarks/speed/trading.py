@@ -32,6 +32,7 @@ from ...envs.trading.rules import Rules
 from ...envs.trading.simulator import SimulatorConfig, simulate
 from ...envs.trading.strategies import sma_cross
 from ...envs.trading.tasks import task_set
+from ..scripts import run
 
 BARS = 2148
 ACCOUNTS = 1000
@@ -254,4 +255,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

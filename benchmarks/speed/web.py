@@ -22,6 +22,7 @@ from ...envs.web import WebConfig, WebEnv
 from ...envs.web.browser import Browser
 from ...envs.web.chromium import BrowserConfig, find_chromium
 from ...envs.web.view import View
+from ..scripts import positive, run
 
 PAGES = ("click-test-2", "click-checkboxes", "login-user", "email-inbox", "click-tab-2", "enter-text")
 VIEW = View(width=332, height=214)
@@ -173,8 +174,8 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--peers", default=sys.executable, help="Python that has browsergym-miniwob and miniwob")
-    parser.add_argument("--rounds", type=int, default=5, help="resets and clicks on each page")
-    parser.add_argument("--episodes", type=int, default=500, help="for the memory")
+    parser.add_argument("--rounds", type=positive, default=5, help="resets and clicks on each page")
+    parser.add_argument("--episodes", type=positive, default=500, help="for the memory")
     config = parser.parse_args()
     browser = Browser()
     env = WebEnv(config=WebConfig(view=VIEW), browser=browser, max_steps=10**6)
@@ -196,4 +197,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

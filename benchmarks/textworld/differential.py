@@ -15,13 +15,17 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ...envs.household.alfworld.domain import own
+from ...envs.household.alfworld.export import write_content
 from ...envs.household.alfworld.files import load_engine, parse_file
 from ...envs.household.engine import Engine
+from ...envs.household.goals import TASK_TYPES
 from ...envs.household.state import State
 from ...envs.household.wording import NOTHING_HAPPENS
+from ..scripts import natural, positive, run
 from .peer import Peer, Seen, memoised, packaged_texts
 from .random_games import WORDINGS, random_game
 
@@ -167,12 +171,19 @@ def compare(jobs: Sequence[Job], processes: int = 1) -> Iterator[Outcome]:
 def main() -> None:
     """Print the differences and a line of sums; exit with 1 when there is a difference."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--games", type=int, default=100)
-    parser.add_argument("--actions", type=int, default=100)
-    parser.add_argument("--first", type=int, default=0, help="number of the first game")
-    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--games", type=positive, default=100)
+    parser.add_argument("--actions", type=positive, default=100)
+    parser.add_argument("--first", type=natural, default=0, help="number of the first game")
+    parser.add_argument("--processes", type=positive, default=1)
+    parser.add_argument("--write", type=Path, help="play nothing; write the games into folders under this one")
     parser.add_argument("--memoised", action="store_true", help="TextWorld parses every text once, which is sooner")
     arguments = parser.parse_args()
+    if arguments.write:
+        for seed in range(arguments.first, arguments.first + arguments.games):
+            type_ = TASK_TYPES[seed % len(TASK_TYPES)]
+            write_content(arguments.write / f"random-{seed:06}", make_random_game(seed), type_)
+        print(f"{arguments.games} games are in {arguments.write}")
+        return
     jobs = [Job(arguments.first + n, arguments.actions, arguments.memoised) for n in range(arguments.games)]
     start, steps, refused, different, seconds = time.perf_counter(), 0, 0, 0, [0.0, 0.0]
     for number, outcome in enumerate(compare(jobs, arguments.processes), start=1):
@@ -191,4 +202,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -6,14 +6,17 @@ are hot or sliced or in hand at the beginning, contain others; receptacles are o
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ...envs.household.alfworld.export import goal_pddl
+from ...envs.household.alfworld.files import load_engine, parse_file
 from ...envs.household.catalog import ABILITIES, APPLIANCE, FIXED, HOLDS, OPENABLE, USUAL
 from ...envs.household.goals import TASK_TYPES, TREATMENT, Goal
+from ...envs.household.planner import shortest_plan
 
 SCENERY = ("Window", "StoveKnob", "Chair", "LightSwitch", "Sink", "Mirror")
 """Kinds of objects that lie in no receptacle and can do nothing."""
@@ -55,7 +58,7 @@ def random_game(seed: int, size: int, texts: Mapping[str, str], wording: str = "
     """The content of a `game.tw-pddl`; `texts` are the domain and the grammar that it gets.
 
     `size` is the number of receptacles; there are about one and a half times as many objects. The six task types
-    come in turn. The goal can be reached, as Fast Downward wants it.
+    come in turn. The goal can be reached, as Fast Downward wants it, and `walkthrough` is a shortest way.
     """
     rng = random.Random(seed)
     type_ = TASK_TYPES[seed % len(TASK_TYPES)]
@@ -71,13 +74,15 @@ def random_game(seed: int, size: int, texts: Mapping[str, str], wording: str = "
     grammar = texts["grammar"].replace("UNKNOWN GOAL", lower.text(rng.randrange(2)))
     if wording == "older":
         grammar = older(grammar)
-    return {
+    game = {
         "pddl_domain": texts["pddl_domain"],
         "grammar": grammar,
         "pddl_problem": problem,
         "solvable": True,
-        "walkthrough": [],
     }
+    where = f"random game {seed}"
+    engine = load_engine(parse_file(json.dumps(game).encode(), where), where)
+    return {**game, "walkthrough": list(shortest_plan(engine) or ())}
 
 
 def older(grammar: str) -> str:

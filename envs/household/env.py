@@ -102,9 +102,13 @@ class HouseholdEnv(AgentEnv):
                 return NOTHING_HAPPENS, 0.0, False, info
             # A game may be won before it begins; TextWorld says so at the first step, whatever that is.
             return NOTHING_HAPPENS, 1.0, True, {**info, "score": 1.0, "success": True}
-        state, observation = engine.carry_out(state, engine.commands.meaning[command])
-        self._state = state
-        self._admissible = admissible = engine.commands.admissible(state)
+        try:
+            state, observation = engine.carry_out(state, engine.commands.meaning[command])
+            admissible = engine.commands.admissible(state)
+        except UsageError as error:
+            # A game's grammar may hold what cannot be said only later.
+            raise UsageError(f"{self.task.source if self.task else 'the game'}: {error}") from None
+        self._state, self._admissible = state, admissible
         if engine.won(state):
             return observation, 1.0, True, {"admissible": admissible, "score": 1.0, "success": True}
         return observation, 0.0, False, {"admissible": admissible, "score": 0.0}

@@ -6,10 +6,16 @@ import io
 from collections.abc import Sequence
 
 import pytest
-from kintsugi.benchmarks.play import play, shown
+from kintsugi.benchmarks.play import PlayConfig, play, run, shown
+from kintsugi.benchmarks.textworld.random_games import random_game
 from kintsugi.envs import AgentEnv
+from kintsugi.envs.household.alfworld.domain import own
+from kintsugi.envs.household.alfworld.export import write_content
+from kintsugi.errors import UsageError
 from rich.console import Console
 from tiny_worlds import Echo, Lamps
+
+OWN = {"pddl_domain": own("domain.pddl"), "grammar": own("grammar.twl2")}
 
 
 def played(env: AgentEnv, lines: Sequence[str]) -> tuple[bool, str]:
@@ -26,6 +32,18 @@ def played(env: AgentEnv, lines: Sequence[str]) -> tuple[bool, str]:
 
     done = play(env, env.tasks("train").tasks[0], console, read)
     return done, shown.getvalue()
+
+
+def test_alfworlds_games_are_played_too(tmp_path, monkeypatch):
+    (tmp_path / "train").mkdir()
+    write_content(tmp_path / "train/first", random_game(1, 6, OWN), "look_at_obj_in_light")
+    monkeypatch.setattr("sys.stdin", io.StringIO("help\n"))
+    shown = io.StringIO()
+    run(PlayConfig(alfworld=str(tmp_path)), Console(file=shown, width=100))
+    assert "Your task is to: " in shown.getvalue()
+    assert "Left after 1 steps." in shown.getvalue()
+    with pytest.raises(UsageError, match="ALFWorld's games are played in kintsugi/Household-v0"):
+        run(PlayConfig(env="code", alfworld=str(tmp_path)), Console(file=shown))
 
 
 def test_the_end_of_input_is_a_polite_end():

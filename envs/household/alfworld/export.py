@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -122,9 +122,14 @@ def game_file(game: Game, walkthrough: Iterable[str]) -> dict[str, Any]:
 
 def write_game(folder: Path, game: Game, walkthrough: Iterable[str]) -> Path:
     """Write the game and the `traj_data.json` by which ALFWorld finds it into a folder of its own."""
+    return write_content(folder, game_file(game, walkthrough), game.goal.type)
+
+
+def write_content(folder: Path, content: Mapping[str, Any], type_: str) -> Path:
+    """The same for the content of a `game.tw-pddl` with a task of type `type_`."""
     folder.mkdir(parents=True, exist_ok=True)
-    described = {"task_type": game.goal.type, "task_id": folder.name}
+    described = {"task_type": type_, "task_id": folder.name}
     (folder / "traj_data.json").write_text(json.dumps(described), encoding="utf-8")
     path = folder / NAME
-    path.write_text(json.dumps(game_file(game, walkthrough)), encoding="utf-8")
+    path.write_text(json.dumps(content), encoding="utf-8")
     return path

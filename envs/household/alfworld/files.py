@@ -173,8 +173,8 @@ def _task(path: Path, root: Path, split: str) -> Task | None:
         return None
     engine = load_engine(file, str(path))
     params: dict[str, Any] = {"type": engine.game.goal.type, "game": file.hash}
-    name = path.parent.relative_to(root).as_posix()
-    return Task(f"{split}/{name}", ENV_ID, split, 0, params, source=str(path.resolve()))
+    name = path.relative_to(root).parent.as_posix()
+    return Task(split if name == "." else f"{split}/{name}", ENV_ID, split, 0, params, source=str(path.resolve()))
 
 
 def engine_of(task: Task) -> Engine:

@@ -32,36 +32,38 @@ def read_pddl_goal(form: Form, types: Mapping[str, str], where: str) -> Goal:
 
     Raises `UsageError` that names the line for a goal of another form than ALFWorld's six.
     """
-    where = f"{where}, line {form.line}"
     found = _Conjunction()
     for part in form.items[1:]:
-        _take_apart(part, {}, found, where)
+        _take_apart(part, {}, found, where, form.line)
     goal = _look(found) or _place(found)
     if goal is None:
         raise UsageError(
-            f"{where}: cannot read the goal {show(form, 300)}; known are ALFWorld's six: put an object, maybe clean, "
-            "hot or cool, or two of them, in a receptacle, and look at an object under a lamp"
+            f"{where}, line {form.line}: cannot read the goal {show(form, 300)}; known are ALFWorld's six: put an "
+            "object, maybe clean, hot or cool, or two of them, in a receptacle, and look at an object under a lamp"
         )
     return goal
 
 
-def _take_apart(part: Expression, names: Mapping[str, str], found: _Conjunction, where: str) -> None:
+def _take_apart(part: Expression, names: Mapping[str, str], found: _Conjunction, where: str, line: int) -> None:
+    """Add `part` to what was found; `names` are its variables' own names, `line` is where it stands."""
     if isinstance(part, str):
-        raise UsageError(f"{where}: cannot read the goal: expected a condition in parentheses, found {part[:40]!r}")
+        raise UsageError(
+            f"{where}, line {line}: cannot read the goal: expected a condition in parentheses, found {part[:40]!r}"
+        )
     if part.head == "and":
         for item in part.items[1:]:
-            _take_apart(item, names, found, where)
+            _take_apart(item, names, found, where, part.line)
     elif part.head == "exists" and len(part.items) == 3 and isinstance(part.items[1], Form):
         inner = dict(names)
         for name, type_ in typed(part.items[1].words(where)):
             # Two quantifiers may use one name for different things.
             inner[name] = f"{name}/{len(found.types)}"
             found.types[inner[name]] = type_
-        _take_apart(part.items[2], inner, found, where)
+        _take_apart(part.items[2], inner, found, where, part.line)
     elif part.head == "not" and len(part.forms) == 1 and part.forms[0].head == "=":
         found.different.add(frozenset(names.get(word, word) for word in part.forms[0].words(where)[1:]))
     elif part.head in ("or", "not", "forall", "imply", "exists", "when"):
-        raise UsageError(f"{where}: cannot read the goal: {show(part)} is not of ALFWorld's forms")
+        raise UsageError(f"{where}, line {part.line}: cannot read the goal: {show(part)} is not of ALFWorld's forms")
     else:
         found.atoms.add(tuple(names.get(word, word) for word in part.words(where)))
 

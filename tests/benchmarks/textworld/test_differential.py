@@ -6,7 +6,7 @@ import json
 import random
 
 import pytest
-from kintsugi.benchmarks.textworld.differential import SIZES, Job, Ours, compare, make_random_game, play
+from kintsugi.benchmarks.textworld.differential import SIZES, Job, Ours, compare, main, make_random_game, play
 from kintsugi.benchmarks.textworld.peer import Peer, memoised, packaged_texts
 from kintsugi.envs import TaskSet
 from kintsugi.envs.household.alfworld.domain import own
@@ -70,6 +70,30 @@ def test_stock_alfworld_wins_with_the_walkthrough_of_a_written_task(index, tmp_p
             assert (shown.text, shown.admissible) == (text, engine.admissible(state))
     assert (shown.reward, shown.done, shown.won) == (1.0, True, True)
     assert task.params["type"] == json.loads((tmp_path / "valid_unseen/game/traj_data.json").read_text())["task_type"]
+
+
+@pytest.mark.parametrize("seed", SMALL[:12])
+def test_the_walkthrough_of_a_random_game_wins_in_both(seed):
+    """Game 0 is won before it begins."""
+    game = make_random_game(seed)
+    ours = Ours(game)
+    with memoised(), Peer(game) as peer:
+        seen = (peer.reset(), ours.reset())
+        for command in game["walkthrough"]:
+            assert not seen[0].won
+            seen = (peer.step(command), ours.step(command))
+    assert seen[0] == seen[1]
+    assert seen[0].won
+    assert bool(game["walkthrough"]) is (seed != 0)
+
+
+def test_random_games_are_written_where_they_can_be_evaluated(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["differential", "--games", "7", "--write", str(tmp_path / "valid_seen")])
+    main()
+    assert capsys.readouterr().out == f"7 games are in {tmp_path / 'valid_seen'}\n"
+    tasks = TaskSet.from_alfworld(tmp_path, "valid_seen")
+    assert [task.id for task in tasks] == [f"valid_seen/random-{seed:06}" for seed in range(7)]
+    assert len({task.params["type"] for task in tasks}) == 6
 
 
 def test_stock_alfworld_finds_written_tasks(tmp_path):

@@ -21,11 +21,10 @@ def changed(content, field, old, new):
     return {**content, field: content[field].replace(old, new)}
 
 
-def padded(content):
-    """A greeting that says 15,000 letters for every three receptacles."""
+def padded(content, instead="-= Welcome to TextWorld, ALFRED! =-"):
+    """For `instead` it says 15,000 letters for every three receptacles."""
     each = [f"receptacleatlocation({r}:receptacle, {place}:location)" for r, place in ("ax", "by", "cz")]
-    greeting = "{#pad# | " + " & ".join(each) + "}"
-    content = changed(content, "grammar", "-= Welcome to TextWorld, ALFRED! =-", greeting)
+    content = changed(content, "grammar", instead, "{#pad# | " + " & ".join(each) + "}")
     return changed(content, "grammar", '"intro": [', '"pad": [{"rhs": "' + "x" * 15_000 + '"}],\n"intro": [')
 
 
@@ -54,6 +53,10 @@ BROKEN = {
     "goal": (
         lambda good: changed(good, "pddl_problem", "(:goal (and ", "(:goal (or "),
         r"pddl_problem, line \d+: cannot read the goal",
+    ),
+    "goal_form": (
+        lambda good: changed(good, "pddl_problem", "(:goal (and ", "(:goal (and (a (b)) "),
+        r"pddl_problem, line \d+: expected words only in \(a \(b\)\)",
     ),
     "half": (lambda good: {**good, "pddl_problem": good["pddl_problem"][:-40]}, "it ends in the middle"),
     "rule": (
@@ -118,6 +121,25 @@ def test_a_folder_without_games(tmp_path, game, tree):
     only_bad = tree(bad="{}")
     with pytest.raises(UsageError, match=r"1 broken: .*game.tw-pddl"):
         TaskSet.from_alfworld(only_bad, "valid_unseen")
+
+
+def test_a_game_may_lie_in_the_split_itself(game, tmp_path):
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train/game.tw-pddl").write_text(json.dumps(game()))
+    (task,) = TaskSet.from_alfworld(tmp_path, "train")
+    assert task.id == "train"
+
+
+def test_what_cannot_be_said_later_names_the_file(game, tree):
+    """The answer to `inventory` is too long; nothing before it is."""
+    folder = tree(a=padded(game(), "You are not carrying anything."))
+    (task,) = TaskSet.from_alfworld(folder, "valid_unseen")
+    env = HouseholdEnv()
+    env.reset(options={"task": task})
+    with pytest.raises(UsageError, match=r"a.trial_1.game.tw-pddl: .*grows to more than 1,000,000 characters"):
+        env.step("inventory")
+    observation, *_ = env.step("look")
+    assert "You are in the middle of a room" in observation
 
 
 def test_what_alfworld_skips_is_skipped_and_counted(game, tree):
