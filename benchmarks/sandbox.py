@@ -42,7 +42,7 @@ def build(config: BuildConfig, console: Console) -> None:
 
 def clean(config: CleanConfig, console: Console) -> None:
     """The command `kintsugi sandbox clean`."""
-    removed = cgroup.clean()
+    removed = cgroup.clean() + image.clean()
     try:
         removed += docker_engine.clean(docker_engine.connect(), everything=config.all)
     except (Unavailable, MissingExtraError) as error:

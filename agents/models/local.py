@@ -10,7 +10,6 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from logging import CRITICAL, getLogger
 from pathlib import Path
 from typing import Any, Self
 
@@ -188,7 +187,7 @@ def load_base(model: str | Path) -> tuple[Any, Any]:
     dtype = torch.float32 if not torch.cuda.is_available() else "auto"
     try:
         with quietly():
-            return AutoModelForCausalLM.from_pretrained(model, dtype=dtype), tokenizer
+            return AutoModelForCausalLM.from_pretrained(model, dtype=dtype, local_files_only=True), tokenizer
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise UsageError(
             f"{str(model)!r}: its weights cannot be loaded ({_first_line(error)}); save or copy the model anew"
@@ -200,7 +199,7 @@ def load_tokenizer(model: str | Path) -> Any:
     if not is_model(model):
         raise unknown("model", str(model), known_models(model))
     try:
-        tokenizer = AutoTokenizer.from_pretrained(model)
+        tokenizer = AutoTokenizer.from_pretrained(model, local_files_only=True)
     except (OSError, ValueError, TypeError) as error:
         raise UsageError(
             f"{str(model)!r} has no tokenizer that can be loaded ({_first_line(error)}); save one beside the model"
@@ -211,20 +210,14 @@ def load_tokenizer(model: str | Path) -> Any:
 
 def is_model(model: str | Path) -> bool:
     """Whether there is a model of this name. Raises `UsageError` for a path that holds something else."""
-    hub = getLogger("huggingface_hub")
-    level = hub.level
-    # It tells of every vain attempt to reach the hub, line by line.
-    hub.setLevel(CRITICAL)
     try:
-        AutoConfig.from_pretrained(model)
+        AutoConfig.from_pretrained(model, local_files_only=True)
     except (OSError, ValueError) as error:
         if not Path(model).exists():
             return False
         raise UsageError(
             f"{str(model)!r} is no model that can be loaded ({_first_line(error)}); give a Hugging Face model folder"
         ) from error
-    finally:
-        hub.setLevel(level)
     return True
 
 

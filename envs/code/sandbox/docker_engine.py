@@ -212,7 +212,8 @@ def _settings(client: Client, image: str, shape: Shape, run_id: str) -> dict[str
         log_config={"type": "none"},
         mem_limit=memory,
         memswap_limit=memory,
-        nano_cpus=int(shape.cpus * 1e9),
+        # An engine refuses more than it has.
+        nano_cpus=int(min(shape.cpus, client.info()["NCPU"]) * 1e9),
         network_mode="none",
         # One more for the worker, one for its helpers.
         pids_limit=shape.processes + 2,

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Literal
 
 from ....errors import InfraError, UsageError
-from . import docker_engine
+from . import docker_engine, owner
 
 Method = Literal["auto", "debootstrap", "dockerfile"]
 DOCKERFILE = Path(__file__).with_name("Dockerfile")
+PREFIX = "kintsugi-image-"
+"""What the folders begin with that images are made in; then comes whose they are."""
 PACKAGES = "python3,python3-minimal,libpython3-stdlib"
 LEFT_OUT = (
     "boot dev/* proc/* run/* sys/* tmp/* usr/share/doc/* usr/share/info/* usr/share/locale/* usr/share/man/* "
@@ -67,7 +69,7 @@ def _bootstrap(client: docker_engine.Client, image: str, say: Say) -> None:
     if os.geteuid() != 0:
         raise UsageError("debootstrap must be run by root; use sudo, or --method dockerfile")
     suite, mirror = debian_source()
-    with tempfile.TemporaryDirectory(prefix="kintsugi-image-") as folder:
+    with tempfile.TemporaryDirectory(prefix=f"{PREFIX}{owner.this_process().replace(':', '_')}-") as folder:
         root = Path(folder) / "root"
         say(f"a minimal {suite} with Python; this takes a few minutes")
         command = [program, "--variant=minbase", f"--include={PACKAGES}", suite, str(root), *filter(None, [mirror])]
@@ -85,6 +87,29 @@ def _bootstrap(client: docker_engine.Client, image: str, say: Say) -> None:
             answer = client.import_image_from_stream(stream, repository=repository, tag=tag, changes=changes)
             if '"error"' in answer:
                 raise InfraError(f"the image could not be imported: {answer.strip()}")
+
+
+def clean(folder: Path | None = None) -> list[str]:
+    """Remove the systems that killed builds left in the folder of temporary files; returns their names."""
+    removed = []
+    for path in sorted((folder or Path(tempfile.gettempdir())).glob(f"{PREFIX}*")):
+        builder = path.name.removeprefix(PREFIX).partition("-")[0].replace("_", ":")
+        if path.is_dir() and owner.is_gone(builder) and _unmount(path):
+            shutil.rmtree(path, ignore_errors=True)
+            removed.append(path.name)
+    return removed
+
+
+def _unmount(folder: Path) -> bool:
+    """Whether nothing is mounted below `folder` any more: debootstrap lends its system this one's /proc and /sys."""
+
+    def mounted() -> list[str]:
+        places = [line.split()[4] for line in _text(Path("/proc/self/mountinfo")).splitlines()]
+        return sorted((place for place in places if place.startswith(f"{folder}/")), reverse=True)
+
+    for place in mounted():
+        subprocess.run(["umount", place], capture_output=True, check=False)
+    return not mounted()
 
 
 def _archive(root: Path) -> Iterator[bytes]:

@@ -84,6 +84,15 @@ def test_a_missing_image_says_how_to_make_it():
 
 
 @pytest.mark.requires("docker")
+def test_more_cores_than_the_machine_has_are_all_that_it_has():
+    sandbox = DockerSandbox(warm=0)
+    try:
+        assert sandbox.run("print(1)", limits=Limits(cpus=100_000)).stdout == b"1\n"
+    finally:
+        sandbox.close()
+
+
+@pytest.mark.requires("docker")
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody else")
 def test_a_socket_without_permission_says_whom_to_ask():
     said, to = os.pipe()

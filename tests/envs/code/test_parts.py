@@ -270,6 +270,27 @@ def test_the_image_is_made_once():
     assert said == []
 
 
+def test_what_killed_builds_left_is_removed(tmp_path):
+    mine = owner.this_process().replace(":", "_")
+    for name in (f"{mine}0-lost", f"{mine}-running", "unknown-whose"):
+        (tmp_path / f"{image.PREFIX}{name}" / "root/etc").mkdir(parents=True)
+    assert image.clean(tmp_path) == [f"{image.PREFIX}{mine}0-lost"]
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount")
+def test_a_killed_build_that_still_lends_a_folder_of_the_machine_loses_that_first(tmp_path):
+    lent, left = tmp_path / "lent", tmp_path / f"{image.PREFIX}{owner.this_process().replace(':', '_')}0-lost"
+    lent.mkdir()
+    (lent / "file").write_text("precious")
+    (left / "root/proc").mkdir(parents=True)
+    if subprocess.run(["mount", "--bind", str(lent), str(left / "root/proc")], check=False).returncode:
+        pytest.skip("nothing can be mounted here")
+    assert image.clean(tmp_path) == [left.name]
+    assert not left.exists()
+    assert (lent / "file").read_text() == "precious"
+
+
 @pytest.mark.requires("docker")
 def test_what_an_image_needs_and_is_missing_is_named(monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda name: None)
