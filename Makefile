@@ -42,9 +42,9 @@ format: $(INSTALLED)
 clean:
 	rm -rf $(VENV) build dist *.egg-info
 
-$(INSTALLED): pyproject.toml | $(BIN)/pip
+$(INSTALLED): pyproject.toml constraints.txt | $(BIN)/pip
 	$(BIN)/pip install $(TORCH)
-	$(BIN)/pip install -e '.[dev]'
+	$(BIN)/pip install -c constraints.txt -e '.[dev]'
 	@touch $@
 
 # Debian keeps the part of Python that makes virtual environments in a package of its own.
