@@ -9,11 +9,13 @@ script of its own. PYTHON is an interpreter with `browsergym-miniwob` and `miniw
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,6 +24,7 @@ from ...envs.web import WebConfig, WebEnv
 from ...envs.web.browser import Browser
 from ...envs.web.chromium import BrowserConfig, find_chromium
 from ...envs.web.view import View
+from ...errors import UsageError
 from ..scripts import positive, run
 
 PAGES = ("click-test-2", "click-checkboxes", "login-user", "email-inbox", "click-tab-2", "enter-text")
@@ -37,23 +40,29 @@ class Peer:
         script = Path(__file__).with_name("web_peers.py")
         chromium = find_chromium(config.executable, "")
         flags = [str(int(delays)), str(int(images)), chromium]
+        self._name = name
+        self._complaints = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self._process = subprocess.Popen(
             [python, str(script), name, *flags],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=self._complaints,
             text=True,
         )
 
     def ask(self, *words: object) -> float:
-        """Milliseconds that it took; raises `RuntimeError` when the peer failed."""
+        """Milliseconds that it took; raises `UsageError` when the peer failed: mostly, something is not installed."""
         if self._process.stdin is None or self._process.stdout is None:
             raise RuntimeError("the peer has no pipes")
-        self._process.stdin.write(json.dumps(words) + "\n")
-        self._process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(json.dumps(words) + "\n")
+            self._process.stdin.flush()
         said = self._process.stdout.readline()
         if not said:
-            raise RuntimeError(f"the peer ended with {self._process.wait()} when asked {words}")
+            self._process.wait()
+            self._complaints.seek(0)
+            last = (self._complaints.read().strip().splitlines() or ["it said nothing"])[-1]
+            raise UsageError(f"the peer {self._name!r} cannot be measured: {last}; see --peers")
         return float(json.loads(said))
 
     def close(self) -> None:
@@ -61,6 +70,7 @@ class Peer:
         if self._process.stdin is not None:
             self._process.stdin.close()
         self._process.wait(60)
+        self._complaints.close()
 
 
 class Ours:

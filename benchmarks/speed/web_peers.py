@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -61,7 +62,10 @@ def selenium(delays: bool, images: bool, chromium: str) -> tuple[Any, Any]:
     import miniwob
     from miniwob.action import ActionTypes
 
-    os.environ["MINIWOB_CHROME_BINARY"] = chromium
+    driver = shutil.which("chromedriver")
+    if driver is None:
+        sys.exit("there is no chromedriver; install the package 'chromium-driver'")
+    os.environ |= {"MINIWOB_CHROME_BINARY": chromium, "MINIWOB_CHROMEDRIVER": driver}
     gymnasium.register_envs(miniwob)
     envs: dict[str, Any] = {}
 

@@ -220,16 +220,18 @@ class Hands:
         return self._layout.inside(over, element.node) or self._layout.inside(element.node, over)
 
     async def _under(self, point: tuple[float, float], scrolled: tuple[float, float]) -> int | None:
-        """Move the mouse to a point; the node that it is over there."""
+        """The node that is touched at a point; None where there is none."""
         # The mouse is told a place in the viewport, the hit test one in the document.
         at = {"x": int(point[0] + scrolled[0]), "y": int(point[1] + scrolled[1])}
-        hit, *_ = await asyncio.gather(
-            self._cdp.send("DOM.getNodeForLocation", at), self._mouse("mouseMoved", point), return_exceptions=True
-        )
-        return int(hit["backendNodeId"]) if isinstance(hit, dict) else None
+        try:
+            hit = await self._cdp.send("DOM.getNodeForLocation", at)
+        except PlaywrightError:
+            return None
+        return int(hit["backendNodeId"])
 
     async def _press(self, point: tuple[float, float]) -> None:
-        await asyncio.gather(self._mouse("mousePressed", point), self._mouse("mouseReleased", point))
+        # The browser keeps their order; waiting for its answer to each would cost a frame.
+        await asyncio.gather(*(self._mouse(kind, point) for kind in ("mouseMoved", "mousePressed", "mouseReleased")))
 
     async def _mouse(self, kind: str, point: tuple[float, float], held: bool = False) -> None:
         button = "none" if kind == "mouseMoved" and not held else "left"

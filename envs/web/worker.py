@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Overdue(Exception):
-    """A call to the browser took longer than it may."""
+    """A call to the browser took longer than it may, or came after its end."""
 
 
 class Worker:
@@ -31,6 +31,9 @@ class Worker:
         if threading.current_thread() is self._thread:
             coroutine.close()
             raise RuntimeError("the browser's thread waited for itself; this is a bug in Kintsugi")
+        if self._loop.is_closed():
+            coroutine.close()
+            raise Overdue("the browser was closed")
         future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         try:
             return future.result(seconds)
@@ -42,8 +45,9 @@ class Worker:
             future.cancel()
 
     def stop(self) -> None:
-        """End the thread; what still runs is dropped."""
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        """End the thread, if it has not ended; what still runs is dropped."""
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
 
     def _run(self) -> None:
