@@ -25,8 +25,10 @@ from ..loops.store import RunStore
 
 def alfworld_games(folder: str, split: str, env_id: str, env_params: Mapping[str, str]) -> TaskSet:
     """ALFWorld's games of one split; raises `UsageError` for a world that does not play them."""
-    if env_id != ENV_ID or env_params:
-        raise UsageError(f"ALFWorld's games are played in {ENV_ID} without parameters, not in {env_id!r}")
+    if env_id != ENV_ID:
+        raise UsageError(f"ALFWorld's games are played in {ENV_ID}, not in {env_id!r}")
+    if env_params:
+        raise UsageError(f"ALFWorld's games are as they are; leave the parameter {min(env_params)!r} out")
     return TaskSet.from_alfworld(folder, split)
 
 

@@ -12,17 +12,21 @@ from ..errors import InfraError, UsageError
 
 def positive(text: str) -> int:
     """The type of an option that counts something: a whole number, 1 or more."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"it is {number}; at least 1 is needed")
-    return number
+    return _whole(text, 1)
 
 
 def natural(text: str) -> int:
     """The type of an option that numbers something: a whole number, 0 or more."""
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"it is {number}; at least 0 is needed")
+    return _whole(text, 0)
+
+
+def _whole(text: str, least: int) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"it is {text!r}; a whole number is needed") from None
+    if number < least:
+        raise argparse.ArgumentTypeError(f"it is {number}; at least {least} is needed")
     return number
 
 
@@ -30,7 +34,7 @@ def run(main: Callable[[], None]) -> None:
     """Run a script; bad input is one line and exit code 2, what broke outside 3."""
     try:
         main()
-    except UsageError as error:
+    except (UsageError, OSError) as error:
         sys.exit(_said(str(error), 2))
     except InfraError as error:
         sys.exit(_said(f"something outside broke: {error}", 3))

@@ -195,8 +195,9 @@ class HouseholdMemory:
             return
         self.held = name
         self.seen.pop(name, None)
-        for action, location in [pair for pair in self.tried if name in pair[0] or pair[0].startswith("take ")]:
-            del self.tried[action, location]
+        forgotten = [pair for pair in self.tried if f" {name} " in f"{pair[0]} " or pair[0].startswith("take ")]
+        for pair in forgotten:
+            del self.tried[pair]
 
     def _read_status(self, text: str) -> None:
         if match := _CARRY.match(text):

@@ -147,7 +147,7 @@ def episodes_per_second(browser: Browser, contexts: int, episodes: int) -> float
         return episodes / (time.perf_counter() - start)
 
 
-def memory(browser: Browser) -> float:
+def memory() -> float:
     """Megabytes (proportional share) of this process, Playwright's driver and the browser."""
     children: dict[int, list[int]] = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
@@ -168,16 +168,19 @@ def memory(browser: Browser) -> float:
     return total
 
 
-def memory_over(browser: Browser, episodes: int, first: int = 50) -> tuple[float, float]:
-    """Megabytes after `first` episodes, each in a context of its own, and after all of them."""
-    env, after = WebEnv(config=WebConfig(view=VIEW), browser=browser), 0.0
+def memory_over(episodes: int, first: int = 50) -> tuple[float, float]:
+    """Megabytes after `first` episodes of a new browser, each in a context of its own, and after all of them."""
+    browser, after = Browser(), 0.0
+    env = WebEnv(config=WebConfig(view=VIEW), browser=browser)
     for number, task in enumerate(WebEnv.tasks("train", episodes, world="miniwob").tasks, start=1):
         env.reset(options={"task": task})
         env.step("click [1]")
         env.close()
         if number == first:
-            after = memory(browser)
-    return after, memory(browser)
+            after = memory()
+    last = memory()
+    browser.close()
+    return after, last
 
 
 def main() -> None:
@@ -201,9 +204,9 @@ def main() -> None:
     env.close()
     for contexts in (1, 2, 4):
         print(f"{contexts} contexts: {episodes_per_second(browser, contexts, 80):.1f} episodes (reset, click) a second")
-    first, last = memory_over(browser, config.episodes)
-    print(f"memory after 50 episodes {first:.0f} MB, after {config.episodes} {last:.0f} MB ({last / first - 1:+.1%})")
     browser.close()
+    first, last = memory_over(config.episodes)
+    print(f"memory after 50 episodes {first:.0f} MB, after {config.episodes} {last:.0f} MB ({last / first - 1:+.1%})")
 
 
 if __name__ == "__main__":

@@ -30,6 +30,8 @@ class _Draft:
     """A problem in the making."""
 
     rng: random.Random
+    lamp_in_hand: bool = False
+    """Whether what is in hand at the beginning, if anything, is something that cannot be picked up."""
     entities: dict[str, str] = field(default_factory=dict)
     facts: list[str] = field(default_factory=list)
     at: dict[str, str] = field(default_factory=dict)
@@ -58,12 +60,13 @@ def random_game(seed: int, size: int, texts: Mapping[str, str], wording: str = "
     """The content of a `game.tw-pddl`; `texts` are the domain and the grammar that it gets.
 
     `size` is the number of receptacles; there are about one and a half times as many objects. The six task types
-    come in turn. The goal can be reached, as Fast Downward wants it, and `walkthrough` is a shortest way.
+    come in turn. `walkthrough` is a shortest way to the goal; it is empty where the game is won at the beginning, and
+    where it cannot be won, since what is in hand fits nowhere: then `solvable` is false.
     """
     rng = random.Random(seed)
     type_ = TASK_TYPES[seed % len(TASK_TYPES)]
     goal = _goal(rng, type_)
-    draft = _Draft(rng)
+    draft = _Draft(rng, lamp_in_hand=random.Random(f"hand/{seed}").random() < 0.3)
     places = _places(draft, size)
     receptacles = _receptacles(draft, goal, size, places)
     things = _things(draft, goal, size, receptacles, places)
@@ -78,11 +81,10 @@ def random_game(seed: int, size: int, texts: Mapping[str, str], wording: str = "
         "pddl_domain": texts["pddl_domain"],
         "grammar": grammar,
         "pddl_problem": problem,
-        "solvable": True,
     }
     where = f"random game {seed}"
-    engine = load_engine(parse_file(json.dumps(game).encode(), where), where)
-    return {**game, "walkthrough": list(shortest_plan(engine) or ())}
+    found = shortest_plan(load_engine(parse_file(json.dumps(game).encode(), where), where))
+    return {**game, "solvable": found is not None, "walkthrough": list(found or ())}
 
 
 def older(grammar: str) -> str:
@@ -193,7 +195,13 @@ def _start(draft: _Draft, things: Mapping[str, Sequence[str]], places: Sequence[
     draft.say("atLocation", "agent1", start)
     if rng.random() < 0.1:
         free = [id_ for id_ in things if draft.kinds[id_] in USUAL and draft.kinds[id_] not in FIXED]
+        fixed = [id_ for id_ in things if draft.kinds[id_] in FIXED]
         held = rng.choice(free)
+        if fixed and draft.lamp_in_hand:
+            # It can be put down but not taken again.
+            held = fixed[0]
+            for kind in sorted({draft.kinds[r] for r in draft.at}):
+                draft.say("canContain", f"{kind}Type", f"{draft.kinds[held]}Type")
         draft.facts = [fact for fact in draft.facts if not fact.startswith(f"(inReceptacle {held} ")]
         draft.say("holds", "agent1", held)
         draft.say("holdsAny", "agent1")

@@ -116,7 +116,7 @@ class Commands:
         lamps = [o for o, thing in enumerate(game.objects) if "toggleable" in thing.abilities]
         self._lamps = frozenset(lamps)
         # With something in hand, what lies about matters for the lamps in it alone.
-        self._lamps_stay = not any("pickupable" in game.objects[o].abilities for o in lamps)
+        self._lamps_stay = not any("pickupable" in game.objects[o].abilities or o == game.held for o in lamps)
         self._text: dict[Command, str] = {}
         self._make = {verb: _maker(verb, text, tables) for verb, text in wording.commands.items()}
         self._here_text: dict[int, list[str]] = {}

@@ -105,7 +105,7 @@ class HouseholdEnv(AgentEnv):
         try:
             state, observation = engine.carry_out(state, engine.commands.meaning[command])
             admissible = engine.commands.admissible(state)
-        except UsageError as error:
+        except (UsageError, RecursionError) as error:
             # A game's grammar may hold what cannot be said only later.
             raise UsageError(f"{self.task.source if self.task else 'the game'}: {error}") from None
         self._state, self._admissible = state, admissible

@@ -65,7 +65,11 @@ def _take_apart(part: Expression, names: Mapping[str, str], found: _Conjunction,
     elif part.head in ("or", "not", "forall", "imply", "exists", "when"):
         raise UsageError(f"{where}, line {part.line}: cannot read the goal: {show(part)} is not of ALFWorld's forms")
     else:
-        found.atoms.add(tuple(names.get(word, word) for word in part.words(where)))
+        words = part.words(where)
+        # All that ALFWorld's goals ask for is about one thing or two.
+        if len(words) not in (2, 3):
+            raise UsageError(f"{where}, line {part.line}: cannot read the goal: {show(part)} is about no thing or many")
+        found.atoms.add(tuple(names.get(word, word) for word in words))
 
 
 def _kinds(found: _Conjunction, predicate: str) -> dict[str, str]:

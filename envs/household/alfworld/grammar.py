@@ -20,6 +20,8 @@ from ....errors import UsageError
 
 MOST_CHARACTERS = 1_000_000
 """A grammar may have so many; ALFWorld's has about 12,000."""
+MOST_ATOMS = 50
+"""A query may ask so much; ALFWorld's ask for at most four things."""
 
 _BLANK = re.compile(r"(?:\s|#[^\n]*(?:\n|$))*")
 _NAME = re.compile(r"[\w/-]+")
@@ -218,6 +220,8 @@ def _rules(name: str, alternatives: Any, where: str) -> tuple[Rule, ...]:
         condition = alternative.get("condition", "") if isinstance(alternative, dict) else None
         if not isinstance(text, str) or not isinstance(condition, str):
             raise UsageError(f"{where}: rule {name!r} has an alternative without a text 'rhs': {str(alternative)[:80]}")
+        if not text.isprintable() and any("\ud800" <= sign <= "\udfff" for sign in text):
+            raise UsageError(f"{where}: rule {name!r} says what is no text: {ascii(text)[:80]}")
         found.append(Rule(text, condition))
     return tuple(found)
 
@@ -344,6 +348,8 @@ def read_query(text: str, where: str) -> Query:
         negated, name, inner = match.groups()
         atoms.append(Atom(("not_" if negated else "") + name, _placeholders(inner, text, where)))
         at = match.end()
+        if len(atoms) > MOST_ATOMS:
+            raise UsageError(f"{where}: a query has more than {MOST_ATOMS} predicates: {text.strip()[:80]!r}")
         if at == len(text):
             return tuple(atoms)
         if text[at] != "&":

@@ -95,8 +95,10 @@ def _add_fact(problem: Problem, domain: Domain, fact: str | Form) -> None:
         raise UsageError(f"{where}: expected facts in parentheses in :init, found {fact[:40]!r}")
     if fact.head == "=":
         return
-    words = fact.words(f"{where}, line {fact.line}")
-    name = words[0] if words else ""
+    words = fact.words(where)
+    if not words:
+        raise UsageError(f"{where}, line {fact.line}: a fact in :init is empty")
+    name = words[0]
     if name not in domain.predicates:
         raise UsageError(f"{where}, line {fact.line}: {unknown('predicate', name, domain.predicates)}")
     if len(words) - 1 != domain.predicates[name]:

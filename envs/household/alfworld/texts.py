@@ -164,9 +164,8 @@ class Compiler:
     def _value(self, value: Value, scope: Scope, where: str) -> list[Part]:
         choices = [[self._word(word, scope, where) for word in words] for words in value.choices]
         # A name is never empty, so what follows it with `or` is never said.
-        if len(choices) == 1 or any(isinstance(part, Name) or part for part in choices[0]):
-            return choices[0]
-        return self._value(Value(value.choices[1:]), scope, where)
+        said = (choice for choice in choices if any(isinstance(part, Name) or part for part in choice))
+        return next(said, choices[-1])
 
     def _word(self, word: Word, scope: Scope, where: str) -> Part:
         if not word.name:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 from pathlib import Path
 
 import pytest
+from kintsugi.benchmarks.textworld.random_games import random_game
 from kintsugi.envs import TaskSet
 from kintsugi.envs.checks import check_agent_env
 from kintsugi.envs.household import HouseholdEnv
+from kintsugi.envs.household.alfworld.domain import own
 from kintsugi.envs.household.alfworld.files import load_engine, parse_file, read_file, read_folder
 from kintsugi.envs.household.env import engine_of_task, forget_engines
 from kintsugi.envs.household.generator import make_task
 from kintsugi.errors import UsageError
+
+OWN = {"pddl_domain": own("domain.pddl"), "grammar": own("grammar.twl2")}
 
 
 def changed(content, field, old, new):
@@ -57,6 +62,30 @@ BROKEN = {
     "goal_form": (
         lambda good: changed(good, "pddl_problem", "(:goal (and ", "(:goal (and (a (b)) "),
         r"pddl_problem, line \d+: expected words only in \(a \(b\)\)",
+    ),
+    "goal_empty": (
+        lambda good: changed(good, "pddl_problem", "(:goal (and ", "(:goal (and () "),
+        r"pddl_problem, line \d+: cannot read the goal: \(\) is about no thing or many",
+    ),
+    "goal_bare": (
+        lambda good: changed(good, "pddl_problem", "(:goal (and ", "(:goal (and (istoggled) (holds) "),
+        r"\(istoggled\) is about no thing or many",
+    ),
+    "fact_empty": (
+        lambda good: changed(good, "pddl_problem", "(:init", "(:init\n()"),
+        r"pddl_problem, line \d+: a fact in :init is empty",
+    ),
+    "fact_form": (
+        lambda good: changed(good, "pddl_problem", "(:init", "(:init\n(opened (a))"),
+        r"pddl_problem, line \d+: expected words only in \(opened \(a\)\)",
+    ),
+    "many_asked": (
+        lambda good: changed(good, "grammar", "holdsany(a:agent)", " & ".join(["holdsany(a:agent)"] * 2000)),
+        "grammar, rule 'inventory': a query has more than 50 predicates",
+    ),
+    "surrogate_rule": (
+        lambda good: changed(good, "grammar", "You are not carrying", "You are \\ud800 not carrying"),
+        r"grammar: rule 'inventory' says what is no text",
     ),
     "half": (lambda good: {**good, "pddl_problem": good["pddl_problem"][:-40]}, "it ends in the middle"),
     "rule": (
@@ -110,6 +139,26 @@ def test_a_broken_game_is_named_and_the_others_load(name, game, tree):
         load_engine(read_file(path), str(path))
     assert not list(folder.rglob("pwned"))
     assert not Path("pwned").exists()
+
+
+def test_a_long_expression_is_read(game):
+    """Two thousand choices: the first that is not empty is said."""
+    content = changed(game(), "grammar", "You are not carrying anything.", "{" + "'' or " * 2000 + "'So: '}nothing")
+    engine = load_engine(parse_file(json.dumps(content).encode(), "game"), "game")
+    assert engine.step(engine.initial(), "inventory")[1] == "So: nothing"
+
+
+@pytest.mark.parametrize("seed", [385, 397])
+def test_what_is_admissible_does_not_depend_on_earlier_episodes(seed):
+    """A lamp is in hand, which cannot be taken again once it was put down."""
+    content = json.dumps(random_game(seed, 6, OWN)).encode()
+    engine, rng = load_engine(parse_file(content, "game"), "game"), random.Random(seed)
+    assert engine.game.objects[engine.game.held].kind == "desklamp"
+    for _ in range(12):
+        fresh, state = load_engine(parse_file(content, "game"), "game"), engine.initial()
+        for _ in range(25):
+            assert engine.admissible(state) == fresh.admissible(state)
+            state, _ = engine.step(state, rng.choice(engine.admissible(state)))
 
 
 def test_a_folder_without_games(tmp_path, game, tree):
