@@ -144,10 +144,10 @@ def read_folder(folder: Path, split: str) -> Folder:
     root = folder / split
     if not root.is_dir():
         there = sorted(path.name for path in folder.iterdir() if path.is_dir())[:12] if folder.is_dir() else []
-        found = f"{folder} is a file" if folder.is_file() else f"found {', '.join(there) or 'nothing'} in {folder}"
+        seen = f"{folder} is a file" if folder.is_file() else f"found {', '.join(there) or 'nothing'} in {folder}"
         raise UsageError(
             f"there is no folder {root} of ALFWorld games; expected FOLDER/train, FOLDER/valid_seen and "
-            f"FOLDER/valid_unseen, {found}"
+            f"FOLDER/valid_unseen, {seen}"
         )
     tasks: list[Task] = []
     skipped: Counter[str] = Counter()
