@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import stat
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -92,9 +93,12 @@ def _bootstrap(client: docker_engine.Client, image: str, say: Say) -> None:
 def clean(folder: Path | None = None) -> list[str]:
     """Remove the systems that killed builds left in the folder of temporary files; returns their names."""
     removed = []
-    for path in sorted((folder or Path(tempfile.gettempdir())).glob(f"{PREFIX}*")):
+    for path in sorted((folder or Path(tempfile.gettempdir())).resolve().glob(f"{PREFIX}*")):
         builder = path.name.removeprefix(PREFIX).partition("-")[0].replace("_", ":")
-        if path.is_dir() and owner.is_gone(builder) and _unmount(path):
+        about = path.lstat()
+        # Everybody can write there: what is a link, or somebody else's, is no leftover of ours.
+        ours = stat.S_ISDIR(about.st_mode) and about.st_uid == os.geteuid()
+        if ours and owner.is_gone(builder) and _unmount(path):
             shutil.rmtree(path, ignore_errors=True)
             removed.append(path.name)
     return removed
@@ -104,7 +108,7 @@ def _unmount(folder: Path) -> bool:
     """Whether nothing is mounted below `folder` any more: debootstrap lends its system this one's /proc and /sys."""
 
     def mounted() -> list[str]:
-        places = [line.split()[4] for line in _text(Path("/proc/self/mountinfo")).splitlines()]
+        places = [line.split()[4].replace("\\040", " ") for line in _text(Path("/proc/self/mountinfo")).splitlines()]
         return sorted((place for place in places if place.startswith(f"{folder}/")), reverse=True)
 
     for place in mounted():

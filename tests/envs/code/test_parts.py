@@ -278,17 +278,33 @@ def test_what_killed_builds_left_is_removed(tmp_path):
     assert len(list(tmp_path.iterdir())) == 2
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount")
+@pytest.mark.requires("bwrap")
 def test_a_killed_build_that_still_lends_a_folder_of_the_machine_loses_that_first(tmp_path):
+    """In namespaces of its own, as bubblewrap makes them, so that anybody can mount."""
     lent, left = tmp_path / "lent", tmp_path / f"{image.PREFIX}{owner.this_process().replace(':', '_')}0-lost"
     lent.mkdir()
     (lent / "file").write_text("precious")
     (left / "root/proc").mkdir(parents=True)
-    if subprocess.run(["mount", "--bind", str(lent), str(left / "root/proc")], check=False).returncode:
-        pytest.skip("nothing can be mounted here")
-    assert image.clean(tmp_path) == [left.name]
+    code = (
+        "import sys; from pathlib import Path; from kintsugi.envs.code.sandbox import image; "
+        "print(*image.clean(Path(sys.argv[1])))"
+    )
+    script = 'mount --bind "$1/lent" "$2/root/proc" && exec "$3" -c "$4" "$1"'
+    command = ["unshare", "-rm", "sh", "-c", script, "sh", str(tmp_path), str(left), sys.executable, code]
+    done = subprocess.run(command, capture_output=True, text=True, cwd="/")
+    assert (done.returncode, done.stdout) == (0, f"{left.name}\n"), done.stderr
     assert not left.exists()
     assert (lent / "file").read_text() == "precious"
+
+
+def test_a_link_in_the_folder_of_temporary_files_is_not_followed(tmp_path):
+    (tmp_path / "lent").mkdir()
+    (tmp_path / "lent/file").write_text("precious")
+    link = tmp_path / f"{image.PREFIX}{owner.this_process().replace(':', '_')}0-lost"
+    link.symlink_to(tmp_path / "lent")
+    assert image.clean(tmp_path) == []
+    assert link.is_symlink()
+    assert (tmp_path / "lent/file").read_text() == "precious"
 
 
 @pytest.mark.requires("docker")
