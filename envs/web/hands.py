@@ -210,7 +210,8 @@ class Hands:
             return False
         # Nothing moves between a look and the action after it, the page's scrolling included.
         over = await self._under(box.middle, self._layout.scrolled)
-        if over is None or not self._touches(over, element):
+        # The middle of a link that runs over two lines may lie in what is around it.
+        if over is None or not self._layout.inside(over, element.node):
             return False
         await self._press(box.middle)
         return True

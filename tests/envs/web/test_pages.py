@@ -264,6 +264,15 @@ def test_what_covers_an_element_gets_the_click_and_is_named(opened):
     assert "Title: hit" in env.step("click [1]")[0]
 
 
+def test_a_link_that_runs_over_two_lines_is_clicked_where_it_is(opened):
+    filled = "<span style='display: inline-block; width: 250px'>Before</span> "
+    env, seen = opened(
+        f"<p style='width: 300px'>{filled}<a href='#there' onclick='document.title = \"hit\"'>two words of it</a></p>"
+    )
+    assert "[1] link 'two words of it'" in seen
+    assert "Title: hit" in env.step("click [1]")[0]
+
+
 def test_hovering_dragging_and_pressing(opened):
     env, _ = opened(
         "<style>#m { display: none; position: absolute; right: 0; bottom: 0 } #o:hover + #m { display: block }</style>"
