@@ -187,7 +187,8 @@ class AgentEnv(gymnasium.Env[str, str], ABC):
     Subclasses give `tasks`, `begin` and `act`, and for exact snapshots `get_state` and `set_state` with
     `metadata = {**AgentEnv.metadata, "snapshot": "exact"}`; without these a snapshot is the list of actions and
     `restore` replays them. `metadata["turn_tokens"]` is how many tokens a language model may spend on a thought and an
-    action, and `metadata["at_once"]` how many episodes loops play together, unless they are told otherwise.
+    action, `metadata["at_once"]` how many episodes loops play together, and `metadata["practice"]` how many tasks they
+    practise on, unless they are told otherwise.
 
     `info` holds `admissible` (tuple of the actions that would not be refused; absent where they cannot be listed),
     `success` (once known), `score` in [0, 1], `invalid` (why the last action was refused; absent when it was not),
@@ -203,6 +204,7 @@ class AgentEnv(gymnasium.Env[str, str], ABC):
         "snapshot": "replay",
         "turn_tokens": 32,
         "at_once": 128,
+        "practice": 300,
     }
     env_id: ClassVar[str]
     """The id under which the class is registered."""

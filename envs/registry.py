@@ -41,12 +41,20 @@ class EnvEntry:
     @property
     def turn_tokens(self) -> int:
         """How many tokens a language model may need for a thought and an action, as `metadata` says."""
-        return int(self.load().metadata.get("turn_tokens", AgentEnv.metadata["turn_tokens"]))
+        return self._usual("turn_tokens")
 
     @property
     def at_once(self) -> int:
         """How many episodes are usually played together, as `metadata` says."""
-        return int(self.load().metadata.get("at_once", AgentEnv.metadata["at_once"]))
+        return self._usual("at_once")
+
+    @property
+    def practice(self) -> int:
+        """How many tasks loops usually practise on, as `metadata` says."""
+        return self._usual("practice")
+
+    def _usual(self, what: str) -> int:
+        return int(self.load().metadata.get(what, AgentEnv.metadata[what]))
 
     def load(self) -> type[AgentEnv]:
         """Import the class; raises `UsageError` when the entry point is not an `AgentEnv`."""

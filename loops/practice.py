@@ -28,7 +28,6 @@ class Played:
     max_tokens: int | None
     at_once: int | None
     temperature: float
-    tasks: int
 
     def check(self) -> None:
         """Raise `UsageError` for numbers that nothing can be played with, before a run is begun with them."""
@@ -65,8 +64,8 @@ class Practice(Played):
     env_params: dict[str, str] = field(default_factory=dict)
     """What the environment's task sets take, e.g. `size small`."""
     split: str = "train"
-    tasks: int = 300
-    """How many tasks are attempted."""
+    tasks: int | None = None
+    """How many tasks are attempted; None is the environment's usual number."""
     k: int = 4
     """Attempts at each."""
     temperature: float = 1.0
@@ -91,8 +90,9 @@ class Practice(Played):
     def task_set(self) -> TaskSet:
         """The tasks that are practised on; raises `UsageError` when there are none."""
         self.check()
-        tasks = find(self.env).load().tasks(self.split, self.tasks, self.seed, **self.env_params)
-        return self.checked(tasks, self.split)
+        found = find(self.env)
+        number = found.practice if self.tasks is None else self.tasks
+        return self.checked(found.load().tasks(self.split, number, self.seed, **self.env_params), self.split)
 
     @property
     def make_env(self) -> Callable[[], AgentEnv]:

@@ -38,7 +38,7 @@ class CodeEnv(AgentEnv):
     or the source.
     """
 
-    metadata: dict[str, Any] = {**AgentEnv.metadata, "snapshot": "exact", "turn_tokens": 160}
+    metadata: dict[str, Any] = {**AgentEnv.metadata, "snapshot": "exact", "turn_tokens": 160, "practice": 1000}
     env_id: ClassVar[str] = generator.ENV_ID
 
     def __init__(
