@@ -15,6 +15,7 @@ from kintsugi.agents.models.core import derived_seed
 from kintsugi.agents.react import chat_of
 from kintsugi.agents.trajectory import Step, Trajectory
 from kintsugi.envs import AgentEnv, Task
+from kintsugi.envs.registry import find
 from kintsugi.errors import UsageError
 from kintsugi.loops import practice as module
 from kintsugi.loops.learner import Example, FitConfig
@@ -108,6 +109,18 @@ def test_other_seeds_mix_in_other_demonstrations():
         for seed in range(9)
     }
     assert len(found) > 5
+
+
+def test_an_environment_says_how_many_tasks_are_usual(doors_world, monkeypatch):
+    world = find(doors_world).load()
+    monkeypatch.setattr(world, "metadata", {**AgentEnv.metadata, "practice": 7})
+    assert len(Practice(env=doors_world).task_set()) == 7
+    assert len(Practice(env=doors_world, tasks=3).task_set()) == 3
+    monkeypatch.setattr(world, "metadata", {"render_modes": ["ansi"]})
+    assert find(doors_world).practice == AgentEnv.metadata["practice"] == 300
+    assert find("code").practice > 300
+    with pytest.raises(UsageError, match="tasks is 0; at least 1 is needed"):
+        Practice(env=doors_world, tasks=0).task_set()
 
 
 def test_attempts_share_no_random_numbers(doors_world):
