@@ -1,7 +1,7 @@
 """An expert for the embedded sites, who sees what any agent sees: it reads the page, thinks in short sentences, acts.
 
 It knows how sites of each kind work and what their links and buttons may be called, but not which site this is.
-Thoughts quote what is acted on, as the page has it.
+Thoughts quote what is acted on, as the page has it, with its number.
 """
 
 from __future__ import annotations

@@ -33,13 +33,18 @@ def push(page: Page, names: Iterable[str]) -> Act:
 
 
 def _click(verb: str, line: Line) -> Act:
-    return f"I {verb} '{line.name}'.", f"click [{line.id}]"
+    return f"I {verb} {_quoted(line)}.", f"click [{line.id}]"
+
+
+def _quoted(line: Line) -> str:
+    """As pages are told in short, number last: who begins to quote a name comes to the number by going on."""
+    return f"'{line.name}' [{line.id}]"
 
 
 def fill(page: Page, names: Iterable[str], text: str, *, submit: bool = False) -> Act:
     """Type into a field."""
     line = page.find(FIELDS, names)
-    return f"I fill '{line.name}' with '{text}'.", f"type [{line.id}] [{text}]" + " [submit]" * submit
+    return f"I fill {_quoted(line)} with '{text}'.", f"type [{line.id}] [{text}]" + " [submit]" * submit
 
 
 def choose(page: Page, names: Iterable[str], option: str) -> Act:
@@ -47,13 +52,13 @@ def choose(page: Page, names: Iterable[str], option: str) -> Act:
     line = page.find("combobox", names)
     if option not in line.options:
         raise Lost(f"the option {option}")
-    return f"I set '{line.name}' to '{option}'.", f"select [{line.id}] [{option}]"
+    return f"I set {_quoted(line)} to '{option}'.", f"select [{line.id}] [{option}]"
 
 
 def search(page: Page, text: str) -> Act:
     """Look for something in the site's search."""
     line = page.first("searchbox")
-    return f"I search for '{text}'.", f"type [{line.id}] [{text}] [submit]"
+    return f"I search {_quoted(line)} for '{text}'.", f"type [{line.id}] [{text}] [submit]"
 
 
 def answer(what: str, value: str) -> Act:

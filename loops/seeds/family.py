@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import itertools
 import os
+import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -40,6 +41,8 @@ class SeedRecipe:
     """Failed attempts, each with a reflection and a second attempt that heeds it."""
     judged: int = 0
     """Attempts of which a stretch is judged step by step: what makes a verifier of the model."""
+    renamings: int = 0
+    """Copies of each text with other names in it; only of families that can rename."""
     architecture: Architecture = field(default_factory=Architecture)
     pretrain: PretrainConfig = field(default_factory=PretrainConfig)
     seed: int = 0
@@ -79,6 +82,10 @@ class Family:
     """Texts that are tokens of their own; the turns' fixed beginnings need not be named."""
     phrases: bool = True
     """Whether what stands between names often is one token; False for texts that are put together word by word."""
+    pieces: int = 0
+    """Without `phrases`: of how many pieces the words are made that are no tokens. 0: of letters."""
+    renamed: Callable[[Sequence[Message], random.Random], Sequence[Message]] | None = None
+    """A chat with other names in it, so that names are copied and not known by heart."""
     chats: Callable[[Trajectory], Sequence[Sequence[Message]]] | None = None
     """What is learnt from a demonstration, for agents that ask the model several times a turn; then success does not
     matter. None: its turns, if it succeeded."""

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 
 from ...agents.models.networks import head_logits
+from .copying import look_back
 from .tokenizer import instances_of
 
 
@@ -31,6 +32,10 @@ class Architecture:
     intermediate_size: int = 352
     window: int = 2048
     """Longest text in tokens."""
+    rope_theta: float = 10_000.0
+    """Base of the rotary embedding; with a larger one, what is alike is seen to be so from further away."""
+    looking_back: int = 0
+    """Heads of the first layer that begin by looking one, two, ... tokens back; see `copying`."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,8 @@ class PretrainConfig:
     """Steps over which both rise from 0; they then fall linearly to a twentieth."""
     context_weight: float = 0.3
     """Loss on tokens that the model will never have to write, against 1 on those that it will."""
+    copying: int = 0
+    """Tokens of random sequences that come before the texts, to learn copying from; see `copying`."""
     seed: int = 0
 
 
@@ -118,6 +125,8 @@ def build(tokenizer: Any, shape: Architecture, seed: int) -> Any:
             num_attention_heads=shape.heads,
             num_key_value_heads=shape.kv_heads,
             max_position_embeddings=shape.window,
+            rope_parameters={"rope_type": "default", "rope_theta": shape.rope_theta},
+            attention_bias=bool(shape.looking_back),
             tie_word_embeddings=True,
             rms_norm_eps=1e-5,
             bos_token_id=tokenizer.bos_token_id,
@@ -131,6 +140,8 @@ def build(tokenizer: Any, shape: Architecture, seed: int) -> Any:
         numbers = torch.randn(1 + max((n for _, n in instances.values()), default=0), shape.hidden_size) * 0.02
         for token, (kind, number) in instances.items():
             table[token] = table[kind] + numbers[number]
+    if shape.looking_back:
+        look_back(model, shape.looking_back)
     return model
 
 

@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import json
 import os
+import random
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
@@ -37,6 +38,7 @@ SHARED_SOURCES = (
     "agents/react.py",
     "agents/reflector.py",
     "agents/verifier.py",
+    "loops/seeds/copying.py",
     "loops/seeds/family.py",
     "loops/seeds/pretrain.py",
     "loops/seeds/recipe.py",
@@ -116,8 +118,9 @@ def recipe_hash(recipe: SeedRecipe) -> str:
 def _make(recipe: SeedRecipe, family: Family, out: Path, progress: Callable[[str, float], None]) -> None:
     from ...agents.models.chat import ChatEncoder
     from ...agents.models.local import quietly
+    from .copying import said_twice
     from .pretrain import build, pretrain
-    from .tokenizer import learn_tokenizer
+    from .tokenizer import ROLES, learn_tokenizer
 
     corpus = write_corpus(family, recipe, lambda share: progress("corpus", share))
     tokenizer = learn_tokenizer(
@@ -125,17 +128,22 @@ def _make(recipe: SeedRecipe, family: Family, out: Path, progress: Callable[[str
         names=family.names,
         units=(*UNITS, *family.units),
         phrases=family.phrases,
+        pieces=family.pieces,
     )
     encoder, window = ChatEncoder(tokenizer), recipe.architecture.window
-    texts = [_text(encoder, chat, recipe.pretrain.context_weight, window) for chat in corpus.chats]
+    chats = [*corpus.chats, *_renamings(family, recipe, corpus.chats)]
+    texts = [_text(encoder, chat, recipe.pretrain.context_weight, window) for chat in chats]
     model = build(tokenizer, recipe.architecture, recipe.seed)
-    loss = pretrain(
-        model,
-        texts,
-        recipe.pretrain,
-        tokenizer.pad_token_id,
-        lambda done: progress("training", done / recipe.pretrain.tokens),
-    )
+    first, pad = recipe.pretrain.copying, tokenizer.pad_token_id
+    total = first + recipe.pretrain.tokens
+    if first:
+        words = range(len(ROLES) + 3, len(tokenizer))
+        lesson = [Text(*said) for said in said_twice(first, words, random.Random(recipe.pretrain.seed))]
+        copying = replace(recipe.pretrain, tokens=first)
+        pretrain(model, lesson, copying, pad, lambda done: progress("training", done / total))
+        # Among the texts as well, lest words that are rare there be unlearnt.
+        texts += lesson
+    loss = pretrain(model, texts, recipe.pretrain, pad, lambda done: progress("training", (first + done) / total))
     with quietly():
         model.save_pretrained(out)
     tokenizer.save_pretrained(out)
@@ -147,6 +155,15 @@ def _make(recipe: SeedRecipe, family: Family, out: Path, progress: Callable[[str
         "loss": loss,
     }
     (out / "seed.json").write_text(json.dumps(about, indent=2, sort_keys=True) + "\n")
+
+
+def _renamings(family: Family, recipe: SeedRecipe, chats: Sequence[Sequence[Message]]) -> Iterator[Sequence[Message]]:
+    if family.renamed is None:
+        return
+    rng = random.Random(recipe.seed)
+    for _ in range(recipe.renamings):
+        for chat in chats:
+            yield family.renamed(chat, rng)
 
 
 def _text(encoder: ChatEncoder, chat: Sequence[Message], context_weight: float, window: int) -> Text:

@@ -23,6 +23,7 @@ from ...envs.web.actions import VERBS
 from ...errors import InfraError
 from .family import Family, Mended, SeedRecipe
 from .pretrain import Architecture, PretrainConfig
+from .web_renaming import renamed
 
 PAST = {
     "open": "opened",
@@ -102,7 +103,7 @@ def mistaken(action: str, episode: Episode, rng: random.Random) -> str:
 
 def reflection_on(missed: str) -> str:
     """What should have been done instead of the mistake."""
-    match = re.fullmatch(r"I (\w+) (.+)\.", missed)
+    match = re.fullmatch(r"I (\w+) (.+)\.", re.sub(r" \[\d+\]", "", missed))
     if match and match[1] in PAST:
         return f"{OPENING} {PAST[match[1]]} {match[2]}."
     value = re.findall(r"'([^']*)'", missed)
@@ -122,10 +123,11 @@ def _played(job: Job) -> Trajectory:
 FAMILY = Family(
     SeedRecipe(
         family="web",
-        demonstrations=870,
-        reflections=290,
-        architecture=Architecture(window=3072),
-        pretrain=PretrainConfig(context_weight=0.1),
+        demonstrations=580,
+        reflections=116,
+        renamings=5,
+        architecture=Architecture(window=3072, rope_theta=1e6, looking_back=3),
+        pretrain=PretrainConfig(tokens=5_000_000, batch_tokens=1024, context_weight=0.03, copying=350_000),
     ),
     _tasks,
     demonstrate,
@@ -138,14 +140,11 @@ FAMILY = Family(
         *("link '", "button '", "textbox '", "searchbox '", "combobox '", "radio '", "checkbox '", "heading '"),
         *("article 'Post of ", "' [", "]\n", "] '", "' value '", "' options '", "', '", "' '", "'\n"),
         *("click [", "type [", "select [", "] [", "] [submit]", "stop [", "stop", "> "),
-        *(
-            "Thought: I open '",
-            "Thought: I press '",
-            "Thought: I fill '",
-            "Thought: I set '",
-            "Thought: I search for '",
-        ),
-        *("Thought: I choose '", "Thought: I switch '", "' with '", "' to '", "Thought: It is done", "Nothing new."),
+        *("Thought: I open '", "Thought: I press '", "Thought: I fill '", "Thought: I set '", "Thought: I search '"),
+        *("Thought: I choose '", "Thought: I switch '", "] with '", "] to '", "] for '", "Thought: It is done"),
+        *("Thought: '", "' is '", "Nothing new."),
     ),
     phrases=False,
+    pieces=600,
+    renamed=renamed,
 )

@@ -22,6 +22,8 @@ TEXTS = [
 UNITS = ("Reflection: I should have", ".\nAction: ", "\nAction: ")
 MADE = learn_tokenizer(TEXTS, names=("cabinet",), units=UNITS)
 
+PIECED = learn_tokenizer(TEXTS, units=UNITS, phrases=False, pieces=40)
+
 pieces = st.sampled_from(
     [*UNITS, *ROLES, END, " mug 2", " mug", "mug", " mug 99", " fridge 1", ". The", "You see", "Ġ", " cabinet 3", "\n"]
 )
@@ -32,10 +34,12 @@ def split(text: str, tokenizer: Any = MADE) -> list[str]:
     return [tokenizer.decode([token]) for token in tokenizer(text)["input_ids"]]
 
 
-@given(texts)
-def test_any_text_survives(text):
-    assert MADE.decode(MADE(text)["input_ids"]) == text
-    assert MADE.decode(MADE(text)["input_ids"], skip_special_tokens=False, clean_up_tokenization_spaces=False) == text
+@pytest.mark.parametrize("tokenizer", [MADE, PIECED], ids=["phrases", "pieces"])
+@given(text=texts)
+def test_any_text_survives(tokenizer, text):
+    said = tokenizer(text)["input_ids"]
+    assert tokenizer.decode(said) == text
+    assert tokenizer.decode(said, skip_special_tokens=False, clean_up_tokenization_spaces=False) == text
 
 
 @given(st.text(max_size=6), st.text(max_size=6))
@@ -137,3 +141,11 @@ def test_any_text_survives_without_phrases(text):
     assert WORDS.decode(WORDS(text)["input_ids"]) == text
     bare = learn_tokenizer([text], phrases=False, min_count=1)
     assert bare.decode(bare(text)["input_ids"]) == text
+
+
+def test_words_that_were_never_seen_are_put_together_from_pieces():
+    assert split(" fridge", PIECED) == [" fridge"]
+    assert "idg" in split(" bridges", PIECED)
+    bare = learn_tokenizer(TEXTS, units=UNITS, phrases=False)
+    assert split(" bridges", bare) == list(" bridges")
+    assert learn_tokenizer(TEXTS, units=UNITS, phrases=False, pieces=40).get_vocab() == PIECED.get_vocab()

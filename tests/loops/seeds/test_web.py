@@ -45,9 +45,9 @@ def test_mistakes_are_other_actions_that_can_be_carried_out(action):
 @pytest.mark.parametrize(
     ("thought", "said"),
     [
-        ("I open 'Cart (0)'.", "opened 'Cart (0)'."),
-        ("I search for 'Oak Lamp'.", "searched for 'Oak Lamp'."),
-        ("I fill 'Name' with 'A. B.'.", "filled 'Name' with 'A. B.'."),
+        ("I open 'Cart (0)' [4].", "opened 'Cart (0)'."),
+        ("I search 'Find' [2] for 'Oak Lamp'.", "searched 'Find' for 'Oak Lamp'."),
+        ("I fill 'Name' [12] with 'A. B.'.", "filled 'Name' with 'A. B.'."),
         ("'Status' is 'Open'.", "answered 'Open'."),
         ("The most is '5 likes', by 'ada'.", "answered 'ada'."),
         ("It is done.", "stopped."),
