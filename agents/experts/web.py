@@ -10,7 +10,8 @@ from ...envs.web.sites.tasks import read_goal
 from ..rollout import Episode
 from ..trajectory import Step
 from .web_page import Lost, Page
-from .web_scripts import SCRIPTS, Script, done
+from .web_scripts import SCRIPTS, Script
+from .web_steps import done
 
 
 class WebExpert:

@@ -3,72 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Mapping
 
-from ...envs.web.sites.catalogue import SITES
-from .web_page import FIELDS, Line, Lost, Page
+from .web_page import Line, Lost, Page
+from .web_steps import Act, answer, choose, click, done, fill, follow, push, search, words
 
-Act = tuple[str, str]
-"""A thought and an action."""
 Script = Generator[Act, Page, None]
 Args = Mapping[str, str]
-
-
-def words(kind: str, key: str) -> set[str]:
-    """All that sites of a kind may call something."""
-    return {site.words[key] for site in SITES.values() if site.kind == kind}
-
-
-# -- Single steps -----------------------------------------------------------------------------------------------------
-
-
-def follow(page: Page, names: Iterable[str]) -> Act:
-    """Click a link."""
-    return _click("open", page.find("link", names))
-
-
-def push(page: Page, names: Iterable[str]) -> Act:
-    """Click a button."""
-    return _click("press", page.find("button", names))
-
-
-def _click(verb: str, line: Line) -> Act:
-    return f"I {verb} {_quoted(line)}.", f"click [{line.id}]"
-
-
-def _quoted(line: Line) -> str:
-    """As pages are told in short, number last: who begins to quote a name comes to the number by going on."""
-    return f"'{line.name}' [{line.id}]"
-
-
-def fill(page: Page, names: Iterable[str], text: str, *, submit: bool = False) -> Act:
-    """Type into a field."""
-    line = page.find(FIELDS, names)
-    return f"I fill {_quoted(line)} with '{text}'.", f"type [{line.id}] [{text}]" + " [submit]" * submit
-
-
-def choose(page: Page, names: Iterable[str], option: str) -> Act:
-    """Choose from a list."""
-    line = page.find("combobox", names)
-    if option not in line.options:
-        raise Lost(f"the option {option}")
-    return f"I set {_quoted(line)} to '{option}'.", f"select [{line.id}] [{option}]"
-
-
-def search(page: Page, text: str) -> Act:
-    """Look for something in the site's search."""
-    line = page.first("searchbox")
-    return f"I search {_quoted(line)} for '{text}'.", f"type [{line.id}] [{text}] [submit]"
-
-
-def answer(what: str, value: str) -> Act:
-    """Say it and stop."""
-    return f"'{what}' is '{value}'.", f"stop [{value}]"
-
-
-def done() -> Act:
-    """Stop without an answer."""
-    return "It is done.", "stop"
 
 
 # -- The shop -----------------------------------------------------------------------------------------------------
@@ -85,7 +26,7 @@ def _shop_buy(page: Page, args: Args) -> Script:
         page = yield fill(page, [label], args[value])
     if page.has("button", ["Continue"]):
         page = yield push(page, ["Continue"])
-    page = yield _click("choose", page.find("radio", [args["delivery"]]))
+    page = yield click("choose", page.find("radio", [args["delivery"]]))
     page = yield push(page, words("shop", "place"))
     yield done()
 
@@ -94,7 +35,7 @@ def _shop_cheapest(page: Page, args: Args) -> Script:
     page = yield follow(page, [args["category"]])
     page = yield choose(page, ["Sort by"], "Price: low to high")
     page = yield push(page, words("shop", "apply"))
-    page = yield _click("open", _first_product(page))
+    page = yield click("open", _first_product(page))
     page = yield push(page, words("shop", "add"))
     yield done()
 
@@ -374,7 +315,7 @@ def _admin_setting(page: Page, args: Args) -> Script:
 
 def _admin_switch(page: Page, args: Args) -> Script:
     page = yield follow(page, words("admin", "settings"))
-    page = yield _click("switch", page.find("checkbox", [args["setting"]]))
+    page = yield click("switch", page.find("checkbox", [args["setting"]]))
     page = yield push(page, words("admin", "save"))
     yield done()
 
