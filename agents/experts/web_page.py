@@ -7,12 +7,10 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-_QUOTED = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
-_LINE = re.compile(
-    rf"(?P<indent> *)(?:\[(?P<id>\d+)\] )?(?P<role>[A-Za-z][A-Za-z ]*?)(?: (?P<name>{_QUOTED}))?(?P<more> .*)?"
-)
-_VALUE = re.compile(rf" value ({_QUOTED})")
-_OPTIONS = re.compile(rf" options ((?:{_QUOTED})(?:, (?:{_QUOTED}))*)")
+from ...envs.web.brief import LINE, QUOTED
+
+_VALUE = re.compile(rf" value ({QUOTED})")
+_OPTIONS = re.compile(rf" options ((?:{QUOTED})(?:, (?:{QUOTED}))*)")
 FIELDS = ("textbox", "searchbox")
 
 
@@ -104,7 +102,7 @@ class Page:
 
 def read_line(text: str) -> Line | None:
     """One line of a page; None for what is none (address, title, notes)."""
-    match = _LINE.fullmatch(text)
+    match = LINE.fullmatch(text)
     if match is None or text.startswith(("URL: ", "Title: ", "Tabs: ", "Note: ", "Refused: ", "Task: ", "Actions: ")):
         return None
     more = match["more"] or ""
@@ -115,8 +113,8 @@ def read_line(text: str) -> Line | None:
         name=_unquoted(match["name"]),
         id=int(match["id"]) if match["id"] else None,
         value=_unquoted(value[1]) if value else "",
-        options=tuple(_unquoted(found) for found in re.findall(_QUOTED, options[1])) if options else (),
-        states=tuple(re.sub(_QUOTED, "", more).split()),
+        options=tuple(_unquoted(found) for found in re.findall(QUOTED, options[1])) if options else (),
+        states=tuple(re.sub(QUOTED, "", more).split()),
     )
 
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import re
 
-_QUOTED = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
-_LINE = re.compile(
-    rf"(?P<indent> *)(?:\[(?P<id>\d+)\] )?(?P<role>[A-Za-z][A-Za-z ]*?)(?: (?P<name>{_QUOTED}))?(?P<more> .*)?"
+QUOTED = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
+"""A name as pages quote it."""
+LINE = re.compile(
+    rf"(?P<indent> *)(?:\[(?P<id>\d+)\] )?(?P<role>[A-Za-z][A-Za-z ]*?)(?: (?P<name>{QUOTED}))?(?P<more> .*)?"
 )
-_STATES = re.compile(rf" (?:level \d+|focused|required|invalid|class (?:{_QUOTED}))(?=$| )")
+"""A line of a page."""
+_STATES = re.compile(rf" (?:level \d+|focused|required|invalid|class (?:{QUOTED}))(?=$| )")
 _KEPT = ("Task: ", "Actions: ", "Title: ", "Tabs: ", "Note: ", "Refused: ")
 PLAIN = {"text", "cell", "rowheader", "columnheader", "row", "listitem", "gridcell", "caption", "image", "status"}
 """Roles that go without saying."""
@@ -57,7 +59,7 @@ def _told(observation: str) -> list[str]:
     for text in observation.split("\n"):
         if text.startswith("URL: "):
             continue
-        match = None if text.startswith(_KEPT) else _LINE.fullmatch(text)
+        match = None if text.startswith(_KEPT) else LINE.fullmatch(text)
         if match is None:
             told.append((text, ""))
             continue
