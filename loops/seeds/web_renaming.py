@@ -1,62 +1,68 @@
 """Chats about the embedded sites with other names in them, so that names are copied and not known by heart.
 
-Words of a task's values (people, products, titles) and of what is answered become invented ones, everywhere in a chat
-alike; labels of links, buttons and fields, which are to be known, stay.
+Words of a task's values (people, products, titles) and of the answer become invented words, each the same one
+throughout the chat. Words of labels (of the links, buttons and fields that are acted on) stay: they are to be known.
 """
 
 from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from ...agents.models.core import Message
+from ...envs.web.brief import QUOTED
 
 SHARE = 0.5
-"""Of the words that could be replaced."""
+"""Probability that a word is replaced."""
 _ONSETS = "b c d f g h j k l m n p r s t v w z br ch cl dr fl gr kn pl pr sh sl st th tr".split()
 _VOWELS = "a e i o u a e i o ai ea oo ou".split()
 _ENDS = "n r l s t m nd ck rt ng d p x".split()
-_WORD = re.compile(r"[^\W\d_]{3,}")
+_WORD = re.compile(r"[^\W\d_]{4,}")
+"""Short words often mean something: `off`, `the`."""
 _TASK = re.compile(r"^(?:Task|Your task is to): (.*)$", re.MULTILINE)
-_QUOTED = re.compile(r"'([^'\n]*)'")
-_ANSWER = re.compile(r"^(?:Action: |> )stop \[([^\]\n]*)\]", re.MULTILINE)
-_LABEL = re.compile(r"^Thought: I \w+ '([^'\n]*)' \[\d+\] (?:with|to|for) ", re.MULTILINE)
-_NAMING = re.compile(r"'[^'\n]*'|\[[^\]\n]*\]|“[^”\n]*”|^Title: .*$", re.MULTILINE)
-"""Where names stand; a task's own words are left alone."""
+_VALUE = re.compile(r"'([^'\n]*)'")
+_ANSWER = re.compile(r"^Action: stop \[([^\]\n]*)\]", re.MULTILINE)
+_LABEL = re.compile(r"^Thought: I \w+ '([^'\n]*)' \[\d+\]", re.MULTILINE)
+_PLACE = re.compile(rf"^Actions: .*$|\[submit\]|(?P<names>{QUOTED}|\[[^\]\n]*\]|“[^”\n]*”|^Title: .*$)", re.MULTILINE)
+"""Where names stand: in quotes, brackets and titles, but neither in a task's own words nor in how to act."""
 
 
 def renamed(chat: Sequence[Message], rng: random.Random) -> list[Message]:
-    """The same chat with other names."""
-    texts = [message.content for message in chat]
-    labels = set(_words(label for text in texts for label in _LABEL.findall(text)))
-    names = set(_words(value for text in texts for value in _values(text))) - labels
-    new = {name: _invented(rng) for name in sorted(names) if rng.random() < SHARE}
+    """The same chat with other names; system messages stay. For chats that are texts alone, without token ids."""
+    said = [message.content for message in chat if message.role == "assistant"]
+    values = {value for message in chat for task in _TASK.findall(message.content) for value in _VALUE.findall(task)}
+    # What is acted on may be called after a value, as in `Remove Oak Lamp`.
+    after = re.compile("|".join(map(re.escape, sorted(values, key=lambda v: (-len(v), v)))) or "(?!)")
+    labels = _words(after.sub(" ", label) for text in said for label in _LABEL.findall(text))
+    names = _words([*values, *(answer for text in said for answer in _ANSWER.findall(text))]) - labels
+    taken = _words(message.content for message in chat)
+    new: dict[str, str] = {}
+    for name in sorted(names):
+        if rng.random() < SHARE:
+            new[name] = _invented(rng, taken)
+            taken.add(new[name])
     if not new:
         return list(chat)
-    longest_first = sorted(new, key=lambda name: (-len(name), name))
-    old = re.compile(rf"(?<![^\W\d_])(?:{'|'.join(longest_first)})(?![^\W\d_])", re.IGNORECASE)
+    old = re.compile(rf"(?<![^\W\d_])(?:{'|'.join(sorted(new))})(?![^\W\d_])", re.IGNORECASE)
 
-    def exchanged(text: str) -> str:
-        return _NAMING.sub(lambda naming: old.sub(lambda word: _like(word[0], new[word[0].lower()]), naming[0]), text)
+    def exchanged(place: re.Match[str]) -> str:
+        return old.sub(lambda word: _like(word[0], new[word[0].lower()]), place[0]) if place["names"] else place[0]
 
-    return [m if m.role == "system" else replace(m, content=exchanged(m.content)) for m in chat]
-
-
-def _values(text: str) -> Iterator[str]:
-    for task in _TASK.findall(text):
-        yield from _QUOTED.findall(task)
-    yield from _ANSWER.findall(text)
+    return [m if m.role == "system" else replace(m, content=_PLACE.sub(exchanged, m.content)) for m in chat]
 
 
-def _words(texts: Iterator[str]) -> Iterator[str]:
-    return (word.lower() for text in texts for word in _WORD.findall(text))
+def _words(texts: Iterable[str]) -> set[str]:
+    return {word.lower() for text in texts for word in _WORD.findall(text)}
 
 
-def _invented(rng: random.Random) -> str:
-    syllables = (rng.choice(_ONSETS) + rng.choice(_VOWELS) for _ in range(rng.choice((1, 1, 2))))
-    return "".join(syllables) + rng.choice(_ENDS)
+def _invented(rng: random.Random, taken: set[str]) -> str:
+    while True:
+        syllables = [rng.choice(_ONSETS) + rng.choice(_VOWELS) for _ in range(rng.choice((1, 1, 2)))]
+        word = "".join(syllables) + rng.choice(_ENDS)
+        if word not in taken:
+            return word
 
 
 def _like(old: str, new: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from kintsugi.agents.models.core import Message
@@ -12,14 +13,19 @@ from kintsugi.loops.seeds.web_renaming import renamed
 
 CHAT = [
     Message("system", "Task: find 'Hazel Lamp'"),
-    Message("user", "Task: Change what belongs to the 'Hazel Lamp' to 'Oak'.\nlink 'HAZEL lamp' [3]\n'Oaken, hazel'"),
-    Message("assistant", "Thought: I fill 'Full name' [3] with 'Oak'.\nAction: type [3] [Oak]"),
     Message(
-        "user", "Title: Hazel Lamp\nMayor | Rosa Nakata\n'Mayor | Rosa Nakata'\ntextbox 'Full name' [3] value 'Oak'"
+        "user",
+        "Task: Change what belongs to the 'Hazel Lamp' to 'Oaken'.\nActions: click [lamp], stop [oaken]\n"
+        "link 'HAZEL lamp' [3]\n'Oakens, hazel'\nbutton \"Oaken's lamp\" [4] 'Hazel' link 'Sign in' [5]",
     ),
+    Message("assistant", "Thought: I fill 'Full name' [3] with 'Oaken'.\nAction: type [3] [Oaken] [submit]"),
+    Message("user", "Title: Hazel Lamp\nMayor | Rosa Nakata\n'Mayor | Rosa Nakata'\ntextbox 'Full name' [3]"),
+    Message("assistant", "Thought: I press 'Remove Hazel Lamp' [6].\nAction: click [6]"),
+    Message("user", "'Done'\nYour task is to: Change what belongs to the 'Hazel Lamp' to 'Oaken'."),
     Message("assistant", "Thought: 'Mayor' is 'Rosa Nakata'.\nAction: stop [Rosa Nakata]"),
 ]
-WORDS = ("hazel", "lamp", "oak", "rosa", "nakata")
+NAMES = {"hazel", "lamp", "oaken", "rosa", "nakata"}
+SEEDS = range(60)
 
 
 def words(text: str) -> list[str]:
@@ -34,22 +40,46 @@ def test_names_are_exchanged_everywhere_alike_and_nothing_else_is(seed):
     exchanged: dict[str, set[str]] = {}
     for old, other in zip(CHAT[1:], new[1:], strict=True):
         assert re.sub(r"[A-Za-z]+", "", other.content) == re.sub(r"[A-Za-z]+", "", old.content)
-        for before, after in zip(words(old.content), words(other.content), strict=True):
-            assert (before.isupper(), before[0].isupper()) == (after.isupper(), after[0].isupper())
-            if before != after:
-                exchanged.setdefault(before.lower(), set()).add(after.lower())
-    assert set(exchanged) <= set(WORDS)
+        for line, after in zip(old.content.split("\n"), other.content.split("\n"), strict=True):
+            if line.startswith(("Actions: ", "Mayor |")):
+                # How to act, and what is not quoted.
+                assert after == line
+                continue
+            for before, now in zip(words(line), words(after), strict=True):
+                assert (before.isupper(), before[0].isupper()) == (now.isupper(), now[0].isupper())
+                exchanged.setdefault(before.lower(), set()).add(now.lower())
     assert all(len(found) == 1 for found in exchanged.values())
-    # The second line of the page is no name: what is not quoted is left alone.
-    assert "\nMayor | Rosa Nakata\n" in new[3].content
+    became = {old: found.pop() for old, found in exchanged.items()}
+    assert {old for old, now in became.items() if now != old} <= NAMES
+    assert len(set(became.values())) == len(became)
 
 
 def test_every_name_is_exchanged_now_and_then_and_the_same_draws_give_the_same_names():
-    chats = [renamed(CHAT, random.Random(seed)) for seed in range(40)]
-    texts = ["\n".join(re.sub(r"^Mayor .*$", "", m.content, flags=re.M) for m in chat[1:]).lower() for chat in chats]
-    for word in WORDS:
-        assert 0 < sum(word in words(text) for text in texts) < len(texts)
-    assert chats == [renamed(CHAT, random.Random(seed)) for seed in range(40)]
+    chats = [renamed(CHAT, random.Random(seed)) for seed in SEEDS]
+    acted = [" ".join(m.content.lower() for m in chat if m.role == "assistant") for chat in chats]
+    for name in NAMES:
+        assert 0 < sum(name in words(text) for text in acted) < len(acted)
+    assert chats == [renamed(CHAT, random.Random(seed)) for seed in SEEDS]
+
+
+@pytest.mark.parametrize(
+    ("chat", "kept"),
+    [
+        # A wrong answer in an attempt that is shown is no name.
+        (["Your task is to: Find 'Hazel'.\n> stop [Sign in]\nlink 'Sign in' [2]", "Thought: It is done."], "Sign in"),
+        (["Task: Turn 'Public calendar' 'off'.\nlink 'off' [2]", "Thought: I switch 'Public calendar' [3]."], "'off'"),
+        (
+            ["Task: Like 'Street Lamp'.\nfield 'Street' [2]", "Thought: I fill 'Street' [2] with 'Lamp'."],
+            "'Street' [2]",
+        ),
+        (["Task: Say 'submit this'.", "Thought: x\nAction: type [1] [submit this] [submit]"], "] [submit]"),
+    ],
+)
+def test_labels_and_how_to_act_stay(chat, kept):
+    messages = [Message("user", chat[0]), Message("assistant", chat[1])]
+    found = [renamed(messages, random.Random(seed)) for seed in SEEDS]
+    assert all(kept in "\n".join(m.content for m in each) for each in found)
+    assert any(each != messages for each in found)
 
 
 def test_a_chat_without_names_stays():
