@@ -83,7 +83,7 @@ class Family:
     phrases: bool = True
     """Whether what stands between names often is one token; False for texts that are put together word by word."""
     pieces: int = 0
-    """Without `phrases`: of how many pieces the words are made that are no tokens. 0: of letters."""
+    """Without `phrases`: merges of byte-pair encoding that spell the words that are no tokens; 0 spells in bytes."""
     renamed: Callable[[Sequence[Message], random.Random], Sequence[Message]] | None = None
     """A chat with other names in it, so that names are copied and not known by heart."""
     chats: Callable[[Trajectory], Sequence[Sequence[Message]]] | None = None

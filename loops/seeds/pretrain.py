@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 
 from ...agents.models.networks import head_logits
+from ...errors import UsageError
 from .copying import look_back
 from .tokenizer import instances_of
 
@@ -35,7 +36,11 @@ class Architecture:
     rope_theta: float = 10_000.0
     """Base of the rotary embedding; with a larger one, what is alike is seen to be so from further away."""
     looking_back: int = 0
-    """Heads of the first layer that begin by looking one, two, ... tokens back; see `copying`."""
+    """Heads of the first layer that begin by looking one, two, ... tokens back; see the module `copying`."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.looking_back <= self.heads:
+            raise UsageError(f"looking_back is {self.looking_back}; the first layer has {self.heads} heads")
 
 
 @dataclass(frozen=True)
@@ -45,17 +50,17 @@ class PretrainConfig:
     tokens: int = 1_800_000
     """Training stops after so many, repeated ones included."""
     batch_tokens: int = 2048
-    """Tokens of a batch, padding included."""
+    """Tokens of a batch, padding included; a text that is longer is a batch of its own."""
     matrix_lr: float = 0.02
     """Muon's, for the matrices."""
     other_lr: float = 6e-3
-    """AdamW's, for embeddings and norms."""
+    """AdamW's, for embeddings, norms and biases."""
     warmup: int = 40
     """Steps over which both rise from 0; they then fall linearly to a twentieth."""
     context_weight: float = 0.3
     """Loss on tokens that the model will never have to write, against 1 on those that it will."""
     copying: int = 0
-    """Tokens of random sequences that come before the texts, to learn copying from; see `copying`."""
+    """Tokens of random sequences, trained on before the texts and then among them; see the module `copying`."""
     seed: int = 0
 
 

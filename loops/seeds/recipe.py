@@ -26,7 +26,7 @@ from ...agents.trajectory import Trajectory
 from ...envs.core import canonical_json, content_hash
 from ...errors import UsageError
 from .family import UNITS, Family, SeedRecipe, family_of, write_corpus
-from .pretrain import Text
+from .pretrain import PretrainConfig, Text
 
 if TYPE_CHECKING:
     from ...agents.models.chat import ChatEncoder
@@ -118,9 +118,8 @@ def recipe_hash(recipe: SeedRecipe) -> str:
 def _make(recipe: SeedRecipe, family: Family, out: Path, progress: Callable[[str, float], None]) -> None:
     from ...agents.models.chat import ChatEncoder
     from ...agents.models.local import quietly
-    from .copying import said_twice
-    from .pretrain import build, pretrain
-    from .tokenizer import ROLES, learn_tokenizer
+    from .pretrain import build
+    from .tokenizer import learn_tokenizer
 
     corpus = write_corpus(family, recipe, lambda share: progress("corpus", share))
     tokenizer = learn_tokenizer(
@@ -134,16 +133,7 @@ def _make(recipe: SeedRecipe, family: Family, out: Path, progress: Callable[[str
     chats = [*corpus.chats, *_renamings(family, recipe, corpus.chats)]
     texts = [_text(encoder, chat, recipe.pretrain.context_weight, window) for chat in chats]
     model = build(tokenizer, recipe.architecture, recipe.seed)
-    first, pad = recipe.pretrain.copying, tokenizer.pad_token_id
-    total = first + recipe.pretrain.tokens
-    if first:
-        words = range(len(ROLES) + 3, len(tokenizer))
-        lesson = [Text(*said) for said in said_twice(first, words, random.Random(recipe.pretrain.seed))]
-        copying = replace(recipe.pretrain, tokens=first)
-        pretrain(model, lesson, copying, pad, lambda done: progress("training", done / total))
-        # Among the texts as well, lest words that are rare there be unlearnt.
-        texts += lesson
-    loss = pretrain(model, texts, recipe.pretrain, pad, lambda done: progress("training", (first + done) / total))
+    loss = _taught(model, texts, tokenizer, recipe.pretrain, lambda share: progress("training", share))
     with quietly():
         model.save_pretrained(out)
     tokenizer.save_pretrained(out)
@@ -155,6 +145,28 @@ def _make(recipe: SeedRecipe, family: Family, out: Path, progress: Callable[[str
         "loss": loss,
     }
     (out / "seed.json").write_text(json.dumps(about, indent=2, sort_keys=True) + "\n")
+
+
+def _taught(
+    model: Any, texts: Sequence[Text], tokenizer: Any, config: PretrainConfig, progress: Callable[[float], None]
+) -> float:
+    """Train `model` on random sequences, if the recipe has any, and on `texts`; returns the loss at the end."""
+    from .copying import said_twice
+    from .pretrain import pretrain
+    from .tokenizer import ROLES
+
+    first, pad = config.copying, tokenizer.pad_token_id
+    total = first + config.tokens
+    lesson: list[Text] = []
+    if first:
+        # All but the special tokens: the roles', and those of padding, beginning and end.
+        words = range(len(ROLES) + 3, len(tokenizer))
+        lesson = [Text(*said) for said in said_twice(first, words, random.Random(config.seed))]
+        pretrain(model, lesson, replace(config, tokens=first), pad, lambda done: progress(min(done, first) / total))
+    # The random sequences stay among the texts, lest words that are rare there be unlearnt.
+    return pretrain(
+        model, [*texts, *lesson], config, pad, lambda done: progress((first + min(done, config.tokens)) / total)
+    )
 
 
 def _renamings(family: Family, recipe: SeedRecipe, chats: Sequence[Sequence[Message]]) -> Iterator[Sequence[Message]]:

@@ -48,7 +48,7 @@ def learn_tokenizer(
     decoding is constrained. With `phrases`, `names` are words that number their instances (` mug 2`); those seen in
     `texts` are added. The text between names is a phrase; phrases seen `min_count` times, and all words, become tokens.
     Without, a token is a word, a number or an operator that is seen `min_count` times: for texts such as code, which
-    are put together from these; other words are put together from `pieces` pieces, learnt from all of the words.
+    are put together from these; `pieces` is the number of merges, learnt from all words, that spell the other words.
     """
     texts = list(texts)
     fixed = "|".join(map(re.escape, sorted(units, key=len, reverse=True))) or r"(?!)"

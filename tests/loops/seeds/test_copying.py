@@ -6,6 +6,7 @@ import random
 
 import pytest
 import torch
+from kintsugi.errors import UsageError
 from kintsugi.loops.seeds.copying import said_twice
 from kintsugi.loops.seeds.pretrain import Architecture, Text, build
 from kintsugi.loops.seeds.tokenizer import learn_tokenizer
@@ -42,4 +43,9 @@ def test_heads_begin_by_looking_back(kv_heads):
     for head in range(3):
         assert (seen[:, head].argmax(-1)[:, 10:] == places - head - 1).all()
         assert seen[:, head, places, places - head - 1].mean() > 0.8
-    assert (seen[:, 3, 20:].max(-1).values < 0.5).any()
+    assert seen[:, 3, 20:].max(-1).values.mean() < 0.5
+
+
+def test_no_more_heads_look_back_than_there_are():
+    with pytest.raises(UsageError, match="looking_back is 5; the first layer has 4 heads"):
+        Architecture(heads=4, looking_back=5)

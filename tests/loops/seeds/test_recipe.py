@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import random
 import resource
 import signal
 import subprocess
 import sys
 import textwrap
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +21,9 @@ from kintsugi.agents.models import Message, Sampling
 from kintsugi.agents.models.chat import ChatEncoder
 from kintsugi.agents.models.local import LocalModel
 from kintsugi.errors import UsageError
+from kintsugi.loops.seeds import pretrain as pretraining
 from kintsugi.loops.seeds import recipe as module
-from kintsugi.loops.seeds.family import SeedRecipe
+from kintsugi.loops.seeds.family import SeedRecipe, family_of
 from kintsugi.loops.seeds.pretrain import Architecture, PretrainConfig
 from kintsugi.loops.seeds.recipe import default_cache, demonstrations_of, recipe_hash, seed_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -75,6 +79,43 @@ def test_the_same_again_is_the_same_to_the_byte(seed, tmp_path):
     again = seed_model(TINY, cache=tmp_path / "new" / "cache")
     assert again.name == seed.name
     assert contents(again) == contents(seed)
+
+
+def test_random_sequences_come_first_and_other_names_beside(tmp_path, monkeypatch):
+    asked: list[list[Message]] = []
+
+    def shouted(chat: Sequence[Message], rng: random.Random) -> list[Message]:
+        asked.append([replace(m, content=m.content.upper()) for m in chat])
+        return asked[-1]
+
+    family = replace(family_of("household"), renamed=shouted, phrases=False, pieces=30)
+    monkeypatch.setattr(module, "family_of", lambda name: family)
+    taught: list[tuple[int, int]] = []
+    real = pretraining.pretrain
+
+    def noted(model: Any, texts: Any, config: Any, *rest: Any) -> float:
+        taught.append((len(texts), config.tokens))
+        return real(model, texts, config, *rest)
+
+    monkeypatch.setattr(pretraining, "pretrain", noted)
+    shape = replace(TINY.architecture, looking_back=2, rope_theta=1e6)
+    recipe = replace(TINY, judged=0, renamings=2, architecture=shape, pretrain=replace(TINY.pretrain, copying=2000))
+    shares: list[float] = []
+    made = seed_model(
+        recipe, cache=tmp_path, progress=lambda what, share: shares.append(share) if what == "training" else None
+    )
+    (lesson, first), (texts, then) = taught
+    about = json.loads((made / "seed.json").read_text())
+    assert (first, then) == (2000, 4000)
+    assert texts == about["texts"] + lesson
+    assert about["texts"] == len(asked) * 3 // 2 > 8
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+    model: Any = AutoModelForCausalLM.from_pretrained(made)
+    assert model.config.rope_parameters["rope_theta"] == 1e6
+    assert model.model.layers[0].self_attn.q_proj.bias.abs().max() > 1
+    [said] = [asyncio.run(LocalModel.load(made).complete([Message("user", "Hi.")], Sampling(0.0, 3)))]
+    assert len(said.token_ids) in (1, 2, 3)
 
 
 def test_it_is_made_once(cache, seed, monkeypatch):
