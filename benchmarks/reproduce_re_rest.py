@@ -11,6 +11,7 @@ import tyro
 from rich.console import Console, RenderableType
 
 from ..agents.trajectory import Trajectory
+from ..loops.practice import Practice
 from ..loops.re_rest import Mended, ReReST, collect_and_mend
 from .measure import Measure
 from .reproduce import Attempts, Lab, Reproduction, run_in
@@ -29,7 +30,7 @@ PAIRS = (
 class ReproduceReReST(Reproduction):
     """The comparison of Re-ReST, self-training, the base and the controls, over several seeds."""
 
-    loop: ReReST = field(default_factory=ReReST)
+    loop: ReReST = field(default_factory=lambda: ReReST(Practice(tasks=300)))
     held_out: Measure = field(default_factory=lambda: Measure(splits=("valid_seen", "valid_unseen"), tasks=200))
     controls: bool = True
     """Also: as many extra samples as reflections, demonstrations alone, the zero-shot reflector alone."""

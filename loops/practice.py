@@ -90,9 +90,13 @@ class Practice(Played):
     def task_set(self) -> TaskSet:
         """The tasks that are practised on; raises `UsageError` when there are none."""
         self.check()
-        found = find(self.env)
-        number = found.practice if self.tasks is None else self.tasks
-        return self.checked(found.load().tasks(self.split, number, self.seed, **self.env_params), self.split)
+        tasks = find(self.env).load().tasks(self.split, self.number, self.seed, **self.env_params)
+        return self.checked(tasks, self.split)
+
+    @property
+    def number(self) -> int:
+        """How many tasks are asked for."""
+        return find(self.env).practice if self.tasks is None else self.tasks
 
     @property
     def make_env(self) -> Callable[[], AgentEnv]:

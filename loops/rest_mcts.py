@@ -36,7 +36,7 @@ from .value import fit_value, judgements
 class ReSTMCTS:
     """Configuration of ReST-MCTS*."""
 
-    practice: Practice = field(default_factory=lambda: Practice(k=1))
+    practice: Practice = field(default_factory=lambda: Practice(tasks=300, k=1))
     """`k` is how many trees are searched for each task, `at_once` how many are in flight."""
     first: Uct = field(default_factory=lambda: Uct(iterations=4))
     """How the trees that V_0 learns from are searched."""

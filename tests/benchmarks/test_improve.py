@@ -8,10 +8,13 @@ import resource
 import shutil
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from kintsugi import cli
+from kintsugi.benchmarks.improve import ImproveReReST, in_world
+from kintsugi.envs.registry import find
 from kintsugi.loops.store import SCHEMA_VERSION, RunStore
 from tiny_models import saved
 
@@ -72,6 +75,14 @@ def test_a_loop_is_run_measured_and_not_run_again(loop, doors_seed, capsys):
     assert said(capsys, *command) == (0, out, "")
     with RunStore.read(Path("run")) as store:
         assert store.results() == before
+
+
+def test_the_usual_number_of_tasks_is_in_the_record():
+    usual = in_world(ImproveReReST(env="code"))
+    assert (usual.loop.practice.env, usual.loop.practice.tasks) == ("code", find("code").practice)
+    assert in_world(ImproveReReST()).loop.practice.tasks == find("household").practice
+    chosen = replace(usual.loop.practice, tasks=5)
+    assert in_world(replace(usual, loop=replace(usual.loop, practice=chosen))).loop.practice.tasks == 5
 
 
 def test_one_flag_names_the_world_for_practice_and_scores(doors_seed, capsys):

@@ -32,7 +32,7 @@ class Live(World):
 
     @classmethod
     def tasks(cls, split: str, n: int | None, seed: int, path: str = "", **params: Any) -> TaskSet:
-        """The tasks of the file at `path`, or `n` drawn of them.
+        """The tasks of the file at `path`, or `n` drawn of them where there are more.
 
         Raises `UsageError` for a file that cannot be read and, with its number, for an entry that is no task.
         """
@@ -41,7 +41,7 @@ class Live(World):
             raise UsageError(f"{wrong}; live tasks take path, a file of WebVoyager's or Mind2Web-Live's")
         entries = _entries(Path(path))
         tasks = TaskSet(_task(entry, number, split, path) for number, entry in enumerate(entries, start=1))
-        return tasks if n is None else tasks.sample(n, seed)
+        return tasks if n is None or n >= len(tasks) else tasks.sample(n, seed)
 
     @classmethod
     def place(cls, task: Task, options: Any) -> Place:

@@ -44,6 +44,9 @@ def test_both_published_forms_are_read(tmp_path):
         tasks = WebEnv.tasks("test", world="live", path=saved(tmp_path / "m.json", *entries, array=array))
         assert [t.params["goal"] for t in tasks] == ["Do 0", "Do 1", "Do 2"]
         assert tasks.tasks[0].params["url"] == "https://b.example/"
+    drawn = WebEnv.tasks("test", 2, world="live", path=str(tmp_path / "m.json"))
+    assert len({t.id for t in drawn} & {t.id for t in tasks}) == 2
+    assert WebEnv.tasks("test", 100, world="live", path=str(tmp_path / "m.json")).hash == tasks.hash
 
 
 @pytest.mark.parametrize(
