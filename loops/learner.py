@@ -184,6 +184,8 @@ def optimise(
     optimiser = torch.optim.AdamW(trained, lr=config.lr, betas=(0.9, 0.99), weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _schedule(len(planned), config.warmup))
     losses = []
+    # See `pretrain`.
+    torch.set_flush_denormal(True)
     model.train()
     for step, batch in enumerate(planned):
         loss = loss_of_batch(batch)

@@ -131,7 +131,8 @@ def _make(recipe: SeedRecipe, family: Family, out: Path, progress: Callable[[str
     )
     encoder, window = ChatEncoder(tokenizer), recipe.architecture.window
     chats = [*corpus.chats, *_renamings(family, recipe, corpus.chats)]
-    texts = [_text(encoder, chat, recipe.pretrain.context_weight, window) for chat in chats]
+    rng = random.Random(recipe.pretrain.seed)
+    texts = [_text(encoder, chat, recipe.pretrain, window, rng) for chat in chats]
     model = build(tokenizer, recipe.architecture, recipe.seed)
     loss = _taught(model, texts, tokenizer, recipe.pretrain, lambda share: progress("training", share))
     with quietly():
@@ -178,9 +179,15 @@ def _renamings(family: Family, recipe: SeedRecipe, chats: Sequence[Sequence[Mess
             yield family.renamed(chat, rng)
 
 
-def _text(encoder: ChatEncoder, chat: Sequence[Message], context_weight: float, window: int) -> Text:
+def _text(
+    encoder: ChatEncoder, chat: Sequence[Message], config: PretrainConfig, window: int, rng: random.Random
+) -> Text:
     """A chat to learn from: what the assistant should say, a little of what it is told, nothing of its mistakes."""
     encoded = encoder.encode(chat, generate=False)
     said = encoder.encode([replace(m, trainable=True) for m in chat], generate=False).mask
-    weight = [1.0 if wanted else 0.0 if its else context_weight for wanted, its in zip(encoded.mask, said, strict=True)]
+    share, told = config.context_share, config.context_weight / config.context_share
+    weight = [
+        1.0 if wanted else 0.0 if its or (share < 1 and rng.random() >= share) else told
+        for wanted, its in zip(encoded.mask, said, strict=True)
+    ]
     return Text(encoded.ids[:window], weight[:window])

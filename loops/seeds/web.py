@@ -23,6 +23,7 @@ from ...envs.web.actions import VERBS
 from ...errors import InfraError
 from .family import Family, Mended, SeedRecipe
 from .pretrain import Architecture, PretrainConfig
+from .web_labels import relabelled
 from .web_renaming import renamed
 
 PAST = {
@@ -123,11 +124,13 @@ def _played(job: Job) -> Trajectory:
 FAMILY = Family(
     SeedRecipe(
         family="web",
-        demonstrations=580,
+        demonstrations=348,
         reflections=116,
         renamings=5,
         architecture=Architecture(window=3072, rope_theta=1e6, looking_back=3),
-        pretrain=PretrainConfig(tokens=5_000_000, batch_tokens=1024, context_weight=0.03, copying=350_000),
+        pretrain=PretrainConfig(
+            tokens=5_000_000, batch_tokens=1024, context_weight=0.03, context_share=0.25, copying=350_000
+        ),
     ),
     _tasks,
     demonstrate,
@@ -146,5 +149,5 @@ FAMILY = Family(
     ),
     phrases=False,
     pieces=600,
-    renamed=renamed,
+    renamed=lambda chat, rng: renamed(relabelled(chat, rng), rng),
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import replace
 
 from ...agents.models.core import Message
@@ -41,14 +41,14 @@ def renamed(chat: Sequence[Message], rng: random.Random) -> list[Message]:
     new: dict[str, str] = {}
     for name in sorted(names):
         if rng.random() < SHARE:
-            new[name] = _invented(rng, taken)
+            new[name] = invented(rng, taken)
             taken.add(new[name])
     if not new:
         return list(chat)
     old = re.compile(rf"(?<![^\W\d_])(?:{'|'.join(sorted(new))})(?![^\W\d_])", re.IGNORECASE)
 
     def exchanged(place: re.Match[str]) -> str:
-        return old.sub(lambda word: _like(word[0], new[word[0].lower()]), place[0]) if place["names"] else place[0]
+        return old.sub(lambda word: like(word[0], new[word[0].lower()]), place[0]) if place["names"] else place[0]
 
     return [m if m.role == "system" else replace(m, content=_PLACE.sub(exchanged, m.content)) for m in chat]
 
@@ -57,7 +57,8 @@ def _words(texts: Iterable[str]) -> set[str]:
     return {word.lower() for text in texts for word in _WORD.findall(text)}
 
 
-def _invented(rng: random.Random, taken: set[str]) -> str:
+def invented(rng: random.Random, taken: Set[str] = frozenset()) -> str:
+    """A word that does not exist, and none of `taken`."""
     while True:
         syllables = [rng.choice(_ONSETS) + rng.choice(_VOWELS) for _ in range(rng.choice((1, 1, 2)))]
         word = "".join(syllables) + rng.choice(_ENDS)
@@ -65,6 +66,6 @@ def _invented(rng: random.Random, taken: set[str]) -> str:
             return word
 
 
-def _like(old: str, new: str) -> str:
+def like(old: str, new: str) -> str:
     """`new` with the capitals of `old`."""
     return new.upper() if old.isupper() else new.capitalize() if old[0].isupper() else new

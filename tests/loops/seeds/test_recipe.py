@@ -240,11 +240,33 @@ def test_mistakes_that_are_shown_are_not_learnt(seed):
         Message("user", "b"),
         Message("assistant", "right"),
     ]
-    text = module._text(encoder, chat, 0.3, 512)
+    rng = random.Random(0)
+    text = module._text(encoder, chat, PretrainConfig(context_weight=0.3), 512, rng)
     weights: dict[float, str] = {}
     for token, weight in zip(text.ids, text.weight, strict=True):
         weights[weight] = weights.get(weight, "") + str(tokenizer.decode([token]))
     assert weights[0.0] == f"wrong{tokenizer.eos_token}"
     assert weights[1.0] == f"right{tokenizer.eos_token}"
     assert "<|user|>a" in weights[0.3]
-    assert len(module._text(encoder, chat, 0.3, 4).weight) == 4
+    assert len(module._text(encoder, chat, PretrainConfig(), 4, rng).weight) == 4
+
+
+def test_a_share_of_what_is_told_stands_for_all_of_it(seed):
+    encoder = ChatEncoder(AutoTokenizer.from_pretrained(seed))
+    chat = [Message("user", "You are in a room. " * 100), Message("assistant", "Action: look")]
+    whole, part = (
+        module._text(encoder, chat, PretrainConfig(context_weight=0.3, context_share=share), 4096, random.Random(0))
+        for share in (1.0, 0.25)
+    )
+    assert part.ids == whole.ids
+    told = [i for i, weight in enumerate(whole.weight) if weight == 0.3]
+    assert len(told) > 200
+    assert {part.weight[i] for i in told} == {0.0, 1.2}
+    assert sum(part.weight[i] for i in told) == pytest.approx(sum(whole.weight[i] for i in told), rel=0.3)
+    assert all(part.weight[i] == whole.weight[i] for i in range(len(whole.ids)) if i not in told)
+
+
+@pytest.mark.parametrize("share", [0.0, -1.0, 1.5])
+def test_a_share_is_above_0_and_at_most_1(share):
+    with pytest.raises(UsageError, match=f"context_share is {share}"):
+        PretrainConfig(context_share=share)

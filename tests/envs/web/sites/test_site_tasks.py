@@ -50,7 +50,7 @@ def test_splits_share_neither_site_nor_content_nor_task():
 
 
 def test_every_site_has_a_host_of_its_own_and_all_words_of_its_kind():
-    assert len({site.host for site in SITES.values()}) == len(SITES) == 25
+    assert len({site.host for site in SITES.values()}) == len(SITES) == 40
     for site in SITES.values():
         alike = next(s for s in SITES.values() if s.kind == site.kind)
         assert site.words.keys() == alike.words.keys()
