@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -17,6 +17,7 @@ import torch.nn.functional as F
 
 from ...agents.models.networks import head_logits
 from ...errors import UsageError
+from .abreast import Loss, abreast
 from .copying import look_back
 from .tokenizer import instances_of
 
@@ -51,6 +52,8 @@ class PretrainConfig:
     """Training stops after so many, repeated ones included."""
     batch_tokens: int = 2048
     """Tokens of a batch, padding included; a text that is longer is a batch of its own."""
+    abreast: int = 1
+    """Batches of a step, each in a thread of its own; see the module `abreast`."""
     matrix_lr: float = 0.02
     """Muon's, for the matrices."""
     other_lr: float = 6e-3
@@ -68,6 +71,8 @@ class PretrainConfig:
     def __post_init__(self) -> None:
         if not 0 < self.context_share <= 1:
             raise UsageError(f"context_share is {self.context_share}; it is above 0 and at most 1")
+        if self.abreast < 1:
+            raise UsageError(f"abreast is {self.abreast}; a step takes at least one batch")
 
 
 @dataclass(frozen=True)
@@ -215,24 +220,44 @@ def pretrain(
     # A trained network's attention is full of numbers near 0, with which some processors take twice as long.
     torch.set_flush_denormal(True)
     model.train()
-    while done < config.tokens:
-        for batch in batches(texts, config.batch_tokens, rng):
-            left = max(0.0, 1 - done / config.tokens)
-            factor = min(1.0, (step + 1) / config.warmup) * (0.05 + 0.95 * left)
-            for optimiser, peak in zip(optimisers, peaks, strict=True):
-                for group in optimiser.param_groups:
-                    group["lr"] = peak * factor
-            loss = loss_of(model, *padded(batch, pad_id))
-            model.zero_grad(set_to_none=True)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            for optimiser in optimisers:
-                optimiser.step()
-            done += sum(len(text.ids) for text in batch)
-            step += 1
-            recent = [*recent[-49:], loss.detach()]
-            progress(done)
-            if done >= config.tokens:
-                break
+    with abreast(model, config.abreast) as learnt:
+        while done < config.tokens:
+            for group in _groups(batches(texts, config.batch_tokens, rng), config.abreast, rng):
+                left = max(0.0, 1 - done / config.tokens)
+                factor = min(1.0, (step + 1) / config.warmup) * (0.05 + 0.95 * left)
+                for optimiser, peak in zip(optimisers, peaks, strict=True):
+                    for param_group in optimiser.param_groups:
+                        param_group["lr"] = peak * factor
+                loss = learnt(_parts(group, pad_id))
+                torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+                for optimiser in optimisers:
+                    optimiser.step()
+                done += sum(len(text.ids) for batch in group for text in batch)
+                step += 1
+                recent = [*recent[-49:], loss]
+                progress(done)
+                if done >= config.tokens:
+                    break
     model.eval()
     return float(torch.stack(recent).mean())
+
+
+def _groups(made: Iterable[list[Text]], size: int, rng: random.Random) -> Iterable[Sequence[list[Text]]]:
+    """Batches that are learnt abreast: of like length, lest threads wait for each other, in random order."""
+    if size == 1:
+        return ([batch] for batch in made)
+    by_length = sorted(made, key=lambda batch: len(batch) * max(len(text.ids) for text in batch))
+    groups = [by_length[first : first + size] for first in range(0, len(by_length), size)]
+    rng.shuffle(groups)
+    return groups
+
+
+def _parts(group: Sequence[Sequence[Text]], pad_id: int) -> list[Loss]:
+    """The losses of batches, whose sum is the weighted mean over all their tokens."""
+    made = [padded(batch, pad_id) for batch in group]
+    weights = [float(weights[:, 1:].sum()) for _, weights in made]
+
+    def part(ids: torch.Tensor, weights: torch.Tensor, share: float) -> Loss:
+        return lambda model: loss_of(model, ids, weights) * share
+
+    return [part(*batch, weight / sum(weights)) for batch, weight in zip(made, weights, strict=True)]

@@ -38,6 +38,7 @@ SHARED_SOURCES = (
     "agents/react.py",
     "agents/reflector.py",
     "agents/verifier.py",
+    "loops/seeds/abreast.py",
     "loops/seeds/copying.py",
     "loops/seeds/family.py",
     "loops/seeds/pretrain.py",

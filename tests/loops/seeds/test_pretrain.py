@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from kintsugi.errors import UsageError
 from kintsugi.loops.seeds.pretrain import (
     Architecture,
     Muon,
@@ -132,6 +133,28 @@ def test_training_learns_and_is_deterministic():
     assert loss < 1.2 < 1.8 < trained(tokens=600)[1]
     assert done == sorted(done)
     assert 6000 <= done[-1] < 6000 + 120
+
+
+def test_batches_abreast_are_a_step_of_one_batch_that_holds_them_all():
+    """Each text is a batch, or all of them are one: the weighted mean over all tokens is the same."""
+    texts = [Text(t.ids, [1.0, *(0.2 for _ in t.ids[1:])]) if i % 2 else t for i, t in enumerate(TEXTS[:4])]
+
+    def state(**changes: int) -> dict[str, torch.Tensor]:
+        model = build(TOKENIZER, TINY, 0)
+        pretrain(model, texts, PretrainConfig(**{"tokens": 300, "warmup": 1, **changes}), 0)
+        return model.state_dict()
+
+    one = state(batch_tokens=1000)
+    several = state(batch_tokens=1, abreast=4)
+    assert all(torch.allclose(value, several[name], atol=1e-4) for name, value in one.items())
+    again = state(batch_tokens=1, abreast=4)
+    assert all(torch.equal(value, again[name]) for name, value in several.items())
+
+
+@pytest.mark.parametrize("number", [0, -1])
+def test_a_step_takes_at_least_one_batch(number):
+    with pytest.raises(UsageError, match=f"abreast is {number}"):
+        PretrainConfig(abreast=number)
 
 
 def test_tokens_of_weight_nought_are_not_learnt():
