@@ -56,7 +56,7 @@ class Chromium:
         except ImportError:
             raise MissingExtraError("playwright", "web") from None
         playwright = await async_playwright().start()
-        path = find_chromium(config.executable, playwright.chromium.executable_path)
+        path = find_chromium(config.executable, playwright.chromium.executable_path, headless=config.headless)
         try:
             browser = await playwright.chromium.launch(
                 executable_path=path,

@@ -58,6 +58,7 @@ class Session:
         self._arrived = asyncio.Event()
         self._turn: asyncio.Task[None] | None = None
         self._arriving: set[asyncio.Task[None]] = set()
+        self._attaching = 0
         self._refused = 0
         self._blocked: set[str] = set()
         context.on("page", self._announce)
@@ -204,16 +205,19 @@ class Session:
         self._keep(self._arrive(page))
 
     async def _arrive(self, page: Page) -> None:
-        if len(self.tabs) >= self.config.most_tabs:
+        if len(self.tabs) + self._attaching >= self.config.most_tabs:
             self._refused += 1
             with contextlib.suppress(PlaywrightError):
                 await page.close()
             return
+        self._attaching += 1
         try:
             tab = await Tab.of(self.context, page)
         except PlaywrightError:
             # It closed itself before it could be looked at.
             return
+        finally:
+            self._attaching -= 1
         page.on("dialog", self._dialog_opened)
         page.on("download", lambda download: self._download_began(tab, download))
         page.on("close", lambda _: self._left(tab))

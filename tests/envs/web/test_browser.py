@@ -112,6 +112,22 @@ def test_what_cannot_be_found_is_said(monkeypatch, tmp_path):
         find_chromium(None, str(tmp_path / "none"))
 
 
+def test_where_no_window_is_wanted_the_browser_without_windows_comes_first(monkeypatch, tmp_path):
+    monkeypatch.delenv("KINTSUGI_CHROMIUM", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    paths = {}
+    for name in ("chromium", "chromium-headless-shell", "own"):
+        paths[name] = tmp_path / name
+        paths[name].write_text("#!/bin/sh\n")
+        paths[name].chmod(0o755)
+        assert find_chromium(None, "", headless=False) == str(paths["chromium"])
+    assert find_chromium(None, "") == str(paths["chromium-headless-shell"])
+    assert find_chromium(None, str(paths["own"])) == str(paths["own"])
+    assert find_chromium("chromium", "") == str(paths["chromium"])
+    paths["chromium-headless-shell"].unlink()
+    assert find_chromium(None, "") == str(paths["chromium"])
+
+
 def test_a_picture_is_of_the_page_and_changes_nothing(web_class, browser):
     env = web_class(browser=browser)
     assert (env.picture(), env.versions()) == (None, {})
