@@ -18,6 +18,7 @@ import torch
 from ..agents.models.chat import ChatEncoder
 from ..agents.models.core import Message
 from ..agents.models.local import MANIFEST, base_hash, load_base, model_version, quietly, with_adapter
+from ..agents.models.networks import denormals_flushed
 from ..errors import TooLongError, UsageError
 from .seeds.pretrain import SomeText, Text, batches, loss_of, padded
 
@@ -184,18 +185,17 @@ def optimise(
     optimiser = torch.optim.AdamW(trained, lr=config.lr, betas=(0.9, 0.99), weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _schedule(len(planned), config.warmup))
     losses = []
-    # See `pretrain`.
-    torch.set_flush_denormal(True)
     model.train()
-    for step, batch in enumerate(planned):
-        loss = loss_of_batch(batch)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(trained, config.max_grad_norm)
-        optimiser.step()
-        schedule.step()
-        losses.append(float(loss.detach()))
-        progress((step + 1) / len(planned))
+    with denormals_flushed():
+        for step, batch in enumerate(planned):
+            loss = loss_of_batch(batch)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(trained, config.max_grad_norm)
+            optimiser.step()
+            schedule.step()
+            losses.append(float(loss.detach()))
+            progress((step + 1) / len(planned))
     model.eval()
     return losses
 

@@ -63,7 +63,7 @@ class WebEnv(AgentEnv):
         "render_modes": ["ansi", "rgb_array"],
         "turn_tokens": 96,
         "at_once": 8,
-        "practice": 116,
+        "practice": 290,
     }
     env_id: ClassVar[str] = "kintsugi/Web-v0"
 

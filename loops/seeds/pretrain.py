@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import torch
 import torch.nn.functional as F
 
-from ...agents.models.networks import head_logits
+from ...agents.models.networks import denormals_flushed, head_logits
 from ...errors import UsageError
 from .abreast import Loss, abreast
 from .copying import look_back
@@ -217,10 +217,8 @@ def pretrain(
     rng = random.Random(config.seed)
     done, step = 0, 0
     recent: list[torch.Tensor] = []
-    # A trained network's attention is full of numbers near 0, with which some processors take twice as long.
-    torch.set_flush_denormal(True)
     model.train()
-    with abreast(model, config.abreast) as learnt:
+    with denormals_flushed(), abreast(model, config.abreast) as learnt:
         while done < config.tokens:
             for group in _groups(batches(texts, config.batch_tokens, rng), config.abreast, rng):
                 left = max(0.0, 1 - done / config.tokens)
