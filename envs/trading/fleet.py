@@ -38,8 +38,8 @@ class Fleet:
         self.liquidating = np.zeros(count, dtype=bool)
         self.ruined = np.zeros(count, dtype=bool)
         self._guarded = self._short = self._owes = False
-        self.risky = rules.leverage > 1 or rules.maintenance >= 1
-        """Whether some account could owe something."""
+        self.risky = self._borrows = rules.leverage > 1 or rules.maintenance >= 1
+        """Whether some account could owe something, or could have in the bar that was lived through last."""
         self._opening, self._closing = rules.opening, rules.closing
         self._rates = tuple(rate / rules.bars_per_year for rate in (rules.borrow, rules.interest, rules.loan))
 
@@ -64,6 +64,8 @@ class Fleet:
         shall have, NaN where there is no order; `stop` and `take` (A, K) distances from the entry, as shares of it, NaN
         where there is none. Ruined accounts do nothing.
         """
+        # Who buys back in this bar what was sold short may owe more than there is, and is short no more at its close.
+        self.risky = self._short or self._borrows
         if bar.splits is not None or bar.dividends is not None:
             self._corporate(bar)
         self._accrue()
@@ -160,7 +162,7 @@ class Fleet:
         self._short = self.rules.short and self.units.min() < 0
         # Rounding may leave a little less than nothing.
         self._owes = self.cash.min() < 0
-        self.risky = self._short or self.rules.leverage > 1 or self.rules.maintenance >= 1
+        self.risky = self.risky or self._short
 
     def _lots(self, units: Floats) -> Floats:
         lot = self.rules.lot
