@@ -37,6 +37,7 @@ def _sandbox(backend: str) -> bool:
 
 FINDERS: dict[str, Callable[[], object]] = {
     "bwrap": lambda: _sandbox("bubblewrap"),
+    "headless_shell": lambda: _program("chromium-headless-shell"),
     "chromium": lambda: _program(*CHROMIUM) and importlib.util.find_spec("playwright"),
     "docker": lambda: _sandbox("docker"),
     "sandbox": lambda: _sandbox("auto"),

@@ -7,10 +7,13 @@ import os
 import signal
 
 import pytest
+from kintsugi.agents.experts.web import WebExpert
 from kintsugi.agents.rollout import Job, collect
 from kintsugi.agents.trajectory import Step
+from kintsugi.envs.web import WebEnv
 from kintsugi.envs.web.browser import Browser
 from kintsugi.envs.web.chromium import BrowserConfig, end_processes, find_chromium
+from kintsugi.envs.web.worlds.sites import Sites
 from kintsugi.errors import InfraError, UsageError
 from webs import at, until
 
@@ -101,6 +104,27 @@ def test_two_environments_take_turns_and_share_nothing(web_class, browser, site)
         assert one.step("click [1]")[0] == two.step("click [1]")[0]
     one.close()
     assert "text '3'" in two.step("click [1]")[0]
+
+
+@pytest.mark.requires("headless_shell")
+def test_with_and_without_windows_the_same_is_seen_to_the_letter():
+    def seen(executable: str) -> list[str]:
+        browser = Browser(BrowserConfig(executable=executable, resolver_rules=Sites.resolver_rules()))
+        env = WebEnv(browser=browser)
+        said = []
+        for task in WebEnv.tasks("train", 5, 5):
+            observation, info = env.reset(options={"task": task})
+            said, expert, ended = [*said, observation], WebExpert(info["goal"]), False
+            while not ended:
+                observation, reward, ended, truncated, _ = env.step(expert.think_and_act(observation)[1])
+                assert not truncated
+                said.append(observation)
+            assert reward == 1.0
+        env.close()
+        browser.close()
+        return said
+
+    assert seen("chromium") == seen("chromium-headless-shell")
 
 
 def test_what_cannot_be_found_is_said(monkeypatch, tmp_path):
