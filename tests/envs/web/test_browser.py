@@ -111,7 +111,7 @@ def test_with_and_without_windows_the_same_is_seen_to_the_letter():
     def seen(executable: str) -> list[str]:
         browser = Browser(BrowserConfig(executable=executable, resolver_rules=Sites.resolver_rules()))
         env = WebEnv(browser=browser)
-        said = []
+        said: list[str] = []
         for task in WebEnv.tasks("train", 5, 5):
             observation, info = env.reset(options={"task": task})
             said, expert, ended = [*said, observation], WebExpert(info["goal"]), False
