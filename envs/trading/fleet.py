@@ -65,7 +65,7 @@ class Fleet:
         where there is none. Ruined accounts do nothing.
         """
         # Who buys back in this bar what was sold short may owe more than there is, and is short no more at its close.
-        self.risky = self._short or self._borrows
+        self.risky = self._short or self._borrows or self._owes
         if bar.splits is not None or bar.dividends is not None:
             self._corporate(bar)
         self._accrue()
@@ -160,8 +160,6 @@ class Fleet:
             self.take[:, some] = np.where(gone, np.nan, self.take[:, some])
         self.cash[some], self.units[:, some], self.entry[:, some] = cash, held, entry
         self._short = self.rules.short and self.units.min() < 0
-        # Rounding may leave a little less than nothing.
-        self._owes = self.cash.min() < 0
         self.risky = self.risky or self._short
 
     def _lots(self, units: Floats) -> Floats:
@@ -235,8 +233,10 @@ class Fleet:
         for value in values:
             equity = equity + value
         self.marks, self.equity = closes, equity
+        # A loan may outlive the short position, or the fee, that it is from. Rounding may leave one, too.
+        self._owes = bool(self.cash.min() < 0)
         # Who owes nothing can be neither ruined nor liquidated.
-        if not self.risky:
+        if not (self.risky or self._owes):
             return
         gross = np.zeros_like(equity)
         for value in values:

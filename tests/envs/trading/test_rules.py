@@ -227,6 +227,23 @@ def test_a_backtest_is_bit_for_bit_an_account_that_lives_through_every_bar(rules
     assert result.equity.tolist() == curve
 
 
+def test_a_loan_that_outlives_the_short_position_ruins_a_fleet_as_it_does_an_account():
+    """What was bought stays, what was sold short is bought back beyond the cash there is, and then the rest falls."""
+    rules = replace(FREE, fee=1)
+    closes = [[100.0, 100.0], [100.0, 260.0], [10.0, 260.0], [10.0, 260.0]]
+    wishes = [[0.5, -0.45], [np.nan, 0.0], [np.nan, np.nan], [np.nan, np.nan]]
+    alone, fleet = Account(rules, [100.0, 100.0]), Fleet(rules, 1, [100.0, 100.0])
+    seen = []
+    for close, wish in zip(closes, wishes, strict=True):
+        day = Bar(close, close, close, close, [True, True])
+        alone.advance(day, [Order(asset, weight) for asset, weight in enumerate(wish) if weight == weight])
+        fleet.advance(day, np.arange(1), np.array(wish)[:, None])
+        for name in ("cash", "equity", "liquidating", "ruined"):
+            assert getattr(fleet, name)[0] == getattr(alone, name), (name, close)
+        seen.append((alone.ruined, alone.liquidating))
+    assert seen[-1][0]
+
+
 @given(RULES, st.integers(0, 10**6), st.sampled_from(["to_weight", "by_weight", "by_units"]))
 def test_a_backtest_that_only_orders_disturb_is_bit_for_bit_an_account_too(rules, seed, kind):
     market, rng = simulate(SimulatorConfig(assets=1, bars=60, silent=True), seed), np.random.default_rng(seed)
