@@ -51,7 +51,7 @@ def head_logits(model: Any, hidden: torch.Tensor) -> torch.Tensor:
 
 @contextlib.contextmanager
 def denormals_flushed() -> Iterator[None]:
-    """Within, this thread and those that torch starts for it take floats below 1e-38 for 0.
+    """Within, this thread and those that it starts take floats below 1e-38 for 0; torch's own workers do not.
 
     A trained network's attention is full of them, and some processors take twice as long over a step with them.
     """

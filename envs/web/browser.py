@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 START_SECONDS = 60.0
 CLOSE_SECONDS = 5.0
+AGAIN = 0.1
+"""An open page that is used again leaves this much memory behind of what a page of its own does (at most: measured)."""
 PING_SECONDS = 5.0
 """How long a browser may take to say its version before it counts as hung."""
 
@@ -42,8 +44,8 @@ class Chromium:
         self.browser = browser
         self.config = config
         self.sessions: set[Session] = set()
-        self.begun = 0
-        """Episodes so far, for recycling."""
+        self.begun = 0.0
+        """Episodes so far, for recycling; one that goes on where another one ended is `AGAIN` of one."""
         self.group: int | None = None
         """Process group of the browser, for the time when it does not listen any more."""
         self.process: int | None = None
@@ -56,8 +58,9 @@ class Chromium:
         except ImportError:
             raise MissingExtraError("playwright", "web") from None
         playwright = await async_playwright().start()
-        path = find_chromium(config.executable, playwright.chromium.executable_path, headless=config.headless)
+        path = ""
         try:
+            path = find_chromium(config.executable, playwright.chromium.executable_path, headless=config.headless)
             browser = await playwright.chromium.launch(
                 executable_path=path,
                 headless=config.headless,
@@ -70,12 +73,14 @@ class Chromium:
                 handle_sigterm=False,
                 handle_sighup=False,
             )
-        except Error as error:
+            found = cls(playwright, browser, config)
+            await found._find_processes()
+        except BaseException as error:
+            # Ends the browser with it, where there is one.
             await playwright.stop()
-            first = str(error).strip().splitlines()[0]
-            raise InfraError(f"Chromium ({path}) did not start: {first}") from None
-        found = cls(playwright, browser, config)
-        await found._find_processes()
+            if isinstance(error, Error):
+                raise InfraError(f"Chromium ({path}) did not start: {_first_line(error)}") from None
+            raise
         return found
 
     async def _find_processes(self) -> None:
@@ -176,6 +181,8 @@ class Browser:
 
     def open(self, config: SessionConfig) -> Session:
         """A session for one episode, in a browser that is not too old."""
+        if self._forked:
+            raise InfraError("this browser is that of the process which this one is a fork of; make another one here")
         with self._lock:
             for attempt in (0, 1):
                 chromium = self._chromium()
@@ -191,10 +198,16 @@ class Browser:
                     return session
         raise AssertionError
 
-    def holds(self, session: Session) -> bool:
-        """Whether a session is open, in a browser that is."""
-        chromium = self._homes.get(session)
-        return chromium is not None and chromium.alive
+    def goes_on(self, session: Session) -> bool:
+        """Whether one more episode can be played in this session: it is open, in a browser that is not too old."""
+        if self._forked:
+            return False
+        with self._lock:
+            chromium = self._homes.get(session)
+            if chromium is None or chromium is not self._current or self._due(chromium):
+                return False
+            chromium.begun += AGAIN
+            return True
 
     def run(self, session: Session, work: Coroutine[Any, Any, T], seconds: float) -> T:
         """Do something in a session; raises `InfraError`, and closes the session, when that breaks or takes longer."""
@@ -202,6 +215,9 @@ class Browser:
         if chromium is None:
             work.close()
             raise InfraError("the browser that this episode ran in is gone")
+        if self._forked:
+            work.close()
+            raise InfraError("the browser that this episode ran in is that of the process which this one is a fork of")
         try:
             return self._worker.call(work, seconds)
         except InfraError:
@@ -221,7 +237,7 @@ class Browser:
     def close_session(self, session: Session) -> None:
         """Close a session; again, or in a browser that is gone, is no error."""
         chromium = self._homes.pop(session, None)
-        if chromium is None:
+        if chromium is None or self._forked:
             return
         chromium.sessions.discard(session)
         try:
@@ -234,7 +250,7 @@ class Browser:
 
     def close(self) -> None:
         """End the browser and its thread; can be called again. A forked child leaves its parent's alone."""
-        if os.getpid() != self._pid:
+        if self._forked:
             return
         with self._lock:
             for chromium in {*self._homes.values(), *([self._current] if self._current else [])}:
@@ -244,16 +260,27 @@ class Browser:
             self._worker.stop()
             self._wall.close()
 
+    @property
+    def _forked(self) -> bool:
+        """Whether this is a copy in a forked child, which has neither the browser's thread nor its processes."""
+        return os.getpid() != self._pid
+
     def _chromium(self) -> Chromium:
         current = self._current
-        if current is not None and (not current.alive or current.begun >= self.config.recycle_after):
+        if current is not None and self._due(current):
             self._current = None
             if not current.alive or not current.sessions:
                 self._drop(current)
         if self._current is None:
-            self._current = self._worker.call(Chromium.launch(self.config), START_SECONDS)
+            try:
+                self._current = self._worker.call(Chromium.launch(self.config), START_SECONDS + CLOSE_SECONDS)
+            except Overdue as error:
+                raise InfraError(f"Chromium did not start: {error}") from None
             self._version = self._current.browser.version
         return self._current
+
+    def _due(self, chromium: Chromium) -> bool:
+        return not chromium.alive or chromium.begun >= self.config.recycle_after
 
     def _check(self, chromium: Chromium) -> None:
         """Kill and forget a browser that does not answer."""
@@ -268,7 +295,8 @@ class Browser:
     def _drop(self, chromium: Chromium) -> None:
         if chromium is self._current:
             self._current = None
-        for session in [session for session, home in self._homes.items() if home is chromium]:
+        # Other threads close their sessions meanwhile.
+        for session in [session for session, home in list(self._homes.items()) if home is chromium]:
             self._homes.pop(session, None)
         self._end(chromium)
 

@@ -22,11 +22,12 @@ ARGUMENTS = (
     "--disable-gpu",
     "--disable-quic",
     "--disable-sync",
-    "--dns-prefetch-disable",
     "--no-first-run",
     # All frames of a page in one process: one tree, one set of coordinates, less memory.
     "--disable-site-isolation-trials",
     # The allow-list is kept by a proxy; what would go around it (WebRTC's UDP) must not.
+    "--webrtc-ip-handling-policy=disable_non_proxied_udp",
+    # What Chromium without windows calls the same.
     "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",
 )
 
@@ -42,7 +43,10 @@ class BrowserConfig:
     resolver_rules: tuple[str, ...] = ()
     """Chromium's `--host-resolver-rules`, e.g. `MAP *.test 127.0.0.1:8000`."""
     recycle_after: int = 100
-    """Episodes after which Chromium is replaced by a new one, which bounds its memory."""
+    """Episodes after which Chromium is replaced by a new one, which bounds its memory.
+
+    Ten that go on in an open page, as MiniWoB++'s do, count as one.
+    """
     slow_motion: float = 0.0
     """Milliseconds that a person gets to see each action in a window; 0 for everything else."""
 

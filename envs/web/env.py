@@ -207,7 +207,7 @@ class WebEnv(AgentEnv):
         if before is not None:
             before.place.leave()
             same = self._world is world and before.place.hosts == place.hosts
-            if same and self.browser.holds(before.session) and place.continues(before.session):
+            if same and place.continues(before.session) and self.browser.goes_on(before.session):
                 self._episode = WebEpisode(before.session, place)
                 return
         self._end()

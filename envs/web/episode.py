@@ -44,7 +44,6 @@ class WebEpisode:
         self._deeds: list[Deed] = []
         self._box: DialogBox | None = None
         self._seen = ""
-        self._standing = Standing()
 
     async def begin(self) -> Moment:
         """Go to where the episode begins."""
@@ -55,7 +54,7 @@ class WebEpisode:
         return Moment(self._seen, moment.admissible, moment.standing)
 
     async def step(self, text: str) -> Moment:
-        """Carry out one action; what is refused changes nothing and takes no time."""
+        """Carry out one action; what is refused takes no time, and at most scrolls to what it is about."""
         answer, refused = None, None
         try:
             action = parse(text, self.place.verbs)
@@ -158,13 +157,10 @@ class WebEpisode:
         if self._box is not None:
             self.look = Look(session.active, session.active.page.url, "", self._box.page(), NOTHING, ())
             standing = Standing()
-        elif refused is not None and answer is None:
-            standing = Standing(reward=0.0) if self._standing.reward is not None else self._standing
         else:
             self.look, standing = await asyncio.gather(
                 look(session), self.place.standing(session, answer, tuple(self._deeds))
             )
-        self._standing = standing
         text = self._text(refused)
         deeds = tuple(self._deeds) if answer is not None else ()
         return Moment(text, self._admissible(), standing, answer, deeds, refused)

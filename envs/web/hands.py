@@ -42,13 +42,11 @@ FOCUS = """function () {
 }"""
 FILL = """function (value) {
   const set = Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, "value").set;
-  const before = this.value;
+  const trial = this.cloneNode();
+  set.call(trial, value);
+  if (trial.value.toLowerCase() !== value.toLowerCase()) return false;
   this.focus();
   set.call(this, value);
-  if (this.value.toLowerCase() !== value.toLowerCase()) {
-    set.call(this, before);
-    return false;
-  }
   for (const name of ["input", "change"]) this.dispatchEvent(new Event(name, { bubbles: true, composed: true }));
   return true;
 }"""
@@ -132,6 +130,8 @@ class Hands:
         start, end = await self._point(self.element(number)), await self._point(self.element(goal), scroll=False)
         if start is None or end is None:
             raise Refused(f"[{number if start is None else goal}] takes no room on the page, so nothing can be dragged")
+        if not self._view.shows(end):
+            raise Refused(f"[{goal}] is out of view where [{number}] is in view, so the mouse cannot drag it there")
         await asyncio.gather(self._mouse("mouseMoved", start), self._mouse("mousePressed", start))
         for part in (0.25, 0.5, 0.75, 1.0):
             point = start[0] + part * (end[0] - start[0]), start[1] + part * (end[1] - start[1])
@@ -199,14 +199,17 @@ class Hands:
             raise quads
         for quad in quads["quads"]:
             x, y = sum(quad[::2]) / 4, sum(quad[1::2]) / 4
-            if abs(quad[0] - quad[4]) >= 1 and abs(quad[1] - quad[5]) >= 1 and x >= 0 and y >= 0:
+            if abs(quad[0] - quad[4]) < 1 or abs(quad[1] - quad[5]) < 1:
+                continue
+            # What stays beyond the left or upper edge when it is scrolled to cannot be seen at all.
+            if not scroll or (x >= 0 and y >= 0):
                 return x, y
         return None
 
     async def _press_where_seen(self, element: Element) -> bool:
         """Press on the middle of the element where the last look saw it, if it can still be touched there."""
-        box, view = element.box, self._view
-        if box is None or not 0 <= box.middle[0] < view.width or not 0 <= box.middle[1] < view.height:
+        box = element.box
+        if box is None or not self._view.shows(box.middle):
             return False
         # Nothing moves between a look and the action after it, the page's scrolling included.
         over = await self._under(box.middle, self._layout.scrolled)

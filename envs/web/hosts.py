@@ -54,7 +54,8 @@ class Hosts:
         """Playwright's proxy setting that sends all other requests against a wall."""
         if "*" in self.allowed:
             return None
-        return {"server": f"http://127.0.0.1:{wall.port}", "bypass": ",".join(self.allowed)}
+        # Without the first rule Chromium lets loopback and link-local addresses pass, whoever allowed them or not.
+        return {"server": f"http://127.0.0.1:{wall.port}", "bypass": ",".join(("<-loopback>", *self.allowed))}
 
 
 class Wall:

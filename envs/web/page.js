@@ -1,5 +1,6 @@
 // Runs in every document before its own scripts: a clock that stands still between steps, seeded chance, and a way to
-// tell when the page has come to rest. __START__ (milliseconds since 1970) and __SEED__ are filled in.
+// tell when the page has come to rest. __START__ (milliseconds since 1970) and __SEED__ are filled in. Workers keep the
+// real clock, and so do events' time stamps.
 (() => {
   const key = Symbol.for("kintsugi.page");
   if (window[key]) return;
@@ -32,14 +33,53 @@
   performance.now = () => read();
   Object.defineProperty(performance, "timeOrigin", { get: () => start });
 
-  let chance = __SEED__ >>> 0;
-  Math.random = () => {
-    // Mulberry32.
-    chance = (chance + 0x6d2b79f5) | 0;
-    let t = Math.imul(chance ^ (chance >>> 15), 1 | chance);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
+  const RealFormat = Intl.DateTimeFormat.prototype;
+  const format = Object.getOwnPropertyDescriptor(RealFormat, "format").get;
+  const parts = RealFormat.formatToParts;
+  Object.defineProperty(RealFormat, "format", {
+    get() {
+      const bound = Reflect.apply(format, this, []);
+      return (date) => bound(date === undefined ? PageDate.now() : date);
+    },
+  });
+  RealFormat.formatToParts = function formatToParts(date) {
+    return Reflect.apply(parts, this, [date === undefined ? PageDate.now() : date]);
   };
+  if (window.Temporal) {
+    const Now = Temporal.Now;
+    Now.instant = () => Temporal.Instant.fromEpochMilliseconds(PageDate.now());
+    Now.zonedDateTimeISO = (zone = Now.timeZoneId()) => Now.instant().toZonedDateTimeISO(zone);
+    for (const kind of ["PlainDate", "PlainTime", "PlainDateTime"])
+      Now[`p${kind.slice(1)}ISO`] = (zone) => Now.zonedDateTimeISO(zone)[`to${kind}`]();
+  }
+
+  // Mulberry32.
+  function chance(state) {
+    return () => {
+      state = (state + 0x6d2b79f5) | 0;
+      let t = Math.imul(state ^ (state >>> 15), 1 | state);
+      t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+      return (t ^ (t >>> 14)) >>> 0;
+    };
+  }
+  const drawn = chance(__SEED__);
+  Math.random = () => drawn() / 4294967296;
+  // Of its own, so that a page's dice fall the same with and without keys.
+  const byte = chance(~__SEED__);
+  const realValues = crypto.getRandomValues.bind(crypto);
+  crypto.getRandomValues = function getRandomValues(array) {
+    realValues(array);
+    new Uint8Array(array.buffer, array.byteOffset, array.byteLength).forEach((_, i, all) => (all[i] = byte()));
+    return array;
+  };
+  if (crypto.randomUUID)
+    crypto.randomUUID = function randomUUID() {
+      const all = crypto.getRandomValues(new Uint8Array(16));
+      all[6] = (all[6] & 0x0f) | 0x40;
+      all[8] = (all[8] & 0x3f) | 0x80;
+      const hex = [...all].map((b) => b.toString(16).padStart(2, "0")).join("");
+      return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
+    };
 
   function schedule(call, delay, every) {
     const id = ++lastId;

@@ -19,6 +19,10 @@ from .view import View
 ARRIVAL_SECONDS = 1.0
 """How long a window or download that a page asked for may take to appear; those that Chromium blocks never do."""
 
+BLOCKED = "Blocked:"
+MOST_BLOCKED = 10
+"""Requests of a page's parts, in a step, that are named when they are blocked; the page itself always is."""
+
 
 @dataclass(frozen=True)
 class SessionConfig:
@@ -60,8 +64,9 @@ class Session:
         self._arriving: set[asyncio.Task[None]] = set()
         self._attaching = 0
         self._refused = 0
-        self._blocked: set[str] = set()
         context.on("page", self._announce)
+        # Of the context and not of each page: a new window may ask before its page is known.
+        context.on("dialog", self._dialog_opened)
         context.on("requestfailed", self._failed)
         context.on("response", self._answered)
 
@@ -218,7 +223,6 @@ class Session:
             return
         finally:
             self._attaching -= 1
-        page.on("dialog", self._dialog_opened)
         page.on("download", lambda download: self._download_began(tab, download))
         page.on("close", lambda _: self._left(tab))
         self.tabs.append(tab)
@@ -267,45 +271,46 @@ class Session:
     def _download_began(self, tab: Tab, download: Download) -> None:
         tab.led_nowhere = False
         self._arrived.set()
-        self._keep(self._downloaded(download))
+        self._keep(self._downloaded(tab, download))
 
-    async def _downloaded(self, download: Download) -> None:
-        name = download.suggested_filename
+    async def _downloaded(self, tab: Tab, download: Download) -> None:
+        name, most = download.suggested_filename, self.config.most_download
+        file = asyncio.ensure_future(_size(download))
+        outgrown = asyncio.ensure_future(tab.outgrown(download.url, most))
         try:
-            path = await asyncio.wait_for(download.path(), self.config.patience)
-            size = path.stat().st_size
-            await download.delete()
-        except TimeoutError:
-            await download.cancel()
-            self.notes.append(f"The download of {name!r} took too long and was given up.")
-        except (PlaywrightError, OSError):
-            self.notes.append(f"The download of {name!r} failed.")
-        else:
-            self.notes.append(f"Downloaded {name!r}, {size:,} bytes.")
+            await asyncio.wait({file, outgrown}, timeout=self.config.patience, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            outgrown.cancel()
+        over, large, size = file.done(), outgrown.done(), 0
+        what = f"The download of {name!r} {'failed' if over else 'took too long and was given up'}."
+        with contextlib.suppress(PlaywrightError, OSError):
+            if large or not over:
+                await download.cancel()
+            size = await file
+            what = f"Downloaded {name!r}, {size:,} bytes."
+        if large or size > most:
+            what = f"The download of {name!r} is larger than {most:,} bytes and was given up."
+        self.notes.append(what)
 
     def _failed(self, request: Request) -> None:
         why = request.failure or ""
-        if not self.config.hosts.allows(request.url):
-            self._block(request.url)
-        elif self._of_a_tab(request) and "ERR_ABORTED" not in why:
-            self._note_failure(request.url, why)
+        if self._of_a_tab(request):
+            if "ERR_ABORTED" not in why:
+                self._note_failure(request.url, why)
+        elif not self.config.hosts.allows(request.url):
+            blocked = sum(note.startswith(BLOCKED) for note in self.notes)
+            self._note(_blocked(request.url) if blocked < MOST_BLOCKED else f"{BLOCKED} more that the page asked for.")
 
     def _answered(self, response: Response) -> None:
         if response.status >= 400 and self._of_a_tab(response.request):
             self.notes.append(f"The server answered {response.status} {response.status_text}".rstrip() + ".")
 
     def _note_failure(self, url: str, why: str) -> None:
-        if not self.config.hosts.allows(url):
-            self._block(url)
-            return
-        note = f"{url} could not be loaded ({why.removeprefix('net::')})."
-        if note not in self.notes:
-            self.notes.append(note)
+        allowed = self.config.hosts.allows(url)
+        self._note(f"{url} could not be loaded ({why.removeprefix('net::')})." if allowed else _blocked(url))
 
-    def _block(self, url: str) -> None:
-        note = f"Blocked: {url.partition('?')[0][:200]} is on a host that is not allowed here."
-        if note not in self.notes and len(self._blocked) < 20:
-            self._blocked.add(note)
+    def _note(self, note: str) -> None:
+        if note not in self.notes:
             self.notes.append(note)
 
     def _of_a_tab(self, request: Request) -> bool:
@@ -322,6 +327,17 @@ class Session:
         for task in self._arriving:
             task.cancel()
         await self.context.close()
+
+
+def _blocked(url: str) -> str:
+    return f"{BLOCKED} {url.partition('?')[0][:200]} is on a host that is not allowed here."
+
+
+async def _size(download: Download) -> int:
+    path = await download.path()
+    size = path.stat().st_size
+    await download.delete()
+    return size
 
 
 async def _finished(work: Coroutine[Any, Any, None]) -> bool:

@@ -59,6 +59,8 @@ class Tab:
         """Whether a navigation ended without a document: a download is to be expected, or there was no content."""
         self._loading: set[str] = set()
         self._leaving: set[str] = set()
+        self._downloads: dict[str, tuple[str, int]] = {}
+        """Addresses, and bytes that have come or are announced."""
         self._changed = asyncio.Event()
         for event, handle in {
             "Page.frameStartedLoading": self._started,
@@ -67,6 +69,8 @@ class Tab:
             "Page.frameDetached": self._detached,
             "Page.frameNavigated": self._navigated,
             "Page.windowOpen": self._window_opened,
+            "Page.downloadWillBegin": lambda said: self._downloads.update({said["guid"]: (said["url"], 0)}),
+            "Page.downloadProgress": self._downloaded,
             "Inspector.targetCrashed": lambda said: self._crash(),
         }.items():
             cdp.on(event, self._noticing(handle))
@@ -119,6 +123,16 @@ class Tab:
     def _window_opened(self, said: dict[str, Any]) -> None:
         # Without a gesture of the user the window stays shut.
         self.opening += bool(said.get("userGesture"))
+
+    def _downloaded(self, said: dict[str, Any]) -> None:
+        url, _ = self._downloads.get(said["guid"], ("", 0))
+        self._downloads[said["guid"]] = url, int(max(said["totalBytes"], said["receivedBytes"]))
+
+    async def outgrown(self, url: str, most: int) -> None:
+        """Wait until a download from this address has more bytes, or is announced to have."""
+        while not any(size > most for address, size in self._downloads.values() if address == url):
+            self._changed.clear()
+            await self._changed.wait()
 
     def _crash(self) -> None:
         self._crash_seen.set()

@@ -31,6 +31,10 @@ class View:
     height: int = 720
     """Of the viewport, in CSS pixels."""
 
+    def shows(self, point: tuple[float, float]) -> bool:
+        """Whether a point, counted from the viewport's corner, is in it."""
+        return 0 <= point[0] < self.width and 0 <= point[1] < self.height
+
 
 @dataclass(frozen=True)
 class Element:

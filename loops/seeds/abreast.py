@@ -32,8 +32,8 @@ def abreast(model: Any, threads: int) -> Iterator[Callable[[Sequence[Loss]], tor
     within = torch.get_num_threads()
     torch.set_num_threads(max(1, within // threads))
     try:
-        # New threads take the number of the last `set_num_threads`, but not whether denormals are flushed.
-        with ThreadPoolExecutor(threads, initializer=torch.set_flush_denormal, initargs=(True,)) as pool:
+        # New threads take the number of the last `set_num_threads`, and flush denormals where this one does.
+        with ThreadPoolExecutor(threads) as pool:
 
             def learnt(losses: Sequence[Loss]) -> torch.Tensor:
                 found = list(pool.map(_learnt, models[: len(losses)], losses))

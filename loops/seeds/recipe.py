@@ -35,6 +35,7 @@ DEMONSTRATIONS = "demonstrations.jsonl"
 SHARED_SOURCES = (
     "envs/*.py",
     "agents/models/chat.py",
+    "agents/models/networks.py",
     "agents/react.py",
     "agents/reflector.py",
     "agents/verifier.py",

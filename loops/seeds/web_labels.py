@@ -39,8 +39,9 @@ def relabelled(chat: Sequence[Message], rng: random.Random) -> list[Message]:
         return list(chat)
     longest_first = sorted(new, key=lambda old: (-len(old), old))
     old = re.compile(f"{_BEFORE}({'|'.join(map(re.escape, longest_first))}){_AFTER}", re.MULTILINE)
-    exchange = {m.content: old.sub(lambda label: new[label[0]], m.content) for m in chat}
-    return [m if m.role == "system" else replace(m, content=exchange[m.content]) for m in chat]
+    return [
+        m if m.role == "system" else replace(m, content=old.sub(lambda label: new[label[0]], m.content)) for m in chat
+    ]
 
 
 def _said(label: str, rng: random.Random) -> str:

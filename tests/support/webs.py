@@ -31,6 +31,7 @@ class BadSite:
         self.pages["/two"] = html("Two", "<h1>Two</h1><a href=/>Home</a>")
         self.seen: list[str] = []
         self.over = threading.Event()
+        self.sent: int | None = None
         site = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -63,6 +64,7 @@ class BadSite:
             "/204": lambda: self._send(to, b"", status=204),
             "/loop": lambda: self._send(to, b"", status=302, Location=f"/loop?{len(self.seen)}"),
             "/file": lambda: self._send(to, b"a,b\n1,2\n", "text/csv", **DOWNLOAD),
+            "/endless-file": lambda: self._pour(to),
             "/away": lambda: self._send(to, b"", status=302, Location="http://elsewhere.example/page"),
         }
         if path in ways:
@@ -78,6 +80,21 @@ class BadSite:
             to.send_header(name, value)
         to.end_headers()
         to.wfile.write(body)
+
+    def _pour(self, to: BaseHTTPRequestHandler) -> None:
+        """A download without end; `sent` is how many bytes were taken."""
+        sent, to.close_connection = 0, True
+        to.send_response(200)
+        for name, value in {"Content-Type": "text/csv", **DOWNLOAD}.items():
+            to.send_header(name, value)
+        to.end_headers()
+        try:
+            while not self.over.wait(0.005):
+                sent += to.wfile.write(b"1,2\n" * 250_000)
+        except OSError:
+            pass
+        finally:
+            self.sent = sent
 
     def _wait(self) -> None:
         self.over.wait(30)

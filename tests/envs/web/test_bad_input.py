@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 from kintsugi.errors import InfraError
-from webs import at, html
+from webs import at, html, until
 
 pytestmark = pytest.mark.requires("chromium")
 
@@ -136,6 +138,16 @@ def test_a_download_is_told(web, site):
     still_works(env)
 
 
+def test_a_download_that_is_too_large_is_given_up(web, site):
+    site.pages["/files"] = html("Files", "<a href=/endless-file>Get it</a>")
+    env, _ = begun(web, "/files", patience=10.0)
+    observation, *_ = env.step("click [1]")
+    assert observation.startswith("Note: The download of 't.csv' is larger than 50,000,000 bytes and was given up.\n")
+    assert until(lambda: site.sent is not None)
+    assert site.sent < 500_000_000
+    still_works(env)
+
+
 def test_a_hundred_windows_are_not_opened(web, site):
     site.pages["/windows"] = html(
         "Windows", "<button onclick='for (let i = 0; i < 100; i++) window.open(\"/two?\" + i)'>Go</button>"
@@ -158,6 +170,31 @@ def test_requests_to_other_hosts_never_leave(web, site):
     for host in ("tracker", "cdn", "api"):
         assert f"Note: Blocked: http{'s' * (host == 'cdn')}://{host}.example/" in observation
     assert "refused" in observation
+    observation, *_ = env.step("click [1]")
+    assert "Note: Blocked: http://elsewhere.example/ is on a host that is not allowed here." in observation
+    still_works(env)
+
+
+def test_on_this_machine_too_only_what_is_allowed_is_asked_for(web, site):
+    """Chromium by itself lets all of loopback and link-local addresses pass by a proxy."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        other.settimeout(0.5)
+        body = f"<img src=http://other.localhost:{other.getsockname()[1]}/><img src=http://169.254.169.254/latest>"
+        site.pages["/near"] = html("Near", body)
+        env, observation = begun(web, "/near")
+        assert "Note: Blocked: http://other.localhost:" in observation
+        assert "Note: Blocked: http://169.254.169.254/latest is on a host that is not allowed here." in observation
+        with pytest.raises(TimeoutError):
+            other.accept()
+    still_works(env)
+
+
+def test_the_page_itself_is_named_when_it_is_blocked_however_many_parts_were(web, site):
+    parts = "".join(f"<img src=http://tracker{i}.example/>" for i in range(40))
+    site.pages["/many"] = html("Many", f"{parts}<a href=http://elsewhere.example/>Leave</a>")
+    env, observation = begun(web, "/many")
+    assert observation.count("Note: Blocked: http://tracker") == 10
+    assert observation.count("Note: Blocked: more that the page asked for.") == 1
     observation, *_ = env.step("click [1]")
     assert "Note: Blocked: http://elsewhere.example/ is on a host that is not allowed here." in observation
     still_works(env)

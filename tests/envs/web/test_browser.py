@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
+from pathlib import Path
 
 import pytest
 from kintsugi.agents.experts.web import WebExpert
@@ -15,7 +17,7 @@ from kintsugi.envs.web.browser import Browser
 from kintsugi.envs.web.chromium import BrowserConfig, end_processes, find_chromium
 from kintsugi.envs.web.worlds.sites import Sites
 from kintsugi.errors import InfraError, UsageError
-from webs import at, until
+from webs import at, html, until
 
 pytestmark = pytest.mark.requires("chromium")
 
@@ -93,8 +95,6 @@ def test_it_works_inside_a_running_event_loop(web_class, browser):
 
 
 def test_two_environments_take_turns_and_share_nothing(web_class, browser, site):
-    from webs import html
-
     body = "<button onclick='localStorage.n = +(localStorage.n ?? 0) + 1; p.textContent = localStorage.n'>Add</button>"
     site.pages["/count"] = html("Count", body + "<p id=p>0")
     one, two = web_class(browser=browser), web_class(browser=browser)
@@ -125,6 +125,95 @@ def test_with_and_without_windows_the_same_is_seen_to_the_letter():
         return said
 
     assert seen("chromium") == seen("chromium-headless-shell")
+
+
+@pytest.mark.parametrize(
+    "executable", ["chromium", pytest.param("chromium-headless-shell", marks=pytest.mark.requires("headless_shell"))]
+)
+def test_nothing_goes_around_the_allow_list_by_webrtc(executable, web_class, site):
+    browser = Browser(BrowserConfig(executable=executable))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stun:
+        stun.bind(("127.0.0.1", 0))
+        stun.settimeout(1.0)
+        site.pages["/calls"] = html(
+            "Calls",
+            f"<script>const urls = 'stun:127.0.0.1:{stun.getsockname()[1]}';"
+            "const peer = new RTCPeerConnection({iceServers: [{urls}]});"
+            "peer.onicegatheringstatechange = () => { document.title = peer.iceGatheringState };"
+            "peer.createDataChannel('x'); peer.createOffer().then((offer) => peer.setLocalDescription(offer))</script>",
+        )
+        env = web_class(browser=browser)
+        env.reset(options={"task": at("/calls")})
+        assert until(lambda: "Title: complete" in env.step("wait")[0])
+        with pytest.raises(TimeoutError):
+            stun.recv(100)
+    env.close()
+    browser.close()
+
+
+def test_a_browser_that_does_not_start_leaves_nothing_behind(web_class, tmp_path, monkeypatch):
+    sleeper = tmp_path / "sleeper"
+    sleeper.write_text("#!/bin/sh\nexec sleep 60\n")
+    sleeper.chmod(0o755)
+    monkeypatch.setattr("kintsugi.envs.web.browser.START_SECONDS", 0.5)
+    browser = Browser(BrowserConfig(executable=str(sleeper)))
+    children = Path(f"/proc/self/task/{browser._worker._thread.native_id}/children")
+    for _ in range(2):
+        with pytest.raises(InfraError, match=r"Chromium .*did not start: .*Timeout 500ms"):
+            browser.version  # noqa: B018
+    browser.config = BrowserConfig(executable="nothing-such")
+    with pytest.raises(UsageError, match="there is no program"):
+        web_class(browser=browser).reset(options={"task": at("/")})
+    assert until(lambda: not children.read_text())
+    browser.close()
+
+
+def test_a_driver_that_does_not_start_is_an_infra_error(monkeypatch):
+    async def never(config):
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr("kintsugi.envs.web.browser.Chromium.launch", never)
+    monkeypatch.setattr("kintsugi.envs.web.browser.START_SECONDS", 0.1)
+    monkeypatch.setattr("kintsugi.envs.web.browser.CLOSE_SECONDS", 0.1)
+    browser = Browser()
+    with pytest.raises(InfraError, match="did not start: the browser did not answer within 0.2 s"):
+        browser.version  # noqa: B018
+    browser.close()
+
+
+def test_a_fork_leaves_its_parents_browser_alone(web_class, browser):
+    env = web_class(browser=browser)
+    env.reset(options={"task": at("/")})
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            env.step("click [1]")
+        except InfraError as error:
+            env.close()
+            code = 0 if "which this one is a fork of" in str(error) else 2
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert "heading 'Two'" in env.step("click [1]")[0]
+    env.close()
+
+
+@pytest.mark.requires("miniwob")
+def test_episodes_that_go_on_in_an_open_page_grow_old_too():
+    browser = Browser(BrowserConfig(recycle_after=2))
+    env = WebEnv(browser=browser)
+    (task,) = WebEnv.tasks("train", 1, world="miniwob", page="click-dialog")
+    used = []
+    for _ in range(20):
+        observation, _ = env.reset(options={"task": task})
+        assert env._episode
+        used.append((env._episode.session, browser.processes[0], observation))
+    assert len({process for _, process, _ in used}) == 2
+    assert len({session for session, _, _ in used}) == 2
+    assert len({observation for _, _, observation in used}) == 1
+    env.close()
+    browser.close()
 
 
 def test_what_cannot_be_found_is_said(monkeypatch, tmp_path):

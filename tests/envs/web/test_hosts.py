@@ -69,7 +69,7 @@ def test_the_wall_refuses_every_connection_and_is_passed_by_what_is_allowed():
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", wall.port), timeout=5)
         proxy = Hosts().proxy(wall)
-        assert proxy == {"server": f"http://127.0.0.1:{wall.port}", "bypass": ",".join(LOOPBACK)}
+        assert proxy == {"server": f"http://127.0.0.1:{wall.port}", "bypass": ",".join(("<-loopback>", *LOOPBACK))}
         assert Hosts(("*",)).proxy(wall) is None
     finally:
         wall.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from webs import at, html
 
@@ -217,6 +219,23 @@ def test_the_page_s_time_moves_with_the_steps_alone(opened):
     assert done(env, "wait")[1] == "text 'after 2500 ms'"
 
 
+def test_dates_by_every_interface_and_random_bytes_are_the_same_each_time(opened):
+    """Where a browser has no Temporal yet, nothing is asked of it."""
+    body = (
+        "<p id=p></p><p id=q></p><script>const say = new Intl.DateTimeFormat('en-GB', {dateStyle: 'medium'}), N = "
+        "window.Temporal?.Now; p.textContent = [say.format(), say.formatToParts().map((x) => x.value).join(''),"
+        "say.format(0), N?.plainDateISO() ?? '2026-05-14', N?.plainTimeISO('Asia/Tokyo') ?? '18:30:00',"
+        "N?.zonedDateTimeISO() ?? '2026-05-14T09:30:00+00:00[UTC]'].map(String).join(' ');"
+        "q.textContent = [crypto.getRandomValues(new Uint16Array(3)), crypto.randomUUID()].join(' ')</script>"
+    )
+    (_, first), (_, again) = opened(body), opened(body)
+    assert first == again
+    assert first[0] == ("text '14 May 2026 14 May 2026 1 Jan 1970 2026-05-14 18:30:00 2026-05-14T09:30:00+00:00[UTC]'")
+    assert re.fullmatch(
+        r"text '\d+,\d+,\d+ [0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}'", first[1]
+    )
+
+
 def test_a_step_ends_when_requests_and_animations_are_done(opened):
     env, _ = opened(
         "<button onclick=get()>Get</button><button onclick='n = 0; move()'>Move</button><p id=p></p><script>"
@@ -285,6 +304,27 @@ def test_hovering_dragging_and_pressing(opened):
     assert "[3] button 'dropped 1'" in done(env, "drag [2] [3]")
     env.step("click [4]")
     assert done(env, "press [ctrl+k]")[-1] == "[4] button 'ktrue' focused"
+
+
+def test_after_a_drag_that_is_refused_elements_are_clicked_where_they_are(opened):
+    env, _ = opened(
+        "<button onclick='document.title = \"top\"'>Top</button>"
+        "<button onclick='document.title = \"next\"'>Next</button>"
+        "<div style='height: 3000px'></div><div role=button>Bottom</div>"
+    )
+    observation, _, _, _, info = env.step("drag [3] [1]")
+    assert info["invalid"] == "[1] is out of view where [3] is in view, so the mouse cannot drag it there"
+    assert "Title: Page" in observation
+    assert "Title: top" in env.step("click [1]")[0]
+    assert "Title: next" in env.step("click [2]")[0]
+
+
+def test_a_window_that_asks_while_it_loads_is_answered_by_the_agent(opened, site):
+    site.pages["/asks"] = html("Asks", "<p id=p></p><script>p.textContent = `said ${confirm('Sure?')}`</script>")
+    for number, answer in ((1, "true"), (2, "false")):
+        env, _ = opened("<button onclick='window.open(\"/asks\")'>Open</button>")
+        assert done(env, "click [1]")[0] == "confirm dialog 'Sure?'"
+        assert done(env, f"click [{number}]")[-1] == f"text 'said {answer}'"
 
 
 def test_a_table_is_a_line_a_row(opened):
