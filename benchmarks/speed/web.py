@@ -177,16 +177,18 @@ def settled_memory() -> float:
     return min(samples)
 
 
-def memory_over(episodes: int, first: int = 50) -> tuple[float, float]:
-    """Megabytes after `first` episodes of a new browser, each in a context of its own, and after all of them."""
+def memory_over(episodes: int, fresh: bool, first: int = 50) -> tuple[float, float]:
+    """Megabytes after `first` episodes of a new browser and after all of them; `fresh` ones have contexts of their own."""
     browser, after = Browser(), 0.0
     env = WebEnv(config=WebConfig(view=VIEW), browser=browser)
     for number, task in enumerate(WebEnv.tasks("train", episodes, world="miniwob").tasks, start=1):
         env.reset(options={"task": task})
         env.step("click [1]")
-        env.close()
+        if fresh or number == first:
+            env.close()
         if number == first:
             after = settled_memory()
+    env.close()
     last = settled_memory()
     browser.close()
     return after, last
@@ -214,8 +216,10 @@ def main() -> None:
     for contexts in (1, 2, 4):
         print(f"{contexts} contexts: {episodes_per_second(browser, contexts, 80):.1f} episodes (reset, click) a second")
     browser.close()
-    first, last = memory_over(config.episodes)
-    print(f"memory after 50 episodes {first:.0f} MB, after {config.episodes} {last:.0f} MB ({last / first - 1:+.1%})")
+    for fresh, where in ((True, "in contexts of their own"), (False, "going on in one page")):
+        first, last = memory_over(config.episodes, fresh)
+        change = f"{last / first - 1:+.1%}"
+        print(f"memory after 50 episodes {where} {first:.0f} MB, after {config.episodes} {last:.0f} MB ({change})")
 
 
 if __name__ == "__main__":

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 START_SECONDS = 60.0
 CLOSE_SECONDS = 5.0
-AGAIN = 0.1
-"""An open page that is used again leaves this much memory behind of what a page of its own does (at most: measured)."""
+EPISODES = 25
+"""Episodes that go on in one session at most: a page that begins again and again keeps what it had before."""
 PING_SECONDS = 5.0
 """How long a browser may take to say its version before it counts as hung."""
 
@@ -44,8 +44,8 @@ class Chromium:
         self.browser = browser
         self.config = config
         self.sessions: set[Session] = set()
-        self.begun = 0.0
-        """Episodes so far, for recycling; one that goes on where another one ended is `AGAIN` of one."""
+        self.begun = 0
+        """Sessions so far, for recycling."""
         self.group: int | None = None
         """Process group of the browser, for the time when it does not listen any more."""
         self.process: int | None = None
@@ -199,15 +199,12 @@ class Browser:
         raise AssertionError
 
     def goes_on(self, session: Session) -> bool:
-        """Whether one more episode can be played in this session: it is open, in a browser that is not too old."""
-        if self._forked:
+        """Whether one more episode can be played in this session: it is open, and not too old."""
+        chromium = self._homes.get(session)
+        if self._forked or chromium is None or not chromium.alive:
             return False
-        with self._lock:
-            chromium = self._homes.get(session)
-            if chromium is None or chromium is not self._current or self._due(chromium):
-                return False
-            chromium.begun += AGAIN
-            return True
+        session.episodes += 1
+        return session.episodes <= EPISODES
 
     def run(self, session: Session, work: Coroutine[Any, Any, T], seconds: float) -> T:
         """Do something in a session; raises `InfraError`, and closes the session, when that breaks or takes longer."""
@@ -267,7 +264,7 @@ class Browser:
 
     def _chromium(self) -> Chromium:
         current = self._current
-        if current is not None and self._due(current):
+        if current is not None and (not current.alive or current.begun >= self.config.recycle_after):
             self._current = None
             if not current.alive or not current.sessions:
                 self._drop(current)
@@ -278,9 +275,6 @@ class Browser:
                 raise InfraError(f"Chromium did not start: {error}") from None
             self._version = self._current.browser.version
         return self._current
-
-    def _due(self, chromium: Chromium) -> bool:
-        return not chromium.alive or chromium.begun >= self.config.recycle_after
 
     def _check(self, chromium: Chromium) -> None:
         """Kill and forget a browser that does not answer."""

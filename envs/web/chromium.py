@@ -43,10 +43,7 @@ class BrowserConfig:
     resolver_rules: tuple[str, ...] = ()
     """Chromium's `--host-resolver-rules`, e.g. `MAP *.test 127.0.0.1:8000`."""
     recycle_after: int = 100
-    """Episodes after which Chromium is replaced by a new one, which bounds its memory.
-
-    Ten that go on in an open page, as MiniWoB++'s do, count as one.
-    """
+    """Sessions after which Chromium is replaced by a new one, which bounds its memory; most have one episode each."""
     slow_motion: float = 0.0
     """Milliseconds that a person gets to see each action in a window; 0 for everything else."""
 

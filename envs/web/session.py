@@ -54,6 +54,8 @@ class Session:
         self.config = config
         self.tabs: list[Tab] = []
         self.active: Tab
+        self.episodes = 1
+        """That were begun in it."""
         self.notes: list[str] = []
         """What happened since they were last read, in words for the agent."""
         self.dialog: Dialog | None = None

@@ -200,18 +200,20 @@ def test_a_fork_leaves_its_parents_browser_alone(web_class, browser):
 
 
 @pytest.mark.requires("miniwob")
-def test_episodes_that_go_on_in_an_open_page_grow_old_too():
+def test_a_session_in_which_episodes_go_on_grows_old_and_so_does_its_browser(monkeypatch):
+    monkeypatch.setattr("kintsugi.envs.web.browser.EPISODES", 3)
     browser = Browser(BrowserConfig(recycle_after=2))
     env = WebEnv(browser=browser)
     (task,) = WebEnv.tasks("train", 1, world="miniwob", page="click-dialog")
-    used = []
-    for _ in range(20):
-        observation, _ = env.reset(options={"task": task})
+    sessions, processes, observations = [], [], []
+    for _ in range(9):
+        observations.append(env.reset(options={"task": task})[0])
         assert env._episode
-        used.append((env._episode.session, browser.processes[0], observation))
-    assert len({process for _, process, _ in used}) == 2
-    assert len({session for session, _, _ in used}) == 2
-    assert len({observation for _, _, observation in used}) == 1
+        sessions.append(env._episode.session)
+        processes.append(browser.processes[0])
+    assert [sessions.index(session) for session in sessions] == [0, 0, 0, 3, 3, 3, 6, 6, 6]
+    assert [processes.index(process) for process in processes] == [0] * 6 + [6] * 3
+    assert len(set(observations)) == 1
     env.close()
     browser.close()
 
