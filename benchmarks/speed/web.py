@@ -178,7 +178,7 @@ def settled_memory() -> float:
 
 
 def memory_over(episodes: int, fresh: bool, first: int = 50) -> tuple[float, float]:
-    """Megabytes after `first` episodes of a new browser and after all of them; `fresh` ones have contexts of their own."""
+    """Megabytes after `first` episodes of a new browser and after all; `fresh` ones have contexts of their own."""
     browser, after = Browser(), 0.0
     env = WebEnv(config=WebConfig(view=VIEW), browser=browser)
     for number, task in enumerate(WebEnv.tasks("train", episodes, world="miniwob").tasks, start=1):
