@@ -110,12 +110,12 @@ def rest_mcts(config: ImproveReSTMCTS, console: Console) -> None:
 
 
 def in_world(config: Any) -> Any:
-    """The configuration of a loop's command with `env` put where it belongs, and the number of tasks, which the run is
+    """The configuration of a loop's command with `env` put where it belongs, and the usual numbers, which the run is
     about, put in."""
     practice, held_out = config.loop.practice, config.held_out
     if config.env is not None:
         practice, held_out = replace(practice, env=config.env), replace(held_out, env=config.env)
-    practice = replace(practice, tasks=practice.number)
+    practice = replace(practice, tasks=practice.number, fit=replace(practice.fit, epochs=practice.epochs))
     return replace(config, env=None, loop=replace(config.loop, practice=practice), held_out=held_out)
 
 

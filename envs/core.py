@@ -187,8 +187,8 @@ class AgentEnv(gymnasium.Env[str, str], ABC):
     Subclasses give `tasks`, `begin` and `act`, and for exact snapshots `get_state` and `set_state` with
     `metadata = {**AgentEnv.metadata, "snapshot": "exact"}`; without these a snapshot is the list of actions and
     `restore` replays them. `metadata["turn_tokens"]` is how many tokens a language model may spend on a thought and an
-    action, `metadata["at_once"]` how many episodes loops play together, and `metadata["practice"]` how many tasks they
-    practise on, unless they are told otherwise.
+    action, `metadata["at_once"]` how many episodes loops play together, `metadata["practice"]` how many tasks they
+    practise on, and `metadata["epochs"]` how often they learn each text, unless they are told otherwise.
 
     `info` holds `admissible` (tuple of the actions that would not be refused; absent where they cannot be listed),
     `success` (once known), `score` in [0, 1], `invalid` (why the last action was refused; absent when it was not),
@@ -205,6 +205,7 @@ class AgentEnv(gymnasium.Env[str, str], ABC):
         "turn_tokens": 32,
         "at_once": 128,
         "practice": 300,
+        "epochs": 3,
     }
     env_id: ClassVar[str]
     """The id under which the class is registered."""

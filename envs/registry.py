@@ -53,6 +53,11 @@ class EnvEntry:
         """How many tasks loops usually practise on, as `metadata` says."""
         return self._usual("practice")
 
+    @property
+    def epochs(self) -> int:
+        """How often loops usually learn each text, as `metadata` says."""
+        return self._usual("epochs")
+
     def _usual(self, what: str) -> int:
         return int(self.load().metadata.get(what, AgentEnv.metadata[what]))
 

@@ -9,7 +9,7 @@ import json
 import math
 import random
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +41,19 @@ class FitConfig:
     lora: LoraShape = LoraShape()
     lr: float = 3e-3
     """Peak; 1e-4 to 3e-4 is usual for models of billions of parameters."""
-    epochs: float = 3.0
+    epochs: float | None = None
+    """Times that each example is learnt; None is the practised environment's usual number, and 3 elsewhere."""
     warmup: float = 0.05
     """Share of the steps over which the rate rises."""
     batch_tokens: int = 2048
     """Tokens of a batch, padding included."""
     max_grad_norm: float = 1.0
     seed: int = 0
+
+    @property
+    def times(self) -> float:
+        """`epochs`, or the usual number."""
+        return 3.0 if self.epochs is None else self.epochs
 
 
 @dataclass(frozen=True)
@@ -95,7 +101,8 @@ def fit(
         raise UsageError(
             f"nothing to train {name!r} on: no example was collected; sample more attempts or easier tasks"
         )
-    if config.epochs <= 0:
+    config = replace(config, epochs=config.times)
+    if config.times <= 0:
         raise UsageError(f"epochs is {config.epochs}; training takes more than 0")
     torch.manual_seed(config.seed)
     network, tokenizer = load_base(base)
@@ -175,7 +182,7 @@ def optimise(
     """Train those of `parameters` that have a gradient; returns the loss of each step."""
     rng = random.Random(config.seed)
     planned: list[list[SomeText]] = []
-    whole, part = divmod(config.epochs, 1.0)
+    whole, part = divmod(config.times, 1.0)
     for _ in range(int(whole)):
         planned += batches(texts, config.batch_tokens, rng)
     if part:

@@ -18,6 +18,7 @@ from ..envs.core import AgentEnv, Task, TaskSet
 from ..envs.registry import find
 from ..errors import UsageError
 from .learner import Example, FitConfig, fit
+from .seeds.family import Exchange, exchange_of
 from .store import RunStore
 
 
@@ -81,6 +82,9 @@ class Practice(Played):
     """
     replay: float = 1.0
     """Demonstrations mixed in, as a multiple of the passed attempts; only for models that bring demonstrations."""
+    other_words: bool = True
+    """Whether each epoch has the texts in other words, where the environment's family knows how to exchange them: so
+    that names and labels are read and not known by heart."""
     fit: FitConfig = field(default_factory=FitConfig)
     at_once: int | None = None
     """Episodes that are played together; None is the environment's usual number. Part of the result: batches differ in
@@ -97,6 +101,11 @@ class Practice(Played):
     def number(self) -> int:
         """How many tasks are asked for."""
         return find(self.env).practice if self.tasks is None else self.tasks
+
+    @property
+    def epochs(self) -> float:
+        """How often each text is learnt."""
+        return find(self.env).epochs if self.fit.epochs is None else self.fit.epochs
 
     @property
     def make_env(self) -> Callable[[], AgentEnv]:
@@ -156,7 +165,11 @@ class Practice(Played):
         self, store: RunStore, name: str, base: Path, examples: Sequence[Example], start: Path | None = None
     ) -> Path:
         """The adapter `name` of this run, trained now (on from the adapter `start`) or taken from the store."""
-        config = replace(self.fit, seed=derived_seed(self.seed, name) % (1 << 31))
+        config = replace(self.fit, epochs=self.epochs, seed=derived_seed(self.seed, name) % (1 << 31))
+        if self.other_words and (exchange := exchange_of(self.env)):
+            copies = max(1, round(self.epochs))
+            examples = in_other_words(examples, exchange, copies, random.Random(config.seed))
+            config = replace(config, epochs=self.epochs / copies)
         more: dict[str, Any] = {} if start is None else {"start": start}
         more["progress"] = functools.partial(store.watch, f"train/{name}")
         return store.adapter(name, lambda out: ignore(fit(base, examples, config, out, name=name, **more)))
@@ -164,6 +177,19 @@ class Practice(Played):
     def to_json(self) -> dict[str, Any]:
         """JSON-clean."""
         return asdict(self)
+
+
+def in_other_words(examples: Sequence[Example], exchange: Exchange, copies: int, rng: random.Random) -> list[Example]:
+    """So many copies of each, each in words of its own."""
+
+    def retold(example: Example) -> Example:
+        chat = zip(example.messages, exchange(example.messages, rng), strict=True)
+        # Tokens are those of the old words.
+        return replace(
+            example, messages=[old if old.content == new.content else replace(new, token_ids=None) for old, new in chat]
+        )
+
+    return [retold(example) for _ in range(copies) for example in examples]
 
 
 def masked(steps: Sequence[Step], world: type[AgentEnv]) -> tuple[Step, ...]:

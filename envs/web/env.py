@@ -63,7 +63,8 @@ class WebEnv(AgentEnv):
         "render_modes": ["ansi", "rgb_array"],
         "turn_tokens": 96,
         "at_once": 8,
-        "practice": 290,
+        "practice": 1000,
+        "epochs": 8,
     }
     env_id: ClassVar[str] = "kintsugi/Web-v0"
 

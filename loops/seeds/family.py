@@ -13,17 +13,20 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeAlias, TypeVar
 
 from ...agents.models.core import Message, derived_seed
 from ...agents.react import ACTION, chat_of
 from ...agents.reflector import OPENING, reflector_chat
 from ...agents.trajectory import Step, Trajectory
 from ...envs.core import Task
+from ...envs.registry import find
 from ...errors import unknown
 from .pretrain import Architecture, PretrainConfig
 
 T = TypeVar("T")
+Exchange: TypeAlias = Callable[[Sequence[Message], random.Random], Sequence[Message]]
+"""A chat with other names in it, turn by turn, so that names are copied and not known by heart."""
 FAMILIES = {"household": ".household", "code": ".code", "trading": ".trading", "web": ".web"}
 """Environment's short name to the module that holds its `FAMILY`."""
 TASK_SEED = 1_000_003
@@ -84,8 +87,8 @@ class Family:
     """Whether what stands between names often is one token; False for texts that are put together word by word."""
     pieces: int = 0
     """Without `phrases`: merges of byte-pair encoding that spell the words that are no tokens; 0 spells in bytes."""
-    renamed: Callable[[Sequence[Message], random.Random], Sequence[Message]] | None = None
-    """A chat with other names in it, so that names are copied and not known by heart."""
+    renamed: Exchange | None = None
+    """None where names stay what they are."""
     chats: Callable[[Trajectory], Sequence[Sequence[Message]]] | None = None
     """What is learnt from a demonstration, for agents that ask the model several times a turn; then success does not
     matter. None: its turns, if it succeeded."""
@@ -111,6 +114,12 @@ def family_of(name: str) -> Family:
         raise unknown("seed family", name, FAMILIES)
     family: Family = importlib.import_module(FAMILIES[name], __package__).FAMILY
     return family
+
+
+def exchange_of(env: str) -> Exchange | None:
+    """How chats about an environment, by short name or id, get other names; None where nobody says how."""
+    name = find(env).name
+    return family_of(name).renamed if name in FAMILIES else None
 
 
 def recipe_of(name: str) -> SeedRecipe:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import contextlib
 import random
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from ...agents import react, reflector
 from ...agents.experts.web import WebExpert, WebExpertAgent
 from ...agents.experts.web_page import Page
+from ...agents.models.core import Message
 from ...agents.reflector import OPENING
 from ...agents.rollout import Episode, Job, play, run_sync
 from ...agents.trajectory import Step, Trajectory
@@ -23,7 +24,7 @@ from ...envs.web.actions import VERBS
 from ...errors import InfraError
 from .family import Family, Mended, SeedRecipe
 from .pretrain import Architecture, PretrainConfig
-from .web_labels import relabelled
+from .web_labels import relabelled, site_of
 from .web_renaming import renamed
 
 PAST = {
@@ -56,6 +57,11 @@ def failed_and_mended(task: Task, seed: int) -> Mended | None:
         return None
     passed = _played(Job(task, WebExpertAgent(), seed, source="reflection", parents=(failure.key,)))
     return Mended(failure, reflection_on(bungler.missed), passed) if passed.success else None
+
+
+def retold(chat: Sequence[Message], rng: random.Random) -> list[Message]:
+    """The same chat with other names and labels; those that are not about embedded sites stay as they are."""
+    return renamed(relabelled(chat, rng), rng) if site_of(chat) else list(chat)
 
 
 class Bungler:
@@ -149,5 +155,5 @@ FAMILY = Family(
     ),
     phrases=False,
     pieces=600,
-    renamed=lambda chat, rng: renamed(relabelled(chat, rng), rng),
+    renamed=retold,
 )

@@ -27,12 +27,17 @@ _AFTER = r"(?='| \(\d|: | [a-z]+\.[a-z]+'| · )"
 """A label is all that is quoted, or is followed by a number (`Cart (3)`), what it is about (`Book: Suite`) or whom."""
 
 
+def site_of(chat: Sequence[Message]) -> Site | None:
+    """The embedded site that is told of; None where there is none."""
+    named = next((name for m in chat for name in _SITE.findall(m.content)), "")
+    return _BY_NAME.get(named)
+
+
 def relabelled(chat: Sequence[Message], rng: random.Random) -> list[Message]:
     """The same chat with other labels; the same chat where no embedded site is told of. System messages stay."""
-    named = next((name for m in chat for name in _SITE.findall(m.content)), "")
-    if named not in _BY_NAME:
+    site = site_of(chat)
+    if site is None:
         return list(chat)
-    site = _BY_NAME[named]
     others = [s for s in SITES.values() if s.kind == site.kind and s.split == "train" and s is not site]
     new = {old: _said(rng.choice(others).words[key], rng) for key, old in site.words.items() if rng.random() < SHARE}
     if not new:

@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from kintsugi.agents.models import ScriptedModel
-from kintsugi.agents.models.core import derived_seed
+from kintsugi.agents.models.core import Message, derived_seed
 from kintsugi.agents.react import chat_of
 from kintsugi.agents.trajectory import Step, Trajectory
 from kintsugi.envs import AgentEnv, Task
 from kintsugi.envs.registry import find
+from kintsugi.envs.web.sites.catalogue import SITES
 from kintsugi.errors import UsageError
 from kintsugi.loops import practice as module
 from kintsugi.loops.learner import Example, FitConfig
@@ -176,3 +177,52 @@ def test_a_practice_is_json_clean_and_names_what_it_cannot_find(doors_world):
     with pytest.raises(UsageError, match="unknown environment 'dors'; did you mean 'doors'"):
         Practice(env="dors").task_set()
     assert Practice(env=doors_world).make_env() is not Practice(env=doors_world).make_env()
+
+
+def test_where_names_can_be_exchanged_each_epoch_has_other_words(tmp_path: Path, monkeypatch):
+    seen = []
+
+    def noted(base: Path, examples: Any, config: FitConfig, out: Path, *, name: str, **_: Any) -> None:
+        seen.append((examples, config))
+        (out / "adapter_config.json").write_text("{}")
+
+    site = next(site for site in SITES.values() if site.kind == "shop" and site.split == "train")
+    label = site.words["cart"]
+    chat = [
+        Message("system", "Be quick."),
+        Message("user", f"Task: buy “Oak Lamp”\nTitle: Home · {site.name}\n[1] link '{label}'\n[2] link 'Oak Lamp'"),
+        Message("assistant", "Action: click [2]", (5, 6), trainable=False),
+        Message("user", f"Title: Oak Lamp · {site.name}"),
+        Message("assistant", "Action: stop [Oak Lamp]", (7, 8)),
+    ]
+    elsewhere = [replace(m, content=m.content.replace(site.name, "Elsewhere")) for m in chat]
+    monkeypatch.setattr(module, "fit", noted)
+    with RunStore.open(tmp_path / "run", {}) as store:
+        for number, practice in enumerate(
+            (
+                Practice(env="web"),
+                Practice(env="kintsugi/Web-v0", fit=FitConfig(epochs=2.5)),
+                Practice(env="web", other_words=False),
+                Practice(env="household"),
+            )
+        ):
+            practice.train(store, f"agent@{number}", Path("base"), [Example(chat, 0.5), Example(elsewhere, 0.25)])
+    (eight, usual), (two, broken), (plain, own), (other, others) = seen
+    assert (usual.times, broken.times, own.times, others.times) == (1.0, 1.25, 8.0, 3.0)
+    assert (len(eight), len(two)) == (16, 4)
+    assert [e.weight for e in eight] == [0.5, 0.25] * 8
+    for told in eight[1::2]:
+        assert told.messages == elsewhere
+    tales = [example.messages for example in eight[::2]]
+    assert len({tuple(m.content for m in tale) for tale in tales}) > 4
+    for tale in tales:
+        assert [(m.role, m.trainable) for m in tale] == [(m.role, m.trainable) for m in chat]
+        assert tale[0] == chat[0]
+        assert tale[2] == chat[2]
+        said = tale[4].content.removeprefix("Action: stop [").removesuffix("]")
+        assert f"“{said}”" in tale[1].content
+        assert f"Title: {said} · " in tale[3].content
+        assert (tale[4].token_ids is None) == (tale[4] != chat[4])
+    assert any(f"'{label}'" not in tale[1].content for tale in tales)
+    for same in (plain, other):
+        assert [e.messages for e in same] == [chat, elsewhere]
