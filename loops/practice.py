@@ -166,7 +166,7 @@ class Practice(Played):
     ) -> Path:
         """The adapter `name` of this run, trained now (on from the adapter `start`) or taken from the store."""
         config = replace(self.fit, epochs=self.epochs, seed=derived_seed(self.seed, name) % (1 << 31))
-        if self.other_words and (exchange := exchange_of(self.env)):
+        if self.other_words and (exchange := exchange_of(find(self.env).name)):
             copies = max(1, round(self.epochs))
             examples = in_other_words(examples, exchange, copies, random.Random(config.seed))
             config = replace(config, epochs=self.epochs / copies)

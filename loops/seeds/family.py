@@ -20,7 +20,6 @@ from ...agents.react import ACTION, chat_of
 from ...agents.reflector import OPENING, reflector_chat
 from ...agents.trajectory import Step, Trajectory
 from ...envs.core import Task
-from ...envs.registry import find
 from ...errors import unknown
 from .pretrain import Architecture, PretrainConfig
 
@@ -116,9 +115,8 @@ def family_of(name: str) -> Family:
     return family
 
 
-def exchange_of(env: str) -> Exchange | None:
-    """How chats about an environment, by short name or id, get other names; None where nobody says how."""
-    name = find(env).name
+def exchange_of(name: str) -> Exchange | None:
+    """How chats about the environment of this short name get other names; None where nobody says how."""
     return family_of(name).renamed if name in FAMILIES else None
 
 

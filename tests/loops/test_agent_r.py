@@ -268,7 +268,7 @@ def test_three_rounds_with_rising_alpha_each_from_the_model_before(world, store)
     assert agent_r(store, world.base, [], CONFIG) == store.folder / "adapters" / "agent_r@3"
     assert world.loaded == ["base", "agent_r@1", "agent_r@2"]
     assert world.starts == {"agent_r@1": None, "agent_r@2": "agent_r@1", "agent_r@3": "agent_r@2"}
-    assert [world.configs[f"agent_r@{i}"].epochs for i in (1, 2, 3)] == [CONFIG.practice.fit.epochs, 1.0, 1.0]
+    assert [world.configs[f"agent_r@{i}"].epochs for i in (1, 2, 3)] == [CONFIG.practice.fit.times, 1.0, 1.0]
     grown_by = {stage: next(finished(store, stage)).model for stage in store.tree_stages() if "again" not in stage}
     assert grown_by == {"search/base@1": "base", "search/agent_r@2": "agent_r@1", "search/agent_r@3": "agent_r@2"}
     # An alpha of 1.0 admits the reward of 1.0 that success is worth here.
@@ -289,7 +289,7 @@ def test_a_round_that_does_not_help_is_not_gone_on_from(world, store, monkeypatc
     monkeypatch.setattr("kintsugi.loops.gate.Gate.admits", lambda *_: next(verdicts))
     assert agent_r(store, world.base, [], CONFIG) == store.folder / "adapters" / "agent_r@3"
     assert world.starts == {"agent_r@1": None, "agent_r@2": None, "agent_r@3": "agent_r@2"}
-    assert world.configs["agent_r@2"].epochs == CONFIG.practice.fit.epochs
+    assert world.configs["agent_r@2"].epochs == CONFIG.practice.fit.times
     stages = [stage for stage in store.tree_stages() if "again" not in stage]
     assert stages == ["search/base@1", "search/base@2", "search/agent_r@3"]
     first, second = ({t.seed for t in finished(store, stage)} for stage in stages[:2])

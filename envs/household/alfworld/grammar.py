@@ -306,7 +306,7 @@ def _call(text: str, at: int) -> tuple[Call, int] | None:
 
 def _literal(text: str, at: int) -> tuple[Symbol, int] | None:
     if text.startswith('"', at):
-        match = _LITERAL.match(text, _skip(text, at + 1))
+        match = _LITERAL.match(text, at + 1)
         end = _token(text, match.end(), '"') if match else -1
         return (match[0], end) if match and end >= 0 else None
     match = _LITERAL.match(text, at)

@@ -35,6 +35,7 @@ NAME = Each(Value(((Word("x", "name"),),)), None, False)
         ("a}b", ("a",)),
         ("{x.name", ()),
         ('"quoted" too', ("quoted", " too")),
+        ('"\tquoted"', ("\tquoted",)),
         ("{x.name} {x.name}", (NAME, " ", NAME)),
         ("[{#a(x)# | p(x:object)}].", (Each(Call("a(x)"), (Atom("p", (("x", "object"),)),), True), ".")),
         ("[x]", ()),
