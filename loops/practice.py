@@ -165,14 +165,20 @@ class Practice(Played):
         self, store: RunStore, name: str, base: Path, examples: Sequence[Example], start: Path | None = None
     ) -> Path:
         """The adapter `name` of this run, trained now (on from the adapter `start`) or taken from the store."""
-        config = replace(self.fit, epochs=self.epochs, seed=derived_seed(self.seed, name) % (1 << 31))
-        if self.other_words and (exchange := exchange_of(find(self.env).name)):
-            copies = max(1, round(self.epochs))
-            examples = in_other_words(examples, exchange, copies, random.Random(config.seed))
-            config = replace(config, epochs=self.epochs / copies)
         more: dict[str, Any] = {} if start is None else {"start": start}
         more["progress"] = functools.partial(store.watch, f"train/{name}")
-        return store.adapter(name, lambda out: ignore(fit(base, examples, config, out, name=name, **more)))
+
+        def train(out: Path) -> None:
+            config = replace(self.fit, epochs=self.epochs, seed=derived_seed(self.seed, name) % (1 << 31))
+            exchange = exchange_of(find(self.env).name) if self.other_words else None
+            if exchange is None:
+                fit(base, examples, config, out, name=name, **more)
+                return
+            copies = max(1, round(self.epochs))
+            told = in_other_words(examples, exchange, copies, random.Random(config.seed))
+            fit(base, told, replace(config, epochs=self.epochs / copies), out, name=name, **more)
+
+        return store.adapter(name, train)
 
     def to_json(self) -> dict[str, Any]:
         """JSON-clean."""
@@ -197,7 +203,3 @@ def masked(steps: Sequence[Step], world: type[AgentEnv]) -> tuple[Step, ...]:
     bad = world.superseded([step.action for step in steps])
     bad |= {number for number, step in enumerate(steps) if step.invalid is not None}
     return tuple(replace(step, trainable=False) if number in bad else step for number, step in enumerate(steps))
-
-
-def ignore(_: object) -> None:
-    """For callables whose result is kept elsewhere."""

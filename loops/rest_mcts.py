@@ -25,7 +25,7 @@ from .gate import Gate
 from .growing import SearchConfig
 from .learner import FitConfig
 from .mcts_star import MctsStar
-from .practice import Practice, ignore
+from .practice import Practice
 from .search import search
 from .store import RunStore
 from .uct import Uct
@@ -104,7 +104,7 @@ def train_value(store: RunStore, name: str, base: Path, trees: Sequence[SearchTr
     fit = replace(config.value, seed=derived_seed(practice.seed, name) % (1 << 31))
 
     def make(out: Path) -> None:
-        ignore(fit_value(base, judgements(trees), fit, out, name=name))
+        fit_value(base, judgements(trees), fit, out, name=name)
 
     return store.adapter(name, make)
 
