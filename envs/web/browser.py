@@ -45,7 +45,7 @@ class Chromium:
         self.config = config
         self.sessions: set[Session] = set()
         self.begun = 0
-        """Sessions so far, for recycling."""
+        """Episodes so far, for recycling."""
         self.group: int | None = None
         """Process group of the browser, for the time when it does not listen any more."""
         self.process: int | None = None
@@ -203,8 +203,11 @@ class Browser:
         chromium = self._homes.get(session)
         if self._forked or chromium is None or not chromium.alive:
             return False
+        if session.episodes == EPISODES or chromium.begun >= self.config.recycle_after:
+            return False
         session.episodes += 1
-        return session.episodes <= EPISODES
+        chromium.begun += 1
+        return True
 
     def run(self, session: Session, work: Coroutine[Any, Any, T], seconds: float) -> T:
         """Do something in a session; raises `InfraError`, and closes the session, when that breaks or takes longer."""

@@ -43,7 +43,7 @@ class BrowserConfig:
     resolver_rules: tuple[str, ...] = ()
     """Chromium's `--host-resolver-rules`, e.g. `MAP *.test 127.0.0.1:8000`."""
     recycle_after: int = 100
-    """Sessions after which Chromium is replaced by a new one, which bounds its memory; most have one episode each."""
+    """Episodes after which Chromium and its driver are replaced by new ones, which bounds their memory."""
     slow_motion: float = 0.0
     """Milliseconds that a person gets to see each action in a window; 0 for everything else."""
 

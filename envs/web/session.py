@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
@@ -107,7 +108,9 @@ class Session:
             # A navigation has patience of its own; what takes longer is a script that does not end.
             done = await tab.interrupt(_finished(work), self.config.patience + 1)
         finally:
-            work.close()
+            # What has begun ends by being cancelled; what has not would complain.
+            if inspect.getcoroutinestate(work) == inspect.CORO_CREATED:
+                work.close()
         if done is None:
             self._note_endless()
         await self.rest(self.config.step_time)
@@ -117,8 +120,13 @@ class Session:
         if turn is None:
             return
         asked = asyncio.ensure_future(self._asked.wait())
-        await asyncio.wait({turn, asked}, return_when=asyncio.FIRST_COMPLETED)
-        asked.cancel()
+        try:
+            await asyncio.wait({turn, asked}, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            turn.cancel()
+            raise
+        finally:
+            asked.cancel()
         if turn.done():
             self._turn = None
             turn.result()

@@ -202,7 +202,7 @@ def test_a_fork_leaves_its_parents_browser_alone(web_class, browser):
 @pytest.mark.requires("miniwob")
 def test_a_session_in_which_episodes_go_on_grows_old_and_so_does_its_browser(monkeypatch):
     monkeypatch.setattr("kintsugi.envs.web.browser.EPISODES", 3)
-    browser = Browser(BrowserConfig(recycle_after=2))
+    browser = Browser(BrowserConfig(recycle_after=5))
     env = WebEnv(browser=browser)
     (task,) = WebEnv.tasks("train", 1, world="miniwob", page="click-dialog")
     sessions, processes, observations = [], [], []
@@ -211,8 +211,8 @@ def test_a_session_in_which_episodes_go_on_grows_old_and_so_does_its_browser(mon
         assert env._episode
         sessions.append(env._episode.session)
         processes.append(browser.processes[0])
-    assert [sessions.index(session) for session in sessions] == [0, 0, 0, 3, 3, 3, 6, 6, 6]
-    assert [processes.index(process) for process in processes] == [0] * 6 + [6] * 3
+    assert [sessions.index(session) for session in sessions] == [0, 0, 0, 3, 3, 5, 5, 5, 8]
+    assert [processes.index(process) for process in processes] == [0] * 5 + [5] * 4
     assert len(set(observations)) == 1
     env.close()
     browser.close()
