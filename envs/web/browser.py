@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ...errors import InfraError, MissingExtraError
+from ...errors import InfraError, MissingExtraError, UsageError
 from .chromium import BrowserConfig, end_processes, find_chromium
 from .hosts import Wall
 from .worker import Overdue, Worker
@@ -30,6 +30,8 @@ START_SECONDS = 60.0
 CLOSE_SECONDS = 5.0
 EPISODES = 25
 """Episodes that go on in one session at most: a page that begins again and again keeps what it had before."""
+NO_DISPLAY = "Missing X server"
+"""What Chromium says when it cannot open a window at all."""
 PING_SECONDS = 5.0
 """How long a browser may take to say its version before it counts as hung."""
 
@@ -52,7 +54,10 @@ class Chromium:
 
     @classmethod
     async def launch(cls, config: BrowserConfig) -> Chromium:
-        """Start Playwright's driver and a browser; raises `InfraError` when it does not start."""
+        """Start Playwright's driver and a browser.
+
+        Raises `InfraError` when it does not start, and `UsageError` where that cannot be otherwise.
+        """
         try:
             from playwright.async_api import Error, async_playwright
         except ImportError:
@@ -78,6 +83,12 @@ class Chromium:
         except BaseException as error:
             # Ends the browser with it, where there is one.
             await playwright.stop()
+            if isinstance(error, Error) and NO_DISPLAY in str(error):
+                shown = os.environ.get("DISPLAY")
+                raise UsageError(
+                    f"Chromium found no display to open its window on ($DISPLAY is {shown!r}); "
+                    "browse without a window, or on a virtual display, e.g. by xvfb-run"
+                ) from None
             if isinstance(error, Error):
                 raise InfraError(f"Chromium ({path}) did not start: {_first_line(error)}") from None
             raise

@@ -227,6 +227,15 @@ def test_what_cannot_be_found_is_said(monkeypatch, tmp_path):
         find_chromium(None, str(tmp_path / "none"))
 
 
+def test_a_window_that_no_display_can_show_is_said(monkeypatch):
+    monkeypatch.setenv("DISPLAY", ":77")
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    browser = Browser(BrowserConfig(headless=False))
+    with pytest.raises(UsageError, match=r"no display to open its window on .*':77'"):
+        _ = browser.version
+    browser.close()
+
+
 def test_where_no_window_is_wanted_the_browser_without_windows_comes_first(monkeypatch, tmp_path):
     monkeypatch.delenv("KINTSUGI_CHROMIUM", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
