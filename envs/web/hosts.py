@@ -24,6 +24,8 @@ class Hosts:
     """`file:` addresses, and what lies below, that may be opened; pages from disk are refused otherwise."""
 
     def __post_init__(self) -> None:
+        if isinstance(self.allowed, str):
+            raise UsageError(f"hosts is the text {self.allowed!r}; expected a tuple of them, like ({self.allowed!r},)")
         for host in self.allowed:
             if not _HOST.fullmatch(host):
                 raise UsageError(

@@ -63,6 +63,11 @@ def test_what_is_no_host_is_refused(host: str):
         Hosts((host,))
 
 
+def test_one_host_without_a_tuple_around_it_is_refused():
+    with pytest.raises(UsageError, match=r"expected a tuple of them, like \('example.org',\)"):
+        Hosts("example.org")
+
+
 def test_the_wall_refuses_every_connection_and_is_passed_by_what_is_allowed():
     wall = Wall()
     try:
