@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import io
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -44,8 +45,9 @@ class PlayConfig:
     """How many tasks are drawn to choose from; the environment's usual number when None."""
     seed: int = 0
     """Of the draw."""
-    visible: bool = False
-    """Open the world's own window beside the terminal, where it has one: the browser of the web."""
+    visible: bool | None = None
+    """Open the world's own window beside the terminal, where it has one: the browser of the web. None does so where
+    there is a display."""
     env_params: dict[str, str] = field(default_factory=dict)
     """What the environment's task sets take, e.g. `size small`."""
     alfworld: str | None = None
@@ -64,7 +66,8 @@ def run(config: PlayConfig, console: Console) -> None:
     if isinstance(sys.stdin, io.TextIOWrapper):
         # What is no text is refused by the environment like any other strange action.
         sys.stdin.reconfigure(errors="replace")
-    env = visible(made) if config.visible else made()
+    wants = has_window(made) and has_display() if config.visible is None else config.visible
+    env = visible(made) if wants else made()
     try:
         play(env, task, console)
     finally:
@@ -78,11 +81,21 @@ def _tasks(config: PlayConfig, made: type[AgentEnv], wanted: int | None) -> Task
     return games if wanted is None else TaskSet(games.tasks[:wanted])
 
 
+def has_window(made: type[AgentEnv]) -> bool:
+    """Whether the environment can open a window of its own."""
+    return "headless" in inspect.signature(made).parameters
+
+
+def has_display() -> bool:
+    """Whether a window could be seen: on systems with X or Wayland, whether they are there."""
+    return sys.platform in ("darwin", "win32") or bool({"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys())
+
+
 def visible(made: type[AgentEnv]) -> AgentEnv:
     """An environment with its window open; raises `UsageError` for one that has none."""
-    options: dict[str, Any] = {"headless": False}
-    if not options.keys() <= inspect.signature(made).parameters.keys():
+    if not has_window(made):
         raise UsageError(f"{made.env_id} has no window to show; play it without --visible")
+    options: dict[str, Any] = {"headless": False}
     return made(**options)
 
 

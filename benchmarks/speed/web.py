@@ -36,9 +36,8 @@ Times = dict[str, list[float]]
 class Peer:
     """A process that plays and times."""
 
-    def __init__(self, python: str, name: str, delays: bool, images: bool, config: BrowserConfig) -> None:
+    def __init__(self, python: str, name: str, delays: bool, images: bool, chromium: str) -> None:
         script = Path(__file__).with_name("web_peers.py")
-        chromium = find_chromium(config.executable, "")
         flags = [str(int(delays)), str(int(images)), chromium]
         self._name = name
         self._complaints = tempfile.TemporaryFile("w+")  # noqa: SIM115
@@ -98,8 +97,8 @@ class Ours:
         return box.middle if box else (80.0, 100.0)
 
 
-def compare(python: str, rounds: int, browser: Browser, env: WebEnv) -> tuple[Times, Times]:
-    """Milliseconds of resets and of clicks, by who played."""
+def compare(python: str, rounds: int, chromium: str, env: WebEnv) -> tuple[Times, Times]:
+    """Milliseconds of resets and of clicks, by who played; all play in the same `chromium`."""
     ours = {"ours": Ours(env, False), "ours, with screenshots": Ours(env, True)}
     settings = {
         "browsergym, no delays, no screenshots": ("browsergym", False, False),
@@ -107,7 +106,7 @@ def compare(python: str, rounds: int, browser: Browser, env: WebEnv) -> tuple[Ti
         "browsergym as it comes": ("browsergym", True, True),
         "miniwob (Selenium)": ("selenium", False, True),
     }
-    peers = {name: Peer(python, *setting, browser.config) for name, setting in settings.items()}
+    peers = {name: Peer(python, *setting, chromium) for name, setting in settings.items()}
     resets: Times = {name: [] for name in (*ours, *peers)}
     clicks: Times = {name: [] for name in (*ours, *peers)}
     for page in PAGES:
@@ -201,10 +200,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=positive, default=5, help="resets and clicks on each page")
     parser.add_argument("--episodes", type=positive, default=500, help="for the memory")
     config = parser.parse_args()
-    browser = Browser()
+    chromium = find_chromium(None, "")
+    browser = Browser(BrowserConfig(executable=chromium))
     env = WebEnv(config=WebConfig(view=VIEW), browser=browser, max_steps=10**6)
-    print(f"Chromium {browser.version}; {len(PAGES)} MiniWoB++ pages, {config.rounds} rounds; medians in milliseconds")
-    resets, clicks = compare(config.peers, config.rounds, browser, env)
+    print(f"{Path(chromium).name} {browser.version}; medians in milliseconds")
+    print(f"{len(PAGES)} MiniWoB++ pages, {config.rounds} rounds")
+    resets, clicks = compare(config.peers, config.rounds, chromium, env)
     print(f"{'':40}{'reset':>9}{'step':>9}{'reset':>12}{'step':>9}")
     for name in resets:
         like = "ours" if name.endswith("no screenshots") else "ours, with screenshots"

@@ -102,7 +102,14 @@ def _arguments(rest: str, verb: Verb) -> list[str]:
         if not rest.endswith("]"):
             raise Refused(f"a ']' is missing at the end: {verb.usage}")
         return _SPLIT.split(rest[1:-1]) if verb.most > 1 else [rest[1:-1]]
-    return rest.split(maxsplit=verb.most - 1) if verb.most > 1 else [rest] if verb.most else rest.split()
+    if verb.most < 2:
+        return [rest] if verb.most else rest.split()
+    first, *tail = rest.split(maxsplit=1)
+    if tail and re.fullmatch(r"\[.*\]", tail[0], re.DOTALL):
+        return [first, *_arguments(tail[0], verb)]
+    if tail and verb is VERBS["type"] and tail[0].endswith(" submit"):
+        return [first, *tail[0].rsplit(maxsplit=1)]
+    return [first, *tail]
 
 
 def _count(verb: Verb) -> str:

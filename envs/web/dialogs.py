@@ -49,6 +49,6 @@ class DialogBox:
             await session.answer(True, self._text)
         elif (action.verb == "click" and action.id == CANCEL in elements) or key in ("escape", "esc"):
             await session.answer(False)
-        else:
+        elif not (action.verb == "click" and action.id == FIELD in elements):
             buttons = " or ".join(f"click [{number}]" for number in elements if number != FIELD)
             raise Refused(f"the page waits for its dialog to be closed: {buttons}")

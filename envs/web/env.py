@@ -140,7 +140,7 @@ class WebEnv(AgentEnv):
 
     def screenshot(self) -> bytes:
         """The viewport as it is now, a PNG; raises `UsageError` when no episode is running."""
-        return self._run(screenshot(self._playing().session.active))
+        return self._run(screenshot(self._playing().session))
 
     def versions(self) -> Mapping[str, str]:
         """Of the Chromium that the last episode was opened in."""
@@ -148,7 +148,7 @@ class WebEnv(AgentEnv):
 
     def picture(self) -> bytes | None:
         """The viewport as it is now, a JPEG; None when no episode is running."""
-        return self._run(photograph(self._playing().session.active)) if self._episode else None
+        return self._run(photograph(self._playing().session)) if self._episode else None
 
     def marked_screenshot(self) -> bytes:
         """The same with the number of each element drawn on it: on the picture, the page is left alone."""
@@ -212,6 +212,12 @@ class WebEnv(AgentEnv):
                 self._episode = WebEpisode(before.session, place)
                 return
         self._end()
+        missing = set(world.resolver_rules()).difference(self._own.config.resolver_rules if self._own else ())
+        if self._own and missing:
+            raise UsageError(
+                f"this browser does not know the hosts of the world {world.name!r}; make it with "
+                f"Browser(BrowserConfig(resolver_rules={tuple(sorted(missing))!r}))"
+            )
         self._world = world
         self._browser = self._own or shared_browser(BrowserConfig(self.headless, resolver_rules=world.resolver_rules()))
         config = self.config

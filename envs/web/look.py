@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import io
+import textwrap
 from dataclasses import dataclass
 from typing import Any
+
+from playwright.async_api import Dialog
 
 from .layout import STYLES, Layout
 from .session import Session
 from .tab import Tab
 from .tree import TreeReader, clean, quoted
-from .view import HUGE_ELEMENTS, HUGE_TEXT, PageView, view_of
+from .view import HUGE_ELEMENTS, HUGE_TEXT, PageView, View, view_of
 
 EXCERPT = """((most) => {
   const walker = document.createTreeWalker(document.body ?? document, NodeFilter.SHOW_TEXT);
@@ -81,16 +85,32 @@ async def _excerpt(tab: Tab, session: Session) -> tuple[PageView, Layout, str]:
     return PageView((size, f"text {quoted(text, most)}"), {}), NOTHING, await tab.page.title()
 
 
-async def screenshot(tab: Tab) -> bytes:
+async def screenshot(session: Session) -> bytes:
     """The viewport as a PNG."""
-    return await _captured(tab, format="png")
+    return await _captured(session, format="png")
 
 
-async def photograph(tab: Tab) -> bytes:
+async def photograph(session: Session) -> bytes:
     """The viewport as a JPEG, a third of the size."""
-    return await _captured(tab, format="jpeg", quality=70)
+    return await _captured(session, format="jpeg", quality=70)
 
 
-async def _captured(tab: Tab, **options: Any) -> bytes:
-    said: dict[str, Any] = await tab.cdp.send("Page.captureScreenshot", {**options, "optimizeForSpeed": True})
+async def _captured(session: Session, **options: Any) -> bytes:
+    if session.dialog is not None:
+        return _drawn(session.dialog, session.config.view, options["format"])
+    said: dict[str, Any] = await session.active.cdp.send(
+        "Page.captureScreenshot", {**options, "optimizeForSpeed": True}
+    )
     return base64.b64decode(said["data"])
+
+
+def _drawn(dialog: Dialog, view: View, kind: str) -> bytes:
+    """A picture of a dialog: Chromium takes none while one is open."""
+    from PIL import Image, ImageDraw
+
+    image = Image.new("RGB", (view.width, view.height), "white")
+    words = "\n".join([f"{dialog.type} dialog", "", *textwrap.wrap(dialog.message[:2000], max(10, view.width // 8))])
+    ImageDraw.Draw(image).multiline_text((16, 16), words, fill="black")
+    file = io.BytesIO()
+    image.save(file, kind)
+    return file.getvalue()

@@ -81,6 +81,17 @@
       return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
     };
 
+  // One window a gesture, as in people's browsers; Chromium without windows of its own opens them all.
+  const open = window.open;
+  const targets = new Set(["_self", "_parent", "_top"]);
+  window.open = function (...values) {
+    const target = String(values[1] || "_blank");
+    const known = targets.has(target) || [...document.querySelectorAll("iframe")].some((each) => each.name === target);
+    if (!known && !navigator.userActivation.isActive) return null;
+    if (target !== "_blank") targets.add(target);
+    return Reflect.apply(open, window, values);
+  };
+
   function schedule(call, delay, every) {
     const id = ++lastId;
     const wait = Math.max(every === null ? 0 : 1, Number(delay) || 0);
@@ -134,7 +145,9 @@
     for (const name of ["arrayBuffer", "blob", "formData", "json", "text"]) {
       const body = Response.prototype[name];
       Response.prototype[name] = function (...values) {
-        return tracked(Reflect.apply(body, this, values));
+        const read = Reflect.apply(body, this, values);
+        // What the page made itself waits for nobody but the page.
+        return this.url ? tracked(read) : read;
       };
     }
   }
@@ -186,9 +199,13 @@
       await turn();
       if (mine !== running) return true;
       if (real.now() > end) break;
+      // Time stands still while a server is waited for: what a script allows it is the page's time, too.
+      if (busy()) {
+        await change(end - real.now());
+        continue;
+      }
       const timer = due(stop);
       if (timer) fire(timer);
-      else if (busy()) await change(end - real.now());
       else if (seen === mutations) {
         now = Math.max(now, stop);
         return true;

@@ -14,11 +14,11 @@ from playwright.async_api import Error as PlaywrightError
 
 from ...errors import InfraError
 from .hosts import Hosts
-from .tab import Bound, Tab
+from .tab import Bound, Excuse, Tab
 from .view import View
 
-ARRIVAL_SECONDS = 1.0
-"""How long a window or download that a page asked for may take to appear; those that Chromium blocks never do."""
+DOWNLOAD_SECONDS = 1.0
+"""How long a download may take to appear when a navigation led nowhere; where there was no content, none does."""
 
 BLOCKED = "Blocked:"
 MOST_BLOCKED = 10
@@ -62,6 +62,10 @@ class Session:
         self.dialog: Dialog | None = None
         """Open now; the page stands still until it is answered."""
         self._asked = asyncio.Event()
+        self._undisturbed = asyncio.Event()
+        self._undisturbed.set()
+        self._dialogs = 0
+        """That were opened so far."""
         self._arrived = asyncio.Event()
         self._turn: asyncio.Task[None] | None = None
         self._arriving: set[asyncio.Task[None]] = set()
@@ -96,6 +100,7 @@ class Session:
         """Close the dialog and go on with what it interrupted."""
         dialog, self.dialog = self.dialog, None
         self._asked.clear()
+        self._undisturbed.set()
         if dialog is not None:
             await (dialog.accept(text or "") if accept else dialog.dismiss())
         if self._turn is None:
@@ -106,7 +111,7 @@ class Session:
         tab = self.active
         try:
             # A navigation has patience of its own; what takes longer is a script that does not end.
-            done = await tab.interrupt(_finished(work), self.config.patience + 1)
+            done = await tab.interrupt(_finished(work), self.config.patience + 1, self._asking())
         finally:
             # What has begun ends by being cancelled; what has not would complain.
             if inspect.getcoroutinestate(work) == inspect.CORO_CREATED:
@@ -131,15 +136,26 @@ class Session:
             self._turn = None
             turn.result()
 
+    def _asking(self) -> Excuse:
+        """The excuse of what a dialog opens meanwhile: when it is open, its answer is awaited."""
+        before = self._dialogs
+
+        async def asked() -> bool:
+            disturbed = self.dialog is not None or self._dialogs != before
+            await self._undisturbed.wait()
+            return disturbed
+
+        return asked
+
     async def rest(self, budget: int) -> None:
         """Let `budget` milliseconds of page time pass and wait, within patience, until the active tab rests."""
-        bound = Bound(self.config.patience)
+        bound, asked = Bound(self.config.patience), self._asking()
         while True:
             await self._arrivals(bound)
             tab = self.active
             self._alive(tab)
             try:
-                rests = await tab.interrupt(tab.settle(budget, bound), bound.left + 1)
+                rests = await tab.interrupt(tab.settle(budget, bound), bound.left + 1, self._asking())
             except PlaywrightError:
                 # The tab may have closed itself, or crashed, under our hands.
                 await asyncio.sleep(0)
@@ -149,6 +165,10 @@ class Session:
                 continue
             if rests is None:
                 self._note_endless()
+            elif not rests and await asked():
+                # However long the answer took, it was not the page that was slow.
+                bound, asked, rests = Bound(self.config.patience), self._asking(), True
+                continue
             elif not rests:
                 await self._give_up(tab)
             if not rests or (tab is self.active and not self._arriving and not tab.expecting):
@@ -158,7 +178,8 @@ class Session:
     async def _give_up(self, tab: Tab) -> None:
         if tab.loading:
             self.notes.append(f"The page did not finish loading within {self.config.patience:g} s.")
-            await tab.stop_loading()
+            if not await tab.interrupt(tab.stop_loading(), self.config.patience, self._asking()):
+                self._note_endless()
         else:
             self.notes.append(f"The page was still busy after {self.config.patience:g} s.")
 
@@ -253,20 +274,32 @@ class Session:
 
     async def _arrivals(self, bound: Bound) -> None:
         """Wait for windows and downloads that are on their way."""
-        if any(tab.expecting for tab in self.tabs):
-            # A window or download is announced by the page that it comes from, and a while later by the browser.
-            announced = Bound(min(bound.left, ARRIVAL_SECONDS))
-            while announced.left and any(tab.expecting for tab in self.tabs):
-                self._arrived.clear()
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._arrived.wait(), announced.left)
-            for tab in self.tabs:
-                tab.opening, tab.led_nowhere = 0, False
+        # They are announced by the page that they come from, and a while later by the browser.
+        await self._none(lambda tab: tab.led_nowhere, Bound(min(bound.left, DOWNLOAD_SECONDS)))
+        asked = self._asking()
+        while not await self._none(lambda tab: tab.opening, bound):
+            if not await asked():
+                self.notes.append("A window that the page opened did not load in time.")
+                break
+            bound, asked = Bound(self.config.patience), self._asking()
+        for tab in self.tabs:
+            tab.opening, tab.led_nowhere = 0, False
         while self._arriving and bound.left:
             await asyncio.wait(self._arriving, timeout=bound.left)
         if self._refused:
             count, self._refused = self._refused, 0
-            self.notes.append(f"{count} window{'s' * (count > 1)} that the page opened were closed: too many are open.")
+            were = "windows that the page opened were" if count > 1 else "window that the page opened was"
+            self.notes.append(f"{count} {were} closed: too many are open.")
+
+    async def _none(self, expecting: Callable[[Tab], object], bound: Bound) -> bool:
+        """Wait until no tab expects anything any more; False when time is up before."""
+        while any(map(expecting, self.tabs)):
+            if not bound.left:
+                return False
+            self._arrived.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._arrived.wait(), bound.left)
+        return True
 
     # -- What is noticed --------------------------------------------------------------------------------------------
 
@@ -276,6 +309,8 @@ class Session:
             self._keep(_ignored(dialog.accept()))
             return
         self.dialog = dialog
+        self._dialogs += 1
+        self._undisturbed.clear()
         self._asked.set()
 
     def _download_began(self, tab: Tab, download: Download) -> None:

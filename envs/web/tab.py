@@ -15,10 +15,14 @@ from ...errors import InfraError
 from .ids import ElementIds
 
 T = TypeVar("T")
+Excuse = Callable[[], Awaitable[bool]]
+"""Whether what takes too long may take longer; asked when time is up."""
 STOP_SECONDS = 5.0
 """How long a page may take to react once its script was stopped."""
 SETTLE = 'globalThis[Symbol.for("kintsugi.page")]?.settle(%d, %d) ?? [true, 0, 0]'
 SIZE = '[document.getElementsByTagName("*").length, document.documentElement?.textContent.length ?? 0]'
+WAITED = frozenset({"Fetch", "Font", "Image", "Script", "Stylesheet", "XHR"})
+"""Requests that a page is waited for with; documents have events of their own, and streams have no end."""
 GONE = (
     "context was destroyed",
     "Cannot find context",
@@ -59,6 +63,8 @@ class Tab:
         """Whether a navigation ended without a document: a download is to be expected, or there was no content."""
         self._loading: set[str] = set()
         self._leaving: set[str] = set()
+        self._requests: dict[str, str] = {}
+        """Under way: the frame that each is for."""
         self._downloads: dict[str, tuple[str, int]] = {}
         """Addresses, and bytes that have come or are announced."""
         self._changed = asyncio.Event()
@@ -71,6 +77,9 @@ class Tab:
             "Page.windowOpen": self._window_opened,
             "Page.downloadWillBegin": lambda said: self._downloads.update({said["guid"]: (said["url"], 0)}),
             "Page.downloadProgress": self._downloaded,
+            "Network.requestWillBeSent": self._requested,
+            "Network.loadingFinished": lambda said: self._requests.pop(said["requestId"], None),
+            "Network.loadingFailed": lambda said: self._requests.pop(said["requestId"], None),
             "Inspector.targetCrashed": lambda said: self._crash(),
         }.items():
             cdp.on(event, self._noticing(handle))
@@ -81,7 +90,7 @@ class Tab:
         """Attach to a page."""
         cdp = await context.new_cdp_session(page)
         tab = cls(page, cdp)
-        await asyncio.gather(cdp.send("Page.enable"), cdp.send("DOM.enable"))
+        await asyncio.gather(*(cdp.send(f"{domain}.enable") for domain in ("Page", "DOM", "Network")))
         tree = await cdp.send("Page.getFrameTree")
         tab._know(tree["frameTree"], None)
         return tab
@@ -111,14 +120,25 @@ class Tab:
     def _navigated(self, said: dict[str, Any]) -> None:
         frame = said["frame"]
         self._leaving.discard(frame["id"])
+        self._forget(frame["id"])
         self.frames[frame["id"]] = frame.get("parentId")
         if "parentId" not in frame:
             self.frames = {frame["id"]: None}
             self.ids = ElementIds()
+            self._requests.clear()
 
     def _detached(self, said: dict[str, Any]) -> None:
         self.frames.pop(said["frameId"], None)
         self._loading.discard(said["frameId"])
+        self._forget(said["frameId"])
+
+    def _requested(self, said: dict[str, Any]) -> None:
+        if said.get("type") in WAITED:
+            self._requests[said["requestId"]] = said.get("frameId", "")
+
+    def _forget(self, frame: str) -> None:
+        """What a document had asked for may never be said to have come when it is gone."""
+        self._requests = {request: its for request, its in self._requests.items() if its != frame}
 
     def _window_opened(self, said: dict[str, Any]) -> None:
         # Without a gesture of the user the window stays shut.
@@ -176,9 +196,8 @@ class Tab:
         """
         self.size = None
         while not self.crashed:
-            while self.loading:
-                if not await self._change(bound.left):
-                    return False
+            if not await self._until(lambda: not self.loading, bound):
+                return False
             try:
                 rests = await self._settle_frames(budget, bound)
             except PlaywrightError as error:
@@ -189,51 +208,62 @@ class Tab:
                     return False
                 await asyncio.sleep(0)
                 continue
-            if not self.loading or not rests:
-                return rests
+            if rests and not self.loading and not self._requests:
+                return True
+            if not (rests and await self._until(lambda: self.loading or not self._requests, bound)):
+                # What is under way when patience ends is not waited for again.
+                self._requests.clear()
+                return False
             budget = 0
         return True
 
     async def _settle_frames(self, budget: int, bound: Bound) -> bool:
-        expression = SETTLE % (budget, 1000 * bound.left)
-        rests, *size = await self.evaluate(expression)
-        self.size = (int(size[0]), int(size[1])) if rests else None
+        rests, *size = await self.evaluate(SETTLE % (budget, 1000 * bound.left))
+        sizes = [size]
         if len(self.frames) > 1:
             for frame in self.page.frames[1:]:
                 with contextlib.suppress(PlaywrightError):
                     # A frame may be gone by now, or of another site; the page's own state is what counts.
-                    rests = (await frame.evaluate(expression))[0] and rests
+                    inner, *size = await frame.evaluate(SETTLE % (budget, 1000 * bound.left))
+                    rests = inner and rests
+                    sizes.append(size)
+        elements, characters = map(sum, zip(*sizes, strict=True))
+        self.size = (int(elements), int(characters)) if rests else None
         return bool(rests)
 
-    async def _change(self, seconds: float) -> bool:
-        """Wait for an event of the page; False when there was none in time."""
-        if seconds <= 0:
-            return False
-        self._changed.clear()
-        try:
-            await asyncio.wait_for(self._changed.wait(), seconds)
-        except TimeoutError:
-            return False
+    async def _until(self, true: Callable[[], object], bound: Bound) -> bool:
+        """Wait for events of the page until something is so; False when it is not in time."""
+        while not true():
+            self._changed.clear()
+            try:
+                await asyncio.wait_for(self._changed.wait(), bound.left)
+            except TimeoutError:
+                return False
         return True
 
-    async def stop_loading(self) -> None:
-        """Give up what has not arrived."""
+    async def stop_loading(self) -> bool:
+        """Give up what has not arrived; True when the page reacts."""
         self._leaving.clear()
         await self.cdp.send("Page.stopLoading")
         self._loading.clear()
+        return bool(await self.evaluate("true"))
 
-    async def interrupt(self, work: Awaitable[T], seconds: float) -> T | None:
+    async def interrupt(self, work: Awaitable[T], seconds: float, excused: Excuse) -> T | None:
         """What `work` gives; when it takes longer, the script that holds the page is stopped and None returned.
 
-        Raises `InfraError` when the page is stuck even so, and when its renderer crashes.
+        What is `excused` gets its time anew. Raises `InfraError` when the page is stuck even so, and when its renderer
+        crashes.
         """
         task, crash = asyncio.ensure_future(work), asyncio.ensure_future(self._crash_seen.wait())
         try:
-            await asyncio.wait({task, crash}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-            if self.crashed:
-                raise InfraError(f"the renderer of {self.page.url!r} crashed")
-            if task.done():
-                return task.result()
+            longer = True
+            while longer:
+                await asyncio.wait({task, crash}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+                if self.crashed:
+                    raise InfraError(f"the renderer of {self.page.url!r} crashed")
+                if task.done():
+                    return task.result()
+                longer = await excused()
             await asyncio.wait_for(self.cdp.send("Runtime.terminateExecution"), STOP_SECONDS)
             await asyncio.wait_for(self.evaluate("1"), STOP_SECONDS)
             return None

@@ -77,11 +77,13 @@ class TreeReader:
     """Reads the trees of all frames of one page."""
 
     def __init__(self, frames: Mapping[str, Iterable[Node]], layout: Layout) -> None:
-        """`frames` gives the nodes of `Accessibility.getFullAXTree`, root first, by the frame's id."""
+        """`frames`: the nodes of `Accessibility.getFullAXTree`, root first, by the frame's id; the page's own first."""
         self._layout = layout
         self._frames = {name: list(nodes) for name, nodes in frames.items()}
+        self._page = next(iter(self._frames), "")
         self._by_id = {name: {node["nodeId"]: node for node in nodes} for name, nodes in self._frames.items()}
         self.title = ""
+        """Of the page; frames inside it have titles of their own."""
         self.focused: int | None = None
 
     def read(self, frame: str) -> list[Item]:
@@ -89,7 +91,7 @@ class TreeReader:
         nodes = self._frames.get(frame)
         if not nodes:
             return []
-        if not self.title:
+        if frame == self._page:
             self.title = clean(nodes[0].get("name", {}).get("value", ""))
         items = merged(self._inner(nodes[0], frame, 0))
         return unlabelled(items, {item.name.casefold() for item in every(items) if item.control})

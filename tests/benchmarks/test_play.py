@@ -11,6 +11,7 @@ from kintsugi.benchmarks.textworld.random_games import random_game
 from kintsugi.envs import AgentEnv
 from kintsugi.envs.household.alfworld.domain import own
 from kintsugi.envs.household.alfworld.export import write_content
+from kintsugi.envs.registry import EnvEntry
 from kintsugi.errors import UsageError
 from rich.console import Console
 from tiny_worlds import Echo, Lamps
@@ -44,6 +45,37 @@ def test_alfworlds_games_are_played_too(tmp_path, monkeypatch):
     assert "Left after 1 steps." in shown.getvalue()
     with pytest.raises(UsageError, match="ALFWorld's games are played in kintsugi/Household-v0"):
         run(PlayConfig(env="code", alfworld=str(tmp_path)), Console(file=shown))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "display", "opened"),
+    [(None, True, True), (None, False, False), (True, False, True), (False, True, False)],
+)
+def test_a_window_opens_where_it_is_wanted_or_can_be_seen(monkeypatch, wanted, display, opened):
+    made = []
+
+    class Windowed(Echo):
+        def __init__(self, *, headless: bool = True) -> None:
+            made.append(not headless)
+            super().__init__()
+
+    monkeypatch.setattr(EnvEntry, "load", lambda self: Windowed)
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.delenv("DISPLAY", raising=False)
+    if display:
+        monkeypatch.setenv("DISPLAY", ":0")
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    run(PlayConfig("web", visible=wanted), Console(file=io.StringIO()))
+    assert made == [opened]
+
+
+def test_a_world_without_a_window_shows_none(monkeypatch):
+    monkeypatch.setenv("DISPLAY", ":0")
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    run(PlayConfig("household"), Console(file=io.StringIO()))
+    with pytest.raises(UsageError, match="has no window to show"):
+        run(PlayConfig("household", visible=True), Console(file=io.StringIO()))
 
 
 def test_the_end_of_input_is_a_polite_end():

@@ -24,7 +24,10 @@ def html(title: str, body: str) -> bytes:
 
 
 class BadSite:
-    """Serves `pages` (path to body) and the misbehaviours; `seen` is what was asked for."""
+    """Serves `pages` (path to body) and the misbehaviours; `seen` is what was asked for.
+
+    All of it takes so many seconds as an address says that ends with `?slow=1`.
+    """
 
     def __init__(self) -> None:
         self.pages: dict[str, bytes] = {"/": html("Home", "<h1>Home</h1><a href=/two>Two</a>")}
@@ -56,7 +59,9 @@ class BadSite:
         self._server.server_close()
 
     def answer(self, to: BaseHTTPRequestHandler) -> None:
-        path = to.path.partition("?")[0]
+        path, _, query = to.path.partition("?")
+        if query.startswith("slow="):
+            self.over.wait(float(query.removeprefix("slow=")))
         ways: dict[str, Callable[[], None]] = {
             "/hangs": self._wait,
             "/trickles": lambda: self._trickle(to),
@@ -70,7 +75,7 @@ class BadSite:
         if path in ways:
             ways[path]()
         elif path in self.pages:
-            self._send(to, self.pages[path])
+            self._send(to, self.pages[path], "text/javascript" if path.endswith(".js") else PLAIN)
         else:
             self._send(to, html("Nowhere", "Nothing here"), status=404)
 

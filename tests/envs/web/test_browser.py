@@ -227,6 +227,14 @@ def test_what_cannot_be_found_is_said(monkeypatch, tmp_path):
         find_chromium(None, str(tmp_path / "none"))
 
 
+def test_a_browser_that_cannot_find_the_sites_is_refused():
+    browser = Browser()
+    task = WebEnv.tasks("train", 1).tasks[0]
+    with pytest.raises(UsageError, match=r"does not know the hosts of the world 'sites'; .*resolver_rules=\('MAP"):
+        WebEnv(browser=browser).reset(options={"task": task})
+    browser.close()
+
+
 def test_a_window_that_no_display_can_show_is_said(monkeypatch):
     monkeypatch.setenv("DISPLAY", ":77")
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)

@@ -158,6 +158,7 @@ def test_dialogs_wait_for_an_answer(opened):
         "the page waits for its dialog to be closed: click [1] or"
     )
     assert done(env, "click [1]")[0] == "prompt dialog 'Name?'"
+    assert done(env, "click [3]")[-1] == "[3] textbox value 'me' focused"
     assert done(env, "type [3] [you]")[-1] == "[3] textbox value 'you' focused"
     assert done(env, "press [Enter]")[1] == "text 'true you'"
     seen = done(env, "click [1]", "click [2]", "press [Escape]")
@@ -183,6 +184,18 @@ def test_windows_become_tabs(opened):
     assert "Tabs" not in env.step("close_tab")[0]
     assert env.step("new_tab")[0].splitlines()[:2] == ["URL: about:blank", "Tabs: 0 'Page', 1 '' (this one)"]
     assert env.step("goto [site.test/two]")[0].splitlines()[0] == "URL: http://site.test/two"
+
+
+def test_a_window_opens_once_a_click_and_under_one_name_once(opened):
+    env, seen = opened(
+        '<button onclick=\'window.open("/two", "help")\'>Help</button><p id=p></p>'
+        "<script>p.textContent = window.open('/two')</script>"
+    )
+    assert seen == ["[1] button 'Help'"]
+    assert "Tabs: 0 'Page', 1 'Two' (this one)\n" in env.step("click [1]")[0]
+    env.step("switch_tab [0]")
+    assert "Tabs: 0 'Page'" in env.step("click [1]")[0]
+    assert len(env._episode.session.tabs) == 2
 
 
 def test_frames_and_shadow_roots_are_part_of_the_page(opened, site):

@@ -69,6 +69,13 @@ def test_a_frame_is_shown_where_it_hangs():
     assert view_of(reader.read("main"), places, ElementIds(), View()).lines == ("iframe 'Ad'", "  [1] link 'Win'")
 
 
+def test_a_page_without_a_title_does_not_take_that_of_a_frame():
+    nodes = tree(("RootWebArea", "", 1, [2]), ("Iframe", "Ad", 2, []))
+    reader = TreeReader({"main": nodes, "inner": tree(("RootWebArea", "Buy", 10, []))}, layout(frames={2: "inner"}))
+    reader.read("main")
+    assert reader.title == ""
+
+
 def test_elements_keep_their_numbers_and_new_ones_get_new_ones():
     ids = ElementIds()
     first = [Item("button", name, node=node, control=True) for node, name in ((5, "a"), (7, "b"))]

@@ -101,6 +101,9 @@ def add(page: Page) -> Response:
     colours = [r["name"] for r in page.rows("SELECT name FROM colour WHERE product_id = ? ORDER BY id", number)]
     colour = form.choice("colour", page.site.words["colour"], colours)
     quantity = form.number("quantity", page.site.words["quantity"], 1, MOST)
+    left = _left(page, number, colour)
+    if left < 1:
+        form.errors["quantity"] = f"We have no more of {row['name']} than are sold or in your cart."
     if form.errors:
         return product(page, number, form)
     there = page.value("SELECT quantity FROM cart_item WHERE product_id = ? AND colour = ?", number, colour) or 0
@@ -109,10 +112,22 @@ def add(page: Page) -> Response:
         "ON CONFLICT (product_id, colour) DO UPDATE SET quantity = excluded.quantity",
         number,
         colour,
-        min(there + quantity, MOST, row["stock"]),
+        min(there + quantity, MOST, left),
     )
     page.notice(f"{quantity} × {row['name']} ({colour}) is in your {page.site.words['cart'].lower()}.")
     return page.go("/cart")
+
+
+def _left(page: Page, product: int, colour: str) -> int:
+    """How many may be in the cart in this colour: in all colours together no more than there are."""
+    return int(
+        page.value(
+            "SELECT stock - (SELECT coalesce(sum(quantity), 0) FROM cart_item WHERE product_id = p.id AND colour <> ?) "
+            "FROM product p WHERE id = ?",
+            colour,
+            product,
+        )
+    )
 
 
 @routes.get("/cart")
@@ -132,7 +147,8 @@ def change(page: Page, number: int) -> Response:
         page.run("DELETE FROM cart_item WHERE id = ?", number)
         page.notice(f"{item['name']} was removed.")
         return page.go("/cart")
-    quantity = form.number("quantity", page.site.words["quantity"], 1, min(MOST, item["stock"]))
+    left = _left(page, item["product_id"], item["colour"])
+    quantity = form.number("quantity", page.site.words["quantity"], 1, min(MOST, left))
     if form.errors:
         return cart(page, form)
     page.run("UPDATE cart_item SET quantity = ? WHERE id = ?", quantity, number)
@@ -141,9 +157,7 @@ def change(page: Page, number: int) -> Response:
 
 
 def _item(page: Page, number: int) -> Row:
-    item = page.row(
-        "SELECT i.*, p.name, p.stock FROM cart_item i JOIN product p ON p.id = i.product_id WHERE i.id = ?", number
-    )
+    item = page.row("SELECT i.*, p.name FROM cart_item i JOIN product p ON p.id = i.product_id WHERE i.id = ?", number)
     if item is None:
         raise NotFound("That is not in the cart.")
     return item

@@ -122,6 +122,23 @@ def test_the_cart_takes_no_more_than_there_is(visit):
     assert one(visitor, "SELECT max(quantity) FROM cart_item WHERE product_id = 1") == 9
 
 
+def test_all_colours_of_a_product_together_are_no_more_than_there_is(visit):
+    visitor = visit("shop_change")
+    visitor.post("/cart/1", action="remove")
+    stock = one(visitor, "SELECT stock FROM product WHERE id = 1")
+    colours = [name for (name,) in rows(visitor, "SELECT name FROM colour WHERE product_id = 1")]
+    for _ in range(9):
+        for colour in colours:
+            assert visitor.post("/cart", product=1, colour=colour, quantity=9).status < 500
+        assert one(visitor, "SELECT coalesce(sum(quantity), 0) FROM cart_item WHERE product_id = 1") <= stock
+        order = visitor.post("/checkout", name="A", street="B", city="C", delivery="Express")
+        assert order.status < 500
+        stock = one(visitor, "SELECT stock FROM product WHERE id = 1")
+    assert stock == 0
+    assert "no more" in visitor.post("/cart", product=1, colour=colours[0], quantity=1).text
+    assert rows(visitor, "SELECT * FROM cart_item WHERE product_id = 1") == []
+
+
 # -- The wiki -----------------------------------------------------------------------------------------------------
 
 
