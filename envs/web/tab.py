@@ -23,6 +23,9 @@ SETTLE = 'globalThis[Symbol.for("kintsugi.page")]?.settle(%d, %d) ?? [true, 0, 0
 SIZE = '[document.getElementsByTagName("*").length, document.documentElement?.textContent.length ?? 0]'
 WAITED = frozenset({"Fetch", "Font", "Image", "Script", "Stylesheet", "XHR"})
 """Requests that a page is waited for with; documents have events of their own, and streams have no end."""
+WITHIN = ("sameDocument", "historySameDocument")
+BRING_DOCUMENTS = ("http", "https", "file", "blob", "data")
+"""Schemes of addresses that give a document or a download; `mailto:` gives neither."""
 GONE = (
     "context was destroyed",
     "Cannot find context",
@@ -69,6 +72,7 @@ class Tab:
         """Addresses, and bytes that have come or are announced."""
         self._changed = asyncio.Event()
         for event, handle in {
+            "Page.frameStartedNavigating": self._leaves,
             "Page.frameStartedLoading": self._started,
             "Page.frameStoppedLoading": self._stopped,
             "Page.frameAttached": lambda said: self.frames.update({said["frameId"]: said["parentFrameId"]}),
@@ -107,9 +111,12 @@ class Tab:
 
         return noticed
 
+    def _leaves(self, said: dict[str, Any]) -> None:
+        if said["navigationType"] not in WITHIN and said["url"].partition(":")[0] in BRING_DOCUMENTS:
+            self._leaving.add(said["frameId"])
+
     def _started(self, said: dict[str, Any]) -> None:
         self._loading.add(said["frameId"])
-        self._leaving.add(said["frameId"])
 
     def _stopped(self, said: dict[str, Any]) -> None:
         self._loading.discard(said["frameId"])
@@ -133,7 +140,8 @@ class Tab:
         self._forget(said["frameId"])
 
     def _requested(self, said: dict[str, Any]) -> None:
-        if said.get("type") in WAITED:
+        # Without a document it is a worker's script, whose end is told elsewhere.
+        if said.get("type") in WAITED and said["loaderId"]:
             self._requests[said["requestId"]] = said.get("frameId", "")
 
     def _forget(self, frame: str) -> None:

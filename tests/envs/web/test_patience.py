@@ -112,3 +112,29 @@ def test_going_back_to_a_slow_page_waits_for_it(shown, site):
     env.step("back")
     assert "Title: Page" in env.step("back")[0]
     assert "Title: Slow" in env.step("forward")[0]
+
+
+STAYS = {
+    "a fragment": "location.hash = 'here'",
+    "an address of its own": "history.pushState(null, '', '/two')",
+    "a program of another kind": "location.href = 'mailto:a@b.test'",
+    "an empty frame": "document.body.append(document.createElement('iframe'))",
+    "a picture in itself": "new Image().src = 'data:image/gif;base64,R0lGOD'",
+    "what is given up": "const c = new AbortController(); fetch('/hangs', c).catch(() => 0); c.abort()",
+    "a worker": "new Worker('/worker.js')",
+    "a stream of events": "new EventSource('/trickles')",
+    "a frame that goes": "p.append(f); f.contentDocument.body.innerHTML = '<img src=/hangs>'; f.remove()",
+}
+
+
+@pytest.mark.parametrize("what", STAYS)
+def test_what_brings_nothing_is_not_waited_for(shown, site, monkeypatch, what):
+    monkeypatch.setattr("kintsugi.envs.web.session.DOWNLOAD_SECONDS", 30)
+    site.pages["/worker.js"] = b"fetch('/hangs')"
+    env, _ = shown(
+        f'<button onclick="go()">Go</button><p id=p>Old</p><script>const f = document.createElement("iframe");'
+        f"function go() {{ {STAYS[what]}; p.textContent = 'Done'; }}</script>"
+    )
+    observation, *_ = env.step("click [1]")
+    assert "text 'Done'" in observation
+    assert "Note" not in observation
