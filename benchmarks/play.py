@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
@@ -45,9 +45,9 @@ class PlayConfig:
     """How many tasks are drawn to choose from; the environment's usual number when None."""
     seed: int = 0
     """Of the draw."""
-    visible: bool | None = None
-    """Open the world's own window beside the terminal, where it has one: the browser of the web. None does so where
-    there is a display."""
+    window: Literal["auto", "always", "never"] = "auto"
+    """Whether the world's own window is opened beside the terminal, where it has one: the browser of the web. `auto`
+    does so where there is a display."""
     env_params: dict[str, str] = field(default_factory=dict)
     """What the environment's task sets take, e.g. `size small`."""
     alfworld: str | None = None
@@ -66,7 +66,7 @@ def run(config: PlayConfig, console: Console) -> None:
     if isinstance(sys.stdin, io.TextIOWrapper):
         # What is no text is refused by the environment like any other strange action.
         sys.stdin.reconfigure(errors="replace")
-    wants = has_window(made) and has_display() if config.visible is None else config.visible
+    wants = has_window(made) and has_display() if config.window == "auto" else config.window == "always"
     env = visible(made) if wants else made()
     try:
         play(env, task, console)
@@ -88,13 +88,13 @@ def has_window(made: type[AgentEnv]) -> bool:
 
 def has_display() -> bool:
     """Whether a window could be seen: on systems with X or Wayland, whether they are there."""
-    return sys.platform in ("darwin", "win32") or bool({"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys())
+    return sys.platform in ("darwin", "win32") or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))
 
 
 def visible(made: type[AgentEnv]) -> AgentEnv:
     """An environment with its window open; raises `UsageError` for one that has none."""
     if not has_window(made):
-        raise UsageError(f"{made.env_id} has no window to show; play it without --visible")
+        raise UsageError(f"{made.env_id} has no window to show; play it without --window")
     options: dict[str, Any] = {"headless": False}
     return made(**options)
 

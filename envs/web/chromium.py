@@ -74,8 +74,9 @@ def find_chromium(wanted: str | None, playwrights: str, *, headless: bool = True
         return playwrights
     path = next(filter(None, map(shutil.which, (*SHELLS, *NAMES) if headless else NAMES)), None)
     if path is None:
+        wanted = "Chromium" if headless else "Chromium that opens windows"
         raise UsageError(
-            f"no Chromium was found: neither Playwright's own nor one of {', '.join(NAMES)} on the PATH; run "
+            f"no {wanted} was found: neither Playwright's own nor one of {', '.join(NAMES)} on the PATH; run "
             f"'playwright install chromium', install your system's package, or set ${VARIABLE}"
         )
     return path

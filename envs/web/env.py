@@ -212,11 +212,10 @@ class WebEnv(AgentEnv):
                 self._episode = WebEpisode(before.session, place)
                 return
         self._end()
-        missing = set(world.resolver_rules()).difference(self._own.config.resolver_rules if self._own else ())
-        if self._own and missing:
+        if self._own and world.resolver_rules() and not self._own.config.resolver_rules:
             raise UsageError(
                 f"this browser does not know the hosts of the world {world.name!r}; make it with "
-                f"Browser(BrowserConfig(resolver_rules={tuple(sorted(missing))!r}))"
+                f"Browser(BrowserConfig(resolver_rules={world.resolver_rules()!r}))"
             )
         self._world = world
         self._browser = self._own or shared_browser(BrowserConfig(self.headless, resolver_rules=world.resolver_rules()))

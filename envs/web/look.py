@@ -11,6 +11,7 @@ from typing import Any
 
 from playwright.async_api import Dialog
 
+from ...errors import MissingExtraError
 from .layout import STYLES, Layout
 from .session import Session
 from .tab import Tab
@@ -106,8 +107,10 @@ async def _captured(session: Session, **options: Any) -> bytes:
 
 def _drawn(dialog: Dialog, view: View, kind: str) -> bytes:
     """A picture of a dialog: Chromium takes none while one is open."""
-    from PIL import Image, ImageDraw
-
+    try:
+        from PIL import Image, ImageDraw
+    except ImportError:
+        raise MissingExtraError("pillow", "web") from None
     image = Image.new("RGB", (view.width, view.height), "white")
     words = "\n".join([f"{dialog.type} dialog", "", *textwrap.wrap(dialog.message[:2000], max(10, view.width // 8))])
     ImageDraw.Draw(image).multiline_text((16, 16), words, fill="black")

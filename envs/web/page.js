@@ -83,14 +83,41 @@
 
   // One window a gesture, as in people's browsers; Chromium without windows of its own opens them all.
   const open = window.open;
-  const targets = new Set(["_self", "_parent", "_top"]);
-  window.open = function (...values) {
-    const target = String(values[1] || "_blank");
-    const known = targets.has(target) || [...document.querySelectorAll("iframe")].some((each) => each.name === target);
-    if (!known && !navigator.userActivation.isActive) return null;
-    if (target !== "_blank") targets.add(target);
-    return Reflect.apply(open, window, values);
+  const opened = new Map();
+  const within = (view, name) => {
+    try {
+      if (view.name === name) return true;
+    } catch {
+      // Of another site.
+    }
+    return Array.from(view, (_, i) => view[i]).some((inner) => within(inner, name));
   };
+  const there = (name) =>
+    ["_self", "_parent", "_top"].includes(name.toLowerCase()) ||
+    within(window.top, name) ||
+    opened.get(name)?.closed === false;
+  window.open = function (...values) {
+    const name = (values[1] === undefined ? "" : String(values[1])) || "_blank";
+    if (!there(name) && !navigator.userActivation.isActive) return null;
+    const view = Reflect.apply(open, window, values);
+    if (view) opened.set(name.toLowerCase() === "_blank" ? "" : name, view);
+    return view;
+  };
+
+  // The time in which a person is asked something is not the page's.
+  let asked = 0;
+  const clock = () => real.now() - asked;
+  for (const name of ["alert", "confirm", "prompt"]) {
+    const ask = window[name];
+    window[name] = function (...values) {
+      const since = real.now();
+      try {
+        return Reflect.apply(ask, window, values);
+      } finally {
+        asked += real.now() - since;
+      }
+    };
+  }
 
   function schedule(call, delay, every) {
     const id = ++lastId;
@@ -165,8 +192,13 @@
   };
 
   const watcher = new MutationObserver((records) => void (mutations += records.length));
-  watcher.observe(document, { subtree: true, childList: true, attributes: true, characterData: true });
-  document.addEventListener("readystatechange", () => changed());
+  const proceeded = () => changed();
+  // Again and again, without effect but once a document: a window that opens with an empty one is kept for the next.
+  const watch = () => {
+    watcher.observe(document, { subtree: true, childList: true, attributes: true, characterData: true });
+    document.addEventListener("readystatechange", proceeded);
+  };
+  watch();
 
   const channel = new MessageChannel();
   const waiting = [];
@@ -186,29 +218,36 @@
   const size = () => [document.getElementsByTagName("*").length, document.documentElement?.textContent.length ?? 0];
 
   // Let `budget` milliseconds of the page's time pass, its timers with them, until nothing moves any more: no request
-  // of a script is under way, and two turns of the event loop change no node. Gives whether that came about within
-  // `patience` real milliseconds (what is under way then is not waited for again), and the size of the page.
+  // of a script is under way, and two turns of the event loop change no node. Time stands still while a server is
+  // waited for: what a script allows it is the page's time, too. Gives whether all that came about within `patience`
+  // real milliseconds, and the size of the page; what is under way then is not waited for again, and timers go on.
   const settle = async (budget, patience) => [await rest(budget, patience), ...size()];
   async function rest(budget, patience) {
     const mine = ++running;
     const stop = now + budget;
-    const end = real.now() + patience;
+    let end = clock() + patience;
+    let late = false;
+    watch();
     for (;;) {
       const seen = mutations;
       await turn();
       await turn();
       if (mine !== running) return true;
-      if (real.now() > end) break;
-      // Time stands still while a server is waited for: what a script allows it is the page's time, too.
-      if (busy()) {
-        await change(end - real.now());
-        continue;
+      if (busy() && !late) {
+        if (clock() < end) {
+          await change(end - clock());
+          continue;
+        }
+        late = true;
+        background = pending;
+        end += 500;
       }
+      if (clock() > end) break;
       const timer = due(stop);
       if (timer) fire(timer);
       else if (seen === mutations) {
         now = Math.max(now, stop);
-        return true;
+        return !late;
       }
     }
     now = Math.max(now, stop);

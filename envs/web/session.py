@@ -141,7 +141,8 @@ class Session:
         before = self._dialogs
 
         async def asked() -> bool:
-            disturbed = self.dialog is not None or self._dialogs != before
+            nonlocal before
+            disturbed, before = self.dialog is not None or self._dialogs != before, self._dialogs
             await self._undisturbed.wait()
             return disturbed
 
@@ -149,6 +150,7 @@ class Session:
 
     async def rest(self, budget: int) -> None:
         """Let `budget` milliseconds of page time pass and wait, within patience, until the active tab rests."""
+        await self._arrivals(Bound(self.config.patience))
         bound, asked = Bound(self.config.patience), self._asking()
         while True:
             await self._arrivals(bound)
@@ -167,7 +169,7 @@ class Session:
                 self._note_endless()
             elif not rests and await asked():
                 # However long the answer took, it was not the page that was slow.
-                bound, asked, rests = Bound(self.config.patience), self._asking(), True
+                bound, asked, budget = Bound(self.config.patience), self._asking(), 0
                 continue
             elif not rests:
                 await self._give_up(tab)
@@ -176,6 +178,7 @@ class Session:
             budget = 0
 
     async def _give_up(self, tab: Tab) -> None:
+        tab.wait_no_more()
         if tab.loading:
             self.notes.append(f"The page did not finish loading within {self.config.patience:g} s.")
             if not await tab.interrupt(tab.stop_loading(), self.config.patience, self._asking()):
@@ -260,6 +263,7 @@ class Session:
         self.active = tab
 
     def _left(self, tab: Tab) -> None:
+        self._arrived.set()
         if tab in self.tabs:
             self.tabs.remove(tab)
             if tab is self.active and self.tabs:

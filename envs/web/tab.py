@@ -21,8 +21,9 @@ STOP_SECONDS = 5.0
 """How long a page may take to react once its script was stopped."""
 SETTLE = 'globalThis[Symbol.for("kintsugi.page")]?.settle(%d, %d) ?? [true, 0, 0]'
 SIZE = '[document.getElementsByTagName("*").length, document.documentElement?.textContent.length ?? 0]'
-WAITED = frozenset({"Fetch", "Font", "Image", "Script", "Stylesheet", "XHR"})
-"""Requests that a page is waited for with; documents have events of their own, and streams have no end."""
+WAITED = frozenset({"Font", "Image", "Script", "Stylesheet"})
+"""Requests that a page is waited for with. Documents have events of their own, what scripts fetch is watched within the
+page, since it may never be read to its end, and streams have none."""
 WITHIN = ("sameDocument", "historySameDocument")
 BRING_DOCUMENTS = ("http", "https", "file", "blob", "data")
 """Schemes of addresses that give a document or a download; `mailto:` gives neither."""
@@ -112,7 +113,7 @@ class Tab:
         return noticed
 
     def _leaves(self, said: dict[str, Any]) -> None:
-        if said["navigationType"] not in WITHIN and said["url"].partition(":")[0] in BRING_DOCUMENTS:
+        if said.get("navigationType") not in WITHIN and said["url"].partition(":")[0] in BRING_DOCUMENTS:
             self._leaving.add(said["frameId"])
 
     def _started(self, said: dict[str, Any]) -> None:
@@ -149,8 +150,9 @@ class Tab:
         self._requests = {request: its for request, its in self._requests.items() if its != frame}
 
     def _window_opened(self, said: dict[str, Any]) -> None:
-        # Without a gesture of the user the window stays shut.
-        self.opening += bool(said.get("userGesture"))
+        # Without a gesture of the user the window stays shut; other programs open none.
+        scheme = said["url"].partition(":")[0]
+        self.opening += bool(said.get("userGesture")) and scheme in (*BRING_DOCUMENTS, "about", "")
 
     def _downloaded(self, said: dict[str, Any]) -> None:
         url, _ = self._downloads.get(said["guid"], ("", 0))
@@ -219,8 +221,6 @@ class Tab:
             if rests and not self.loading and not self._requests:
                 return True
             if not (rests and await self._until(lambda: self.loading or not self._requests, bound)):
-                # What is under way when patience ends is not waited for again.
-                self._requests.clear()
                 return False
             budget = 0
         return True
@@ -254,7 +254,14 @@ class Tab:
         self._leaving.clear()
         await self.cdp.send("Page.stopLoading")
         self._loading.clear()
-        return bool(await self.evaluate("true"))
+        # A page that was replaced at this moment reacts as well.
+        with contextlib.suppress(PlaywrightError):
+            await self.evaluate("true")
+        return True
+
+    def wait_no_more(self) -> None:
+        """What is under way now is not waited for again."""
+        self._requests.clear()
 
     async def interrupt(self, work: Awaitable[T], seconds: float, excused: Excuse) -> T | None:
         """What `work` gives; when it takes longer, the script that holds the page is stopped and None returned.

@@ -49,7 +49,7 @@ def test_alfworlds_games_are_played_too(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("wanted", "display", "opened"),
-    [(None, True, True), (None, False, False), (True, False, True), (False, True, False)],
+    [("auto", True, True), ("auto", False, False), ("always", False, True), ("never", True, False)],
 )
 def test_a_window_opens_where_it_is_wanted_or_can_be_seen(monkeypatch, wanted, display, opened):
     made = []
@@ -66,7 +66,7 @@ def test_a_window_opens_where_it_is_wanted_or_can_be_seen(monkeypatch, wanted, d
     if display:
         monkeypatch.setenv("DISPLAY", ":0")
     monkeypatch.setattr("sys.stdin", io.StringIO())
-    run(PlayConfig("web", visible=wanted), Console(file=io.StringIO()))
+    run(PlayConfig("web", window=wanted), Console(file=io.StringIO()))
     assert made == [opened]
 
 
@@ -75,7 +75,7 @@ def test_a_world_without_a_window_shows_none(monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO())
     run(PlayConfig("household"), Console(file=io.StringIO()))
     with pytest.raises(UsageError, match="has no window to show"):
-        run(PlayConfig("household", visible=True), Console(file=io.StringIO()))
+        run(PlayConfig("household", window="always"), Console(file=io.StringIO()))
 
 
 def test_the_end_of_input_is_a_polite_end():

@@ -198,6 +198,14 @@ def test_a_window_opens_once_a_click_and_under_one_name_once(opened):
     assert len(env._episode.session.tabs) == 2
 
 
+def test_without_a_click_windows_and_frames_that_are_there_can_be_sent_elsewhere(opened, site):
+    site.pages["/inner"] = html("Inner", "<script>window.open('/two', 'side')</script>")
+    env, seen = opened("<iframe name=side></iframe><iframe src=/inner></iframe><a href=/two>On</a>")
+    assert "  heading 'Two' level 1" in seen
+    done(env, "wait")
+    assert len(env._episode.session.tabs) == 1
+
+
 def test_frames_and_shadow_roots_are_part_of_the_page(opened, site):
     site.pages["/frame"] = html(
         "Inner", "<p style='height: 900px'>far</p><button onclick='this.textContent = \"Hit\"'>In</button>"

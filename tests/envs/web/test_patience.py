@@ -40,6 +40,22 @@ def test_a_dialog_of_a_page_that_loads_waits_as_long(shown):
     assert "Note" not in observation
 
 
+def test_what_follows_a_dialog_is_waited_for_and_stopped_as_ever(shown, site):
+    site.pages["/a"], site.pages["/b"] = b"one", b"two"
+    env, _ = shown(
+        "<button onclick='go()'>Go</button><button onclick='alert(1); for (;;) ;'>Stay</button><p id=p>Old</p><script>"
+        "async function go() { await (await fetch('/a')).text();"
+        " if (confirm('Sure?')) p.textContent = await (await fetch('/b?slow=0.4')).text() }</script>"
+    )
+    env.step("click [1]")
+    time.sleep(1.5)
+    observation, *_ = env.step("click [1]")
+    assert "text 'two'" in observation
+    assert "Note" not in observation
+    assert "alert dialog '1'" in env.step("click [2]")[0]
+    assert "Note: A script of the page ran without end and was stopped." in env.step("click [1]")[0]
+
+
 def test_a_dialog_is_in_the_picture_of_it(shown):
     env, _ = shown("<button onclick=\"alert('Hello')\">Ask</button>")
     before = env.screenshot()
@@ -64,7 +80,7 @@ LATER = {
     "a module": "import('/chunk.js?slow=0.4')",
     "a script": "document.head.append(Object.assign(document.createElement('script'), {src: '/chunk.js?slow=0.4'}))",
     "a picture": "Object.assign(new Image(), {onerror: () => (p.textContent = 'Came'), src: '/none?slow=0.4'})",
-    "a stream": "fetch('/chunk.js?slow=0.4').then(async (r) => { for await (_ of r.body); p.innerText = 'Came' })",
+    "an answer": "fetch('/chunk.js?slow=0.4').then((r) => r.text()).then(() => (p.textContent = 'Came'))",
 }
 
 
@@ -94,6 +110,30 @@ def test_a_request_without_end_is_waited_for_once(shown):
     assert time.perf_counter() - start < 0.9
 
 
+HELD = {
+    "a poll": "fetch('/hangs'); setTimeout(() => (p.textContent = 'Done'), 300)",
+    "a document left open": "document.write('<p id=p>Old</p>'); setTimeout(() => (p.textContent = 'Done'), 300)",
+}
+
+
+@pytest.mark.parametrize("what", HELD)
+def test_timers_go_on_when_the_page_is_waited_for_no_more(shown, what):
+    env, _ = shown(f'<button onclick="{HELD[what]}">Go</button><p id=p>Old</p>')
+    observation, *_ = env.step("click [1]")
+    assert "text 'Done'" in observation
+    assert "Note: The page was still busy after 1 s." in observation
+
+
+def test_a_window_that_does_not_come_is_told_once_and_takes_no_time_of_the_page(shown):
+    env, _ = shown(
+        "<a href=/hangs target=_blank onclick=\"setTimeout(() => (p.textContent = 'Done'), 900)\">Out</a>"
+        "<p id=p>Old</p>"
+    )
+    observation, *_ = env.step("click [1]")
+    assert observation.startswith("Note: A window that the page opened did not load in time.\nURL: ")
+    assert "text 'Done'" in observation
+
+
 @pytest.mark.parametrize(
     "link", ["<a href='/two?slow=1.4' target=_blank>", "<a href='#' onclick=\"window.open('/two?slow=1.4')\">"]
 )
@@ -121,6 +161,7 @@ STAYS = {
     "an empty frame": "document.body.append(document.createElement('iframe'))",
     "a picture in itself": "new Image().src = 'data:image/gif;base64,R0lGOD'",
     "what is given up": "const c = new AbortController(); fetch('/hangs', c).catch(() => 0); c.abort()",
+    "an answer that nobody reads": "fetch('/two').then((r) => r.ok)",
     "a worker": "new Worker('/worker.js')",
     "a stream of events": "new EventSource('/trickles')",
     "a frame that goes": "p.append(f); f.contentDocument.body.innerHTML = '<img src=/hangs>'; f.remove()",
