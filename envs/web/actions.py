@@ -99,6 +99,8 @@ def _arguments(rest: str, verb: Verb) -> list[str]:
     if not rest:
         return []
     if rest.startswith("["):
+        if verb is VERBS["type"] and rest.endswith("] submit"):
+            return [*_arguments(rest.removesuffix(" submit"), verb), "submit"]
         if not rest.endswith("]"):
             raise Refused(f"a ']' is missing at the end: {verb.usage}")
         return _SPLIT.split(rest[1:-1]) if verb.most > 1 else [rest[1:-1]]

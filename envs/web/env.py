@@ -13,7 +13,7 @@ from .brief import brief
 from .browser import Browser, shared_browser
 from .chromium import BrowserConfig
 from .episode import Moment, WebEpisode
-from .hosts import LOOPBACK
+from .hosts import LOOPBACK, Hosts
 from .look import photograph, screenshot
 from .session import SessionConfig
 from .view import Element, View
@@ -38,6 +38,10 @@ class WebConfig:
     """Seconds of real time after which a step is lost to the browser, an `InfraError`."""
     step_time: int = 1000
     """Milliseconds that pass on a page with each step."""
+
+    def __post_init__(self) -> None:
+        """Raise `UsageError` for hosts that cannot be meant."""
+        Hosts(self.hosts)
 
 
 class WebEnv(AgentEnv):
@@ -83,6 +87,8 @@ class WebEnv(AgentEnv):
         Tasks of the live web need a `judge`, e.g. `kintsugi.agents.judge.WebJudge`.
         """
         super().__init__(max_steps=max_steps, render_mode=render_mode)
+        if judge is not None and not callable(judge):
+            raise UsageError(f"judge is {judge!r}; expected a function of task, deeds and answer, e.g. a WebJudge")
         self.config = config or WebConfig()
         self.headless = headless
         self.judge = judge
@@ -130,7 +136,7 @@ class WebEnv(AgentEnv):
         over = moment.answer is not None or standing.over
         info = {**_info(moment), "score": standing.score}
         if over:
-            info["success"] = standing.success
+            info.update(success=standing.success, admissible=())
         reward = standing.reward if standing.reward is not None else standing.score if over else 0.0
         return moment.observation, reward, over, info
 

@@ -110,7 +110,7 @@ class LivePlace(Place):
         self._judge, self._task, self._url = env.judge, task, str(task.params["url"])
         if not self.hosts.allows(self._url):
             raise UsageError(
-                f"task {task.id!r} begins at {self._url}, and only {', '.join(self.hosts.allowed)} are allowed; "
+                f"task {task.id!r} begins at {self._url}; allowed hosts: {', '.join(self.hosts.allowed) or 'none'}; "
                 f"name what may be visited: WebEnv(config=WebConfig(hosts=({urlsplit(self._url).hostname!r},)))"
             )
 

@@ -121,3 +121,21 @@ def test_what_is_listed_can_be_said_and_is_of_elements_that_are_enabled(fields: 
     enabled = {number for number, each in elements.items() if not each.disabled}
     assert {parse(action).id for action in found} == enabled
     assert not on_elements(elements, ("wait",))
+
+
+@pytest.mark.parametrize(
+    ("text", "args"),
+    [
+        ("type 5 hello world", ("hello world",)),
+        ("type 5 two words submit", ("two words", "submit")),
+        ("type 5 [two words] [submit]", ("two words", "submit")),
+        ("type [5] [two words] submit", ("two words", "submit")),
+        ("type [5] [a] [b] [submit]", ("a] [b", "submit")),
+        ("type 5 submit", ("submit",)),
+        ("type 5 [open", ("[open",)),
+        ("type 5 room 1", ("room 1",)),
+        ("select 5 Price, low to high", ("Price, low to high",)),
+    ],
+)
+def test_a_text_is_taken_as_it_stands_with_and_without_brackets(text: str, args: tuple[str, ...]):
+    assert parse(text) == Action(text.split()[0], 5, args)
