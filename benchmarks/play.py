@@ -94,7 +94,7 @@ def has_display() -> bool:
 def visible(made: type[AgentEnv]) -> AgentEnv:
     """An environment with its window open; raises `UsageError` for one that has none."""
     if not has_window(made):
-        raise UsageError(f"{made.env_id} has no window to show; play it without --window")
+        raise UsageError(f"{made.env_id} has no window to show; play it without --window always")
     options: dict[str, Any] = {"headless": False}
     return made(**options)
 
