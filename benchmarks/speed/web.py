@@ -2,7 +2,7 @@
 
 The same MiniWoB++ pages, seeds and clicks (on the middle of the page's first element) are played by this environment
 and by the peers in turn, in the same Chromium, so that a busy machine slows all of them. Observations have the same
-parts: accessibility tree and DOM, once with and once without a screenshot; the `miniwob` package reads the DOM by a
+parts: accessibility tree and DOM, once with and once without a screenshot, each with our settings for it; the `miniwob` package reads the DOM by a
 script of its own. PYTHON is an interpreter with `browsergym-miniwob` and `miniwob` and may be of another environment.
 """
 
@@ -75,9 +75,10 @@ class Peer:
 class Ours:
     """This environment, asked like a peer."""
 
-    def __init__(self, env: WebEnv, images: bool) -> None:
-        self._env = env
-        self._images = images
+    def __init__(self, chromium: str, images: bool) -> None:
+        self._browser = Browser(BrowserConfig(executable=chromium, frame_limit=not images))
+        config = WebConfig(view=VIEW, screenshots=images)
+        self._env = WebEnv(config=config, browser=self._browser, max_steps=10**6)
 
     def ask(self, verb: str, page: str = "", seed: int = 0) -> float:
         """Milliseconds that it took."""
@@ -87,8 +88,6 @@ class Ours:
             self._env.reset(options={"task": tasks[seed]})
         else:
             self._env.step("click [1]")
-        if self._images:
-            self._env.screenshot()
         return 1000 * (time.perf_counter() - start)
 
     def middle(self) -> tuple[float, float]:
@@ -96,10 +95,15 @@ class Ours:
         box = self._env.elements()[1].box
         return box.middle if box else (80.0, 100.0)
 
+    def close(self) -> None:
+        """End the browser."""
+        self._env.close()
+        self._browser.close()
 
-def compare(python: str, rounds: int, chromium: str, env: WebEnv) -> tuple[Times, Times]:
+
+def compare(python: str, rounds: int, chromium: str) -> tuple[Times, Times]:
     """Milliseconds of resets and of clicks, by who played; all play in the same `chromium`."""
-    ours = {"ours": Ours(env, False), "ours, with screenshots": Ours(env, True)}
+    ours = {"ours": Ours(chromium, False), "ours, with screenshots": Ours(chromium, True)}
     settings = {
         "browsergym, no delays, no screenshots": ("browsergym", False, False),
         "browsergym, no delays": ("browsergym", False, True),
@@ -124,8 +128,8 @@ def compare(python: str, rounds: int, chromium: str, env: WebEnv) -> tuple[Times
                 if name != "browsergym as it comes" or seed == 1:
                     resets[name].append(peer.ask("reset", page, seed))
                     clicks[name].append(peer.ask("click", x, y))
-    for peer in peers.values():
-        peer.close()
+    for player in (*ours.values(), *peers.values()):
+        player.close()
     return resets, clicks
 
 
@@ -202,10 +206,9 @@ def main() -> None:
     config = parser.parse_args()
     chromium = find_chromium(None, "")
     browser = Browser(BrowserConfig(executable=chromium))
-    env = WebEnv(config=WebConfig(view=VIEW), browser=browser, max_steps=10**6)
     print(f"{Path(chromium).name} {browser.version}; medians in milliseconds")
     print(f"{len(PAGES)} MiniWoB++ pages, {config.rounds} rounds")
-    resets, clicks = compare(config.peers, config.rounds, chromium, env)
+    resets, clicks = compare(config.peers, config.rounds, chromium)
     print(f"{'':40}{'reset':>9}{'step':>9}{'reset':>12}{'step':>9}")
     for name in resets:
         like = "ours" if name.endswith("no screenshots") else "ours, with screenshots"
@@ -213,7 +216,6 @@ def main() -> None:
         ratio = reset / statistics.median(resets[like]), click / statistics.median(clicks[like])
         shown = "" if name.startswith("ours") else f"{ratio[0]:10.1f} x{ratio[1]:7.1f} x"
         print(f"{name:40}{reset:9.1f}{click:9.1f}{shown}")
-    env.close()
     for contexts in (1, 2, 4):
         print(f"{contexts} contexts: {episodes_per_second(browser, contexts, 80):.1f} episodes (reset, click) a second")
     browser.close()

@@ -44,6 +44,8 @@ class BrowserConfig:
     """Chromium's `--host-resolver-rules`, e.g. `MAP *.test 127.0.0.1:8000`."""
     recycle_after: int = 100
     """Episodes after which Chromium and its driver are replaced by new ones, which bounds their memory."""
+    frame_limit: bool = True
+    """Whether frames are drawn sixty times a second; without it when they are ready, and pictures come sooner."""
     slow_motion: float = 0.0
     """Milliseconds that a person gets to see each action in a window; 0 for everything else."""
 
@@ -53,6 +55,8 @@ class BrowserConfig:
         if hasattr(os, "geteuid") and os.geteuid() == 0:
             # Chromium's own sandbox refuses to be set up by root, as in most containers.
             found.append("--no-sandbox")
+        if not self.frame_limit:
+            found.append("--disable-frame-rate-limit")
         if self.resolver_rules:
             found.append(f"--host-resolver-rules={', '.join(self.resolver_rules)}")
         return found

@@ -38,6 +38,8 @@ class WebConfig:
     """Seconds of real time after which a step is lost to the browser, an `InfraError`."""
     step_time: int = 1000
     """Milliseconds that pass on a page with each step."""
+    screenshots: bool = False
+    """Whether each observation has a picture of the same moment: `info["screenshot"]`, the viewport as a PNG."""
 
     def __post_init__(self) -> None:
         """Raise `UsageError` for hosts that cannot be meant."""
@@ -51,7 +53,7 @@ class WebEnv(AgentEnv):
     drag [id] [id], press [key], scroll [direction], goto [url], back, forward, new_tab, switch_tab [n], close_tab,
     wait, stop [answer]. What cannot be done is refused: `info["invalid"]` says why. `info["admissible"]` lists what can
     be done with the elements of this page; keys, addresses, hovering, dragging and texts have no end and are left out,
-    but for one text that stands for all.
+    but for one text that stands for all. With `WebConfig(screenshots=True)`, `info["screenshot"]` is the viewport.
 
     An element keeps its number as long as its document lives. A page's clock moves with the steps alone, its chance is
     seeded, and a step ends when network, scripts and DOM are at rest, so an episode is a function of task and actions.
@@ -178,7 +180,7 @@ class WebEnv(AgentEnv):
     @property
     def browser(self) -> Browser:
         """The browser of the running episode, or the one that the next would get."""
-        return self._browser or self._own or shared_browser(BrowserConfig(self.headless))
+        return self._browser or self._own or shared_browser(self._launched())
 
     # -- Snapshots ------------------------------------------------------------------------------------------------
 
@@ -215,7 +217,7 @@ class WebEnv(AgentEnv):
             before.place.leave()
             same = self._world is world and before.place.hosts == place.hosts
             if same and place.continues(before.session) and self.browser.goes_on(before.session):
-                self._episode = WebEpisode(before.session, place)
+                self._episode = WebEpisode(before.session, place, self.config.screenshots)
                 return
         self._end()
         if self._own and world.resolver_rules() and not self._own.config.resolver_rules:
@@ -224,13 +226,17 @@ class WebEnv(AgentEnv):
                 f"Browser(BrowserConfig(resolver_rules={world.resolver_rules()!r}))"
             )
         self._world = world
-        self._browser = self._own or shared_browser(BrowserConfig(self.headless, resolver_rules=world.resolver_rules()))
+        self._browser = self._own or shared_browser(self._launched(world.resolver_rules()))
         config = self.config
         session = self._browser.open(
             SessionConfig(hosts=place.hosts, view=config.view, patience=config.patience, step_time=config.step_time)
         )
-        self._episode = WebEpisode(session, place)
+        self._episode = WebEpisode(session, place, config.screenshots)
         self._versions = {"Chromium": self._browser.version}
+
+    def _launched(self, rules: tuple[str, ...] = ()) -> BrowserConfig:
+        # Unlimited, frames cost those a tenth more who look at none.
+        return BrowserConfig(self.headless, resolver_rules=rules, frame_limit=not self.config.screenshots)
 
     def _end(self) -> None:
         episode, self._episode = self._episode, None
@@ -256,4 +262,6 @@ def _info(moment: Moment) -> dict[str, Any]:
     info: dict[str, Any] = {"score": moment.standing.score, "admissible": moment.admissible}
     if moment.invalid is not None:
         info["invalid"] = moment.invalid
+    if moment.picture is not None:
+        info["screenshot"] = moment.picture
     return info

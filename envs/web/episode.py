@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ...errors import InfraError
 from .actions import SUBMIT, VERBS, Action, Refused, on_elements, parse
 from .dialogs import DialogBox
 from .hands import Hands
 from .hosts import address
-from .look import NOTHING, Look, look
+from .look import NOTHING, Look, look, screenshot
 from .session import Session
 from .tree import clean, quoted
 from .worlds.core import Deed, Place, Standing
@@ -32,14 +32,18 @@ class Moment:
     """All that was seen and done, at the end of the episode."""
     invalid: str | None = None
     """Why the action was refused."""
+    picture: bytes | None = None
+    """The viewport as a PNG, where that was asked for."""
 
 
 class WebEpisode:
     """Plays one episode. Lives on the browser's thread."""
 
-    def __init__(self, session: Session, place: Place) -> None:
+    def __init__(self, session: Session, place: Place, pictured: bool = False) -> None:
+        """What is `pictured` has a screenshot taken with each observation."""
         self.session = session
         self.place = place
+        self.pictured = pictured
         self.look: Look
         self._deeds: list[Deed] = []
         self._box: DialogBox | None = None
@@ -51,7 +55,7 @@ class WebEpisode:
         moment = await self._moment(None, None)
         verbs = ", ".join(VERBS[verb].usage for verb in self.place.verbs)
         self._seen = f"Task: {self.place.goal}\nActions: {verbs}\n{moment.observation}"
-        return Moment(self._seen, moment.admissible, moment.standing)
+        return replace(moment, observation=self._seen)
 
     async def step(self, text: str) -> Moment:
         """Carry out one action; what is refused takes no time, and at most scrolls to what it is about."""
@@ -149,6 +153,16 @@ class WebEpisode:
     # -- Seeing ---------------------------------------------------------------------------------------------------
 
     async def _moment(self, answer: str | None, refused: str | None) -> Moment:
+        picture = None
+        if self.pictured:
+            standing, picture = await asyncio.gather(self._see(answer), screenshot(self.session))
+        else:
+            standing = await self._see(answer)
+        text = self._text(refused)
+        deeds = tuple(self._deeds) if answer is not None else ()
+        return Moment(text, self._admissible(), standing, answer, deeds, refused, picture)
+
+    async def _see(self, answer: str | None) -> Standing:
         session = self.session
         if session.dialog is None:
             self._box = None
@@ -156,14 +170,11 @@ class WebEpisode:
             self._box = DialogBox(session.dialog)
         if self._box is not None:
             self.look = Look(session.active, session.active.page.url, "", self._box.page(), NOTHING, ())
-            standing = Standing()
-        else:
-            self.look, standing = await asyncio.gather(
-                look(session), self.place.standing(session, answer, tuple(self._deeds))
-            )
-        text = self._text(refused)
-        deeds = tuple(self._deeds) if answer is not None else ()
-        return Moment(text, self._admissible(), standing, answer, deeds, refused)
+            return Standing()
+        self.look, standing = await asyncio.gather(
+            look(session), self.place.standing(session, answer, tuple(self._deeds))
+        )
+        return standing
 
     def _text(self, refused: str | None) -> str:
         seen, session = self.look, self.session

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from kintsugi.envs.web import WebConfig
-from webs import BadSite, BadWeb
+from webs import BadSite, BadWeb, at, html
 
 
 @pytest.fixture(scope="session")
@@ -34,3 +34,15 @@ def web(chromium: str, web_class: type[BadWeb]) -> Iterator[Callable[..., BadWeb
     yield make
     for env in made:
         env.close()
+
+
+@pytest.fixture
+def shown(web: Callable[..., BadWeb], site: BadSite) -> Callable[..., tuple[BadWeb, str]]:
+    """Opens a page with this body; gives the environment and what is seen."""
+
+    def show(body: str, **options: object) -> tuple[BadWeb, str]:
+        site.pages["/page"] = html("Page", body)
+        env = web(**options)
+        return env, env.reset(options={"task": at("/page")})[0]
+
+    return show

@@ -12,7 +12,7 @@ import pytest
 from kintsugi.agents.experts.web import WebExpert
 from kintsugi.agents.rollout import Job, collect
 from kintsugi.agents.trajectory import Step
-from kintsugi.envs.web import WebEnv
+from kintsugi.envs.web import WebConfig, WebEnv
 from kintsugi.envs.web.browser import Browser
 from kintsugi.envs.web.chromium import BrowserConfig, end_processes, find_chromium
 from kintsugi.envs.web.worlds.sites import Sites
@@ -272,3 +272,36 @@ def test_a_picture_is_of_the_page_and_changes_nothing(web_class, browser):
     assert pictures[0] != pictures[1]
     assert env.versions() == {"Chromium": browser.version}
     env.close()
+
+
+def test_each_observation_has_a_picture_where_that_is_asked_for(web_class, site):
+    buttons = "<button onclick='alert(1)'>Ask</button><button onclick='n.hidden = 1'>Hide</button>"
+    site.pages["/ask"] = html("Ask", f"{buttons}<p id=n>There</p>")
+    plain, pictured = web_class(), web_class(config=WebConfig(screenshots=True))
+    actions = ("click [2]", "no action", "click [1]", "click [1]", "stop")
+    played = {}
+    for env in (plain, pictured):
+        observation, info = env.reset(options={"task": at("/ask")})
+        played[env] = [(observation, info)]
+        for action in actions:
+            observation, *_, info = env.step(action)
+            played[env].append((observation, info))
+            if env is pictured:
+                assert info["screenshot"] == env.screenshot()
+        assert [info.pop("screenshot", None) for _, info in played[plain]] == [None] * 6
+    pictures = [info.pop("screenshot") for _, info in played[pictured]]
+    assert played[pictured] == played[plain]
+    assert all(picture.startswith(b"\x89PNG") for picture in pictures)
+    first, hidden, refused, asked, answered, over = pictures
+    assert (hidden, answered) == (refused, over)
+    assert len({first, hidden, asked, answered}) == 4
+    for env in (plain, pictured):
+        env.close()
+
+
+def test_frames_are_unlimited_for_pictures_alone(web_class):
+    plain, pictured = web_class(), web_class(config=WebConfig(screenshots=True))
+    assert plain.browser.config.frame_limit
+    assert not pictured.browser.config.frame_limit
+    assert "--disable-frame-rate-limit" in pictured.browser.config.arguments()
+    assert "--disable-frame-rate-limit" not in plain.browser.config.arguments()

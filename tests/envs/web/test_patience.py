@@ -5,21 +5,9 @@ from __future__ import annotations
 import time
 
 import pytest
-from webs import at, html
+from webs import html
 
 pytestmark = pytest.mark.requires("chromium")
-
-
-@pytest.fixture
-def shown(web, site):
-    """Opens a page with this body; gives the environment and what is seen."""
-
-    def shown_(body, patience=1.0):
-        site.pages["/page"] = html("Page", body)
-        env = web(patience=patience)
-        return env, env.reset(options={"task": at("/page")})[0]
-
-    return shown_
 
 
 def test_a_dialog_waits_as_long_as_the_agent_thinks(shown):
