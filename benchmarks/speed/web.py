@@ -2,9 +2,9 @@
 
 The same MiniWoB++ pages, seeds and clicks (on the middle of the page's first element) are played by this environment
 and by the peers in turn, in the same Chromium, so that a busy machine slows all of them. Observations have the same
-parts: accessibility tree and DOM, once with and once without a screenshot, each in a browser of ours that is set for it;
-the `miniwob` package reads the DOM by a script of its own. PYTHON is an interpreter with `browsergym-miniwob` and
-`miniwob` and may be of another environment.
+parts: accessibility tree and DOM, once with and once without a screenshot, for each of which we have a browser that is
+set for it; the `miniwob` package reads the DOM by a script of its own. PYTHON is an interpreter with
+`browsergym-miniwob` and `miniwob` and may be of another environment.
 """
 
 from __future__ import annotations
