@@ -129,8 +129,10 @@ def compare(python: str, rounds: int, chromium: str) -> tuple[Times, Times]:
                 if name != "browsergym as it comes" or seed == 1:
                     resets[name].append(peer.ask("reset", page, seed))
                     clicks[name].append(peer.ask("click", x, y))
-    for player in (*ours.values(), *peers.values()):
-        player.close()
+    for mine in ours.values():
+        mine.close()
+    for peer in peers.values():
+        peer.close()
     return resets, clicks
 
 
