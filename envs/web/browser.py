@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...errors import InfraError, MissingExtraError, UsageError
-from .chromium import BrowserConfig, end_processes, find_chromium
+from .chromium import BrowserConfig, check_chromium, end_processes, find_chromium
 from .hosts import Wall
 from .worker import Overdue, Worker
 
@@ -59,7 +59,7 @@ class Chromium:
         Raises `InfraError` when it does not start, and `UsageError` where that cannot be otherwise.
         """
         try:
-            from playwright.async_api import Error, async_playwright
+            from playwright.async_api import Error, TimeoutError, async_playwright
         except ImportError:
             raise MissingExtraError("playwright", "web") from None
         playwright = await async_playwright().start()
@@ -90,6 +90,8 @@ class Chromium:
                     "browse without a window, or on a virtual display, e.g. by xvfb-run"
                 ) from None
             if isinstance(error, Error):
+                if not isinstance(error, TimeoutError):
+                    check_chromium(path)
                 raise InfraError(f"Chromium ({path}) did not start: {_first_line(error)}") from None
             raise
         return found

@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import signal
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ VARIABLE = "KINTSUGI_CHROMIUM"
 """Names the browser's executable where the code does not."""
 SHELLS = ("chromium-headless-shell", "chrome-headless-shell", "headless_shell")
 """Chromium without windows: the same pages, and an episode takes half the time, since no window is made for it."""
+VERSION_SECONDS = 2.0
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 ARGUMENTS = (
     "--disable-background-networking",
@@ -84,6 +86,20 @@ def find_chromium(wanted: str | None, playwrights: str, *, headless: bool = True
             f"'playwright install chromium', install your system's package, or set ${VARIABLE}"
         )
     return path
+
+
+def check_chromium(path: str) -> None:
+    """Raise `UsageError` when this program is another one, which shows when it is asked for its version."""
+    try:
+        said = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=VERSION_SECONDS).stdout
+    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
+        said = ""
+    if "chrom" not in said.lower():
+        first = (said.strip().splitlines() or ["nothing"])[0]
+        raise UsageError(
+            f"{path} is no Chromium: asked for its version, it said {first[:80]!r}; "
+            f"give the path of Chromium's executable, or unset ${VARIABLE}"
+        )
 
 
 def end_processes(group: int | None, members: tuple[int, ...] = ()) -> None:

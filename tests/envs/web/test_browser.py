@@ -244,6 +244,14 @@ def test_a_window_that_no_display_can_show_is_said(monkeypatch):
     browser.close()
 
 
+def test_another_program_is_no_browser(monkeypatch):
+    monkeypatch.setenv("KINTSUGI_CHROMIUM", "true")
+    browser = Browser()
+    with pytest.raises(UsageError, match=r"true is no Chromium: asked for its version, it said '"):
+        _ = browser.version
+    browser.close()
+
+
 def test_where_no_window_is_wanted_the_browser_without_windows_comes_first(monkeypatch, tmp_path):
     monkeypatch.delenv("KINTSUGI_CHROMIUM", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
