@@ -8,6 +8,7 @@ import socket
 import time
 import uuid
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 from ....errors import InfraError, MissingExtraError, UsageError
@@ -284,8 +285,9 @@ def history(client: Client, container: str) -> dict[str, dict[str, str]]:
     events: dict[str, dict[str, str]] = {}
     for _ in range(30):
         with engine_errors("the Docker engine does not answer any more"):
-            now = client.info()["SystemTime"]
-            for event in client.events(since=0, until=now, filters={"container": [container]}, decode=True):
+            # The engine's own clock, in the only form that it takes: seconds since 1970.
+            now = datetime.fromisoformat(client.info()["SystemTime"]).timestamp()
+            for event in client.events(since=0, until=f"{now:.6f}", filters={"container": [container]}, decode=True):
                 events[event["Action"]] = event["Actor"]["Attributes"]
         if "die" in events:
             break

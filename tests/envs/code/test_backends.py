@@ -242,6 +242,31 @@ def test_an_engine_that_is_killed_is_an_infra_error_and_is_recovered_from(engine
     assert docker_engine.containers(docker_engine.connect()) == []
 
 
+def lost(end):
+    """What a program comes to whose container `end` is done to, and what the next one prints."""
+    client = docker_engine.connect()
+    with DockerSandbox(size=1) as sandbox:
+        sandbox.run("print(1)")
+        (name,) = sandbox.holdings()
+        threading.Timer(0.5, end, (client, name)).start()
+        try:
+            return sandbox.run("import time; time.sleep(30)", limits=Limits(seconds=60))
+        except InfraError as error:
+            return error
+        finally:
+            assert sandbox.run("print(2)").stdout == b"2\n"
+
+
+@pytest.mark.requires("docker")
+@pytest.mark.skipif(os.geteuid() != 0, reason="ends a process of the engine's, which root may")
+def test_whose_doing_it_was_that_a_container_ended_is_what_the_engine_remembers():
+    error = lost(lambda client, name: client.kill(name))
+    assert isinstance(error, InfraError)
+    assert "the sandbox container was killed from outside" in str(error)
+    result = lost(lambda client, name: os.kill(client.inspect_container(name)["State"]["Pid"], signal.SIGKILL))
+    assert (result.exit, result.stderr) == (-9, b"the sandbox ended together with the program\n")
+
+
 @pytest.mark.requires("docker")
 def test_clean_removes_what_killed_runs_left_and_nothing_else():
     client = docker_engine.connect()
