@@ -25,6 +25,8 @@ ARGUMENTS = (
     "--disable-quic",
     "--disable-sync",
     "--no-first-run",
+    # Where a page is scrolled to, and not somewhere on the way.
+    "--disable-smooth-scrolling",
     # All frames of a page in one process: one tree, one set of coordinates, less memory.
     "--disable-site-isolation-trials",
     # The allow-list is kept by a proxy; what would go around it (WebRTC's UDP) must not.
@@ -47,7 +49,8 @@ class BrowserConfig:
     recycle_after: int = 100
     """Episodes after which Chromium and its driver are replaced by new ones, which bounds their memory."""
     frame_limit: bool = True
-    """Whether frames are drawn sixty times a second; without it when they are ready, and pictures come sooner."""
+    """Whether sixty frames are drawn a second at most; without it, pictures come sooner, and a page that is animated keeps
+    a core busy."""
     slow_motion: float = 0.0
     """Milliseconds that a person gets to see each action in a window; 0 for everything else."""
 

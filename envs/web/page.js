@@ -5,12 +5,7 @@
   const key = Symbol.for("kintsugi.page");
   if (window[key]) return;
   const start = __START__;
-  const FRAME = 16;
-  const real = {
-    setTimeout: window.setTimeout.bind(window),
-    requestAnimationFrame: window.requestAnimationFrame.bind(window),
-    now: performance.now.bind(performance),
-  };
+  const real = { setTimeout: window.setTimeout.bind(window), now: performance.now.bind(performance) };
   const RealDate = Date;
   const timers = new Map();
   let now = 0;
@@ -67,8 +62,8 @@
       return (t ^ (t >>> 14)) >>> 0;
     };
   }
-  const dice = chance(__SEED__);
-  Math.random = () => dice() / 4294967296;
+  const drawn = chance(__SEED__);
+  Math.random = () => drawn() / 4294967296;
   // Of its own, so that a page's dice fall the same with and without keys.
   const byte = chance(~__SEED__);
   const realValues = crypto.getRandomValues.bind(crypto);
@@ -134,7 +129,7 @@
     typeof action === "function" ? action.apply(window, values) : (0, eval)(String(action));
   window.setTimeout = (action, delay, ...values) => schedule(called(action, values), delay, null);
   window.setInterval = (action, delay, ...values) => schedule(called(action, values), delay, 1);
-  window.requestAnimationFrame = (action) => schedule(() => action(now), FRAME - (now % FRAME), null);
+  window.requestAnimationFrame = (action) => schedule(() => action(now), 16 - (now % 16), null);
   window.requestIdleCallback = (action) =>
     schedule(() => action({ didTimeout: false, timeRemaining: () => 50 }), 1, null);
   for (const name of ["clearTimeout", "clearInterval", "cancelAnimationFrame", "cancelIdleCallback"])
@@ -157,72 +152,6 @@
       reportError(error);
     }
   }
-
-  // Transitions and animations move with the page's time as well; from outside, their timeline is kept from moving.
-  const movedUntil = new WeakMap();
-  const roots = new Set();
-  const attach = Element.prototype.attachShadow;
-  Element.prototype.attachShadow = function attachShadow(options) {
-    const root = Reflect.apply(attach, this, [options]);
-    roots.add(new WeakRef(root));
-    return root;
-  };
-  function find(within) {
-    for (const { shadowRoot } of within.querySelectorAll("*"))
-      if (shadowRoot) {
-        roots.add(new WeakRef(shadowRoot));
-        find(shadowRoot);
-      }
-  }
-  // Played from where they ended, and without a clock that ticks, they are in no list.
-  const played = new Set();
-  for (const name of ["play", "reverse"]) {
-    const call = Animation.prototype[name];
-    Animation.prototype[name] = function () {
-      played.add(new WeakRef(this));
-      return Reflect.apply(call, this, []);
-    };
-  }
-  const [ofDocument, ofRoot] = [Document, ShadowRoot].map((kind) => kind.prototype.getAnimations);
-  let searched = null;
-  function moving() {
-    // Parsed ones are not attached by anybody.
-    if (searched !== document) find((searched = document));
-    const all = new Set(Reflect.apply(ofDocument, document, []));
-    for (const reference of played) {
-      const animation = reference.deref();
-      if (animation?.playState === "running") all.add(animation);
-      else played.delete(reference);
-    }
-    for (const reference of roots) {
-      const root = reference.deref();
-      if (!root) roots.delete(reference);
-      else if (root.isConnected) Reflect.apply(ofRoot, root, []).forEach((animation) => all.add(animation));
-    }
-    return [...all].filter((animation) => {
-      const { playState, playbackRate, timeline } = animation;
-      const moves = playState === "running" && playbackRate !== 0 && timeline === document.timeline;
-      if (!moves) movedUntil.delete(animation);
-      return moves;
-    });
-  }
-  const last = ({ effect, playbackRate }) => (playbackRate > 0 ? (effect?.getComputedTiming().endTime ?? 0) : 0);
-  const ends = (animation) =>
-    movedUntil.get(animation) + Math.max(0, (last(animation) - animation.currentTime) / animation.playbackRate);
-  function move(animations, until) {
-    for (const animation of animations) {
-      // Lest it come ever nearer to its end and never there.
-      if (ends(animation) <= until) animation.finish();
-      else animation.currentTime += (until - movedUntil.get(animation)) * animation.playbackRate;
-      movedUntil.set(animation, until);
-    }
-  }
-  // With the next frame the page is told what has ended; where nothing is drawn, there is none.
-  const drawn = () =>
-    new Promise((resolve) => {
-      real.requestAnimationFrame(resolve);
-      real.setTimeout(resolve, 100);
-    });
 
   const begun = () => void (pending += 1);
   const ended = () => {
@@ -248,6 +177,18 @@
         return this.url ? tracked(read) : read;
       };
     }
+  }
+  // Without the transition, as for people who want less motion: while it lasts a page cannot be clicked, and where
+  // nobody looks it may last for ever.
+  for (const { prototype } of [Document, Element]) {
+    const start = prototype.startViewTransition;
+    if (start)
+      prototype.startViewTransition = function startViewTransition(...values) {
+        const transition = Reflect.apply(start, this, values);
+        transition.skipTransition();
+        tracked(transition.updateCallbackDone);
+        return transition;
+      };
   }
   const send = XMLHttpRequest.prototype.send;
   XMLHttpRequest.prototype.send = function (...values) {
@@ -296,7 +237,7 @@
   async function rest(budget, patience) {
     const mine = ++running;
     const stop = now + budget;
-    let over = clock() + patience;
+    let end = clock() + patience;
     let late = false;
     watch();
     for (;;) {
@@ -305,32 +246,19 @@
       await turn();
       if (mine !== running) return true;
       if (busy() && !late) {
-        if (clock() < over) {
-          await change(over - clock());
+        if (clock() < end) {
+          await change(end - clock());
           continue;
         }
         late = true;
         background = pending;
-        over += 500;
+        end += 500;
       }
-      if (clock() > over) break;
+      if (clock() > end) break;
       const timer = due(stop);
-      const animations = moving();
-      const fresh = animations.filter((animation) => !movedUntil.has(animation));
-      if (fresh.length) {
-        for (const animation of fresh) movedUntil.set(animation, now);
-        await drawn();
-        continue;
-      }
-      const next = FRAME * Math.ceil(Math.min(...animations.map(ends)) / FRAME);
-      if (next <= (timer ? timer.at : stop)) {
-        now = Math.max(now, next);
-        move(animations, now);
-        await drawn();
-      } else if (timer) fire(timer);
+      if (timer) fire(timer);
       else if (seen === mutations) {
         now = Math.max(now, stop);
-        move(animations, now);
         return !late;
       }
     }

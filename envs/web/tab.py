@@ -95,11 +95,7 @@ class Tab:
         """Attach to a page."""
         cdp = await context.new_cdp_session(page)
         tab = cls(page, cdp)
-        await asyncio.gather(
-            *(cdp.send(f"{domain}.enable") for domain in ("Page", "DOM", "Network", "Animation")),
-            # What is animated is moved by the page's time, in `page.js`.
-            cdp.send("Animation.setPlaybackRate", {"playbackRate": 0}),
-        )
+        await asyncio.gather(*(cdp.send(f"{domain}.enable") for domain in ("Page", "DOM", "Network")))
         tree = await cdp.send("Page.getFrameTree")
         tab._know(tree["frameTree"], None)
         return tab

@@ -268,6 +268,28 @@ def test_a_step_ends_when_requests_and_animations_are_done(opened):
     assert done(env, "click [2]")[-1] == "text '30'"
 
 
+@pytest.mark.parametrize("screenshots", [False, True])
+@pytest.mark.parametrize("of", ["document", "p"])
+def test_a_view_transition_is_over_at_once(opened, of, screenshots):
+    env, _ = opened(
+        f"<button onclick=\"const t = {of}.startViewTransition(() => (p.textContent = 'new'));"
+        "t.finished.then(() => (p.textContent += ' and done'))\">Go</button>"
+        "<button onclick=\"p.textContent += ' and clicked'\">Click</button><p id=p>old</p>",
+        screenshots=screenshots,
+    )
+    assert done(env, "click [1]")[-1] == "text 'new and done'"
+    assert done(env, "click [2]")[-1] == "text 'new and done and clicked'"
+
+
+def test_a_page_that_scrolls_smoothly_is_where_it_scrolls_to(opened):
+    env, _ = opened(
+        "<style>html { scroll-behavior: smooth } div { position: fixed }</style>"
+        "<div><button onclick=\"window.scrollTo({top: 2000, behavior: 'smooth'})\">Go</button>"
+        "<button onclick='p.textContent = scrollY'>Where</button><p id=p></p></div><p style='height: 9000px'>Long</p>"
+    )
+    assert "text '2000'" in done(env, "click [1]", "click [2]")
+
+
 def test_what_lies_outside_the_viewport(opened):
     body = "<button>Top</button><div style='height: 3000px'></div><button>Bottom</button>"
     env, seen = opened(body)
