@@ -49,8 +49,8 @@ class BrowserConfig:
     recycle_after: int = 100
     """Episodes after which Chromium and its driver are replaced by new ones, which bounds their memory."""
     frame_limit: bool = True
-    """Whether sixty frames are drawn a second at most; without it, pictures come sooner, and a page that is animated keeps
-    a core busy."""
+    """Whether sixty frames are drawn a second at most; without it, pictures come sooner, and animated pages keep a core
+    busy."""
     slow_motion: float = 0.0
     """Milliseconds that a person gets to see each action in a window; 0 for everything else."""
 
