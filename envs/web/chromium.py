@@ -92,16 +92,17 @@ def find_chromium(wanted: str | None, playwrights: str, *, headless: bool = True
 
 
 def check_chromium(path: str) -> None:
-    """Raise `UsageError` when this program is another one, which shows when it is asked for its version."""
+    """Raise `UsageError` when this program says, asked for its version, that it is another one."""
     try:
-        said = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=VERSION_SECONDS).stdout
+        said = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=VERSION_SECONDS, check=True)
     except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
-        said = ""
-    if "chrom" not in said.lower():
-        first = (said.strip().splitlines() or ["nothing"])[0]
+        # One that is broken, or slow, may be Chromium all the same.
+        return
+    first = (said.stdout.strip().splitlines() or [""])[0]
+    if first and not any(name in first.lower() for name in ("chrom", "edge", "brave")):
         raise UsageError(
             f"{path} is no Chromium: asked for its version, it said {first[:80]!r}; "
-            f"give the path of Chromium's executable, or unset ${VARIABLE}"
+            "give the path of Chromium's executable"
         )
 
 

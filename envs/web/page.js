@@ -178,18 +178,28 @@
       };
     }
   }
-  // Without the transition, as for people who want less motion: while it lasts a page cannot be clicked, and where
-  // nobody looks it may last for ever.
+  // Without the transition: while it lasts a page cannot be clicked, and where nobody looks it may last for ever. Waited
+  // for until its callback is called, and not until that is done: it may wait for the page's time.
   for (const { prototype } of [Document, Element]) {
     const start = prototype.startViewTransition;
     if (start)
-      prototype.startViewTransition = function startViewTransition(...values) {
+      prototype.startViewTransition = function startViewTransition(given, ...rest) {
+        const update = typeof given === "function" ? given : given?.update;
+        let called = () => {};
+        const watched = function () {
+          called();
+          return update();
+        };
+        const options = typeof given === "function" ? watched : typeof update === "function" ? { ...given, update: watched } : given;
+        const values = arguments.length ? [options, ...rest] : [];
         const transition = Reflect.apply(start, this, values);
         transition.skipTransition();
-        tracked(transition.updateCallbackDone);
+        transition.ready.catch(() => {});
+        if (typeof update === "function") tracked(new Promise((resolve) => (called = resolve)));
         return transition;
       };
   }
+  addEventListener("pagereveal", (event) => event.viewTransition?.skipTransition());
   const send = XMLHttpRequest.prototype.send;
   XMLHttpRequest.prototype.send = function (...values) {
     begun();

@@ -281,6 +281,24 @@ def test_a_view_transition_is_over_at_once(opened, of, screenshots):
     assert done(env, "click [2]")[-1] == "text 'new and done and clicked'"
 
 
+def test_a_view_transition_may_wait_for_the_page_s_time(opened):
+    env, _ = opened(
+        '<button onclick="document.startViewTransition({update: async () => {'
+        "await new Promise(requestAnimationFrame); p.textContent = 'new' }})\">Go</button>"
+        "<button onclick=\"onunhandledrejection = () => (p.textContent = 'rejected'); document.startViewTransition()\">"
+        "None</button><p id=p>old</p>"
+    )
+    assert done(env, "click [1]")[-1] == "text 'new'"
+    assert done(env, "click [2]")[-1] == "text 'new'"
+
+
+def test_a_transition_from_page_to_page_holds_nobody_up(opened, site):
+    style = "<style>@view-transition { navigation: auto }</style>"
+    site.pages["/next"] = html("Next", f"{style}<button onclick='p.textContent += 1'>Add</button><p id=p>0</p>")
+    env, _ = opened(f"{style}<a href=/next>Next</a>")
+    assert done(env, "click [1]", "click [1]", "click [1]")[-1] == "text '011'"
+
+
 def test_a_page_that_scrolls_smoothly_is_where_it_scrolls_to(opened):
     env, _ = opened(
         "<style>html { scroll-behavior: smooth } div { position: fixed }</style>"
