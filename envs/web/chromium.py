@@ -16,7 +16,6 @@ VARIABLE = "KINTSUGI_CHROMIUM"
 """Names the browser's executable where the code does not."""
 SHELLS = ("chromium-headless-shell", "chrome-headless-shell", "headless_shell")
 """Chromium without windows: the same pages, and an episode takes half the time, since no window is made for it."""
-VERSION_SECONDS = 2.0
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 ARGUMENTS = (
     "--disable-background-networking",
@@ -89,6 +88,10 @@ def find_chromium(wanted: str | None, playwrights: str, *, headless: bool = True
             f"'playwright install chromium', install your system's package, or set ${VARIABLE}"
         )
     return path
+
+
+VERSION_SECONDS = 2.0
+"""How long a program may take to say its version."""
 
 
 def check_chromium(path: str) -> None:

@@ -185,17 +185,14 @@
     if (start)
       prototype.startViewTransition = function startViewTransition(given, ...rest) {
         const update = typeof given === "function" ? given : given?.update;
-        let called = () => {};
-        const watched = function () {
-          called();
-          return update();
-        };
-        const options = typeof given === "function" ? watched : typeof update === "function" ? { ...given, update: watched } : given;
-        const values = arguments.length ? [options, ...rest] : [];
-        const transition = Reflect.apply(start, this, values);
+        const waits = typeof update === "function";
+        let called = null;
+        const watched = () => (called(), update());
+        if (waits) given = given === update ? watched : { ...given, update: watched };
+        const transition = Reflect.apply(start, this, arguments.length ? [given, ...rest] : []);
+        if (waits) tracked(new Promise((resolve) => (called = resolve)));
         transition.skipTransition();
         transition.ready.catch(() => {});
-        if (typeof update === "function") tracked(new Promise((resolve) => (called = resolve)));
         return transition;
       };
   }

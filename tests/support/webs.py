@@ -180,3 +180,18 @@ class ClickTest(WebEnv):
     @classmethod
     def tasks(cls, split: str, n: int | None = None, seed: int = 0, world: str = "", **params: Any) -> TaskSet:
         return WebEnv.tasks(split, 20 if n is None else n, seed, world="miniwob", page="click-checkboxes")
+
+
+def lines(observation: str) -> list[str]:
+    """What is shown of the page, without the head."""
+    shown = observation.splitlines()
+    first = next(i for i, line in enumerate(shown) if line.startswith("Title:") or " dialog " in line)
+    return shown[first + shown[first].startswith("Title:") :]
+
+
+def done(env: WebEnv, *actions: str) -> list[str]:
+    """What is shown of the page after the last action; none may be refused."""
+    for action in actions:
+        observation, _, _, _, info = env.step(action)
+        assert "invalid" not in info, f"{action}: {info['invalid']}"
+    return lines(observation)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from kintsugi.envs.web import WebConfig
-from webs import BadSite, BadWeb, at, html
+from webs import BadSite, BadWeb, at, html, lines
 
 
 @pytest.fixture(scope="session")
@@ -40,9 +40,20 @@ def web(chromium: str, web_class: type[BadWeb]) -> Iterator[Callable[..., BadWeb
 def shown(web: Callable[..., BadWeb], site: BadSite) -> Callable[..., tuple[BadWeb, str]]:
     """Opens a page with this body; gives the environment and what is seen."""
 
-    def show(body: str, **options: object) -> tuple[BadWeb, str]:
-        site.pages["/page"] = html("Page", body)
+    def show(body: str, path: str = "/page", **options: object) -> tuple[BadWeb, str]:
+        site.pages[path] = html("Page", body)
         env = web(**options)
-        return env, env.reset(options={"task": at("/page")})[0]
+        return env, env.reset(options={"task": at(path)})[0]
 
     return show
+
+
+@pytest.fixture
+def opened(shown: Callable[..., tuple[BadWeb, str]]) -> Callable[..., tuple[BadWeb, list[str]]]:
+    """The same, with the lines that are shown of the page."""
+
+    def open_(body: str, path: str = "/page", **options: object) -> tuple[BadWeb, list[str]]:
+        env, observation = shown(body, path, **options)
+        return env, lines(observation)
+
+    return open_
