@@ -9,6 +9,32 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+EXTRAS = {
+    "accelerate": "models",
+    "docker": "code",
+    "filelock": "runs",
+    "huggingface_hub": "models",
+    "jinja2": "report",
+    "miniwob": "miniwob",
+    "peft": "models",
+    "PIL": "web",
+    "platformdirs": "runs",
+    "playwright": "web",
+    "plotly": "report",
+    "pyarrow": "trading",
+    "requests": "code",
+    "safetensors": "models",
+    "scipy": "runs",
+    "textworld": "alfworld",
+    "tokenizers": "models",
+    "tomli_w": "runs",
+    "torch": "models",
+    "transformers": "models",
+    "werkzeug": "web",
+    "yfinance": "yahoo",
+}
+"""Optional library, by import name, to the extra of this package that installs it."""
+
 
 class KintsugiError(Exception):
     """Base of all errors raised on purpose."""
@@ -31,6 +57,12 @@ class MissingExtraError(UsageError):
 
     def __init__(self, library: str, extra: str) -> None:
         super().__init__(f"{library!r} is not installed; it comes with an extra: pip install 'kintsugi[{extra}]'")
+
+
+def missing_extra(error: ModuleNotFoundError) -> MissingExtraError | None:
+    """The error that names the extra to install; None for a module that none of our extras brings."""
+    library = (error.name or "").partition(".")[0]
+    return MissingExtraError(library, EXTRAS[library]) if library in EXTRAS else None
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:

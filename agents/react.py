@@ -11,8 +11,8 @@ from typing import Literal
 from ..envs.core import AgentEnv, Task
 from ..envs.registry import find
 from ..errors import UsageError
-from .models.core import Completion, LanguageModel, Message, Sampling, derived_seed
-from .rollout import Episode
+from .core import Episode, ModelAgent
+from .models.core import Completion, Message, Sampling, derived_seed
 from .trajectory import Step, Trajectory
 
 SYSTEM = (
@@ -40,32 +40,30 @@ class ReActConfig:
     """Leave out of observations what their environment holds to be said already (`AgentEnv.brief`)."""
 
 
-class ReActAgent:
-    """Acts with a language model. The chat only ever grows, so a backend can keep it in its cache."""
+class ReActAgent(ModelAgent[ReActConfig]):
+    """Acts with a language model. The chat only ever grows, so a back end can keep it in its cache."""
 
-    def __init__(self, model: LanguageModel, config: ReActConfig | None = None) -> None:
-        self.model = model
-        self.config = config or ReActConfig()
-
-    @property
-    def name(self) -> str:
-        """The model's version."""
-        return self.model.version
+    config_type = ReActConfig
+    kind = "react"
 
     async def act(self, episode: Episode) -> Step:
-        """One turn. What cannot be parsed is sent to the environment as it is, to be refused there.
+        """One turn. What cannot be parsed is sent to the environment as it is, to be refused there."""
+        prompt = self.prompt(episode)
+        completion = await self.model.complete(prompt, self._sampling(episode))
+        episode.chat = [*prompt, Message("assistant", completion.text, completion.token_ids)]
+        episode.prompt_tokens += completion.prompt_tokens
+        return step_from(completion, episode.observation)
 
-        An episode whose first steps somebody else made is gone on with as if they were one's own.
-        """
-        if not episode.chat:
-            episode.chat += chat_of(episode, self.config)
+    def prompt(self, episode: Episode) -> list[Message]:
+        """The chat that the agent would answer next. Steps that somebody else made are turns of its own."""
         before = episode.steps[-1].observation if episode.steps else None
         text = told(episode.task, episode.observation, before, self.config)
         turn = observation_turn(text, episode.goal, self.config, first=not episode.steps)
-        completion = await self.model.complete([*episode.chat, turn], self._sampling(episode))
-        episode.chat += [turn, Message("assistant", completion.text, completion.token_ids)]
-        episode.prompt_tokens += completion.prompt_tokens
-        return step_from(completion, episode.observation)
+        return [*(episode.chat or chat_of(episode, self.config)), turn]
+
+    def chats(self, attempt: Trajectory) -> list[list[Message]]:
+        """One chat, of all turns."""
+        return [chat_of(attempt, self.config)]
 
     def _sampling(self, episode: Episode) -> Sampling:
         constrained = self.config.decoding == "constrained" and bool(episode.info.get("admissible"))
@@ -78,9 +76,8 @@ class ReActAgent:
         )
 
 
-def chat_of(trajectory: Trajectory | Episode, config: ReActConfig | None = None) -> list[Message]:
-    """The chat of an attempt as an agent sees it when it acts: what is trained on, whoever made the attempt."""
-    config = config or ReActConfig()
+def chat_of(trajectory: Trajectory | Episode, config: ReActConfig) -> list[Message]:
+    """The chat of an attempt as an agent of this configuration sees it when it acts, whoever made the attempt."""
     return [Message("system", config.system), *turns_of(trajectory, config)]
 
 

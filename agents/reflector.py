@@ -5,13 +5,16 @@ The attempt reaches it as the environment showed it; nothing hidden is added (Do
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from ..arguments import plain
+from ..envs.core import content_hash
 from ..errors import TooLongError
+from .core import Episode
 from .models.core import LanguageModel, Message, Sampling, derived_seed
 from .react import ReActAgent, ReActConfig, said, told, turns_of
-from .rollout import Episode
-from .trajectory import Step, Trajectory
+from .trajectory import AgentSpec, Step, Trajectory
 
 SYSTEM = (
     "You are shown a failed attempt at a task in a text world. First say in one line that starts with 'Reflection:' "
@@ -40,22 +43,31 @@ class ReflectorConfig:
 class ReflectingAgent:
     """A ReAct agent that first reads one failed attempt at its task."""
 
-    def __init__(
-        self,
-        model: LanguageModel,
-        failure: Trajectory,
-        acting: ReActConfig | None = None,
-        config: ReflectorConfig | None = None,
-    ) -> None:
-        self.model = model
+    def __init__(self, acting: ReActAgent, failure: Trajectory, config: ReflectorConfig | None = None) -> None:
+        """`acting` takes the turns; its model reflects."""
         self.failure = failure
         self.config = config or ReflectorConfig()
-        self._acting = ReActAgent(model, acting)
+        self._acting = acting
 
     @property
     def name(self) -> str:
-        """The model's version."""
-        return self.model.version
+        """E.g. `reflecting-1f0c2a@<version of the model>`."""
+        hashed = content_hash([plain(self.config), plain(self._acting.config)])[:6]
+        return f"reflecting-{hashed}@{self._acting.model.version}"
+
+    @property
+    def models(self) -> Sequence[LanguageModel]:
+        """The acting agent's."""
+        return self._acting.models
+
+    @property
+    def spec(self) -> AgentSpec | None:
+        """The acting agent's: its attempts are read, and learnt, as if nobody had reflected."""
+        return self._acting.spec
+
+    def chats(self, attempt: Trajectory) -> list[list[Message]]:
+        """The attempt without the reflection, for the agent that is to do without it; see `reflector_chat`."""
+        return self._acting.chats(attempt)
 
     async def act(self, episode: Episode) -> Step:
         """Before the first turn, reflect; then act.
@@ -89,7 +101,7 @@ class ReflectingAgent:
 
     async def _reflect(self, episode: Episode, opening: list[Message]) -> None:
         sampling = Sampling(self.config.temperature, self.config.max_tokens, derived_seed(episode.seed, "reflection"))
-        completion = await self.model.complete([*opening, Message("assistant", OPENING)], sampling)
+        completion = await self._acting.model.complete([*opening, Message("assistant", OPENING)], sampling)
         episode.prompt_tokens += completion.prompt_tokens
         said = completion.opening_ids + completion.token_ids
         episode.reflection = Step(
@@ -101,7 +113,7 @@ class ReflectingAgent:
         return opening_of(self.failure, replace(self.config, max_turns=turns), self._acting.config)
 
 
-def opening_of(failure: Trajectory, config: ReflectorConfig, acting: ReActConfig | None = None) -> list[Message]:
+def opening_of(failure: Trajectory, config: ReflectorConfig, acting: ReActConfig) -> list[Message]:
     """System prompt and the failed attempt: what the reflector is shown."""
     return [Message("system", config.system), Message("user", digest(failure, config.max_turns, acting))]
 
@@ -110,27 +122,27 @@ def reflector_chat(
     failure: Trajectory,
     passed: Trajectory,
     reflection: Step,
+    acting: ReActConfig,
+    config: ReflectorConfig | None = None,
     *,
     trainable: bool = True,
-    acting: ReActConfig | None = None,
-    config: ReflectorConfig | None = None,
 ) -> list[Message]:
     """(failed, passed) as the reflector's chat; `trainable` is of the reflection, the turns keep their own.
 
-    The failed attempt is shown as it was when `reflection` was sampled, if it was.
+    The failed attempt is shown as it was when `reflection` was sampled, if it was; otherwise as `acting` sees it.
     """
     system, shown = opening_of(failure, config or ReflectorConfig(), acting)
     return [
         system,
         replace(shown, content=reflection.observation or shown.content),
         Message("assistant", said(reflection), reflection.token_ids, trainable),
-        *turns_of(passed, acting or ReActConfig()),
+        *turns_of(passed, acting),
     ]
 
 
-def digest(failure: Trajectory, max_turns: int, acting: ReActConfig | None = None) -> str:
+def digest(failure: Trajectory, max_turns: int, acting: ReActConfig) -> str:
     """A failed attempt in few words: each distinct accepted turn once, in order, refused actions only counted."""
-    turns = turns_shown(failure, acting or ReActConfig())
+    turns = turns_shown(failure, acting)
     refused = f"Refused actions: {failure.invalid_actions}.\n" if failure.invalid_actions else ""
     shown = "".join(turn + "\n" for turn in turns[max(0, len(turns) - max_turns) :])
     return f"Your task is to: {failure.goal}\nThe failed attempt:\n{shown}{refused}{OUTCOMES[failure.outcome]}"

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..errors import UsageError
-from .models.core import LanguageModel
-from .react import ReActAgent
-from .rollout import Episode
-from .trajectory import Step
+from .core import Agent, Episode
+from .models.core import LanguageModel, Message
+from .trajectory import AgentSpec, Step, Trajectory
 
 
 class ResumingAgent:
@@ -18,19 +17,28 @@ class ResumingAgent:
     To `agent` the turns are its own. Raises `UsageError` when the environment answers them in another way than it did.
     """
 
-    def __init__(self, agent: ReActAgent, prefix: Sequence[Step]) -> None:
+    def __init__(self, agent: Agent, prefix: Sequence[Step]) -> None:
         self.prefix = tuple(replace(step, trainable=False) for step in prefix)
         self._agent = agent
 
     @property
-    def model(self) -> LanguageModel:
+    def models(self) -> Sequence[LanguageModel]:
         """Who thinks after the prefix."""
-        return self._agent.model
+        return self._agent.models
 
     @property
     def name(self) -> str:
-        """The model's version."""
+        """The agent's: the prefix is in the attempt itself."""
         return self._agent.name
+
+    @property
+    def spec(self) -> AgentSpec | None:
+        """The agent's."""
+        return self._agent.spec
+
+    def chats(self, attempt: Trajectory) -> list[list[Message]]:
+        """As the agent sees it; turns of the prefix are not trained on."""
+        return self._agent.chats(attempt)
 
     async def act(self, episode: Episode) -> Step:
         """The recorded turn, or a new one after the last of them."""

@@ -7,56 +7,21 @@ import contextlib
 import itertools
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 from ..envs.core import AgentEnv, Task
 from ..errors import InfraError, UsageError
-from .models.core import Message
-from .trajectory import Outcome, Source, Step, Trajectory
+from .core import Agent, Episode, version_of
+from .models.core import Usage
+from .trajectory import Outcome, Trajectory
 
 T = TypeVar("T")
 Keep = Callable[[bytes], str]
 """Keeps a picture and names it."""
-
-
-@dataclass
-class Episode:
-    """What an agent may look at: the task, the past, and what it sees now."""
-
-    task: Task
-    observation: str
-    info: dict[str, Any]
-    seed: int
-    """The agent draws its own seeds from this one and the number of steps."""
-    steps: list[Step] = field(default_factory=list)
-    prompt_tokens: int = 0
-    """Agents add what the model read."""
-    reflection: Step | None = None
-    """Set by agents that reflect before they act."""
-    chat: list[Message] = field(default_factory=list)
-    """What the agent and its model said so far; the agent's own."""
-    notes: list[Any] = field(default_factory=list)
-    """What else the agent wants to remember, such as a record of each step; its own."""
-
-    @property
-    def goal(self) -> str:
-        """The task in words, where the environment says it at reset."""
-        return str(self.info.get("goal", ""))
-
-
-class Agent(Protocol):
-    """Who acts."""
-
-    @property
-    def name(self) -> str:
-        """Goes into the trajectory as its model version."""
-        ...
-
-    async def act(self, episode: Episode) -> Step:
-        """The next step; its reward and `invalid` are filled in by `play`."""
-        ...
+Progress = Callable[[float], None]
+"""Gets the share that is done, in [0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +32,8 @@ class Job:
     agent: Agent
     seed: int
     sample: int = 0
-    source: Source = "policy"
+    source: str = "policy"
+    """How the attempt comes about; see `Trajectory.source`."""
     parents: tuple[str, ...] = ()
 
 
@@ -97,7 +63,7 @@ async def play(env: AgentEnv, job: Job, clock: Clock | None = None, keep: Keep |
         observation, info = env.reset(options={"task": job.task})
         clock.env += time.perf_counter() - start
         episode = Episode(job.task, observation, info, job.seed)
-        goal, done, truncated = episode.goal, False, False
+        done = truncated = False
         while not (done or truncated):
             picture = env.picture() if keep else None
             step = await job.agent.act(episode)
@@ -106,8 +72,7 @@ async def play(env: AgentEnv, job: Job, clock: Clock | None = None, keep: Keep |
             start = time.perf_counter()
             observation, reward, done, truncated, info = env.step(step.action)
             clock.env += time.perf_counter() - start
-            episode.steps.append(replace(step, reward=float(reward), invalid=info.get("invalid")))
-            episode.observation, episode.info = observation, {"goal": goal, **info}
+            episode.advance(replace(step, reward=float(reward), invalid=info.get("invalid")), observation, info)
     except InfraError as error:
         return _trajectory(job, episode, "infra_error", str(error))
     outcome: Outcome = "success" if info.get("success") else "failure" if done else "truncated"
@@ -123,7 +88,9 @@ def _trajectory(job: Job, episode: Episode | None, outcome: Outcome, error: str 
         outcome=outcome,
         score=float(episode.info.get("score", outcome == "success")),
         source=job.source,
-        model=job.agent.name,
+        model=version_of(job.agent),
+        agent=job.agent.name,
+        made_by=job.agent.spec,
         seed=job.seed,
         sample=job.sample,
         goal=episode.goal,
@@ -134,68 +101,74 @@ def _trajectory(job: Job, episode: Episode | None, outcome: Outcome, error: str 
     )
 
 
-async def collect_async(
+@dataclass(frozen=True)
+class Wave:
+    """Episodes that were played together."""
+
+    attempts: list[Trajectory]
+    """One for each job, in their order."""
+    versions: tuple[tuple[str, str], ...] = ()
+    """Programs outside this package that they were played in: name and version."""
+
+
+def waves(
     make_env: Callable[[], AgentEnv],
     jobs: Iterable[Job],
     *,
     at_once: int = 128,
     retries: int = 2,
-    on_wave: Callable[[list[Trajectory]], None] | None = None,
-    progress: Callable[[float], None] = lambda share: None,
+    progress: Progress = lambda share: None,
     clock: Clock | None = None,
     keep: Keep | None = None,
-) -> list[Trajectory]:
+) -> Iterator[Wave]:
     """Play all jobs, in waves of `at_once` episodes whose model calls are batched together; order as in `jobs`.
 
     The wave is the unit of repetition: models forget before each what they keep of earlier calls, so an interrupted
-    wave that is played again from its start meets the same batches and ends the same to the bit. `on_wave` gets each
-    finished wave, `progress` the share of the jobs that is done. An attempt that an `InfraError` ended is repeated up
-    to `retries` times within its wave and is then returned as it is. Any other exception ends all attempts. `keep` is
-    as in `play`.
+    wave that is played again from its start meets the same batches and ends the same to the bit. `progress` gets the
+    share of the jobs that is done. An attempt that an `InfraError` ended is repeated up to `retries` times within its
+    wave and is then returned as it is. Any other exception ends all attempts. `keep` is as in `play`. Inside a running
+    event loop (a notebook) it works in its own thread.
     """
     if at_once < 1:
         raise UsageError(f"at_once is {at_once}; a wave has at least 1 episode")
-    clock = clock or Clock()
-    jobs = list(jobs)
-    done: list[Trajectory] = []
-    finished = itertools.count(1)
+    jobs, clock = list(jobs), clock or Clock()
+    models, finished = models_of(jobs), itertools.count(1)
 
     async def attempt(env: AgentEnv, job: Job) -> Trajectory:
-        trajectory = await play(env, job, clock, keep)
-        for _ in range(retries):
+        for _ in range(1 + retries):
+            trajectory = await play(env, job, clock, keep)
             if trajectory.outcome != "infra_error":
                 break
-            trajectory = await play(env, job, clock, keep)
         progress(next(finished) / len(jobs))
         return trajectory
 
     with contextlib.ExitStack() as closing:
         envs = [closing.enter_context(contextlib.closing(make_env())) for _ in range(min(at_once, len(jobs)))]
-        start, model_seconds = time.perf_counter(), busy_seconds(models_of(jobs))
-        forgetting = [model.forget for model in models_of(jobs) if hasattr(model, "forget")]
-        try:
-            for first in range(0, len(jobs), at_once):
-                for forget in forgetting:
-                    forget()
-                wave = await all_or_none(list(map(attempt, envs, jobs[first : first + at_once])))
-                done += wave
-                if on_wave:
-                    on_wave(wave)
-        finally:
-            clock.wall += time.perf_counter() - start
-            clock.model += busy_seconds(models_of(jobs)) - model_seconds
-    return done
+        for first in range(0, len(jobs), at_once):
+            start, busy = time.perf_counter(), usage_of(models).seconds
+            for model in models:
+                model.start_wave()
+            try:
+                played = run_sync(all_or_none(list(map(attempt, envs, jobs[first : first + at_once]))))
+            finally:
+                clock.wall += time.perf_counter() - start
+                clock.model += usage_of(models).seconds - busy
+            yield Wave(played, tuple(dict.fromkeys(pair for env in envs for pair in env.versions().items())))
+
+
+def collect(make_env: Callable[[], AgentEnv], jobs: Iterable[Job], **options: Any) -> list[Trajectory]:
+    """The attempts of `waves`, all of them."""
+    return [attempt for wave in waves(make_env, jobs, **options) for attempt in wave.attempts]
 
 
 async def in_waves(
-    work: Sequence[Callable[[], Coroutine[Any, Any, T]]], at_once: int, models: Iterable[Any]
+    work: Sequence[Callable[[], Coroutine[Any, Any, T]]], at_once: int, models: Sequence[_Waving]
 ) -> list[T]:
     """The results of all of `work`, made `at_once` at a time; before each wave, `models` forget earlier calls."""
     found: list[T] = []
     for first in range(0, len(work), at_once):
         for model in models:
-            if hasattr(model, "forget"):
-                model.forget()
+            model.start_wave()
         found += await all_or_none([make() for make in work[first : first + at_once]])
     return found
 
@@ -212,11 +185,6 @@ async def all_or_none(coroutines: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         raise
-
-
-def collect(make_env: Callable[[], AgentEnv], jobs: Iterable[Job], **options: Any) -> list[Trajectory]:
-    """`collect_async` for code without an event loop; inside a running one (a notebook) it works in its own thread."""
-    return run_sync(collect_async(make_env, jobs, **options))
 
 
 def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -241,11 +209,19 @@ def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:
     return outcome[0]
 
 
-def models_of(jobs: Sequence[Job]) -> list[Any]:
+class _Used(Protocol):
+    def usage(self) -> Usage: ...
+
+
+class _Waving(Protocol):
+    def start_wave(self) -> None: ...
+
+
+def models_of(jobs: Iterable[Job]) -> list[Any]:
     """The models that the jobs' agents think with, each once."""
-    return list({id(m): m for m in (getattr(job.agent, "model", None) for job in jobs) if m is not None}.values())
+    return list({id(model): model for job in jobs for model in job.agent.models}.values())
 
 
-def busy_seconds(models: Iterable[Any]) -> float:
-    """Wall time that models have worked, those that count it."""
-    return sum(float(getattr(model, "busy_seconds", 0.0)) for model in models)
+def usage_of(models: Iterable[_Used]) -> Usage:
+    """What models have done, together."""
+    return sum((model.usage() for model in models), Usage())

@@ -1,4 +1,4 @@
-"""What happened: `Call`, `Step` and `Trajectory`, and how they go to JSON and back without losing a bit."""
+"""What happened and by whom: `Call`, `Step`, `Trajectory`, `AgentSpec`; they go to JSON without losing a bit."""
 
 from __future__ import annotations
 
@@ -6,11 +6,25 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self
 
-from ..envs.core import Task
+from ..envs.core import Task, content_hash
 
 Outcome = Literal["success", "failure", "truncated", "infra_error"]
 """`truncated` ran out of steps or data, which is a failure to learn from; `infra_error` counts for nothing."""
-Source = Literal["policy", "reflection", "splice", "imagined", "expert"]
+
+
+@dataclass(frozen=True)
+class AgentSpec:
+    """An agent as plain data: what is kept with an attempt, and what makes the agent again (`agents.registry`)."""
+
+    id: str = "react"
+    """The name under which it is registered, or `module:Class`."""
+    args: Mapping[str, Any] = field(default_factory=dict)
+    """Its configuration, JSON-clean: its prompt too."""
+
+    @property
+    def name(self) -> str:
+        """Kind and hash of the configuration, e.g. `react-1f0c2a`."""
+        return f"{self.id}-{content_hash(self.args)[:6]}"
 
 
 @dataclass(frozen=True)
@@ -65,9 +79,10 @@ class Trajectory:
     outcome: Outcome
     score: float
     """In [0, 1]."""
-    source: Source
+    source: str
+    """How it came about: `policy`, `reflection`, `splice`, `expert`, or what a loop calls it."""
     model: str
-    """`LanguageModel.version` of who acted; the expert's name for demonstrations."""
+    """Versions of the models that the agent thought with; the expert's name for demonstrations."""
     seed: int
     sample: int = 0
     """Which of the k attempts at the task this is."""
@@ -76,7 +91,11 @@ class Trajectory:
     reflection: Step | None = None
     """What the reflector said of the parent attempt before this one began."""
     parents: tuple[str, ...] = ()
-    """Keys of the attempts that this one mends."""
+    """Full keys (`RunStore.key`) of the attempts that this one mends."""
+    agent: str = ""
+    """`Agent.name` of who acted; empty for demonstrations."""
+    made_by: AgentSpec | None = None
+    """What makes the agent again, its prompt included; None where nobody can say."""
     prompt_tokens: int = 0
     """Tokens the model read, cached ones included."""
     error: str | None = None
@@ -113,13 +132,15 @@ class Trajectory:
         """What `to_json` gave; raises `KeyError` or `TypeError` when it is not that."""
         values = dict(data)
         values["task"] = Task(**values["task"])
-        values["steps"] = tuple(map(_step, values["steps"]))
-        values["reflection"] = _step(values["reflection"]) if values["reflection"] else None
+        values["steps"] = tuple(map(step_from_json, values["steps"]))
+        values["reflection"] = step_from_json(values["reflection"]) if values["reflection"] else None
         values["parents"] = tuple(values["parents"])
+        values["made_by"] = AgentSpec(**values["made_by"]) if values.get("made_by") else None
         return cls(**values)
 
 
-def _step(data: Mapping[str, Any]) -> Step:
+def step_from_json(data: Mapping[str, Any]) -> Step:
+    """What `asdict` gave, before or after JSON."""
     values = _with_tuples(data)
     values["calls"] = tuple(Call(**_with_tuples(call)) for call in values.get("calls", ()))
     return Step(**values)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from types import MappingProxyType
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from ..errors import TooLongError
 from .models.core import LanguageModel, Message, Sampling
+from .react import world_of
 from .trajectory import Step
 
 Judgement = Literal["good", "bad", "uncertain"]
@@ -24,23 +24,6 @@ _ANSWER = (
     "starts with 'Thought:' and says why, and one line that is 'Judgement: Good', 'Judgement: Bad' or 'Judgement: "
     "Uncertain'."
 )
-PROMPTS: Mapping[str, str] = MappingProxyType(
-    {
-        "kintsugi/Household": "You judge the steps of an attempt at a household task. Good brings the task forward; "
-        "Bad was refused, shows nothing new or is not what the task needs; Uncertain may help." + _ANSWER,
-        "kintsugi/Code": "You judge the steps of an attempt at a programming task. Good brings the program nearer to "
-        "what is asked for; Bad breaks what worked, repeats what failed or was refused; Uncertain is all else."
-        + _ANSWER,
-        "kintsugi/Web": "You judge the steps of an attempt at a task in a web browser. Good brings the task forward; "
-        "Bad was refused, changes nothing or leads away from what is asked for; Uncertain is all else." + _ANSWER,
-    }
-)
-"""System prompt by environment id, without its version."""
-OTHER_PROMPT = (
-    "You judge the steps of an attempt at a task. Good brings the task forward; Bad was refused, changes nothing or "
-    "leads away from what is asked for; Uncertain is all else." + _ANSWER
-)
-"""For environments that `PROMPTS` does not name."""
 JUDGEMENT = "\nJudgement: "
 MISTAKE = "That was a mistake."
 """What an agent thinks when it takes back what it did: Agent-R's revision signal."""
@@ -58,8 +41,8 @@ class VerifierConfig:
     """Of one answer."""
     temperature: float = 0.0
     """0 is greedy; the original samples, and its turning points are as noisy."""
-    prompts: dict[str, str] = field(default_factory=dict)
-    """System prompts by environment id without its version, before those that come with Kintsugi."""
+    prompt: str | None = None
+    """The system prompt; None is what the environment says (`AgentEnv.judging`) and how to answer."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +67,7 @@ def parse_judgement(text: str) -> Judged:
 
 def verifier_prompt(env_id: str, config: VerifierConfig) -> str:
     """The system prompt for an environment."""
-    family = re.sub(r"-v\d+$", "", env_id)
-    return config.prompts.get(family) or PROMPTS.get(family, OTHER_PROMPT)
+    return config.prompt or world_of(env_id).judging + _ANSWER
 
 
 def opening(

@@ -8,9 +8,9 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
-from ..loops.evaluation import Comparison, Score, compare
-from .runs import pooled_score, read_evaluation
-from .tables import comparison_table, score_table, type_table
+from ..loops.measuring.evaluation import Comparison, Score, compare
+from ..loops.measuring.tables import comparison_table, score_table, type_table
+from ..loops.runs.references import pooled_score, read_evaluation
 
 
 @dataclass(frozen=True)

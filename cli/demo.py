@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rich.console import Console
 
-from .measure import Measure
-from .reproduce import run_in
-from .reproduce_re_rest import ReproduceReReST
+from ..benchmarks.reproduce.re_rest import ReproduceReReST
+from ..loops.measuring.measure import Measure
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,5 @@ class DemoConfig:
 
 def run(config: DemoConfig, console: Console) -> None:
     """The command `kintsugi demo`."""
-    from dataclasses import replace
-
-    held_out = Measure(env_params={"size": "small"}, splits=("valid_unseen",), tasks=config.tasks)
-    run_in(config.run, replace(config.what, held_out=held_out), console)
+    held_out = Measure(params={"size": "small"}, splits=("valid_unseen",), tasks=config.tasks)
+    replace(config.what, held_out=held_out).run(config.run, console)

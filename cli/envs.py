@@ -12,11 +12,11 @@ from ..envs.registry import entries
 
 
 @dataclass(frozen=True)
-class WorldsConfig:
+class EnvsConfig:
     """Nothing to choose yet."""
 
 
-def run(config: WorldsConfig, console: Console) -> None:
+def run(config: EnvsConfig, console: Console) -> None:
     """The command `kintsugi envs`: short name, Gymnasium id and what it is."""
     table = Table.grid(padding=(0, 2))
     for entry in entries():

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,16 +18,15 @@ import tyro
 from rich.console import Console
 from rich.markup import escape
 
+from ..agents.core import Agent
 from ..agents.models.core import Message
-from ..agents.react import chat_of
+from ..agents.registry import reader
 from ..agents.trajectory import Outcome, Trajectory
 from ..errors import UsageError, unknown
-from ..loops.evaluation import task_type
-from ..loops.store import RunStore
-from .runs import parent_stage
+from ..loops.measuring.evaluation import task_type
+from ..loops.runs.stages import Stage, split_key
+from ..loops.runs.store import RunStore
 
-Render = Callable[[Trajectory], list[Message]]
-"""An attempt as a chat, the way its agent saw it."""
 Row = dict[str, Any]
 
 
@@ -40,9 +39,10 @@ class ExportConfig:
     out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
     """The JSONL file."""
     kind: Literal["messages", "preference"] = "messages"
-    """`messages`: one attempt a line. `preference`: one failed attempt and its mend a line."""
+    """`messages`: one chat of one attempt a line. `preference`: one failed attempt and its mend a line."""
     stages: tuple[str, ...] = ()
-    """Stages of the run to take. Without any: all but `eval/...`, whose tasks are held out, and `gate/...`."""
+    """Stages of the run to take, e.g. `collect/policy@1/train`. Without any: all but those of kind `eval` and `gate`,
+    whose tasks are held out."""
     outcomes: tuple[Outcome, ...] = ("success",)
     """Of `messages`: attempts that ended so."""
     turns: Literal["first", "all"] = "first"
@@ -52,7 +52,7 @@ class ExportConfig:
     """Replace the file if there is one."""
 
 
-def export(config: ExportConfig, render: Render = chat_of) -> int:
+def export(config: ExportConfig) -> int:
     """Write the file and return its number of lines; it appears whole or not at all.
 
     Raises `UsageError` for an unknown stage, an existing file, a disk that is full, and when nothing fits.
@@ -65,7 +65,7 @@ def export(config: ExportConfig, render: Render = chat_of) -> int:
         with RunStore.read(config.run) as store, unfinished.open("w", encoding="ascii") as file:
             stages = _stages(store, config)
             work = _messages if config.kind == "messages" else _pairs
-            rows = work(store, stages, config, render)
+            rows = work(store, stages, config)
             lines = 0
             for row in rows:
                 # ASCII alone: many a reader splits lines at U+2028 and its like, which models do say.
@@ -74,7 +74,7 @@ def export(config: ExportConfig, render: Render = chat_of) -> int:
             file.flush()
             os.fsync(file.fileno())
         if not lines:
-            searched = ", ".join(stages) or "a run without attempts"
+            searched = ", ".join(map(str, stages)) or "a run without attempts"
             raise UsageError(f"{config.run}: nothing to export from {searched}; {_remedy(config)}")
         unfinished.replace(config.out)
     except OSError as error:
@@ -91,9 +91,8 @@ def run(config: ExportConfig, console: Console) -> None:
     console.print(f"{lines} lines in {config.out}", soft_wrap=True, markup=False, highlight=False)
 
 
-def message_row(stage: str, trajectory: Trajectory, render: Render = chat_of) -> Row:
-    """One attempt. `trainable` says of each message whether a loss belongs on it."""
-    chat = render(trajectory)
+def message_row(stage: Stage, trajectory: Trajectory, chat: Sequence[Message]) -> Row:
+    """One chat of an attempt. `trainable` says of each message whether a loss belongs on it."""
     return {
         "messages": [{"role": m.role, "content": m.content} for m in chat],
         "trainable": [m.role == "assistant" and m.trainable for m in chat],
@@ -103,19 +102,26 @@ def message_row(stage: str, trajectory: Trajectory, render: Render = chat_of) ->
         "type": task_type(trajectory.task),
         "outcome": trajectory.outcome,
         "score": float(trajectory.score),
-        "stage": stage,
+        "stage": str(stage),
         "source": trajectory.source,
         "model": trajectory.model,
+        "agent": trajectory.agent,
         "sample": trajectory.sample,
         "mends": trajectory.parents[0] if trajectory.parents else "",
     }
 
 
-def preference_row(
-    failed: Trajectory, mended: Trajectory, turns: Literal["first", "all"], render: Render = chat_of
-) -> Row | None:
-    """The chat up to where the two part, and what each then said; None unless they part in an assistant's turn."""
-    worse, better = [[{"role": m.role, "content": m.content} for m in render(t)] for t in (failed, mended)]
+def preference_row(failed: Trajectory, mended: Trajectory, turns: Literal["first", "all"]) -> Row | None:
+    """The chat up to where the two part, and what each then said; None unless they part in an assistant's turn.
+
+    Both are shown as the agent of the mended one sees them.
+    """
+    agent = reader(mended.made_by)
+    chats = [agent.chats(t) for t in (failed, mended)]
+    if [len(each) for each in chats] != [1, 1]:
+        # Agents that ask the model several times a turn have no one chat in which two attempts part.
+        return None
+    worse, better = [[{"role": m.role, "content": m.content} for m in chat] for (chat,) in chats]
     parting = next((i for i, (a, b) in enumerate(zip(worse, better, strict=False)) if a != b), None)
     if parting is None or worse[parting]["role"] != "assistant" or better[parting]["role"] != "assistant":
         return None
@@ -132,45 +138,38 @@ def preference_row(
     }
 
 
-def _stages(store: RunStore, config: ExportConfig) -> list[str]:
-    known = store.trajectory_stages()
+def _stages(store: RunStore, config: ExportConfig) -> list[Stage]:
+    known = {str(stage): stage for stage in store.trajectory_stages()}
     for stage in config.stages:
         if stage not in known:
             raise unknown("stage", stage, known)
-    return list(config.stages) or [s for s in known if not s.startswith(("eval/", "gate/"))]
+    return [known[stage] for stage in config.stages] or [stage for stage in known.values() if not stage.held_out]
 
 
-def _messages(store: RunStore, stages: list[str], config: ExportConfig, render: Render) -> Iterator[Row]:
+def _messages(store: RunStore, stages: Sequence[Stage], config: ExportConfig) -> Iterator[Row]:
+    readers: dict[str, Agent] = {}
     for stage in stages:
         for trajectory in store.trajectories(stage):
             if trajectory.outcome in config.outcomes and trajectory.steps:
-                yield message_row(stage, trajectory, render)
+                if trajectory.agent not in readers:
+                    readers[trajectory.agent] = reader(trajectory.made_by)
+                for chat in readers[trajectory.agent].chats(trajectory):
+                    yield message_row(stage, trajectory, chat)
 
 
-def _pairs(store: RunStore, stages: list[str], config: ExportConfig, render: Render) -> Iterator[Row]:
-    known = store.trajectory_stages()
+def _pairs(store: RunStore, stages: Sequence[Stage], config: ExportConfig) -> Iterator[Row]:
+    failed: dict[Stage, dict[str, Trajectory]] = {}
     for stage in stages:
-        mends = [t for t in store.trajectories(stage) if t.success and t.parents]
-        if not mends:
-            continue
-        failed = _parents(store, stage, known, {key for t in mends for key in t.parents})
-        for mended in mends:
-            for key in mended.parents:
-                row = preference_row(failed[key], mended, config.turns, render) if key in failed else None
-                if row:
+        for mended in store.trajectories(stage):
+            for key in mended.parents if mended.success else ():
+                place, name = split_key(key)
+                if place not in failed:
+                    failed[place] = {t.key: t for t in store.trajectories(place) if not t.success}
+                worse = failed[place].get(name)
+                if worse is None or worse.outcome == "infra_error":
+                    continue
+                if row := preference_row(worse, mended, config.turns):
                     yield row
-
-
-def _parents(store: RunStore, stage: str, known: list[str], keys: set[str]) -> dict[str, Trajectory]:
-    """The failed attempts of these keys, each from the nearest stage that holds it."""
-    found: dict[str, Trajectory] = {}
-    for place in parent_stage(stage, known):
-        if keys <= found.keys():
-            break
-        for t in store.trajectories(place):
-            if t.key in keys and not t.success and t.outcome != "infra_error":
-                found.setdefault(t.key, t)
-    return found
 
 
 def _remedy(config: ExportConfig) -> str:

@@ -1,168 +1,159 @@
-"""`kintsugi improve`: run one loop on a model, and measure the model before and after on held-out tasks."""
+"""`kintsugi improve LOOP`: run one loop of the registry, and measure the model before and after on held-out tasks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from rich.console import Console
+import tyro
+from rich.console import Console, RenderableType
 
-from ..agents.models.local import base_hash
-from ..agents.trajectory import Trajectory
-from ..envs.registry import find
-from ..loops.agent_r import AgentR
-from ..loops.evaluation import Score, compare
-from ..loops.re_rest import ReReST
-from ..loops.rest_mcts import ReSTMCTS
-from ..loops.search import Tally
+from ..agents.search import Tally
+from ..arguments import changed, plain
+from ..benchmarks.progress import bar
+from ..errors import UsageError
+from ..loops.learning import open_learner
+from ..loops.measuring.evaluation import Score, compare
+from ..loops.measuring.gate import verdicts
+from ..loops.measuring.measure import Measure, Measured, measure, where_time_went
+from ..loops.measuring.tables import comparison_table, score_table, verdict_table
+from ..loops.registry import Loop, find_loop
+from ..loops.run import Run, resolved
+from ..loops.runs.stages import Stage
+from ..loops.runs.store import RunStore
 from ..loops.seeds.recipe import demonstrations_of
-from ..loops.self_training import SelfTraining
-from ..loops.store import RunStore
-from .measure import Measure, measure, where_time_went
-from .progress import bar
-from .recovery import (
-    TASKS,
-    Recovery,
-    bad_beginnings,
-    behaviour_table,
-    behaviours,
-    measure_recovery,
-    rounds_table,
-)
-from .seed import model_folder
-from .tables import comparison_table, score_table
+from .opening import Playing
 
 
 @dataclass(frozen=True)
-class _Improve:
-    """What every loop's command has."""
+class Improve(Playing):
+    """What the command has for every loop; the fields `loop` and `held_out` are added for each."""
 
-    env: str | None = None
-    """The world to practise in and to be measured in, in place of `loop.practice.env` and `held_out.env`."""
-    model: str = "seed"
-    """A Hugging Face model folder, or `seed` for the environment's seed policy."""
     run: Path = Path("runs/improve")
     """The run's folder; the same command again continues it."""
-    pictures: bool = False
-    """Whether what the environment shows is photographed at each step, for `kintsugi report`."""
-    held_out: Measure = field(default_factory=Measure)
-    """What the model is measured on before and after."""
+    config: Path | None = None
+    """A TOML file with values of flags, such as a run's `config.toml`: tables `loop` and `held_out`, and the names of
+    the other flags. Flags that are given come before it."""
 
 
 @dataclass(frozen=True)
-class ImproveSelfTraining(_Improve):
-    """Self-training (ReST-EM)."""
+class LoopCommand:
+    """The command of one loop."""
 
-    loop: SelfTraining = field(default_factory=SelfTraining)
+    loop: Loop[Any]
 
+    @property
+    def config(self) -> type[Any]:
+        """The dataclass of its flags."""
+        about = tyro.conf.arg(help="What models are measured on before and after.")
+        own = [
+            ("env", str, field(default=self.loop.env)),
+            ("agent", str, field(default=self.loop.agent)),
+            ("loop", self.loop.config, field(default_factory=self.loop.config)),
+            ("held_out", Annotated[Measure, about], field(default_factory=lambda: self.loop.held_out)),
+        ]
+        return make_dataclass("Improve", own, bases=(Improve,), frozen=True)
 
-@dataclass(frozen=True)
-class ImproveReReST(_Improve):
-    """Reflection-Reinforced Self-Training (Re-ReST)."""
+    def default(self, arguments: Sequence[str]) -> Any:
+        """What flags that are not given are: the loop's usual values, or those of the file in `--config`.
 
-    loop: ReReST = field(default_factory=ReReST)
+        Raises `UsageError` for a file that cannot be read and for a key or value that does not exist.
+        """
+        usual, path = self.config(), _value_of("--config", arguments)
+        if path is None:
+            return usual
+        try:
+            values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise UsageError(f"cannot read the configuration {path} ({error}); expected a TOML file") from error
+        # Facts of the run that it comes from, not flags.
+        facts = {"command", "model"} if "command" in values else set()
+        return changed(usual, {name: value for name, value in values.items() if name not in facts}, f"{path}:")
 
-
-@dataclass(frozen=True)
-class ImproveAgentR(_Improve):
-    """Agent-R: errors that are taken back as soon as they can be seen."""
-
-    loop: AgentR = field(default_factory=AgentR)
-    recovery: Recovery = field(default_factory=Recovery)
-    """Bad beginnings, made by the base at the held-out tasks, that both models have to recover from."""
-
-
-@dataclass(frozen=True)
-class ImproveReSTMCTS(_Improve):
-    """Self-training by value-guided tree search (ReST-MCTS*)."""
-
-    loop: ReSTMCTS = field(default_factory=ReSTMCTS)
-
-
-def self_training(config: ImproveSelfTraining, console: Console) -> None:
-    """The command `kintsugi improve self-training`."""
-    from ..loops.self_training import self_training as loop
-
-    _improve("self-training", config, loop, console)
-
-
-def re_rest(config: ImproveReReST, console: Console) -> None:
-    """The command `kintsugi improve re-rest`."""
-    from ..loops.re_rest import re_rest as loop
-
-    _improve("re-rest", config, loop, console)
+    def __call__(self, config: Any, console: Console) -> None:
+        """Run it."""
+        improve(self.loop, config, console)
 
 
-def agent_r(config: ImproveAgentR, console: Console) -> None:
-    """The command `kintsugi improve agent-r`."""
-    from ..loops.agent_r import agent_r as loop
-
-    _improve("agent-r", config, loop, console, config.recovery)
+def command(name: str) -> LoopCommand:
+    """The command of the loop of this name."""
+    return LoopCommand(find_loop(name))
 
 
-def rest_mcts(config: ImproveReSTMCTS, console: Console) -> None:
-    """The command `kintsugi improve rest-mcts`."""
-    from ..loops.rest_mcts import rest_mcts as loop
-
-    _improve("rest-mcts", config, loop, console)
-
-
-def in_world(config: Any) -> Any:
-    """The configuration of a loop's command with `env` put where it belongs, and the usual numbers, which the run is
-    about, put in."""
-    practice, held_out = config.loop.practice, config.held_out
-    if config.env is not None:
-        practice, held_out = replace(practice, env=config.env), replace(held_out, env=config.env)
-    practice = replace(practice, tasks=practice.number, fit=replace(practice.fit, epochs=practice.epochs))
-    return replace(config, env=None, loop=replace(config.loop, practice=practice), held_out=held_out)
-
-
-def _improve(
-    name: str, config: Any, loop: Callable[..., Path | None], console: Console, recovery: Recovery | None = None
-) -> None:
-    config = in_world(config)
+def improve(loop: Loop[Any], config: Any, console: Console) -> None:
+    """Run or continue `loop`, and print scores, verdicts and what the loop found."""
+    env, agent = config.env_spec, config.reader()
+    settings, on = resolved(config.loop, env), resolved(config.held_out, env)
     # What is wrong with the tasks is said before a run is begun that could only be begun anew.
-    config.loop.practice.task_set()
-    config.held_out.task_sets()
-    model = config.model if config.model != "seed" else f"seed:{find(config.loop.practice.env).name}"
-    base = Path(model_folder(model, console))
-    settings = {
-        "command": f"improve {name}",
-        "model": f"{base.name}:{base_hash(base)}",
-        "loop": asdict(config.loop),
-        "held_out": asdict(config.held_out),
-        **({"recovery": asdict(recovery)} if recovery else {}),
-    }
-    with RunStore.open(config.run, settings) as store:
-        store.illustrated = config.pictures
-        with bar(console) as store.watch:
-            begun = bad_beginnings(store, base, config.held_out, recovery) if recovery else []
+    scored = on.task_sets(env)
+    settings.validate(env, agent)
+    settings.gate.check(env, settings.practice, scored)
+    with bar(console) as watch:
+        backend = config.backend(watch)
+        record = {
+            "command": f"improve {loop.name}",
+            "model": backend.base,
+            **config.record(),
+            "loop": plain(settings),
+            "held_out": plain(on),
+        }
+        with RunStore.open(config.run, record) as store:
+            store.illustrated, store.watch = config.pictures, watch
+            shown = demonstrations_of(backend.weights)
+            learner = open_learner(backend)
+            run = Run(store, backend, learner, env, config.agent_spec, demonstrations=shown)
+            lines = list(_improved(run, loop, settings, on))
+    for line in lines:
+        console.print(line, soft_wrap=isinstance(line, str), highlight=False)
 
-            def measured(who: str, adapter: Path | None) -> dict[str, list[Trajectory]]:
-                found = measure(store, who, base, adapter, config.held_out)
-                if recovery:
-                    found[TASKS] = measure_recovery(store, who, base, adapter, config.held_out, recovery, begun)
-                return found
 
-            before = measured("base", None)
-            adapter = loop(store, base, demonstrations_of(base), config.loop)
-            after = measured(name, adapter) if adapter else {}
-        for stage, cost in store.results().items():
-            if stage.startswith("cost/"):
-                console.print(f"{stage.removeprefix('cost/')}: {Tally(**cost)}", soft_wrap=True, highlight=False)
-        if adapter is None:
-            console.print("no round was adopted: the gate found none that helped")
-            return
-        results = store.results()
-    scores = [Score.from_json(results[f"score/{who}/{tasks}"]) for tasks in before for who in ("base", name)]
-    console.print(score_table(scores))
-    console.print(comparison_table([compare(before[t], after[t], names=("base", name)) for t in before]))
-    if recovery:
-        both, said = {"base": before, name: after}, config.loop.revisions
-        console.print(behaviour_table(behaviours(both, config.held_out.splits, said), "From the start"))
-        console.print(behaviour_table(behaviours(both, (TASKS,), said), "From bad beginnings"))
-        console.print(rounds_table(results))
-    console.print(where_time_went(results), highlight=False)
-    console.print(f"adapter: {adapter}", soft_wrap=True, highlight=False)
+def _improved(run: Run, loop: Loop[Any], settings: Any, on: Measure) -> Iterator[RenderableType]:
+    """Do it; what is to be printed."""
+    tests = loop.tests(run, settings, on)
+
+    def measured(who: str, adapter: Path | None) -> Measured:
+        return measure(run, who, adapter, on) | {tasks: test(who, adapter) for tasks, test in tests.items()}
+
+    attempts = {"base": measured("base", None)}
+    adapter = loop.run(run, settings)
+    if adapter is not None:
+        attempts[loop.name] = measured(loop.name, adapter)
+    results = run.store.results()
+    for stage, cost in results.items():
+        if stage.kind == "cost":
+            yield f"{stage.of('search')}: {Tally(**cost)}"
+    yield score_table(scores(results, attempts))
+    if found := verdicts(results):
+        yield verdict_table(found)
+    if adapter is None:
+        yield "no round was adopted: the gate found none that helped"
+        return
+    both = (attempts["base"], attempts[loop.name])
+    yield comparison_table([compare(both[0][t], both[1][t], names=("base", loop.name)) for t in both[0]])
+    yield from loop.findings(run, settings, on, attempts)
+    yield where_time_went(run.store.results())
+    yield f"adapter: {adapter}"
+
+
+def scores(results: Mapping[Stage, Any], attempts: Mapping[str, Measured]) -> list[Score]:
+    """The scores of what was measured, set by set."""
+    sets = dict.fromkeys(tasks for measured in attempts.values() for tasks in measured)
+    return [
+        Score.from_json(results[Stage.named("score", who, tasks)])
+        for tasks in sets
+        for who, measured in attempts.items()
+        if tasks in measured
+    ]
+
+
+def _value_of(flag: str, arguments: Sequence[str]) -> str | None:
+    """The value of a flag among arguments, written with a space or with `=`."""
+    for word, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        if word == flag:
+            return following
+        if word.startswith(f"{flag}="):
+            return word.partition("=")[2]
+    return None

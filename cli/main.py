@@ -1,4 +1,4 @@
-"""The command `kintsugi`: finds what is asked for, reads its flags, and turns errors into one line and an exit code.
+"""Finds what is asked for, reads its flags, and turns errors into one line and an exit code.
 
 A command is a function `(config, console)` whose `config` is annotated with a frozen dataclass: the same one that the
 Python API takes, read by tyro. It is named in `COMMANDS` and imported when it is called, so that help is quick.
@@ -13,7 +13,7 @@ import importlib
 import os
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_type_hints
 
@@ -22,8 +22,8 @@ from rich.console import Group as Lines
 from rich.table import Table
 from rich.text import Text
 
-from . import __version__
-from .errors import InfraError, UsageError, unknown
+from .. import __version__
+from ..errors import InfraError, UsageError, missing_extra, unknown
 
 
 @dataclass(frozen=True)
@@ -31,73 +31,58 @@ class Command:
     """One thing that can be asked for."""
 
     target: str
-    """`module:function` within the package; the function takes a configuration and a console."""
+    """`module:function` within the package. The function takes a configuration and a console."""
     about: str
     """One line of help."""
+    argument: str | None = None
+    """When given, `target` is called with it and returns the command: a function with the attributes `config`, the
+    type of its configuration, and `default(arguments)`, its usual values."""
 
 
 @dataclass(frozen=True)
 class Group:
     """Several commands behind one word."""
 
-    commands: Mapping[str, Command | Group]
+    commands: Callable[[], Mapping[str, Command | Group]]
     what: str
     """What the words stand for, e.g. `loop`."""
     about: str
     """One line of help."""
 
 
-LOOPS = Group(
-    {
-        "self-training": Command("benchmarks.improve:self_training", "sample, keep what passed, train (ReST-EM)"),
-        "re-rest": Command("benchmarks.improve:re_rest", "also mend the failed attempts with a reflector (Re-ReST)"),
-        "agent-r": Command("benchmarks.improve:agent_r", "search, splice bad and good paths, train (Agent-R)"),
-        "rest-mcts": Command("benchmarks.improve:rest_mcts", "search trees by value, learn from both (ReST-MCTS*)"),
-        "trading-group": Command("benchmarks.trading_group:improve", "a desk learns from days whose outcome is known"),
-    },
-    "loop",
-    "run an improvement loop, or continue it where it was",
-)
-COMMANDS = Group(
-    {
-        "demo": Command("benchmarks.demo:run", "from nothing to a measurably better agent, in minutes"),
-        "seed": Command("benchmarks.seed:run", "make the seed policy, or find it in the cache"),
-        "improve": LOOPS,
-        "eval": Command("benchmarks.evaluate:run", "measure a model on held-out tasks"),
-        "compare": Command("benchmarks.compare:run", "compare two evaluations, paired by task"),
-        "report": Command("benchmarks.report:run", "write a run as static pages to look at in a browser"),
-        "export": Command("benchmarks.export:run", "write a run's attempts as JSONL for other trainers"),
-        "play": Command("benchmarks.play:run", "play an environment yourself"),
-        "envs": Command("benchmarks.worlds:run", "list the environments"),
-        "sandbox": Group(
-            {
-                "build": Command(
-                    "benchmarks.sandbox:build", "make the image that code runs in, with or without a registry"
-                ),
-                "clean": Command("benchmarks.sandbox:clean", "remove what killed runs left behind"),
-            },
-            "sandbox command",
-            "what code environments run programs in",
-        ),
-        "reproduce": Group(
-            {
-                "re-rest": Command(
-                    "benchmarks.reproduce_re_rest:run", "base, self-training, Re-ReST and controls, several seeds"
-                ),
-                "agent-r": Command(
-                    "benchmarks.reproduce_agent_r:run", "base, baselines and Agent-R's rounds, several seeds"
-                ),
-                "trading-group": Command(
-                    "benchmarks.trading_group:run", "rules, desks with parts switched off, and a trained desk"
-                ),
-            },
-            "paper",
-            "run a paper's comparison with its controls",
-        ),
-    },
-    "command",
-    "language-model agents that mend their own failures into training data",
-)
+def loop_commands() -> dict[str, Command]:
+    """One command for each loop of the registry."""
+    from ..loops.registry import loops
+
+    return {part.name: Command("cli.improve:command", part.about, part.name) for part in loops()}
+
+
+SANDBOX = {
+    "build": Command("cli.sandbox:build", "make the image that code runs in, with or without a registry"),
+    "clean": Command("cli.sandbox:clean", "remove what killed runs left behind"),
+}
+PAPERS = {
+    name: Command("cli.reproduce:command", about, name)
+    for name, about in {
+        "re-rest": "base, self-training, Re-ReST and controls, several seeds",
+        "agent-r": "base, baselines and Agent-R's rounds, several seeds",
+        "trading-group": "rules, desks with parts switched off, and a trained desk",
+    }.items()
+}
+COMMANDS: dict[str, Command | Group] = {
+    "demo": Command("cli.demo:run", "from nothing to a measurably better agent, in minutes"),
+    "seed": Command("cli.seed:run", "make the seed policy, or find it in the cache"),
+    "improve": Group(loop_commands, "loop", "run an improvement loop, or continue it where it was"),
+    "eval": Command("cli.evaluate:run", "measure an agent on held-out tasks"),
+    "compare": Command("cli.compare:run", "compare two evaluations, paired by task"),
+    "report": Command("cli.report:run", "write a run as static pages to look at in a browser"),
+    "export": Command("cli.export:run", "write a run's attempts as JSONL for other trainers"),
+    "play": Command("cli.play:run", "play an environment yourself"),
+    "envs": Command("cli.envs:run", "list the environments"),
+    "sandbox": Group(lambda: SANDBOX, "sandbox command", "what code environments run programs in"),
+    "reproduce": Group(lambda: PAPERS, "paper", "run a paper's comparison with its controls"),
+}
+ROOT = Group(lambda: COMMANDS, "command", "language-model agents that mend their own failures into training data")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -109,17 +94,54 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = functools.partial(_warned, errors, set())
-            return _dispatch(COMMANDS, ["kintsugi"], arguments, Console())
+            return dispatch(ROOT, ["kintsugi"], arguments, Console())
     except UsageError as error:
         return _say(errors, str(error), 2)
     except InfraError as error:
         return _say(errors, f"something outside broke: {error}", 3)
+    except ModuleNotFoundError as error:
+        if (missing := missing_extra(error)) is None:
+            raise
+        return _say(errors, str(missing), 2)
     except KeyboardInterrupt:
         return _say(errors, "interrupted; what was stored is kept", 130)
     except BrokenPipeError:
         # Whoever read the output has gone; without this, Python complains again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+
+
+def dispatch(group: Group, words: list[str], arguments: list[str], console: Console) -> int:
+    """Carry out what the first of `arguments` names in a group; returns the exit code."""
+    first, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
+    if first in ("-h", "--help"):
+        console.print(_help(group, words), highlight=False)
+        return 0 if arguments else 2
+    if first == "--version" and len(words) == 1:
+        console.print(f"kintsugi {__version__}", highlight=False)
+        return 0
+    commands = group.commands()
+    if first not in commands:
+        raise unknown(group.what, first, commands)
+    found = commands[first]
+    if isinstance(found, Group):
+        return dispatch(found, [*words, first], rest, console)
+    _call(found, [*words, first], rest, console)
+    return 0
+
+
+def _call(command: Command, words: list[str], arguments: list[str], console: Console) -> None:
+    import tyro
+
+    module, _, name = command.target.partition(":")
+    function = getattr(importlib.import_module(f"{__name__.partition('.')[0]}.{module}"), name)
+    about: dict[str, Any] = {"prog": " ".join(words), "description": command.about, "args": arguments}
+    if command.argument is not None:
+        function = function(command.argument)
+        wanted, about["default"] = function.config, function.default(arguments)
+    else:
+        wanted = get_type_hints(function, include_extras=True)["config"]
+    function(tyro.cli(wanted, **about), console)
 
 
 def _warned(errors: Console, said: set[str], message: Warning | str, *_: object) -> None:
@@ -129,37 +151,10 @@ def _warned(errors: Console, said: set[str], message: Warning | str, *_: object)
         errors.print(Text(f"kintsugi: warning: {message}"), soft_wrap=True, highlight=False)
 
 
-def _dispatch(group: Group, words: list[str], arguments: list[str], console: Console) -> int:
-    first, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
-    if first in ("-h", "--help"):
-        console.print(_help(group, words), highlight=False)
-        return 0 if arguments else 2
-    if first == "--version" and len(words) == 1:
-        console.print(f"kintsugi {__version__}", highlight=False)
-        return 0
-    if first not in group.commands:
-        raise unknown(group.what, first, group.commands)
-    found = group.commands[first]
-    if isinstance(found, Group):
-        return _dispatch(found, [*words, first], rest, console)
-    _call(found, [*words, first], rest, console)
-    return 0
-
-
-def _call(command: Command, words: list[str], arguments: list[str], console: Console) -> None:
-    import tyro
-
-    module, _, name = command.target.partition(":")
-    function = getattr(importlib.import_module(f"{__package__}.{module}"), name)
-    wanted: Any = get_type_hints(function)["config"]
-    config = tyro.cli(wanted, prog=" ".join(words), description=command.about, args=arguments)
-    function(config, console)
-
-
 def _help(group: Group, words: list[str]) -> RenderableType:
     usage = f"{' '.join(words)} {group.what.upper()}"
     table = Table.grid(padding=(0, 2))
-    for name, command in group.commands.items():
+    for name, command in group.commands().items():
         table.add_row(Text(f"  {name}", style="yellow"), Text(command.about))
     more = Text(f"{usage} --help says more.", style="dim")
     return Lines(Text(f"{usage}: {group.about}\n"), table, Text(), more)

@@ -15,10 +15,10 @@ from rich.console import Console
 from rich.rule import Rule
 from rich.text import Text
 
-from ..envs.core import AgentEnv, Snapshot, Task, TaskSet
-from ..envs.registry import find
+from ..envs.core import AgentEnv, Snapshot, Task
+from ..envs.registry import EnvSpec
 from ..errors import UsageError
-from .measure import alfworld_games
+from ..loops.run import Params
 
 HELP = """\
 Type an action, or the number of one that :admissible listed.
@@ -48,37 +48,28 @@ class PlayConfig:
     window: Literal["auto", "always", "never"] = "auto"
     """Whether the world's own window is opened beside the terminal, where it has one: the browser of the web. `auto`
     does so where there is a display."""
-    env_params: dict[str, str] = field(default_factory=dict)
-    """What the environment's task sets take, e.g. `size small`."""
-    alfworld: str | None = None
-    """A folder of ALFWorld's own games, with a folder for each split: these are the tasks then."""
+    params: Params = field(default_factory=dict)
+    """What the environment's task sets take, e.g. `size=small`."""
+    env_args: Params = field(default_factory=dict)
+    """Arguments of the environment's constructor, e.g. `max_steps=30`."""
 
 
 def run(config: PlayConfig, console: Console) -> None:
     """The command `kintsugi play`."""
-    made = find(config.env).load()
+    spec = EnvSpec(config.env, config.env_args)
+    spec.check()
     wanted = 1 if config.task is None and config.tasks is None else config.tasks
-    tasks = _tasks(config, made, wanted)
-    if not len(tasks):
-        asked = f"tasks is {config.tasks}; draw at least 1" if wanted is not None and wanted < 1 else "it holds none"
-        raise UsageError(f"there is no task of split {config.split!r} of {made.env_id} to play: {asked}")
+    tasks = spec.tasks(config.split, wanted, config.seed, **config.params)
     task = tasks.tasks[0] if config.task is None else tasks[config.task]
     if isinstance(sys.stdin, io.TextIOWrapper):
         # What is no text is refused by the environment like any other strange action.
         sys.stdin.reconfigure(errors="replace")
-    wants = has_window(made) and has_display() if config.window == "auto" else config.window == "always"
-    env = visible(made) if wants else made()
+    wants = has_window(spec.cls) and has_display() if config.window == "auto" else config.window == "always"
+    env = (visible(spec) if wants else spec).make()
     try:
         play(env, task, console)
     finally:
         env.close()
-
-
-def _tasks(config: PlayConfig, made: type[AgentEnv], wanted: int | None) -> TaskSet:
-    if config.alfworld is None:
-        return made.tasks(config.split, wanted, config.seed, **config.env_params)
-    games = alfworld_games(config.alfworld, config.split, made.env_id, config.env_params)
-    return games if wanted is None else TaskSet(games.tasks[:wanted])
 
 
 def has_window(made: type[AgentEnv]) -> bool:
@@ -91,12 +82,11 @@ def has_display() -> bool:
     return sys.platform in ("darwin", "win32") or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))
 
 
-def visible(made: type[AgentEnv]) -> AgentEnv:
-    """An environment with its window open; raises `UsageError` for one that has none."""
-    if not has_window(made):
-        raise UsageError(f"{made.env_id} has no window to show; play it without --window always")
-    options: dict[str, Any] = {"headless": False}
-    return made(**options)
+def visible(spec: EnvSpec) -> EnvSpec:
+    """The environment with its window open; raises `UsageError` for one that has none."""
+    if not has_window(spec.cls):
+        raise UsageError(f"{spec.cls.env_id} has no window to show; play it without --window always")
+    return spec.with_args(headless=False)
 
 
 def play(env: AgentEnv, task: Task, console: Console, read: Callable[[str], str] = input) -> bool:

@@ -1,7 +1,8 @@
-"""`kintsugi seed`: make the seed policy, or find it in the cache; and what `--model seed` means everywhere."""
+"""`kintsugi seed`: make the seed policy, or find it in the cache."""
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -9,10 +10,10 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
-from ..errors import unknown
-from ..loops.seeds.family import FAMILIES, SeedRecipe, recipe_of
-from ..loops.seeds.recipe import seed_model
-from .progress import bar
+from ..benchmarks.progress import bar
+from ..errors import UsageError
+from ..loops.seeds.family import SeedRecipe
+from ..loops.seeds.registry import recipe_of
 
 
 @dataclass(frozen=True)
@@ -46,31 +47,13 @@ def run(config: SeedConfig, console: Console) -> None:
 
 def made(recipe: SeedRecipe, console: Console) -> Path:
     """The folder of the seed policy, with a progress bar while it is made."""
+    from ..loops.seeds.recipe import seed_model
+
     with bar(console) as watch:
         return seed_model(recipe, progress=lambda what, share: watch(f"seed policy {recipe.family}: {what}", share))
 
 
-def model_folder(name: str, console: Console) -> Path | str:
-    """What `--model` means: `seed:household` is that environment's seed policy, all else a folder or a name.
-
-    Raises `UsageError` when there is no such model, or it has no tokenizer that can encode chats.
-    """
-    kind, _, family = name.partition(":")
-    if kind == "seed":
-        return made(recipe_of(family or "household"), console)
-    from ..agents.models.local import is_model, known_models, load_tokenizer
-
-    if not is_model(name):
-        raise unknown("model", name, ["seed", *(f"seed:{family}" for family in FAMILIES), *known_models(name)])
-    load_tokenizer(name)
-    return Path(name) if Path(name).exists() else name
-
-
 def _copied(folder: Path, out: Path) -> Path:
-    import shutil
-
-    from ..errors import UsageError
-
     if out.exists() and any(out.iterdir()):
         raise UsageError(f"{out} is not empty; name a new folder for the seed policy")
     shutil.copytree(folder, out, dirs_exist_ok=True)

@@ -2,13 +2,14 @@
 
 from .checks import EnvCheckError, check_agent_env
 from .core import AgentEnv, Snapshot, Task, TaskSet
-from .registry import EnvEntry, entries, find, register_all
+from .registry import EnvEntry, EnvSpec, entries, find, register_all
 from .spaces import UnicodeText
 
 __all__ = [
     "AgentEnv",
     "EnvCheckError",
     "EnvEntry",
+    "EnvSpec",
     "Snapshot",
     "Task",
     "TaskSet",

@@ -7,7 +7,6 @@ import hashlib
 import itertools
 import json
 import re
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -134,21 +133,6 @@ class TaskSet:
         path.write_text("".join(canonical_json(task.to_json()) + "\n" for task in self.tasks), encoding="utf-8")
 
     @classmethod
-    def from_alfworld(cls, folder: Path | str, split: str) -> TaskSet:
-        """The games of ALFWorld's folder tree `folder/split` as tasks of the household environment.
-
-        Skips what ALFWorld skips (`movable`, `Sliced`, not solvable) and files that cannot be played, and warns how
-        many. The hash depends on the games' content and names, not on where they lie. Raises `UsageError` when there
-        are none.
-        """
-        from .household.alfworld.files import read_folder
-
-        found = read_folder(Path(folder), split)
-        if found.skipped or found.broken:
-            warnings.warn(f"{Path(folder) / split}: {found.summary}", stacklevel=2)
-        return found.tasks
-
-    @classmethod
     def load(cls, path: Path) -> Self:
         """Read what `save` wrote; a missing file or a bad line raises `UsageError`, the latter with its number."""
         try:
@@ -186,9 +170,10 @@ class AgentEnv(gymnasium.Env[str, str], ABC):
 
     Subclasses give `tasks`, `begin` and `act`, and for exact snapshots `get_state` and `set_state` with
     `metadata = {**AgentEnv.metadata, "snapshot": "exact"}`; without these a snapshot is the list of actions and
-    `restore` replays them. `metadata["turn_tokens"]` is how many tokens a language model may spend on a thought and an
-    action, `metadata["at_once"]` how many episodes loops play together, `metadata["practice"]` how many tasks they
-    practise on, and `metadata["epochs"]` how often they learn each text, unless they are told otherwise.
+    `restore` replays them. `metadata["turn_tokens"]` is how many tokens a language model may spend on one answer,
+    `metadata["at_once"]` how many episodes are played together unless somebody says otherwise, and
+    `metadata["gate_split"]` the split on which loops decide whether a new model is kept; None where there is none, and
+    then it must not be one that scores are taken on.
 
     `info` holds `admissible` (tuple of the actions that would not be refused; absent where they cannot be listed),
     `success` (once known), `score` in [0, 1], `invalid` (why the last action was refused; absent when it was not),
@@ -204,11 +189,17 @@ class AgentEnv(gymnasium.Env[str, str], ABC):
         "snapshot": "replay",
         "turn_tokens": 32,
         "at_once": 128,
-        "practice": 300,
-        "epochs": 3,
+        "gate_split": None,
     }
     env_id: ClassVar[str]
     """The id under which the class is registered."""
+    metric: ClassVar[str] = "success"
+    """What `worth` measures, in a word."""
+    judging: ClassVar[str] = (
+        "You judge the steps of an attempt at a task. Good brings the task forward; Bad was refused, changes nothing "
+        "or leads away from what is asked for; Uncertain is all else."
+    )
+    """What a model that judges single steps is told of this environment's."""
 
     def __init__(self, *, max_steps: int = 50, render_mode: str | None = None) -> None:
         if max_steps < 1:
@@ -271,6 +262,14 @@ class AgentEnv(gymnasium.Env[str, str], ABC):
         For environments where what was done can be done over, as a text is written anew. Pure.
         """
         return set()
+
+    @staticmethod
+    def worth(success: bool, score: float, rewards: Sequence[float]) -> float:
+        """What an attempt is worth by the environment's `metric`: 1 for success and 0 otherwise, here. Pure.
+
+        `score` is in [0, 1], as `info` says; `rewards` are those of the steps. A larger number is better.
+        """
+        return float(success)
 
     def versions(self) -> Mapping[str, str]:
         """Versions of programs outside this package that the episode ran in, by name; kept with a run. None here."""

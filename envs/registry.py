@@ -1,4 +1,4 @@
-"""Which environments there are: ours, and those that other packages offer in the entry-point group `kintsugi.envs`.
+"""Which environments there are, and `EnvSpec`: an environment with its constructor's arguments, as plain data.
 
 A package offers one by naming it after its Gymnasium id in its `pyproject.toml`:
 
@@ -8,16 +8,19 @@ A package offers one by naming it after its Gymnasium id in its `pyproject.toml`
 
 from __future__ import annotations
 
-import importlib
+import inspect
 import re
 import warnings
-from dataclasses import dataclass
-from importlib import metadata
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import gymnasium
 
+from ..arguments import arguments, plain
 from ..errors import UsageError, unknown
-from .core import AgentEnv
+from ..plugins import Plugin, plugins
+from .core import AgentEnv, TaskSet
 
 GROUP = "kintsugi.envs"
 
@@ -38,43 +41,16 @@ class EnvEntry:
         """The short name of the command line: `kintsugi/Household-v0` is `household`."""
         return re.sub(r"-v\d+$", "", self.id.rpartition("/")[2]).lower()
 
-    @property
-    def turn_tokens(self) -> int:
-        """How many tokens a language model may need for a thought and an action, as `metadata` says."""
-        return self._usual("turn_tokens")
-
-    @property
-    def at_once(self) -> int:
-        """How many episodes are usually played together, as `metadata` says."""
-        return self._usual("at_once")
-
-    @property
-    def practice(self) -> int:
-        """How many tasks loops usually practise on, as `metadata` says."""
-        return self._usual("practice")
-
-    @property
-    def epochs(self) -> int:
-        """How often loops usually learn each text, as `metadata` says."""
-        return self._usual("epochs")
-
-    def _usual(self, what: str) -> int:
-        return int(self.load().metadata.get(what, AgentEnv.metadata[what]))
-
     def load(self) -> type[AgentEnv]:
         """Import the class; raises `UsageError` when the entry point is not an `AgentEnv`."""
-        module, _, attribute = self.entry_point.partition(":")
+        about = f"environment {self.id!r} ({self.about})"
         try:
-            found = getattr(importlib.import_module(module), attribute)
-        except (ImportError, AttributeError, ValueError) as error:
-            raise UsageError(
-                f"environment {self.id!r} ({self.about}): cannot import {self.entry_point!r} ({error}); "
-                "mend the entry point, expected 'module:Class', or the package"
-            ) from error
+            found = Plugin(self.id, self.entry_point, self.about).load()
+        except UsageError as error:
+            raise UsageError(f"environment {error}") from error
         if not (isinstance(found, type) and issubclass(found, AgentEnv)):
             raise UsageError(
-                f"environment {self.id!r} ({self.about}): {self.entry_point!r} is {found!r}, "
-                "expected a subclass of kintsugi.envs.AgentEnv"
+                f"{about}: {self.entry_point!r} is {found!r}, expected a subclass of kintsugi.envs.AgentEnv"
             )
         return found
 
@@ -89,22 +65,76 @@ BUILTIN = (
 
 def entries() -> list[EnvEntry]:
     """Ours first, then those of installed packages; a foreign entry cannot take one of our ids."""
-    ours = {entry.id for entry in BUILTIN}
-    foreign = [
-        EnvEntry(point.name, point.value, f"from {point.dist.name if point.dist else 'an installed package'}")
-        for point in metadata.entry_points(group=GROUP)
-        if point.name not in ours
-    ]
-    return [*BUILTIN, *foreign]
+    ours = [Plugin(entry.id, entry.entry_point, entry.about) for entry in BUILTIN]
+    return [EnvEntry(part.name, part.target, part.about) for part in plugins(GROUP, ours)]
 
 
 def find(name: str) -> EnvEntry:
-    """The environment of this short name or Gymnasium id; raises `UsageError` with the nearest names."""
+    """The environment of this short name, id or `module:Class`; raises `UsageError` with the nearest names."""
     known = entries()
     for entry in known:
         if name in (entry.name, entry.id):
             return entry
+    if ":" in name:
+        return EnvEntry(name, name, "named by its module")
     raise unknown("environment", name, [entry.id if "/" in name else entry.name for entry in known])
+
+
+@dataclass(frozen=True)
+class EnvSpec:
+    """An environment as plain data: what is recorded of it, and what makes it again on another machine."""
+
+    id: str = "household"
+    """Short name, Gymnasium id or `module:Class`."""
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments of its constructor, as the constructor takes them or as text (`config.screenshots`: `true`)."""
+
+    @property
+    def cls(self) -> type[AgentEnv]:
+        """The class."""
+        return find(self.id).load()
+
+    @property
+    def name(self) -> str:
+        """The short name; of an environment that is not registered, its class's id without namespace and version."""
+        return EnvEntry(self.cls.env_id, "", "").name
+
+    def make(self) -> AgentEnv:
+        """A fresh environment. Raises `UsageError` for an argument that does not exist or does not fit."""
+        return self.cls(**self._arguments())
+
+    def tasks(self, split: str, n: int | None = None, seed: int = 0, **params: Any) -> TaskSet:
+        """Tasks of a split; raises `UsageError` when there are none."""
+        if n is not None and n < 1:
+            raise UsageError(f"tasks is {n}; at least 1 is needed")
+        found = self.cls.tasks(split, n, seed, **params)
+        if not len(found):
+            raise UsageError(f"split {split!r} of {self.id!r} holds no task that can be played; name another one")
+        return found
+
+    def check(self) -> None:
+        """Raise `UsageError` for an environment or an argument that does not exist."""
+        self._arguments()
+
+    def with_args(self, **kwargs: Any) -> EnvSpec:
+        """The same with more arguments."""
+        return replace(self, kwargs={**self.kwargs, **kwargs})
+
+    def usual(self, what: str) -> Any:
+        """What `metadata` says, or what it says of any environment: `turn_tokens`, `at_once`, `gate_split`."""
+        return self.cls.metadata.get(what, AgentEnv.metadata[what])
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-clean, with the constructor's defaults; objects that are no data are named by their class."""
+        usual = {
+            name: parameter.default
+            for name, parameter in inspect.signature(self.cls).parameters.items()
+            if parameter.default is not parameter.empty
+        }
+        return {"id": self.cls.env_id, "kwargs": plain({**usual, **self._arguments()})}
+
+    def _arguments(self) -> dict[str, Any]:
+        return arguments(self.cls, self.kwargs, f"environment {self.id!r}")
 
 
 def register_all() -> None:

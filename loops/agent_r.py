@@ -5,7 +5,7 @@ for i = 1, 2, 3 with alpha_i = 0.5, 0.7, 1.0:
 2. pair ends: r(good) >= alpha_i, r(good) - r(bad) > beta
 3. t' = the first step of the bad path, after the fork, that the model itself calls bad
 4. splice: bad steps up to t', revision thought, good steps after the fork
-   and play it: kept if the environment answers as written; else searched on from t'   search/<model>_again@<i>
+   and play it: kept if the environment answers as written; else searched on from t'   search/<model>@<i>/again
 5. the model goes on from its last weights: SFT on good paths, splices (bad steps masked) and a share eta of
    demonstrations                                                              splice/<name>@<i>
 """
@@ -14,27 +14,39 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from ..agents.models.core import LanguageModel, derived_seed
-from ..agents.models.local import LocalModel
-from ..agents.react import chat_of
+from rich.console import RenderableType
+
+from ..agents.core import Agent
+from ..agents.models.core import derived_seed
 from ..agents.resuming import ResumingAgent
 from ..agents.rollout import in_waves, run_sync
+from ..agents.search import SearchTree, Uct
 from ..agents.trajectory import Trajectory
-from ..agents.tree import SearchTree
 from ..agents.verifier import MISTAKE, VerifierConfig
 from ..envs.core import AgentEnv
+from ..envs.registry import EnvSpec
 from ..errors import InfraError
-from .gate import Gate
-from .learner import Example
-from .practice import Practice
-from .search import Uct, search
-from .splice import Cut, first_error, joined, pairs, replay, spliced, whole_path
-from .store import RunStore
+from .learning.core import Example
+from .learning.lessons import Lessons
+from .learning.splice import Cut, first_error, joined, pairs, replay, spliced, whole_path
+from .measuring.measure import Measure, Measured
+from .measuring.recovery import (
+    TASKS,
+    Recovery,
+    bad_beginnings,
+    behaviour_table,
+    behaviours,
+    measure_recovery,
+    rounds_table,
+)
+from .registry import Loop, LoopConfig, Test
+from .run import Practice, Run, job
+from .runs.stages import Stage, node_key
 
 Replayed = Literal["verified", "searched", "counterfactual", "unchecked", "infra_error"]
 """What became of a splice: it was answered as written; it was not, and a search went on from its bad steps; or that
@@ -42,10 +54,11 @@ found nothing; nobody looked; the environment broke while it was played."""
 
 
 @dataclass(frozen=True)
-class AgentR:
-    """Configuration of Agent-R."""
+class AgentR(LoopConfig):
+    """Agent-R: errors that are taken back as soon as they can be seen."""
 
-    practice: Practice = field(default_factory=lambda: Practice(tasks=120, replay=0.25))
+    practice: Practice = field(default_factory=lambda: Practice(tasks=120))
+    lessons: Lessons = field(default_factory=lambda: Lessons(replay=0.25))
     """`replay` is eta / (1 - eta) for the paper's eta of 0.2; its first round has 3 epochs."""
     search: Uct = field(default_factory=lambda: Uct(candidates=3, iterations=6, max_depth=20))
     """The paper's has 4 candidates and 8 iterations."""
@@ -70,82 +83,79 @@ class AgentR:
     """Revision thoughts, drawn for each splice. The paper has ten; with one, a greedy agent's wish to take something
     back is not split among them."""
     later_epochs: float = 1.0
-    """Of the rounds that go on from an earlier round's weights; the first has `practice.fit.epochs`."""
-    gate: Gate = field(default_factory=Gate)
+    """Of the rounds that go on from an earlier round's weights; the first has `fit.epochs`."""
+    recovery: Recovery = field(default_factory=Recovery)
+    """Bad beginnings, made by the base at the held-out tasks, that models have to recover from."""
 
     @property
     def rounds(self) -> int:
         """As many as there are values of alpha."""
         return len(self.alpha)
 
+    @property
+    def drop_refused(self) -> bool:
+        """Whether refused steps of good paths are left out of splices."""
+        return self.lessons.mistakes != "learnt"
 
-def agent_r(
-    store: RunStore, base: Path, demonstrations: Sequence[Trajectory], config: AgentR, name: str = "agent_r"
-) -> Path | None:
-    """Run the loop in `store`; returns the last adopted adapter `<name>@<round>`, None when no round helped."""
+    def trees_at_once(self, env: EnvSpec) -> int:
+        """So many that a back end that keeps `at_once` conversations keeps those of all candidates."""
+        return max(1, (self.attempts.resolved(env).at_once or 1) // self.search.candidates)
+
+
+def agent_r(run: Run, config: AgentR, name: str = "agent_r") -> Path | None:
+    """Run the loop; returns the last adopted adapter `<name>@<round>`, None when no round helped."""
     adopted: Path | None = None
     for i in range(1, config.rounds + 1):
-        adapter = round_of(store, base, adopted, demonstrations, config, i, name)
-        if config.gate.admits(store, config.practice, base, adopted, adapter):
+        adapter = round_of(run, adopted, config, i, name)
+        if config.gate.admits(
+            run, adopted, adapter, practice=config.practice, attempts=config.attempts, seed=config.seed
+        ):
             adopted = adapter
     return adopted
 
 
-def round_of(
-    store: RunStore,
-    base: Path,
-    start: Path | None,
-    demonstrations: Sequence[Trajectory],
-    config: AgentR,
-    i: int,
-    name: str = "agent_r",
-) -> Path:
+def round_of(run: Run, start: Path | None, config: AgentR, i: int, name: str = "agent_r") -> Path:
     """Round `i` from the adapter `start` (None is the base itself); returns the adapter that it trained."""
-    practice = config.practice
-    model = LocalModel.load(base, start, slots=practice.together, exact=True)
-    who = f"{start.name.partition('@')[0]}@{i}" if start else f"base@{i}"
+    agent = run.acting(start, config.attempts, batch_invariant=True)
+    stage = Stage("search", start.name.partition("@")[0] if start else "base", config.practice.split, i)
+    alpha = config.alpha[i - 1]
 
     # 1: COLLECT
-    trees = grow(store, f"search/{who}", model, config)
+    trees = grow(run, stage, agent, config)
 
     # 2, 3, 4: PAIR, FIND THE FIRST ERROR, SPLICE, REPLAY
-    good = [tree.trajectory(end) for tree in trees.values() for end in good_ends(tree, config.alpha[i - 1])]
-    found = splices(store, who, f"{name}@{i}", model, trees, config, config.alpha[i - 1]) if config.splice else []
+    good = [tree.trajectory(end) for tree in trees.values() for end in good_ends(tree, alpha)]
+    found = splices(run, stage, Stage("splice", name, stage.tasks, i), agent, trees, config) if config.splice else []
 
     # 5: TRAIN
-    examples = [*practice.examples(good), *splice_examples(found, config)]
+    examples = [*config.lessons.examples(agent, good), *splice_examples(found, agent, config)]
     own = len(examples)
-    examples += practice.demonstrated(own, demonstrations)
-    epochs = practice.fit.epochs if start is None else config.later_epochs
-    later = replace(practice, fit=replace(practice.fit, epochs=epochs))
-    adapter = later.train(store, f"{name}@{i}", base, examples, start)
-    store.stage(f"{name}/round{i}", summary, trees, good, found, own, len(examples))
+    examples += config.lessons.demonstrated(agent, own, run.demonstrations, config.seed)
+    fit = config.fit if start is None else replace(config.fit, epochs=config.later_epochs)
+    rename = config.lessons.rename
+    adapter = run.train(f"{name}@{i}", examples, fit, seed=config.seed, start=start, rename=rename)
+    counts = Stage("counts", name, stage.tasks, i)
+    run.store.result(counts, summary, trees, good, found, own, len(examples))
     return adapter
 
 
 # -- 1: collect -------------------------------------------------------------------------------------------------------
 
 
-def grow(store: RunStore, stage: str, model: LanguageModel, config: AgentR) -> dict[str, SearchTree]:
+def grow(run: Run, stage: Stage, agent: Agent, config: AgentR) -> dict[str, SearchTree]:
     """A tree of each practice task, by key; grown now or taken from the store.
 
-    Raises `UsageError` when the store holds trees that were begun otherwise: another model, task or search.
+    Raises `UsageError` when the store holds trees that were begun otherwise: another agent, task or search.
     """
-    practice = config.practice
-    agent = practice.agent(model)
-    jobs = [practice.job(task, agent, 0, stage) for task in practice.task_set()]
-    trees = search(practice.make_env, jobs, config.search, store=store, stage=stage, at_once=_trees_at_once(config))
+    tasks = config.practice.task_set(run.env, config.seed)
+    jobs = [job(task, agent, 0, config.seed, f"search/{stage.who}") for task in tasks]
+    trees = run.search(stage, jobs, config.search, config.trees_at_once(run.env))
     return {tree.key: tree for tree in trees}
 
 
 def good_ends(tree: SearchTree, alpha: float) -> list[int]:
     """Ends that are worth `alpha` or more."""
     return [end for end in tree.ends() if tree.nodes[end].score >= alpha]
-
-
-def _trees_at_once(config: AgentR) -> int:
-    """So many that a backend that keeps `at_once` conversations keeps those of all candidates."""
-    return max(1, config.practice.together // config.search.candidates)
 
 
 # -- 2 to 4: pair, find the first error, splice, replay ---------------------------------------------------------------
@@ -167,51 +177,47 @@ class Spliced:
 
 
 def splices(
-    store: RunStore,
-    who: str,
-    name: str,
-    model: LanguageModel,
-    trees: Mapping[str, SearchTree],
-    config: AgentR,
-    alpha: float,
+    run: Run, trees_at: Stage, stage: Stage, agent: Agent, trees: Mapping[str, SearchTree], config: AgentR
 ) -> list[Spliced]:
-    """Steps 2 to 4 with the trees of the model `who`; those that are learnt from are stored as `splice/<name>`."""
-    direct = "" if config.first_error else "/direct"
-    rows = store.stage(f"cuts/{who}{direct}", lambda: [asdict(cut) for cut in cuts(model, trees, config, alpha)])
-    practice, found = config.practice, []
+    """Steps 2 to 4 with the trees of a stage; those splices that are learnt from are stored as `stage`."""
+    store, which = run.store, "first-error" if config.first_error else "direct"
+    kept = replace(trees_at, kind="cuts", tasks=which)
+    rows = store.result(kept, lambda: [asdict(cut) for cut in cuts(run, agent, trees, config, stage.round)])
+    found = []
     for number, cut in enumerate(Cut(**row) for row in rows):
         tree = trees[cut.tree]
-        drawn = derived_seed(practice.seed, "revision", tree.key, number) % len(config.revisions)
-        written = spliced(tree, cut, config.revisions[drawn], drop_refused=practice.mistakes != "learnt")
-        found.append(Spliced(cut, "unchecked", replace(written, sample=number)))
+        drawn = derived_seed(config.seed, "revision", tree.key, number) % len(config.revisions)
+        written = spliced(tree, cut, config.revisions[drawn], drop_refused=config.drop_refused)
+        parents = tuple(store.key(trees_at, node_key(tree.key, node)) for node in (cut.bad, cut.good))
+        found.append(Spliced(cut, "unchecked", replace(written, sample=number, parents=parents)))
     if config.check:
-        outcomes = store.stage(f"replay/{name}", replayed, [each.trajectory for each in found], practice)
+        outcomes = store.result(stage.of("replay"), replayed, [each.trajectory for each in found], run.env)
         found = [replace(each, how=how) for each, how in zip(found, outcomes, strict=True)]
         if config.again:
-            found = searched_on(store, f"search/{who}_again{direct}", model, trees, found, config, alpha)
-    if not store.trajectories(f"splice/{name}"):
-        store.add(f"splice/{name}", [each.trajectory for each in found if each.learnt(config)])
-    store.stage(
-        f"spliced/{name}", lambda: {"trees": f"search/{who}", "cuts": rows, "how": [each.how for each in found]}
-    )
+            found = list(searched_on(run, trees_at, agent, trees, found, config, stage.round))
+    if not store.trajectories(stage):
+        store.add(stage, [each.trajectory for each in found if each.learnt(config)])
+    about = {"trees": str(store.scope(trees_at)), "cuts": rows, "how": [each.how for each in found]}
+    store.result(stage.of("spliced"), dict, about)
     return found
 
 
-def cuts(model: LanguageModel, trees: Mapping[str, SearchTree], config: AgentR, alpha: float) -> list[Cut]:
-    """Where the pairs of all trees are joined, each place once."""
-    practice = config.practice
+def cuts(run: Run, agent: Agent, trees: Mapping[str, SearchTree], config: AgentR, i: int) -> list[Cut]:
+    """Where the pairs of all trees are joined in round `i`, each place once."""
+    alpha = config.alpha[i - 1]
     work = [
-        (tree, pair) for tree in trees.values() for pair in pairs(tree, alpha, config.beta, config.pairs, practice.seed)
+        (tree, pair) for tree in trees.values() for pair in pairs(tree, alpha, config.beta, config.pairs, config.seed)
     ]
     if config.first_error:
+        model, at_once = agent.models[0], config.attempts.resolved(run.env).at_once or 1
         asked = [lambda t=tree, p=pair: first_error(model, t, p, config.verifier) for tree, pair in work]
-        found = run_sync(in_waves(asked, practice.together, [model]))
+        found = run_sync(in_waves(asked, at_once, [model]))
     else:
         found = [whole_path(tree, pair) for tree, pair in work]
     return list({(cut.tree, cut.good, cut.last): cut for cut in found if cut is not None}.values())
 
 
-def replayed(splices: Sequence[Trajectory], practice: Practice, retries: int = 2) -> list[Replayed]:
+def replayed(splices: Sequence[Trajectory], env: EnvSpec, retries: int = 2) -> list[Replayed]:
     """What the environment says to each splice."""
 
     def outcome(env: AgentEnv, splice: Trajectory) -> Replayed:
@@ -220,38 +226,44 @@ def replayed(splices: Sequence[Trajectory], practice: Practice, retries: int = 2
                 return "verified" if replay(env, splice) is None else "counterfactual"
         return "infra_error"
 
-    with contextlib.closing(practice.make_env()) as env:
-        return [outcome(env, splice) for splice in splices]
+    with contextlib.closing(env.make()) as made:
+        return [outcome(made, splice) for splice in splices]
 
 
 def searched_on(
-    store: RunStore,
-    stage: str,
-    model: LanguageModel,
+    run: Run,
+    trees_at: Stage,
+    agent: Agent,
     trees: Mapping[str, SearchTree],
     found: Sequence[Spliced],
     config: AgentR,
-    alpha: float,
-) -> list[Spliced]:
+    i: int,
+) -> Iterator[Spliced]:
     """The splices that were not answered as written, with another ending that a search from their bad steps found."""
-    practice = config.practice
+    direct = not config.first_error
+    stage = replace(trees_at, tasks="again-direct" if direct else "again")
+    stream, alpha = f"search/{trees_at.who}_again{'/direct' if direct else ''}", config.alpha[i - 1]
     lost = {(s.cut.tree, s.cut.last): s for s in found if s.how == "counterfactual"}
-    agent = practice.agent(model)
     jobs = [
-        practice.job(trees[tree].task, ResumingAgent(agent, trees[tree].steps(last)), each.trajectory.sample, stage)
+        job(
+            trees[tree].task,
+            ResumingAgent(agent, trees[tree].steps(last)),
+            each.trajectory.sample,
+            config.seed,
+            stream,
+        )
         for (tree, last), each in lost.items()
     ]
     again = replace(config.again or config.search, end_gate=alpha)
-    grown = search(practice.make_env, jobs, again, store=store, stage=stage, at_once=_trees_at_once(config))
+    grown = run.search(stage, jobs, again, config.trees_at_once(run.env))
     endings = {place: ending(tree, alpha) for place, tree in zip(lost, grown, strict=True)}
-
-    def mended(each: Spliced) -> Spliced:
+    for each in found:
         end = endings.get((each.cut.tree, each.cut.last))
-        if each.how != "counterfactual" or end is None:
-            return each
-        return replace(each, how="searched", trajectory=_with_ending(each, trees[each.cut.tree], end, practice))
-
-    return [mended(each) for each in found]
+        if each.how == "counterfactual" and end is not None:
+            mended = _with_ending(each, trees[each.cut.tree], end, config)
+            yield replace(each, how="searched", trajectory=mended)
+        else:
+            yield each
 
 
 def ending(tree: SearchTree, alpha: float) -> Trajectory | None:
@@ -260,11 +272,11 @@ def ending(tree: SearchTree, alpha: float) -> Trajectory | None:
     return None if best is None else tree.trajectory(best)
 
 
-def _with_ending(each: Spliced, tree: SearchTree, end: Trajectory, practice: Practice) -> Trajectory:
+def _with_ending(each: Spliced, tree: SearchTree, end: Trajectory, config: AgentR) -> Trajectory:
     bad = tree.steps(each.cut.last)
     seen = tree.nodes[each.cut.last].observation
     first = each.trajectory.steps[len(bad)].thought.partition("\n")[0]
-    steps = joined(bad, end.steps[len(bad) :], seen, first, drop_refused=practice.mistakes != "learnt")
+    steps = joined(bad, end.steps[len(bad) :], seen, first, drop_refused=config.drop_refused)
     return replace(
         each.trajectory, steps=steps, final_observation=end.final_observation, outcome=end.outcome, score=end.score
     )
@@ -273,7 +285,7 @@ def _with_ending(each: Spliced, tree: SearchTree, end: Trajectory, practice: Pra
 # -- 5: train ---------------------------------------------------------------------------------------------------------
 
 
-def splice_examples(found: Sequence[Spliced], config: AgentR) -> list[Example]:
+def splice_examples(found: Sequence[Spliced], agent: Agent, config: AgentR) -> list[Example]:
     """What is learnt from splices: distinct ones, each task weighing the same."""
     by_task: dict[str, dict[tuple[tuple[str, bool], ...], Trajectory]] = {}
     for each in found:
@@ -281,7 +293,10 @@ def splice_examples(found: Sequence[Spliced], config: AgentR) -> list[Example]:
             turns = tuple((step.action, step.trainable) for step in each.trajectory.steps)
             by_task.setdefault(each.trajectory.task.id, {}).setdefault(turns, each.trajectory)
     return [
-        Example(chat_of(splice), 1.0 / len(distinct)) for distinct in by_task.values() for splice in distinct.values()
+        Example(chat, 1.0 / len(distinct))
+        for distinct in by_task.values()
+        for splice in distinct.values()
+        for chat in agent.chats(splice)
     ]
 
 
@@ -310,3 +325,22 @@ def summary(
         "own_examples": own,
         "examples": examples,
     }
+
+
+# -- What is measured and printed beside success ----------------------------------------------------------------------
+
+
+def recovery_test(run: Run, config: AgentR, on: Measure) -> dict[str, Test]:
+    """Recovery from the base's own bad beginnings."""
+    begun = bad_beginnings(run, on, config.recovery)
+    return {TASKS: lambda name, adapter: measure_recovery(run, name, adapter, on, config.recovery, begun)}
+
+
+def findings(run: Run, config: AgentR, on: Measure, measured: Mapping[str, Measured]) -> Iterable[RenderableType]:
+    """How the models went about it, and what the splices were."""
+    yield behaviour_table(behaviours(measured, on.splits, config.revisions), "From the start")
+    yield behaviour_table(behaviours(measured, (TASKS,), config.revisions), "From bad beginnings")
+    yield rounds_table(run.store.results())
+
+
+LOOP = Loop("agent-r", "search, splice bad and good paths, train (Agent-R)", AgentR, agent_r, recovery_test, findings)

@@ -11,32 +11,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from ..agents.models.local import LocalModel
-from ..agents.react import ReActConfig
+from ..agents.core import Agent
+from ..agents.react import ReActAgent
 from ..agents.reflector import ReflectingAgent, ReflectorConfig, reflector_chat
 from ..agents.trajectory import Trajectory
-from .gate import Gate
-from .learner import Example
-from .practice import Practice
-from .store import RunStore
+from ..envs.registry import EnvSpec
+from ..errors import UsageError
+from .learning.core import Example
+from .learning.lessons import Lessons
+from .registry import Loop, LoopConfig
+from .run import Run, job
+from .runs.stages import Stage
 
 
 @dataclass(frozen=True)
-class ReReST:
-    """Configuration of Re-ReST."""
+class ReReST(LoopConfig):
+    """Reflection-Reinforced Self-Training (Re-ReST)."""
 
-    practice: Practice = field(default_factory=Practice)
+    lessons: Lessons = field(default_factory=Lessons)
     reflector: Literal["zero_shot", "trained"] = "trained"
     """`trained` also trains R and lets it reflect on what the zero-shot reflector could not mend."""
     reflection: ReflectorConfig = field(default_factory=ReflectorConfig)
     rounds: int = 1
     """The paper has one."""
-    gate: Gate = field(default_factory=Gate)
+
+    def validate(self, env: EnvSpec, agent: Agent) -> None:
+        """See `LoopConfig.validate`."""
+        super().validate(env, agent)
+        chatting(agent)
 
 
 @dataclass(frozen=True)
@@ -56,68 +63,78 @@ class Mended:
         return [t for t in [*self.zero_shot, *self.trained] if t.success]
 
 
-def re_rest(store: RunStore, base: Path, demonstrations: Sequence[Trajectory], config: ReReST) -> Path | None:
-    """Run the loop in `store`; returns the last adopted adapter, None when no round helped."""
+def re_rest(run: Run, config: ReReST) -> Path | None:
+    """Run the loop; returns the last adopted adapter, None when no round helped."""
     adopted: Path | None = None
     for i in range(1, config.rounds + 1):
-        mended = collect_and_mend(store, base, adopted, config, round_=i)
-        examples = config.practice.mixture([*mended.passed, *mended.corrected], demonstrations)
-        adapter = config.practice.train(store, f"re_rest@{i}", base, examples)
-        store.stage(f"re_rest/round{i}", _summary, mended, len(examples))
-        if config.gate.admits(store, config.practice, base, adopted, adapter):
+        mended = collect_and_mend(run, adopted, config, i)
+        agent = run.acting(adopted, config.attempts)
+        own = [*mended.passed, *mended.corrected]
+        examples = config.lessons.mixture(agent, own, run.demonstrations, config.seed)
+        adapter = run.train(f"re_rest@{i}", examples, config.fit, seed=config.seed, rename=config.lessons.rename)
+        run.store.result(Stage("counts", "re_rest", config.practice.split, i), summary, mended, len(examples))
+        if config.gate.admits(
+            run, adopted, adapter, practice=config.practice, attempts=config.attempts, seed=config.seed
+        ):
             adopted = adapter
     return adopted
 
 
-def collect_and_mend(store: RunStore, base: Path, agent: Path | None, config: ReReST, *, round_: int = 1) -> Mended:
-    """Steps 1 to 4 with the agent M = `base` + adapter `agent`; the zero-shot reflector is the same model."""
-    practice, suffix = config.practice, "" if round_ == 1 else f"@{round_}"
-    model = LocalModel.load(base, agent, slots=practice.together)
+def collect_and_mend(run: Run, adopted: Path | None, config: ReReST, i: int = 1) -> Mended:
+    """Steps 1 to 4 of round `i` with the agent M of `adopted`; the zero-shot reflector is the same model."""
+    split, suffix = config.practice.split, "" if i == 1 else f"@{i}"
 
     # 1, 2: SAMPLE AND JUDGE
-    attempts = practice.attempt(store, f"collect/policy{suffix}", model, practice.task_set(), range(practice.k))
+    stage = Stage("collect", "policy", split, i)
+    agent = chatting(run.acting(adopted, config.attempts))
+    tasks = config.practice.task_set(run.env, config.seed)
+    stream = f"collect/policy{suffix}"
+    attempts = run.attempt(stage, agent, tasks, config.attempts, seed=config.seed, stream=stream)
     passed = [attempt for attempt in attempts if attempt.success]
-    failed = [attempt for attempt in attempts if attempt.outcome in ("failure", "truncated")]
+    failed = {run.store.key(stage, t.key): t for t in attempts if t.outcome in ("failure", "truncated")}
 
     # 3: REFLECT ONCE ON EACH FAILURE, PLAY IT LIVE
-    zero_shot = reflect(store, f"collect/reflection{suffix}", model, failed, config)
+    zero_shot = reflect(run, Stage("collect", "reflection", split, i), agent, failed, config, suffix)
     if config.reflector == "zero_shot":
         return Mended(passed, zero_shot, [])
 
     # 4: TRAIN R, REFLECT AGAIN ON WHAT STILL FAILS
-    pairs = reflector_examples(failed, passed, zero_shot, config)
+    pairs = reflector_examples(failed, passed, zero_shot, agent, config)
     if not any(t.success for t in zero_shot) and not pairs:
         return Mended(passed, zero_shot, [])
-    reflector = LocalModel.load(
-        base, practice.train(store, f"reflector@{round_}", base, pairs), slots=practice.together
-    )
+    adapter = run.train(f"reflector@{i}", pairs, config.fit, seed=config.seed, rename=config.lessons.rename)
+    reflector = chatting(run.acting(adapter, config.attempts))
     mended = {key for t in zero_shot if t.success for key in t.parents}
-    still = [t for t in failed if t.key not in mended]
-    return Mended(passed, zero_shot, reflect(store, f"collect/reflection_trained{suffix}", reflector, still, config))
+    still = {key: t for key, t in failed.items() if key not in mended}
+    again = reflect(run, Stage("collect", "reflection_trained", split, i), reflector, still, config, suffix)
+    return Mended(passed, zero_shot, again)
 
 
 def reflect(
-    store: RunStore, stage: str, model: LocalModel, failed: Sequence[Trajectory], config: ReReST
+    run: Run, stage: Stage, acting: ReActAgent, failed: Mapping[str, Trajectory], config: ReReST, suffix: str
 ) -> list[Trajectory]:
     """One reflection and one live attempt for each failed one; `parents` names it."""
-    practice = config.practice
-    acting = ReActConfig(temperature=practice.temperature, max_tokens=practice.turn_tokens)
     jobs = [
-        practice.job(
+        job(
             failure.task,
-            ReflectingAgent(model, failure, acting, config.reflection),
+            ReflectingAgent(acting, failure, config.reflection),
             failure.sample,
-            stage,
+            config.seed,
+            f"collect/{stage.model}{suffix}",
             source="reflection",
-            parents=(failure.key,),
+            parents=(key,),
         )
-        for failure in failed
+        for key, failure in failed.items()
     ]
-    return store.collect(stage, practice.make_env, jobs, at_once=practice.together)
+    return run.play(stage, jobs, config.attempts)
 
 
 def reflector_examples(
-    failed: Sequence[Trajectory], passed: Sequence[Trajectory], reflected: Sequence[Trajectory], config: ReReST
+    failed: Mapping[str, Trajectory],
+    passed: Sequence[Trajectory],
+    reflected: Sequence[Trajectory],
+    acting: ReActAgent,
+    config: ReReST,
 ) -> list[Example]:
     """(x, y_lose, y_win): corrections that passed, and the agent's own passed attempts at tasks that it also failed.
 
@@ -129,19 +146,20 @@ def reflector_examples(
         wins.setdefault(win.task.id, []).append(win)
     corrected = {parent: t for t in reflected if t.success for parent in t.parents}
     examples = []
-    for failure in failed:
-        pairs = [(corrected[failure.key], True)] if failure.key in corrected else []
+    for key, failure in failed.items():
+        pairs = [(corrected[key], True)] if key in corrected else []
         pairs += [(win, False) for win in wins.get(failure.task.id, [])[:1]]
         for win, own in pairs:
-            learnt = config.practice.learnt(win)
-            reflection = said.get(failure.key)
+            learnt = config.lessons.learnt(win)
+            reflection = said.get(key)
             if reflection is not None:
-                chat = reflector_chat(failure, learnt, reflection, trainable=own, config=config.reflection)
+                chat = reflector_chat(failure, learnt, reflection, acting.config, config.reflection, trainable=own)
                 examples.append(Example(chat, 1.0 / len(pairs)))
     return examples
 
 
-def _summary(mended: Mended, examples: int) -> dict[str, int]:
+def summary(mended: Mended, examples: int) -> dict[str, int]:
+    """What a round came to."""
     return {
         "passed": len(mended.passed),
         "reflections_zero_shot": len(mended.zero_shot),
@@ -150,3 +168,13 @@ def _summary(mended: Mended, examples: int) -> dict[str, int]:
         "mended_trained": sum(t.success for t in mended.trained),
         "examples": examples,
     }
+
+
+def chatting(agent: Agent) -> ReActAgent:
+    """The agent as one with a chat that a reflector can go on in."""
+    if not isinstance(agent, ReActAgent):
+        raise UsageError(f"Re-ReST's reflector goes on in a ReAct agent's chat, and {agent.name!r} is none; use react")
+    return agent
+
+
+LOOP = Loop("re-rest", "also mend the failed attempts with a reflector (Re-ReST)", ReReST, re_rest)

@@ -14,30 +14,32 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from ..agents.models.core import derived_seed
-from ..agents.models.local import LocalModel
+from ..agents.core import Agent
+from ..agents.search import MctsStar, PromptValue, SearchTree, Uct
+from ..agents.search.growing import SearchConfig
+from ..agents.search.instants import Prompting
+from ..agents.search.tree import ROOT
 from ..agents.trajectory import Trajectory
-from ..agents.tree import ROOT, SearchTree
-from ..agents.value import LocalValue
-from .gate import Gate
-from .growing import SearchConfig
-from .learner import FitConfig
-from .mcts_star import MctsStar
-from .practice import Practice
-from .search import search
-from .store import RunStore
-from .uct import Uct
-from .value import fit_value, judgements
+from ..envs.registry import EnvSpec
+from ..errors import UsageError
+from .learning.core import FitConfig
+from .learning.lessons import Lessons
+from .learning.value import ValueRegression, judgements
+from .registry import Loop, LoopConfig
+from .run import Attempts, Practice, Run, job
+from .runs.stages import Stage
 
 
 @dataclass(frozen=True)
-class ReSTMCTS:
-    """Configuration of ReST-MCTS*."""
+class ReSTMCTS(LoopConfig):
+    """Self-training by value-guided tree search (ReST-MCTS*)."""
 
-    practice: Practice = field(default_factory=lambda: Practice(tasks=300, k=1))
+    practice: Practice = field(default_factory=lambda: Practice(tasks=300))
+    attempts: Attempts = field(default_factory=lambda: Attempts(k=1))
     """`k` is how many trees are searched for each task, `at_once` how many are in flight."""
+    lessons: Lessons = field(default_factory=Lessons)
     first: Uct = field(default_factory=lambda: Uct(iterations=4))
     """How the trees that V_0 learns from are searched."""
     search: MctsStar = field(default_factory=lambda: MctsStar(iterations=24))
@@ -50,63 +52,82 @@ class ReSTMCTS:
     """A trace is learnt from if its turns' mean value is at least so much."""
     rounds: int = 2
     """T; the paper has two."""
-    gate: Gate = field(default_factory=Gate)
+
+    def validate(self, env: EnvSpec, agent: Agent) -> None:
+        """See `LoopConfig.validate`."""
+        super().validate(env, agent)
+        prompting(agent)
 
 
-def rest_mcts(store: RunStore, base: Path, demonstrations: Sequence[Trajectory], config: ReSTMCTS) -> Path | None:
-    """Run the loop in `store`; returns the last adopted policy, None when no round helped."""
-    practice = config.practice
+def rest_mcts(run: Run, config: ReSTMCTS) -> Path | None:
+    """Run the loop; returns the last adopted policy, None when no round helped."""
+    split, seed = config.practice.split, config.seed
     # 0: A FIRST VALUE MODEL
-    seen = grow(store, "search/first", base, None, None, config.first, practice)
-    value = train_value(store, "value@0", base, seen, config)
+    agent = acting(run, None, config)
+    seen = grow(run, Stage("search", "first", split), "search/first", agent, None, config.first, config)
+    value = train_value(run, "value@0", agent, seen, config)
     adopted: Path | None = None
     for i in range(1, config.rounds + 1):
         # 1: SEARCH
-        trees = grow(store, f"search/policy@{i}", base, adopted, value, config.search, practice)
+        agent = acting(run, adopted, config)
+        stage = Stage("search", "policy", split, i)
+        trees = grow(run, stage, f"search/policy@{i}", agent, value, config.search, config)
         seen += trees
 
         # 2: LABEL, TRAIN THE VALUE MODEL
-        value = train_value(store, f"value@{i}", base, seen, config)
+        value = train_value(run, f"value@{i}", agent, seen, config)
 
         # 3: CHOOSE, TRAIN THE POLICY
         traces = [trace for part in by_task(trees) for trace in chosen(part, config)]
-        stage = f"collect/traces@{i}"
-        if traces and not store.trajectories(stage):
-            store.add(stage, traces)
-        examples = practice.mixture(traces, demonstrations)
-        adapter = practice.train(store, f"rest_mcts@{i}", base, examples)
-        store.stage(f"rest_mcts/round{i}", summary, trees, traces, len(examples))
-        if config.gate.admits(store, practice, base, adopted, adapter):
+        kept = Stage("collect", "traces", split, i)
+        if traces and not run.store.trajectories(kept):
+            run.store.add(kept, traces)
+        examples = config.lessons.mixture(agent, traces, run.demonstrations, seed)
+        adapter = run.train(f"rest_mcts@{i}", examples, config.fit, seed=seed, rename=config.lessons.rename)
+        run.store.result(Stage("counts", "rest_mcts", split, i), summary, trees, traces, len(examples))
+        if config.gate.admits(run, adopted, adapter, practice=config.practice, attempts=config.attempts, seed=seed):
             adopted = adapter
     return adopted
 
 
+def acting(run: Run, adapter: Path | None, config: ReSTMCTS) -> Prompting:
+    """The policy."""
+    together = config.attempts.resolved(run.env).at_once or 1
+    return prompting(run.acting(adapter, config.attempts, parallel=2 * together, batch_invariant=True))
+
+
+def prompting(agent: Agent) -> Prompting:
+    """The agent as one that can say what it would be shown, which a value model is to read."""
+    if not hasattr(agent, "prompt"):
+        raise UsageError(
+            f"the value model of ReST-MCTS* reads what the agent would be shown next, and {agent.name!r} has no method "
+            "`prompt(episode)` that says it; use react"
+        )
+    return cast(Prompting, agent)
+
+
 def grow(
-    store: RunStore,
-    stage: str,
-    base: Path,
-    policy: Path | None,
+    run: Run,
+    stage: Stage,
+    stream: str,
+    agent: Prompting,
     value: Path | None,
-    config: SearchConfig,
-    practice: Practice,
+    search: SearchConfig,
+    config: ReSTMCTS,
 ) -> list[SearchTree]:
     """`k` trees for each task, searched or taken from the store."""
-    model = LocalModel.load(base, policy, slots=2 * practice.together, exact=True)
-    agent = practice.agent(model)
-    jobs = [practice.job(task, agent, sample, stage) for task in practice.task_set() for sample in range(practice.k)]
-    judge = LocalValue.load(base, value, agent.config) if value else None
-    return search(practice.make_env, jobs, config, value=judge, store=store, stage=stage, at_once=practice.together)
+    tasks = config.practice.task_set(run.env, config.seed)
+    jobs = [job(task, agent, sample, config.seed, stream) for task in tasks for sample in range(config.attempts.k)]
+    judge = PromptValue(run.backend.critic(value), agent) if value else None
+    return run.search(stage, jobs, search, config.attempts.resolved(run.env).at_once or 1, judge)
 
 
-def train_value(store: RunStore, name: str, base: Path, trees: Sequence[SearchTree], config: ReSTMCTS) -> Path:
+def train_value(run: Run, name: str, agent: Prompting, trees: Sequence[SearchTree], config: ReSTMCTS) -> Path:
     """The value model `name` of this run, trained on all instants of `trees`, now or before."""
-    practice = config.practice
-    fit = replace(config.value, seed=derived_seed(practice.seed, name) % (1 << 31))
-
-    def make(out: Path) -> None:
-        fit_value(base, judgements(trees), fit, out, name=name)
-
-    return store.adapter(name, make)
+    found = judgements(trees, agent)
+    if not found:
+        raise UsageError(f"nothing to train {name!r} on: no tree reached an end; search longer or raise max_depth")
+    return run.train(name, found, config.value, seed=config.seed, objective=ValueRegression())
 
 
 def by_task(trees: Iterable[SearchTree]) -> list[list[SearchTree]]:
@@ -155,3 +176,6 @@ def summary(trees: Sequence[SearchTree], traces: Sequence[Trajectory], examples:
         "traces": len(traces),
         "examples": examples,
     }
+
+
+LOOP = Loop("rest-mcts", "search trees by value, learn from both (ReST-MCTS*)", ReSTMCTS, rest_mcts)

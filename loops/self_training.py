@@ -5,46 +5,45 @@ E-step: D_i = {(x, y): y ~ M_i(x), E(x, y) = 1}        M-step: M_{i+1} = SFT(M_0
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..agents.models.local import LocalModel
-from ..agents.trajectory import Trajectory
-from .gate import Gate
-from .practice import Practice
-from .store import RunStore
+from .learning.lessons import Lessons
+from .registry import Loop, LoopConfig
+from .run import Run
+from .runs.stages import Stage
 
 
 @dataclass(frozen=True)
-class SelfTraining:
-    """Configuration of self-training."""
+class SelfTraining(LoopConfig):
+    """Self-training (ReST-EM)."""
 
-    practice: Practice = field(default_factory=Practice)
+    lessons: Lessons = field(default_factory=Lessons)
     rounds: int = 1
     """Each round samples with the model of the last adopted one and trains anew from the base."""
-    gate: Gate = field(default_factory=Gate)
 
 
-def self_training(
-    store: RunStore, base: Path, demonstrations: Sequence[Trajectory], config: SelfTraining
-) -> Path | None:
-    """Run the loop in `store`; returns the last adopted adapter, None when no round helped."""
-    practice = config.practice
-    tasks = practice.task_set()
+def self_training(run: Run, config: SelfTraining) -> Path | None:
+    """Run the loop; returns the last adopted adapter, None when no round helped."""
+    practice, seed = config.practice, config.seed
+    tasks = practice.task_set(run.env, seed)
     adopted: Path | None = None
     for i in range(1, config.rounds + 1):
         # E-STEP: sample from the current policy, keep what passed
-        model = LocalModel.load(base, adopted, slots=practice.together)
-        stage = "collect/policy" if i == 1 else f"collect/policy@{i}"
-        attempts = practice.attempt(store, stage, model, tasks, range(practice.k))
+        agent = run.acting(adopted, config.attempts)
+        stream = "collect/policy" if i == 1 else f"collect/policy@{i}"
+        stage = Stage("collect", "policy", practice.split, i)
+        attempts = run.attempt(stage, agent, tasks, config.attempts, seed=seed, stream=stream)
         passed = [attempt for attempt in attempts if attempt.success]
 
         # M-STEP: always from the base, so that errors of early rounds do not pile up
-        examples = practice.mixture(passed, demonstrations)
-        adapter = practice.train(store, f"self_training@{i}", base, examples)
+        examples = config.lessons.mixture(agent, passed, run.demonstrations, seed)
+        adapter = run.train(f"self_training@{i}", examples, config.fit, seed=seed, rename=config.lessons.rename)
         counts = {"attempts": len(attempts), "passed": len(passed), "examples": len(examples)}
-        store.stage(f"self_training/round{i}", dict, counts)
-        if config.gate.admits(store, practice, base, adopted, adapter):
+        run.store.result(Stage("counts", "self_training", practice.split, i), dict, counts)
+        if config.gate.admits(run, adopted, adapter, practice=practice, attempts=config.attempts, seed=seed):
             adopted = adapter
     return adopted
+
+
+LOOP = Loop("self-training", "sample, keep what passed, train (ReST-EM)", SelfTraining, self_training)

@@ -15,24 +15,31 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..agents.models.core import LanguageModel, derived_seed
-from ..agents.models.local import LocalModel
-from ..agents.rollout import Job
-from ..agents.trading_group.desk import DeskConfig, TradingGroup, chat_of_call
+from rich.console import RenderableType
+
+from ..agents.core import Agent
+from ..agents.experts.trading_rules import RULES
+from ..agents.trading_group.desk import TradingGroup, chat_of_call
 from ..agents.trading_group.labels import LabelConfig, Realised
 from ..agents.trading_group.roles import answer_of, read_forecast
 from ..agents.trajectory import Call, Trajectory
-from ..envs.core import Task, TaskSet
-from ..envs.registry import find
+from ..envs.core import TaskSet
+from ..envs.registry import EnvSpec
 from ..envs.trading.features import FEATURES
 from ..errors import UsageError
-from .learner import Example, FitConfig, fit
-from .store import RunStore
+from .learning.core import Example, FitConfig
+from .measuring.backtests import Backtests, differ, performance, replayed
+from .measuring.gate import Gate
+from .measuring.measure import Measure, Measured, measure_agent
+from .registry import Loop, LoopConfig
+from .run import Attempts, Practice, Run
+from .runs.stages import Stage
 
+NAME = "trading_group"
 ROWS = "desk.jsonl"
 """In the run's folder `rows`: every labelled call, whether kept or not."""
 _JUDGED_BY: Mapping[str, str] = {
@@ -46,18 +53,13 @@ _JUDGED_BY: Mapping[str, str] = {
 
 
 @dataclass(frozen=True)
-class SynthesisConfig:
-    """How days are lived through and which are learnt from. What the paper leaves open is ours."""
+class SynthesisConfig(LoopConfig):
+    """TradingGroup: a desk learns from days whose outcome is known. What the paper leaves open is ours."""
 
-    env_params: dict[str, str] = field(default_factory=lambda: {"bars": "60"})
-    """What the task sets of `trading` take; one asset each."""
-    split: str = "train"
-    tasks: int = 100
-    """Windows that are traded."""
-    k: int = 1
-    """How often each is traded."""
-    desk: DeskConfig = field(default_factory=lambda: DeskConfig(temperature=1.0))
-    """Drawn at this temperature, so that agents say different things of like days."""
+    practice: Practice = field(default_factory=lambda: Practice(tasks=100, params={"bars": "60"}))
+    """Windows that are traded; one asset each."""
+    attempts: Attempts = field(default_factory=lambda: Attempts(k=1))
+    """Drawn at a temperature of 1, so that agents say different things of like days."""
     keep: float = 0.25
     """Share of the labelled calls that is learnt from, the best ones. Unpublished."""
     within_answers: bool = True
@@ -65,19 +67,24 @@ class SynthesisConfig:
     decide how often each is said: staying out of the market never earns as much as being in."""
     fit: FitConfig = field(default_factory=lambda: FitConfig(epochs=1.0))
     """One epoch, as in the paper; the rest of it is unpublished."""
-    at_once: int = 128
-    """Windows that are traded together. Part of the result: batches differ in rounding."""
-    seed: int = 0
+    gate: Gate = field(default_factory=lambda: Gate(tasks=25))
+    """By the return of windows that neither labels nor scores are taken on."""
 
-    def task_set(self) -> TaskSet:
+    def validate(self, env: EnvSpec, agent: Agent) -> None:
+        """See `LoopConfig.validate`."""
+        self.windows(env, desk_of(agent).config.labels)
+
+    def windows(self, env: EnvSpec, labels: LabelConfig) -> TaskSet:
         """The windows; raises `UsageError` when labels could reach into the tests that follow them."""
-        params, horizon = dict(self.env_params), self.desk.labels.horizon
-        if params.get("source") == "file" and int(params.get("purge", 20)) < horizon:
+        params = self.practice.params
+        if params.get("source") == "file" and int(params.get("purge", 20)) < labels.horizon:
             raise UsageError(
-                f"purge is {params['purge']} and the horizon of labels {horizon} days, so labels would know bars of "
-                "the test; expected a purge of at least the horizon"
+                f"purge is {params['purge']} and the horizon of labels {labels.horizon} days, so labels would know "
+                "bars of the test; expected a purge of at least the horizon"
             )
-        return find("trading").load().tasks(self.split, self.tasks, self.seed, **{**params, "assets": "1"})
+        if str(params.get("assets", 1)) != "1":
+            raise UsageError(f"assets is {params['assets']}; the desk trades one")
+        return self.practice.task_set(env, self.seed)
 
 
 @dataclass(frozen=True)
@@ -102,52 +109,48 @@ class Row:
     """What the desk sent to the market that day."""
 
 
-def trading_group(store: RunStore, base: Path, config: SynthesisConfig) -> Path:
-    """Run the pipeline in `store`; returns the adapter. Raises `UsageError` when nothing was worth learning."""
+def trading_group(run: Run, config: SynthesisConfig) -> Path | None:
+    """Run the pipeline; returns the adapter, None when it did not help.
+
+    Raises `UsageError` when nothing was worth learning.
+    """
     # 1: TRADE
-    model = LocalModel.load(base, slots=config.at_once)
-    windows = trade(store, "collect/desk", model, config.desk, config.task_set(), config.k, config.at_once, config.seed)
+    desk = desk_of(run.acting(None, config.attempts))
+    labels = desk.config.labels
+    windows = trade(run, desk, config)
 
     # 2, 3: LABEL, KEEP, EXPORT
-    rows = [row for window in windows for row in annotate(window, config.desk.labels)]
+    rows = [row for window in windows for row in annotate(window, labels)]
     kept = select(rows, config)
-    export(store.place("rows", ROWS), rows, kept)
-    store.stage("trading_group/counts", counts, windows, rows, kept)
+    export(run.store.place("rows", ROWS), rows, kept)
+    run.store.result(Stage("counts", NAME, config.practice.split, 1), counts, windows, rows, kept)
 
     # 4: TRAIN
-    fitting = replace(config.fit, seed=derived_seed(config.seed, "trading_group") % (1 << 31))
     examples = [Example(chat_of_call(row.call)) for row in kept]
+    adapter = run.train(f"{NAME}@1", examples, config.fit, seed=config.seed, stream=NAME)
+    helped = config.gate.admits(
+        run, None, adapter, practice=config.practice, attempts=config.attempts, seed=config.seed
+    )
+    return adapter if helped else None
 
-    def train(out: Path) -> None:
-        fit(base, examples, fitting, out, name="trading_group@1")
 
-    return store.adapter("trading_group@1", train)
+def desk_of(agent: Agent) -> TradingGroup:
+    """The agent as the desk that it has to be."""
+    if not isinstance(agent, TradingGroup):
+        raise UsageError(
+            f"TradingGroup labels the calls of a trading desk, and {agent.name!r} is none; use trading-group"
+        )
+    return agent
 
 
-def trade(
-    store: RunStore,
-    stage: str,
-    model: LanguageModel,
-    desk: DeskConfig,
-    tasks: Iterable[Task],
-    k: int = 1,
-    at_once: int = 128,
-    seed: int = 0,
-) -> list[Trajectory]:
-    """The desk's backtests of `tasks`, `k` of each, run or taken from the store."""
-    agent = TradingGroup(model, desk)
-    jobs = [Job(task, agent, derived_seed(seed, stage, task.id, i), i) for task in tasks for i in range(k)]
-    return store.collect(stage, find("trading").load(), jobs, at_once=at_once)
+def trade(run: Run, desk: TradingGroup, config: SynthesisConfig) -> list[Trajectory]:
+    """The desk's backtests of the windows, run or taken from the store."""
+    stage = Stage("collect", "desk", config.practice.split, 1)
+    tasks = config.windows(run.env, desk.config.labels)
+    return run.attempt(stage, desk, tasks, config.attempts, seed=config.seed, stream="collect/desk")
 
 
 # -- Labels -----------------------------------------------------------------------------------------------------------
-
-
-def replayed(window: Trajectory) -> list[dict[str, Any]]:
-    """What the world said at each close of a window, by replaying its actions: the world is deterministic."""
-    env = find("trading").load()()
-    _, info = env.reset(options={"task": window.task})
-    return [info, *(env.step(step.action)[4] for step in window.steps)]
 
 
 def realised_in(window: Trajectory) -> Realised:
@@ -240,3 +243,40 @@ def counts(windows: Sequence[Trajectory], rows: Sequence[Row], kept: Sequence[Ro
             if (labelled := sum(row.call.role == role for row in rows))
         },
     }
+
+
+# -- What is printed beyond success -----------------------------------------------------------------------------------
+
+
+def findings(
+    run: Run, config: SynthesisConfig, on: Measure, measured: Mapping[str, Measured]
+) -> Iterable[RenderableType]:
+    """What both desks and three rules earned on the held-out windows, and what was learnt from."""
+    by_rules = {rule.name: measure_agent(run, rule.name, rule, on) for rule in RULES}
+    found: Backtests = {name: list(sets.values()) for name, sets in {**by_rules, **measured}.items()}
+    (before, after), measures = tuple(measured), ("cumulative_return", "sharpe")
+    differences = [differ(found, before, after, each) for each in measures]
+    caption = f"{', '.join(on.splits)}; intervals by bootstrap of windows"
+    yield from performance(run.store, found, differences, ", ".join(on.splits), caption)
+    yield counted(run.store.results())
+
+
+def counted(results: Mapping[Stage, Any]) -> str:
+    """What was learnt from, over all seeds."""
+    found = [result for stage, result in results.items() if (stage.kind, stage.model) == ("counts", NAME)]
+    kept = sum(sum(each["kept"].values()) for each in found)
+    labelled = sum(sum(each["labelled"].values()) for each in found)
+    days = sum(each["days"] for each in found)
+    return f"learnt from {kept} of {labelled} labelled calls of {days} days"
+
+
+LOOP = Loop(
+    "trading-group",
+    "a desk learns from days whose outcome is known",
+    SynthesisConfig,
+    trading_group,
+    findings=findings,
+    env="trading",
+    agent="trading-group",
+    held_out=Measure(params={"bars": "120"}, tasks=25),
+)

@@ -20,7 +20,7 @@ def test_the_python_of_the_readme_runs(tmp_path: Path) -> None:
 
 
 def test_every_command_that_the_readme_shows_exists() -> None:
-    from kintsugi.cli import COMMANDS
+    from kintsugi.cli.main import COMMANDS
 
     shown = set(re.findall(r"^kintsugi (\w+)", README.read_text(), re.MULTILINE))
     assert shown <= COMMANDS.commands.keys()

@@ -13,14 +13,14 @@ from ...envs.code.family import DOMAINS, STEPS
 from ...envs.code.family.generator import ENTRY, Chain, write
 from ...envs.code.family.steps import KINDS
 from ...errors import UsageError
-from ..rollout import Episode
+from ..core import Episode, RuleAgent
 from ..trajectory import Step
 
 PASSED = re.compile(r"(\d+) of \1 visible tests pass")
 _GOAL = re.compile(rf"write {ENTRY}\(x\), where x is (?P<takes>[^:]+): (?P<steps>.+?)\.?")
 
 
-class CodeExpert:
+class CodeExpert(RuleAgent):
     """Reads a task, writes its solution, tests it, mends it where it deviates from the task, and submits.
 
     `drafts` are what it writes before, one after another, each until a test shows that it is wrong; turns that write

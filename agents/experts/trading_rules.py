@@ -6,23 +6,22 @@ They act on the same information and through the same orders as the desk: on a d
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from ...envs.trading.features import FEATURES
-from ..rollout import Episode
+from ..core import Episode, RuleAgent
 from ..trajectory import Step
 
 Features = Mapping[str, float]
 """`FEATURES` of the day by name."""
 
 
-@dataclass(frozen=True)
-class RuleAgent:
+class HoldingRule(RuleAgent):
     """Holds all or nothing."""
 
-    name: str
-    wanted: Callable[[Features, bool], bool]
-    """Whether the asset is to be held, by the day's features and whether it is held now."""
+    def __init__(self, name: str, wanted: Callable[[Features, bool], bool]) -> None:
+        """`wanted` says whether the asset is to be held, by the day's features and whether it is held now."""
+        self.name = name
+        self.wanted = wanted
 
     async def act(self, episode: Episode) -> Step:
         """Buy, sell or hold."""
@@ -42,9 +41,9 @@ def _outside(features: Features, held: bool) -> bool:
     return features["band"] <= 0.0 or (held and features["band"] < 1.0)
 
 
-BUY_AND_HOLD = RuleAgent("buy-and-hold", lambda features, held: True)
-SMA_CROSS = RuleAgent("sma-cross", _crossed)
+BUY_AND_HOLD = HoldingRule("buy-and-hold", lambda features, held: True)
+SMA_CROSS = HoldingRule("sma-cross", _crossed)
 """Holds while the mean of 20 days is above that of 50."""
-BOLLINGER = RuleAgent("bollinger", _outside)
+BOLLINGER = HoldingRule("bollinger", _outside)
 """Buys below the lower band (20 days, 2 deviations) and sells above the upper one."""
 RULES = (BUY_AND_HOLD, SMA_CROSS, BOLLINGER)

@@ -7,7 +7,7 @@ Thoughts quote what is acted on, as the page has it, with its number.
 from __future__ import annotations
 
 from ...envs.web.sites.tasks import read_goal
-from ..rollout import Episode
+from ..core import Episode, RuleAgent
 from ..trajectory import Step
 from .web_page import Lost, Page
 from .web_scripts import SCRIPTS, Script
@@ -37,7 +37,7 @@ class WebExpert:
             return done()
 
 
-class WebExpertAgent:
+class WebExpertAgent(RuleAgent):
     """The expert as an agent, of one attempt at a time."""
 
     name = WebExpert.name

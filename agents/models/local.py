@@ -1,34 +1,24 @@
-"""`LocalModel`: any Hugging Face causal language model in this process, CPU or GPU, with or without a LoRA adapter."""
+"""Hugging Face models in this process: `LocalModel` decodes on CPU or GPU, `LocalBackend` opens models of one base."""
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import hashlib
-import json
+import gc
 import time
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+import weakref
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 import torch
-from huggingface_hub import CacheNotFound, scan_cache_dir
-from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
-from transformers.utils import logging
 
-from ...errors import UsageError, unknown
+from ...errors import UsageError
 from .batching import Batcher
 from .chat import ChatEncoder
-from .core import Completion, Message, Sampling
+from .core import Completion, LanguageModel, Message, Sampling, Usage
 from .engine import Engine, Request
-
-MANIFEST = "kintsugi.json"
-"""Beside an adapter's files: what it was trained on."""
-_UNFIT = (RuntimeError, ValueError, KeyError, TypeError, AttributeError, OSError, SafetensorError, UserWarning)
-"""What PEFT raises for an adapter that is damaged or another model's."""
+from .weights import base_hash, load_base, load_config, load_tokenizer, model_version, window_of, with_adapter
 
 
 @dataclass
@@ -54,10 +44,9 @@ class LocalModel:
         self.chat = ChatEncoder(tokenizer, where)
         self.version = version
         self.where = where
+        self.window = window_of(model.config)
         self._encoding_seconds = 0.0
-        self.sampled_tokens = 0
-        """Tokens sampled since the start."""
-        self.window = int(getattr(model.config.get_text_config(), "max_position_embeddings", 1 << 30))
+        self._calls = self._read = self._sampled = 0
         eos_ids = _eos_ids(model) | {self.chat.eos_id, int(tokenizer.eos_token_id)}
         self._engine = Engine(model, frozenset(eos_ids), slots, tokenizer.pad_token_id or 0, exact=exact)
         self._batcher: Batcher[_Pending, Any] = Batcher(self._work)
@@ -99,18 +88,18 @@ class LocalModel:
 
     async def score(self, messages: Sequence[Message], candidates: Sequence[str]) -> list[float]:
         """See `LanguageModel.score`."""
+        self._calls += 1
         scores = functools.partial(self._scores, list(messages), list(candidates))
         return await self._batcher.ask(_Pending(scores, None))  # type: ignore[no-any-return]
 
-    def forget(self) -> None:
-        """Drop what is kept of earlier conversations: what comes next is then the same, to the bit, as at the start."""
+    def start_wave(self) -> None:
+        """See `LanguageModel.start_wave`."""
         with self._batcher.working:
             self._engine.forget()
 
-    @property
-    def busy_seconds(self) -> float:
-        """Wall time spent encoding and decoding since the start."""
-        return self._encoding_seconds + self._batcher.busy_seconds
+    def usage(self) -> Usage:
+        """What it did since it was loaded; its seconds are those of encoding and decoding."""
+        return Usage(self._calls, self._read, self._sampled, self._encoding_seconds + self._batcher.busy_seconds)
 
     def _work(self, batch: Sequence[_Pending]) -> list[Any]:
         self._engine.generate([item.request for item in batch if item.request is not None])
@@ -122,7 +111,9 @@ class LocalModel:
         text = self.chat.decode(request.out)
         for stop in request.sampling.stop:
             text = text.partition(stop)[0]
-        self.sampled_tokens += len(request.out)
+        self._calls += 1
+        self._read += len(request.ids)
+        self._sampled += len(request.out)
         opening = tuple(request.ids[len(request.ids) - request.opening :])
         return Completion(text, tuple(request.out), tuple(request.logprobs), request.finish, opening, len(request.ids))
 
@@ -181,157 +172,114 @@ class LocalModel:
         return [float(row[: len(ending)].double().sum()) for row, ending in zip(logprobs, endings, strict=True)]
 
 
-def load_base(model: str | Path) -> tuple[Any, Any]:
-    """The network (float32 on a CPU, else as saved) and tokenizer of a folder or of a name in the local cache."""
-    tokenizer = load_tokenizer(model)
-    dtype = torch.float32 if not torch.cuda.is_available() else "auto"
-    try:
-        with quietly():
-            return AutoModelForCausalLM.from_pretrained(model, dtype=dtype, local_files_only=True), tokenizer
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise UsageError(
-            f"{str(model)!r}: its weights cannot be loaded ({_first_line(error)}); save or copy the model anew"
-        ) from error
-
-
-def load_tokenizer(model: str | Path) -> Any:
-    """The tokenizer of a model; raises `UsageError` when there is no such model or it cannot encode chats."""
-    if not is_model(model):
-        raise unknown("model", str(model), known_models(model))
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(model, local_files_only=True)
-    except (OSError, ValueError, TypeError) as error:
-        raise UsageError(
-            f"{str(model)!r} has no tokenizer that can be loaded ({_first_line(error)}); save one beside the model"
-        ) from error
-    ChatEncoder(tokenizer, repr(str(model)))
-    return tokenizer
-
-
-def is_model(model: str | Path) -> bool:
-    """Whether there is a model of this name. Raises `UsageError` for a path that holds something else."""
-    try:
-        AutoConfig.from_pretrained(model, local_files_only=True)
-    except (OSError, ValueError) as error:
-        if not Path(model).exists():
-            return False
-        raise UsageError(
-            f"{str(model)!r} is no model that can be loaded ({_first_line(error)}); give a Hugging Face model folder"
-        ) from error
-    return True
-
-
-def known_models(wanted: str | Path) -> list[str]:
-    """What `wanted` may have been meant for: the model folders beside it, and the models in the local cache."""
-    folder = Path(wanted).parent
-    beside = [str(path.parent) for path in folder.glob("*/config.json")] if folder.is_dir() else []
-    try:
-        cached = [repo.repo_id for repo in scan_cache_dir().repos if repo.repo_type == "model"]
-    except CacheNotFound:
-        cached = []
-    return [*beside, *cached]
-
-
-def weight_files(model: str | Path) -> list[Path]:
-    """The files of a model folder that hold its weights."""
-    return sorted(Path(model).glob("*.safetensors")) or sorted(Path(model).glob("*.bin"))
-
-
-def base_hash(model: str | Path) -> str:
-    """12 hexadecimal digits that name the weights: of the weight files of a folder, else of the name."""
-    files = weight_files(model)
-    if not files:
-        return hashlib.sha256(str(model).encode()).hexdigest()[:12]
-    return _hash_of(tuple((file, file.stat().st_size, file.stat().st_mtime_ns) for file in files))
-
-
-@functools.cache
-def _hash_of(files: Sequence[tuple[Path, int, int]]) -> str:
-    """Of the contents of files; sizes and times only tell when they have to be read again."""
-    digest = hashlib.sha256()
-    for file, _, _ in files:
-        with file.open("rb") as stream:
-            while block := stream.read(1 << 22):
-                digest.update(block)
-    return digest.hexdigest()[:12]
-
-
-def model_version(model: str | Path, adapter: Path | None = None) -> str:
-    """`LocalModel.version` of a model that need not be loaded.
-
-    Raises `UsageError` for a folder without weights, when `adapter` is no PEFT folder, and when its manifest names
-    another base.
-    """
-    if Path(model).is_dir() and not weight_files(model):
-        raise UsageError(f"{str(model)!r} holds no weights (*.safetensors or *.bin); give a Hugging Face model folder")
-    base = base_hash(model)
-    if adapter is None:
-        return base
-    for file in ("adapter_config.json", "adapter_model.safetensors"):
-        if not (adapter / file).is_file():
-            raise UsageError(f"{adapter} holds no {file}; give a PEFT adapter folder such as run/adapters/agent@1")
-    digest = hashlib.sha256((adapter / "adapter_model.safetensors").read_bytes()).hexdigest()[:12]
-    trained_on = _manifest(adapter).get("base_hash", base)
-    if trained_on != base:
-        raise UsageError(
-            f"{adapter} was trained on base {trained_on}, the hash of {str(model)!r} is {base}; use the model that it "
-            "was trained on"
-        )
-    return f"{base}+{adapter.name}:{digest}"
-
-
-def _manifest(adapter: Path) -> dict[str, Any]:
-    """What `fit` wrote beside an adapter; nothing for adapters of other trainers."""
-    try:
-        return dict(json.loads((adapter / MANIFEST).read_text()))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, TypeError) as error:
-        raise UsageError(
-            f"{adapter} is damaged or does not fit the model: its {MANIFEST} cannot be read ({error}); train it anew"
-        ) from error
-
-
-def with_adapter(network: Any, adapter: Path, *, trainable: bool = False) -> Any:
-    """`network` with an adapter merged into it, or upon it if that is to be trained.
-
-    Whether they belong together is for `model_version` to tell.
-    """
-    from peft import PeftModel
-
-    try:
-        with quietly():
-            # PEFT loads an adapter whose layers are all foreign, changes nothing, and warns.
-            warnings.filterwarnings("error", message="Found missing adapter keys")
-            adapted = PeftModel.from_pretrained(network, str(adapter), is_trainable=trainable)
-            return adapted if trainable else adapted.merge_and_unload()
-    except _UNFIT as error:
-        raise UsageError(
-            f"{adapter} is damaged or does not fit the model: {_first_line(error)}; "
-            "load it with the model that it was trained on, or train it anew"
-        ) from error
-
-
-@contextlib.contextmanager
-def quietly() -> Iterator[None]:
-    """Without transformers' progress bars, and without PEFT's use of what the newest transformers is to drop."""
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)
-            yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
-
-
 def _eos_ids(model: Any) -> set[int]:
     listed = model.generation_config.eos_token_id if model.generation_config is not None else None
     return {listed} if isinstance(listed, int) else set(listed or [])
 
 
-def _first_line(error: BaseException) -> str:
-    """Of what an error says; with the second one where the first only announces it."""
-    first, _, rest = str(error).strip().partition("\n")
-    return " ".join([first, *(rest.strip().partition("\n")[:1] if first.endswith(":") else [])])[:200]
+class _Loaded(Protocol):
+    def usage(self) -> Usage: ...
+
+
+M = TypeVar("M", bound=_Loaded)
+
+
+class _Lazy(Generic[M]):
+    """A model that is loaded when it is first asked, and again when it is asked after `free`."""
+
+    def __init__(self, version: str, load: Callable[[], M]) -> None:
+        self.version = version
+        self._load = load
+        self._model: M | None = None
+        self._before = Usage()
+
+    def usage(self) -> Usage:
+        """What it did so far, in all its lives."""
+        return self._before + self._model.usage() if self._model else self._before
+
+    def free(self) -> None:
+        """Give the memory back."""
+        self._before, self._model = self.usage(), None
+
+    def loaded(self) -> M:
+        """The model itself."""
+        if self._model is None:
+            self._model = self._load()
+        return self._model
+
+
+class LazyModel(_Lazy[LocalModel]):
+    """A `LanguageModel`."""
+
+    def __init__(self, version: str, window: int, load: Callable[[], LocalModel]) -> None:
+        super().__init__(version, load)
+        self.window = window
+
+    async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
+        """See `LanguageModel.complete`."""
+        return await self.loaded().complete(messages, sampling)
+
+    async def score(self, messages: Sequence[Message], candidates: Sequence[str]) -> list[float]:
+        """See `LanguageModel.score`."""
+        return await self.loaded().score(messages, candidates)
+
+    def start_wave(self) -> None:
+        """See `LanguageModel.start_wave`."""
+        if self._model:
+            self._model.start_wave()
+
+
+class LazyCritic(_Lazy[Any]):
+    """A `Critic`: a `LocalValue`."""
+
+    async def value(self, messages: Sequence[Message]) -> float:
+        """See `Critic.value`."""
+        worth: float = await self.loaded().value(messages)
+        return worth
+
+
+class LocalBackend:
+    """A `Backend` of a Hugging Face folder, or of a name in the local cache; `open_backend("local:FOLDER")`."""
+
+    def __init__(self, weights: str | Path, *, device: str = "auto") -> None:
+        """Raises `UsageError` when there is no such model, or it has no tokenizer that can encode chats."""
+        load_tokenizer(weights)
+        self.weights: str | Path = weights
+        self.base = f"{Path(weights).name}:{base_hash(weights)}"
+        self.device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+        self._window = window_of(load_config(weights))
+        self._handles: weakref.WeakSet[_Lazy[Any]] = weakref.WeakSet()
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether it works on a CPU: matrix products of a GPU may differ from one run to the next."""
+        return self.device == "cpu"
+
+    def model(
+        self, adapter: Path | None = None, *, parallel: int = 128, batch_invariant: bool = False
+    ) -> LanguageModel:
+        """See `Backend.model`."""
+        load = functools.partial(
+            LocalModel.load, self.weights, adapter, device=self.device, slots=parallel, exact=batch_invariant
+        )
+        handle = LazyModel(model_version(self.weights, adapter), self._window, load)
+        self._handles.add(handle)
+        return handle
+
+    def critic(self, adapter: Path) -> LazyCritic:
+        """See `Backend.critic`."""
+        from .value import LocalValue
+
+        load = functools.partial(LocalValue.load, self.weights, adapter, device=self.device)
+        handle = LazyCritic(model_version(self.weights, adapter), load)
+        self._handles.add(handle)
+        return handle
+
+    def free(self) -> None:
+        """See `Backend.free`."""
+        for handle in self._handles:
+            handle.free()
+        # Networks that an adapter was merged into refer to themselves.
+        gc.collect()
+        if self.device != "cpu":
+            torch.cuda.empty_cache()

@@ -1,6 +1,6 @@
-"""`LocalValue`: a language model with a value head, which judges how well an episode stands.
+"""`LocalValue`: a language model with a value head, which judges what a chat is worth.
 
-The head is linear on the last hidden state of the episode so far, where the model would begin its next turn. (The
+The head is linear on the last hidden state of the chat so far, where the model would begin its next turn. (The
 released code of ReST-MCTS* puts a linear layer on the last logits; these are themselves linear in that hidden state, so
 ours says whatever theirs can, with the hidden width in place of the vocabulary's parameters.)
 """
@@ -15,14 +15,12 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from ..errors import UsageError
-from .models.batching import Batcher
-from .models.chat import ChatEncoder
-from .models.core import Message
-from .models.engine import PREFILL_TOKENS, ROUNDING
-from .models.local import load_base, model_version, with_adapter
-from .react import ReActConfig, chat_of, observation_turn
-from .rollout import Episode
+from ...errors import UsageError
+from .batching import Batcher
+from .chat import ChatEncoder
+from .core import Message, Usage
+from .engine import PREFILL_TOKENS, ROUNDING
+from .weights import load_base, model_version, window_of, with_adapter
 
 HEAD = "value_head.safetensors"
 """Beside an adapter's files: `weight` [1, width] and `bias` [1]."""
@@ -31,23 +29,23 @@ GRID = 512
 
 
 class LocalValue:
-    """A `ValueModel` (see `kintsugi.loops.search`). Judgements that are pending at the same moment are one batch.
+    """A `Critic`. Values that are pending at the same moment are one batch.
 
     A value that rounding in the batch might have put on another point of the grid is settled by reading the text alone.
     """
 
-    def __init__(self, network: Any, tokenizer: Any, head: torch.nn.Linear, version: str, config: ReActConfig) -> None:
+    def __init__(self, network: Any, tokenizer: Any, head: torch.nn.Linear, version: str) -> None:
         self.network, self.head = network.eval(), head.to(network.device, torch.float32).eval()
         self.chat = ChatEncoder(tokenizer)
         self.version = version
-        self.config = config
         self._pad_id = tokenizer.pad_token_id or 0
-        self._window = window_of(network)
+        self._window = window_of(network.config)
+        self._calls = self._read = 0
         self._batcher: Batcher[list[int], float] = Batcher(self._work)
 
     @classmethod
-    def load(cls, base: str | Path, adapter: Path, config: ReActConfig | None = None, *, device: str = "auto") -> Self:
-        """What `kintsugi.loops.value.fit_value` saved; `config` says how the acting agent sees an episode.
+    def load(cls, base: str | Path, adapter: Path, *, device: str = "auto") -> Self:
+        """What `kintsugi.loops.learning.value.ValueRegression` trained.
 
         Raises `UsageError` when the folder holds no value model of this base.
         """
@@ -64,20 +62,22 @@ class LocalValue:
             ) from error
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        return cls(network.to(device), tokenizer, head, version, config or ReActConfig())
+        return cls(network.to(device), tokenizer, head, version)
 
-    @property
-    def busy_seconds(self) -> float:
-        """Wall time spent judging since the start."""
-        return self._batcher.busy_seconds
+    def usage(self) -> Usage:
+        """What it did since it was loaded."""
+        return Usage(self._calls, self._read, 0, self._batcher.busy_seconds)
 
-    async def value(self, episode: Episode) -> float:
-        """What the episode is likely to be worth in the end: a multiple of 1 / GRID in [0, 1].
+    async def value(self, messages: Sequence[Message]) -> float:
+        """What the chat is likely to be worth in the end: a multiple of 1 / GRID in [0, 1].
 
         Of a chat longer than the model's window the oldest turns are left out. Raises `UsageError` when one turn alone
         is longer.
         """
-        return await self._batcher.ask(encoded_episode(self.chat, seen(episode, self.config), self._window))
+        ids = encoded_prompt(self.chat, messages, self._window)
+        self._calls += 1
+        self._read += len(ids)
+        return await self._batcher.ask(ids)
 
     @torch.inference_mode()
     def _work(self, texts: list[list[int]]) -> list[float]:
@@ -101,13 +101,7 @@ class LocalValue:
         return self.head(hidden)[:, 0].double(), ROUNDING * torch.finfo(self.network.dtype).eps * size.double()
 
 
-def seen(episode: Episode, config: ReActConfig) -> list[Message]:
-    """The chat that the acting agent would answer next."""
-    turn = observation_turn(episode.observation, episode.goal, config, first=not episode.steps)
-    return [*chat_of(episode, config), turn]
-
-
-def encoded_episode(chat: ChatEncoder, messages: Sequence[Message], window: int) -> list[int]:
+def encoded_prompt(chat: ChatEncoder, messages: Sequence[Message], window: int) -> list[int]:
     """A chat as the value model reads it: up to where the assistant's turn begins, its oldest turns left out."""
     return chat.encode(chat.fitting(messages, window), generate=True).ids
 
@@ -121,8 +115,3 @@ def last_hidden(network: Any, texts: Sequence[list[int]], pad_id: int) -> torch.
     last = torch.tensor([len(text) - 1 for text in texts], device=network.device)
     chosen: torch.Tensor = hidden[torch.arange(len(texts), device=network.device), last]
     return chosen.float()
-
-
-def window_of(network: Any) -> int:
-    """How many tokens the network reads."""
-    return int(getattr(network.config.get_text_config(), "max_position_embeddings", 1 << 30))

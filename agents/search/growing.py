@@ -12,9 +12,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 
-from ..agents.models.core import derived_seed
-from ..agents.tree import ROOT, Node, path_of
-from ..errors import UsageError
+from ...errors import UsageError
+from ..models.core import derived_seed
+from .tree import ROOT, Node, path_of
 
 
 @dataclass(frozen=True)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
-from ..agents.models.core import Message, derived_seed
-from ..agents.rollout import Clock, Episode, Job, all_or_none
-from ..agents.trajectory import Outcome, Step
-from ..agents.tree import Node, Spent
-from ..envs.core import AgentEnv, Snapshot
-from ..errors import InfraError, UsageError
+from ...envs.core import AgentEnv, Snapshot
+from ...errors import InfraError, UsageError
+from ..core import Agent, Episode
+from ..models.core import Critic, Message, Usage, derived_seed
+from ..rollout import Clock, Job, all_or_none
+from ..trajectory import Outcome, Step
+from .tree import Node, Spent
 
 T = TypeVar("T")
 
@@ -28,6 +29,39 @@ class ValueModel(Protocol):
     async def value(self, episode: Episode) -> float:
         """What the episode is likely to be worth in the end, in [0, 1]; the same whatever else is judged beside it."""
         ...
+
+    def usage(self) -> Usage:
+        """What it has done so far."""
+        ...
+
+
+class Prompting(Agent, Protocol):
+    """An agent that can say what it would be shown next: what a value model reads."""
+
+    def prompt(self, episode: Episode) -> list[Message]:
+        """The chat that the agent would answer next."""
+        ...
+
+
+@dataclass(frozen=True)
+class PromptValue:
+    """A `ValueModel`: a critic that reads what the acting agent would be shown."""
+
+    critic: Critic
+    agent: Prompting
+
+    @property
+    def version(self) -> str:
+        """The critic's."""
+        return self.critic.version
+
+    async def value(self, episode: Episode) -> float:
+        """See `ValueModel.value`."""
+        return await self.critic.value(self.agent.prompt(episode))
+
+    def usage(self) -> Usage:
+        """The critic's."""
+        return self.critic.usage()
 
 
 @dataclass
@@ -57,16 +91,13 @@ class Instant:
 
     snapshot: Snapshot | None
     """None where the episode has ended."""
-    observation: str
-    info: dict[str, Any]
-    steps: tuple[Step, ...]
-    """From the beginning to here."""
-    chat: Sequence[Message]
-    """The agent's, after its last turn; empty where that has to be made anew from the steps."""
+    episode: Episode
+    """As the agent left it; turns are tried in forks of it."""
 
-    def fork(self, job: Job, seed: int) -> Episode:
-        """An episode of its own that goes on from here."""
-        return Episode(job.task, self.observation, self.info, seed, list(self.steps), chat=list(self.chat))
+    @property
+    def remembers(self) -> bool:
+        """Whether the agent keeps what the steps do not say, so that the instant cannot be made again from them."""
+        return bool(self.episode.notes) or self.episode.reflection is not None
 
 
 class World:
@@ -88,7 +119,7 @@ class World:
 
         observation, info = self._insisting(reset)
         node = Node(-1, None, observation, score=_score(info, False))
-        return node, self._instant(node, info, (), ())
+        return node, self._instant(node, Episode(self.job.task, observation, info, self.job.seed))
 
     def again(self, before: Instant, node: Node) -> Instant:
         """The instant of a node that was found in an earlier process, by playing its turn once more.
@@ -98,7 +129,10 @@ class World:
         assert node.step is not None
         self.tally.replayed_steps += 1
         step, parent = node.step, node.parent
-        found, instant = self._insisting(lambda: self._played(before, step, (), parent))
+        # The chat as well: the agent makes it anew from the steps.
+        found, instant = self._insisting(
+            lambda: self._played(before, step, replace(before.episode.fork(self.job.seed), chat=[]), parent)
+        )
         if (found.observation, found.outcome) != (node.observation, node.outcome):
             raise UsageError(
                 f"task {self.job.task.id!r}: {node.step.action!r} was answered by {node.observation[:80]!r} when the "
@@ -126,17 +160,18 @@ class World:
     async def _tries(
         self, at: Instant, parent: int, n: int, stream: tuple[object, ...]
     ) -> tuple[list[tuple[Node, Instant]], Spent]:
-        forks = [at.fork(self.job, derived_seed(self.job.seed, *stream, i)) for i in range(n)]
+        forks = [at.episode.fork(derived_seed(self.job.seed, *stream, i)) for i in range(n)]
         said = await all_or_none([self.job.agent.act(fork) for fork in forks])
         drawn: dict[str, list[int]] = {}
         for i, step in enumerate(said):
             drawn.setdefault(step.action.strip(), []).append(i)
-        found = [self._played(at, said[same[0]], forks[same[0]].chat, parent, len(same)) for same in drawn.values()]
+        read = sum(fork.prompt_tokens for fork in forks)
+        found = [self._played(at, said[same[0]], forks[same[0]], parent, len(same)) for same in drawn.values()]
         spent = Spent(
             model_calls=n,
             env_steps=len(found),
             sampled_tokens=sum(len(step.token_ids or ()) for step in said),
-            read_tokens=sum(fork.prompt_tokens for fork in forks),
+            read_tokens=read,
         )
         if self.value is None:
             return found, spent
@@ -144,36 +179,38 @@ class World:
 
     async def _judged(self, found: list[tuple[Node, Instant]]) -> list[tuple[Node, Instant]]:
         assert self.value is not None
-        asked = [self.value.value(i.fork(self.job, 0)) for node, i in found if not node.ends]
+        asked = [self.value.value(instant.episode) for node, instant in found if not node.ends]
         values = iter(await all_or_none(asked))
         return [(node if node.ends else replace(node, estimate=next(values)), instant) for node, instant in found]
 
-    def _played(
-        self, at: Instant, step: Step, chat: Sequence[Message], parent: int, drawn: int = 1
-    ) -> tuple[Node, Instant]:
-        """Play one action from an instant."""
+    def _played(self, at: Instant, step: Step, fork: Episode, parent: int, drawn: int = 1) -> tuple[Node, Instant]:
+        """Play one action from an instant; `fork` is the agent's episode with that turn taken."""
         self._restore(at)
         start = time.perf_counter()
         self._at = None
         observation, reward, done, truncated, info = self.env.step(step.action)
         step = replace(
-            step, observation=at.observation, reward=float(reward), invalid=info.get("invalid"), logprobs=None
+            step,
+            observation=at.episode.observation,
+            reward=float(reward),
+            invalid=info.get("invalid"),
+            logprobs=None,
+            calls=tuple(replace(call, logprobs=()) for call in step.calls),
         )
-        steps = (*at.steps, step)
+        fork.advance(step, observation, info)
         self.tally.env += time.perf_counter() - start
         outcome: Outcome | None = None
         if done:
             outcome = "success" if info.get("success") else "failure"
-        elif truncated or (self.max_depth is not None and len(steps) >= self.max_depth):
+        elif truncated or (self.max_depth is not None and len(fork.steps) >= self.max_depth):
             outcome = "truncated"
         node = Node(parent, step, observation, outcome, _score(info, done), drawn=drawn)
-        return node, self._instant(node, {"goal": at.info.get("goal", ""), **info}, steps, chat)
+        return node, self._instant(node, fork)
 
-    def _instant(self, node: Node, info: dict[str, Any], steps: tuple[Step, ...], chat: Sequence[Message]) -> Instant:
+    def _instant(self, node: Node, episode: Episode) -> Instant:
         start = time.perf_counter()
-        snapshot = None if node.ends else self.env.snapshot()
+        instant = Instant(None if node.ends else self.env.snapshot(), episode)
         self.tally.env += time.perf_counter() - start
-        instant = Instant(snapshot, node.observation, info, steps, chat)
         self._at = None if node.ends else instant
         return instant
 

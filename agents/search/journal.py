@@ -1,12 +1,13 @@
 """A tree's growth as it is stored: parts that follow each other, any beginning of which leads to the same tree.
 
 part 0      {"begin": {"task", "model", "value", "seed", "sample", "goal", "search", "root": node}}
-part k      {"expand": number, "children": [node, ...], "spent": {...}}
+part k      {"expand": number, "children": [node, ...], "spent": {...}, "remembers": true}
             or {"roll": number, "best": V, "spent": {...}}
 last        {"end": {"ended", "error", "visits": [...], "values": [...]}}
 
 Statistics stand in the last part alone: a search that is continued is made again from its start, and what it asked the
-model and the environment before is answered from the parts.
+model and the environment before is answered from the parts. Where an agent keeps more than the steps say (`remembers`),
+the questions are asked again, and the answers must be those of the parts.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Protocol
 
-from ..agents.tree import Node, SearchTree, Spent, node_from_json, node_to_json
-from ..envs.core import Task, canonical_json
-from ..errors import UsageError
+from ...envs.core import Task, canonical_json
+from ...errors import UsageError
+from ..trajectory import AgentSpec
 from .growing import Ask, Expand
-from .store import RunStore
+from .tree import Node, SearchTree, Spent, node_from_json, node_to_json
 
 FLUSH_SECONDS = 1.0
 """Parts wait so long at most to be written together: what a kill can lose."""
@@ -36,30 +37,53 @@ class Answer:
     best: float
     """The largest value of a roll-out; 0 for an expansion."""
     spent: Spent
+    remembers: bool = False
+    """Whether the agent keeps, at one of the new children, what its steps do not say."""
 
     def part(self, ask: Ask) -> dict[str, Any]:
         """As it is stored."""
         spent = asdict(self.spent)
         if isinstance(ask, Expand):
-            return {"expand": ask.node, "children": list(map(node_to_json, self.nodes)), "spent": spent}
+            part = {"expand": ask.node, "children": list(map(node_to_json, self.nodes)), "spent": spent}
+            return {**part, "remembers": True} if self.remembers else part
         return {"roll": ask.node, "best": self.best, "spent": spent}
+
+
+class TreeLog(Protocol):
+    """Where the trees of one stage are kept; `RunStore.tree_log` is one."""
+
+    def parts(self, key: str) -> list[Any]:
+        """The stored parts of one tree, in order; empty for a tree that was not begun."""
+        ...
+
+    def add(self, parts: Sequence[tuple[str, int, Any]]) -> None:
+        """Store (tree's key, number of the part, JSON), all or none."""
+        ...
+
+    def tree_keys(self) -> list[str]:
+        """The trees, finished or not, in the order in which they were begun."""
+        ...
+
+    def close(self, cost: dict[str, Any]) -> None:
+        """The search has ended, and this is what it cost in this process."""
+        ...
 
 
 class Journal:
     """Where the trees of one search are written to, and found again."""
 
-    def __init__(self, store: RunStore | None, stage: str) -> None:
-        self.store, self.stage = store, stage
+    def __init__(self, log: TreeLog | None) -> None:
+        self.log = log
         self._waiting: list[tuple[str, int, Any]] = []
         self._flushed = time.monotonic()
 
     def read(self, key: str) -> list[Any]:
         """The parts of a tree that are stored."""
-        return self.store.growth(self.stage, key) if self.store else []
+        return self.log.parts(key) if self.log else []
 
     def write(self, key: str, number: int, part: Any) -> None:
         """Part `number` of a tree; it may wait for others a moment."""
-        if self.store is None:
+        if self.log is None:
             return
         self._waiting.append((key, number, part))
         if time.monotonic() - self._flushed > FLUSH_SECONDS:
@@ -67,8 +91,8 @@ class Journal:
 
     def flush(self) -> None:
         """Write what waits."""
-        if self.store and self._waiting:
-            self.store.add_growth(self.stage, self._waiting)
+        if self.log and self._waiting:
+            self.log.add(self._waiting)
         self._waiting, self._flushed = [], time.monotonic()
 
 
@@ -81,6 +105,8 @@ class Recorded:
         self._nodes = [root]
         self.read = min(len(parts), 1)
         """Parts read so far."""
+        self.remembers = any(part.get("remembers") for part in parts[1:])
+        """Whether answers have to be asked for again, since they alone do not bring back what the agent knew."""
 
     def next(self, ask: Ask) -> Answer | None:
         """What the search was answered then; None when it had not come so far.
@@ -101,7 +127,17 @@ class Recorded:
         first = len(self._nodes)
         for child in part.get("children", ()):
             self._nodes.append(node_from_json(child, self._nodes))
-        return Answer(tuple(self._nodes[first:]), part.get("best", 0.0), Spent(**part["spent"]))
+        found = Answer(tuple(self._nodes[first:]), part.get("best", 0.0), Spent(**part["spent"]))
+        return replace(found, remembers=bool(part.get("remembers")))
+
+    def refuse_other(self, ask: Ask, then: Answer, now: Answer) -> None:
+        """Raises `UsageError` when a question that was asked again has another answer."""
+        if canonical_json(then.part(ask)) != canonical_json(now.part(ask)):
+            raise UsageError(
+                f"tree {self.key!r}: part {self.read - 1} says {canonical_json(then.part(ask))[:120]}, and asked again "
+                f"the agent says {canonical_json(now.part(ask))[:120]}; its answers have to be a function of episode "
+                "and seed for a search to be continued: use a new run folder"
+            )
 
 
 def tree_of(parts: Sequence[Any]) -> SearchTree | None:
@@ -118,6 +154,8 @@ def tree_of(parts: Sequence[Any]) -> SearchTree | None:
     return SearchTree(
         task=Task(**begin["task"]),
         model=begin["model"],
+        agent=begin["agent"],
+        made_by=AgentSpec(**begin["made_by"]) if begin["made_by"] else None,
         seed=begin["seed"],
         nodes=tuple(nodes),
         visits=tuple(end["visits"]),
@@ -130,10 +168,10 @@ def tree_of(parts: Sequence[Any]) -> SearchTree | None:
     )
 
 
-def finished(store: RunStore, stage: str) -> Iterator[SearchTree]:
+def finished(log: TreeLog) -> Iterator[SearchTree]:
     """The finished trees of a stage, one at a time, in the order in which they were begun."""
-    for key in store.trees(stage):
-        tree = tree_of(store.growth(stage, key))
+    for key in log.tree_keys():
+        tree = tree_of(log.parts(key))
         if tree is not None:
             yield tree
 

@@ -18,16 +18,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ..agents.rollout import Job, all_or_none, busy_seconds, models_of, run_sync
-from ..agents.tree import Ended, Node, SearchTree, Spent, node_to_json
-from ..envs.core import AgentEnv
-from ..errors import InfraError, UsageError
+from ...envs.core import AgentEnv
+from ...errors import InfraError, UsageError
+from ..core import version_of
+from ..rollout import Job, all_or_none, models_of, run_sync, usage_of
 from .growing import ROOT, Ask, Descent, Expand, Growing, Roll, SearchConfig
 from .instants import Instant, Tally, ValueModel, World
-from .journal import Answer, Journal, Recorded, finished, refuse_other, tree_of
-from .mcts_star import MctsStar
-from .store import RunStore
-from .uct import Uct
+from .journal import Answer, Journal, Recorded, TreeLog, refuse_other, tree_of
+from .tree import Ended, Node, SearchTree, Spent, node_to_json
 
 
 def search(
@@ -43,8 +41,7 @@ async def search_async(
     config: SearchConfig,
     *,
     value: ValueModel | None = None,
-    store: RunStore | None = None,
-    stage: str = "",
+    log: TreeLog | None = None,
     at_once: int = 32,
     retries: int = 2,
     tally: Tally | None = None,
@@ -52,8 +49,8 @@ async def search_async(
     """One tree per job (its task, agent, seed and sample), in their order; `at_once` are in flight, each in its own
     environment.
 
-    With a store, trees are written to `stage` as they grow, and those that are there are continued or taken as they
-    are; `UsageError` is raised when they were begun otherwise. What it cost goes to the result `cost/<stage>`.
+    With a log, trees are written to it as they grow, and those that are there are continued or taken as they are;
+    `UsageError` is raised when they were begun otherwise.
 
     What an `InfraError` breaks is repeated up to `retries` times; then the tree ends as `infra_error` and is kept. Any
     other exception ends all searches; what was stored is kept. `MctsStar` needs `value`, and `Uct` takes none.
@@ -68,7 +65,7 @@ async def search_async(
     keys = Counter(map(key_of, jobs))
     if twice := [key for key, count in keys.items() if count > 1]:
         raise UsageError(f"two jobs are of {twice[0]!r}; give each of several trees of a task a `sample` of its own")
-    journal, tally = Journal(store, stage), tally if tally is not None else Tally()
+    journal, tally = Journal(log), tally if tally is not None else Tally()
     trees: dict[int, SearchTree] = {}
     queue = iter(enumerate(jobs))
 
@@ -78,8 +75,8 @@ async def search_async(
             trees[number] = await _Search(world, config, journal).tree()
             tally.trees += 1
 
-    models = [*models_of(jobs), value]
-    start, busy = time.perf_counter(), busy_seconds(models)
+    models = [*models_of(jobs), *([value] if value else [])]
+    start, busy = time.perf_counter(), usage_of(models).seconds
     with contextlib.ExitStack() as closing:
         envs = [closing.enter_context(contextlib.closing(make_env())) for _ in range(min(at_once, len(jobs)))]
         try:
@@ -87,9 +84,9 @@ async def search_async(
         finally:
             journal.flush()
             tally.wall += time.perf_counter() - start
-            tally.model += busy_seconds(models) - busy
-    if store:
-        store.stage(f"cost/{stage}", asdict, tally)
+            tally.model += usage_of(models).seconds - busy
+    if log:
+        log.close(asdict(tally))
     return [trees[number] for number in range(len(jobs))]
 
 
@@ -125,7 +122,9 @@ class _Search:
         self._write({"end": {"ended": ended, "error": error, "visits": visits, "values": values}})
         return SearchTree(
             task=self.job.task,
-            model=self.job.agent.name,
+            model=version_of(self.job.agent),
+            agent=self.job.agent.name,
+            made_by=self.job.agent.spec,
             seed=self.job.seed,
             nodes=tuple(self.growing.nodes),
             visits=visits,
@@ -133,14 +132,14 @@ class _Search:
             ended=ended,
             spent=self.spent,
             sample=self.job.sample,
-            goal=str(self.instants[ROOT].info.get("goal", "")),
+            goal=self.instants[ROOT].episode.goal,
             error=error,
         )
 
     def _plant(self, parts: Sequence[Any]) -> None:
         """Begin the episode, and the tree or what is stored of it."""
         root, self.instants[ROOT] = self.world.begin()
-        begin = self._begin(node_to_json(root), str(self.instants[ROOT].info.get("goal", "")))
+        begin = self._begin(node_to_json(root), self.instants[ROOT].episode.goal)
         self.recorded, self.parts = Recorded(self.key, parts, root), len(parts)
         self.growing = Growing(self.job.seed, root)
         if parts:
@@ -150,7 +149,9 @@ class _Search:
 
     def _begin(self, root: Any, goal: str) -> dict[str, Any]:
         job, value = self.job, self.world.value
-        about = {"task": asdict(job.task), "model": job.agent.name, "seed": job.seed, "sample": job.sample}
+        made_by = asdict(job.agent.spec) if job.agent.spec else None
+        about: dict[str, Any] = {"task": asdict(job.task), "seed": job.seed, "sample": job.sample}
+        about |= {"agent": job.agent.name, "model": version_of(job.agent), "made_by": made_by}
         about |= {"value": value.version if value else None, "goal": goal, "root": root}
         return {"begin": {**about, "search": {"policy": type(self.config).__name__, **asdict(self.config)}}}
 
@@ -220,18 +221,22 @@ class _Search:
     async def _round(self, sizes: Mapping[Ask, int]) -> dict[Ask, float]:
         """Ask everything of the store, then the rest of the world at once; add the answers in order."""
         best: dict[Ask, float] = {}
-        asks = iter(sizes)
-        live: list[Ask] = []
-        for ask in asks:
-            if (answer := self.recorded.next(ask)) is None:
-                live = [ask, *asks]
+        stored: dict[Ask, Answer] = {}
+        for ask in sizes:
+            if (known := self.recorded.next(ask)) is None:
                 break
-            best[ask] = self._add(ask, answer, ())
+            stored[ask] = known
+        if not self.recorded.remembers:
+            best = {ask: self._add(ask, answer, ()) for ask, answer in stored.items()}
+        live = [ask for ask in sizes if ask not in best]
         for ask, (answer, instants) in zip(
             live, await all_or_none([self._live(ask, sizes[ask]) for ask in live]), strict=True
         ):
             best[ask] = self._add(ask, answer, instants)
-            if self.journal.store:
+            if ask in stored:
+                self.recorded.refuse_other(ask, stored[ask], answer)
+                continue
+            if self.journal.log:
                 self._write(answer.part(ask))
             self.world.tally.nodes += len(answer.nodes)
         return best
@@ -255,7 +260,8 @@ class _Search:
         if isinstance(ask, Roll):
             return await self._roll(at, ask, size), []
         found, spent = await self.world.tries(at, ask.node, size, "candidate", ask.node)
-        return Answer(tuple(node for node, _ in found), 0.0, spent), [instant for _, instant in found]
+        answer = Answer(tuple(node for node, _ in found), 0.0, spent, any(instant.remembers for _, instant in found))
+        return answer, [instant for _, instant in found]
 
     async def _roll(self, at: Instant, ask: Roll, steps: int) -> Answer:
         """Play on from an instant, always the candidate of the largest value."""
@@ -284,6 +290,3 @@ def _worth(node: Node) -> float:
 def key_of(job: Job) -> str:
     """The key of a job's tree."""
     return f"{job.task.id}#{job.sample}"
-
-
-__all__ = ["MctsStar", "Tally", "Uct", "ValueModel", "finished", "search", "search_async"]

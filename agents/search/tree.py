@@ -13,9 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, Self
 
-from ..envs.core import Task
-from ..errors import UsageError
-from .trajectory import Outcome, Source, Step, Trajectory
+from ...envs.core import Task
+from ...errors import UsageError
+from ..trajectory import AgentSpec, Outcome, Step, Trajectory, step_from_json
 
 Ended = Literal["iterations", "exhausted", "solved", "budget", "infra_error"]
 """Why a search stopped: it made all its descents; every leaf is an end; an end was good enough; calls or steps ran out;
@@ -31,8 +31,8 @@ class Node:
     parent: int
     """Number of the node that this one follows; -1 for the root."""
     step: Step | None
-    """The turn that led here, its `observation` being the parent's; None for the root. `logprobs` is None: they depend
-    on the batch in the last digit, and a tree does not; `LanguageModel.score` gives them again."""
+    """The turn that led here, its `observation` being the parent's; None for the root. It has no `logprobs`: they
+    depend on the batch in the last digit, and a tree does not; `LanguageModel.score` gives them again."""
     observation: str
     """What the environment showed then."""
     outcome: Outcome | None = None
@@ -74,9 +74,9 @@ class SearchTree:
 
     task: Task
     model: str
-    """Version of the policy."""
+    """Versions of the policy's models."""
     seed: int
-    """Task, model, seed and the search's configuration determine the tree."""
+    """Task, agent, seed and the search's configuration determine the tree."""
     nodes: tuple[Node, ...]
     """In the order in which they were made; the root first."""
     visits: tuple[int, ...]
@@ -92,6 +92,10 @@ class SearchTree:
     """The task in words, where the environment says it."""
     error: str | None = None
     """What broke, for `infra_error`: the tree holds what was found before, and its ends count."""
+    agent: str = ""
+    """`Agent.name` of the policy."""
+    made_by: AgentSpec | None = None
+    """What makes the policy again."""
 
     def __post_init__(self) -> None:
         if not len(self.nodes) == len(self.visits) == len(self.values) > 0:
@@ -149,7 +153,7 @@ class SearchTree:
         """The turns from the root to a node."""
         return steps_to(self.nodes, number)
 
-    def trajectory(self, end: int, source: Source = "policy") -> Trajectory:
+    def trajectory(self, end: int, source: str = "policy") -> Trajectory:
         """The attempt that ends at node `end`, which is its `sample`; raises `UsageError` where the episode goes on."""
         node = self.nodes[end]
         if node.outcome is None:
@@ -165,6 +169,8 @@ class SearchTree:
             seed=self.seed,
             sample=end,
             goal=self.goal,
+            agent=self.agent,
+            made_by=self.made_by,
         )
 
     # -- JSON -----------------------------------------------------------------------------------------------------
@@ -173,7 +179,9 @@ class SearchTree:
         """JSON-clean, each observation once; `from_json` gives an equal tree."""
         shallow = {each.name: getattr(self, each.name) for each in fields(self)}
         about = {"task": asdict(self.task), "spent": asdict(self.spent), "nodes": list(map(node_to_json, self.nodes))}
-        return {**shallow, **about, "visits": list(self.visits), "values": list(self.values)}
+        made_by = asdict(self.made_by) if self.made_by else None
+        lists = {"visits": list(self.visits), "values": list(self.values)}
+        return {**shallow, **about, **lists, "made_by": made_by}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
@@ -184,6 +192,7 @@ class SearchTree:
             nodes.append(node_from_json(node, nodes))
         values |= {"task": Task(**values["task"]), "nodes": tuple(nodes), "spent": Spent(**values["spent"])}
         values |= {"visits": tuple(values["visits"]), "values": tuple(values["values"])}
+        values["made_by"] = AgentSpec(**values["made_by"]) if values.get("made_by") else None
         return cls(**values)
 
 
@@ -210,6 +219,8 @@ def node_to_json(node: Node) -> dict[str, Any]:
     data = _unusual(node, _NODE)
     if node.step is not None:
         data["step"] = _unusual(replace(node.step, observation="", logprobs=None), _STEP)
+        if node.step.calls:
+            data["step"]["calls"] = [asdict(call) for call in node.step.calls]
     return data
 
 
@@ -218,10 +229,8 @@ def node_from_json(data: Mapping[str, Any], earlier: Sequence[Node]) -> Node:
     node = replace(_NODE, **data)
     if node.step is None:
         return node
-    step = dict(data["step"])
-    if step.get("token_ids") is not None:
-        step["token_ids"] = tuple(step["token_ids"])
-    return replace(node, step=replace(_STEP, observation=earlier[node.parent].observation, **step))
+    seen = earlier[node.parent].observation
+    return replace(node, step=step_from_json({**asdict(_STEP), **data["step"], "observation": seen}))
 
 
 def _unusual(value: Any, usual: Any) -> dict[str, Any]:

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
+from ..core import Episode, ModelAgent
 from ..models.core import LanguageModel, Message, Sampling, derived_seed
-from ..rollout import Episode
-from ..trajectory import Call, Step
+from ..trajectory import Call, Step, Trajectory
 from . import roles
 from .experience import Case, Day, decision_cases, digest, forecast_cases, realised_by, style_cases
 from .labels import LabelConfig
@@ -64,17 +64,11 @@ class DeskConfig:
         return replace(self, **values)
 
 
-class TradingGroup:
-    """The desk as an `Agent` for episodes of `kintsugi/Trading-v0` that trade one asset."""
+class TradingGroup(ModelAgent[DeskConfig]):
+    """The desk as an agent for episodes of `kintsugi/Trading-v0` that trade one asset."""
 
-    def __init__(self, model: LanguageModel, config: DeskConfig | None = None) -> None:
-        self.model = model
-        self.config = config or DeskConfig()
-
-    @property
-    def name(self) -> str:
-        """The model's version."""
-        return self.model.version
+    config_type = DeskConfig
+    kind = "trading-group"
 
     async def act(self, episode: Episode) -> Step:
         """One day of the desk; `episode.notes` gets a `Day`, and the step every call that was made."""
@@ -83,6 +77,10 @@ class TradingGroup:
         day = replace(day, action=self._action(day, view), unread=tuple(asking.unread))
         episode.notes.append(day)
         return Step(episode.observation, str(day), day.action, calls=tuple(asking.calls))
+
+    def chats(self, attempt: Trajectory) -> list[list[Message]]:
+        """Each call of each day as a chat of its own."""
+        return [chat_of_call(call, trainable=step.trainable) for step in attempt.steps for call in step.calls]
 
     async def _deliberate(self, view: View, days: Sequence[Day], asking: _Asking) -> Day:
         config, labels = self.config, self.config.labels
@@ -174,6 +172,6 @@ def question(role: str, prompt: str) -> list[Message]:
     return [Message("system", SYSTEM[role]), Message("user", prompt)]
 
 
-def chat_of_call(call: Call) -> list[Message]:
+def chat_of_call(call: Call, *, trainable: bool = True) -> list[Message]:
     """A call as a chat to train on."""
-    return [*question(call.role, call.prompt), Message("assistant", call.text, call.token_ids)]
+    return [*question(call.role, call.prompt), Message("assistant", call.text, call.token_ids, trainable)]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ...envs.trading.features import FEATURES
 from ...errors import UsageError
-from ..rollout import Episode
+from ..core import Episode
 
 FIRST_REPORT = re.compile(r"^last report \S+ [^:]*:\d\d: (.*)$", re.MULTILINE)
 """How the first observation tells of a report that was published before it."""

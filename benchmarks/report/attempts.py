@@ -13,10 +13,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ..agents.trajectory import Step, Trajectory
-from ..loops.evaluation import task_type
-from ..loops.pictures import NAME
-from .runs import parent_stage
+from ...agents.trajectory import Step, Trajectory
+from ...loops.measuring.evaluation import task_type
+from ...loops.runs.pictures import NAME
+from ...loops.runs.stages import Stage
 
 CHUNK_BYTES = 500_000
 """A file of texts is closed when it has grown past this."""
@@ -36,15 +36,16 @@ class AttemptFiles:
         self._folder = folder
         self._per_stage = per_stage
         self._rows: list[list[Any]] = []
-        self._keys: dict[tuple[str, str], int] = {}
-        self._parents: dict[int, tuple[str, tuple[str, ...]]] = {}
+        self._keys: dict[str, int] = {}
+        """Full keys of attempts."""
+        self._parents: dict[int, tuple[str, ...]] = {}
         self._tables: dict[str, dict[Any, int]] = {name: {} for name in ("stages", "tasks", "outcomes")}
         self._chunks = Chunks(folder, "chunk")
-        self.left_out: dict[str, int] = {}
+        self.left_out: dict[Stage, int] = {}
 
-    def add(self, stage: str, trajectories: Iterable[Trajectory]) -> None:
+    def add(self, stage: Stage, trajectories: Iterable[Trajectory]) -> None:
         """The attempts of one stage; those past `per_stage` are counted in `left_out`."""
-        self._number("stages", stage)
+        self._number("stages", str(stage))
         for position, trajectory in enumerate(trajectories):
             if position < self._per_stage:
                 self._add(stage, trajectory)
@@ -54,24 +55,21 @@ class AttemptFiles:
     def close(self) -> int:
         """Write what is left and the index; returns how many attempts there are."""
         self._chunks.flush()
-        stages = list(self._tables["stages"])
-        for row, (stage, keys) in self._parents.items():
-            places = parent_stage(stage, stages)
-            found = [next((self._keys[p, key] for p in places if (p, key) in self._keys), None) for key in keys]
-            self._rows[row][-1] = [parent for parent in found if parent is not None and parent != row]
+        for row, keys in self._parents.items():
+            self._rows[row][-1] = [self._keys[key] for key in keys if key in self._keys]
         tables = {name: list(table) for name, table in self._tables.items()}
         index = {**tables, "rows": self._rows, "starts": self._chunks.starts}
         write_call(self._folder / "index.js", "index", index)
         return len(self._rows)
 
-    def _add(self, stage: str, t: Trajectory) -> None:
+    def _add(self, stage: Stage, t: Trajectory) -> None:
         number = len(self._rows)
         task = self._number("tasks", (t.task.id, task_type(t.task), clipped(t.goal)))
-        kinds = self._number("stages", stage), task, self._number("outcomes", t.outcome)
+        kinds = self._number("stages", str(stage)), task, self._number("outcomes", t.outcome)
         self._rows.append([*kinds, len(t.steps), t.invalid_actions, t.sample, []])
-        self._keys[stage, t.key] = number
+        self._keys[stage.key(t.key)] = number
         if t.parents:
-            self._parents[number] = stage, t.parents
+            self._parents[number] = t.parents
         self._chunks.add(_texts(t, [self._picture(step.picture) for step in t.steps]))
 
     def _picture(self, name: str) -> str:
@@ -130,6 +128,7 @@ def clipped(text: str) -> str:
 def _texts(t: Trajectory, pictures: list[str]) -> dict[str, Any]:
     return {
         "model": t.model,
+        "agent": t.agent,
         "source": t.source,
         "score": t.score,
         "seed": str(t.seed),

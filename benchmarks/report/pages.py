@@ -14,39 +14,23 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import tyro
-from rich.console import Console
-from rich.markup import escape
-
-from .. import __version__
-from ..errors import UsageError
-from ..loops.evaluation import Attempt
-from ..loops.store import RunStore
-from .report_attempts import PER_STAGE, AttemptFiles, clipped
-from .report_summary import Summary, collected, flat, summarise
-from .report_trees import write_trees
-from .tables import interval, p_value, percent, short
+from ... import __version__
+from ...errors import UsageError
+from ...loops.measuring.evaluation import Attempt
+from ...loops.measuring.tables import interval, p_value, percent, short
+from ...loops.runs.stages import Stage
+from ...loops.runs.store import RunStore
+from .attempts import PER_STAGE, AttemptFiles, clipped
+from .summary import Summary, collected, flat, summarise
+from .trees import write_trees
 
 TEMPLATES = Path(__file__).with_name("templates")
 ASSETS = ("style.css", "common.js", "charts.js", "browse.js", "attempts.js", "detail.js", "trees.js")
 MARK = '<meta name="generator" content="kintsugi report">'
 """Tells a folder that this module wrote from one that it must not replace."""
-
-
-@dataclass(frozen=True)
-class ReportConfig:
-    """Which run is reported, and where to."""
-
-    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-    """The run's folder."""
-    out: Path | None = None
-    """The report's folder; `report` inside the run's folder when None. An older report there is replaced."""
-    per_stage: int = PER_STAGE
-    """Attempts of one stage that can be looked at; the scores count all of them."""
 
 
 def write_report(run_folder: Path, out: Path | None = None, *, per_stage: int = PER_STAGE) -> Path:
@@ -73,23 +57,16 @@ def write_report(run_folder: Path, out: Path | None = None, *, per_stage: int = 
     return out / "index.html"
 
 
-def run(config: ReportConfig, console: Console) -> None:
-    """The command `kintsugi report`."""
-    with console.status(f"reading {escape(str(config.run))}"):
-        index = write_report(config.run, config.out, per_stage=config.per_stage)
-    console.print(f"open {index.resolve().as_uri()}", soft_wrap=True, markup=False, highlight=False)
-
-
 def _write(store: RunStore, name: str, folder: Path, per_stage: int) -> None:
     results = store.results()
     files = AttemptFiles(folder / "data", per_stage, store.pictures.folder)
-    attempts: dict[str, list[Attempt]] = {}
+    attempts: dict[Stage, list[Attempt]] = {}
     training = []
     for stage in store.trajectory_stages():
         trajectories = store.trajectories(stage)
         files.add(stage, trajectories)
         attempts[stage] = [Attempt.of(t) for t in trajectories]
-        if not stage.startswith("eval/"):
+        if stage.kind != "eval":
             training.append(collected(stage, attempts[stage], sum(bool(t.parents) for t in trajectories)))
     shown = files.close()
     trees = write_trees(folder / "data", store, results)
@@ -107,7 +84,9 @@ def _write(store: RunStore, name: str, folder: Path, per_stage: int) -> None:
         "summary": summary,
         "config": flat(store.config),
         "versions": store.versions,
-        "results": {n: clipped(json.dumps(value, indent=1, ensure_ascii=False)) for n, value in results.items()},
+        "results": {
+            str(stage): clipped(json.dumps(value, indent=1, ensure_ascii=False)) for stage, value in results.items()
+        },
     }
     for page in ("index.html", "attempts.html", *(["trees.html"] if trees else [])):
         (folder / page).write_text(render(page, context), encoding="utf-8", errors="xmlcharrefreplace")
@@ -156,7 +135,7 @@ def _charts(summary: Summary) -> dict[str, Any]:
             for tasks, measured in summary.measured.items()
             if measured
         ],
-        "clocks": [{"name": stage, **clock} for stage, clock in summary.clocks.items()],
+        "clocks": [{"name": str(stage), **clock} for stage, clock in summary.clocks.items()],
     }
 
 

@@ -7,17 +7,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from ..envs.core import TaskSet, canonical_json
-from ..errors import InfraError, UsageError
-from ..loops.evaluation import Attempt, Comparison, Score, compare
-from .runs import EvalStage, eval_stages, pooled_score
+from ...envs.core import TaskSet, canonical_json
+from ...errors import InfraError, UsageError
+from ...loops.measuring.evaluation import Attempt, Comparison, Score, compare
+from ...loops.measuring.gate import Verdict, verdicts
+from ...loops.runs.references import eval_stages, pooled_score
+from ...loops.runs.stages import Stage
 
 ALL_PAIRS = 6
 """With more models on a TaskSet than this, each is compared with the first and with the one before it only."""
 
 T = TypeVar("T")
-Results = Mapping[str, Any]
-StageAttempts = Mapping[str, list[Attempt]]
+Results = Mapping[Stage, Any]
+StageAttempts = Mapping[Stage, list[Attempt]]
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Measured:
     score: Score
     by_seed: dict[str, float] = field(default_factory=dict)
     """Success rate of each training seed, where there are several."""
-    stages: tuple[str, ...] = ()
+    stages: tuple[Stage, ...] = ()
     """The stages behind it."""
 
 
@@ -36,7 +38,7 @@ class Measured:
 class Collected:
     """One stage of attempts that measure nothing: made to train on, or for the gate."""
 
-    stage: str
+    stage: Stage
     tasks: int
     taskset: str
     attempts: int
@@ -55,7 +57,9 @@ class Summary:
     comparisons: dict[str, list[Comparison]]
     """By the TaskSet's name."""
     collected: list[Collected]
-    clocks: dict[str, dict[str, float]]
+    verdicts: dict[Stage, Verdict]
+    """What the gate said of each round."""
+    clocks: dict[Stage, dict[str, float]]
     """Seconds by stage: `wall`, `model` and `env`."""
     notes: list[str]
     """What could not be worked out, and why."""
@@ -76,20 +80,20 @@ def summarise(attempts: StageAttempts, results: Results, collected: Sequence[Col
             for a, b in _pairs([m.model for m in measured[tasks]])
         ]
         compared[tasks] = [pair for pair in pairs if pair]
-    return Summary(measured, compared, list(collected), clocks(results), notes)
+    return Summary(measured, compared, list(collected), verdicts(results), clocks(results), notes)
 
 
-def measure(model: str, group: Sequence[EvalStage], attempts: StageAttempts, results: Results) -> Measured:
+def measure(model: str, group: Sequence[Stage], attempts: StageAttempts, results: Results) -> Measured:
     """The score of one model on one TaskSet; raises what `score` raises."""
-    whole = pooled_score(model, {s.stage: attempts[s.stage] for s in group}, results)
+    whole = pooled_score(model, {stage: attempts[stage] for stage in group}, results)
     by_seed = {}
     if len(group) > 1:
-        singles = [(s.seed or "no seed", pooled_score(model, {s.stage: attempts[s.stage]}, results)) for s in group]
+        singles = [(s.scope or "no seed", pooled_score(model, {s: attempts[s]}, results)) for s in group]
         by_seed = {seed: single.success.value for seed, single in singles}
-    return Measured(model, whole, by_seed, tuple(s.stage for s in group))
+    return Measured(model, whole, by_seed, tuple(group))
 
 
-def collected(stage: str, attempts: Sequence[Attempt], mending: int) -> Collected:
+def collected(stage: Stage, attempts: Sequence[Attempt], mending: int) -> Collected:
     """What one stage of such attempts came to."""
     tasks = TaskSet({a.task for a in attempts})
     return Collected(
@@ -103,14 +107,14 @@ def collected(stage: str, attempts: Sequence[Attempt], mending: int) -> Collecte
     )
 
 
-def clocks(results: Results) -> dict[str, dict[str, float]]:
-    """Where the wall time of stages went: results named `clock/...`, and those that hold a `clock`."""
-    found = {}
-    for name, result in results.items():
-        clock = result.get("clock", result) if isinstance(result, dict) else None
-        if isinstance(clock, dict) and {"wall", "model", "env"} <= clock.keys():
-            found[name.removeprefix("clock/")] = {key: float(clock[key]) for key in ("wall", "model", "env")}
-    return found
+def clocks(results: Results) -> dict[Stage, dict[str, float]]:
+    """Where the wall time of stages went: of measuring and of searches."""
+    kinds = {"clock": "eval", "cost": "search"}
+    return {
+        stage.of(kinds[stage.kind]): {key: float(result[key]) for key in ("wall", "model", "env")}
+        for stage, result in results.items()
+        if stage.kind in kinds
+    }
 
 
 def flat(value: Any, prefix: str = "") -> dict[str, str]:
@@ -120,12 +124,12 @@ def flat(value: Any, prefix: str = "") -> dict[str, str]:
     return {prefix[:-1]: value if isinstance(value, str) else canonical_json(value)}
 
 
-def _by_model(stages: Sequence[EvalStage]) -> dict[str, list[EvalStage]]:
-    return {model: [s for s in stages if s.model == model] for model in dict.fromkeys(s.model for s in stages)}
+def _by_model(stages: Sequence[Stage]) -> dict[str, list[Stage]]:
+    return {who: [s for s in stages if s.who == who] for who in dict.fromkeys(s.who for s in stages)}
 
 
-def _pooled(group: Sequence[EvalStage], attempts: StageAttempts) -> list[Attempt]:
-    return [a for stage in group for a in attempts[stage.stage]]
+def _pooled(group: Sequence[Stage], attempts: StageAttempts) -> list[Attempt]:
+    return [a for stage in group for a in attempts[stage]]
 
 
 def _pairs(models: Sequence[str]) -> list[tuple[str, str]]:

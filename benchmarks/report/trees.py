@@ -6,18 +6,18 @@ trained on.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..agents.trajectory import Trajectory
-from ..agents.tree import Node, SearchTree
-from ..loops.search import finished
-from ..loops.store import RunStore
-from .report_attempts import Chunks, clipped, step_texts, write_call
+from ...agents.search import finished
+from ...agents.search.tree import Node, SearchTree
+from ...agents.trajectory import Trajectory
+from ...loops.runs.stages import Stage
+from ...loops.runs.store import RunStore
+from .attempts import Chunks, clipped, step_texts, write_call
 
-Results = Mapping[str, Any]
+Results = Mapping[Stage, Any]
 
 
 def write_trees(folder: Path, store: RunStore, results: Results) -> int:
@@ -26,37 +26,30 @@ def write_trees(folder: Path, store: RunStore, results: Results) -> int:
     stages = store.tree_stages()
     for number, stage in enumerate(stages):
         joined = _splices(store, stage, results)
-        for tree in finished(store, stage):
+        for tree in finished(store.tree_log(stage)):
             own = joined.get(tree.key, [])
             ends = [tree.nodes[end].score for end in tree.ends()]
             rows.append([number, tree.key, clipped(tree.goal), len(tree), len(ends), max(ends, default=0.0), len(own)])
             chunks.add(_texts(tree, own))
     chunks.flush()
     if rows:
-        write_call(folder / "trees.js", "trees", {"stages": stages, "rows": rows, "starts": chunks.starts})
+        about = {"stages": list(map(str, stages)), "rows": rows, "starts": chunks.starts}
+        write_call(folder / "trees.js", "trees", about)
     return len(rows)
 
 
-def _splices(store: RunStore, stage: str, results: Results) -> dict[str, list[dict[str, Any]]]:
+def _splices(store: RunStore, trees: Stage, results: Results) -> dict[str, list[dict[str, Any]]]:
     """The splices of a stage's trees, by tree."""
     found: dict[str, list[dict[str, Any]]] = {}
-    scope, who = _scope(stage)
-    for name, result in results.items():
-        kind, _, rest = name.partition("/")
-        if kind != "spliced" or _scope(name)[0] != scope or result["trees"] != f"search/{who}":
+    for stage, result in results.items():
+        if stage.kind != "spliced" or result["trees"] != str(trees):
             continue
-        learnt = {t.sample: t for t in store.trajectories(f"splice/{rest}")}
+        learnt = {t.sample: t for t in store.trajectories(stage.of("splice"))}
         for number, (cut, how) in enumerate(zip(result["cuts"], result["how"], strict=True)):
             found.setdefault(cut["tree"], []).append(
-                {"name": rest, "how": how, **cut, "attempt": _attempt(learnt.get(number))}
+                {"name": stage.who, "how": how, **cut, "attempt": _attempt(learnt.get(number))}
             )
     return found
-
-
-def _scope(name: str) -> tuple[str, str]:
-    """`seed0` and `base@1` of `search/seed0/base@1`; the first is empty where there is one training seed."""
-    match = re.fullmatch(r"[^/]+/(?:(seed\d+)/)?(.+)", name)
-    return (match[1] or "", match[2]) if match else ("", name)
 
 
 def _attempt(splice: Trajectory | None) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""`kintsugi reproduce agent-r`: the paper's comparison, with the check of splices that it lacks as one of the columns.
+"""Agent-R: the paper's comparison, with the check of splices that it lacks as one of the columns.
 
 All baselines learn from the trees of the first round, which the base grew; Agent-R's second and third round grow their
 own. So that the three rounds can be told from what Agent-R adds to good paths, its first round is compared as well.
@@ -9,15 +9,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
-import tyro
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 
-from ..loops.agent_r import AgentR, round_of
-from .measure import Measure
-from .recovery import TASKS, Recovery, bad_beginnings, behaviour_table, behaviours, measure_recovery, rounds_table
-from .reproduce import Attempts, Lab, Reproduction, run_in
+from ...loops.agent_r import AgentR, round_of
+from ...loops.measuring.measure import Measure
+from ...loops.measuring.recovery import (
+    TASKS,
+    bad_beginnings,
+    behaviour_table,
+    behaviours,
+    measure_recovery,
+    rounds_table,
+)
+from ...loops.registry import LoopConfig
+from ...loops.runs.stages import Stage
+from .core import UNGATED, Attempts, Lab, Reproduction
 
 BASELINES: dict[str, dict[str, Any]] = {
     "good-only": {"splice": False},
@@ -31,9 +39,8 @@ BASELINES: dict[str, dict[str, Any]] = {
 class ReproduceAgentR(Reproduction):
     """The comparison of Agent-R's rounds, the base, and baselines that each leave one part out, over several seeds."""
 
-    loop: AgentR = field(default_factory=AgentR)
+    loop: AgentR = field(default_factory=lambda: AgentR(gate=UNGATED))
     held_out: Measure = field(default_factory=lambda: Measure(splits=("valid_unseen",), tasks=200))
-    recovery: Recovery = field(default_factory=Recovery)
     baselines: bool = True
     """Also: good paths alone, Direct-Revision, splices that nobody checked."""
 
@@ -48,39 +55,40 @@ class ReproduceAgentR(Reproduction):
         ("agent-r 1", "agent-r 3"),
     )
 
-    def check(self) -> None:
-        """There have to be tasks to practise on."""
-        self.loop.practice.task_set()
+    @property
+    def settings(self) -> LoopConfig:
+        """Agent-R's."""
+        return self.loop
 
     def one_seed(self, lab: Lab) -> None:
         """Everything with one seed policy."""
-        loop = replace(self.loop, practice=replace(self.loop.practice, seed=self.loop.practice.seed + lab.seed))
-        store, base, shown = lab.store, lab.base, lab.demonstrations
+        run, loop = lab.run, replace(self.loop, seed=self.loop.seed + lab.seed)
 
         def evaluate(name: str, adapter: Path | None) -> None:
             lab.measure(name, adapter)
-            lab.attempts[name][TASKS] = measure_recovery(
-                store, name, base, adapter, self.held_out, self.recovery, begun
-            )
+            recovered = measure_recovery(run, name, adapter, self.held_out, loop.recovery, begun)
+            lab.attempts[name][TASKS] = recovered
 
         lab.say("bad beginnings")
-        begun = bad_beginnings(store, base, self.held_out, self.recovery)
+        begun = bad_beginnings(run, self.held_out, loop.recovery)
         evaluate("base", None)
         lab.say("growing trees")
         for name, changes in BASELINES.items() if self.baselines else ():
             lab.say(f"training {name}")
-            evaluate(name, round_of(store, base, None, shown, replace(loop, **changes), 1, name))
-        start: Path | None = None
+            evaluate(name, round_of(run, None, replace(loop, **changes), 1, name))
+        adopted: Path | None = None
         for i in range(1, loop.rounds + 1):
             lab.say(f"Agent-R, round {i}")
-            start = round_of(store, base, start, shown, loop, i)
-            evaluate(f"agent-r {i}", start)
+            adapter = round_of(run, adopted, loop, i)
+            evaluate(f"agent-r {i}", adapter)
+            if loop.gate.admits(run, adopted, adapter, practice=loop.practice, attempts=loop.attempts, seed=loop.seed):
+                adopted = adapter
 
     def pools(self) -> dict[str, tuple[str, ...]]:
         """Success from the start, and from the bad beginnings."""
         return {"Success, paired": self.held_out.splits, "Recovery, paired": (TASKS,)}
 
-    def findings(self, attempts: Attempts, results: Mapping[str, Any]) -> list[RenderableType]:
+    def findings(self, attempts: Attempts, results: Mapping[Stage, Any]) -> list[RenderableType]:
         """How the models went about it, and what the splices were."""
         said = self.loop.revisions
         return [
@@ -88,17 +96,3 @@ class ReproduceAgentR(Reproduction):
             behaviour_table(behaviours(attempts, (TASKS,), said), "From bad beginnings"),
             rounds_table(results),
         ]
-
-
-@dataclass(frozen=True)
-class ReproduceConfig:
-    """`kintsugi reproduce agent-r`."""
-
-    what: Annotated[ReproduceAgentR, tyro.conf.arg(name="")] = field(default_factory=ReproduceAgentR)
-    run: Path = Path("runs/reproduce-agent-r")
-    """The run's folder; the same command again continues it."""
-
-
-def run(config: ReproduceConfig, console: Console) -> None:
-    """The command `kintsugi reproduce agent-r`."""
-    run_in(config.run, config.what, console)

@@ -1,4 +1,4 @@
-"""`kintsugi reproduce`: what the comparisons of all papers share. Each is a `Reproduction` and says what one seed does.
+"""What the comparisons of all papers share. Each is a `Reproduction` and says what one seed does.
 
 Every seed makes its own seed policy, trains and measures in a scope of one run, and hands its attempts to a `Lab`;
 pairs of models are then compared on all seeds together.
@@ -9,26 +9,37 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 from rich.console import Console, RenderableType
 
-from ..agents.trajectory import Trajectory
-from ..envs.core import TaskSet
-from ..loops.evaluation import Comparison, compare
-from ..loops.seeds.family import SeedRecipe, recipe_of
-from ..loops.seeds.recipe import demonstrations_of, seed_model
-from ..loops.store import RunStore
-from .measure import Measure, measure, score_of, where_time_went
-from .progress import bar
-from .report import write_report
-from .tables import comparison_table, score_table
+from ...agents.models.registry import Watch
+from ...agents.registry import reader
+from ...agents.trajectory import AgentSpec
+from ...arguments import plain
+from ...envs.core import TaskSet
+from ...envs.registry import EnvSpec
+from ...loops.learning import open_learner
+from ...loops.measuring.evaluation import Comparison, Score, compare, score
+from ...loops.measuring.gate import Gate, verdicts
+from ...loops.measuring.measure import Measure, Measured, measure, where_time_went
+from ...loops.measuring.tables import comparison_table, score_table, verdict_table
+from ...loops.registry import LoopConfig
+from ...loops.run import Params, Run, resolved
+from ...loops.runs.stages import Stage
+from ...loops.runs.store import RunStore
+from ...loops.seeds.family import SeedRecipe
+from ...loops.seeds.registry import recipe_of
+from ..progress import bar
+from ..report.pages import write_report
 
-Attempts = dict[str, dict[str, list[Trajectory]]]
+Attempts = dict[str, Measured]
 """Model to the name of a set of tasks to held-out attempts, all seeds together."""
 Say = Callable[[str], None]
+UNGATED = Gate("off")
+"""Every model of a comparison is measured, whether or not a gate would adopt it."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +48,10 @@ class Reproduction(ABC):
 
     recipe: SeedRecipe = field(default_factory=lambda: recipe_of("household"))
     """Of the seed policy; each seed of the comparison makes its own."""
+    env: str = "household"
+    """The environment to practise in and to be measured in."""
+    env_args: Params = field(default_factory=dict)
+    """Arguments of the environment's constructor."""
     held_out: Measure = field(default_factory=Measure)
     seeds: int = 3
 
@@ -45,48 +60,81 @@ class Reproduction(ABC):
     pairs: ClassVar[tuple[tuple[str, str], ...]]
     """Models that are compared with a test, where both were measured."""
 
+    @property
+    def env_spec(self) -> EnvSpec:
+        """The environment."""
+        return EnvSpec(self.env, self.env_args)
+
+    @property
     @abstractmethod
-    def check(self) -> None:
-        """Raise `UsageError` for what can only be wrong, before a run is begun that could only be begun anew."""
+    def settings(self) -> LoopConfig:
+        """The configuration of the paper's loop."""
 
     @abstractmethod
     def one_seed(self, lab: Lab) -> None:
         """Train and measure everything for one seed."""
 
+    def check(self) -> None:
+        """Raise `UsageError` for what can only be wrong, before a run is begun that could only be begun anew."""
+        env = self.env_spec
+        env.check()
+        self.settings.validate(env, reader(AgentSpec()))
+        self.settings.gate.check(env, self.settings.practice, self.held_out.task_sets(env))
+
     def pools(self) -> dict[str, tuple[str, ...]]:
         """Title to the sets of tasks on which pairs of models are compared together."""
         return {"Paired on the same tasks": self.held_out.splits}
 
-    def findings(self, attempts: Attempts, results: Mapping[str, Any]) -> list[RenderableType]:
+    def findings(self, attempts: Attempts, results: Mapping[Stage, Any]) -> list[RenderableType]:
         """What else is printed."""
         return []
+
+    def run(self, folder: Path, console: Console) -> None:
+        """Run or continue the comparison in `folder`, print its tables and write its report."""
+        run_in(folder, self, console)
 
 
 class Lab:
     """Where one seed's models are trained and measured."""
 
-    def __init__(self, store: RunStore, base: Path, seed: int, on: Measure, say: Say) -> None:
-        self.store = store
-        self.base = base
+    def __init__(self, run: Run, seed: int, on: Measure, say: Say) -> None:
+        self.run = run
         self.seed = seed
         self.say = say
-        self.demonstrations = demonstrations_of(base)
         self.attempts: Attempts = {}
         self._on = on
 
     def measure(self, name: str, adapter: Path | None) -> None:
         """Measure the base with an adapter on the held-out splits."""
         self.say(f"measuring {name}")
-        self.attempts[name] = measure(self.store, name, self.base, adapter, self._on)
+        self.attempts[name] = measure(self.run, name, adapter, self._on)
 
 
-def reproduce(store: RunStore, config: Reproduction, make_seed: Callable[[SeedRecipe], Path], say: Say) -> Attempts:
+SeedRun = Callable[[SeedRecipe, RunStore], Run]
+"""Makes the seed policy of a recipe, and a run of it in a store."""
+
+
+def seed_run(env: EnvSpec, watch: Watch) -> SeedRun:
+    """Runs of seed policies in an environment, in this process."""
+
+    def made(recipe: SeedRecipe, store: RunStore) -> Run:
+        from ...agents.models.local import LocalBackend
+        from ...loops.seeds.recipe import demonstrations_of, seed_model
+
+        folder = seed_model(recipe, progress=watch)
+        backend = LocalBackend(folder)
+        return Run(store, backend, open_learner(backend), env, demonstrations=demonstrations_of(folder))
+
+    return made
+
+
+def reproduce(store: RunStore, config: Reproduction, make: SeedRun, say: Say) -> Attempts:
     """Run or continue the comparison in `store`; `say` gets a line at each step."""
     attempts: Attempts = {}
     for seed in range(config.seeds):
         say(f"seed {seed}: the seed policy")
-        base = make_seed(config.recipe.reseeded(seed))
-        lab = Lab(store.scoped(f"seed{seed}"), base, seed, config.held_out, say)
+        run = make(config.recipe.reseeded(seed), store).scoped(f"seed{seed}")
+        lab = Lab(run, seed, config.held_out, say)
         config.one_seed(lab)
         for name, found in lab.attempts.items():
             for tasks, made_here in found.items():
@@ -104,28 +152,37 @@ def comparisons(attempts: Attempts, pairs: Sequence[tuple[str, str]], tasks: Seq
     return found
 
 
-def run_in(folder: Path, config: Reproduction, console: Console) -> None:
-    """Run or continue the comparison in `folder`, print its tables and write its report."""
+def sayer(console: Console) -> Say:
+    """Prints lines with the time since now before them."""
     start = time.monotonic()
 
     def say(line: str) -> None:
         minutes, seconds = divmod(int(time.monotonic() - start), 60)
         console.print(f"[dim]{minutes:3d}:{seconds:02d}[/dim]  {line}", highlight=False)
 
+    return say
+
+
+def run_in(folder: Path, config: Reproduction, console: Console, make: SeedRun | None = None) -> None:
+    """Run or continue the comparison in `folder`, print its tables and write its report."""
+    say, env = sayer(console), config.env_spec
     config.check()
-    config.held_out.task_sets()
-    with RunStore.open(folder, {"command": f"reproduce {config.paper}", **asdict(config)}) as store:
+    config = replace(config, held_out=resolved(config.held_out, env))
+    settings = {**plain(config), "loop": plain(resolved(config.settings, env)), "env_args": env.to_json()["kwargs"]}
+    with RunStore.open(folder, {"command": f"reproduce {config.paper}", **settings}) as store:
         with bar(console) as store.watch:
-            attempts = reproduce(store, config, lambda recipe: seed_model(recipe, progress=store.watch), say)
+            attempts = reproduce(store, config, make or seed_run(env, store.watch), say)
         found = {title: comparisons(attempts, config.pairs, tasks) for title, tasks in config.pools().items()}
         for title, compared in found.items():
             for each in compared:
-                store.stage(f"comparison/{title}/{each.b} - {each.a}", each.to_json)
+                store.result(Stage("comparison", f"{each.b} - {each.a}", title), each.to_json)
         results = store.results()
     for tasks in dict.fromkeys(name for measured in attempts.values() for name in measured):
-        console.print(score_table(_scores(attempts, tasks, config.held_out), tasks))
+        console.print(score_table(_scores(attempts, tasks, results), tasks))
     for title, compared in found.items():
         console.print(comparison_table(compared, title))
+    if told := verdicts(results):
+        console.print(verdict_table(told))
     for finding in config.findings(attempts, results):
         console.print(finding, highlight=False)
     console.print(where_time_went(results), highlight=False)
@@ -133,6 +190,21 @@ def run_in(folder: Path, config: Reproduction, console: Console) -> None:
     console.print(str(write_report(folder, folder / "report")), soft_wrap=True, highlight=False)
 
 
-def _scores(attempts: Attempts, tasks: str, on: Measure) -> list[Any]:
-    measured = {name: found[tasks] for name, found in attempts.items() if tasks in found}
-    return [score_of(name, TaskSet({t.task for t in each}), each, on) for name, each in measured.items()]
+def _scores(attempts: Attempts, tasks: str, results: Mapping[Stage, Any]) -> list[Score]:
+    """Of all seeds together, measured as the first one was."""
+    found = []
+    for name, measured in attempts.items():
+        if tasks in measured:
+            first = Score.from_json(results[replace(Stage.named("score", name, tasks), scope="seed0")])
+            pooled = score(
+                name,
+                TaskSet({t.task for t in measured[tasks]}),
+                measured[tasks],
+                decoding=first.decoding,
+                step_cap=first.step_cap,
+                seeds=first.seeds,
+                repeatable=first.repeatable,
+                settings=first.settings,
+            )
+            found.append(pooled)
+    return found

@@ -1,20 +1,20 @@
-"""`kintsugi demo` and `kintsugi reproduce re-rest`: the paper's comparison, and the controls that it lacks."""
+"""Re-ReST, self-training and the base, and the controls that the paper lacks."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
-import tyro
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 
-from ..agents.trajectory import Trajectory
-from ..loops.practice import Practice
-from ..loops.re_rest import Mended, ReReST, collect_and_mend
-from .measure import Measure
-from .reproduce import Attempts, Lab, Reproduction, run_in
+from ...agents.trajectory import Trajectory
+from ...loops.measuring.measure import Measure
+from ...loops.re_rest import Mended, ReReST, collect_and_mend
+from ...loops.registry import LoopConfig
+from ...loops.run import Practice, job
+from ...loops.runs.stages import Stage
+from .core import UNGATED, Attempts, Lab, Reproduction
 
 PAIRS = (
     ("base", "self-training"),
@@ -30,7 +30,7 @@ PAIRS = (
 class ReproduceReReST(Reproduction):
     """The comparison of Re-ReST, self-training, the base and the controls, over several seeds."""
 
-    loop: ReReST = field(default_factory=lambda: ReReST(Practice(tasks=300)))
+    loop: ReReST = field(default_factory=lambda: ReReST(practice=Practice(tasks=300), gate=UNGATED))
     held_out: Measure = field(default_factory=lambda: Measure(splits=("valid_seen", "valid_unseen"), tasks=200))
     controls: bool = True
     """Also: as many extra samples as reflections, demonstrations alone, the zero-shot reflector alone."""
@@ -38,57 +38,57 @@ class ReproduceReReST(Reproduction):
     paper: ClassVar[str] = "re-rest"
     pairs: ClassVar[tuple[tuple[str, str], ...]] = PAIRS
 
-    def check(self) -> None:
-        """There have to be tasks to practise on."""
-        self.loop.practice.task_set()
+    @property
+    def settings(self) -> LoopConfig:
+        """Re-ReST's."""
+        return self.loop
 
     def one_seed(self, lab: Lab) -> None:
         """Everything with one seed policy."""
-        practice = replace(self.loop.practice, seed=self.loop.practice.seed + lab.seed)
-        loop = replace(self.loop, practice=practice)
+        run, loop = lab.run, replace(self.loop, seed=self.loop.seed + lab.seed)
+        lessons, seed, split = loop.lessons, loop.seed, loop.practice.split
+        agent = run.acting(None, loop.attempts)
 
         def trained(name: str, passed: list[Trajectory]) -> None:
-            examples = practice.mixture(passed, lab.demonstrations)
+            examples = lessons.mixture(agent, passed, run.demonstrations, seed)
             lab.say(f"training {name} on {len(examples)} examples")
-            lab.measure(name, practice.train(lab.store, f"{name.replace(' ', '_')}@1", lab.base, examples))
+            adapter = f"{name.replace(' ', '_')}@1"
+            lab.measure(name, run.train(adapter, examples, loop.fit, seed=seed, rename=lessons.rename))
 
         lab.measure("base", None)
         lab.say("sampling, reflecting, reflecting again with a trained reflector")
-        mended = collect_and_mend(lab.store, lab.base, None, loop)
-        lab.store.stage("mended/counts", lambda: counts_of(mended))
+        mended = collect_and_mend(run, None, loop)
+        run.store.result(Stage("counts", "mended", split), lambda: counts_of(mended))
         trained("self-training", mended.passed)
         if self.controls:
-            size = len(practice.mixture([*mended.passed, *mended.corrected], lab.demonstrations))
-            alone = replace(practice, replay=1.0).examples(lab.demonstrations[:size])
+            size = len(lessons.mixture(agent, [*mended.passed, *mended.corrected], run.demonstrations, seed))
+            alone = lessons.examples(agent, run.demonstrations[:size])
             lab.say(f"training demonstrations on {len(alone)} examples")
-            lab.measure("demonstrations", practice.train(lab.store, "demonstrations@1", lab.base, alone))
+            adapter = run.train("demonstrations@1", alone, loop.fit, seed=seed, rename=lessons.rename)
+            lab.measure("demonstrations", adapter)
             trained("samples", [*mended.passed, *_extra_samples(lab, loop, mended)])
             trained("re-rest zero-shot", [*mended.passed, *(t for t in mended.zero_shot if t.success)])
         trained("re-rest", [*mended.passed, *mended.corrected])
 
-    def findings(self, attempts: Attempts, results: Mapping[str, Any]) -> list[RenderableType]:
+    def findings(self, attempts: Attempts, results: Mapping[Stage, Any]) -> list[RenderableType]:
         """What the reflectors mended, seed by seed."""
         return [
             f"of {counts['failed']} failures the zero-shot reflector mended {counts['mended_zero_shot']}, "
             f"the trained one {counts['mended_trained']} of the {counts['reflections_trained']} left"
-            for name, counts in results.items()
-            if name.startswith("mended/")
+            for stage, counts in results.items()
+            if (stage.kind, stage.model) == ("counts", "mended")
         ]
 
 
 def _extra_samples(lab: Lab, loop: ReReST, mended: Mended) -> list[Trajectory]:
     """One more plain attempt for every reflection, at the same task: what the reflector's budget buys without it."""
-    from ..agents.models.local import LocalModel
-
-    practice = loop.practice
-    model = LocalModel.load(lab.base, slots=practice.together)
-    agent, drawn, stage = practice.agent(model), dict[str, int](), "collect/samples"
-    jobs = []
+    agent, drawn, jobs = lab.run.acting(None, loop.attempts), dict[str, int](), []
     for reflected in [*mended.zero_shot, *mended.trained]:
-        sample = practice.k + drawn.get(reflected.task.id, 0)
+        sample = loop.attempts.k + drawn.get(reflected.task.id, 0)
         drawn[reflected.task.id] = drawn.get(reflected.task.id, 0) + 1
-        jobs.append(practice.job(reflected.task, agent, sample, stage))
-    return [t for t in lab.store.collect(stage, practice.make_env, jobs, at_once=practice.together) if t.success]
+        jobs.append(job(reflected.task, agent, sample, loop.seed, "collect/samples"))
+    stage = Stage("collect", "samples", loop.practice.split)
+    return [t for t in lab.run.play(stage, jobs, loop.attempts) if t.success]
 
 
 def counts_of(mended: Mended) -> dict[str, int]:
@@ -100,17 +100,3 @@ def counts_of(mended: Mended) -> dict[str, int]:
         "reflections_trained": len(mended.trained),
         "mended_trained": sum(t.success for t in mended.trained),
     }
-
-
-@dataclass(frozen=True)
-class ReproduceConfig:
-    """`kintsugi reproduce re-rest`."""
-
-    what: Annotated[ReproduceReReST, tyro.conf.arg(name="")] = field(default_factory=ReproduceReReST)
-    run: Path = Path("runs/reproduce-re-rest")
-    """The run's folder; the same command again continues it."""
-
-
-def run(config: ReproduceConfig, console: Console) -> None:
-    """The command `kintsugi reproduce re-rest`."""
-    run_in(config.run, config.what, console)

@@ -130,7 +130,7 @@ def report(size: str, games: int, seed: int, copies: int, actions: int = 50) -> 
         for task in HouseholdEnv.tasks("valid_unseen", games, seed=seed, size=size):
             engine = engine_of_task(task)
             write_game(root / "valid_unseen" / task.id.replace("/", "-"), engine.game, shortest_plan(engine) or ())
-        tasks = TaskSet.from_alfworld(root, "valid_unseen")
+        tasks = HouseholdEnv.tasks("valid_unseen", source="alfworld", path=root)
         files = [json.loads(Path(task.source).read_text(encoding="utf-8")) for task in tasks]
         walks = [walk_of(task, actions - 1, rng) for task in tasks]
         forget_engines()

@@ -17,7 +17,8 @@ import torch
 
 from ...agents.models.chat import ChatEncoder
 from ...agents.models.core import Completion, Message, Sampling
-from ...agents.models.local import LocalModel, load_base
+from ...agents.models.local import LocalModel
+from ...agents.models.weights import load_base
 from ...agents.react import ReActAgent, ReActConfig
 from ...agents.rollout import Clock, Job, collect
 from ...agents.trajectory import Trajectory
@@ -100,8 +101,8 @@ def main() -> None:
     parser.add_argument("--sample", type=positive, default=12, help="of these, played one at a time as well")
     wanted = parser.parse_args()
     if wanted.model is None:
-        from ...loops.seeds.family import recipe_of
         from ...loops.seeds.recipe import seed_model
+        from ...loops.seeds.registry import recipe_of
 
         wanted.model = seed_model(recipe_of("household"))
     found = measure(wanted.model, wanted.episodes, wanted.sample)

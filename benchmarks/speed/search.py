@@ -17,17 +17,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...agents.core import Episode, RuleAgent
 from ...agents.models.local import LocalModel
 from ...agents.react import ReActAgent, ReActConfig
-from ...agents.rollout import Episode, Job
+from ...agents.rollout import Job
+from ...agents.search import SearchTree, Tally, Uct, search
 from ...agents.trajectory import Step
-from ...agents.tree import SearchTree
-from ...envs.core import AgentEnv, Task, TaskSet
+from ...envs.core import AgentEnv, Task
 from ...envs.household import HouseholdEnv
 from ...envs.household.alfworld.export import write_game
 from ...envs.household.env import engine_of_task
 from ...envs.household.planner import shortest_plan
-from ...loops.search import Tally, Uct, search
 from ..scripts import positive, run
 
 DEPTH = 20
@@ -56,7 +56,7 @@ class SlowReplayed(Slow):
     metadata = Replayed.metadata
 
 
-class Free:
+class Free(RuleAgent):
     """A policy that costs nothing: an admissible action by seed."""
 
     name = "free"
@@ -116,7 +116,9 @@ def against_textworld(games: int) -> Compared:
             engine = engine_of_task(task)
             path = Path(folder) / "train" / task.id.replace("/", "-")
             write_game(path, engine.game, shortest_plan(engine) or ())
-        return compare(HouseholdEnv, OriginalEnv, TaskSet.from_alfworld(folder, "train"), 1, rounds=1)
+        return compare(
+            HouseholdEnv, OriginalEnv, HouseholdEnv.tasks("train", source="alfworld", path=folder), 1, rounds=1
+        )
 
 
 def with_seed_policy(model: Path | str, trees: int) -> tuple[Tally, Sequence[SearchTree]]:
@@ -135,8 +137,8 @@ def main() -> None:
     parser.add_argument("--against", choices=("textworld",), help="also replay in ALFWorld's own engine")
     wanted = parser.parse_args()
     if wanted.model is None:
-        from ...loops.seeds.family import recipe_of
         from ...loops.seeds.recipe import seed_model
+        from ...loops.seeds.registry import recipe_of
 
         wanted.model = seed_model(recipe_of("household"))
     tasks = [*HouseholdEnv.tasks("train", wanted.trees, seed=5)]

@@ -14,7 +14,7 @@ from .peer import Peer, Seen
 
 
 class OriginalEnv(HouseholdEnv):
-    """The household with TextWorld underneath, for tasks of `TaskSet.from_alfworld`; its snapshots are replays.
+    """The household with TextWorld underneath, for tasks of ALFWorld's game files; its snapshots are replays.
 
     Observations, admissible commands and rewards are those of `HouseholdEnv`; why an action is refused is not told.
     """

@@ -38,8 +38,17 @@ class CodeEnv(AgentEnv):
     or the source.
     """
 
-    metadata: dict[str, Any] = {**AgentEnv.metadata, "snapshot": "exact", "turn_tokens": 160, "practice": 1000}
+    metadata: dict[str, Any] = {
+        **AgentEnv.metadata,
+        "snapshot": "exact",
+        "turn_tokens": 160,
+        "gate_split": "valid",
+    }
     env_id: ClassVar[str] = generator.ENV_ID
+    judging: ClassVar[str] = (
+        "You judge the steps of an attempt at a programming task. Good brings the program nearer to "
+        "what is asked for; Bad breaks what worked, repeats what failed or was refused; Uncertain is all else."
+    )
 
     def __init__(
         self,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 from typing import Any, ClassVar
 
-from ...errors import UsageError
+from ...errors import UsageError, unknown
 from ..core import AgentEnv, Task, TaskSet
 from .engine import Engine
 from .generator import ENV_ID, SPLITS, make_task, make_tasks
@@ -50,12 +51,16 @@ class HouseholdEnv(AgentEnv):
     observation is TextWorld's without its banner; with `banner=True` it is whole.
 
     Tasks are generated in three sizes (`small`, `medium`, `kitchen`) and three splits (`train`, `valid_seen`,
-    `valid_unseen`); `Task.params["type"]` is one of ALFWorld's six task types. `TaskSet.from_alfworld` makes tasks of
-    ALFWorld's own game files, which speak as their grammars say.
+    `valid_unseen`), or read from ALFWorld's own game files (`source="alfworld"`, `path=...`), which speak as their
+    grammars say. `Task.params["type"]` is one of ALFWorld's six task types.
     """
 
-    metadata: dict[str, Any] = {**AgentEnv.metadata, "snapshot": "exact"}
+    metadata: dict[str, Any] = {**AgentEnv.metadata, "snapshot": "exact", "gate_split": "valid_seen"}
     env_id: ClassVar[str] = ENV_ID
+    judging: ClassVar[str] = (
+        "You judge the steps of an attempt at a household task. Good brings the task forward; "
+        "Bad was refused, shows nothing new or is not what the task needs; Uncertain may help."
+    )
 
     def __init__(self, *, max_steps: int = 50, render_mode: str | None = None, banner: bool = False) -> None:
         super().__init__(max_steps=max_steps, render_mode=render_mode)
@@ -66,15 +71,39 @@ class HouseholdEnv(AgentEnv):
         self._admissible: tuple[str, ...] = ()
 
     @classmethod
-    def tasks(cls, split: str, n: int | None = None, seed: int = 0, size: str = "small", **params: Any) -> TaskSet:
-        """The first `n` tasks of `train` (2,000 when None), `valid_seen` or `valid_unseen` (200 when None).
+    def tasks(
+        cls,
+        split: str,
+        n: int | None = None,
+        seed: int = 0,
+        size: str = "small",
+        source: str = "generated",
+        path: Path | str | None = None,
+        **params: Any,
+    ) -> TaskSet:
+        """Tasks of `train`, `valid_seen` or `valid_unseen`.
 
-        The six types come in turn. There are as many tasks as one asks for; `seed` gives other ones. Raises
-        `UsageError` for an unknown split or size.
+        Generated ones are the first `n` of a `size` (2,000 when None, 200 of the last two splits); the six types come
+        in turn, there are as many as one asks for, and `seed` gives other ones. With `source="alfworld"` they are the
+        games in the folder `path`/`split`, all or `n` of them drawn by `seed`; games that ALFWorld skips (`movable`,
+        `Sliced`, not solvable) and files that cannot be played are left out, and a warning says how many.
+
+        Raises `UsageError` for an unknown split, size, source or parameter, and when a folder holds no game.
         """
         if params:
-            raise UsageError(f"unknown parameter {min(params)!r} of household tasks; there is size")
-        return make_tasks(split, n, seed, size)
+            raise UsageError(f"unknown parameter {min(params)!r} of household tasks; there are size, source and path")
+        if source == "generated":
+            if path is not None:
+                raise UsageError(f"path is {path!r}, and generated tasks are read from none; add source=alfworld")
+            return make_tasks(split, n, seed, size)
+        if source != "alfworld":
+            raise unknown("source of household tasks", source, ["alfworld", "generated"])
+        if path is None:
+            raise UsageError("source=alfworld needs path=FOLDER, the folder with train, valid_seen and valid_unseen")
+        from .alfworld.files import tasks_of
+
+        games = tasks_of(path, split)
+        return games if n is None else games.sample(min(n, len(games)), seed)
 
     def default_task(self) -> Task:
         """One of the small tasks of `train`."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from ...errors import UsageError
@@ -36,8 +38,9 @@ class TradingEnv(AgentEnv):
     Tasks: `tasks.task_set`. Rules and everything else that an episode depends on are in `Task.params`.
     """
 
-    metadata: dict[str, Any] = {**AgentEnv.metadata, "snapshot": "exact"}
+    metadata: dict[str, Any] = {**AgentEnv.metadata, "snapshot": "exact", "turn_tokens": 64, "gate_split": "valid"}
     env_id: ClassVar[str] = ENV_ID
+    metric: ClassVar[str] = "return"
 
     def __init__(self, *, max_steps: int = 1000, render_mode: str | None = None, news: int = 10) -> None:
         """At most `news` items are shown with a bar, the newest; 0 leaves all texts out of the observation."""
@@ -53,6 +56,11 @@ class TradingEnv(AgentEnv):
     def tasks(cls, split: str, n: int | None = None, seed: int = 0, **params: Any) -> TaskSet:
         """The first `n` tasks of a split; `tasks.task_set` says which there are and what `params` may be."""
         return task_set(split, n, seed, **params)
+
+    @staticmethod
+    def worth(success: bool, score: float, rewards: Sequence[float]) -> float:
+        """The account's return over the whole episode: 0.1 is 10 %."""
+        return math.prod(1 + reward for reward in rewards) - 1
 
     def default_task(self) -> Task:
         """One of the usual tasks of `train`."""

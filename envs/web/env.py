@@ -69,10 +69,13 @@ class WebEnv(AgentEnv):
         "render_modes": ["ansi", "rgb_array"],
         "turn_tokens": 96,
         "at_once": 8,
-        "practice": 1000,
-        "epochs": 8,
+        "gate_split": "valid",
     }
     env_id: ClassVar[str] = "kintsugi/Web-v0"
+    judging: ClassVar[str] = (
+        "You judge the steps of an attempt at a task in a web browser. Good brings the task forward; "
+        "Bad was refused, changes nothing or leads away from what is asked for; Uncertain is all else."
+    )
 
     def __init__(
         self,

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..agents.tree import ROOT, SearchTree
+from ...agents.search.tree import ROOT, SearchTree
 
 
 def process_rewards(tree: SearchTree) -> dict[int, float]:

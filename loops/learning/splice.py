@@ -18,13 +18,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ..agents.models.core import LanguageModel, derived_seed
-from ..agents.react import without_refused
-from ..agents.trajectory import Step, Trajectory
-from ..agents.tree import SearchTree
-from ..agents.verifier import Judged, VerifierConfig, judge
-from ..envs.core import AgentEnv
-from ..errors import UsageError
+from ...agents.models.core import LanguageModel, derived_seed
+from ...agents.react import without_refused
+from ...agents.search.tree import SearchTree
+from ...agents.trajectory import Step, Trajectory
+from ...agents.verifier import Judged, VerifierConfig, judge
+from ...envs.core import AgentEnv
+from ...errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -108,11 +108,13 @@ def _followable(tree: SearchTree, cut: Cut) -> Cut | None:
 
 
 def spliced(tree: SearchTree, cut: Cut, revision: str, *, drop_refused: bool) -> Trajectory:
-    """The splice as the paper writes it down: its good steps show what they were answered at the fork."""
+    """The splice as the paper writes it down: its good steps show what they were answered at the fork.
+
+    Whoever knows where the tree is kept names its `parents`.
+    """
     good = tree.steps(cut.good)[tree.depth(cut.fork) :]
     steps = joined(tree.steps(cut.last), good, tree.nodes[cut.last].observation, revision, drop_refused=drop_refused)
-    end = tree.trajectory(cut.good, "splice")
-    return replace(end, steps=steps, parents=(f"{tree.task.id}#{cut.bad}", f"{tree.task.id}#{cut.good}"))
+    return replace(tree.trajectory(cut.good, "splice"), steps=steps)
 
 
 def joined(

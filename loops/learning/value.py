@@ -1,60 +1,29 @@
-"""`fit_value`: the value model of ReST-MCTS* (section 3.4), regressed on process rewards.
+"""`ValueRegression`: the value model of ReST-MCTS* (section 3.4), regressed on process rewards.
 
 L = E [ (V(q, s_1..s_k) - v_k)^2 ]        v_k: `process_rewards` of the trees that a search has finished
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import torch
-from safetensors.torch import save_file
-
-from ..agents.models.chat import ChatEncoder
-from ..agents.models.local import MANIFEST, base_hash, load_base
-from ..agents.react import ReActConfig
-from ..agents.rollout import Episode
-from ..agents.tree import ROOT, SearchTree
-from ..agents.value import HEAD, encoded_episode, last_hidden, seen, window_of
-from ..errors import UsageError
-from .learner import FitConfig, optimise, with_lora
+from ...agents.core import Episode
+from ...agents.search.instants import Prompting
+from ...agents.search.tree import ROOT, SearchTree
+from .core import Judgement, Objective, Policy, Text
 from .process_rewards import process_rewards
-from .seeds.pretrain import Text
+
+if TYPE_CHECKING:
+    import torch
+
+    from ...agents.models.chat import ChatEncoder
 
 
-@dataclass(frozen=True)
-class Judgement:
-    """An instant of an episode, and what it is worth."""
-
-    episode: Episode
-    label: float
-    """In [0, 1]."""
-    weight: float = 1.0
-
-
-@dataclass(frozen=True)
-class ValueFit:
-    """What training did."""
-
-    examples: int
-    steps: int
-    error: float
-    """Mean squared error over the last tenth of the steps."""
-    mean_error: float
-    """What saying the mean label would have: the variance of the labels."""
-
-
-@dataclass(frozen=True)
-class _Judged(Text):
-    label: float = 0.0
-    share: float = 1.0
-
-
-def judgements(trees: Iterable[SearchTree]) -> list[Judgement]:
-    """Every instant of the trees that has a process reward, but the roots, whose is 0 by definition.
+def judgements(trees: Iterable[SearchTree], agent: Prompting) -> list[Judgement]:
+    """Every instant of the trees that has a process reward, as `agent` sees it; but the roots, whose is 0 by
+    definition.
 
     Each tree weighs the same.
     """
@@ -64,49 +33,51 @@ def judgements(trees: Iterable[SearchTree]) -> list[Judgement]:
         for number, label in labels.items():
             info = {"goal": tree.goal}
             episode = Episode(tree.task, tree.nodes[number].observation, info, 0, list(tree.steps(number)))
-            found.append(Judgement(episode, label, 1.0 / len(labels)))
+            found.append(Judgement(agent.prompt(episode), label, 1.0 / len(labels)))
     return found
 
 
-def fit_value(
-    base: str | Path,
-    examples: Sequence[Judgement],
-    config: FitConfig,
-    out: Path,
-    *,
-    name: str,
-    acting: ReActConfig | None = None,
-    progress: Callable[[float], None] = lambda share: None,
-) -> ValueFit:
-    """Train a LoRA on `base` together with a linear head, and save both in `out`, which `LocalValue.load` reads.
+@dataclass(frozen=True)
+class _Judged(Text):
+    label: float = 0.0
+    share: float = 1.0
 
-    Deterministic for equal arguments, thread count and machine. Raises `UsageError` for no examples.
-    """
-    if not examples:
-        raise UsageError(f"nothing to train {name!r} on: no tree reached an end; search longer or raise max_depth")
-    torch.manual_seed(config.seed)
-    network, tokenizer = load_base(base)
-    chat, window, acting = ChatEncoder(tokenizer, str(base)), window_of(network), acting or ReActConfig()
-    texts = [_Judged(encoded_episode(chat, seen(e.episode, acting), window), [], e.label, e.weight) for e in examples]
-    weights = sum(t.share for t in texts)
-    mean = sum(t.label * t.share for t in texts) / weights
-    model = with_lora(network, config.lora, base)
-    head = torch.nn.Linear(network.config.get_text_config().hidden_size, 1).to(model.device)
-    torch.nn.init.zeros_(head.weight)
-    torch.nn.init.constant_(head.bias, mean)
 
-    def loss(batch: Sequence[_Judged]) -> torch.Tensor:
-        hidden = last_hidden(model.get_base_model(), [t.ids for t in batch], tokenizer.pad_token_id or 0)
-        label, share = torch.tensor([[t.label, t.share] for t in batch], device=hidden.device).unbind(-1)
-        error: torch.Tensor = (share * (head(hidden)[:, 0] - label) ** 2).sum() / share.sum()
+@dataclass(frozen=True)
+class ValueRegression(Objective[Judgement, _Judged]):
+    """Weighted mean squared error of a linear head on the last hidden state, which begins at the mean label."""
+
+    def rows(self, examples: Sequence[Judgement], chat: ChatEncoder, window: int) -> list[_Judged]:
+        """Chats up to where the assistant's turn begins. Raises `UsageError` for one of which no turn fits."""
+        from ...agents.models.value import encoded_prompt
+
+        return [_Judged(encoded_prompt(chat, e.messages, window), [], e.label, e.weight) for e in examples]
+
+    def head(self, network: Any, rows: Sequence[_Judged]) -> Any:
+        """One number from the hidden state: 0 times it, and the mean label."""
+        import torch
+
+        head = torch.nn.Linear(network.config.get_text_config().hidden_size, 1)
+        torch.nn.init.zeros_(head.weight)
+        torch.nn.init.constant_(head.bias, _mean(rows))
+        return head
+
+    def loss(self, policy: Policy, batch: Sequence[_Judged]) -> torch.Tensor:
+        """See the class."""
+        import torch
+
+        from ...agents.models.value import last_hidden
+
+        hidden = last_hidden(policy.network, [row.ids for row in batch], policy.pad_id)
+        label, share = torch.tensor([[row.label, row.share] for row in batch], device=hidden.device).unbind(-1)
+        error: torch.Tensor = (share * (policy.head(hidden)[:, 0] - label) ** 2).sum() / share.sum()
         return error
 
-    losses = optimise(model, [*model.parameters(), *head.parameters()], texts, loss, config, progress)
-    model.save_pretrained(str(out), save_embedding_layers=False)
-    save_file({key: value.detach().cpu().contiguous() for key, value in head.state_dict().items()}, out / HEAD)
-    tail = losses[-max(1, len(losses) // 10) :]
-    spread = sum(t.share * (t.label - mean) ** 2 for t in texts) / weights
-    result = ValueFit(len(examples), len(losses), sum(tail) / len(tail), spread)
-    manifest = {"name": name, "base_hash": base_hash(base), "fit": asdict(config), "result": asdict(result)}
-    (out / MANIFEST).write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
-    return result
+    def facts(self, rows: Sequence[_Judged]) -> dict[str, float]:
+        """The error of saying the mean label each time: the variance of the labels."""
+        mean, shares = _mean(rows), sum(row.share for row in rows)
+        return {"mean_error": sum(row.share * (row.label - mean) ** 2 for row in rows) / shares}
+
+
+def _mean(rows: Sequence[_Judged]) -> float:
+    return sum(row.label * row.share for row in rows) / sum(row.share for row in rows)

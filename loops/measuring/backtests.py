@@ -8,19 +8,29 @@ from typing import Any
 
 import numpy as np
 from rich import box
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ..agents.trading_group.roles import answer_of
-from ..agents.trajectory import Trajectory
-from ..envs.trading.metrics import Metrics, of_curve
-from ..errors import InfraError, UsageError
-from ..loops.statistics import Mean, mean, sign_flip_mean
-from ..loops.trading_group import replayed
+from ...agents.trading_group.roles import answer_of
+from ...agents.trajectory import Trajectory
+from ...envs.registry import find
+from ...envs.trading.metrics import Metrics, of_curve
+from ...errors import InfraError, UsageError
+from ..runs.stages import Stage
+from ..runs.store import RunStore
+from .statistics import Mean, mean, sign_flip_mean
 from .tables import p_value, percent
 
 MEASURES = ("cumulative_return", "sharpe", "max_drawdown", "annual_volatility", "exposure", "turnover")
 """Fields of `Metrics` that are averaged."""
+
+
+def replayed(window: Trajectory) -> list[dict[str, Any]]:
+    """What the world said at each close of a window, by replaying its actions: the world is deterministic."""
+    env = find(window.task.env_id).load()()
+    _, info = env.reset(options={"task": window.task})
+    return [info, *(env.step(step.action)[4] for step in window.steps)]
 
 
 def figures(played: Trajectory) -> Metrics:
@@ -97,6 +107,22 @@ def differ(backtests: Backtests, a: str, b: str, measure: str) -> Difference:
     differences = [difference for seed in by_seed for difference in seed]
     by = tuple(sum(seed) / len(seed) for seed in by_seed)
     return Difference(a, b, measure, mean(differences, seed=0), sign_flip_mean(differences, seed=0), by)
+
+
+def performance(
+    store: RunStore, found: Backtests, differences: Sequence[Difference], tasks: str, caption: str
+) -> list[RenderableType]:
+    """Tables of what everybody earned and how, and of the differences; the figures become results of the run."""
+    summaries = [summarise(name, seeds) for name, seeds in found.items()]
+    for summary in summaries:
+        store.result(Stage("performance", summary.name, tasks), summary.to_json)
+    for each in differences:
+        store.result(Stage("difference", f"{each.b} - {each.a}", each.measure), each.to_json)
+    return [
+        earnings_table(summaries, "Backtests", caption),
+        conduct_table(summaries),
+        difference_table(differences),
+    ]
 
 
 def earnings_table(summaries: Sequence[Summary], title: str, caption: str = "") -> Table:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import Any
 
-from ..agents.trajectory import Step, Trajectory
+from ...agents.trajectory import Step, Trajectory
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self, TypeVar
 
-from ..agents.trajectory import Trajectory
-from ..envs.core import Task, TaskSet
-from ..errors import InfraError, UsageError
+from ...agents.trajectory import Trajectory
+from ...envs.core import Task, TaskSet
+from ...errors import InfraError, UsageError
 from .statistics import Rate, mcnemar, paired_difference, rate, sign_flip
 
 Decoding = Literal["free", "constrained", "unstated"]
@@ -35,6 +35,7 @@ class Attempt:
     """Tokens that the model read, cached ones included."""
     model: str
     seed: int
+    agent: str = ""
 
     @classmethod
     def of(cls, trajectory: Trajectory) -> Self:
@@ -49,6 +50,7 @@ class Attempt:
             read=trajectory.prompt_tokens,
             model=trajectory.model,
             seed=trajectory.seed,
+            agent=trajectory.agent,
         )
 
     @property
@@ -99,6 +101,10 @@ class Score:
     decoding: Decoding = "unstated"
     step_cap: int | None = None
     """Actions after which the environment cut an attempt off, where it was stated."""
+    agents: tuple[str, ...] = ()
+    """`Agent.name` of who acted; more than one when training seeds are pooled."""
+    repeatable: bool | None = None
+    """Whether the same tokens would be sampled again (`Backend.repeatable`); None where nobody said."""
     settings: dict[str, Any] = field(default_factory=dict)
     """What else has to be known to measure this again; JSON-clean."""
 
@@ -112,7 +118,7 @@ class Score:
         values = dict(data)
         values["success"] = Rate(**values["success"])
         values["by_type"] = {name: Rate(**part) for name, part in values["by_type"].items()}
-        values["models"], values["seeds"] = tuple(values["models"]), tuple(values["seeds"])
+        values |= {name: tuple(values[name]) for name in ("models", "seeds", "agents")}
         return cls(**values)
 
 
@@ -171,6 +177,7 @@ def score(
     decoding: Decoding = "unstated",
     step_cap: int | None = None,
     seeds: Sequence[int] | None = None,
+    repeatable: bool | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> Score:
     """Measure an agent by its attempts at `tasks`, those of several training seeds together if need be.
@@ -199,6 +206,8 @@ def score(
         seconds=seconds,
         decoding=decoding,
         step_cap=step_cap,
+        agents=tuple(sorted({a.agent for a in counted} - {""})),
+        repeatable=repeatable,
         settings=dict(settings or {}),
     )
 

@@ -1,163 +1,139 @@
-"""Measuring a model within a run: held-out attempts, stored under `eval/`, and their `Score`."""
+"""Measuring a model within a run: held-out attempts, stored under `eval`, and their `Score`."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
 
-from ..agents.models.core import LanguageModel, derived_seed
-from ..agents.react import ReActAgent, ReActConfig
-from ..agents.rollout import Clock, Job
-from ..agents.trajectory import Trajectory
-from ..envs.core import TaskSet
-from ..envs.household.generator import ENV_ID
-from ..envs.registry import find
-from ..errors import UsageError
-from ..loops.evaluation import Score, score
-from ..loops.practice import Played
-from ..loops.store import RunStore
+from ...agents.core import Agent
+from ...agents.models.core import derived_seed
+from ...agents.rollout import Clock, Job, collect
+from ...agents.trajectory import Trajectory
+from ...envs.core import TaskSet
+from ...envs.registry import EnvSpec
+from ...errors import UsageError
+from ..run import Attempts, Params, Run, checked
+from ..runs.stages import Stage
+from .evaluation import Score, score
 
-
-def alfworld_games(folder: str, split: str, env_id: str, env_params: Mapping[str, str]) -> TaskSet:
-    """ALFWorld's games of one split; raises `UsageError` for a world that does not play them."""
-    if env_id != ENV_ID:
-        raise UsageError(f"ALFWorld's games are played in {ENV_ID}, not in {env_id!r}")
-    if env_params:
-        raise UsageError(f"ALFWorld's games are as they are; leave the parameter {min(env_params)!r} out")
-    return TaskSet.from_alfworld(folder, split)
+Measured = dict[str, list[Trajectory]]
+"""Attempts by the name of the set of tasks: a split, or a set that a loop adds."""
 
 
 @dataclass(frozen=True)
-class Measure(Played):
+class Measure:
     """What models are measured on, and how they act there."""
 
-    env: str = "household"
-    env_params: dict[str, str] = field(default_factory=dict)
+    params: Params = field(default_factory=dict)
+    """What the environment's task sets take, e.g. `size=small`."""
     splits: Annotated[tuple[str, ...], tyro.conf.arg(aliases=("--split",))] = ("valid_unseen",)
-    alfworld: str | None = None
-    """A folder of ALFWorld's own games, with a folder for each split: these are the tasks then."""
     tasks: int = 200
-    """Of each split; of ALFWorld's games at most as many as there are."""
+    """Of each split."""
     samples: int = 1
     """Attempts at each task."""
     decoding: Literal["free", "constrained"] = "free"
     temperature: float = 0.0
     """0 is greedy."""
     max_tokens: int | None = None
-    """Of one turn; None is the environment's usual number."""
+    """Of one answer; None is the environment's usual number."""
     at_once: int | None = None
     """Episodes played together; None is the environment's usual number."""
     seed: int = 2026
     """Of the choice of tasks and of the sampling."""
 
-    def task_set(self, split: str) -> TaskSet:
-        """The held-out tasks of one split; raises `UsageError` when there are none."""
-        self.check()
-        world = find(self.env).load()
-        if self.alfworld is None:
-            return self.checked(world.tasks(split, self.tasks, self.seed, **self.env_params), split)
-        games = alfworld_games(self.alfworld, split, world.env_id, self.env_params)
-        return games.sample(min(self.tasks, len(games)), self.seed)
+    def __post_init__(self) -> None:
+        checked(self)
 
-    def task_sets(self) -> dict[str, TaskSet]:
+    def resolved(self, env: EnvSpec) -> Measure:
+        """The same with numbers in place of None."""
+        made = self.attempts.resolved(env)
+        return replace(self, max_tokens=made.max_tokens, at_once=made.at_once)
+
+    @property
+    def attempts(self) -> Attempts:
+        """How tasks are attempted."""
+        return Attempts(self.samples, self.temperature, self.max_tokens, self.at_once)
+
+    def task_set(self, env: EnvSpec, split: str) -> TaskSet:
+        """The held-out tasks of one split; raises `UsageError` when there are none."""
+        return env.tasks(split, self.tasks, self.seed, **self.params)
+
+    def task_sets(self, env: EnvSpec) -> dict[str, TaskSet]:
         """The held-out tasks of each split; raises `UsageError` when there are none."""
         if not self.splits:
             raise UsageError("splits is empty; name at least one split to measure on")
-        return {split: self.task_set(split) for split in self.splits}
+        return {split: self.task_set(env, split) for split in self.splits}
 
-    def agent(self, model: LanguageModel, temperature: float | None = None) -> ReActAgent:
+    def agent(self, run: Run, adapter: Path | None, temperature: float | None = None) -> Agent:
         """Who is measured; `temperature` replaces the configured one."""
-        temperature = self.temperature if temperature is None else temperature
-        return ReActAgent(
-            model, ReActConfig(decoding=self.decoding, temperature=temperature, max_tokens=self.turn_tokens)
-        )
+        return run.acting(adapter, self.attempts, temperature=temperature, decoding=self.decoding)
 
-    def jobs(self, model: LanguageModel, tasks: TaskSet) -> list[Job]:
+    def jobs(self, agent: Agent, tasks: TaskSet) -> list[Job]:
         """`samples` attempts at each task."""
-        agent = self.agent(model)
         return [Job(t, agent, derived_seed(self.seed, t.id, i), i) for t in tasks for i in range(self.samples)]
 
 
-def measure(
-    store: RunStore, name: str, base: Path | str, adapter: Path | None, on: Measure
-) -> dict[str, list[Trajectory]]:
-    """The attempts of `base` + `adapter` at every split, played or taken from the store.
+def measure(run: Run, name: str, adapter: Path | None, on: Measure) -> Measured:
+    """The attempts of the run's agent with an adapter at every split, played or taken from the store.
 
-    Raises `UsageError` when the store holds another model's attempts under `name`.
+    Raises `UsageError` when the store holds another agent's attempts under `name`.
     """
-    found = {}
-    subject = Subject(base, adapter, on.together)
-    for split in on.splits:
-        tasks = on.task_set(split)
-
-        def jobs(model: LanguageModel, tasks: TaskSet = tasks) -> list[Job]:
-            return on.jobs(model, tasks)
-
-        found[split] = measured(store, name, split, subject, tasks, on, jobs, len(tasks) * on.samples)
-    return found
+    return measure_agent(run, name, on.agent(run, adapter), on)
 
 
-class Subject:
-    """A model that is measured; loaded when something has to be played, and then once."""
-
-    def __init__(self, base: Path | str, adapter: Path | None, slots: int) -> None:
-        from ..agents.models.local import LocalModel, model_version
-
-        self.version = model_version(base, adapter)
-        self.model = functools.cache(lambda: LocalModel.load(base, adapter, slots=slots))
+def measure_agent(run: Run, name: str, agent: Agent, on: Measure) -> Measured:
+    """The same for an agent that is there already, such as a rule."""
+    sets = on.task_sets(run.env)
+    return {split: measured(run, name, split, tasks, on, on.jobs(agent, tasks)) for split, tasks in sets.items()}
 
 
-def measured(
-    store: RunStore,
-    name: str,
-    what: str,
-    subject: Subject,
-    tasks: TaskSet,
-    on: Measure,
-    jobs: Callable[[LanguageModel], list[Job]],
-    count: int,
-) -> list[Trajectory]:
-    """`count` attempts of `jobs`, with their score and clock, as `<name>/<what>`; played or taken from the store."""
-    stage, seconds = f"eval/{name}/{what}", None
-    stored = store.trajectories(stage)
-    if others := {t.model for t in stored} - {subject.version}:
-        raise UsageError(
-            f"{store.folder}: {name!r} is {min(others)} there and {subject.version} now; give this one another name, "
-            "or name a new run folder"
-        )
-    if len(stored) < count:
-        clock = Clock()
-        stored = store.collect(stage, find(on.env).load(), jobs(subject.model()), at_once=on.together, clock=clock)
-        seconds = clock.wall
-        store.stage(f"clock/{name}/{what}", lambda: asdict(clock))
-    store.stage(f"score/{name}/{what}", lambda: score_of(name, tasks, stored, on, seconds).to_json())
-    return stored
+def measured(run: Run, name: str, what: str, tasks: TaskSet, on: Measure, jobs: Sequence[Job]) -> list[Trajectory]:
+    """The attempts of `jobs` with their score and clock, as `eval/<name>/<what>`; played or taken from the store.
+
+    Raises `UsageError` when the store holds another agent's attempts there.
+    """
+    stage, clock = Stage.named("eval", name, what), Clock()
+    attempts = run.play(stage, jobs, on.attempts, clock)
+    if clock.wall:
+        run.store.result(stage.of("clock"), asdict, clock)
+    seconds = clock.wall or None
+    run.store.result(stage.of("score"), lambda: score_of(run, name, tasks, attempts, on, seconds).to_json())
+    return attempts
 
 
 def score_of(
-    name: str, tasks: TaskSet, trajectories: list[Trajectory], on: Measure, seconds: float | None = None
+    run: Run, name: str, tasks: TaskSet, attempts: Sequence[Trajectory], on: Measure, seconds: float | None = None
 ) -> Score:
-    """The score of one split, with everything that has to be known to measure it again."""
+    """The score of one set, with everything that has to be known to measure it again."""
+    made = on.resolved(run.env)
     return score(
         name,
         tasks,
-        trajectories,
+        attempts,
         seconds=seconds,
         decoding=on.decoding,
-        step_cap=find(on.env).load()().max_steps,
+        step_cap=run.env.make().max_steps,
         seeds=(on.seed,),
-        settings={"temperature": on.temperature, "max_tokens": on.turn_tokens},
+        repeatable=run.backend.repeatable,
+        settings={"temperature": on.temperature, "max_tokens": made.max_tokens, "env": run.env.to_json()},
     )
 
 
-def where_time_went(results: Mapping[str, Any]) -> str:
+def evaluate(
+    agent: Agent, env: EnvSpec, tasks: TaskSet, *, samples: int = 1, at_once: int | None = None, seed: int = 2026
+) -> list[Trajectory]:
+    """`samples` attempts of an agent at each task, for `score` and `compare`; nothing is stored."""
+    jobs = [Job(task, agent, derived_seed(seed, task.id, i), i) for task in tasks for i in range(samples)]
+    return collect(env.make, jobs, at_once=at_once or env.usual("at_once"))
+
+
+def where_time_went(results: Mapping[Stage, Any]) -> str:
     """One line on the wall time of all measuring stages among a run's results."""
-    clocks = [Clock(**result) for name, result in results.items() if name.startswith("clock/")]
+    clocks = [Clock(**result) for stage, result in results.items() if stage.kind == "clock"]
     total = Clock(*(sum(getattr(clock, part) for clock in clocks) for part in ("wall", "model", "env")))
     return (
         f"measuring took {total.wall:.0f} s: model {total.model:.0f} s, environment {total.env:.1f} s, "

@@ -16,16 +16,16 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from ..agents.models.core import LanguageModel, derived_seed
-from ..agents.resuming import ResumingAgent
-from ..agents.rollout import Job
-from ..agents.trajectory import Trajectory
-from ..envs.core import TaskSet
-from ..envs.registry import find
-from ..errors import UsageError
-from ..loops.behaviour import Behaviour, behaviour
-from ..loops.store import RunStore
-from .measure import Measure, Subject, measured
+from ...agents.models.core import derived_seed
+from ...agents.resuming import ResumingAgent
+from ...agents.rollout import Job
+from ...agents.trajectory import Trajectory
+from ...envs.core import TaskSet
+from ...errors import UsageError
+from ..run import Run
+from ..runs.stages import Stage
+from .behaviour import Behaviour, behaviour
+from .measure import Measure, measured
 from .tables import percent, plain_table
 
 TASKS = "recovery"
@@ -44,55 +44,44 @@ class Recovery:
     """At which the base made them."""
 
 
-def bad_beginnings(store: RunStore, base: Path, on: Measure, config: Recovery) -> list[Trajectory]:
-    """Failed attempts of the base at the held-out tasks, the same for all models compared in `store`.
+def bad_beginnings(run: Run, on: Measure, config: Recovery) -> dict[str, Trajectory]:
+    """Failed attempts of the base at the held-out tasks, by full key: the same for all models compared in `run`.
 
     Raises `UsageError` when none failed after more than `config.steps` turns.
     """
-    subject, failed = Subject(base, None, on.together), list[Trajectory]()
-    for split in on.splits:
-        stage, tasks = f"collect/beginnings/{split}", on.task_set(split)
-        attempts = store.trajectories(stage)
-        if len(attempts) < len(tasks):
-            agent = on.agent(subject.model(), config.temperature)
-            jobs = [Job(task, agent, derived_seed(on.seed, stage, task.id)) for task in tasks]
-            attempts = store.collect(stage, find(on.env).load(), jobs, at_once=on.together)
-        failed += [t for t in attempts if t.outcome in ("failure", "truncated") and len(t.steps) > config.steps]
+    failed: dict[str, Trajectory] = {}
+    agent = on.agent(run, None, config.temperature)
+    for split, tasks in on.task_sets(run.env).items():
+        stage, stream = Stage("collect", "beginnings", split), f"collect/beginnings/{split}"
+        jobs = [Job(task, agent, derived_seed(on.seed, stream, task.id)) for task in tasks]
+        for t in run.play(stage, jobs, on.attempts):
+            if t.outcome in ("failure", "truncated") and len(t.steps) > config.steps:
+                failed[run.store.key(stage, t.key)] = t
     if not failed:
         raise UsageError(
             f"no attempt of the base failed after more than {config.steps} turns, so there is nothing to recover from; "
             "set fewer steps, or take harder tasks"
         )
-    most = min(config.most, len(failed))
-    return [failed[number * len(failed) // most] for number in range(most)]
+    most, keys = min(config.most, len(failed)), list(failed)
+    return {key: failed[key] for key in (keys[number * len(keys) // most] for number in range(most))}
 
 
 def measure_recovery(
-    store: RunStore,
-    name: str,
-    base: Path,
-    adapter: Path | None,
-    on: Measure,
-    config: Recovery,
-    failed: Sequence[Trajectory],
+    run: Run, name: str, adapter: Path | None, on: Measure, config: Recovery, failed: Mapping[str, Trajectory]
 ) -> list[Trajectory]:
-    """The attempts of `base` + `adapter` that go on from the first turns of `failed`, as `<name>/recovery`."""
-    tasks = TaskSet({t.task for t in failed})
-
-    def jobs(model: LanguageModel) -> list[Job]:
-        agent = on.agent(model)
-        return [
-            Job(
-                t.task,
-                ResumingAgent(agent, t.steps[: config.steps]),
-                derived_seed(on.seed, TASKS, t.key),
-                t.sample,
-                parents=(t.key,),
-            )
-            for t in failed
-        ]
-
-    return measured(store, name, TASKS, Subject(base, adapter, on.together), tasks, on, jobs, len(failed))
+    """The attempts of the base with an adapter that go on from the first turns of `failed`, as `<name>/recovery`."""
+    agent = on.agent(run, adapter)
+    jobs = [
+        Job(
+            t.task,
+            ResumingAgent(agent, t.steps[: config.steps]),
+            derived_seed(on.seed, TASKS, t.key),
+            t.sample,
+            parents=(key,),
+        )
+        for key, t in failed.items()
+    ]
+    return measured(run, name, TASKS, TaskSet({t.task for t in failed.values()}), on, jobs)
 
 
 def behaviours(
@@ -119,7 +108,7 @@ def behaviour_table(found: Mapping[str, Behaviour], title: str) -> Table:
     return made
 
 
-def rounds_table(results: Mapping[str, Any]) -> Table:
+def rounds_table(results: Mapping[Stage, Any]) -> Table:
     """One line for each round of each seed: trees, splices, and what became of them."""
     shown = [
         "trees",
@@ -133,12 +122,14 @@ def rounds_table(results: Mapping[str, Any]) -> Table:
         "not\nparsed",
     ]
     made = plain_table("Trees and splices", ["round"], shown, [])
-    for name, r in results.items():
-        if not name.rpartition("/")[2].startswith("round") or "splices" not in r:
+    for stage, r in results.items():
+        if stage.kind != "counts" or "splices" not in r:
             continue
         shares = [percent(r[how]) if how in r else "" for how in ("verified", "searched", "counterfactual")]
         unparsed = "" if r["unparsed_share"] is None else percent(r["unparsed_share"])
         steps = "" if r["bad_steps"] is None else f"{r['bad_steps']:.1f}"
         counts = [r["trees"], r["trees_without_a_pair"], r["good_paths"], r["splices"]]
-        made.add_row(Text(name.replace("/round", " @")), *map(str, counts), steps, *shares, unparsed)
+        made.add_row(
+            Text(" ".join(filter(None, (stage.scope, stage.who)))), *map(str, counts), steps, *shares, unparsed
+        )
     return made

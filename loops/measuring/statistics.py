@@ -13,9 +13,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
-from ..errors import UsageError
+from ...errors import UsageError
 
 LEVEL = 0.95
 """How often the intervals should hold the truth."""
@@ -96,6 +95,8 @@ def wilson(successes: int, n: int, level: float = LEVEL) -> Interval:
     """Wilson's score interval for `successes` of `n` independent attempts; `UsageError` when that is no rate."""
     if not 0 <= successes <= n or n == 0:
         raise UsageError(f"{successes} successes in {n} attempts is no rate; expected 0 <= successes <= attempts > 0")
+    from scipy import stats
+
     found = stats.binomtest(successes, n).proportion_ci(level, method="wilson")
     return Interval(max(0.0, float(found.low)), min(1.0, float(found.high)), level)
 
@@ -105,6 +106,8 @@ def mcnemar(only_first: int, only_second: int) -> float:
 
     Pairs must be independent: one a task. 1.0 when no pair is discordant.
     """
+    from scipy import stats
+
     total = only_first + only_second
     return float(stats.binomtest(only_first, total).pvalue) if total else 1.0
 
@@ -116,6 +119,8 @@ def sign_flip(differences: Sequence[int]) -> float:
     `differences[i]` is the sum of the pair differences of task i. With one pair a task it is the exact McNemar test.
     Nothing is sampled: the distribution of the total is convolved from one binomial for each size of difference.
     """
+    from scipy import stats
+
     delta = _counts("differences", differences)
     sizes, counts = np.unique(np.abs(delta[delta != 0]), return_counts=True)
     if not len(sizes):

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from ..loops.evaluation import Comparison, Score
-from ..loops.statistics import Rate
+from ..runs.stages import Stage
+from .evaluation import Comparison, Score
+from .statistics import Rate
+
+if TYPE_CHECKING:
+    from .gate import Verdict
 
 
 def score_table(scores: Iterable[Score], title: str = "Success") -> Table:
@@ -66,12 +71,34 @@ def comparison_table(comparisons: Iterable[Comparison], title: str = "Paired on 
     return table
 
 
+def verdict_table(verdicts: Mapping[Stage, Verdict], title: str = "Rounds, as the gate saw them") -> Table:
+    """One line a round: how much better it was than the model before it, and whether it was adopted."""
+    table = plain_table(title, ["round", "against"], ["raw", "95 %", "p", "n"], ["verdict", "TaskSet"])
+    for stage, verdict in verdicts.items():
+        found = verdict.gain
+        dropped = f"\n-{found.dropped} infra" if found.dropped else ""
+        table.add_row(
+            Text(" ".join(filter(None, (stage.scope, stage.who)))),
+            Text(found.a),
+            f"{100 * found.mean:+.1f}",
+            f"{100 * found.low:+.1f}…{100 * found.high:+.1f}",
+            p_value(found.p),
+            f"{found.n}{dropped}",
+            "adopted" if verdict.adopted else "not adopted",
+            Text(found.taskset),
+        )
+    metrics = ", ".join(sorted({verdict.gain.metric for verdict in verdicts.values()}))
+    table.caption = Text(f"raw: difference of {metrics} in percentage points, paired by task", style="dim")
+    return table
+
+
 def how_measured(scores: Sequence[Score]) -> str:
     """Decoding, step cap and seeds behind `scores`, as far as they were stated."""
     said: dict[str, list[str]] = {
         "decoding": sorted({score.decoding for score in scores} - {"unstated"}),
         "step cap": sorted({str(score.step_cap) for score in scores if score.step_cap is not None}),
         "seeds": _few(sorted({seed for score in scores for seed in score.seeds})),
+        "repeatable": sorted({"yes" if score.repeatable else "no" for score in scores if score.repeatable is not None}),
     }
     parts = [f"{name} {', '.join(values)}" for name, values in said.items() if values]
     return "; ".join([*parts, "intervals by bootstrap of whole tasks"])

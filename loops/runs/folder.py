@@ -3,33 +3,33 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
 
-from safetensors import SafetensorError
-
-from ..errors import UsageError
+from ...errors import UsageError
 
 
 def write_whole(path: Path, text: str) -> None:
     """Write a file beside its place, then move it there."""
     new = path.with_name(f".{path.name}.new")
     new.write_text(text, encoding="utf-8")
-    new.rename(path)
+    new.replace(path)
 
 
-def lock_of(folder: Path) -> IO[str]:
-    """Take the folder for this process until the file is closed; raises `UsageError` when another has it."""
-    lock = open(folder / ".lock", "w")  # noqa: SIM115 - held open for as long as the run is
+def lock_of(folder: Path) -> Callable[[], None]:
+    """Take the folder for this process, until what is returned is called; a process that is killed lets go too.
+
+    Raises `UsageError` when another process has it.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / ".lock", timeout=0, thread_local=False)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.close()
+        lock.acquire()
+    except Timeout:
         raise UsageError(f"{folder} is in use by another process; wait for it to end, or name another folder") from None
-    return lock
+    return lock.release
 
 
 @contextlib.contextmanager
@@ -52,7 +52,7 @@ def readable_errors(folder: Path) -> Iterator[None]:
         yield
     except sqlite3.DatabaseError as error:
         raise UsageError(f"{folder}/run.db: {error}; what was stored before is kept. {_remedy(str(error))}") from error
-    except (OSError, SafetensorError) as error:
+    except OSError as error:
         raise UsageError(f"{folder}: {error}; what was stored before is kept. {_remedy(str(error))}") from error
 
 

@@ -1,69 +1,28 @@
-"""What the names in a `RunStore` mean, and the attempts behind them.
-
-eval/<model>/<tasks>            attempts that measure a model on a named TaskSet; <model> may hold slashes
-eval/seed<N>/<model>/<tasks>    the same for one of several training seeds
-collect/<...>[@<round>]         attempts made for training; `parents` are keys in a stage of the same round
-score/<...>                     the `Score` of `eval/<...>` with what attempts do not say: seconds, decoding
-clock/<...>                     where the wall time of a stage went: {"wall": s, "model": s, "env": s}
-"""
+"""Path-like references to what a run measured, and the attempts behind them."""
 
 from __future__ import annotations
 
-import itertools
 import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..envs.core import TaskSet
-from ..errors import UsageError, unknown
-from ..loops.evaluation import Attempt, Score, score
-from ..loops.store import RunStore
+from ...envs.core import TaskSet
+from ...errors import UsageError, unknown
+from ..measuring.evaluation import Attempt, Score, score
+from .stages import Stage
+from .store import RunStore
 
 
-@dataclass(frozen=True)
-class EvalStage:
-    """A stage that measures."""
-
-    stage: str
-    """Its name in the store."""
-    model: str
-    """Who was measured."""
-    tasks: str
-    """The TaskSet's name."""
-    seed: str | None
-    """`seed0`, `seed1`, ... where the run was made with several training seeds."""
-
-    @property
-    def name(self) -> str:
-        """What the seeds of one measurement have in common: `<model>/<tasks>`."""
-        return f"{self.model}/{self.tasks}"
+def eval_stages(stages: Iterable[Stage]) -> list[Stage]:
+    """The stages that measure a model for scores, in their order."""
+    return [stage for stage in stages if stage.kind == "eval"]
 
 
-def parse_eval(stage: str) -> EvalStage | None:
-    """What an `eval/...` stage measures; None for other stages."""
-    match = re.fullmatch(r"eval/(?:(seed\d+)/)?(.+)/([^/]+)", stage)
-    return EvalStage(stage, match[2], match[3], match[1]) if match else None
-
-
-def eval_stages(stages: Iterable[str]) -> list[EvalStage]:
-    """The measuring stages among `stages`, in their order."""
-    return [found for found in map(parse_eval, stages) if found]
-
-
-def parent_stage(stage: str, stages: Iterable[str]) -> list[str]:
-    """Where the parents of the attempts in `stage` may be: nearest in name first, `stage` itself last."""
-    here, turn = stage.split("/"), stage.partition("@")[2]
-
-    def nearness(item: tuple[int, str]) -> tuple[int, bool, bool, int]:
-        there = item[1].split("/")
-        common = len(list(itertools.takewhile(lambda pair: pair[0] == pair[1], zip(here, there, strict=False))))
-        return common, item[1].partition("@")[2] == turn, there[-1].startswith("policy"), item[0]
-
-    others = [(number, name) for number, name in enumerate(stages) if name != stage]
-    return [name for _, name in sorted(others, key=nearness, reverse=True)] + [stage]
+def name_of(stage: Stage) -> str:
+    """What the training seeds of one measurement have in common: `<model>/<tasks>`."""
+    return f"{stage.who}/{stage.tasks}"
 
 
 @dataclass(frozen=True)
@@ -71,11 +30,10 @@ class Evaluation:
     """One measurement, read back from a run."""
 
     name: str
-    """`<model>/<tasks>` for all training seeds together, else the stage's name without `eval/`."""
-    attempts: dict[str, list[Attempt]]
-    """By stage."""
-    results: dict[str, Any]
-    """Of the run, by stage."""
+    """`<model>/<tasks>`, with the seed before it where only that one is meant."""
+    attempts: dict[Stage, list[Attempt]]
+    results: dict[Stage, Any]
+    """Of the run."""
 
     @property
     def pooled(self) -> list[Attempt]:
@@ -94,24 +52,24 @@ def read_evaluation(reference: str) -> Evaluation:
     with RunStore.read(folder) as store:
         chosen = _choose(reference, wanted, store.trajectory_stages())
         attempts = {stage: [Attempt.of(t) for t in store.trajectories(stage)] for stage in chosen}
-        parsed = parse_eval(chosen[0])
-        name = parsed.name if parsed and chosen != [wanted] else chosen[0].removeprefix("eval/")
+        whole = len(chosen) > 1 or not chosen[0].scope or str(chosen[0]) != wanted
+        name = name_of(chosen[0]) if whole else f"{chosen[0].scope}/{name_of(chosen[0])}"
         return Evaluation(name, attempts, store.results())
 
 
 def pooled_score(
-    name: str, attempts: Mapping[str, Sequence[Attempt]], results: Mapping[str, Any], seed: int = 0
+    name: str, attempts: Mapping[Stage, Sequence[Attempt]], results: Mapping[Stage, Any], seed: int = 0
 ) -> Score:
     """The score of the attempts of all stages together, with what the stages' own scores say of how they were made.
 
     The TaskSet is that of the attempts. Raises what `score` raises.
     """
     pooled = [a for stage in attempts.values() for a in stage]
-    names = ["score/" + stage.removeprefix("eval/") for stage in attempts]
-    stored = [Score.from_json(results[n]) for n in names if n in results]
+    own = [stage.of("score") for stage in attempts]
+    stored = [Score.from_json(results[stage]) for stage in own if stage in results]
     seconds = [s.seconds for s in stored if s.seconds is not None]
-    alike = {(s.decoding, s.step_cap) for s in stored}
-    decoding, cap = alike.pop() if len(alike) == 1 else ("unstated", None)
+    alike = {(s.decoding, s.step_cap, s.repeatable) for s in stored}
+    decoding, cap, repeatable = alike.pop() if len(alike) == 1 else ("unstated", None, None)
     return score(
         name,
         TaskSet({a.task for a in pooled}),
@@ -120,6 +78,7 @@ def pooled_score(
         seconds=sum(seconds) if seconds else None,
         decoding=decoding,
         step_cap=cap,
+        repeatable=repeatable,
     )
 
 
@@ -134,15 +93,16 @@ def _split(reference: str) -> tuple[Path, str]:
     )
 
 
-def _choose(reference: str, wanted: str, stages: list[str]) -> list[str]:
-    if wanted in stages:
-        return [wanted]
+def _choose(reference: str, wanted: str, stages: list[Stage]) -> list[Stage]:
+    exact = [stage for stage in stages if str(stage) == wanted]
+    if exact:
+        return exact
     measured = eval_stages(stages)
-    names = {e.name for e in measured}
-    fitting = names if not wanted else names & {wanted} or {e.name for e in measured if e.model == wanted}
+    names = {name_of(stage) for stage in measured}
+    fitting = names if not wanted else names & {wanted} or {name_of(s) for s in measured if s.who == wanted}
     if len(fitting) == 1:
-        return [e.stage for e in measured if e.name in fitting]
+        return [stage for stage in measured if name_of(stage) in fitting]
     if fitting:
         names_of = ", ".join(sorted(fitting))
         raise UsageError(f"{reference!r} could be any of {names_of}; add one of these to the folder's name")
-    raise unknown("evaluation", wanted, names or stages)
+    raise unknown("evaluation", wanted, names or map(str, stages))

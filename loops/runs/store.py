@@ -1,6 +1,6 @@
 """`RunStore`: a run is one folder that survives `kill -9` at any instant and refuses to be continued as another run.
 
-run.db          SQLite (WAL): the configuration, finished stages, append-only trajectories and search trees
+run.db          SQLite (WAL): the configuration, results, append-only trajectories and search trees
 pictures/       what attempts showed, where that was asked for
 adapters/       PEFT folders, each written beside its place and then renamed into it
 config.toml     the configuration, for people to read
@@ -10,53 +10,36 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import hashlib
 import json
 import shutil
-import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import Any, Self
 
-import tomli_w
-
-from ..agents.rollout import Clock, Job, collect
-from ..agents.trajectory import Trajectory
-from ..envs.core import AgentEnv, canonical_json
-from ..errors import UsageError
-from .folder import lock_of, readable_errors, transaction, write_whole
+from ...agents.models.registry import Watch, ignored
+from ...agents.rollout import Job, Wave
+from ...agents.trajectory import Trajectory
+from ...envs.core import canonical_json
+from ...errors import UsageError
+from .database import Database
+from .folder import lock_of, readable_errors, write_whole
 from .pictures import Pictures
+from .stages import Stage
 
-Watch = Callable[[str, float], None]
-"""Gets the name of a stage and the share of it that is done, in [0, 1]."""
-SCHEMA_VERSION = 2
-"""Of `run.db`; a run of another version is refused, not migrated."""
-
-_SCHEMA = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE stages (name TEXT PRIMARY KEY, result TEXT NOT NULL, sha TEXT NOT NULL);
-CREATE TABLE trajectories (
-    number INTEGER PRIMARY KEY, stage TEXT NOT NULL, key TEXT NOT NULL, data TEXT NOT NULL, sha TEXT NOT NULL,
-    UNIQUE (stage, key));
-CREATE TABLE growth (
-    number INTEGER PRIMARY KEY, stage TEXT NOT NULL, key TEXT NOT NULL, part INTEGER NOT NULL, data TEXT NOT NULL,
-    sha TEXT NOT NULL, UNIQUE (stage, key, part));
-CREATE TRIGGER append_only_update BEFORE UPDATE ON trajectories BEGIN SELECT RAISE(ABORT, 'append-only'); END;
-CREATE TRIGGER append_only_delete BEFORE DELETE ON trajectories BEGIN SELECT RAISE(ABORT, 'append-only'); END;
-CREATE TRIGGER growth_only_update BEFORE UPDATE ON growth BEGIN SELECT RAISE(ABORT, 'append-only'); END;
-CREATE TRIGGER growth_only_delete BEFORE DELETE ON growth BEGIN SELECT RAISE(ABORT, 'append-only'); END;
-"""
+Play = Callable[[Sequence[Job]], Iterator[Wave]]
+"""Plays jobs in their order, wave by wave."""
 
 
 class RunStore:
     """One run's folder, open in this process alone. Use as a context manager."""
 
-    def __init__(self, folder: Path, db: sqlite3.Connection, lock: IO[str] | None = None) -> None:
+    def __init__(self, folder: Path, database: Database, unlock: Callable[[], None] = lambda: None) -> None:
         self.folder = folder
-        self._db = db
-        self._lock = lock
+        self._db = database
+        self._unlock = unlock
         self._scope = ""
-        self.watch: Watch = lambda stage, share: None
+        self.watch: Watch = ignored
         """Told how far the stage is that is under way."""
         self.pictures = Pictures(folder / "pictures")
         self.illustrated = False
@@ -73,44 +56,35 @@ class RunStore:
         """
         with readable_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            path = folder / "run.db"
-            if not path.exists() and any(p.name not in (".lock", "run.db.new") for p in folder.iterdir()):
+            begun = (folder / "run.db").exists()
+            if not begun and any(p.name not in (".lock", "run.db.new") for p in folder.iterdir()):
                 raise UsageError(f"{folder} is not empty and holds no run.db; name an empty or a new folder")
-            lock = lock_of(folder)
-        with contextlib.ExitStack() as undo, readable_errors(folder):
-            undo.callback(lock.close)
-            if not path.exists():
-                _create(path, config)
-            store = cls(folder, _connect(path), lock)
-            undo.callback(store.close)
-            store._db.execute("PRAGMA journal_mode=WAL")
-            store._db.execute("PRAGMA synchronous=FULL")
-            store._refuse_other_version()
+            unlock = lock_of(folder)
+        with contextlib.ExitStack() as undo:
+            undo.callback(unlock)
+            database = Database(folder) if begun else Database.create(folder, config)
+            undo.callback(database.close)
+            store = cls(folder, database, unlock)
             store._refuse_other_config(config)
-            if not (folder / "config.toml").exists():
-                write_whole(folder / "config.toml", tomli_w.dumps(_without_none(config)))
+            with readable_errors(folder):
+                if not (folder / "config.toml").exists():
+                    import tomli_w
+
+                    write_whole(folder / "config.toml", tomli_w.dumps(_without_none(config)))
             undo.pop_all()
         return store
 
     @classmethod
     def read(cls, folder: Path) -> Self:
         """Open a run to look at; nothing in it is changed. Raises `UsageError` when it is not a run of this version."""
-        path = folder / "run.db"
-        if not path.exists():
+        if not (folder / "run.db").exists():
             raise UsageError(f"{folder} holds no run.db; name the folder of a run (kintsugi improve ... --run FOLDER)")
-        with contextlib.ExitStack() as undo, readable_errors(folder):
-            store = cls(folder, _connect(path))
-            undo.callback(store.close)
-            store._db.execute("PRAGMA query_only=ON")
-            store._refuse_other_version()
-            undo.pop_all()
-        return store
+        return cls(folder, Database(folder, read_only=True))
 
     def close(self) -> None:
         """Close the run; safe to call again."""
         self._db.close()
-        if self._lock:
-            self._lock.close()
+        self._unlock()
 
     def __enter__(self) -> Self:
         return self
@@ -122,7 +96,7 @@ class RunStore:
     def config(self) -> dict[str, Any]:
         """What the run was begun with."""
         try:
-            return dict(json.loads(self._meta("config")))
+            return dict(json.loads(self._db.meta("config") or ""))
         except (TypeError, ValueError) as error:
             raise UsageError(
                 f"{self.folder}/run.db: its configuration is damaged ({error}); restore the file from a "
@@ -130,14 +104,18 @@ class RunStore:
             ) from error
 
     def scoped(self, scope: str) -> Self:
-        """The same run seen through a scope such as `seed0`: `collect/policy` means `collect/seed0/policy` there."""
+        """The same run seen through a scope such as `seed0`: stages without a scope are of that one there."""
         view = copy.copy(self)
         view._scope = scope
         return view
 
-    def _named(self, stage: str) -> str:
-        kind, _, rest = stage.partition("/")
-        return "/".join(part for part in (kind, self._scope, rest) if part)
+    def scope(self, stage: Stage) -> Stage:
+        """The stage as it is stored: of this view's scope, where it has none of its own."""
+        return stage if stage.scope else replace(stage, scope=self._scope)
+
+    def key(self, stage: Stage, attempt: str) -> str:
+        """The full key of an attempt (`Trajectory.key`) or a node (`node_key`): what `Trajectory.parents` hold."""
+        return self.scope(stage).key(attempt)
 
     def note_versions(self, found: Iterable[tuple[str, str]]) -> None:
         """Remember versions of programs that attempts were played in; all that were ever met are kept."""
@@ -147,142 +125,79 @@ class RunStore:
             if version not in together.setdefault(name, []):
                 together[name].append(version)
         if together != known:
-            with readable_errors(self.folder):
-                self._db.execute("INSERT OR REPLACE INTO meta VALUES ('versions', ?)", (canonical_json(together),))
+            self._db.set_meta("versions", canonical_json(together))
 
     @property
     def versions(self) -> dict[str, list[str]]:
         """Versions of the programs outside this package that attempts were played in, in the order of their use."""
-        with readable_errors(self.folder):
-            row = self._db.execute("SELECT value FROM meta WHERE key = 'versions'").fetchone()
-        return dict(json.loads(row[0])) if row else {}
+        return dict(json.loads(self._db.meta("versions") or "{}"))
 
-    # -- stages ---------------------------------------------------------------------------------------------------
+    # -- results --------------------------------------------------------------------------------------------------
 
-    def stage(self, name: str, work: Callable[..., Any], *arguments: Any) -> Any:
+    def result(self, stage: Stage, work: Callable[..., Any], *arguments: Any) -> Any:
         """The JSON result of a stage: `work(*arguments)` the first time, what was stored ever after."""
-        name = self._named(name)
-        with readable_errors(self.folder):
-            row = self._db.execute("SELECT result, sha FROM stages WHERE name = ?", (name,)).fetchone()
-        if row is not None:
-            return json.loads(self._checked("stage", name, *row))
-        result = canonical_json(work(*arguments))
-        with readable_errors(self.folder):
-            self._db.execute("INSERT INTO stages VALUES (?, ?, ?)", (name, result, _sha(result)))
-        return json.loads(result)
+        name = str(self.scope(stage))
+        stored = self._db.values("result", "SELECT stage, data, sha FROM results WHERE stage = ?", name)
+        if not stored:
+            value = work(*arguments)
+            self._db.append("results", [((name,), value)])
+            return json.loads(canonical_json(value))
+        return stored[0][1]
 
-    def results(self) -> dict[str, Any]:
-        """Every finished stage's result, in the order in which they finished."""
-        with readable_errors(self.folder):
-            rows = self._db.execute("SELECT name, result, sha FROM stages ORDER BY rowid").fetchall()
-        return {name: json.loads(self._checked("stage", name, result, sha)) for name, result, sha in rows}
+    def results(self) -> dict[Stage, Any]:
+        """Every result, in the order in which they were stored; all scopes together."""
+        stored = self._db.values("result", "SELECT stage, data, sha FROM results ORDER BY rowid")
+        return {Stage.parse(name): value for name, value in stored}
 
-    def collect(
-        self,
-        stage: str,
-        make_env: Callable[[], AgentEnv],
-        jobs: Sequence[Job],
-        *,
-        clock: Clock | None = None,
-        **options: Any,
-    ) -> list[Trajectory]:
+    # -- attempts -------------------------------------------------------------------------------------------------
+
+    def collect(self, stage: Stage, jobs: Sequence[Job], play: Play) -> list[Trajectory]:
         """The trajectories of `jobs`, in their order: those stored before, and the rest played now, wave by wave.
 
         A wave is stored whole or not at all, so a run that was cut off goes on at the wave's start and meets the same
-        batches. Raises `UsageError` when the stored attempts are not the first of `jobs`.
+        batches. Raises `UsageError` when the stored attempts are not the first of `jobs`: of another task, sample, seed
+        or agent, which is another prompt, sampling or model too.
         """
         stored = self.trajectories(stage)
-        asked = [(job.task, job.sample, job.seed) for job in jobs]
-        if [(t.task, t.sample, t.seed) for t in stored] != asked[: len(stored)]:
-            raise UsageError(
-                f"{self.folder}: stage {stage!r} holds {len(stored)} attempts, which are not the first of the "
-                f"{len(jobs)} asked for (by task, sample and seed); use a new run folder"
-            )
-        if len(stored) == len(jobs):
-            return stored
-        left = len(jobs) - len(stored)
+        self._refuse_other_attempts(stage, stored, jobs)
+        if len(stored) < len(jobs):
+            for wave in play(jobs[len(stored) :]):
+                self.note_versions(wave.versions)
+                self.add(stage, wave.attempts)
+                stored += wave.attempts
+        return stored
 
-        played: list[AgentEnv] = []
-
-        def noted() -> AgentEnv:
-            played.append(make_env())
-            return played[-1]
-
-        def on_wave(wave: list[Trajectory]) -> None:
-            self.note_versions(pair for env in played for pair in env.versions().items())
-            self.add(stage, wave)
-
-        def progress(share: float) -> None:
-            self.watch(self._named(stage), 1 - left * (1 - share) / len(jobs))
-
-        if self.illustrated:
-            options["keep"] = self._keep
-        return stored + collect(noted, jobs[len(stored) :], on_wave=on_wave, progress=progress, clock=clock, **options)
-
-    def _keep(self, picture: bytes) -> str:
+    def keep(self, picture: bytes) -> str:
+        """Keep a picture of what an attempt showed, and name it."""
         with readable_errors(self.folder):
             return self.pictures.keep(picture)
 
-    def add(self, stage: str, trajectories: Sequence[Trajectory]) -> None:
+    def add(self, stage: Stage, trajectories: Sequence[Trajectory]) -> None:
         """Store trajectories, all or none."""
-        stage, rows = self._named(stage), []
-        for trajectory in trajectories:
-            data = canonical_json(trajectory.to_json())
-            rows.append((stage, trajectory.key, data, _sha(data)))
-        with readable_errors(self.folder), transaction(self._db):
-            self._db.executemany("INSERT INTO trajectories (stage, key, data, sha) VALUES (?, ?, ?, ?)", rows)
+        name = str(self.scope(stage))
+        self._db.append("trajectories", [((name, trajectory.key), trajectory.to_json()) for trajectory in trajectories])
 
-    def trajectories(self, stage: str) -> list[Trajectory]:
+    def trajectories(self, stage: Stage) -> list[Trajectory]:
         """A stage's trajectories in the order in which they were stored. Raises `UsageError` for a damaged row."""
-        stage = self._named(stage)
-        with readable_errors(self.folder):
-            rows = self._db.execute(
-                "SELECT key, data, sha FROM trajectories WHERE stage = ? ORDER BY number", (stage,)
-            ).fetchall()
-        return [
-            Trajectory.from_json(json.loads(self._checked(f"trajectory of {stage!r}", key, data, sha)))
-            for key, data, sha in rows
-        ]
+        name = str(self.scope(stage))
+        query = "SELECT key, data, sha FROM trajectories WHERE stage = ? ORDER BY number"
+        return [Trajectory.from_json(data) for _, data in self._db.values(f"trajectory of {name!r}", query, name)]
 
-    def trajectory_stages(self) -> list[str]:
-        """Names of the stages that hold trajectories, oldest first."""
-        with readable_errors(self.folder):
-            rows = self._db.execute("SELECT stage FROM trajectories GROUP BY stage ORDER BY min(number)").fetchall()
-        return [row[0] for row in rows]
+    def trajectory_stages(self) -> list[Stage]:
+        """The stages that hold trajectories, oldest first; all scopes together."""
+        rows = self._db.rows("SELECT stage FROM trajectories GROUP BY stage ORDER BY min(number)")
+        return [Stage.parse(name) for (name,) in rows]
 
     # -- search trees ---------------------------------------------------------------------------------------------
 
-    def add_growth(self, stage: str, parts: Iterable[tuple[str, int, Any]]) -> None:
-        """Store (tree's key, number of the part, JSON) of trees that are being searched, all or none."""
-        stage, rows = self._named(stage), []
-        for key, part, value in parts:
-            data = canonical_json(value)
-            rows.append((stage, key, part, data, _sha(data)))
-        with readable_errors(self.folder), transaction(self._db):
-            self._db.executemany("INSERT INTO growth (stage, key, part, data, sha) VALUES (?, ?, ?, ?, ?)", rows)
+    def tree_log(self, stage: Stage) -> StoredTrees:
+        """Where the search trees of a stage are kept."""
+        return StoredTrees(self, self._db, self.scope(stage))
 
-    def growth(self, stage: str, key: str) -> list[Any]:
-        """The stored parts of one tree, in order; empty for a tree that was not begun."""
-        stage = self._named(stage)
-        with readable_errors(self.folder):
-            rows = self._db.execute(
-                "SELECT data, sha FROM growth WHERE stage = ? AND key = ? ORDER BY part", (stage, key)
-            ).fetchall()
-        return [json.loads(self._checked(f"tree of {stage!r}", key, data, sha)) for data, sha in rows]
-
-    def trees(self, stage: str) -> list[str]:
-        """Keys of a stage's trees, finished or not, in the order in which they were begun."""
-        with readable_errors(self.folder):
-            rows = self._db.execute(
-                "SELECT key FROM growth WHERE stage = ? AND part = 0 ORDER BY number", (self._named(stage),)
-            ).fetchall()
-        return [row[0] for row in rows]
-
-    def tree_stages(self) -> list[str]:
-        """Names of the stages that hold search trees, oldest first."""
-        with readable_errors(self.folder):
-            rows = self._db.execute("SELECT stage FROM growth GROUP BY stage ORDER BY min(number)").fetchall()
-        return [row[0] for row in rows]
+    def tree_stages(self) -> list[Stage]:
+        """The stages that hold search trees, oldest first; all scopes together."""
+        rows = self._db.rows("SELECT stage FROM growth GROUP BY stage ORDER BY min(number)")
+        return [Stage.parse(name) for (name,) in rows]
 
     # -- adapters -------------------------------------------------------------------------------------------------
 
@@ -305,21 +220,6 @@ class RunStore:
 
     # -- inside ---------------------------------------------------------------------------------------------------
 
-    def _meta(self, key: str) -> str:
-        with readable_errors(self.folder):
-            row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-        if row is None:
-            raise UsageError(f"{self.folder}/run.db has no {key!r}: it is not a run of Kintsugi, or damaged")
-        return str(row[0])
-
-    def _refuse_other_version(self) -> None:
-        found = self._meta("schema")
-        if found != str(SCHEMA_VERSION):
-            raise UsageError(
-                f"{self.folder} was written with run format {found}, this Kintsugi reads {SCHEMA_VERSION}; "
-                "use the version that wrote it, or a new run folder"
-            )
-
     def _refuse_other_config(self, config: Mapping[str, Any]) -> None:
         then, now = _flat(self.config), _flat(json.loads(canonical_json(config)))
         changes = [
@@ -333,37 +233,49 @@ class RunStore:
                 "run with the old values to continue it, or name a new folder"
             )
 
-    def _checked(self, kind: str, key: str, data: str, sha: str) -> str:
-        if not isinstance(data, str) or _sha(data) != sha:
+    def _refuse_other_attempts(self, stage: Stage, stored: Sequence[Trajectory], jobs: Sequence[Job]) -> None:
+        name = str(self.scope(stage))
+        if len(stored) > len(jobs):
             raise UsageError(
-                f"{self.folder}/run.db: the row of {kind} {key!r} is damaged (its checksum does not match); "
-                "restore the file from a copy, or start again in a new run folder"
+                f"{self.folder}: stage {name!r} holds {len(stored)} attempts, and {len(jobs)} are asked for; "
+                "use a new run folder"
             )
-        return data
+        for attempt, job in zip(stored, jobs, strict=False):
+            then = {"agent": attempt.agent, "seed": attempt.seed, "sample": attempt.sample, "task": attempt.task.hash}
+            now = {"agent": job.agent.name, "seed": job.seed, "sample": job.sample, "task": job.task.hash}
+            if changes := [f"{key}: {then[key]} -> {now[key]}" for key in now if then[key] != now[key]]:
+                raise UsageError(
+                    f"{self.folder}: stage {name!r} holds attempts that are not the first of those asked for "
+                    f"(attempt {attempt.key!r}; {'; '.join(changes)}); use a new run folder, or another name"
+                )
 
 
-def _create(path: Path, config: Mapping[str, Any]) -> None:
-    """Write the empty database beside its place and rename it, so that a run.db is always whole."""
-    new = path.with_name("run.db.new")
-    new.unlink(missing_ok=True)
-    db = sqlite3.connect(new)
-    # A journal file beside it would outlive a kill and be taken for that of the next attempt.
-    db.execute("PRAGMA journal_mode=MEMORY")
-    db.executescript(_SCHEMA)
-    db.execute("INSERT INTO meta VALUES ('schema', ?)", (str(SCHEMA_VERSION),))
-    db.execute("INSERT INTO meta VALUES ('config', ?)", (canonical_json(config),))
-    db.commit()
-    db.close()
-    new.rename(path)
+class StoredTrees:
+    """The search trees of one stage: a `TreeLog`. Raises `UsageError` for a damaged row."""
 
+    def __init__(self, store: RunStore, database: Database, stage: Stage) -> None:
+        self._store = store
+        self._db = database
+        self._stage = stage
 
-def _connect(path: Path) -> sqlite3.Connection:
-    """One connection, used by one thread at a time: inside a running event loop `collect` works in another one."""
-    return sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    def parts(self, key: str) -> list[Any]:
+        """See `TreeLog.parts`."""
+        name = str(self._stage)
+        query = "SELECT key, data, sha FROM growth WHERE stage = ? AND key = ? ORDER BY part"
+        return [part for _, part in self._db.values(f"tree of {name!r}", query, name, key)]
 
+    def add(self, parts: Sequence[tuple[str, int, Any]]) -> None:
+        """See `TreeLog.add`."""
+        self._db.append("growth", [((str(self._stage), key, number), part) for key, number, part in parts])
 
-def _sha(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+    def tree_keys(self) -> list[str]:
+        """See `TreeLog.tree_keys`."""
+        query = "SELECT key FROM growth WHERE stage = ? AND part = 0 ORDER BY number"
+        return [key for (key,) in self._db.rows(query, str(self._stage))]
+
+    def close(self, cost: dict[str, Any]) -> None:
+        """See `TreeLog.close`; the cost becomes a result."""
+        self._store.result(self._stage.of("cost"), dict, cost)
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, str]:

@@ -10,9 +10,10 @@ import random
 from collections.abc import Iterable
 
 from ...agents import react, reflector
+from ...agents.core import Episode, RuleAgent
 from ...agents.experts.code import CodeExpert, deviation, expression, plan, read_goal
 from ...agents.reflector import OPENING
-from ...agents.rollout import Episode, Job, play, run_sync
+from ...agents.rollout import Job, play, run_sync
 from ...agents.trajectory import Step, Trajectory
 from ...envs.code import CodeEnv
 from ...envs.code.env import ACTIONS
@@ -20,8 +21,8 @@ from ...envs.code.family import STEPS
 from ...envs.code.family.generator import ENTRY, Chain, fits, write
 from ...envs.core import Task
 from ...errors import InfraError
+from .config import PretrainConfig
 from .family import Family, Mended, SeedRecipe
-from .pretrain import PretrainConfig
 
 DRAFTED = 0.4
 """Share of the demonstrations that begin with a wrong solution, which the tests show to be wrong."""
@@ -47,7 +48,7 @@ def failed_and_mended(task: Task, seed: int) -> Mended | None:
     return Mended(failure, reflection_on(failure), passed)
 
 
-class Bungler:
+class Bungler(RuleAgent):
     """Writes wrong solutions only, and tests and submits them as it pleases."""
 
     name = "code-bungler"
@@ -145,4 +146,5 @@ FAMILY = Family(
         " hidden tests pass.",
     ),
     phrases=False,
+    practice=1000,
 )

@@ -1,12 +1,11 @@
 """What a family of worlds brings to its seed policy, and how the corpus is put together from it.
 
-A family is a module with a `FAMILY` and a line in `FAMILIES`; everything else (tokenizer, network, training, cache) is
-the same for all.
+A family is a module with a `FAMILY` and a line in `seeds.registry`, or an entry point; everything else (tokenizer,
+network, training, cache) is the same for all.
 """
 
 from __future__ import annotations
 
-import importlib
 import itertools
 import os
 import random
@@ -16,18 +15,16 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple, TypeAlias, TypeVar
 
 from ...agents.models.core import Message, derived_seed
-from ...agents.react import ACTION, chat_of
+from ...agents.react import ACTION, ReActConfig, chat_of
 from ...agents.reflector import OPENING, reflector_chat
 from ...agents.trajectory import Step, Trajectory
 from ...envs.core import Task
-from ...errors import unknown
-from .pretrain import Architecture, PretrainConfig
+from ..learning.core import USUAL_EPOCHS
+from .config import Architecture, PretrainConfig
 
 T = TypeVar("T")
 Exchange: TypeAlias = Callable[[Sequence[Message], random.Random], Sequence[Message]]
 """A chat with other names in it, turn by turn, so that names are copied and not known by heart."""
-FAMILIES = {"household": ".household", "code": ".code", "trading": ".trading", "web": ".web"}
-"""Environment's short name to the module that holds its `FAMILY`."""
 TASK_SEED = 1_000_003
 """Demonstrations are of other tasks than the loops practise on."""
 
@@ -65,6 +62,18 @@ class Mended(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Usual:
+    """What loops do in an environment where nobody says otherwise. Found to suit its seed policy."""
+
+    practice: int = 300
+    """How many tasks are practised on."""
+    epochs: float = USUAL_EPOCHS
+    """How often each example is learnt."""
+    rename: Exchange | None = None
+    """How chats get other names, so that names are read and not known by heart; None where they stay what they are."""
+
+
+@dataclass(frozen=True)
 class Family:
     """What is one family's own. Its functions depend on their arguments alone; threads may call them at once."""
 
@@ -88,9 +97,18 @@ class Family:
     """Without `phrases`: merges of byte-pair encoding that spell the words that are no tokens; 0 spells in bytes."""
     renamed: Exchange | None = None
     """None where names stay what they are."""
+    practice: int = 300
+    """How many tasks loops usually practise on."""
+    epochs: float = USUAL_EPOCHS
+    """How often loops usually let each example be learnt."""
     chats: Callable[[Trajectory], Sequence[Sequence[Message]]] | None = None
     """What is learnt from a demonstration, for agents that ask the model several times a turn; then success does not
     matter. None: its turns, if it succeeded."""
+
+    @property
+    def usual(self) -> Usual:
+        """What loops do in its environment where nobody says otherwise."""
+        return Usual(self.practice, self.epochs, self.renamed)
 
 
 @dataclass(frozen=True)
@@ -105,24 +123,6 @@ class Corpus:
 
 UNITS = (OPENING, "." + ACTION, ACTION)
 """Tokens of their own in every family, since turns are made to start or to go on after them."""
-
-
-def family_of(name: str) -> Family:
-    """The family of this name; raises `UsageError` for one that has no seed policy."""
-    if name not in FAMILIES:
-        raise unknown("seed family", name, FAMILIES)
-    family: Family = importlib.import_module(FAMILIES[name], __package__).FAMILY
-    return family
-
-
-def exchange_of(name: str) -> Exchange | None:
-    """How chats about the environment of this short name get other names; None where nobody says how."""
-    return family_of(name).renamed if name in FAMILIES else None
-
-
-def recipe_of(name: str) -> SeedRecipe:
-    """How the seed policy of a family is usually made; raises `UsageError` for an unknown one."""
-    return family_of(name).recipe
 
 
 def write_corpus(family: Family, recipe: SeedRecipe, progress: Callable[[float], None]) -> Corpus:
@@ -148,9 +148,10 @@ def write_corpus(family: Family, recipe: SeedRecipe, progress: Callable[[float],
         verdicts = list(each(family.judge, judged, "verifier")) if family.judge else []
     finally:
         threads.shutdown(cancel_futures=True)
-    reflecting = [reflector_chat(p.failure, p.passed, Step("", "", "", text=p.reflection)) for p in pairs]
+    acting = ReActConfig()
+    reflecting = [reflector_chat(p.failure, p.passed, Step("", "", "", text=p.reflection), acting) for p in pairs]
     taught = [*reflecting, *verdicts]
     if family.chats:
         return Corpus([*(chat for found in demonstrated for chat in family.chats(found)), *taught], [])
     demonstrations = [found for found in demonstrated if found.success]
-    return Corpus([*map(chat_of, demonstrations), *taught], demonstrations)
+    return Corpus([*(chat_of(found, acting) for found in demonstrations), *taught], demonstrations)

@@ -14,7 +14,7 @@ from ...agents.experts.household import HouseholdExpert
 from ...agents.experts.household_memory import HouseholdMemory, kind_of
 from ...agents.models.core import Message
 from ...agents.reflector import OPENING
-from ...agents.trajectory import Outcome, Source, Step, Trajectory
+from ...agents.trajectory import Outcome, Step, Trajectory
 from ...agents.verifier import JUDGEMENT
 from ...envs.core import Task
 from ...envs.household import HouseholdEnv
@@ -131,7 +131,7 @@ def reflection_on(failure: Trajectory, memory: HouseholdMemory) -> str:
 
 
 def _trajectory(
-    task: Task, steps: list[Step], last: str, outcome: Outcome, source: Source, seed: int, goal: str
+    task: Task, steps: list[Step], last: str, outcome: Outcome, source: str, seed: int, goal: str
 ) -> Trajectory:
     return Trajectory(
         task=task,

@@ -8,83 +8,18 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 
-from ...agents.models.networks import denormals_flushed, head_logits
-from ...errors import UsageError
+from ...agents.models.networks import denormals_flushed
+from ..learning.batching import batches, loss_of, padded
+from ..learning.core import Text
 from .abreast import Loss, abreast
+from .config import Architecture, PretrainConfig
 from .copying import look_back
 from .tokenizer import instances_of
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """Shape of the Llama-architecture network."""
-
-    hidden_size: int = 128
-    layers: int = 3
-    heads: int = 4
-    kv_heads: int = 1
-    """One is enough at this size and halves the time of a rollout."""
-    intermediate_size: int = 352
-    window: int = 2048
-    """Longest text in tokens."""
-    rope_theta: float = 10_000.0
-    """Base of the rotary embedding; with a larger one, what is alike is seen to be so from further away."""
-    looking_back: int = 0
-    """Heads of the first layer that begin by looking one, two, ... tokens back; see the module `copying`."""
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.looking_back <= self.heads:
-            raise UsageError(f"looking_back is {self.looking_back}; the first layer has {self.heads} heads")
-
-
-@dataclass(frozen=True)
-class PretrainConfig:
-    """How the network is trained."""
-
-    tokens: int = 1_800_000
-    """Training stops after so many, repeated ones included."""
-    batch_tokens: int = 2048
-    """Tokens of a batch, padding included; a text that is longer is a batch of its own."""
-    abreast: int = 1
-    """Batches of a step, each in a thread of its own; see the module `abreast`."""
-    matrix_lr: float = 0.02
-    """Muon's, for the matrices."""
-    other_lr: float = 6e-3
-    """AdamW's, for embeddings, norms and biases."""
-    warmup: int = 40
-    """Steps over which both rise from 0; they then fall linearly to a twentieth."""
-    context_weight: float = 0.3
-    """Loss on tokens that the model will never have to write, against 1 on those that it will."""
-    context_share: float = 1.0
-    """Share of those tokens, drawn at random, that are learnt from, each with so much more weight; fewer are faster."""
-    copying: int = 0
-    """Tokens of random sequences, trained on before the texts and then among them; see the module `copying`."""
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not 0 < self.context_share <= 1:
-            raise UsageError(f"context_share is {self.context_share}; it is above 0 and at most 1")
-        if self.abreast < 1:
-            raise UsageError(f"abreast is {self.abreast}; a step takes at least one batch")
-
-
-@dataclass(frozen=True)
-class Text:
-    """One training text."""
-
-    ids: list[int]
-    weight: list[float]
-    """Loss weight of each token; as long as `ids`."""
-
-
-SomeText = TypeVar("SomeText", bound=Text)
 
 
 class Muon(torch.optim.Optimizer):
@@ -159,40 +94,6 @@ def build(tokenizer: Any, shape: Architecture, seed: int) -> Any:
     if shape.looking_back:
         look_back(model, shape.looking_back)
     return model
-
-
-def batches(texts: Sequence[SomeText], tokens: int, rng: random.Random) -> Iterator[list[SomeText]]:
-    """One pass over `texts` in random order, texts of like length together, each batch at most `tokens` when padded."""
-    order = list(range(len(texts)))
-    rng.shuffle(order)
-    made = []
-    for first in range(0, len(order), 512):
-        batch: list[SomeText] = []
-        for i in sorted(order[first : first + 512], key=lambda i: len(texts[i].ids)):
-            if batch and len(texts[i].ids) * (len(batch) + 1) > tokens:
-                made.append(batch)
-                batch = []
-            batch.append(texts[i])
-        made.append(batch)
-    rng.shuffle(made)
-    yield from made
-
-
-def padded(batch: Sequence[Text], pad_id: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Ids and weights [texts, longest], padded right."""
-    width = max(len(text.ids) for text in batch)
-    ids = torch.tensor([text.ids + [pad_id] * (width - len(text.ids)) for text in batch])
-    weights = torch.tensor([text.weight + [0.0] * (width - len(text.ids)) for text in batch])
-    return ids, weights
-
-
-def loss_of(model: Any, ids: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Weighted mean cross-entropy (nats) of the tokens of weight above 0."""
-    hidden = model.base_model(input_ids=ids).last_hidden_state[:, :-1]
-    wanted = weights[:, 1:] > 0
-    losses = F.cross_entropy(head_logits(model, hidden[wanted]), ids[:, 1:][wanted], reduction="none")
-    weight = weights[:, 1:][wanted]
-    return (losses * weight).sum() / weight.sum()
 
 
 def pretrain(

@@ -6,9 +6,6 @@ cache under the hash of its recipe and of the sources that its corpus comes from
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import hashlib
 import json
 import os
 import random
@@ -19,37 +16,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import platformdirs
+from filelock import FileLock
 from safetensors import SafetensorError
 
-from ...agents.models.core import Message
+from ...agents.models.core import Backend, Message
+from ...agents.models.registry import Watch
 from ...agents.trajectory import Trajectory
 from ...envs.core import canonical_json, content_hash
 from ...errors import UsageError
-from .family import UNITS, Family, SeedRecipe, family_of, write_corpus
-from .pretrain import PretrainConfig, Text
+from ..learning.core import Text
+from .config import PretrainConfig
+from .family import UNITS, Family, SeedRecipe, write_corpus
+from .registry import family_of, find_family, recipe_of
+from .sources import sources_hash
 
 if TYPE_CHECKING:
     from ...agents.models.chat import ChatEncoder
 
 DEMONSTRATIONS = "demonstrations.jsonl"
-SHARED_SOURCES = (
-    "envs/*.py",
-    "agents/models/chat.py",
-    "agents/models/networks.py",
-    "agents/react.py",
-    "agents/reflector.py",
-    "agents/verifier.py",
-    "loops/seeds/abreast.py",
-    "loops/seeds/copying.py",
-    "loops/seeds/family.py",
-    "loops/seeds/pretrain.py",
-    "loops/seeds/recipe.py",
-    "loops/seeds/tokenizer.py",
-)
-"""What shapes the corpus and the training of every family, as globs in the package."""
-OWN_SOURCES = ("envs/{}/**/*.*", "agents/experts/{}*.py", "agents/{}_*/*.py", "loops/seeds/{}*.py")
-"""What shapes the corpus of the family of this name."""
-SUFFIXES = {".css", ".html", ".js", ".py"}
 
 
 def seed_model(
@@ -61,15 +45,15 @@ def seed_model(
     with one number of threads. A half-made seed is never seen: it is made beside its place and renamed. Whoever asks
     for one that another process is making waits for it.
     """
-    cache = cache or default_cache()
+    family, cache = family_of(recipe.family), cache or default_cache()
     folder = cache / f"{recipe.family}-{recipe_hash(recipe)}"
     if (folder / "config.json").exists():
         return folder
-    family = family_of(recipe.family)
     unfinished = cache / f".{folder.name}.unfinished"
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        with _locked(cache / f".{folder.name}.lock"):
+        # Whoever is killed leaves nothing locked.
+        with FileLock(cache / f".{folder.name}.lock"):
             if not folder.exists():
                 shutil.rmtree(unfinished, ignore_errors=True)
                 unfinished.mkdir()
@@ -85,17 +69,21 @@ def seed_model(
     return folder
 
 
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Alone among all processes; whoever is killed leaves nothing locked."""
-    with open(path, "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+def open_seed(name: str, watch: Watch) -> Backend:
+    """`seed:ENV`: the seed policy of the environment with this short name, made now if the cache does not hold it.
+
+    Raises `UsageError` for an environment without a seed family.
+    """
+    from ...agents.models.local import LocalBackend
+
+    recipe = recipe_of(name or "household")
+    folder = seed_model(recipe, progress=lambda what, share: watch(f"seed policy {recipe.family}: {what}", share))
+    return LocalBackend(folder)
 
 
-def demonstrations_of(model: Path) -> list[Trajectory]:
+def demonstrations_of(weights: str | Path | None) -> list[Trajectory]:
     """The demonstrations that a seed policy brings; none for other models."""
-    path = model / DEMONSTRATIONS
+    path = Path(weights or "") / DEMONSTRATIONS
     if not path.exists():
         return []
     return [Trajectory.from_json(json.loads(line)) for line in path.read_text().split("\n") if line]
@@ -109,17 +97,14 @@ def default_cache() -> Path:
 
 def recipe_hash(recipe: SeedRecipe) -> str:
     """12 hexadecimal digits of the recipe and of the sources that its corpus comes from."""
-    root = Path(__file__).parents[2]
-    globs = [*SHARED_SOURCES, *(own.format(recipe.family) for own in OWN_SOURCES)]
-    digest = hashlib.sha256()
-    for file in sorted({file for glob in globs for file in root.glob(glob) if file.suffix in SUFFIXES}):
-        digest.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes())
-    return content_hash([asdict(recipe), digest.hexdigest()])
+    family, found = family_of(recipe.family), find_family(recipe.family)
+    module = found.target.partition(":")[0] if found else ""
+    return content_hash([asdict(recipe), sources_hash(module, family)])
 
 
 def _make(recipe: SeedRecipe, family: Family, out: Path, progress: Callable[[str, float], None]) -> None:
     from ...agents.models.chat import ChatEncoder
-    from ...agents.models.local import quietly
+    from ...agents.models.weights import quietly
     from .pretrain import build
     from .tokenizer import learn_tokenizer
 

@@ -19,8 +19,8 @@ from ...agents.trajectory import Trajectory
 from ...envs.core import Task
 from ...envs.trading import TradingEnv
 from ...envs.trading.wording import WORDINGS
+from .config import PretrainConfig
 from .family import Family, SeedRecipe
-from .pretrain import PretrainConfig
 
 LABELS = (
     "\nItems: ", "\nOverall: ", "Summary: good signs ", ", bad signs ", "\nOutlook: ", "Thought: I follow the news",

@@ -12,18 +12,19 @@ import re
 from collections.abc import Iterable, Sequence
 
 from ...agents import react, reflector
+from ...agents.core import Episode, RuleAgent
 from ...agents.experts.web import WebExpert, WebExpertAgent
 from ...agents.experts.web_page import Page
 from ...agents.models.core import Message
 from ...agents.reflector import OPENING
-from ...agents.rollout import Episode, Job, play, run_sync
+from ...agents.rollout import Job, play, run_sync
 from ...agents.trajectory import Step, Trajectory
 from ...envs.core import Task
 from ...envs.web import WebEnv
 from ...envs.web.actions import VERBS
 from ...errors import InfraError
+from .config import Architecture, PretrainConfig
 from .family import Family, Mended, SeedRecipe
-from .pretrain import Architecture, PretrainConfig
 from .web_labels import relabelled, site_of
 from .web_renaming import renamed
 
@@ -64,7 +65,7 @@ def retold(chat: Sequence[Message], rng: random.Random) -> list[Message]:
     return renamed(relabelled(chat, rng), rng) if site_of(chat) else list(chat)
 
 
-class Bungler:
+class Bungler(RuleAgent):
     """An expert who does one thing wrong, goes on for a while and stops."""
 
     name = "web-bungler"
@@ -156,4 +157,6 @@ FAMILY = Family(
     phrases=False,
     pieces=600,
     renamed=retold,
+    practice=1000,
+    epochs=8.0,
 )

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from kintsugi.agents.core import Episode
 from kintsugi.agents.models import Completion, ScriptedModel
 from kintsugi.agents.react import ReActAgent, ReActConfig
-from kintsugi.agents.rollout import Clock, Episode, Job, collect, collect_async, play, run_sync
+from kintsugi.agents.rollout import Clock, Job, collect, collect_async, play, run_sync
 from kintsugi.agents.trajectory import Step, Trajectory
 from kintsugi.errors import InfraError, UsageError
 from tiny_worlds import Echo, Lamps

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from kintsugi.benchmarks.compare import CompareConfig, compare_references
-from kintsugi.benchmarks.runs import read_evaluation
+from kintsugi.cli.main.compare import CompareConfig, compare_references
 from kintsugi.errors import UsageError
+from kintsugi.loops.runs.references import read_evaluation
 
 
 def test_references(run):

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from kintsugi.agents.models.core import Message
 from kintsugi.agents.trajectory import Step
-from kintsugi.benchmarks.export import ExportConfig, export, preference_row
+from kintsugi.cli.main.export import ExportConfig, export, preference_row
 from kintsugi.errors import UsageError
-from kintsugi.loops.store import RunStore
+from kintsugi.loops.runs.store import RunStore
 
 TEMPLATE = (
     "{% for m in messages %}{% if m.role == 'assistant' %}"

@@ -12,10 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from kintsugi import cli
-from kintsugi.benchmarks.improve import ImproveReReST, in_world
+from kintsugi.cli import main as cli
+from kintsugi.cli.main.improve import ImproveReReST, in_world
 from kintsugi.envs.registry import find
-from kintsugi.loops.store import SCHEMA_VERSION, RunStore
+from kintsugi.loops.runs.store import SCHEMA_VERSION, RunStore
 from tiny_models import saved
 
 SMALL = (
@@ -190,7 +190,7 @@ def test_a_model_that_lacks_something_is_refused(missing, expected, tiny_model, 
 
 def test_an_adapter_of_another_base_is_refused(doors_seed, tmp_path, capsys):
     from kintsugi.agents.models import Message
-    from kintsugi.loops.learner import Example, FitConfig, fit
+    from kintsugi.loops.learning.learner import Example, FitConfig, fit
 
     other = saved(tmp_path / "other")
     chat = [Message("user", "a"), Message("assistant", "b")]

@@ -54,7 +54,7 @@ def test_every_command_explains_its_flags(words, capsys):
 
 def test_help_is_quick_because_it_imports_nothing_heavy():
     code = (
-        "import sys; from kintsugi.cli import main; main(['--help']); main(['envs']);"
+        "import sys; from kintsugi.cli.main import main; main(['--help']); main(['envs']);"
         "print(sorted({'torch', 'transformers', 'scipy', 'plotly', 'peft', 'datasets'} & sys.modules.keys()))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

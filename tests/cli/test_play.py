@@ -6,8 +6,8 @@ import io
 from collections.abc import Sequence
 
 import pytest
-from kintsugi.benchmarks.play import PlayConfig, play, run, shown
 from kintsugi.benchmarks.textworld.random_games import random_game
+from kintsugi.cli.main.play import PlayConfig, play, run, shown
 from kintsugi.envs import AgentEnv
 from kintsugi.envs.household.alfworld.domain import own
 from kintsugi.envs.household.alfworld.export import write_content

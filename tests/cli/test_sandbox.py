@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 
 import pytest
-from kintsugi import cli
+from kintsugi.cli import main as cli
 from kintsugi.envs.code.sandbox import docker_engine, owner
 from kintsugi.envs.code.sandbox.docker_sandbox import DockerSandbox
 

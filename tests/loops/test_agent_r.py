@@ -10,19 +10,19 @@ from typing import Any
 import pytest
 from kintsugi.agents.models import ScriptedModel
 from kintsugi.agents.react import SYSTEM as ACTING
+from kintsugi.agents.search.search import Uct, finished
+from kintsugi.agents.search.tree import SearchTree
 from kintsugi.agents.trajectory import Trajectory
-from kintsugi.agents.tree import SearchTree
 from kintsugi.agents.verifier import MISTAKE, VerifierConfig
 from kintsugi.envs.registry import EnvEntry
 from kintsugi.errors import InfraError, UsageError
 from kintsugi.loops import agent_r as module
-from kintsugi.loops import practice as practice_module
 from kintsugi.loops.agent_r import AgentR, agent_r, ending, good_ends, replayed, round_of
-from kintsugi.loops.learner import Example, FitConfig
-from kintsugi.loops.practice import Practice
-from kintsugi.loops.search import Uct, finished
-from kintsugi.loops.splice import replay
-from kintsugi.loops.store import RunStore
+from kintsugi.loops.learning import practice as practice_module
+from kintsugi.loops.learning.learner import Example, FitConfig
+from kintsugi.loops.learning.practice import Practice
+from kintsugi.loops.learning.splice import replay
+from kintsugi.loops.runs.store import RunStore
 from vault import RIGHT, Vault, act, actor, grown, place_of
 
 ENTRY = EnvEntry("tiny/Vault-v0", "vault:Vault", "a test")
@@ -286,7 +286,7 @@ def test_partly_good_ends_count_until_alpha_passes_them():
 
 def test_a_round_that_does_not_help_is_not_gone_on_from(world, store, monkeypatch):
     verdicts = iter([False, True, True])
-    monkeypatch.setattr("kintsugi.loops.gate.Gate.admits", lambda *_: next(verdicts))
+    monkeypatch.setattr("kintsugi.loops.measuring.gate.Gate.admits", lambda *_: next(verdicts))
     assert agent_r(store, world.base, [], CONFIG) == store.folder / "adapters" / "agent_r@3"
     assert world.starts == {"agent_r@1": None, "agent_r@2": None, "agent_r@3": "agent_r@2"}
     assert world.configs["agent_r@2"].epochs == CONFIG.practice.fit.times

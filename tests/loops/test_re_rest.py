@@ -16,12 +16,12 @@ from kintsugi.agents.reflector import OPENING, ReflectorConfig
 from kintsugi.agents.reflector import SYSTEM as REFLECTING
 from kintsugi.agents.trajectory import Trajectory
 from kintsugi.errors import InfraError
-from kintsugi.loops import practice as practice_module
 from kintsugi.loops import re_rest as module
-from kintsugi.loops.learner import Example, FitConfig
-from kintsugi.loops.practice import Practice
+from kintsugi.loops.learning import practice as practice_module
+from kintsugi.loops.learning.learner import Example, FitConfig
+from kintsugi.loops.learning.practice import Practice
 from kintsugi.loops.re_rest import Mended, ReReST, collect_and_mend, re_rest, reflector_examples
-from kintsugi.loops.store import RunStore
+from kintsugi.loops.runs.store import RunStore
 
 SECRET = "sesame"
 """Said in every reflection and nowhere else."""
@@ -301,7 +301,7 @@ def test_a_round_that_is_not_admitted_is_kept_on_record(world, store, monkeypatc
         asked.append((old, new.name))
         return next(verdicts)
 
-    monkeypatch.setattr("kintsugi.loops.gate.Gate.admits", admits)
+    monkeypatch.setattr("kintsugi.loops.measuring.gate.Gate.admits", admits)
     found = re_rest(store, world.base, [], replace(CONFIG, rounds=2))
     assert found == store.folder / "adapters" / "re_rest@1"
     assert asked == [(None, "re_rest@1"), (found, "re_rest@2")]

@@ -15,19 +15,20 @@ from typing import Any
 
 import pytest
 from doors import COLOURS, Doors
-from kintsugi import cli
+from kintsugi.agents.core import Episode
 from kintsugi.agents.models.scripted import ScriptedModel
+from kintsugi.agents.models.value import GRID, LocalValue
 from kintsugi.agents.react import ReActAgent, ReActConfig
-from kintsugi.agents.rollout import Episode, Job, run_sync
+from kintsugi.agents.rollout import Job, run_sync
+from kintsugi.agents.search.search import Uct, search
+from kintsugi.agents.search.tree import Node, SearchTree
 from kintsugi.agents.trajectory import Step
-from kintsugi.agents.tree import Node, SearchTree
-from kintsugi.agents.value import GRID, LocalValue
+from kintsugi.cli import main as cli
 from kintsugi.errors import UsageError
-from kintsugi.loops.learner import FitConfig
-from kintsugi.loops.process_rewards import process_rewards
+from kintsugi.loops.learning.learner import FitConfig
+from kintsugi.loops.learning.process_rewards import process_rewards
+from kintsugi.loops.learning.value import fit_value, judgements
 from kintsugi.loops.rest_mcts import ReSTMCTS, chosen, trace_value
-from kintsugi.loops.search import Uct, search
-from kintsugi.loops.value import fit_value, judgements
 
 TASKS = Doors.tasks("train", 12)
 

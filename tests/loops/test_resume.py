@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kintsugi import cli
+from kintsugi.cli import main as cli
 
 KILLS = 3
 FLAGS = (
@@ -122,7 +122,7 @@ def test_every_part_of_the_configuration_counts(flag, doors_seed, doors_world, t
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("kintsugi.benchmarks.improve.measure", interrupted)
+    monkeypatch.setattr("kintsugi.cli.main.improve.measure", interrupted)
     assert cli.main(command(doors_seed, tmp_path / "run")) == 130
     assert "interrupted; what was stored is kept" in capsys.readouterr().err
     assert cli.main([*command(doors_seed, tmp_path / "run"), flag, "5"]) == 2

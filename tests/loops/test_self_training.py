@@ -12,13 +12,13 @@ import pytest
 from doors import COLOURS, attempt
 from kintsugi.agents.models import ScriptedModel
 from kintsugi.errors import UsageError
-from kintsugi.loops import practice as practice_module
 from kintsugi.loops import self_training as module
-from kintsugi.loops.gate import Gate
-from kintsugi.loops.learner import Example, FitConfig
-from kintsugi.loops.practice import Practice
+from kintsugi.loops.learning import practice as practice_module
+from kintsugi.loops.learning.learner import Example, FitConfig
+from kintsugi.loops.learning.practice import Practice
+from kintsugi.loops.measuring.gate import Gate
+from kintsugi.loops.runs.store import RunStore
 from kintsugi.loops.self_training import SelfTraining, self_training
-from kintsugi.loops.store import RunStore
 
 
 def says(door: str) -> str:

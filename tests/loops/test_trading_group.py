@@ -17,11 +17,11 @@ from kintsugi.agents.trading_group.roles import ROLES
 from kintsugi.agents.trajectory import Call
 from kintsugi.envs.trading import Rules
 from kintsugi.errors import UsageError
-from kintsugi.loops.learner import FitConfig, LoraShape
+from kintsugi.loops.learning.learner import FitConfig, LoraShape
+from kintsugi.loops.runs.store import RunStore
 from kintsugi.loops.seeds import recipe as recipes
 from kintsugi.loops.seeds.family import recipe_of
 from kintsugi.loops.seeds.pretrain import Architecture, PretrainConfig
-from kintsugi.loops.store import RunStore
 from kintsugi.loops.trading_group import ROWS, Row, SynthesisConfig, annotate, realised_in, select, trade, trading_group
 
 LABELS = LabelConfig(horizon=2, alpha=1.0)

@@ -6,9 +6,10 @@ import zlib
 from collections.abc import Sequence
 from typing import Any
 
+from kintsugi.agents.core import Episode
 from kintsugi.agents.models import Message, Sampling, ScriptedModel
 from kintsugi.agents.react import ReActAgent, ReActConfig
-from kintsugi.agents.rollout import Episode, Job
+from kintsugi.agents.rollout import Job
 from tiny_worlds import Echo, Lamps
 
 

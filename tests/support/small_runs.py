@@ -6,8 +6,8 @@ from pathlib import Path
 
 from kintsugi.agents.trajectory import Step, Trajectory
 from kintsugi.envs.core import Task, TaskSet
-from kintsugi.loops.evaluation import score
-from kintsugi.loops.store import RunStore
+from kintsugi.loops.measuring.evaluation import score
+from kintsugi.loops.runs.store import RunStore
 
 HOSTILE = "</script><img src=x onerror='window.hacked=1'><b>bold</b>{{ 7 * 7 }} \u2028 ]]> ${1} \x07"
 MODELS = ("base", "self-training", "re-rest")

@@ -9,10 +9,10 @@ from typing import Any
 from kintsugi.agents.models import ScriptedModel
 from kintsugi.agents.react import ReActAgent, ReActConfig
 from kintsugi.agents.rollout import Job
+from kintsugi.agents.search.search import Uct, search
 from kintsugi.agents.verifier import MISTAKE
-from kintsugi.loops.search import Uct, search
-from kintsugi.loops.splice import pairs, replay, spliced, whole_path
-from kintsugi.loops.store import RunStore
+from kintsugi.loops.learning.splice import pairs, replay, spliced, whole_path
+from kintsugi.loops.runs.store import RunStore
 from vault import Vault, actor
 
 

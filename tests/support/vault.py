@@ -8,8 +8,8 @@ from typing import Any
 
 from kintsugi.agents.models import Message, Sampling
 from kintsugi.agents.react import SYSTEM as ACTING
+from kintsugi.agents.search.tree import Node, SearchTree
 from kintsugi.agents.trajectory import Outcome, Step
-from kintsugi.agents.tree import Node, SearchTree
 from kintsugi.envs import AgentEnv, Task, TaskSet
 
 ACTIONS = ("go hall", "go cellar", "take key", "drop key", "burn key", "open chest", "sing")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -134,6 +135,14 @@ class Folder:
         return f"{len(self.tasks)} games" + (f"; left out: {'; '.join(parts)}" if parts else "")
 
 
+def tasks_of(folder: Path | str, split: str) -> TaskSet:
+    """The tasks of `read_folder`, with a warning that says how many games were left out, and why."""
+    found = read_folder(Path(folder), split)
+    if found.skipped or found.broken:
+        warnings.warn(f"{Path(folder) / split}: {found.summary}", stacklevel=3)
+    return found.tasks
+
+
 def read_folder(folder: Path, split: str) -> Folder:
     """The games under `folder/split`, in the folders that ALFWorld would take them from.
 
@@ -187,11 +196,13 @@ def engine_of(task: Task) -> Engine:
     """
     path = Path(task.source)
     if not task.source:
-        raise UsageError(f"task {task.id!r} does not say where its game lies; make it with TaskSet.from_alfworld")
+        raise UsageError(
+            f"task {task.id!r} does not say where its game lies; make it with HouseholdEnv.tasks(source='alfworld')"
+        )
     file = read_file(path)
     if file.hash != task.params["game"]:
         raise UsageError(
             f"{path}: its content has the hash {file.hash[:12]}, task {task.id!r} was made from "
-            f"{str(task.params['game'])[:12]}; make the tasks anew with TaskSet.from_alfworld"
+            f"{str(task.params['game'])[:12]}; make the tasks anew"
         )
     return load_engine(file, str(path))

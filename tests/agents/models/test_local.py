@@ -18,7 +18,7 @@ from kintsugi.agents.models import Completion, LanguageModel, Message, Sampling
 from kintsugi.agents.models.engine import Engine
 from kintsugi.agents.models.local import MANIFEST, LocalModel, base_hash, known_models, load_base, model_version
 from kintsugi.errors import UsageError
-from kintsugi.loops.learner import Example, FitConfig, LoraShape, fit
+from kintsugi.loops.learning.learner import Example, FitConfig, LoraShape, fit
 from safetensors.torch import save_file
 from tiny_models import saved
 

@@ -16,13 +16,13 @@ from kintsugi.agents.models import Message, Sampling, ScriptedModel
 from kintsugi.agents.models.local import LocalModel
 from kintsugi.agents.react import ReActAgent, ReActConfig
 from kintsugi.agents.rollout import Job
+from kintsugi.agents.search.growing import Expand, Growing, Roll, SearchConfig
+from kintsugi.agents.search.mcts_star import MctsStar
+from kintsugi.agents.search.search import Tally, Uct, finished, search
+from kintsugi.agents.search.tree import ROOT, Node, SearchTree
 from kintsugi.agents.trajectory import Step
-from kintsugi.agents.tree import ROOT, Node, SearchTree
 from kintsugi.errors import InfraError, UsageError
-from kintsugi.loops.growing import Expand, Growing, Roll, SearchConfig
-from kintsugi.loops.mcts_star import MctsStar
-from kintsugi.loops.search import Tally, Uct, finished, search
-from kintsugi.loops.store import RunStore
+from kintsugi.loops.runs.store import RunStore
 from searches import ACTIONS, WORLDS, Guess, agent, jobs
 from tiny_worlds import Echo, Lamps
 

@@ -6,11 +6,12 @@ import contextlib
 from typing import Any
 
 import pytest
-from kintsugi.agents.rollout import Episode, Job
+from kintsugi.agents.core import Episode
+from kintsugi.agents.rollout import Job
+from kintsugi.agents.search.search import Tally, Uct, search
+from kintsugi.agents.search.tree import SearchTree
 from kintsugi.agents.trajectory import Step
-from kintsugi.agents.tree import SearchTree
 from kintsugi.envs.registry import find
-from kintsugi.loops.search import Tally, Uct, search
 
 SOLUTION = "write\ndef solve(xs):\n    return {}"
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kintsugi.benchmarks.report import TEMPLATES, write_report
-from kintsugi.benchmarks.report_attempts import CHUNK_BYTES, TEXT_HEAD, AttemptFiles, clipped
-from kintsugi.benchmarks.runs import parent_stage, parse_eval
+from kintsugi.benchmarks.report.pages import TEMPLATES, write_report
+from kintsugi.benchmarks.report.pages.attempts import CHUNK_BYTES, TEXT_HEAD, AttemptFiles, clipped
 from kintsugi.errors import UsageError
-from kintsugi.loops.store import RunStore
+from kintsugi.loops.runs.references import parent_stage, parse_eval
+from kintsugi.loops.runs.store import RunStore
 
 
 def read(path: Path) -> list[Any]:

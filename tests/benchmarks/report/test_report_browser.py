@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from kintsugi.agents.trajectory import Step
-from kintsugi.benchmarks.report import write_report
-from kintsugi.loops.store import RunStore
+from kintsugi.benchmarks.report.pages import write_report
+from kintsugi.loops.runs.store import RunStore
 
 pytestmark = pytest.mark.requires("chromium")
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kintsugi.benchmarks.report import write_report
-from kintsugi.loops.search import finished
-from kintsugi.loops.store import RunStore
+from kintsugi.agents.search.search import finished
+from kintsugi.benchmarks.report.pages import write_report
+from kintsugi.loops.runs.store import RunStore
 from spliced_runs import make_spliced_run
 
 

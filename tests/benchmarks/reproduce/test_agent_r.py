@@ -6,19 +6,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from kintsugi import cli
+from kintsugi.agents.search.search import Uct
 from kintsugi.agents.verifier import VerifierConfig
-from kintsugi.benchmarks import reproduce as shared
-from kintsugi.benchmarks.measure import Measure
-from kintsugi.benchmarks.recovery import Recovery
-from kintsugi.benchmarks.reproduce import run_in
-from kintsugi.benchmarks.reproduce_agent_r import BASELINES, ReproduceAgentR
+from kintsugi.benchmarks.reproduce import core as shared
+from kintsugi.benchmarks.reproduce.core import run_in
+from kintsugi.benchmarks.reproduce.core.agent_r import BASELINES, ReproduceAgentR
+from kintsugi.cli import main as cli
 from kintsugi.loops.agent_r import AgentR
-from kintsugi.loops.learner import FitConfig
-from kintsugi.loops.practice import Practice
-from kintsugi.loops.search import Uct
+from kintsugi.loops.learning.learner import FitConfig
+from kintsugi.loops.learning.practice import Practice
+from kintsugi.loops.measuring.measure import Measure
+from kintsugi.loops.measuring.recovery import Recovery
+from kintsugi.loops.runs.store import RunStore
 from kintsugi.loops.seeds.family import SeedRecipe
-from kintsugi.loops.store import RunStore
 from rich.console import Console
 
 CONFIG = ReproduceAgentR(
@@ -99,7 +99,7 @@ def test_the_report_shows_the_trees(made):
 def test_what_was_done_is_not_done_again(made, doors_seed, doors_world, monkeypatch):
     folder, said = made
     monkeypatch.setattr(shared, "seed_model", lambda recipe, progress: doors_seed)
-    monkeypatch.setattr("kintsugi.loops.practice.fit", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr("kintsugi.loops.learning.practice.fit", lambda *_, **__: pytest.fail("trained again"))
     monkeypatch.setattr("kintsugi.agents.rollout.play", lambda *_: pytest.fail("played again"))
     console = Console(record=True, width=140, force_terminal=False)
     run_in(folder, CONFIG, console)

@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kintsugi import cli
-from kintsugi.benchmarks import reproduce as module
-from kintsugi.benchmarks.measure import Measure
-from kintsugi.benchmarks.reproduce import comparisons, reproduce
-from kintsugi.benchmarks.reproduce_re_rest import PAIRS, ReproduceReReST, counts_of
-from kintsugi.loops import practice as practice_module
-from kintsugi.loops.learner import Example, FitConfig, fit
-from kintsugi.loops.practice import Practice
+from kintsugi.benchmarks.reproduce import core as module
+from kintsugi.benchmarks.reproduce.core import comparisons, reproduce
+from kintsugi.benchmarks.reproduce.core.re_rest import PAIRS, ReproduceReReST, counts_of
+from kintsugi.cli import main as cli
+from kintsugi.loops.learning import practice as practice_module
+from kintsugi.loops.learning.learner import Example, FitConfig, fit
+from kintsugi.loops.learning.practice import Practice
+from kintsugi.loops.measuring.measure import Measure
 from kintsugi.loops.re_rest import Mended, ReReST
+from kintsugi.loops.runs.store import RunStore
 from kintsugi.loops.seeds.family import SeedRecipe
 from kintsugi.loops.seeds.recipe import demonstrations_of
-from kintsugi.loops.store import RunStore
 from rich.console import Console
 from small_runs import make_task, make_trajectory
 

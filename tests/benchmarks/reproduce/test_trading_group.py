@@ -16,10 +16,8 @@ from kintsugi.agents.rollout import Job, collect
 from kintsugi.agents.trading_group import DeskConfig
 from kintsugi.agents.trading_group.labels import LabelConfig
 from kintsugi.agents.trajectory import Trajectory
-from kintsugi.benchmarks import backtests
-from kintsugi.benchmarks import trading_group as commands
-from kintsugi.benchmarks.backtests import figures, summarise
-from kintsugi.benchmarks.trading_group import (
+from kintsugi.benchmarks.reproduce.core import trading_group as commands
+from kintsugi.benchmarks.reproduce.core.trading_group import (
     COMPARISONS,
     CONTROL,
     DESKS,
@@ -35,11 +33,13 @@ from kintsugi.envs.trading.episode import Episode
 from kintsugi.envs.trading.features import HISTORY
 from kintsugi.envs.trading.metrics import of_curve
 from kintsugi.errors import InfraError, UsageError
-from kintsugi.loops.learner import FitConfig, LoraShape
+from kintsugi.loops.learning.learner import FitConfig, LoraShape
+from kintsugi.loops.measuring import backtests
+from kintsugi.loops.measuring.backtests import figures, summarise
+from kintsugi.loops.runs.store import RunStore
 from kintsugi.loops.seeds import recipe as recipes
 from kintsugi.loops.seeds.family import recipe_of
 from kintsugi.loops.seeds.pretrain import Architecture, PretrainConfig
-from kintsugi.loops.store import RunStore
 from kintsugi.loops.trading_group import SynthesisConfig
 from rich.console import Console
 from small_runs import make_task, make_trajectory

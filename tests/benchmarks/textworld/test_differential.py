@@ -8,7 +8,7 @@ import random
 import pytest
 from kintsugi.benchmarks.textworld.differential import SIZES, Job, Ours, compare, main, make_random_game, play
 from kintsugi.benchmarks.textworld.peer import Peer, memoised, packaged_texts
-from kintsugi.envs import TaskSet
+from kintsugi.envs.household import HouseholdEnv
 from kintsugi.envs.household.alfworld.domain import own
 from kintsugi.envs.household.alfworld.export import write_game
 from kintsugi.envs.household.alfworld.files import read_file
@@ -57,7 +57,7 @@ def test_stock_alfworld_wins_with_the_walkthrough_of_a_written_task(index, tmp_p
     """Also where ALFWorld looks for games, and with every answer as ours."""
     engine = engine_of_task(make_task("valid_unseen", index, 0, "small"))
     write_game(tmp_path / "valid_unseen" / "game", engine.game, shortest_plan(engine) or ())
-    (task,) = TaskSet.from_alfworld(tmp_path, "valid_unseen")
+    (task,) = HouseholdEnv.tasks("valid_unseen", source="alfworld", path=tmp_path)
     file, state = read_file(tmp_path / "valid_unseen/game/game.tw-pddl"), engine.initial()
     with Peer(json.loads((tmp_path / "valid_unseen/game/game.tw-pddl").read_text())) as peer:
         begun = peer.reset()
@@ -91,7 +91,7 @@ def test_random_games_are_written_where_they_can_be_evaluated(tmp_path, monkeypa
     monkeypatch.setattr("sys.argv", ["differential", "--games", "7", "--write", str(tmp_path / "valid_seen")])
     main()
     assert capsys.readouterr().out == f"7 games are in {tmp_path / 'valid_seen'}\n"
-    tasks = TaskSet.from_alfworld(tmp_path, "valid_seen")
+    tasks = HouseholdEnv.tasks("valid_seen", source="alfworld", path=tmp_path)
     assert [task.id for task in tasks] == [f"valid_seen/random-{seed:06}" for seed in range(7)]
     assert len({task.params["type"] for task in tasks}) == 6
 

@@ -6,15 +6,14 @@ import contextlib
 
 import pytest
 from kintsugi.agents.rollout import Job
+from kintsugi.agents.search.search import Tally, Uct, search
 from kintsugi.benchmarks.speed.search import Free
 from kintsugi.benchmarks.textworld.original import OriginalEnv
 from kintsugi.benchmarks.textworld.peer import memoised
-from kintsugi.envs import TaskSet
 from kintsugi.envs.household import HouseholdEnv
 from kintsugi.envs.household.alfworld.export import write_game
 from kintsugi.envs.household.env import engine_of_task
 from kintsugi.envs.household.planner import shortest_plan
-from kintsugi.loops.search import Tally, Uct, search
 
 pytestmark = pytest.mark.requires("textworld", "alfworld")
 
@@ -24,7 +23,7 @@ def tasks(tmp_path):
     for task in HouseholdEnv.tasks("train", 1, seed=5):
         engine = engine_of_task(task)
         write_game(tmp_path / "train" / "game", engine.game, shortest_plan(engine) or ())
-    return TaskSet.from_alfworld(tmp_path, "train")
+    return HouseholdEnv.tasks("train", source="alfworld", path=tmp_path)
 
 
 def test_it_is_won_as_ours_is(tasks):

@@ -13,7 +13,7 @@ import torch
 from kintsugi.agents.models import Message
 from kintsugi.agents.models.local import MANIFEST, LocalModel, base_hash, load_base
 from kintsugi.errors import TooLongError, UsageError
-from kintsugi.loops.learner import Example, FitConfig, LoraShape, encoded, fit
+from kintsugi.loops.learning.learner import Example, FitConfig, LoraShape, encoded, fit
 from kintsugi.loops.seeds.pretrain import Text, loss_of, padded
 from peft import PeftModel
 from tiny_models import network, saved

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kintsugi.agents.search.tree import Node, SearchTree
 from kintsugi.agents.trajectory import Step
-from kintsugi.agents.tree import Node, SearchTree
 from kintsugi.envs.core import Task
-from kintsugi.loops.process_rewards import distances, process_rewards
+from kintsugi.loops.learning.process_rewards import distances, process_rewards
 
 TASK = Task("t/0", "tiny/Lamps-v0", "t", 0)
 

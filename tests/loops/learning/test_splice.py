@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from kintsugi.agents.models import Message, ScriptedModel
 from kintsugi.agents.models.chat import ChatEncoder
 from kintsugi.agents.react import chat_of, parse, said
-from kintsugi.agents.tree import SearchTree
+from kintsugi.agents.search.tree import SearchTree
 from kintsugi.agents.verifier import MISTAKE, VerifierConfig
 from kintsugi.errors import UsageError
-from kintsugi.loops.splice import Cut, first_error, pairs, replay, spliced, whole_path
+from kintsugi.loops.learning.splice import Cut, first_error, pairs, replay, spliced, whole_path
 from tiny_models import family
 from vault import ACTIONS, Vault, grown
 

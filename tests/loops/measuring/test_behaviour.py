@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from kintsugi.agents.trajectory import Step
 from kintsugi.agents.verifier import MISTAKE
-from kintsugi.loops.behaviour import Behaviour, beginning, behaviour
+from kintsugi.loops.measuring.behaviour import Behaviour, beginning, behaviour
 from small_runs import make_task, make_trajectory
 
 

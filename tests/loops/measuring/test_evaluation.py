@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from kintsugi.agents.trajectory import Step, Trajectory
 from kintsugi.envs.core import Task, TaskSet, canonical_json
 from kintsugi.errors import InfraError, UsageError
-from kintsugi.loops.evaluation import Attempt, Comparison, Score, compare, score
+from kintsugi.loops.measuring.evaluation import Attempt, Comparison, Score, compare, score
 
 TASKS = TaskSet(Task(f"t{i:02}", "test/Env-v0", "valid", i, {"type": "heat" if i % 2 else "cool"}) for i in range(20))
 STEPS = (

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from doors import COLOURS, Doors
 from kintsugi.agents.models import ScriptedModel
-from kintsugi.loops import gate as module
-from kintsugi.loops.gate import Gate
-from kintsugi.loops.practice import Practice
-from kintsugi.loops.store import RunStore
+from kintsugi.loops.learning.practice import Practice
+from kintsugi.loops.measuring import gate as module
+from kintsugi.loops.measuring.gate import Gate
+from kintsugi.loops.runs.store import RunStore
 
 TASKS = 12
 

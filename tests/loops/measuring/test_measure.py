@@ -10,11 +10,12 @@ import pytest
 from kintsugi.agents.models.local import model_version
 from kintsugi.agents.models.scripted import ScriptedModel
 from kintsugi.agents.react import ReActAgent
-from kintsugi.benchmarks.measure import Measure, measure, score_of
 from kintsugi.envs.code import CodeEnv
+from kintsugi.envs.household import HouseholdEnv
 from kintsugi.errors import UsageError
-from kintsugi.loops.evaluation import Score
-from kintsugi.loops.store import RunStore
+from kintsugi.loops.measuring.evaluation import Score
+from kintsugi.loops.measuring.measure import Measure, measure, score_of
+from kintsugi.loops.runs.store import RunStore
 from tiny_models import saved
 
 ON = Measure(env="doors", splits=("valid_seen", "valid_unseen"), tasks=9, at_once=4, samples=2, temperature=0.7)
@@ -115,12 +116,11 @@ def test_a_score_of_several_seeds(store, doors_seed):
 
 def test_alfworlds_games_are_measured(tmp_path, capsys):
     """As `kintsugi eval --env household --alfworld FOLDER --split valid_unseen` does it."""
-    from kintsugi.benchmarks.runs import read_evaluation
-    from kintsugi.cli import main
-    from kintsugi.envs import TaskSet
+    from kintsugi.cli.main import main
     from kintsugi.envs.household.alfworld.export import write_game
     from kintsugi.envs.household.env import engine_of_task
     from kintsugi.envs.household.generator import make_task
+    from kintsugi.loops.runs.references import read_evaluation
 
     for index in range(3):
         engine = engine_of_task(make_task("valid_unseen", index, 0, "small"))
@@ -135,7 +135,8 @@ def test_alfworlds_games_are_measured(tmp_path, capsys):
     assert "Success" in capsys.readouterr().out
     (attempts,) = read_evaluation(f"{tmp_path}/run/model/valid_unseen").attempts.values()
     assert [(attempt.task.id, attempt.steps) for attempt in attempts] == [
-        (task.id, 50) for task in TaskSet.from_alfworld(tmp_path / "games", "valid_unseen").sample(2, 2026)
+        (task.id, 50)
+        for task in HouseholdEnv.tasks("valid_unseen", source="alfworld", path=tmp_path / "games").sample(2, 2026)
     ]
     with pytest.raises(UsageError, match="ALFWorld's games are played in kintsugi/Household-v0"):
         Measure(env="code", alfworld=str(tmp_path / "games")).task_set("valid_unseen")

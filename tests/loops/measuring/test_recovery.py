@@ -6,8 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from kintsugi.benchmarks.measure import Measure
-from kintsugi.benchmarks.recovery import (
+from kintsugi.envs.core import TaskSet
+from kintsugi.errors import UsageError
+from kintsugi.loops.measuring.evaluation import Score, compare
+from kintsugi.loops.measuring.measure import Measure
+from kintsugi.loops.measuring.recovery import (
     TASKS,
     Recovery,
     bad_beginnings,
@@ -16,10 +19,7 @@ from kintsugi.benchmarks.recovery import (
     measure_recovery,
     rounds_table,
 )
-from kintsugi.envs.core import TaskSet
-from kintsugi.errors import UsageError
-from kintsugi.loops.evaluation import Score, compare
-from kintsugi.loops.store import RunStore
+from kintsugi.loops.runs.store import RunStore
 from rich.console import Console
 
 ON = Measure(env="doors", splits=("valid_seen", "valid_unseen"), tasks=12, at_once=5)

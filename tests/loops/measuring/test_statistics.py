@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kintsugi.errors import UsageError
-from kintsugi.loops.statistics import mcnemar, mean, paired_difference, rate, sign_flip, sign_flip_mean, wilson
+from kintsugi.loops.measuring.statistics import (
+    mcnemar,
+    mean,
+    paired_difference,
+    rate,
+    sign_flip,
+    sign_flip_mean,
+    wilson,
+)
 from scipy import stats
 
 cluster = st.integers(1, 4).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))

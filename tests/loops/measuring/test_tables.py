@@ -5,9 +5,9 @@ from __future__ import annotations
 import io
 
 from kintsugi.agents.trajectory import Trajectory
-from kintsugi.benchmarks.tables import comparison_table, how_measured, p_value, score_table, short, type_table
 from kintsugi.envs.core import TaskSet
-from kintsugi.loops.evaluation import compare, score
+from kintsugi.loops.measuring.evaluation import compare, score
+from kintsugi.loops.measuring.tables import comparison_table, how_measured, p_value, score_table, short, type_table
 from rich.console import Console
 from rich.table import Table
 from small_runs import make_task, make_trajectory

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from kintsugi.agents.rollout import Episode, Job
+from kintsugi.agents.core import Episode
+from kintsugi.agents.rollout import Job
 from kintsugi.agents.trajectory import Step
 from kintsugi.envs import Task
 from kintsugi.errors import UsageError
-from kintsugi.loops import pictures
-from kintsugi.loops.pictures import Pictures
-from kintsugi.loops.store import RunStore
+from kintsugi.loops.runs import pictures
+from kintsugi.loops.runs.pictures import Pictures
+from kintsugi.loops.runs.store import RunStore
 from tiny_worlds import Echo
 
 PNG, JPEG = b"\x89PNG\r\n\x1a\n" + b"p" * 90, b"\xff\xd8\xff\xe0" + b"j" * 90

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kintsugi.agents.rollout import Episode, Job
+from kintsugi.agents.core import Episode
+from kintsugi.agents.rollout import Job
 from kintsugi.agents.trajectory import Step, Trajectory
 from kintsugi.envs import Task
 from kintsugi.errors import UsageError
-from kintsugi.loops.store import SCHEMA_VERSION, RunStore
+from kintsugi.loops.runs.store import SCHEMA_VERSION, RunStore
 from tiny_worlds import Echo
 
 CONFIG: dict[str, Any] = {"loop": "re_rest", "lora": {"rank": 8, "alpha": 16}, "tasks": ["a", "b"], "limit": None}
@@ -80,7 +81,7 @@ def test_a_run_is_open_in_one_process(folder: Path):
         code = f"""
         from pathlib import Path
         from kintsugi.errors import UsageError
-        from kintsugi.loops.store import RunStore
+        from kintsugi.loops.runs.store import RunStore
         try:
             RunStore.open(Path({str(folder)!r}), {CONFIG!r})
         except UsageError as error:

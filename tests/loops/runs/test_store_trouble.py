@@ -12,7 +12,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from kintsugi.loops.store import RunStore
+from kintsugi.loops.runs.store import RunStore
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ from pathlib import Path
 from kintsugi.agents.trajectory import Step, Trajectory
 from kintsugi.envs import Task
 from kintsugi.errors import UsageError
-from kintsugi.loops.store import RunStore
+from kintsugi.loops.runs.store import RunStore
 
 stored = 0
 try:

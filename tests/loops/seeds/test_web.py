@@ -7,9 +7,9 @@ import random
 import re
 
 import pytest
+from kintsugi.agents.core import Episode
 from kintsugi.agents.react import parse
 from kintsugi.agents.reflector import OPENING, digest
-from kintsugi.agents.rollout import Episode
 from kintsugi.envs.core import Task
 from kintsugi.envs.web import WebEnv
 from kintsugi.loops.seeds.family import Corpus, SeedRecipe, write_corpus

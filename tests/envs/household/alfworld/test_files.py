@@ -130,7 +130,7 @@ def test_a_broken_game_is_named_and_the_others_load(name, game, tree):
     spoil, message = BROKEN[name]
     folder = tree(bad=spoil(game()), good=game(4))
     with pytest.warns(UserWarning, match="1 games; left out: 1 broken: "):
-        tasks = TaskSet.from_alfworld(folder, "valid_unseen")
+        tasks = HouseholdEnv.tasks("valid_unseen", source="alfworld", path=folder)
     assert [task.id for task in tasks] == ["valid_unseen/good/trial_1"]
     found = read_folder(folder, "valid_unseen")
     path = folder / "valid_unseen/bad/trial_1/game.tw-pddl"
@@ -167,26 +167,26 @@ def test_what_is_admissible_does_not_depend_on_earlier_episodes(seed):
 
 def test_a_folder_without_games(tmp_path, game, tree):
     with pytest.raises(UsageError, match=r"there is no folder .*nowhere.valid_seen of ALFWorld games"):
-        TaskSet.from_alfworld(tmp_path / "nowhere", "valid_seen")
+        HouseholdEnv.tasks("valid_seen", source="alfworld", path=tmp_path / "nowhere")
     (tmp_path / "train").mkdir()
     with pytest.raises(UsageError, match=r"there is no game to play under .*train"):
-        TaskSet.from_alfworld(tmp_path, "train")
+        HouseholdEnv.tasks("train", source="alfworld", path=tmp_path)
     only_bad = tree(bad="{}")
     with pytest.raises(UsageError, match=r"1 broken: .*game.tw-pddl"):
-        TaskSet.from_alfworld(only_bad, "valid_unseen")
+        HouseholdEnv.tasks("valid_unseen", source="alfworld", path=only_bad)
 
 
 def test_a_game_may_lie_in_the_split_itself(game, tmp_path):
     (tmp_path / "train").mkdir()
     (tmp_path / "train/game.tw-pddl").write_text(json.dumps(game()))
-    (task,) = TaskSet.from_alfworld(tmp_path, "train")
+    (task,) = HouseholdEnv.tasks("train", source="alfworld", path=tmp_path)
     assert task.id == "train"
 
 
 def test_what_cannot_be_said_later_names_the_file(game, tree):
     """The answer to `inventory` is too long; nothing before it is."""
     folder = tree(a=padded(game(), "You are not carrying anything."))
-    (task,) = TaskSet.from_alfworld(folder, "valid_unseen")
+    (task,) = HouseholdEnv.tasks("valid_unseen", source="alfworld", path=folder)
     env = HouseholdEnv()
     env.reset(options={"task": task})
     with pytest.raises(UsageError, match=r"a.trial_1.game.tw-pddl: .*grows to more than 1,000,000 characters"):
@@ -202,15 +202,15 @@ def test_what_alfworld_skips_is_skipped_and_counted(game, tree):
         a=game(), movable_b=game(1), **{"c-AppleSliced-d": game(2)}, unsolvable=unsolvable, silent=silent, e=game(4)
     )
     with pytest.warns(UserWarning, match="2 games; left out: 1 Sliced games; 1 movable games; 2 not solvable"):
-        tasks = TaskSet.from_alfworld(folder, "valid_unseen")
+        tasks = HouseholdEnv.tasks("valid_unseen", source="alfworld", path=folder)
     assert [task.id for task in tasks] == ["valid_unseen/a/trial_1", "valid_unseen/e/trial_1"]
 
 
 def test_the_hash_is_of_the_content_and_not_of_the_folder(game, tree, tmp_path):
     folder = tree(a=game(), b=game(5))
-    tasks = TaskSet.from_alfworld(folder, "valid_unseen")
+    tasks = HouseholdEnv.tasks("valid_unseen", source="alfworld", path=folder)
     shutil.copytree(folder / "valid_unseen", tmp_path / "other" / "valid_unseen")
-    moved = TaskSet.from_alfworld(tmp_path / "other", "valid_unseen")
+    moved = HouseholdEnv.tasks("valid_unseen", source="alfworld", path=tmp_path / "other")
     assert (moved.hash, moved) == (tasks.hash, tasks)
     assert moved.tasks[0].source != tasks.tasks[0].source
     tasks.save(tmp_path / "tasks.jsonl")
@@ -219,7 +219,7 @@ def test_the_hash_is_of_the_content_and_not_of_the_folder(game, tree, tmp_path):
     assert [task.source for task in loaded] == [task.source for task in tasks]
     path = Path(tasks.tasks[0].source)
     path.write_text(json.dumps(game(7)))
-    assert TaskSet.from_alfworld(folder, "valid_unseen").hash != tasks.hash
+    assert HouseholdEnv.tasks("valid_unseen", source="alfworld", path=folder).hash != tasks.hash
     forget_engines()
     with pytest.raises(UsageError, match=r"game.tw-pddl: its content has the hash .* make the tasks anew"):
         HouseholdEnv().reset(options={"task": tasks.tasks[0]})
@@ -232,7 +232,7 @@ def test_the_hash_is_of_the_content_and_not_of_the_folder(game, tree, tmp_path):
 def test_a_generated_task_and_its_file_are_one_game(size, game, tree):
     """Written and read back, a game says and admits the same, to the end of a walk."""
     folder = tree(a=game(9, size))
-    (task,) = TaskSet.from_alfworld(folder, "valid_unseen")
+    (task,) = HouseholdEnv.tasks("valid_unseen", source="alfworld", path=folder)
     ours, theirs = engine_of_task(make_task("valid_unseen", 9, 0, size)), engine_of_task(task)
     assert theirs.game.goal == ours.game.goal
     assert theirs.game.task == ours.game.task
@@ -288,7 +288,7 @@ def test_a_game_that_is_won_at_the_start_is_won_at_the_first_step(game, tree):
     thing = next(o for o in engine.game.objects if o.kind == engine.game.goal.object)
     target = next(r for r in engine.game.receptacles if r.kind == engine.game.goal.target)
     content = changed(content, "pddl_problem", "(:init", f"(:init (inReceptacle {thing.id} {target.id})")
-    (task,) = TaskSet.from_alfworld(tree(a=content), "valid_unseen")
+    (task,) = HouseholdEnv.tasks("valid_unseen", source="alfworld", path=tree(a=content))
     env = HouseholdEnv()
     env.reset(options={"task": task})
     text, reward, terminated, _, info = env.step("dance")

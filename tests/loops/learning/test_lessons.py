@@ -18,10 +18,10 @@ from kintsugi.envs import AgentEnv, Task
 from kintsugi.envs.registry import find
 from kintsugi.envs.web.sites.catalogue import SITES
 from kintsugi.errors import UsageError
-from kintsugi.loops import practice as module
-from kintsugi.loops.learner import Example, FitConfig
-from kintsugi.loops.practice import Practice
-from kintsugi.loops.store import RunStore
+from kintsugi.loops.learning import practice as module
+from kintsugi.loops.learning.learner import Example, FitConfig
+from kintsugi.loops.learning.practice import Practice
+from kintsugi.loops.runs.store import RunStore
 
 
 def attempt(task: str, *actions: str, refused: str = "", **fields: Any) -> Trajectory:

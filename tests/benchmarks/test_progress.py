@@ -6,12 +6,12 @@ import io
 from itertools import pairwise
 
 import pytest
-from kintsugi.benchmarks.improve import ImproveSelfTraining, self_training
-from kintsugi.benchmarks.measure import Measure
-from kintsugi.benchmarks.progress import bar
-from kintsugi.loops.practice import Practice
+from kintsugi.cli.main.improve import ImproveSelfTraining, self_training
+from kintsugi.cli.main.progress import bar
+from kintsugi.loops.learning.practice import Practice
+from kintsugi.loops.measuring.measure import Measure
+from kintsugi.loops.runs.store import RunStore
 from kintsugi.loops.self_training import SelfTraining
-from kintsugi.loops.store import RunStore
 from rich.console import Console
 
 

@@ -1,0 +1,1 @@
+"""A run as static pages, to look at in a browser."""

@@ -1,0 +1,1 @@
+"""Papers' comparisons with their controls, one file a paper."""

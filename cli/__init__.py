@@ -1,0 +1,5 @@
+"""The command `kintsugi`."""
+
+from .main import main
+
+__all__ = ["main"]
