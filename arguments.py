@@ -14,7 +14,7 @@ import inspect
 import re
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,6 +22,7 @@ from .errors import UsageError, unknown
 from .plugins import load
 
 T = TypeVar("T")
+_SEVERAL = (tuple, list, Sequence, frozenset)
 _WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _REFERENCE = re.compile(r"([A-Za-z_][\w.]*:[A-Za-z_][\w.]*)(?:\((.*)\))?", re.DOTALL)
 
@@ -40,40 +41,81 @@ def parse_pairs(words: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def arguments(function: Callable[..., Any], values: Mapping[str, Any], what: str) -> dict[str, Any]:
-    """The keyword arguments that `values` mean for `function`.
+def arguments(
+    function: Callable[..., Any], values: Mapping[str, Any], what: str, given: Collection[str] = ()
+) -> dict[str, Any]:
+    """The keyword arguments that `values` mean for `function`, which gets those named in `given` from elsewhere.
 
-    Raises `UsageError`, which begins with `what`, for a name that is no argument and a value that does not fit.
+    A class that passes on arguments which it does not name has those of its parents too. Raises `UsageError`, which
+    begins with `what`, for a name that is no argument, a value that does not fit, and an argument that is missing.
     """
-    hints = _hints(function)
-    signature = inspect.signature(function).parameters.values()
-    known = [p.name for p in signature if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-    anything = any(p.kind is p.VAR_KEYWORD for p in signature)
+    known, anything = parameters(function)
+    hints = hints_of(function)
     found = {}
     for name, value in _nested(values).items():
         if name not in known and not anything:
             raise unknown(f"{what} argument", name, known)
-        found[name] = convert(value, hints.get(name, Any), f"{what} argument {name!r}")
+        where, usual = f"{what} argument {name!r}", known.get(name)
+        deeper = isinstance(value, Mapping) and _is_object(usual)
+        found[name] = changed(usual, value, where) if deeper else convert(value, hints.get(name, Any), where)
+    for name, usual in known.items():
+        if usual is inspect.Parameter.empty and name not in found and name not in given:
+            raise UsageError(f"{what} needs the argument {name!r}; expected {_described(hints.get(name, Any))}")
     return found
 
 
+def defaults(function: Callable[..., Any]) -> dict[str, Any]:
+    """The arguments that can be left out, with what they are then; of a class also those that its parents take."""
+    return {name: usual for name, usual in parameters(function)[0].items() if usual is not inspect.Parameter.empty}
+
+
+def parameters(function: Any) -> tuple[dict[str, Any], bool]:
+    """Names of arguments and their defaults (`Parameter.empty` for none), and whether any others may be named."""
+    called, found = _called(function), dict[str, Any]()
+    for each in called:
+        for p in list(inspect.signature(each).parameters.values())[int(inspect.isclass(function)) :]:
+            if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY):
+                found.setdefault(p.name, p.default)
+    if inspect.isclass(function) and dataclasses.is_dataclass(function):
+        made = {field.name: field.default_factory for field in dataclasses.fields(function) if field.init}
+        found |= {name: factory() for name, factory in made.items() if factory is not dataclasses.MISSING}
+    return found, bool(called) and _takes_anything(called[-1])
+
+
 def build(cls: type[T], values: Mapping[str, Any], what: str) -> T:
-    """An object of a dataclass from its fields; those that are left out have their defaults. Raises `UsageError`."""
+    """An object of a dataclass from its fields; those that are left out have their defaults, also within a default that
+    has fields. Raises `UsageError` as `arguments` does."""
     return cls(**arguments(cls, values, what))
 
 
-def changed(config: T, values: Mapping[str, Any], what: str) -> T:
-    """The same dataclass object with fields replaced, fields of fields too. Raises `UsageError`."""
-    hints, known = _hints(type(config)), [field.name for field in dataclasses.fields(config)]  # type: ignore[arg-type]
+def changed(config: T, values: Mapping[str, Any], where: str, inside: str = "") -> T:
+    """The same dataclass object with fields replaced, fields of fields too.
+
+    Raises `UsageError` for a key that does not exist and a value that does not fit; it says `where`, and in which table
+    (`inside`).
+    """
+    hints, known = hints_of(type(config)), [field.name for field in dataclasses.fields(config)]  # type: ignore[arg-type]
     found = {}
     for name, value in _nested(values).items():
         if name not in known:
-            raise unknown(f"{what} key", name, known)
-        now = getattr(config, name)
-        deeper = isinstance(value, Mapping) and dataclasses.is_dataclass(now)
-        where = f"{what} key {name!r}"
-        found[name] = changed(now, value, f"{what}.{name}") if deeper else convert(value, hints[name], where)
+            raise unknown(f"key in {where}{inside and f', table [{inside}]:'}", name, known)
+        now, key = getattr(config, name), f"{inside}.{name}" if inside else name
+        deeper = isinstance(value, Mapping) and _is_object(now)
+        found[name] = changed(now, value, where, key) if deeper else convert(value, hints[name], f"{where}: {key}")
     return dataclasses.replace(config, **found)  # type: ignore[type-var]
+
+
+def hints_of(function: Any) -> dict[str, Any]:
+    """The types of its arguments, where it says them. Raises `UsageError` for a name that cannot be found."""
+    # Inherited fields of dataclasses are named as their own module names them, not as that of the subclass does.
+    own = [function] if dataclasses.is_dataclass(function) else reversed(_called(function))
+    try:
+        return {name: hint for each in own for name, hint in typing.get_type_hints(each, include_extras=True).items()}
+    except NameError as error:
+        raise UsageError(
+            f"the types of the arguments of {plain(function)!r} cannot be read ({error}); "
+            "import what they name where it runs, not for type checkers alone"
+        ) from error
 
 
 def convert(value: Any, wanted: Any, what: str) -> Any:
@@ -84,11 +126,12 @@ def convert(value: Any, wanted: Any, what: str) -> Any:
         return _first(value, typing.get_args(wanted), what)
     if isinstance(value, Mapping) and dataclasses.is_dataclass(wanted) and isinstance(wanted, type):
         return build(wanted, value, what)
-    if isinstance(value, list) and typing.get_origin(wanted) is tuple:
-        return tuple(value)
-    if not isinstance(value, str):
+    several = isinstance(value, list) and typing.get_origin(wanted) in _SEVERAL
+    if not several and not isinstance(value, str):
         return value
     try:
+        if several:
+            return _several(wanted, value, lambda each, kind: convert(each, kind, what))
         return _from_text(value, wanted)
     except (ValueError, TypeError):
         raise UsageError(f"{what} is {value!r}; expected {_described(wanted)}") from None
@@ -98,12 +141,14 @@ def plain(value: Any) -> Any:
     """JSON-clean data that says what `value` is: objects that are no data are named by their class or definition."""
     if isinstance(value, str | int | float | bool | None):
         return value
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+    if _is_object(value):
         return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
         return {str(name): plain(each) for name, each in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
+    if isinstance(value, list | tuple):
         return [plain(each) for each in value]
+    if isinstance(value, set | frozenset):
+        return sorted(map(plain, value), key=str)
     if isinstance(value, Path):
         return str(value)
     named = value if hasattr(value, "__qualname__") else type(value)
@@ -127,10 +172,17 @@ def _from_text(text: str, wanted: Any) -> Any:
         return None
     if origin is typing.Literal:
         return inner[list(map(str, inner)).index(text)]
-    if origin in (tuple, list, Sequence, frozenset):
-        parts = [part.strip() for part in text.split(",") if part.strip()]
-        return tuple(_from_text(part, inner[0] if inner else str) for part in parts)
+    if origin in _SEVERAL:
+        return _several(wanted, [part.strip() for part in text.split(",") if part.strip()], _from_text)
     return _referred(text)
+
+
+def _several(wanted: Any, parts: Sequence[Any], made: Callable[[Any, Any], Any]) -> Any:
+    """The tuple, list or set that is wanted, of `made(part, type)`; raises `ValueError` for another number of parts."""
+    origin, inner = typing.get_origin(wanted), typing.get_args(wanted)
+    kinds = inner if origin is tuple and inner[-1:] != (Ellipsis,) else inner[:1] * len(parts)
+    found = [made(part, kind) for part, kind in zip(parts, kinds, strict=True)]
+    return origin(found) if origin in (list, frozenset) else tuple(found)
 
 
 def _referred(text: str) -> Any:
@@ -139,7 +191,15 @@ def _referred(text: str) -> Any:
     if match is None:
         raise ValueError(text)
     found = load(match[1], repr(text))
-    return found if match[2] is None else found(match[2])
+    if match[2] is None:
+        return found
+    try:
+        return found(match[2])
+    except (ValueError, TypeError) as error:
+        # Otherwise it would be said that the text is no reference.
+        raise UsageError(
+            f"{text!r} cannot be made ({type(error).__name__}: {error}); expected a text that {match[1]!r} takes"
+        ) from error
 
 
 def _first(value: Any, choices: Iterable[Any], what: str) -> Any:
@@ -147,7 +207,8 @@ def _first(value: Any, choices: Iterable[Any], what: str) -> Any:
     ordered = sorted(choices, key=lambda each: (each is not type(None), each in (str, object, Any)))
     if not isinstance(value, str):
         mapped = [each for each in ordered if isinstance(value, Mapping) and dataclasses.is_dataclass(each)]
-        return convert(value, mapped[0], what) if mapped else value
+        listed = [each for each in ordered if isinstance(value, list) and typing.get_origin(each) in _SEVERAL]
+        return convert(value, [*mapped, *listed][0], what) if mapped or listed else value
     for each in ordered:
         with contextlib.suppress(ValueError, TypeError):
             return _from_text(value, each)
@@ -155,19 +216,38 @@ def _first(value: Any, choices: Iterable[Any], what: str) -> Any:
 
 
 def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
-    """`{"a.b": 1}` as `{"a": {"b": 1}}`."""
+    """`{"a.b": 1}` as `{"a": {"b": 1}}`, together with whatever else is said of `a`."""
     found: dict[str, Any] = {}
     for name, value in values.items():
         first, dot, rest = name.partition(".")
-        if dot and isinstance(found.setdefault(first, {}), dict):
-            found[first][rest] = value
-        else:
+        part, before = ({rest: value} if dot else value), found.get(first)
+        if isinstance(part, Mapping) and isinstance(before, Mapping):
+            found[first] = {**before, **part}
+        elif dot and before is not None:
             found[name] = value
+        else:
+            found[first] = part
     return found
 
 
-def _hints(function: Any) -> dict[str, Any]:
-    return typing.get_type_hints(function.__init__ if inspect.isclass(function) else function, include_extras=True)
+def _called(function: Any) -> list[Any]:
+    """What takes the arguments: the function; of a class its `__init__`, and its parents' where it passes them on."""
+    if not inspect.isclass(function):
+        return [function]
+    found: list[Any] = []
+    for cls in function.__mro__[:-1]:
+        if "__init__" in vars(cls) and (not found or _takes_anything(found[-1])):
+            found.append(vars(cls)["__init__"])
+    return found
+
+
+def _takes_anything(function: Any) -> bool:
+    return any(p.kind is p.VAR_KEYWORD for p in inspect.signature(function).parameters.values())
+
+
+def _is_object(value: Any) -> bool:
+    """Whether it is an object of a dataclass."""
+    return dataclasses.is_dataclass(value) and not isinstance(value, type)
 
 
 def _described(wanted: Any) -> str:
@@ -176,7 +256,7 @@ def _described(wanted: Any) -> str:
         return "none"
     if origin is typing.Literal:
         return " or ".join(map(repr, inner))
-    if origin in (tuple, list, Sequence):
+    if origin in _SEVERAL:
         return "values with commas between"
     if wanted in (bool, int, float, str, Path):
         names = {bool: "true or false", int: "a whole number", float: "a number", str: "text", Path: "a path"}

@@ -2,17 +2,21 @@
 
 It reads the task, the last observations, all actions and the answer, and ends with SUCCESS or NOT SUCCESS, as in
 WebVoyager's automatic evaluation (He et al., 2024, section 4.2), here over accessibility trees in place of screenshots.
+
+On a command line a judge is named by its model: `--env-args judge=kintsugi.agents.judge:NamedJudge(local:FOLDER)`.
 """
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..envs.core import Task
 from ..errors import InfraError
 from .models.core import LanguageModel, Message, Sampling, derived_seed
+from .models.registry import open_backend
 from .rollout import run_sync
 
 SYSTEM = (
@@ -82,6 +86,25 @@ class WebJudge:
             if verdict is not None:
                 return verdict
         raise InfraError(f"the judge gave no verdict in {self.config.attempts} attempts; it last said {said[-200:]!r}")
+
+
+@dataclass(frozen=True)
+class NamedJudge:
+    """A `WebJudge` over the model of this name, as plain data; the model is opened when it is first asked."""
+
+    model: str
+    """What `--model` takes, e.g. `local:FOLDER`."""
+    config: JudgeConfig = field(default_factory=JudgeConfig)
+
+    def __call__(self, task: Task, deeds: Sequence[tuple[str, str]], answer: str) -> float:
+        """See `WebJudge`."""
+        return WebJudge(_opened(self.model), self.config)(task, deeds, answer)
+
+
+@functools.cache
+def _opened(model: str) -> LanguageModel:
+    """One model for all environments that name it."""
+    return open_backend(model).model()
 
 
 def verdict_of(text: str) -> bool | None:

@@ -17,7 +17,7 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..arguments import arguments, build
+from ..arguments import arguments, build, hints_of, parameters
 from ..errors import UsageError
 from ..plugins import Plugin, find_plugin, plugins
 from .core import Agent
@@ -50,7 +50,7 @@ def make_agent(spec: AgentSpec, model: LanguageModel, **usual: Any) -> Agent:
     if twice := sorted(decided.keys() & spec.args.keys()):
         raise UsageError(f"{what}: {twice[0]!r} is set by the flag of that name; leave it out of the agent's arguments")
     given = _arguments(made, {**decided, **spec.args}, what)
-    if "model" in inspect.signature(made).parameters:
+    if "model" in parameters(made)[0]:
         given["model"] = model
     return _checked(made(**given), what)
 
@@ -65,19 +65,18 @@ def _config_type(made: Callable[..., Any]) -> Any:
     declared = getattr(made, "config_type", None)
     if declared is not None:
         return declared
-    hint = typing.get_type_hints(made.__init__ if inspect.isclass(made) else made).get("config")
+    hint = hints_of(made).get("config")
     choices = [hint, *typing.get_args(hint)]
     return next((each for each in choices if inspect.isclass(each) and dataclasses.is_dataclass(each)), None)
 
 
 def _known(made: Callable[..., Any]) -> set[str]:
-    config = _config_type(made)
-    return set(inspect.signature(made).parameters) if config is None else {f.name for f in dataclasses.fields(config)}
+    return set(parameters(_config_type(made) or made)[0])
 
 
 def _arguments(made: Callable[..., Any], values: Mapping[str, Any], what: str) -> dict[str, Any]:
     config = _config_type(made)
-    return arguments(made, values, what) if config is None else {"config": build(config, values, what)}
+    return arguments(made, values, what, ["model"]) if config is None else {"config": build(config, values, what)}
 
 
 def _checked(agent: Any, what: str) -> Agent:

@@ -67,6 +67,11 @@ class Step:
     picture: str = field(default="", compare=False)
     """Name of the image of what was seen, among the run's pictures; empty where none was kept."""
 
+    @property
+    def sampled_tokens(self) -> int:
+        """Tokens that the model wrote for it, those of its calls included."""
+        return len(self.token_ids or ()) + sum(len(call.token_ids) for call in self.calls)
+
 
 @dataclass(frozen=True)
 class Trajectory:
@@ -114,9 +119,7 @@ class Trajectory:
     @property
     def sampled_tokens(self) -> int:
         """Tokens that the model wrote, the reflection included."""
-        steps = [*self.steps, *([self.reflection] if self.reflection else [])]
-        calls = (call for step in steps for call in step.calls)
-        return sum(len(step.token_ids or ()) for step in steps) + sum(len(call.token_ids) for call in calls)
+        return sum(step.sampled_tokens for step in [*self.steps, *([self.reflection] if self.reflection else [])])
 
     @property
     def invalid_actions(self) -> int:

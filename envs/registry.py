@@ -8,7 +8,6 @@ A package offers one by naming it after its Gymnasium id in its `pyproject.toml`
 
 from __future__ import annotations
 
-import inspect
 import re
 import warnings
 from collections.abc import Mapping
@@ -17,9 +16,9 @@ from typing import Any
 
 import gymnasium
 
-from ..arguments import arguments, plain
+from ..arguments import arguments, defaults, plain
 from ..errors import UsageError, unknown
-from ..plugins import Plugin, plugins
+from ..plugins import Plugin, load, plugins
 from .core import AgentEnv, TaskSet
 
 GROUP = "kintsugi.envs"
@@ -44,10 +43,7 @@ class EnvEntry:
     def load(self) -> type[AgentEnv]:
         """Import the class; raises `UsageError` when the entry point is not an `AgentEnv`."""
         about = f"environment {self.id!r} ({self.about})"
-        try:
-            found = Plugin(self.id, self.entry_point, self.about).load()
-        except UsageError as error:
-            raise UsageError(f"environment {error}") from error
+        found = load(self.entry_point, about)
         if not (isinstance(found, type) and issubclass(found, AgentEnv)):
             raise UsageError(
                 f"{about}: {self.entry_point!r} is {found!r}, expected a subclass of kintsugi.envs.AgentEnv"
@@ -126,12 +122,7 @@ class EnvSpec:
 
     def to_json(self) -> dict[str, Any]:
         """JSON-clean, with the constructor's defaults; objects that are no data are named by their class."""
-        usual = {
-            name: parameter.default
-            for name, parameter in inspect.signature(self.cls).parameters.items()
-            if parameter.default is not parameter.empty
-        }
-        return {"id": self.cls.env_id, "kwargs": plain({**usual, **self._arguments()})}
+        return {"id": find(self.id).id, "kwargs": plain({**defaults(self.cls), **self._arguments()})}
 
     def _arguments(self) -> dict[str, Any]:
         return arguments(self.cls, self.kwargs, f"environment {self.id!r}")

@@ -1,6 +1,21 @@
-"""Language models behind one small protocol. Back ends with heavy libraries are imported by name: `.local`."""
+"""Language models behind one small protocol; `open_backend` imports heavy libraries when they are needed."""
 
-from .core import Completion, LanguageModel, Message, Sampling
-from .scripted import ScriptedModel
+from .core import Backend, Completion, Critic, LanguageModel, Message, ModelBase, Sampling, Usage, derived_seed
+from .registry import open_backend
+from .scripted import Script, ScriptedBackend, ScriptedModel
 
-__all__ = ["Completion", "LanguageModel", "Message", "Sampling", "ScriptedModel"]
+__all__ = [
+    "Backend",
+    "Completion",
+    "Critic",
+    "LanguageModel",
+    "Message",
+    "ModelBase",
+    "Sampling",
+    "Script",
+    "ScriptedBackend",
+    "ScriptedModel",
+    "Usage",
+    "derived_seed",
+    "open_backend",
+]

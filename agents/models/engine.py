@@ -132,11 +132,21 @@ class Engine:
     """Decodes batches of requests on one model. Not thread-safe; one call at a time."""
 
     def __init__(
-        self, model: Any, eos_ids: frozenset[int], slots: int = 128, pad_id: int = 0, *, exact: bool = False
+        self,
+        model: Any,
+        eos_ids: frozenset[int],
+        slots: int = 128,
+        pad_id: int = 0,
+        *,
+        exact: bool = False,
+        prefill_tokens: int = PREFILL_TOKENS,
+        rounding: float = ROUNDING,
     ) -> None:
+        """`prefill_tokens` and `rounding` are as `PREFILL_TOKENS` and `ROUNDING` say."""
         # Two rows at least: with one, nothing could be proved about rows of different lengths.
         self.model, self.eos_ids, self.slots, self.pad_id = model, eos_ids, max(2, slots), pad_id
         self.device = next(model.parameters()).device
+        self.prefill_tokens, self.rounding = prefill_tokens, rounding
         self.exact = exact
         """Whether tokens do not depend on what else is in the batch (their log-probabilities may, by rounding)."""
         self._config = model.config.get_text_config()
@@ -212,7 +222,7 @@ class Engine:
         todo = sorted(range(len(requests)), key=lambda i: len(waiting[i]))
         while todo:
             width = len(waiting[todo[-1]])
-            size = max(1, PREFILL_TOKENS // width)
+            size = max(1, self.prefill_tokens // width)
             batch, todo = sorted(todo[-size:]), todo[:-size]
             ids = torch.full((len(batch), width), self.pad_id)
             for row, i in enumerate(batch):
@@ -287,7 +297,7 @@ class Engine:
         greedy = torch.tensor([request.sampling.temperature == 0 for request in requests], device=logits.device)
         best, second = allowed.topk(2).values.unbind(-1)
         token = torch.where(greedy, allowed.argmax(-1), drawn)
-        rounding = ROUNDING * torch.finfo(self.model.dtype).eps * raw.abs().amax(-1)
+        rounding = self.rounding * torch.finfo(self.model.dtype).eps * raw.abs().amax(-1)
         ends = torch.stack([drawn - 1, drawn], -1)
         margin = (mass.gather(-1, ends.clamp(min=0)) * (ends >= 0) - point[:, None]).abs().amin(-1)
         close = torch.where(greedy, best - second < 2 * rounding, margin < rounding / temperature)

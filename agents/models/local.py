@@ -283,3 +283,8 @@ class LocalBackend:
         gc.collect()
         if self.device != "cpu":
             torch.cuda.empty_cache()
+
+
+def open_local(weights: str, watch: object = None) -> LocalBackend:
+    """`local:FOLDER`: see `agents.models.registry`."""
+    return LocalBackend(Path(weights) if Path(weights).exists() else weights)

@@ -13,6 +13,7 @@ A package offers another kind by a function of the rest and of `watch`:
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from ...errors import UsageError, unknown
 from ...plugins import Plugin, plugins
@@ -47,12 +48,13 @@ def open_backend(spec: str, watch: Watch = ignored) -> Backend:
     if kind in known:
         found: Backend = known[kind].load()(rest, watch)
         return found
-    from .weights import known_models, load_config
-
     if not spec:
         raise UsageError("the model's name is empty; expected KIND:REST, or a Hugging Face model folder")
+    if colon and not Path(spec).exists():
+        raise unknown("model", spec, [f"{name}:{rest}" for name in known])
+    from .weights import known_models, load_config
+
     if load_config(spec) is None:
-        nearest = [*known, *known_models(spec)] if not colon else [f"{name}:{rest}" for name in known]
-        raise unknown("model", spec, nearest)
+        raise unknown("model", spec, [*known, *known_models(spec)])
     found = known["local"].load()(spec, watch)
     return found

@@ -30,7 +30,8 @@ class ScriptedModel:
     window = 1 << 30
 
     def __init__(self, script: Script | Sequence[str], version: str = "scripted") -> None:
-        self._script = script_of(script)
+        self.script = script_of(script)
+        """What it says."""
         self.version = version
         self.calls = 0
         self.waves = 0
@@ -40,7 +41,7 @@ class ScriptedModel:
     async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
         """The script's next line; cut to `max_tokens` bytes. With `choices`, the first of them that it says."""
         self.calls += 1
-        text = self._script(messages, sampling)
+        text = self.script(messages, sampling)
         if sampling.choices is not None:
             text = _constrained(text, sampling)
         ids = tuple(text.encode())
@@ -56,7 +57,7 @@ class ScriptedModel:
     async def score(self, messages: Sequence[Message], candidates: Sequence[str]) -> list[float]:
         """0 for what the script would say, and otherwise a fixed number in [-11, -1] that depends on the text alone."""
         self.calls += 1
-        said = self._script(messages, Sampling(temperature=0))
+        said = self.script(messages, Sampling(temperature=0))
         return [0.0 if c == said else -1.0 - zlib.crc32(c.encode()) % 1001 / 100 for c in candidates]
 
     def start_wave(self) -> None:
@@ -134,11 +135,17 @@ class ScriptedBackend:
             if name in self._adapters:
                 return self._adapters[name]
         turns, _ = read_table(adapter)
-        return lambda messages, sampling: turns.get(chat_key(messages)) or self._script(messages, sampling)
+
+        def learnt(messages: Sequence[Message], sampling: Sampling) -> str:
+            known = turns.get(chat_key(messages))
+            return self._script(messages, sampling) if known is None else known
+
+        return learnt
 
     def _version(self, adapter: Path | None) -> str:
         if adapter is None:
             return self.base
+        read_table(adapter)
         digest = hashlib.sha256((adapter / TABLE).read_bytes()).hexdigest()[:12]
         return f"{self.base}+{adapter.name}:{digest}"
 

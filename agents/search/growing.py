@@ -52,7 +52,7 @@ class SearchConfig(ABC):
     parallel: int = 1
     """Descents in flight in one tree, kept apart by virtual visits. Part of the result."""
     model_calls: int | None = None
-    """Budget of one tree in completions and judged instants; never exceeded. None is no limit."""
+    """Budget of one tree in turns drawn and instants judged; never exceeded. None is no limit."""
     env_steps: int | None = None
     """Budget of one tree in actions played for the first time; never exceeded. None is no limit."""
     end_gate: float | None = None

@@ -166,11 +166,12 @@ class World:
         for i, step in enumerate(said):
             drawn.setdefault(step.action.strip(), []).append(i)
         read = sum(fork.prompt_tokens for fork in forks)
+        reflected = [] if at.episode.reflection else [fork.reflection for fork in forks if fork.reflection]
         found = [self._played(at, said[same[0]], forks[same[0]], parent, len(same)) for same in drawn.values()]
         spent = Spent(
             model_calls=n,
             env_steps=len(found),
-            sampled_tokens=sum(len(step.token_ids or ()) for step in said),
+            sampled_tokens=sum(step.sampled_tokens for step in [*said, *reflected]),
             read_tokens=read,
         )
         if self.value is None:

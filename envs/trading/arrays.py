@@ -57,9 +57,13 @@ class TradingArrays(gymnasium.Env[Observation, Any]):
     metadata: dict[str, Any] = {"render_modes": [], "render_fps": 1}
 
     def __init__(
-        self, task: Task | None = None, positions: tuple[float, ...] = POSITIONS, render_mode: str | None = None
+        self,
+        task: Task | Episode | None = None,
+        positions: tuple[float, ...] = POSITIONS,
+        render_mode: str | None = None,
     ) -> None:
-        """Plays `task`, the first usual one when None; `reset` may name another of as many assets."""
+        """Plays `task` or a stretch of a market of one's own, the first usual task when None; `reset` may name another
+        one of as many assets."""
         self.render_mode = render_mode
         self._open(task or train_task(0))
         assets = self._episode.market.assets
@@ -67,10 +71,10 @@ class TradingArrays(gymnasium.Env[Observation, Any]):
         self._orders = [[(Order(a, float(p)),) for p in positions] for a in range(assets)]
         self._single = assets == 1
 
-    def _open(self, task: Task) -> None:
-        if task.env_id != TradingEnv.env_id:
+    def _open(self, task: Task | Episode) -> None:
+        if isinstance(task, Task) and task.env_id != TradingEnv.env_id:
             raise UsageError(f"task {task.id!r} is of {task.env_id!r}, expected one of {TradingEnv.env_id!r}")
-        self._episode = episode_of(task)
+        self._episode = task if isinstance(task, Episode) else episode_of(task)
         self._bars, self._end = self._episode.bars, len(self._episode.bars) - 1
         self._rows = list(_table(self._episode))
         self._closes = [bar.close[0] for bar in self._bars]
@@ -171,11 +175,14 @@ class TradingVector(gymnasium.vector.VectorEnv[Observation, Any, Any]):
 
     metadata: dict[str, Any] = {"autoreset_mode": gymnasium.vector.AutoresetMode.NEXT_STEP}
 
-    def __init__(self, num_envs: int, task: Task | None = None, positions: tuple[float, ...] = POSITIONS) -> None:
+    def __init__(
+        self, num_envs: int, task: Task | Episode | None = None, positions: tuple[float, ...] = POSITIONS
+    ) -> None:
+        """`task` is as in `TradingArrays`."""
         if num_envs < 1:
             raise UsageError(f"num_envs is {num_envs}; expected at least 1 account")
         self.num_envs = num_envs
-        self._episode = episode_of(task or train_task(0))
+        self._episode = task if isinstance(task, Episode) else episode_of(task or train_task(0))
         assets = self._episode.market.assets
         self.single_observation_space, self.single_action_space = _spaces(assets, positions)
         self.observation_space = batch_space(self.single_observation_space, num_envs)

@@ -71,9 +71,13 @@ class TradingEnv(AgentEnv):
         """The whole market of the running episode; for studies, not for agents: it knows the future."""
         return self._playing()[0].market
 
+    def episode_of(self, task: Task) -> Episode:
+        """The stretch of a market that a task is about; for subclasses that bring markets of their own."""
+        return episode_of(task)
+
     def begin(self, task: Task) -> tuple[str, dict[str, Any]]:
         """Open the account at the close of the first bar."""
-        self._episode, self._at = episode_of(task), 0
+        self._episode, self._at = self.episode_of(task), 0
         self._account = Account(self._episode.rules, self._episode.bars[0].close)
         symbols = self._episode.market.symbols
         goal = f"trade {', '.join(symbols)} and end with more than who buys and holds"
@@ -110,7 +114,7 @@ class TradingEnv(AgentEnv):
         """Go on from `state`, of the task that is set."""
         if self.task is None:
             raise UsageError("there is no task to restore a state of; call reset first")
-        self._episode = episode_of(self.task)
+        self._episode = self.episode_of(self.task)
         self._account = Account(self._episode.rules, self._episode.bars[0].close)
         self._at, account = state
         self._account.set_state(account)

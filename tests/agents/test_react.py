@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kintsugi.agents.models import Completion, Message, Sampling, ScriptedModel
+from kintsugi.agents.models import Message
 from kintsugi.agents.models.core import derived_seed
 from kintsugi.agents.react import (
     ACTION,
@@ -23,22 +24,8 @@ from kintsugi.agents.react import (
 )
 from kintsugi.agents.rollout import Job, play
 from kintsugi.agents.trajectory import Step
+from recorders import Recorder
 from tiny_worlds import Echo, Lamps
-
-
-class Recorder(ScriptedModel):
-    """Keeps what it was asked."""
-
-    asked: list[tuple[list[Message], Sampling]]
-
-    def __init__(self, script: Any) -> None:
-        super().__init__(script)
-        self.asked = []
-
-    async def complete(self, messages: Any, sampling: Sampling) -> Completion:
-        self.asked.append((list(messages), sampling))
-        return await super().complete(messages, sampling)
-
 
 LINES = [f"Thought: hm {c}\nAction: light {c}" for c in ("green", "blue", "red")]
 
@@ -144,7 +131,7 @@ def test_worlds_that_list_no_actions_are_played_freely():
 
 def test_steps_keep_what_was_sampled():
     found = played(Recorder(["gibberish\nin two lines", *LINES]))
-    assert found.model == "scripted"
+    assert (found.model, found.agent.partition("@")[2]) == ("scripted", "scripted")
     first = found.steps[0]
     assert (first.thought, first.action, first.text) == ("", "gibberish\nin two lines", "gibberish\nin two lines")
     assert first.token_ids == tuple(b"gibberish\nin two lines")
@@ -158,15 +145,16 @@ def test_what_is_learnt_is_what_the_agent_saw():
     model = Recorder(LINES)
     found = played(model)
     last, _ = model.asked[-1]
-    assert chat_of(found)[:-1] == last
-    assert chat_of(found)[-1] == Message("assistant", found.steps[-1].text or "", found.steps[-1].token_ids)
+    chat = chat_of(found, ReActConfig())
+    assert chat[:-1] == last
+    assert chat[-1] == Message("assistant", found.steps[-1].text or "", found.steps[-1].token_ids)
 
 
 def test_an_experts_steps_are_written_out():
     step = Step("You see a mug.", "I take it.", "take mug 1", trainable=False)
     assert said(step) == "Thought: I take it.\nAction: take mug 1"
     found = played(Recorder(LINES))
-    chat = chat_of(type(found)(**{**found.__dict__, "steps": (step,)}))
+    chat = chat_of(replace(found, steps=(step,)), ReActConfig())
     assert chat[1:] == [Message("user", "You see a mug."), Message("assistant", said(step), None, False)]
 
 

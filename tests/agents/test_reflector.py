@@ -7,25 +7,31 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from kintsugi.agents.models import Message, Sampling, ScriptedModel
+from kintsugi.agents.models import Message, Sampling
 from kintsugi.agents.models.core import derived_seed
 from kintsugi.agents.react import SYSTEM as ACTING
-from kintsugi.agents.react import ReActConfig, chat_of
+from kintsugi.agents.react import ReActAgent, ReActConfig
 from kintsugi.agents.reflector import (
     OPENING,
     SYSTEM,
     ReflectingAgent,
     ReflectorConfig,
-    digest,
     opening_of,
     reflector_chat,
 )
+from kintsugi.agents.reflector import digest as digest_of
+from kintsugi.agents.registry import reader
 from kintsugi.agents.rollout import Job, play
 from kintsugi.agents.trajectory import Step, Trajectory
 from kintsugi.errors import TooLongError
+from recorders import Recorder
 from tiny_worlds import Echo
 
 TASK = Echo.tasks("train").tasks[3]
+
+
+def digest(failure: Trajectory, max_turns: int) -> str:
+    return digest_of(failure, max_turns, ReActConfig())
 
 
 def failed(*steps: tuple[str, str, str | None], **fields: Any) -> Trajectory:
@@ -68,19 +74,6 @@ def test_nothing_is_shown_that_the_attempt_did_not_say():
     assert "xyzzy" not in digest(hidden, 40)
 
 
-class Recorder(ScriptedModel):
-    def __init__(self, script: Any) -> None:
-        super().__init__(script)
-        self.asked: list[tuple[list[Message], Sampling]] = []
-
-    async def complete(self, messages, sampling):
-        self.asked.append((list(messages), sampling))
-        said = await super().complete(messages, sampling)
-        if messages[-1].role == "assistant":
-            return replace(said, opening_ids=tuple(messages[-1].content.encode()))
-        return said
-
-
 def script(messages: Any, sampling: Sampling) -> str:
     if messages[-1].role == "assistant":
         return " said 3."
@@ -89,8 +82,7 @@ def script(messages: Any, sampling: Sampling) -> str:
 
 def reflected(config: ReflectorConfig | None = None) -> tuple[Trajectory, Recorder]:
     model = Recorder(script)
-    agent = ReflectingAgent(model, FAILURE, ReActConfig(temperature=0.7, max_tokens=70), config)
-    assert agent.name == "scripted"
+    agent = ReflectingAgent(ReActAgent(model, ReActConfig(temperature=0.7, max_tokens=70)), FAILURE, config)
     return asyncio.run(play(Echo(max_steps=4), Job(TASK, agent, 9, source="reflection", parents=("p",)))), model
 
 
@@ -100,7 +92,7 @@ def test_it_reflects_once_and_then_acts_live():
     assert [step.action for step in found.steps] == ["1", "3"]
     assert found.parents == ("p",)
     opening = [Message("system", SYSTEM), Message("user", digest(FAILURE, 40))]
-    assert opening_of(FAILURE, ReflectorConfig()) == opening
+    assert opening_of(FAILURE, ReflectorConfig(), ReActConfig()) == opening
     chat, sampling = model.asked[0]
     assert chat == [*opening, Message("assistant", OPENING)]
     assert (sampling.temperature, sampling.max_tokens) == (0.0, 48)
@@ -134,17 +126,19 @@ def test_its_configuration_is_heeded():
 def test_the_reflector_learns_from_the_chat_that_it_acted_in():
     found, model = reflected()
     assert found.reflection is not None
-    chat = reflector_chat(FAILURE, found, found.reflection)
+    chat = reflector_chat(FAILURE, found, found.reflection, ReActConfig())
     assert chat[:-1] == model.asked[-1][0]
     assert chat[-1] == Message("assistant", found.steps[-1].text or "", found.steps[-1].token_ids)
-    quiet = reflector_chat(FAILURE, found, found.reflection, trainable=False)
+    quiet = reflector_chat(FAILURE, found, found.reflection, ReActConfig(), trainable=False)
     assert [m.trainable for m in quiet if m.role == "assistant"] == [False, True, True]
 
 
 def test_the_agent_learns_nothing_of_the_reflection():
     found, _ = reflected()
     assert found.reflection is not None
-    texts = [m.content for m in chat_of(found)]
+    [chat] = reader(found.made_by).chats(found)
+    texts = [m.content for m in chat]
+    assert len(texts) == 1 + 2 * len(found.steps)
     assert texts[0] == ACTING
     assert not any("Reflection" in text or "failed attempt" in text for text in texts)
 
@@ -168,12 +162,13 @@ LONG = failed(*((f"room {i} " + "." * 90, f"go {i}", None) for i in range(16)))
 @pytest.mark.parametrize("turns", [16, 8, 4])
 def test_what_does_not_fit_of_the_failed_attempt_is_not_shown(turns):
     model = Narrow(script, len(SYSTEM) + len(digest(LONG, turns)) + 150)
-    found = asyncio.run(play(Echo(max_steps=4), Job(TASK, ReflectingAgent(model, LONG), 9, source="reflection")))
+    agent = ReflectingAgent(ReActAgent(model), LONG)
+    found = asyncio.run(play(Echo(max_steps=4), Job(TASK, agent, 9, source="reflection")))
     assert found.success
     assert found.reflection is not None
     assert found.reflection.observation == digest(LONG, turns)
     assert [step.observation for step in found.steps] == [step.observation for step in reflected()[0].steps]
-    chat = reflector_chat(LONG, found, found.reflection)
+    chat = reflector_chat(LONG, found, found.reflection, ReActConfig())
     assert chat[1].content == digest(LONG, turns)
     assert chat[:-1] == model.asked[-1][0]
 
@@ -183,7 +178,8 @@ def test_turns_that_do_not_fit_later_take_room_from_the_failed_attempt():
         return script(messages, sampling) if len(messages) < 5 else "Thought: " + "hm " * 120 + "\nAction: 3"
 
     model = Narrow(lambda messages, sampling: longer(messages, sampling), 1500)
-    job = Job(TASK, ReflectingAgent(model, LONG, ReActConfig(max_tokens=400)), 9, source="reflection")
+    agent = ReflectingAgent(ReActAgent(model, ReActConfig(max_tokens=400)), LONG)
+    job = Job(TASK, agent, 9, source="reflection")
     found = asyncio.run(play(Echo(max_steps=4), job))
     assert found.reflection is not None
     assert found.reflection.observation in [digest(LONG, n) for n in (8, 4)]
@@ -192,4 +188,19 @@ def test_turns_that_do_not_fit_later_take_room_from_the_failed_attempt():
 
 def test_a_window_without_room_for_any_of_it_is_told():
     with pytest.raises(TooLongError):
-        asyncio.run(play(Echo(max_steps=4), Job(TASK, ReflectingAgent(Narrow(script, 100), LONG), 9)))
+        asyncio.run(play(Echo(max_steps=4), Job(TASK, ReflectingAgent(ReActAgent(Narrow(script, 100)), LONG), 9)))
+
+
+def test_its_name_tells_both_configurations_and_its_attempts_are_the_acting_agents():
+    model = Recorder(script)
+    names = {
+        ReflectingAgent(ReActAgent(model, acting), FAILURE, config).name
+        for acting in (ReActConfig(), ReActConfig(max_tokens=70))
+        for config in (None, ReflectorConfig(max_turns=1), ReflectorConfig(system="Mend!"))
+    }
+    assert len(names) == 6
+    assert all(name.startswith("reflecting-") and name.endswith("@scripted") for name in names)
+    acting = ReActAgent(model, ReActConfig(max_tokens=70))
+    agent = ReflectingAgent(acting, FAILURE)
+    assert ReflectingAgent(acting, LONG).name == agent.name
+    assert (agent.spec, list(agent.models)) == (acting.spec, [model])

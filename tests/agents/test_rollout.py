@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass, field
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
-from kintsugi.agents.core import Episode
-from kintsugi.agents.models import Completion, ScriptedModel
+from kintsugi.agents.core import Episode, RuleAgent
+from kintsugi.agents.models import Completion, ScriptedModel, Usage
 from kintsugi.agents.react import ReActAgent, ReActConfig
-from kintsugi.agents.rollout import Clock, Job, collect, collect_async, play, run_sync
+from kintsugi.agents.rollout import Clock, Job, all_or_none, collect, in_waves, play, run_sync, waves
 from kintsugi.agents.trajectory import Step, Trajectory
 from kintsugi.errors import InfraError, UsageError
 from tiny_worlds import Echo, Lamps
@@ -19,15 +20,15 @@ from tiny_worlds import Echo, Lamps
 TASKS = Echo.tasks("train").tasks
 
 
-@dataclass
-class Guesser:
+class Guesser(RuleAgent):
     """Says `before` times something else, then the number in the first observation."""
 
-    before: int = 0
-    name: str = "guesser"
-    at_once: int = 0
-    most_at_once: int = 0
-    acted: list[str] = field(default_factory=list)
+    name = "guesser"
+
+    def __init__(self, before: int = 0) -> None:
+        self.before = before
+        self.at_once = self.most_at_once = 0
+        self.acted: list[str] = []
 
     async def act(self, episode: Episode) -> Step:
         self.at_once += 1
@@ -80,12 +81,12 @@ def test_refused_actions_are_marked_and_the_goal_is_kept():
 
 def test_collect_keeps_the_order_and_plays_a_wave_at_once():
     agent = Guesser(before=1)
-    waves: list[list[Trajectory]] = []
-    found = collect(lambda: Echo(max_steps=5), jobs(agent, 7, samples=3), at_once=5, on_wave=waves.append)
-    assert [t.key for t in found] == [f"train/{i}#{s}" for i in range(7) for s in range(3)]
-    assert [len(wave) for wave in waves] == [5, 5, 5, 5, 1]
-    assert [t for wave in waves for t in wave] == found
+    played = [wave.attempts for wave in waves(lambda: Echo(max_steps=5), jobs(agent, 7, samples=3), at_once=5)]
+    assert [t.key for wave in played for t in wave] == [f"train/{i}#{s}" for i in range(7) for s in range(3)]
+    assert [len(wave) for wave in played] == [5, 5, 5, 5, 1]
     assert agent.most_at_once == 5
+    found = collect(lambda: Echo(max_steps=5), jobs(Guesser(before=1), 7, samples=3), at_once=5)
+    assert [t for wave in played for t in wave] == found
     assert all(t.success for t in found)
 
 
@@ -97,18 +98,38 @@ def test_what_is_played_does_not_depend_on_what_else_is_played():
 
 
 def test_a_wave_played_again_from_its_start_is_the_same():
-    waves: list[list[Trajectory]] = []
-    every = jobs(Guesser(before=2), 9)
+    class Interrupted(Guesser):
+        async def act(self, episode: Episode) -> Step:
+            if episode.task.id == "train/3" and len(episode.steps) == 1:
+                raise KeyboardInterrupt
+            return await super().act(episode)
 
-    def cut(wave: list[Trajectory]) -> None:
-        waves.append(wave)
-        if len(waves) == 2:
-            raise KeyboardInterrupt
+    kept: list[Trajectory] = []
+
+    def cut_off() -> None:
+        for wave in waves(Echo, jobs(Interrupted(before=2), 9), at_once=2):
+            kept.extend(wave.attempts)
 
     with pytest.raises(KeyboardInterrupt):
-        collect(Echo, every, at_once=2, on_wave=cut)
-    kept = waves[0]
+        cut_off()
+    every = jobs(Guesser(before=2), 9)
+    assert len(kept) == 2
     assert kept + collect(Echo, every[len(kept) :], at_once=2) == collect(Echo, every, at_once=2)
+
+
+def test_models_forget_before_each_wave_and_work_is_counted_by_wave():
+    model, share = ScriptedModel(["Thought: hm\nAction: hm"]), list[float]()
+    collect(lambda: Echo(max_steps=2), jobs(ReActAgent(model), 7), at_once=3, progress=share.append)
+    assert model.waves == 3
+    assert share == pytest.approx([i / 7 for i in range(1, 8)])
+
+    async def square(number: int) -> int:
+        await asyncio.sleep(0)
+        return number**2
+
+    found = run_sync(in_waves([partial(square, i) for i in range(7)], 3, [model]))
+    assert found == [i**2 for i in range(7)]
+    assert model.waves == 6
 
 
 class Fragile(Echo):
@@ -163,14 +184,16 @@ def test_any_other_exception_escapes_and_leaves_nothing_running():
             return await super().act(episode)
 
     agent = Buggy()
+    with pytest.raises(ZeroDivisionError):
+        collect(Closes, jobs(agent), at_once=4)
+    assert len(closed) == 4
 
     async def within_a_loop_that_goes_on() -> None:
         with pytest.raises(ZeroDivisionError):
-            await collect_async(Closes, jobs(agent), at_once=4)
+            await all_or_none([play(Echo(), job) for job in jobs(agent)[:4]])
         await asyncio.sleep(0.01)
 
     asyncio.run(within_a_loop_that_goes_on())
-    assert len(closed) == 4
     assert agent.acted == []
 
 
@@ -220,7 +243,7 @@ def test_run_sync_works_inside_a_running_loop():
 class SlowModel(ScriptedModel):
     """Takes 20 ms for all calls of a turn together, as a batching model does."""
 
-    busy_seconds = 0.0
+    busy = 0.0
     _turn: asyncio.Future[None] | None = None
 
     async def complete(self, messages: Any, sampling: Any) -> Completion:
@@ -233,10 +256,13 @@ class SlowModel(ScriptedModel):
     def _work(self) -> None:
         start = time.perf_counter()
         time.sleep(0.02)
-        self.busy_seconds += time.perf_counter() - start
+        self.busy += time.perf_counter() - start
         assert self._turn is not None
         turn, self._turn = self._turn, None
         turn.set_result(None)
+
+    def usage(self) -> Usage:
+        return replace(super().usage(), seconds=self.busy)
 
 
 def test_the_clock_tells_model_environment_and_the_rest_apart():
@@ -249,7 +275,7 @@ def test_the_clock_tells_model_environment_and_the_rest_apart():
     agent = ReActAgent(model, ReActConfig(max_tokens=100))
     found = collect(lambda: SlowEnv(max_steps=5), jobs(agent, 8), at_once=8, clock=clock)
     assert len(found) == 8
-    assert clock.model == pytest.approx(model.busy_seconds)
+    assert clock.model == pytest.approx(model.busy)
     assert clock.model >= 5 * 0.02
     assert clock.env >= 40 * 0.001
     assert clock.model + clock.env <= clock.wall

@@ -8,13 +8,16 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kintsugi.agents.trajectory import Step, Trajectory
+from kintsugi.agents.trajectory import AgentSpec, Call, Step, Trajectory
 from kintsugi.envs import Task
 from kintsugi.envs.core import canonical_json
 
 number = st.floats(allow_nan=False, allow_infinity=False)
 text = st.text(max_size=20)
 ids = st.lists(st.integers(0, 200_000), max_size=6).map(tuple)
+logprobs = st.lists(number, max_size=6).map(tuple)
+calls = st.builds(Call, role=text, prompt=text, text=text, token_ids=ids, logprobs=logprobs)
+specs = st.builds(AgentSpec, text, st.dictionaries(text, number | text | st.none(), max_size=3))
 steps = st.builds(
     Step,
     observation=text,
@@ -24,8 +27,10 @@ steps = st.builds(
     invalid=st.none() | text,
     text=st.none() | text,
     token_ids=st.none() | ids,
-    logprobs=st.none() | st.lists(number, max_size=6).map(tuple),
+    logprobs=st.none() | logprobs,
     trainable=st.booleans(),
+    calls=st.lists(calls, max_size=2).map(tuple),
+    picture=text,
 )
 tasks = st.builds(
     Task, id=text, env_id=text, split=text, seed=st.integers(0, 2**63), params=st.dictionaries(text, number, max_size=3)
@@ -44,6 +49,8 @@ trajectories = st.builds(
     goal=text,
     reflection=st.none() | steps,
     parents=st.lists(text, max_size=2).map(tuple),
+    agent=text,
+    made_by=st.none() | specs,
     prompt_tokens=st.integers(0, 10**6),
     error=st.none() | text,
 )
@@ -54,6 +61,8 @@ def test_json_round_trip_loses_no_bit(trajectory):
     said = canonical_json(trajectory.to_json())
     back = Trajectory.from_json(json.loads(said))
     assert back == trajectory
+    # Equality does not look at pictures.
+    assert [step.picture for step in back.steps] == [step.picture for step in trajectory.steps]
     assert canonical_json(back.to_json()) == said
     assert hash(back.steps) == hash(trajectory.steps)
 
@@ -66,9 +75,10 @@ def test_to_json_is_from_jsons_own_inverse_without_json_too(trajectory):
 def test_counts():
     task = Task("t", "tiny/Echo-v0", "train", 0)
     said = Step("o", "t", "a", token_ids=(1, 2, 3), logprobs=(-1.0, -1.0, -1.0))
+    asked = (Call("news", "?", "!", (1, 2), (0.0, 0.0)), Call("style", "?", "", (), ()))
     trajectory = Trajectory(
         task=task,
-        steps=(said, Step("o", "", "by hand"), replace(said, invalid="no such thing")),
+        steps=(said, Step("o", "", "by hand"), replace(said, invalid="no such thing"), Step("o", "", "a", calls=asked)),
         final_observation="",
         outcome="failure",
         score=0.5,
@@ -78,7 +88,8 @@ def test_counts():
         sample=4,
         reflection=replace(said, token_ids=(7,)),
     )
-    assert (trajectory.sampled_tokens, trajectory.invalid_actions, trajectory.key) == (7, 1, "t#4")
+    assert (trajectory.sampled_tokens, trajectory.invalid_actions, trajectory.key) == (9, 1, "t#4")
+    assert [step.sampled_tokens for step in trajectory.steps] == [3, 0, 3, 2]
     assert not trajectory.success
     assert replace(trajectory, outcome="success").success
 
@@ -92,3 +103,11 @@ def test_what_is_no_trajectory_is_refused():
             Trajectory.from_json(data)
     with pytest.raises(TypeError, match="mood"):
         Trajectory.from_json({**trajectory.to_json(), "mood": 1})
+
+
+def test_a_specification_is_named_by_its_kind_and_its_arguments():
+    spec = AgentSpec("react", {"a": 1, "b": [2]})
+    assert spec.name == AgentSpec("react", {"b": [2], "a": 1}).name
+    kind, _, digits = spec.name.rpartition("-")
+    assert (kind, len(digits)) == ("react", 6)
+    assert len({spec.name, AgentSpec("other", spec.args).name, AgentSpec("react", {"a": 1, "b": [3]}).name}) == 3

@@ -9,8 +9,6 @@ import pytest
 from kintsugi.agents.models import ScriptedModel
 from kintsugi.agents.trajectory import Step
 from kintsugi.agents.verifier import (
-    OTHER_PROMPT,
-    PROMPTS,
     VerifierConfig,
     judge,
     opening,
@@ -18,7 +16,9 @@ from kintsugi.agents.verifier import (
     step_shown,
     verifier_prompt,
 )
+from kintsugi.envs import AgentEnv, find
 from kintsugi.errors import TooLongError
+from tiny_worlds import Wordy
 
 STEPS = [Step(f"seen {i}", f"thought {i}", f"do {i}") for i in range(6)]
 CONFIG = VerifierConfig(max_tokens=200)
@@ -47,19 +47,26 @@ def test_answers_that_cannot_are_uncertain_and_say_so(answer):
     assert (found.judgement, found.parsed, found.text) == ("uncertain", False, answer)
 
 
-def test_each_family_has_its_prompt_and_a_configured_one_goes_first():
-    assert verifier_prompt("kintsugi/Household-v0", CONFIG) == PROMPTS["kintsugi/Household"]
-    assert verifier_prompt("kintsugi/Code-v12", CONFIG) == PROMPTS["kintsugi/Code"]
-    assert verifier_prompt("mine/Garden-v0", CONFIG) == OTHER_PROMPT
-    assert verifier_prompt("mine/Garden-v0", replace(CONFIG, prompts={"mine/Garden": "Judge."})) == "Judge."
-    for prompt in (*PROMPTS.values(), OTHER_PROMPT):
-        for word in ("Good", "Bad", "Uncertain"):
-            assert f"'Judgement: {word}'" in prompt
+@pytest.mark.parametrize(
+    ("env_id", "judging"),
+    [
+        *((f"kintsugi/{name}-v0", find(name.lower()).load().judging) for name in ("Household", "Code", "Web")),
+        (Wordy.env_id, Wordy.judging),
+        ("mine/Garden-v0", AgentEnv.judging),
+    ],
+)
+def test_each_environment_has_its_prompt_and_a_configured_one_goes_first(env_id, judging):
+    prompt = verifier_prompt(env_id, CONFIG)
+    assert prompt.startswith(judging)
+    assert (judging == AgentEnv.judging) == (env_id == "mine/Garden-v0")
+    for word in ("Good", "Bad", "Uncertain"):
+        assert f"'Judgement: {word}'" in prompt
+    assert verifier_prompt(env_id, replace(CONFIG, prompt="Judge.")) == "Judge."
 
 
 def test_the_opening_shows_task_log_and_step_and_no_thoughts():
     system, user = opening("mine/Garden-v0", "dig.", STEPS[:3], STEPS[3], "seen 4", CONFIG)
-    assert system.content == OTHER_PROMPT
+    assert system.content == verifier_prompt("mine/Garden-v0", CONFIG)
     assert user.content == (
         "seen 0\nYour task is to: dig.\n> do 0\nseen 1\n> do 1\nseen 2\n> do 2\nseen 3\n"
         "Judge from here on.\n> do 3\nseen 4"

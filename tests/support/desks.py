@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-import pytest
-from kintsugi.agents.models import ScriptedModel
+from kintsugi.agents.core import Agent
+from kintsugi.agents.models import LanguageModel, ScriptedModel
 from kintsugi.agents.rollout import Job, collect
 from kintsugi.agents.trading_group import DeskConfig, TradingGroup
 from kintsugi.agents.trading_group.roles import SYSTEM
@@ -58,12 +58,30 @@ def market_of(moves: list[float], texts: Mapping[int, list[tuple[str, str]]] | N
     return Market(("ABC",), times, close, close, close, close, np.full(len(close), 1e6), items=tuple(items))
 
 
+class OwnMarket(TradingEnv):
+    """Every task is the same stretch of a market."""
+
+    def __init__(self, stretch: Episode, **options: Any) -> None:
+        super().__init__(**options)
+        self._stretch = stretch
+
+    def episode_of(self, task: Task) -> Episode:
+        return self._stretch
+
+
+def trading_in(market: Market, rules: Rules | None = None) -> TradingEnv:
+    """The world of `market` from bar `HISTORY` to its end; free of charge unless `rules` say otherwise."""
+    return OwnMarket(Episode(market, HISTORY, len(market), rules or Rules(commission=0.0, spread=0.0, lot=0.0)))
+
+
 def trade_in(
-    market: Market, model: Any, patch: pytest.MonkeyPatch, config: DeskConfig | None = None, rules: Rules | None = None
+    market: Market,
+    model: Any,
+    config: DeskConfig | None = None,
+    rules: Rules | None = None,
+    desk: Callable[[LanguageModel, DeskConfig], Agent] = TradingGroup,
 ) -> Trajectory:
-    """The desk's backtest in `market`, from bar `HISTORY` to its end."""
-    stretch = Episode(market, HISTORY, len(market), rules or Rules(commission=0.0, spread=0.0, lot=0.0))
-    patch.setattr("kintsugi.envs.trading.env.episode_of", lambda task: stretch)
-    config = config or DeskConfig(max_tokens=1000)
+    """The desk's backtest in the world of `market`."""
+    agent = desk(model, config or DeskConfig(max_tokens=1000))
     task = Task("test/0", TradingEnv.env_id, "train", 0, {})
-    return collect(TradingEnv, [Job(task, TradingGroup(model, config), seed=0)])[0]
+    return collect(lambda: trading_in(market, rules), [Job(task, agent, seed=0)])[0]

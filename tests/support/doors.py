@@ -14,7 +14,7 @@ from kintsugi.envs import AgentEnv, Task, TaskSet
 from kintsugi.loops.seeds.family import Family, Mended, SeedRecipe
 
 COLOURS = ("red", "green", "blue", "white")
-ENTRY = "[kintsugi.envs]\ntiny/Doors-v0 = doors:Doors\n"
+ENTRY = "[kintsugi.envs]\ntiny/Doors-v0 = doors:Doors\n\n[kintsugi.seeds]\ndoors = doors:FAMILY\n"
 """What a package that brings the world has in its `entry_points.txt`."""
 
 
@@ -22,7 +22,7 @@ class Doors(AgentEnv):
     """Find the open door in two steps."""
 
     env_id = "tiny/Doors-v0"
-    metadata = {**AgentEnv.metadata, "snapshot": "exact"}
+    metadata = {**AgentEnv.metadata, "snapshot": "exact", "gate_split": "valid_seen"}
 
     def __init__(self, max_steps: int = 2, **options: Any) -> None:
         super().__init__(max_steps=max_steps, **options)

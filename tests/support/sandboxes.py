@@ -1,4 +1,4 @@
-"""Our back ends as subjects of the sandbox checks, and a sandbox that only remembers."""
+"""Our back ends as subjects of the sandbox checks, and sandboxes that count, or that only remember."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-from kintsugi.envs.code.sandbox import Limits, Result, cgroup, docker_engine, owner
+from kintsugi.envs.code.sandbox import Limits, Result, Sandbox, cgroup, docker_engine, owner
 from kintsugi.envs.code.sandbox.bubblewrap import BubblewrapSandbox
 from kintsugi.envs.code.sandbox.conformance import Subject
 from kintsugi.envs.code.sandbox.docker_sandbox import DockerSandbox
@@ -36,15 +36,18 @@ def _volumes(client: Any) -> list[str]:
     return [volume["Name"] for volume in client.volumes()["Volumes"] or []]
 
 
-def bubblewrap() -> Subject:
-    """Namespaces end with their first process; those and cgroups of processes that are gone count as left behind."""
+def bubblewrap(cls: type[BubblewrapSandbox] = BubblewrapSandbox, **options: Any) -> Subject:
+    """Namespaces end with their first process; those and cgroups of processes that are gone count as left behind.
+
+    Of a subclass, only checks that need no process of their own say anything.
+    """
 
     def left_behind() -> list[str]:
         cgroup.clean()
         return [*map(str, cgroup.leftovers()), *_orphans("kintsugi")]
 
     return Subject(
-        open=lambda: BubblewrapSandbox(size=4),
+        open=lambda: cls(size=4, **options),
         opener="from kintsugi.envs.code.sandbox.bubblewrap import BubblewrapSandbox as S; sandbox = S(size=4)",
         sabotage=lambda name: os.kill(int(name.rpartition("-")[2]), signal.SIGKILL),
         left_behind=left_behind,
@@ -68,6 +71,31 @@ def _orphans(mark: str) -> list[str]:
 
 
 SUBJECTS: dict[str, Callable[[], Subject]] = {"docker": docker, "bwrap": bubblewrap}
+
+
+class Counting:
+    """Another sandbox, whose runs are counted."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self.sandbox = sandbox
+        self.name = sandbox.name
+        self.runs = 0
+
+    def run(self, *arguments: Any, **options: Any) -> Result:
+        self.runs += 1
+        return self.sandbox.run(*arguments, **options)
+
+    def holdings(self) -> list[str]:
+        return self.sandbox.holdings()
+
+    def close(self) -> None:
+        self.sandbox.close()
+
+    def __enter__(self) -> Counting:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
 
 
 class Scripted:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kintsugi.agents.trajectory import Step, Trajectory
+from kintsugi.agents.trajectory import AgentSpec, Step, Trajectory
 from kintsugi.envs.core import Task, TaskSet
 from kintsugi.loops.measuring.evaluation import score
+from kintsugi.loops.runs.stages import Stage
 from kintsugi.loops.runs.store import RunStore
 
 HOSTILE = "</script><img src=x onerror='window.hacked=1'><b>bold</b>{{ 7 * 7 }} \u2028 ]]> ${1} \x07"
@@ -33,6 +34,8 @@ def make_trajectory(task: Task, success: bool, **fields: object) -> Trajectory:
         "score": float(success),
         "source": "policy",
         "model": "tiny@1",
+        "agent": f"{AgentSpec().name}@tiny@1",
+        "made_by": AgentSpec(),
         "seed": 0,
         "goal": f"put a mug in cabinet {task.seed}.",
         "prompt_tokens": 50,
@@ -47,12 +50,11 @@ def make_run(folder: Path) -> Path:
         _practice(store)
         for seed in ("seed0", "seed1"):
             for level, model in enumerate(MODELS):
-                _measure(
-                    store, f"{seed}/{model}/valid_seen", model, [make_task(i, "seen") for i in range(12)], 3 + 3 * level
-                )
-        _measure(store, "base/valid_unseen", "base", [make_task(i) for i in range(6)], 0)
-        store.stage("clock/collect/policy", lambda: {"wall": 10.0, "model": 8.0, "env": 1.5})
-        store.stage(f"odd/{HOSTILE}", lambda: {"said": HOSTILE})
+                stage = Stage("eval", model, "valid_seen", scope=seed)
+                _measure(store, stage, [make_task(i, "seen") for i in range(12)], 3 + 3 * level)
+        _measure(store, Stage("eval", "base", "valid_unseen"), [make_task(i) for i in range(6)], 0)
+        store.result(Stage("clock", "base", "valid_unseen"), lambda: {"wall": 10.0, "model": 8.0, "env": 1.5})
+        store.result(Stage("odd", HOSTILE), lambda: {"said": HOSTILE})
     return folder
 
 
@@ -62,20 +64,23 @@ def _practice(store: RunStore) -> None:
     odd = Step("You are in a room.", "", HOSTILE, 0.0, HOSTILE), Step(HOSTILE, HOSTILE, HOSTILE, 0.0, HOSTILE)
     attempts[4] = make_trajectory(tasks[4], False, steps=odd, goal=HOSTILE, final_observation=HOSTILE, model=HOSTILE)
     attempts[5] = make_trajectory(tasks[5], False, outcome="infra_error", error="the browser died")
-    store.add("collect/policy", attempts)
+    policy = Stage("collect", "policy", "train", 1)
+    store.add(policy, attempts)
     said = Step(
         "", "", "", text=f"Reflection: I should have taken the mug. {HOSTILE}", token_ids=(7,), logprobs=(-1.0,)
     )
     mends = [
-        make_trajectory(t.task, i != 6, source="reflection", parents=(t.key,), reflection=said, goal=t.goal)
+        make_trajectory(
+            t.task, i != 6, source="reflection", parents=(store.key(policy, t.key),), reflection=said, goal=t.goal
+        )
         for i, t in enumerate(attempts)
         if t.outcome == "truncated"
     ]
-    store.add("collect/reflection", mends)
+    store.add(Stage("collect", "reflection", "train", 1), mends)
 
 
-def _measure(store: RunStore, name: str, model: str, tasks: list[Task], successes: int) -> None:
+def _measure(store: RunStore, stage: Stage, tasks: list[Task], successes: int) -> None:
     attempts = [make_trajectory(task, i < successes) for i, task in enumerate(tasks)]
-    store.add(f"eval/{name}", attempts)
-    found = score(model, TaskSet(tasks), attempts, seconds=2.5, decoding="free", step_cap=3)
-    store.stage(f"score/{name}", found.to_json)
+    store.add(stage, attempts)
+    found = score(stage.who, TaskSet(tasks), attempts, seconds=2.5, decoding="free", step_cap=3)
+    store.result(stage.of("score"), found.to_json)

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from kintsugi.agents.models.chat import ChatEncoder
-from kintsugi.agents.models.local import quietly
+from kintsugi.agents.models.weights import quietly
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 

@@ -1,4 +1,4 @@
-"""Two whole environments of a few lines: `Lamps` keeps exact snapshots, `Echo` replays its actions."""
+"""Whole environments of a few lines: `Lamps` keeps exact snapshots, `Echo` replays its actions, `Sold` is sold out."""
 
 from __future__ import annotations
 
@@ -54,6 +54,28 @@ class Lamps(AgentEnv):
         self.lit, self.age = state
 
 
+BANNER = "You stand in a hall of lamps. "
+
+
+class Wordy(Lamps):
+    """Says before everything what it has said already; named by its module, so that its `brief` is found."""
+
+    env_id = "tiny_worlds:Wordy"
+    judging = "You judge the lighting of lamps."
+
+    def begin(self, task: Task) -> tuple[str, dict[str, Any]]:
+        said, info = super().begin(task)
+        return BANNER + said, info
+
+    def act(self, action: str) -> tuple[str, float, bool, dict[str, Any]]:
+        said, reward, done, info = super().act(action)
+        return BANNER + said, reward, done, info
+
+    @staticmethod
+    def brief(observation: str, before: str | None) -> str:
+        return observation if before is None else observation.removeprefix(BANNER)
+
+
 class Echo(AgentEnv):
     """Say the number that the task is about; every answer is heard, and the room has a random mood."""
 
@@ -75,3 +97,14 @@ class Echo(AgentEnv):
         mood = self.np_random.integers(10)
         said = f"Answer {self.heard} was {action[:100]!r}; mood {mood}."
         return said, float(done), done, {"success": True, "score": 1.0} if done else {}
+
+
+class Sold(Echo):
+    """Has no tasks but those of `train`."""
+
+    env_id = "tiny/Sold-v3"
+    metadata = {"render_modes": ["ansi"], "render_fps": 1, "snapshot": "replay", "at_once": 2}
+
+    @classmethod
+    def tasks(cls, split: str, n: int | None = None, seed: int = 0, **params: Any) -> TaskSet:
+        return super().tasks(split, n, seed) if split == "train" else TaskSet(())

@@ -141,7 +141,7 @@ def world_on(site: BadSite, allowed: tuple[str, ...] = LOOPBACK) -> type:
             return ()
 
         @classmethod
-        def place(cls, task: Task, options: Any) -> Place:
+        def place(cls, task: Task, hosts: Sequence[str], judge: Any) -> Place:
             return BadPlace(site, str(task.params["start"]), Hosts(allowed))
 
     return World

@@ -12,9 +12,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kintsugi.agents.models import engine as engine_module
 from kintsugi.agents.models.core import Sampling
-from kintsugi.agents.models.engine import Engine, Request
+from kintsugi.agents.models.engine import ROUNDING, Engine, Request
 from tiny_models import NETWORKS, network
 
 EOS = 257
@@ -183,9 +182,9 @@ class Watched(Engine):
     passes: list[Pass]
     copies: list[tuple[int, int]]
 
-    def __init__(self, slots: int) -> None:
+    def __init__(self, slots: int, **options: Any) -> None:
         self.passes, self.copies = [], []
-        super().__init__(LLAMA, frozenset({EOS}), slots)
+        super().__init__(LLAMA, frozenset({EOS}), slots, **options)
 
     def _forward(self, rows: Any, starts: Any, ids: Any, last: Any) -> Any:
         logits = super()._forward(rows, starts, ids, last)
@@ -352,11 +351,12 @@ def test_the_cache_grows_with_the_conversations():
     assert talk.chats == alone.chats
 
 
-def test_long_prompts_are_read_in_several_passes(monkeypatch):
-    monkeypatch.setattr("kintsugi.agents.models.engine.PREFILL_TOKENS", 40)
-    decoder = engine(slots=8)
+def test_long_prompts_are_read_in_several_passes():
+    decoder = Watched(slots=8, prefill_tokens=40)
+    decoder.passes.clear()
     batch = [asked(text(n)) for n in (60, 3, 19, 20, 21, 2)]
     decoder.generate(batch)
+    assert [(len(p.rows), p.width) for p in decoder.passes if p.width > 1] == [(1, 60), (1, 21), (2, 20), (2, 3)]
     for request in batch:
         assert request.out == generated(LLAMA, request.ids, 6)
 
@@ -383,12 +383,10 @@ class Shaky(Engine):
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_exact_draws_do_not_depend_on_rounding(temperature, monkeypatch):
-    # Far more than rounding, so that draws that are not settled do differ; the margin grows with it.
-    monkeypatch.setattr(engine_module, "ROUNDING", 64 * 2000)
-
+def test_exact_draws_do_not_depend_on_rounding(temperature):
     def drawn(exact: bool, seed: int) -> list[list[int]]:
-        model = Shaky(LLAMA, frozenset({EOS}), 32, exact=exact)
+        # Far more than rounding, so that draws that are not settled do differ; the margin grows with it.
+        model = Shaky(LLAMA, frozenset({EOS}), 32, exact=exact, rounding=2000 * ROUNDING)
         assert model.reuse
         model.shake, model.generator = 0.02, torch.Generator().manual_seed(seed)
         requests = [asked(text(9, i), temperature=temperature, max_tokens=12, seed=i) for i in range(60)]

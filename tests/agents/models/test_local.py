@@ -15,26 +15,40 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from kintsugi.agents.models import Completion, LanguageModel, Message, Sampling
-from kintsugi.agents.models.engine import Engine
-from kintsugi.agents.models.local import MANIFEST, LocalModel, base_hash, known_models, load_base, model_version
+from kintsugi.agents.models.local import LocalModel
+from kintsugi.agents.models.weights import MANIFEST, base_hash, known_models, load_base, model_version
 from kintsugi.errors import UsageError
-from kintsugi.loops.learning.learner import Example, FitConfig, LoraShape, fit
+from kintsugi.loops.learning.core import Example, FitConfig, LoraShape
+from kintsugi.loops.learning.learner import LocalLearner
 from safetensors.torch import save_file
 from tiny_models import saved
 
 CHAT = [Message("system", "s"), Message("user", "hello")]
 
 
+class Watched(LocalModel):
+    """Keeps how many completions each of its batches had."""
+
+    batches: list[int]
+
+    def _work(self, batch: Sequence[Any]) -> list[Any]:
+        self.batches.append(sum(item.request is not None for item in batch))
+        return super()._work(batch)
+
+
 @pytest.fixture(scope="module")
-def model(tiny_model: Path) -> LocalModel:
-    return LocalModel.load(tiny_model, device="cpu", slots=16)
+def model(tiny_model: Path) -> Watched:
+    made = Watched.load(tiny_model, device="cpu", slots=16)
+    made.batches = []
+    return made
 
 
 @pytest.fixture(scope="module")
 def adapter(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("adapters") / "agent@1"
     example = Example([*CHAT, Message("assistant", "ho ho")])
-    fit(tiny_model, [example], FitConfig(LoraShape(rank=4), lr=0.05, epochs=3), out, name="agent@1")
+    config = FitConfig(LoraShape(rank=4), lr=0.05, epochs=3)
+    LocalLearner(tiny_model).fit([example], out, name="agent@1", config=config)
     return out
 
 
@@ -53,17 +67,10 @@ def user(text: str) -> list[Message]:
 
 
 @pytest.fixture
-def batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many requests each call of the decoder had."""
-    seen: list[int] = []
-    generate = Engine.generate
-
-    def watched(self: Engine, requests: Sequence[Any]) -> None:
-        seen.append(len(requests))
-        generate(self, requests)
-
-    monkeypatch.setattr(Engine, "generate", watched)
-    return seen
+def batches(model: Watched) -> list[int]:
+    """How many completions each batch of this test had."""
+    model.batches.clear()
+    return model.batches
 
 
 def test_it_is_a_language_model(model):
@@ -99,17 +106,17 @@ def test_scores_and_completions_go_together(model, batches):
     assert len(scores) == 2
 
 
-def test_an_error_reaches_every_waiter_and_the_next_call_works(model, monkeypatch):
-    def fail(self: Engine, requests: Sequence[Any]) -> None:
+def test_an_error_reaches_every_waiter_and_the_next_call_works(model):
+    def fail(*_: Any) -> None:
         raise MemoryError("no more room")
 
     async def all_of_them() -> list[Any]:
         calls = [model.complete(user(str(i)), Sampling(0.0, 2)) for i in range(3)]
         return await asyncio.gather(*calls, model.score(CHAT, ["a"]), return_exceptions=True)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(Engine, "generate", fail)
-        failed = asyncio.run(all_of_them())
+    hook = model.network.base_model.register_forward_pre_hook(fail)
+    failed = asyncio.run(all_of_them())
+    hook.remove()
     assert [type(error) for error in failed] == [MemoryError] * 4
     assert all(isinstance(c, Completion) for c in asyncio.run(all_of_them())[:3])
 
@@ -166,10 +173,13 @@ def test_a_completion_says_what_was_sampled(model):
     assert len(said.logprobs) == len(said.token_ids) <= 12
     assert said.prompt_tokens == len(model.chat.encode(CHAT, generate=True).ids)
     assert said.opening_ids == ()
-    before = model.sampled_tokens
-    run(model.complete(CHAT, Sampling(1.0, 12, seed=3)))
-    assert model.sampled_tokens == before + len(said.token_ids)
-    assert model.busy_seconds > 0
+    before = model.usage()
+    run(model.complete(CHAT, Sampling(1.0, 12, seed=3)), model.score(CHAT, ["a", "b"]))
+    after = model.usage()
+    assert after.sampled_tokens == before.sampled_tokens + len(said.token_ids)
+    assert after.read_tokens == before.read_tokens + said.prompt_tokens
+    assert after.calls == before.calls + 2
+    assert after.seconds > before.seconds > 0
 
 
 def test_a_turn_that_was_begun_is_continued(model):
@@ -256,11 +266,11 @@ def test_chats_that_are_too_long_lose_their_oldest_turns(model):
             run(call)
 
 
-def test_forgetting_changes_nothing_that_is_said(model):
+def test_a_new_wave_changes_nothing_that_is_said(model):
     [first] = run(model.complete(CHAT, Sampling(1.0, 6, seed=1)))
     chat = [*CHAT, Message("assistant", first.text, first.token_ids), Message("user", "and?")]
     [kept] = run(model.complete(chat, Sampling(1.0, 6, seed=2)))
-    model.forget()
+    model.start_wave()
     [anew] = run(model.complete(chat, Sampling(1.0, 6, seed=2)))
     assert kept.token_ids == anew.token_ids
     assert kept.logprobs == pytest.approx(anew.logprobs, abs=1e-4)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from kintsugi.agents.models import LanguageModel, Message, Sampling, ScriptedModel
+from kintsugi.agents.models import LanguageModel, Message, Sampling, ScriptedModel, Usage
 
 CHAT = [Message("user", "one"), Message("assistant", "1"), Message("user", "two")]
 
@@ -42,3 +42,25 @@ def test_scores_prefer_what_would_be_said():
     assert scores == asyncio.run(model.score(CHAT[:1], ["no", "yes", "maybe"]))
     assert scores[::-1] == asyncio.run(model.score(CHAT[:1], ["maybe", "yes", "no"]))
     assert model.calls == 3
+
+
+def test_with_choices_what_is_named_is_said_or_one_by_seed():
+    model = ScriptedModel(["Thought: hm\nAction: b"])
+    bound = {"choices": ("a", "b", "c"), "choices_after": "Action: "}
+    assert complete(model, CHAT[:1], **bound).text == "Thought: hm\nAction: b"
+    bound["choices"] = ("a", "c")
+    assert [complete(model, CHAT[:1], **bound, seed=seed).text[-1] for seed in range(4)] == ["a", "c", "a", "c"]
+    assert complete(ScriptedModel(["b"]), CHAT[:1], choices=("a", "b")).text == "b"
+    # What does not come to the mark is free.
+    assert complete(ScriptedModel(["I think"]), CHAT[:1], **bound).text == "I think"
+
+
+def test_it_tells_what_it_did():
+    model = ScriptedModel(["h\u00e9llo"])
+    assert model.usage() == Usage()
+    complete(model, CHAT, max_tokens=4)
+    complete(model, CHAT[:1])
+    asyncio.run(model.score(CHAT, ["a"]))
+    assert model.usage() == Usage(calls=3, read_tokens=7 + 3, sampled_tokens=4 + 6)
+    model.start_wave()
+    assert (model.waves, model.script(CHAT, Sampling())) == (1, "h\u00e9llo")

@@ -12,19 +12,22 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kintsugi.agents.models import Message, Sampling, ScriptedModel
+from kintsugi.agents.models import Completion, Message, Sampling, ScriptedModel, Usage
 from kintsugi.agents.models.local import LocalModel
 from kintsugi.agents.react import ReActAgent, ReActConfig
-from kintsugi.agents.rollout import Job
+from kintsugi.agents.rollout import Job, collect
+from kintsugi.agents.search import MctsStar, PromptValue, SearchTree, Tally, Uct, finished, search
 from kintsugi.agents.search.growing import Expand, Growing, Roll, SearchConfig
-from kintsugi.agents.search.mcts_star import MctsStar
-from kintsugi.agents.search.search import Tally, Uct, finished, search
-from kintsugi.agents.search.tree import ROOT, Node, SearchTree
+from kintsugi.agents.search.tree import ROOT, Node
 from kintsugi.agents.trajectory import Step
 from kintsugi.errors import InfraError, UsageError
+from kintsugi.loops.runs.stages import Stage
 from kintsugi.loops.runs.store import RunStore
-from searches import ACTIONS, WORLDS, Guess, agent, jobs
+from minds import READY
+from searches import ACTIONS, WORLDS, Guess, Log, agent, jobs
 from tiny_worlds import Echo, Lamps
+
+STAGE = Stage("search", "policy", "train", 1)
 
 
 def grow(world: str, config: SearchConfig, n: int = 3, seed: int = 0, steps: int = 5, **options: Any) -> list[Any]:
@@ -96,16 +99,18 @@ def test_replays_are_counted():
 def test_any_beginning_of_what_is_stored_leads_to_the_same_tree(world, config, data):
     with tempfile.TemporaryDirectory() as folder:
         with RunStore.open(Path(folder) / "whole", {}) as store:
-            tree = grow(world, config, 1, store=store, stage="s")[0]
-            parts = store.growth("s", tree.key)
-            assert list(finished(store, "s")) == [tree]
+            log = store.tree_log(STAGE)
+            tree = grow(world, config, 1, log=log)[0]
+            parts = log.parts(tree.key)
+            assert list(finished(log)) == [tree]
         kept = data.draw(st.integers(0, len(parts)))
         with RunStore.open(Path(folder) / "cut", {}) as store:
-            store.add_growth("s", [(tree.key, number, part) for number, part in enumerate(parts[:kept])])
-            assert list(finished(store, "s")) == ([tree] if kept == len(parts) else [])
+            log = store.tree_log(STAGE)
+            log.add([(tree.key, number, part) for number, part in enumerate(parts[:kept])])
+            assert list(finished(log)) == ([tree] if kept == len(parts) else [])
             tally = Tally()
-            assert grow(world, config, 1, store=store, stage="s", tally=tally) == [tree]
-            assert store.growth("s", tree.key) == parts
+            assert grow(world, config, 1, log=log, tally=tally) == [tree]
+            assert log.parts(tree.key) == parts
     # Nothing that was stored is drawn again.
     known = 1 + sum(len(part.get("children", ())) for part in parts[1:kept])
     assert tally.nodes == (len(tree) - known if kept < len(parts) else 0)
@@ -223,11 +228,51 @@ def test_the_model_sees_what_a_lone_agent_would_see():
     task = Lamps.tasks("train").tasks[0]
     search(lambda: Lamps(max_steps=4), [Job(task, acting, 0)], Uct(candidates=1, iterations=1))
     searched, seen = seen, []
-    from kintsugi.agents.rollout import collect
-
     collect(lambda: Lamps(max_steps=4), [Job(task, acting, 0)])
     assert searched == seen
     assert len(seen) == 4
+
+
+class Judging:
+    """A critic that keeps what it read."""
+
+    version = "judging"
+
+    def __init__(self) -> None:
+        self.read: list[list[Message]] = []
+
+    def usage(self) -> Usage:
+        return Usage(len(self.read))
+
+    async def value(self, messages: Sequence[Message]) -> float:
+        self.read.append(list(messages))
+        return len(self.read) % 7 / 10
+
+
+def test_a_critic_reads_what_the_agent_would_be_shown_next():
+    asked: list[list[Message]] = []
+
+    def script(messages: Sequence[Message], sampling: Sampling) -> str:
+        asked.append(list(messages))
+        return f"Thought: hm\nAction: {ACTIONS['exact'][sampling.seed % 4]}"
+
+    acting, critic = ReActAgent(ScriptedModel(script), ReActConfig(temperature=1.0, max_tokens=64)), Judging()
+    job = Job(Lamps.tasks("train").tasks[0], acting, 0)
+    config = MctsStar(iterations=6, roll_steps=2)
+    [tree] = search(lambda: Lamps(max_steps=5), [job], config, value=PromptValue(critic, acting))
+    assert tree.spent.model_calls == len(asked) + len(critic.read)
+    beyond = [chat for chat in asked if len(chat) > 2]
+    assert len(beyond) > 6
+    assert all(chat in critic.read for chat in beyond)
+
+
+def test_a_rules_tree_is_stored_too():
+    log = Log()
+    trees = search(lambda: Echo(max_steps=3), jobs("echo", 2, acting=READY), Uct(iterations=2), log=log)
+    assert list(finished(log)) == trees
+    assert [(tree.agent, tree.model, tree.made_by) for tree in trees] == [("ready", "ready", None)] * 2
+    assert search(lambda: Echo(max_steps=3), jobs("echo", 2, acting=READY), Uct(iterations=2), log=log) == trees
+    assert len(log.costs) == 2
 
 
 def test_the_same_tree_with_a_real_model_whatever_is_in_flight_and_after_a_cut(tiny_model, tmp_path):
@@ -239,15 +284,17 @@ def test_the_same_tree_with_a_real_model_whatever_is_in_flight_and_after_a_cut(t
         return search(lambda: Echo(max_steps=3), [Job(t, acting, 1) for t in tasks], config, at_once=at_once, **options)
 
     with RunStore.open(tmp_path / "whole", {}) as store:
-        wanted = trees(4, 32, store=store, stage="s")
-        parts = {key: store.growth("s", key) for key in store.trees("s")}
+        log = store.tree_log(STAGE)
+        wanted = trees(4, 32, log=log)
+        parts = {key: log.parts(key) for key in log.tree_keys()}
     assert max(map(len, wanted)) > 10
     assert trees(1, 5) == wanted
     with RunStore.open(tmp_path / "cut", {}) as store:
+        log = store.tree_log(STAGE)
         for key, known in parts.items():
-            store.add_growth("s", [(key, number, part) for number, part in enumerate(known[: len(known) // 2])])
-        assert trees(3, 8, store=store, stage="s") == wanted
-        assert {key: store.growth("s", key) for key in parts} == parts
+            log.add([(key, number, part) for number, part in enumerate(known[: len(known) // 2])])
+        assert trees(3, 8, log=log) == wanted
+        assert {key: log.parts(key) for key in parts} == parts
 
 
 # -- bad input -----------------------------------------------------------------------------------------------------
@@ -277,16 +324,21 @@ def test_leaves_that_are_all_equal_leave_values_equal():
     assert tree.ended == "exhausted"
 
 
-def test_a_chat_longer_than_the_window_loses_its_oldest_turns_whole(tiny_model, monkeypatch):
-    model = LocalModel.load(tiny_model, exact=True)
-    read: list[Sequence[Message]] = []
-    fitting = model.chat.fitting
+class Noted(LocalModel):
+    """Keeps what it has read of each chat."""
 
-    def noted(*of: Any, **how: Any) -> Any:
-        read.append(fitting(*of, **how))
-        return read[-1]
+    read: list[Sequence[Message]]
 
-    monkeypatch.setattr(model.chat, "fitting", noted)
+    async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
+        said = await super().complete(messages, sampling)
+        self.read.append(self.chat.fitting(messages, self.window - sampling.max_tokens))
+        assert said.prompt_tokens == len(self.chat.encode(self.read[-1], generate=True).ids)
+        return said
+
+
+def test_a_chat_longer_than_the_window_loses_its_oldest_turns_whole(tiny_model):
+    model = Noted.load(tiny_model, exact=True)
+    read = model.read = []
     acting = ReActAgent(model, ReActConfig(temperature=1.0, max_tokens=12, system="Act."))
     task = Echo.tasks("train").tasks[0]
     tree = search(lambda: Echo(max_steps=12), [Job(task, acting, 0)], Uct(candidates=2, iterations=1))[0]
@@ -318,11 +370,15 @@ def test_bad_settings_are_said():
 
 def test_a_stored_tree_of_another_search_is_refused(tmp_path):
     with RunStore.open(tmp_path / "run", {}) as store:
-        grow("exact", Uct(), 1, store=store, stage="s")
+        log = store.tree_log(STAGE)
+        grow("exact", Uct(), 1, log=log)
         with pytest.raises(UsageError, match=r"tree 'train/0#0' was begun otherwise \(search: "):
-            grow("exact", Uct(c=0.5), 1, store=store, stage="s")
+            grow("exact", Uct(c=0.5), 1, log=log)
         with pytest.raises(UsageError, match=r"begun otherwise \(seed: 0 -> 1\)"):
-            grow("exact", Uct(), 1, seed=1, store=store, stage="s")
+            grow("exact", Uct(), 1, seed=1, log=log)
+        others = jobs("exact", 1, acting=agent(ACTIONS["exact"], restate_goal=False))
+        with pytest.raises(UsageError, match=r"begun otherwise \(agent: react-\w+@scripted -> react-.*; use"):
+            search(lambda: Lamps(max_steps=5), others, Uct(), log=log)
 
 
 class Changed(Lamps):
@@ -333,39 +389,38 @@ class Changed(Lamps):
         return said + " Really.", reward, done, info
 
 
-def test_a_stored_tree_of_another_version_is_refused(tmp_path):
-    with RunStore.open(tmp_path / "run", {}) as store:
-        tree = grow("exact", Uct(), 1, store=store, stage="s")[0]
-        parts = store.growth("s", tree.key)
-        store.add_growth("cut", [(tree.key, n, part) for n, part in enumerate(parts[:3])])
-        store.add_growth("odd", [(tree.key, 0, parts[0]), (tree.key, 1, {**parts[1], "expand": 7})])
-        with pytest.raises(UsageError, match="was answered by .* when the tree was begun and is by .* Really"):
-            search(lambda: Changed(max_steps=5), jobs("exact", 1), Uct(), store=store, stage="cut")
-        with pytest.raises(UsageError, match="this search would expand node 0, and part 1 of what is stored says"):
-            grow("exact", Uct(), 1, store=store, stage="odd")
+def test_a_stored_tree_of_another_version_is_refused():
+    log = Log()
+    tree = grow("exact", Uct(), 1, log=log)[0]
+    parts = log.parts(tree.key)
+    with pytest.raises(UsageError, match="was answered by .* when the tree was begun and is by .* Really"):
+        search(lambda: Changed(max_steps=5), jobs("exact", 1), Uct(), log=Log({tree.key: parts[:3]}))
+    odd = [parts[0], {**parts[1], "expand": 7}]
+    with pytest.raises(UsageError, match="this search would expand node 0, and part 1 of what is stored says"):
+        grow("exact", Uct(), 1, log=Log({tree.key: odd}))
 
 
 class Breaking(Lamps):
     """Breaks at some of its steps, however often it was begun anew."""
 
-    steps_taken = 0
-    breaks: frozenset[int] = frozenset()
+    def __init__(self, breaks: set[int], **options: Any) -> None:
+        super().__init__(**options)
+        self.breaks, self.steps_taken = breaks, 0
 
     def act(self, action: str) -> tuple[str, float, bool, dict[str, Any]]:
-        Breaking.steps_taken += 1
-        if Breaking.steps_taken in self.breaks:
+        self.steps_taken += 1
+        if self.steps_taken in self.breaks:
             raise InfraError("the lamp shop burnt down")
         return super().act(action)
 
 
 @pytest.mark.parametrize(("breaks", "ended"), [({4, 9}, "iterations"), (set(range(9, 200)), "infra_error")])
-def test_what_broke_is_tried_again_and_never_a_score(breaks, ended, monkeypatch, tmp_path):
-    monkeypatch.setattr(Breaking, "breaks", frozenset(breaks))
-    monkeypatch.setattr(Breaking, "steps_taken", 0)
+def test_what_broke_is_tried_again_and_never_a_score(breaks, ended, tmp_path):
     whole = grow("exact", Uct(iterations=2), 1)[0]
     with RunStore.open(tmp_path / "run", {}) as store:
-        tree = search(lambda: Breaking(max_steps=5), jobs("exact", 1), Uct(iterations=2), store=store, stage="s")[0]
-        assert list(finished(store, "s")) == [tree]
+        log = store.tree_log(STAGE)
+        tree = search(lambda: Breaking(breaks, max_steps=5), jobs("exact", 1), Uct(iterations=2), log=log)[0]
+        assert list(finished(log)) == [tree]
     assert tree.ended == ended
     if ended == "iterations":
         assert tree == whole

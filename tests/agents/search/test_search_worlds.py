@@ -6,17 +6,16 @@ import contextlib
 from typing import Any
 
 import pytest
-from kintsugi.agents.core import Episode
+from kintsugi.agents.core import Episode, RuleAgent
 from kintsugi.agents.rollout import Job
-from kintsugi.agents.search.search import Tally, Uct, search
-from kintsugi.agents.search.tree import SearchTree
+from kintsugi.agents.search import SearchTree, Tally, Uct, search
 from kintsugi.agents.trajectory import Step
 from kintsugi.envs.registry import find
 
 SOLUTION = "write\ndef solve(xs):\n    return {}"
 
 
-class Free:
+class Free(RuleAgent):
     """Takes any of the actions that can be taken, by its seed."""
 
     name = "free"

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 from desks import ANSWERS, market_of, scripted, trade_in
+from kintsugi.agents.core import Episode
 from kintsugi.agents.experts.trading import TradingExpert
 from kintsugi.agents.rollout import Job, collect
 from kintsugi.agents.trading_group import DeskConfig, TradingGroup
 from kintsugi.agents.trading_group.desk import chat_of_call
 from kintsugi.agents.trading_group.labels import LabelConfig
 from kintsugi.agents.trading_group.roles import SYSTEM
-from kintsugi.agents.trajectory import Trajectory
+from kintsugi.agents.trajectory import Step, Trajectory
 from kintsugi.envs.trading import Item, Market, TradingEnv
 from kintsugi.envs.trading.simulator import SimulatorConfig, simulate
 from kintsugi.errors import UsageError
@@ -27,9 +28,9 @@ def prompts(trajectory: Trajectory, role: str) -> list[str]:
     return [call.prompt for step in trajectory.steps for call in step.calls if call.role == role]
 
 
-def test_everybody_is_asked_in_turn(monkeypatch):
+def test_everybody_is_asked_in_turn():
     texts = {0: [("news", "Orders went up."), ("report", "The forecast is raised.")], 2: [("news", "Debt is rising.")]}
-    played = trade_in(market_of(FLAT, texts), scripted(), monkeypatch)
+    played = trade_in(market_of(FLAT, texts), scripted())
     asked = [[call.role for call in step.calls] for step in played.steps]
     assert asked[0] == ["news", "report", "forecast", "style", "decision"]
     assert asked[1] == ["forecast", "style", "decision"]
@@ -40,8 +41,8 @@ def test_everybody_is_asked_in_turn(monkeypatch):
     assert "News today: none\nNews before: positive, none, positive\nReport: positive" in prompts(played, "forecast")[3]
 
 
-def test_a_call_is_kept_as_it_was_sampled(monkeypatch):
-    played = trade_in(market_of(FLAT), scripted(), monkeypatch)
+def test_a_call_is_kept_as_it_was_sampled():
+    played = trade_in(market_of(FLAT), scripted())
     call = played.steps[0].calls[0]
     assert (call.role, call.text) == ("forecast", ANSWERS["forecast"])
     assert bytes(call.token_ids).decode() == call.text
@@ -52,50 +53,50 @@ def test_a_call_is_kept_as_it_was_sampled(monkeypatch):
     assert played.sampled_tokens == sum(len(c.token_ids) for step in played.steps for c in step.calls)
 
 
-def test_risk_management_sets_size_stop_and_take(monkeypatch):
+def test_risk_management_sets_size_stop_and_take():
     style = "Style: conservative"
-    played = trade_in(market_of(FLAT), scripted(style=style), monkeypatch)
+    played = trade_in(market_of(FLAT), scripted(style=style))
     # sigma_d,10 of +1 % and -1 % in turn is 1 %; conservative: stop 2 sigma, take 4 sigma, half of the account.
     size, stop, take = played.steps[0].action.removeprefix("target ").replace("%", "").split()[::2]
     assert (float(size), float(stop), float(take)) == pytest.approx((0.5, 2.0, 4.0), abs=0.1)
     assert [step.action.split()[0] for step in played.steps[1:3]] == ["protect", "protect"]
     assert played.invalid_actions == 0
-    bold = trade_in(market_of(FLAT), scripted(style="Style: aggressive"), monkeypatch)
+    bold = trade_in(market_of(FLAT), scripted(style="Style: aggressive"))
     assert bold.steps[0].action.startswith("target 1 stop 3.9")
 
 
-def test_without_risk_management_all_is_invested_and_nothing_limited(monkeypatch):
+def test_without_risk_management_all_is_invested_and_nothing_limited():
     config = replace(PLAIN, risk_management=False)
-    played = trade_in(market_of(FLAT), scripted(style="Style: conservative"), monkeypatch, config)
+    played = trade_in(market_of(FLAT), scripted(style="Style: conservative"), config)
     assert [step.action for step in played.steps[:3]] == ["target 1", "hold", "hold"]
 
 
-def test_a_fall_is_sold_within_the_bar_whatever_the_desk_says(monkeypatch):
+def test_a_fall_is_sold_within_the_bar_whatever_the_desk_says():
     """Bought at the open of bar 1, the price falls by 10 %: the stop-loss sells, and the desk sees no position."""
     moves = [0.0, 0.0, -0.10, -0.10, -0.10]
-    held = trade_in(market_of(moves), scripted(), monkeypatch, replace(PLAIN, risk_management=False))
-    managed = trade_in(market_of(moves), scripted(), monkeypatch)
+    held = trade_in(market_of(moves), scripted(), replace(PLAIN, risk_management=False))
+    managed = trade_in(market_of(moves), scripted())
     assert "Position: 100 % of the account, -10.0 %" in prompts(held, "decision")[2]
     assert "Position: none" in prompts(managed, "decision")[2]
     assert "sold" in managed.steps[2].observation
     assert "stop-loss" in managed.steps[2].observation
 
 
-def test_selling_needs_a_position(monkeypatch):
+def test_selling_needs_a_position():
     decisions = ["Decision: sell", "Decision: buy", "Decision: hold", "Decision: sell", "Decision: hold"]
     config = replace(PLAIN, risk_management=False)
     model = scripted(decision=lambda prompt, number: decisions[min(number, 4)])
-    played = trade_in(market_of(FLAT[:6]), model, monkeypatch, config)
+    played = trade_in(market_of(FLAT[:6]), model, config)
     assert [step.action for step in played.steps] == ["hold", "target 1", "hold", "sell all", "hold"]
     assert played.invalid_actions == 0
 
 
-def test_the_gate_overrules_the_forecast(monkeypatch):
+def test_the_gate_overrules_the_forecast():
     """A month of small rises: RSI is extreme, nothing breaks out, so what is forecast up is acted on as sideways."""
     rising = market_of([0.002] * 30)
-    gated = trade_in(rising, scripted(), monkeypatch)
+    gated = trade_in(rising, scripted())
     assert "trend up, but side after the gate" in prompts(gated, "decision")[-1]
-    free = trade_in(rising, scripted(), monkeypatch, replace(PLAIN, gate=False))
+    free = trade_in(rising, scripted(), replace(PLAIN, gate=False))
     assert "after the gate" not in "".join(prompts(free, "decision"))
 
 
@@ -107,16 +108,16 @@ def test_the_gate_overrules_the_forecast(monkeypatch):
         ("style", ["news", "report", "forecast", "decision"]),
     ],
 )
-def test_each_agent_can_be_left_out(monkeypatch, part, asked):
+def test_each_agent_can_be_left_out(part, asked):
     texts = {0: [("news", "Orders went up."), ("report", "The forecast is raised.")]}
-    played = trade_in(market_of(FLAT, texts), scripted(), monkeypatch, replace(PLAIN, **{part: False}))
+    played = trade_in(market_of(FLAT, texts), scripted(), replace(PLAIN, **{part: False}))
     assert [call.role for call in played.steps[0].calls] == asked
 
 
-def test_agents_are_told_how_they_did(monkeypatch):
+def test_agents_are_told_how_they_did():
     config = replace(PLAIN, risk_management=False, labels=LabelConfig(horizon=2))
     moves = [0.0, 0.0, 0.10, 0.10, 0.10, -0.40]
-    played = trade_in(market_of(moves), scripted(), monkeypatch, config)
+    played = trade_in(market_of(moves), scripted(), config)
     told = prompts(played, "forecast")
     assert all("right" not in prompt for prompt in told[:2])
     # At close 2 the forecast of close 0 is over: +10 % over two days.
@@ -131,41 +132,39 @@ def test_agents_are_told_how_they_did(monkeypatch):
     assert prompts(played, "style")[2].endswith("1 right, 0 wrong.\nRight: balanced 1 (+10.0 %)\nWrong: none")
 
 
-def test_only_the_last_days_are_told(monkeypatch):
+def test_only_the_last_days_are_told():
     config = replace(PLAIN, days=4, labels=LabelConfig(horizon=1))
-    played = trade_in(market_of([0.02] * 12), scripted(), monkeypatch, config)
+    played = trade_in(market_of([0.02] * 12), scripted(), config)
     assert "Your last 4 days: 4 right, 0 wrong." in prompts(played, "forecast")[-1]
 
 
-def test_without_reflection_nobody_is_told_anything(monkeypatch):
-    played = trade_in(market_of(FLAT), scripted(), monkeypatch, replace(PLAIN, reflection=False))
+def test_without_reflection_nobody_is_told_anything():
+    played = trade_in(market_of(FLAT), scripted(), replace(PLAIN, reflection=False))
     assert not [call for step in played.steps for call in step.calls if "Your last" in call.prompt]
 
 
-def test_what_cannot_be_read_becomes_neutral_and_is_counted(monkeypatch):
+def test_what_cannot_be_read_becomes_neutral_and_is_counted():
     mute = scripted(news="?", report="?", forecast="?", style="?", decision="?")
     texts = {0: [("news", "Orders went up."), ("report", "The forecast is raised.")]}
-    stretch = market_of(FLAT[:4], texts)
-    notes: list[Any] = []
-    desk = TradingGroup(mute, PLAIN)
-    act = desk.act
+    days: list[Any] = []
 
-    async def watched(episode):
-        step = await act(episode)
-        notes.append(episode.notes[-1])
-        return step
+    class Watched(TradingGroup):
+        async def act(self, episode: Episode) -> Step:
+            step = await super().act(episode)
+            days.append(episode.notes[-1])
+            return step
 
-    monkeypatch.setattr(TradingGroup, "act", lambda self, episode: watched(episode))
-    played = trade_in(stretch, mute, monkeypatch)
+    played = trade_in(market_of(FLAT[:4], texts), mute, desk=Watched)
     assert [step.action for step in played.steps] == ["hold"] * 3
-    assert notes[0].unread == ("news", "report", "forecast", "style", "decision")
-    assert (notes[0].sentiment, notes[0].outlook, notes[0].trend, notes[0].style) == (
+    assert len(days) == 3
+    assert days[0].unread == ("news", "report", "forecast", "style", "decision")
+    assert (days[0].sentiment, days[0].outlook, days[0].trend, days[0].style) == (
         "neutral",
         "neutral",
         "side",
         "balanced",
     )
-    assert "up 33 down 33 side 33, trend side" in str(notes[0])
+    assert "up 33 down 33 side 33, trend side" in str(days[0])
 
 
 def test_many_desks_at_once_are_each_alone():
@@ -206,14 +205,14 @@ def with_another_future(market: Market, bar: int, seed: int) -> Market:
 
 @pytest.mark.parametrize("config", [PLAIN, replace(PLAIN, reflection=False, risk_management=False)])
 @pytest.mark.parametrize("bar", [0, 1, 7, 25, 38])
-def test_no_prompt_knows_the_future(monkeypatch, config, bar):
+def test_no_prompt_knows_the_future(config, bar):
     """Whatever comes after bar t, all that anybody is asked, says and does up to t is the same to the letter."""
     market = simulate(SimulatorConfig(assets=1, bars=100), seed=bar)
     config = replace(config, temperature=1.0)
-    true = trade_in(market, TradingExpert(), monkeypatch, config)
+    true = trade_in(market, TradingExpert(), config)
     assert len(true.steps) == 39
     for seed in range(2):
-        other = trade_in(with_another_future(market, 60 + bar, seed), TradingExpert(), monkeypatch, config)
+        other = trade_in(with_another_future(market, 60 + bar, seed), TradingExpert(), config)
         assert other.steps[:bar] == true.steps[:bar]
         now, then = true.steps[bar], other.steps[bar]
         assert (then.calls, then.action, then.observation) == (now.calls, now.action, now.observation)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pickle
 import warnings
 
 import numpy as np
 import pytest
-from gymnasium.utils.env_checker import check_env
+from desks import market_of, trading_in
+from gymnasium.utils.env_checker import check_env, data_equivalence
 from kintsugi.envs.checks import check_agent_env
 from kintsugi.envs.trading import TradingEnv
 from kintsugi.envs.trading.actions import admissible
@@ -228,3 +230,23 @@ def test_the_world_of_arrays_passes_gymnasiums_checker():
         TradingArrays(positions=())
     with pytest.raises(UsageError, match="expected at least 1 account"):
         TradingVector(0)
+
+
+def test_a_subclass_brings_its_own_market():
+    """Also after pickling, and for the worlds of arrays, which take the stretch itself."""
+    market = market_of([0.0, 0.1, -0.2, 0.3])
+    env, task = trading_in(market), TradingEnv.tasks("train", 1).tasks[0]
+    env.reset(options={"task": task})
+    assert env.market is market
+    env.step("buy 1")
+    again, beside = pickle.loads(pickle.dumps(env)), trading_in(market)
+    beside.restore(env.snapshot())
+    arrays = TradingArrays(env.episode_of(task), (0.0, 1.0))
+    arrays.reset()
+    arrays.step(1)
+    for _ in range(2):
+        told = env.step("hold")
+        assert data_equivalence(told, again.step("hold"), exact=True)
+        assert data_equivalence(told, beside.step("hold"), exact=True)
+        assert arrays.step(1)[1] == told[1]
+    assert told[3]

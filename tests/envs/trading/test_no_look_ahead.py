@@ -10,7 +10,7 @@ import pytest
 from gymnasium.utils.env_checker import data_equivalence
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kintsugi.envs.trading import env as env_module
+from kintsugi.envs import Task
 from kintsugi.envs.trading import indicators
 from kintsugi.envs.trading.arrays import TradingArrays, TradingVector
 from kintsugi.envs.trading.backtest import backtest, decisions
@@ -62,11 +62,15 @@ def with_other_future(known: Market, bar: int, seed: int) -> Market:
     return replace(known, times=times, items=tuple(sorted(items)), **arrays)
 
 
-def lived(market: Market, actions: list[str], monkeypatch: pytest.MonkeyPatch, until: int) -> list[Any]:
+def lived(market: Market, actions: list[str], until: int) -> list[Any]:
     """All that TradingEnv says and gives, up to bar `until` of the market."""
     episode = Episode(market, FIRST, BARS, RULES)
-    monkeypatch.setattr(env_module, "episode_of", lambda task: episode)
-    env = TradingEnv()
+
+    class Here(TradingEnv):
+        def episode_of(self, task: Task) -> Episode:
+            return episode
+
+    env = Here()
     told: list[Any] = [env.reset(options={"task": task_set("train", 1, 0).tasks[0]})]
     for action in actions[: until - FIRST]:
         told.append(env.step(action) if not env.snapshot().finished else "ruined")
@@ -89,10 +93,9 @@ def test_observations_rewards_fills_and_infos_do_not_change_with_the_future(seed
         "nonsense",
     ]
     actions = [str(rng.choice(pool)) for _ in range(BARS)]
-    with pytest.MonkeyPatch.context() as patch:
-        first = lived(known, actions, patch, bar)
-        second = lived(with_other_future(known, bar, seed), actions, patch, bar)
-        whole = lived(known, actions, patch, BARS - 1)
+    first = lived(known, actions, bar)
+    second = lived(with_other_future(known, bar, seed), actions, bar)
+    whole = lived(known, actions, BARS - 1)
     assert len(first) == bar - FIRST + 2
     assert data_equivalence(first, second, exact=True)
     assert data_equivalence(first[:-1], whole[: len(first) - 1], exact=True)
@@ -141,13 +144,12 @@ def test_backtests_do_not_see_ahead(bar):
 
 
 @pytest.mark.parametrize("assets", [1, 2])
-def test_the_worlds_of_arrays_do_not_see_ahead(assets, monkeypatch):
+def test_the_worlds_of_arrays_do_not_see_ahead(assets):
     known, bar = market(7, assets), FIRST + 40
     seen: list[list[Any]] = []
     for world in (known, with_other_future(known, bar, 7)):
         episode = Episode(world, FIRST, BARS, RULES)
-        monkeypatch.setattr("kintsugi.envs.trading.arrays.episode_of", lambda task, episode=episode: episode)
-        one, many = TradingArrays(), TradingVector(2)
+        one, many = TradingArrays(episode), TradingVector(2, episode)
         one.reset()
         many.reset()
         rng = np.random.default_rng(0)

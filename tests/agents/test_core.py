@@ -1,0 +1,151 @@
+"""`Episode` and the bases of agents: what a fork has of its own, and what an agent is called."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import fields, replace
+
+import pytest
+from kintsugi.agents.core import Episode, RuleAgent, version_of
+from kintsugi.agents.models import Message, ScriptedModel
+from kintsugi.agents.react import ReActAgent, ReActConfig
+from kintsugi.agents.resuming import ResumingAgent
+from kintsugi.agents.rollout import Job, play
+from kintsugi.agents.trading_group import DeskConfig, TradingGroup
+from kintsugi.agents.trajectory import Step
+from minds import Mind, MindConfig, Named, Other, Ready
+from tiny_worlds import Echo, Lamps
+
+TASK = Lamps.tasks("train").tasks[0]
+STEP, NEXT = Step("dark", "hm", "light red"), Step("light", "", "light blue")
+
+
+def lived() -> Episode:
+    return Episode(
+        TASK,
+        "light",
+        {"goal": "light every lamp", "score": 0.5},
+        seed=3,
+        steps=[STEP],
+        prompt_tokens=70,
+        reflection=Step("", "", "", text="I should have slept."),
+        chat=[Message("user", "dark"), Message("assistant", "light red", (1, 2))],
+        notes=[{"days": [1]}, "a note"],
+    )
+
+
+def test_a_fork_has_the_past_and_a_seed_of_its_own():
+    episode = lived()
+    fork = episode.fork(9)
+    assert (fork.seed, fork.prompt_tokens) == (9, 0)
+    assert replace(fork, seed=3, prompt_tokens=70) == episode
+    # Whoever adds a field has to say whether a fork gets it.
+    assert {each.name for each in fields(Episode)} == {
+        *("task", "observation", "info", "seed", "steps", "prompt_tokens", "reflection", "chat", "notes")
+    }
+
+
+@pytest.mark.parametrize("changed", ["fork", "origin"])
+def test_neither_a_fork_nor_its_origin_changes_the_other(changed):
+    episode = lived()
+    fork = episode.fork(9)
+    one, other = (fork, episode) if changed == "fork" else (episode, fork)
+    one.chat.append(Message("user", "?"))
+    one.chat[0] = Message("user", "another")
+    one.notes[0]["days"].append(2)
+    one.notes.append("another")
+    one.reflection = None
+    one.prompt_tokens += 5
+    one.advance(NEXT, "bright", {"score": 1.0})
+    assert replace(other, seed=3, prompt_tokens=70) == lived()
+
+
+def test_to_advance_is_to_see_what_came_of_a_step_and_to_keep_the_goal():
+    episode = lived()
+    episode.advance(NEXT, "bright", {"score": 1.0})
+    assert episode.steps == [STEP, NEXT]
+    assert (episode.observation, episode.goal) == ("bright", "light every lamp")
+    assert episode.info == {"goal": "light every lamp", "score": 1.0}
+    episode.advance(NEXT, "dark", {"goal": "sleep"})
+    assert episode.goal == "sleep"
+
+
+# -- Names ------------------------------------------------------------------------------------------------------------
+
+MODEL = ScriptedModel(["hm"], "v1")
+
+
+def kind_of(agent: ReActAgent | TradingGroup | Mind) -> str:
+    assert agent.spec is not None
+    return agent.spec.id
+
+
+def test_an_agents_name_tells_its_kind_its_configuration_and_its_model():
+    agent = ReActAgent(MODEL)
+    kind, dash, rest = agent.name.partition("-")
+    digits, at, version = rest.partition("@")
+    assert (kind, dash, at, version, len(digits)) == ("react", "-", "@", "v1", 6)
+    assert agent.name == ReActAgent(ScriptedModel(["otherwise"], "v1"), ReActConfig()).name
+    others = {
+        ReActAgent(ScriptedModel(["hm"], "v2")).name,
+        ReActAgent(MODEL, ReActConfig(temperature=0.5)).name,
+        ReActAgent(MODEL, ReActConfig(max_tokens=49)).name,
+        ReActAgent(MODEL, ReActConfig(system="Act.")).name,
+        ReActAgent(MODEL, ReActConfig(brief=False)).name,
+        ReActAgent(MODEL, ReActConfig(restate_goal=False)).name,
+        ReActAgent(MODEL, ReActConfig(decoding="constrained")).name,
+    }
+    assert len(others | {agent.name}) == 8
+    assert ReActAgent(ScriptedModel(["hm"], "v2")).name.partition("@")[0] == agent.name.partition("@")[0]
+
+
+def test_what_is_nested_in_a_configuration_counts():
+    config = DeskConfig()
+    risk = replace(config.risk, balanced=replace(config.risk.balanced, size=0.5))
+    names = {
+        TradingGroup(MODEL, each).name
+        for each in (config, replace(config, risk=risk), replace(config, labels=replace(config.labels, horizon=3)))
+    }
+    assert len(names) == 3
+    assert all(name.startswith("trading-group-") for name in names)
+
+
+def test_a_subclass_is_not_called_what_its_parent_is():
+    assert kind_of(ReActAgent(MODEL)) == "react"
+    assert kind_of(Other(MODEL)) == "minds:Other"
+    assert kind_of(Named(MODEL)) == "named"
+    assert kind_of(Mind(MODEL)) == "minds:Mind"
+    other, named = Other(MODEL).spec, Named(MODEL).spec
+    assert other is not None
+    assert other == replace(named or other, id="minds:Other")
+    assert len({ReActAgent(MODEL).name, Other(MODEL).name, Named(MODEL).name}) == 3
+
+
+def test_the_specification_is_the_whole_configuration():
+    spec = Mind(MODEL, MindConfig("notes", questions=2)).spec
+    assert spec is not None
+    assert spec.args == {"memory": "notes", "questions": 2, "max_tokens": 64}
+    assert list(Mind(MODEL).models) == [MODEL]
+
+
+def test_rules_have_no_model_nothing_that_makes_them_again_and_no_chat():
+    rule = Ready()
+    assert (version_of(rule), list(rule.models), rule.spec) == ("ready", [], None)
+    assert version_of(ReActAgent(MODEL)) == "v1"
+
+    class Number(RuleAgent):
+        name = "number"
+
+        async def act(self, episode: Episode) -> Step:
+            return Step(episode.observation, "", str(episode.task.params["number"]))
+
+    attempt = asyncio.run(play(Echo(), Job(Echo.tasks("train").tasks[4], Number(), 0)))
+    assert attempt.success
+    assert (attempt.agent, attempt.model, attempt.made_by) == ("number", "number", None)
+    assert Number().chats(attempt) == []
+
+
+def test_who_resumes_is_called_as_the_agent_is():
+    agent = ReActAgent(MODEL)
+    resuming = ResumingAgent(agent, [STEP])
+    assert (resuming.name, resuming.spec, resuming.models) == (agent.name, agent.spec, agent.models)

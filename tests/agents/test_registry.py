@@ -1,0 +1,152 @@
+"""Agents by name: which there are, how they are made from plain data, and what is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import minds
+import pytest
+from kintsugi.agents.core import Agent, ModelAgent
+from kintsugi.agents.models import Message, ScriptedModel
+from kintsugi.agents.react import ReActAgent, ReActConfig
+from kintsugi.agents.registry import agents, make_agent, reader
+from kintsugi.agents.rollout import Job, play
+from kintsugi.agents.trading_group import DeskConfig, TradingGroup
+from kintsugi.agents.trading_group.labels import LabelConfig
+from kintsugi.agents.trading_group.retrieval import RetrievalConfig
+from kintsugi.agents.trading_group.risk import RiskConfig, StyleRisk
+from kintsugi.agents.trading_group.signals import GateConfig
+from kintsugi.agents.trajectory import AgentSpec
+from kintsugi.errors import UsageError
+from tiny_worlds import Lamps
+
+MODEL = ScriptedModel(["Thought: hm\nAction: light blue"], "v1")
+OTHERWISE = ReActConfig("constrained", 0.7, 99, False, "Act!", False)
+DESK = DeskConfig(
+    reflection=False,
+    style=False,
+    days=7,
+    temperature=0.1,
+    max_tokens=33,
+    labels=LabelConfig(horizon=3),
+    gate_rule=GateConfig(overbought=71.5),
+    risk=RiskConfig(balanced=StyleRisk(1.25, 2.5, 0.3)),
+    retrieval=RetrievalConfig(news=2),
+)
+
+
+def config_of(agent: Agent) -> Any:
+    assert isinstance(agent, ModelAgent)
+    return agent.config
+
+
+def test_an_agent_is_made_by_its_name():
+    agent = make_agent(AgentSpec(), MODEL)
+    assert type(agent) is ReActAgent
+    assert (list(agent.models), config_of(agent)) == ([MODEL], ReActConfig())
+    assert type(make_agent(AgentSpec("trading-group"), MODEL)) is TradingGroup
+    assert [part.name for part in agents()[:2]] == ["react", "trading-group"]
+
+
+def test_an_agent_is_made_by_its_module():
+    agent = make_agent(AgentSpec("minds:Mind", {"memory": "notes", "questions": "2"}), MODEL)
+    assert config_of(agent) == minds.MindConfig("notes", 2)
+    assert make_agent(AgentSpec("minds:READY"), MODEL) is minds.READY
+    by_function = make_agent(AgentSpec("minds:plainly", {"loud": "true", "lines": "a, b"}), MODEL)
+    assert by_function.name == "plainly-loud-a+b@v1"
+
+
+def test_what_a_package_offers_is_listed_and_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    info = tmp_path / "mindful-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mindful\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[kintsugi.agents]\nnamed = minds:Named\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert {part.name: part.about for part in agents()}["named"] == "from mindful"
+    agent = make_agent(AgentSpec("named"), MODEL)
+    assert type(agent) is minds.Named
+    assert agent.spec == AgentSpec("named", asdict(ReActConfig()))
+
+
+def test_whoever_plays_it_decides_what_it_knows_of():
+    agent = make_agent(AgentSpec(args={"system": "Act!"}), MODEL, temperature=0.5, max_tokens=7, decoding=None, pet=1)
+    assert config_of(agent) == ReActConfig(temperature=0.5, max_tokens=7, system="Act!")
+    mind = make_agent(AgentSpec("minds:Mind"), MODEL, temperature=0.5, max_tokens=7)
+    assert config_of(mind) == minds.MindConfig(max_tokens=7)
+    assert make_agent(AgentSpec("minds:READY"), MODEL, temperature=0.5) is minds.READY
+
+
+@pytest.mark.parametrize(
+    ("spec", "why"),
+    [
+        (AgentSpec("raect"), "unknown agent 'raect'; did you mean 'react'"),
+        (AgentSpec("trading_group"), "did you mean 'trading-group'"),
+        (AgentSpec("nowhere:Agent"), r"cannot import 'nowhere:Agent' \(ModuleNotFoundError"),
+        (AgentSpec("minds:Nobody"), r"cannot import 'minds:Nobody' \(AttributeError"),
+        (AgentSpec(args={"restate_gaol": "no"}), "agent 'react' argument 'restate_gaol'; did you mean 'restate_goal'"),
+        (AgentSpec("minds:plainly", {"luod": "no"}), "agent 'minds:plainly' argument 'luod'; did you mean 'loud'"),
+        (AgentSpec(args={"brief": "perhaps"}), "argument 'brief' is 'perhaps'; expected true or false"),
+        (AgentSpec("trading-group", {"labels": {"horizn": 3}}), "'horizn'; did you mean 'horizon'"),
+        (AgentSpec("trading-group", {"labels.horizn": 3}), "'horizn'; did you mean 'horizon'"),
+        (AgentSpec(args={"max_tokens": "9"}), "'max_tokens' is set by the flag of that name; leave it out"),
+        (AgentSpec("minds:Sleepy"), "agent 'minds:Sleepy': its act is no coroutine; write `async def act"),
+        (AgentSpec("minds:Torso"), "agent 'minds:Torso' is .*, which lacks models, spec, act, chats; expected a"),
+        (AgentSpec("json:dumps"), "agent 'json:dumps'"),
+    ],
+)
+def test_what_cannot_be_made_is_refused(spec, why):
+    with pytest.raises(UsageError, match=why):
+        make_agent(spec, MODEL, max_tokens=5)
+
+
+@pytest.mark.parametrize(
+    "agent",
+    [
+        ReActAgent(MODEL),
+        ReActAgent(MODEL, OTHERWISE),
+        minds.Other(MODEL, OTHERWISE),
+        TradingGroup(MODEL),
+        TradingGroup(MODEL, DESK),
+        minds.Mind(MODEL, minds.MindConfig("reflection", 3)),
+    ],
+    ids=lambda agent: agent.name,
+)
+def test_an_agent_survives_as_json(agent):
+    said = json.dumps(asdict(agent.spec), sort_keys=True)
+    again = make_agent(AgentSpec(**json.loads(said)), MODEL)
+    assert type(again) is type(agent)
+    assert config_of(again) == config_of(agent)
+    assert (again.name, again.spec) == (agent.name, agent.spec)
+
+
+def test_a_desk_is_set_by_words_too():
+    words = {
+        "reflection": "no",
+        "style": "false",
+        "days": "7",
+        "temperature": "0.1",
+        "max_tokens": "33",
+        "labels.horizon": "3",
+        "gate_rule.overbought": "71.5",
+        "risk.balanced.stop_loss": "1.25",
+        "risk.balanced": {"take_profit": "2.5", "size": "0.3"},
+        "retrieval": {"news": "2"},
+    }
+    assert config_of(make_agent(AgentSpec("trading-group", words), MODEL)) == DESK
+
+
+def test_a_reader_renders_what_the_agent_was_shown_and_cannot_act():
+    agent = ReActAgent(MODEL, OTHERWISE)
+    attempt = asyncio.run(play(Lamps(max_steps=3), Job(Lamps.tasks("train").tasks[0], agent, 0)))
+    assert attempt.made_by == agent.spec
+    reading = reader(attempt.made_by)
+    assert reading.chats(attempt) == agent.chats(attempt)
+    assert reading.chats(attempt)[0][0] == Message("system", "Act!")
+    assert reading.chats(attempt) != reader(None).chats(attempt) == ReActAgent(MODEL).chats(attempt)
+    with pytest.raises(UsageError, match="made to read attempts with, and has no model to act"):
+        asyncio.run(play(Lamps(), Job(attempt.task, reading, 0)))
+    assert replace(attempt, made_by=None).to_json()["made_by"] is None

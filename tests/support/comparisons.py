@@ -1,0 +1,52 @@
+"""What stands for seed policies in papers' comparisons: models that open doors by chance and learn by heart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from doors import COLOURS, demonstrate
+from fakes import backend_of, learner_of, scripted_run
+from kintsugi.agents.models import Message, Sampling
+from kintsugi.envs import EnvSpec
+from kintsugi.loops.learning.core import Example
+from kintsugi.loops.run import Run
+from kintsugi.loops.runs.store import RunStore
+from kintsugi.loops.seeds.family import SeedRecipe
+
+JUDGE = "Judge."
+"""The system prompt of a verifier, who calls every step bad."""
+
+
+def by_chance(messages: Sequence[Message], sampling: Sampling) -> str:
+    if messages[0].content == JUDGE:
+        return "Judgement: Bad"
+    return f"Thought: hm\nAction: open {COLOURS[sampling.seed % len(COLOURS)]}"
+
+
+@dataclass
+class Seeds:
+    """A `SeedRun` that remembers what it was asked for and what it made."""
+
+    env: str = "doors:Doors"
+    recipes: list[SeedRecipe] = field(default_factory=list)
+    runs: list[Run] = field(default_factory=list)
+
+    def __call__(self, recipe: SeedRecipe, store: RunStore) -> Run:
+        tasks = EnvSpec(self.env).tasks("train", 20, recipe.seed)
+        shown = [demonstrate(task, number) for number, task in enumerate(tasks)]
+        self.recipes.append(recipe)
+        self.runs.append(scripted_run(store, self.env, by_chance, demonstrations=shown))
+        return self.runs[-1]
+
+    @property
+    def trained(self) -> dict[str, list[Example]]:
+        """What each adapter learnt from, as `<seed>/<name>`."""
+        return {
+            f"{n}/{name}": found for n, run in enumerate(self.runs) for name, found in learner_of(run).fitted.items()
+        }
+
+    @property
+    def asked(self) -> list[str]:
+        """The models that were asked something."""
+        return [name for run in self.runs for name in backend_of(run).opened]

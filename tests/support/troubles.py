@@ -1,0 +1,61 @@
+"""Worlds and an agent that tests of the command name as `troubles:Class`."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, ClassVar
+
+from kintsugi.agents.core import Episode, RuleAgent
+from kintsugi.agents.trajectory import Step
+from kintsugi.envs import Task, TaskSet
+from kintsugi.errors import InfraError, UsageError
+from tiny_worlds import Echo
+
+
+class Troubled(Echo):
+    """Goes wrong, in the way that the parameter `trouble` says, when it is asked for tasks."""
+
+    @classmethod
+    def tasks(cls, split: str, n: int | None = None, seed: int = 0, trouble: str = "", **params: Any) -> TaskSet:
+        raised: dict[str, BaseException] = {
+            "usage": UsageError("k is 0;\nask for more"),
+            "infra": InfraError("the browser died"),
+            "interrupt": KeyboardInterrupt(),
+            "bug": IndexError("pop from empty list"),
+        }
+        if trouble in raised:
+            raise raised[trouble]
+        if trouble == "warning":
+            warnings.warn("two games were [left] out", stacklevel=1)
+        return super().tasks(split, n, seed)
+
+
+class Windowed(Echo):
+    """Says whether its window is open."""
+
+    def __init__(self, *, headless: bool = True) -> None:
+        super().__init__()
+        self.headless = headless
+
+    def begin(self, task: Task) -> tuple[str, dict[str, Any]]:
+        observation, info = super().begin(task)
+        return f"The window is {'shut' if self.headless else 'open'}. {observation}", info
+
+
+class Reading(RuleAgent):
+    """Says the number that it reads in the hint: right at once, whichever model is named."""
+
+    name: ClassVar[str] = "reading"
+
+    async def act(self, episode: Episode) -> Step:
+        return Step(episode.observation, "", episode.observation.rpartition(": ")[2].rstrip("."))
+
+
+class Painted(Echo):
+    """Shows another picture at each of two steps."""
+
+    def __init__(self, max_steps: int = 2) -> None:
+        super().__init__(max_steps=max_steps)
+
+    def picture(self) -> bytes:
+        return b"\x89PNG" + bytes([self.steps])
