@@ -107,9 +107,7 @@ def agent_r(run: Run, config: AgentR, name: str = "agent_r") -> Path | None:
     adopted: Path | None = None
     for i in range(1, config.rounds + 1):
         adapter = round_of(run, adopted, config, i, name)
-        if config.gate.admits(
-            run, adopted, adapter, practice=config.practice, attempts=config.attempts, seed=config.seed
-        ):
+        if config.admits(run, adopted, adapter):
             adopted = adapter
     return adopted
 

@@ -73,9 +73,7 @@ def re_rest(run: Run, config: ReReST) -> Path | None:
         examples = config.lessons.mixture(agent, own, run.demonstrations, config.seed)
         adapter = run.train(f"re_rest@{i}", examples, config.fit, seed=config.seed, rename=config.lessons.rename)
         run.store.result(Stage("counts", "re_rest", config.practice.split, i), summary, mended, len(examples))
-        if config.gate.admits(
-            run, adopted, adapter, practice=config.practice, attempts=config.attempts, seed=config.seed
-        ):
+        if config.admits(run, adopted, adapter):
             adopted = adapter
     return adopted
 

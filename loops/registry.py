@@ -50,6 +50,10 @@ class LoopConfig:
         """Raise `UsageError` for what can only go wrong, before anything is played."""
         self.practice.task_set(env, self.seed)
 
+    def admits(self, run: Run, old: Path | None, new: Path) -> bool:
+        """Whether the gate adopts the adapter `new` after `old` (None is the base); see `Gate.admits`."""
+        return self.gate.admits(run, old, new, practice=self.practice, attempts=self.attempts, seed=self.seed)
+
 
 C = TypeVar("C", bound=LoopConfig)
 Test = Callable[[str, Path | None], list[Trajectory]]

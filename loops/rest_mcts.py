@@ -85,7 +85,7 @@ def rest_mcts(run: Run, config: ReSTMCTS) -> Path | None:
         examples = config.lessons.mixture(agent, traces, run.demonstrations, seed)
         adapter = run.train(f"rest_mcts@{i}", examples, config.fit, seed=seed, rename=config.lessons.rename)
         run.store.result(Stage("counts", "rest_mcts", split, i), summary, trees, traces, len(examples))
-        if config.gate.admits(run, adopted, adapter, practice=config.practice, attempts=config.attempts, seed=seed):
+        if config.admits(run, adopted, adapter):
             adopted = adapter
     return adopted
 

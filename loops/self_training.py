@@ -41,7 +41,7 @@ def self_training(run: Run, config: SelfTraining) -> Path | None:
         adapter = run.train(f"self_training@{i}", examples, config.fit, seed=seed, rename=config.lessons.rename)
         counts = {"attempts": len(attempts), "passed": len(passed), "examples": len(examples)}
         run.store.result(Stage("counts", "self_training", practice.split, i), dict, counts)
-        if config.gate.admits(run, adopted, adapter, practice=practice, attempts=config.attempts, seed=seed):
+        if config.admits(run, adopted, adapter):
             adopted = adapter
     return adopted
 

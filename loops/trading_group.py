@@ -27,12 +27,12 @@ from ..agents.trading_group.desk import TradingGroup, chat_of_call
 from ..agents.trading_group.labels import LabelConfig, Realised
 from ..agents.trading_group.roles import answer_of, read_forecast
 from ..agents.trajectory import Call, Trajectory
-from ..envs.core import TaskSet
+from ..envs.core import AgentEnv, TaskSet
 from ..envs.registry import EnvSpec
 from ..envs.trading.features import FEATURES
 from ..errors import UsageError
 from .learning.core import Example, FitConfig
-from .measuring.backtests import Backtests, differ, performance, replayed
+from .measuring.backtests import Backtests, backtests, differ, performance, replayed
 from .measuring.gate import Gate
 from .measuring.measure import Measure, Measured, measure_agent
 from .registry import Loop, LoopConfig
@@ -120,7 +120,8 @@ def trading_group(run: Run, config: SynthesisConfig) -> Path | None:
     windows = trade(run, desk, config)
 
     # 2, 3: LABEL, KEEP, EXPORT
-    rows = [row for window in windows for row in annotate(window, labels)]
+    env = run.env.make()
+    rows = [row for window in windows for row in annotate(window, labels, realised_in(window, env))]
     kept = select(rows, config)
     export(run.store.place("rows", ROWS), rows, kept)
     run.store.result(Stage("counts", NAME, config.practice.split, 1), counts, windows, rows, kept)
@@ -128,10 +129,7 @@ def trading_group(run: Run, config: SynthesisConfig) -> Path | None:
     # 4: TRAIN
     examples = [Example(chat_of_call(row.call)) for row in kept]
     adapter = run.train(f"{NAME}@1", examples, config.fit, seed=config.seed, stream=NAME)
-    helped = config.gate.admits(
-        run, None, adapter, practice=config.practice, attempts=config.attempts, seed=config.seed
-    )
-    return adapter if helped else None
+    return adapter if config.admits(run, None, adapter) else None
 
 
 def desk_of(agent: Agent) -> TradingGroup:
@@ -153,9 +151,9 @@ def trade(run: Run, desk: TradingGroup, config: SynthesisConfig) -> list[Traject
 # -- Labels -----------------------------------------------------------------------------------------------------------
 
 
-def realised_in(window: Trajectory) -> Realised:
-    """What happened in a window."""
-    infos = replayed(window)
+def realised_in(window: Trajectory, env: AgentEnv) -> Realised:
+    """What happened in a window of `env`."""
+    infos = replayed(window, env)
     move = list(FEATURES).index("return")
     return Realised(
         [float(info["arrays"]["features"][0, move]) for info in infos],
@@ -164,12 +162,11 @@ def realised_in(window: Trajectory) -> Realised:
     )
 
 
-def annotate(window: Trajectory, labels: LabelConfig, past: Realised | None = None) -> Iterator[Row]:
+def annotate(window: Trajectory, labels: LabelConfig, past: Realised) -> Iterator[Row]:
     """The labelled calls of a window; those whose outcome lies beyond its end are left out.
 
-    `past` is what was realised (`realised_in` when None); cut shorter, it gives the labels known by then.
+    `past` is what was realised (`realised_in`); cut shorter, it gives the labels known by then.
     """
-    past = past or realised_in(window)
     for day, step in enumerate(window.steps):
         said = next((read_forecast(call.text) for call in step.calls if call.role == "forecast"), None)
         hit = None if said is None else past.w_hit(day, said.trend, said.probabilities, labels)
@@ -253,7 +250,11 @@ def findings(
 ) -> Iterable[RenderableType]:
     """What both desks and three rules earned on the held-out windows, and what was learnt from."""
     by_rules = {rule.name: measure_agent(run, rule.name, rule, on) for rule in RULES}
-    found: Backtests = {name: list(sets.values()) for name, sets in {**by_rules, **measured}.items()}
+    env = run.env.make()
+    found: Backtests = {
+        name: [backtests(attempts, env) for attempts in sets.values()]
+        for name, sets in {**by_rules, **measured}.items()
+    }
     (before, after), measures = tuple(measured), ("cumulative_return", "sharpe")
     differences = [differ(found, before, after, each) for each in measures]
     caption = f"{', '.join(on.splits)}; intervals by bootstrap of windows"

@@ -44,10 +44,10 @@ class Lessons:
             if any(step.trainable for step in learnt.steps):
                 by_task.setdefault(trajectory.task.id, {}).setdefault(actions, learnt)
         return [
-            Example(chat, 1.0 / len(attempts))
+            Example(chat, 1.0 / (len(attempts) * len(chats)))
             for attempts in by_task.values()
-            for learnt in attempts.values()
-            for chat in agent.chats(learnt)
+            for chats in map(agent.chats, attempts.values())
+            for chat in chats
         ]
 
     def mixture(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from rich.text import Text
 
 from ...agents.trading_group.roles import answer_of
 from ...agents.trajectory import Trajectory
-from ...envs.registry import find
+from ...envs.core import AgentEnv
 from ...envs.trading.metrics import Metrics, of_curve
 from ...errors import InfraError, UsageError
 from ..runs.stages import Stage
@@ -26,21 +26,33 @@ MEASURES = ("cumulative_return", "sharpe", "max_drawdown", "annual_volatility", 
 """Fields of `Metrics` that are averaged."""
 
 
-def replayed(window: Trajectory) -> list[dict[str, Any]]:
-    """What the world said at each close of a window, by replaying its actions: the world is deterministic."""
-    env = find(window.task.env_id).load()()
+def replayed(window: Trajectory, env: AgentEnv) -> list[dict[str, Any]]:
+    """What the environment said at each close of a window, by replaying its actions: it is deterministic."""
     _, info = env.reset(options={"task": window.task})
     return [info, *(env.step(step.action)[4] for step in window.steps)]
 
 
-def figures(played: Trajectory) -> Metrics:
+def figures(played: Trajectory, env: AgentEnv) -> Metrics:
     """What one backtest earned, by replaying its actions; raises `InfraError` for one that was cut off."""
     if played.outcome == "infra_error":
         raise InfraError(f"the backtest {played.key} was cut off ({played.error}); it earned nothing to measure")
-    infos = replayed(played)
+    infos = replayed(played, env)
     equity = np.array([info["account"].equity for info in infos])
     exposure = float(np.mean([abs(info["account"].weights[0]) for info in infos]))
     return of_curve(equity, [fill for info in infos for fill in info["fills"]], exposure)
+
+
+@dataclass(frozen=True)
+class Backtest:
+    """One backtest and what it earned."""
+
+    played: Trajectory
+    earned: Metrics
+
+
+def backtests(attempts: Iterable[Trajectory], env: AgentEnv) -> list[Backtest]:
+    """Attempts with what they earned; raises what `figures` raises."""
+    return [Backtest(played, figures(played, env)) for played in attempts]
 
 
 @dataclass(frozen=True)
@@ -78,21 +90,21 @@ class Difference:
         return asdict(self)
 
 
-Backtests = Mapping[str, Sequence[Sequence[Trajectory]]]
+Backtests = Mapping[str, Sequence[Sequence[Backtest]]]
 """Name to backtests by training seed; windows in the same order for every name."""
 
 
-def summarise(name: str, seeds: Sequence[Sequence[Trajectory]]) -> Summary:
+def summarise(name: str, seeds: Sequence[Sequence[Backtest]]) -> Summary:
     """All seeds together."""
-    backtests = [backtest for seed in seeds for backtest in seed]
-    earned = [asdict(figures(backtest)) for backtest in backtests]
-    calls = [call for backtest in backtests for step in backtest.steps for call in step.calls]
-    steps = sum(len(backtest.steps) for backtest in backtests)
+    earned = [asdict(backtest.earned) for seed in seeds for backtest in seed]
+    played = [backtest.played for seed in seeds for backtest in seed]
+    calls = [call for attempt in played for step in attempt.steps for call in step.calls]
+    steps = sum(len(attempt.steps) for attempt in played)
     return Summary(
         name=name,
         means={measure: mean([each[measure] for each in earned], seed=0) for measure in MEASURES},
         unread=sum(answer_of(call.role, call.text) is None for call in calls) / max(1, len(calls)),
-        refused=sum(backtest.invalid_actions for backtest in backtests) / max(1, steps),
+        refused=sum(attempt.invalid_actions for attempt in played) / max(1, steps),
     )
 
 
@@ -100,10 +112,10 @@ def differ(backtests: Backtests, a: str, b: str, measure: str) -> Difference:
     """Compare two by the windows that both traded; raises `UsageError` when these are not the same."""
     by_seed = []
     for first, second in zip(backtests[a], backtests[b], strict=True):
-        if [t.task for t in first] != [t.task for t in second]:
+        if [b.played.task for b in first] != [b.played.task for b in second]:
             raise UsageError(f"{a!r} and {b!r} were not tested on the same windows, so they cannot be compared")
         pairs = zip(first, second, strict=True)
-        by_seed.append([getattr(figures(two), measure) - getattr(figures(one), measure) for one, two in pairs])
+        by_seed.append([getattr(two.earned, measure) - getattr(one.earned, measure) for one, two in pairs])
     differences = [difference for seed in by_seed for difference in seed]
     by = tuple(sum(seed) / len(seed) for seed in by_seed)
     return Difference(a, b, measure, mean(differences, seed=0), sign_flip_mean(differences, seed=0), by)

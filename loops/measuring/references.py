@@ -10,9 +10,9 @@ from typing import Any
 
 from ...envs.core import TaskSet
 from ...errors import UsageError, unknown
-from ..measuring.evaluation import Attempt, Score, score
-from .stages import Stage
-from .store import RunStore
+from ..runs.stages import Stage
+from ..runs.store import RunStore
+from .evaluation import Attempt, Score, score
 
 
 def eval_stages(stages: Iterable[Stage]) -> list[Stage]:

@@ -1,1 +1,1 @@
-"""What a run keeps, and where: the store, the names of its stages, references to them."""
+"""What a run keeps, and where: the store and the names of its stages."""

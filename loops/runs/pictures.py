@@ -23,8 +23,9 @@ MOST_IN_ALL = 2_000_000_000
 class Pictures:
     """The pictures of one run, in `folder`; it appears with the first of them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, most_bytes: int = MOST_BYTES, most_in_all: int = MOST_IN_ALL) -> None:
         self.folder = folder
+        self._most_bytes, self._most_in_all = most_bytes, most_in_all
         self._bytes: int | None = None
 
     def keep(self, picture: bytes) -> str:
@@ -42,7 +43,7 @@ class Pictures:
         if self._bytes is None:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._bytes = sum(path.stat().st_size for path in self.folder.iterdir())
-        if len(picture) > MOST_BYTES or self._bytes + len(picture) > MOST_IN_ALL:
+        if len(picture) > self._most_bytes or self._bytes + len(picture) > self._most_in_all:
             return ""
         new = place.with_name(f".{name}.new")
         new.write_bytes(picture)

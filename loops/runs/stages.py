@@ -18,7 +18,7 @@ from ...errors import UsageError
 
 HELD_OUT = ("eval", "gate")
 """Kinds of stages whose attempts measure: nobody learns from them."""
-_ROUND = re.compile(r"(.+)@([1-9]\d*)")
+_ROUND = re.compile(r"(.+)@([1-9][0-9]*)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,10 @@ class Stage:
         *scope, model, tasks = parts[1:]
         numbered = _ROUND.fullmatch(model)
         name, number = (numbered[1], int(numbered[2])) if numbered else (model, 0)
-        return cls(parts[0], unquote(name), "" if tasks == "-" else unquote(tasks), number, unquote("".join(scope)))
+        found = cls(parts[0], unquote(name), "" if tasks == "-" else unquote(tasks), number, unquote("".join(scope)))
+        if str(found) != text:
+            raise UsageError(f"{text!r} is no stage; expected {str(found)!r}, if that is meant")
+        return found
 
     @classmethod
     def named(cls, kind: str, who: str, tasks: str) -> Self:

@@ -42,7 +42,7 @@ def demonstrate(task: Task, seed: int) -> Trajectory:
 def failed_and_mended(task: Task, seed: int) -> Mended | None:
     """A bungled attempt, the reflection on it and an attempt that heeds it; None when the bungler succeeded."""
     failure = _played(Job(task, Bungler(random.Random(seed)), seed, source="expert"))
-    passed = _played(Job(task, CodeExpert(), seed, source="reflection", parents=(failure.key,)))
+    passed = _played(Job(task, CodeExpert(), seed, source="reflection"))
     if failure.success or not passed.success:
         return None
     return Mended(failure, reflection_on(failure), passed)

@@ -70,7 +70,7 @@ def failed_and_mended(task: Task, seed: int) -> Mended | None:
     mended = play_expert(task, seed, known=memory)
     if not mended.success:
         return None
-    passed = replace(mended, source="reflection", parents=(failure.key,))
+    passed = replace(mended, source="reflection")
     return Mended(failure, reflection_on(failure, memory), passed)
 
 

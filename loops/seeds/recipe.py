@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 import platformdirs
 from filelock import FileLock
-from safetensors import SafetensorError
 
 from ...agents.models.core import Backend, Message
 from ...agents.models.registry import Watch
@@ -45,6 +44,8 @@ def seed_model(
     with one number of threads. A half-made seed is never seen: it is made beside its place and renamed. Whoever asks
     for one that another process is making waits for it.
     """
+    from safetensors import SafetensorError
+
     family, cache = family_of(recipe.family), cache or default_cache()
     folder = cache / f"{recipe.family}-{recipe_hash(recipe)}"
     if (folder / "config.json").exists():

@@ -29,8 +29,8 @@ def sources(module: str, family: Family) -> dict[str, Path]:
     """The files that a family's corpus comes from, by a name that does not depend on where they lie.
 
     `module` is the one that holds the family. Of this package, they are the modules that it and the making of seeds
-    import, directly or not, and the data beside them; of other packages that bring the family or one of its functions,
-    all modules and data.
+    import, directly or not, the environments among them as a whole, and the data beside them; of other packages that
+    bring the family or one of its functions, all modules and data.
     """
     functions = [getattr(family, field.name) for field in fields(family)]
     brought = {module, *(str(made.__module__) for made in functions if callable(made) and hasattr(made, "__module__"))}
@@ -48,7 +48,11 @@ def sources(module: str, family: Family) -> dict[str, Path]:
 
 
 def _imported(names: set[str]) -> set[str]:
-    """The modules of this package that those of these names import, directly or not, themselves included."""
+    """The modules of this package that those of these names import, directly or not, themselves included.
+
+    Of an environment all modules count: some are found by their name. Of a package that was only gone through on the
+    way to one of its modules, `__init__` counts, and not what it imports for others.
+    """
     seen: set[str] = set()
     todo = {name for name in names if _file(name)}
     while todo:
@@ -57,9 +61,18 @@ def _imported(names: set[str]) -> set[str]:
         file = _file(name)
         assert file is not None
         package = name if file.name == "__init__.py" else name.rpartition(".")[0]
-        parents = {name.rsplit(".", up)[0] for up in range(1, name.count(".") + 1)}
-        todo |= {each for each in _imports_of([file], package) | parents if _file(each)} - seen
-    return seen
+        todo |= {each for each in _imports_of([file], package) | _of_its_world(name) if _file(each)} - seen
+    return seen | {name.rsplit(".", up)[0] for name in seen for up in range(1, name.count(".") + 1)}
+
+
+def _of_its_world(name: str) -> set[str]:
+    """All modules of the environment that a module belongs to; none for what belongs to no environment."""
+    root = Path(sys.modules[PACKAGE].__file__ or "").parent
+    _, *inside = name.split(".")
+    folder = root.joinpath(*inside[:2])
+    if inside[:1] != ["envs"] or len(inside) < 2 or not folder.is_dir():
+        return set()
+    return {".".join([PACKAGE, *file.relative_to(root).with_suffix("").parts]) for file in folder.rglob("*.py")}
 
 
 def _imports_of(files: Iterable[Path], package: str) -> set[str]:

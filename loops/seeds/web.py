@@ -56,7 +56,7 @@ def failed_and_mended(task: Task, seed: int) -> Mended | None:
     failure = _played(Job(task, bungler, seed, source="expert"))
     if failure.success or not bungler.missed:
         return None
-    passed = _played(Job(task, WebExpertAgent(), seed, source="reflection", parents=(failure.key,)))
+    passed = _played(Job(task, WebExpertAgent(), seed, source="reflection"))
     return Mended(failure, reflection_on(bungler.missed), passed) if passed.success else None
 
 

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
-from doors import Doors
-from kintsugi.agents.models import Message, Sampling, ScriptedModel
+from fakes import attempts_at, backend_of, given, learner_of, results_of, scripted_run, stages_of
+from kintsugi.agents.models import Message, Sampling, Script
 from kintsugi.agents.react import SYSTEM as ACTING
+from kintsugi.agents.react import ReActAgent
 from kintsugi.agents.reflector import OPENING, ReflectorConfig
 from kintsugi.agents.reflector import SYSTEM as REFLECTING
-from kintsugi.agents.trajectory import Trajectory
-from kintsugi.errors import InfraError
-from kintsugi.loops import re_rest as module
-from kintsugi.loops.learning import practice as practice_module
-from kintsugi.loops.learning.learner import Example, FitConfig
-from kintsugi.loops.learning.practice import Practice
-from kintsugi.loops.re_rest import Mended, ReReST, collect_and_mend, re_rest, reflector_examples
+from kintsugi.agents.trajectory import AgentSpec, Trajectory
+from kintsugi.envs import EnvSpec
+from kintsugi.errors import UsageError
+from kintsugi.loops.learning.core import Example
+from kintsugi.loops.learning.lessons import Lessons
+from kintsugi.loops.measuring.gate import Gate
+from kintsugi.loops.re_rest import Mended, ReReST, chatting, collect_and_mend, re_rest, reflector_examples
+from kintsugi.loops.run import Attempts, Practice, Run
 from kintsugi.loops.runs.store import RunStore
+from worlds import BlueDoorsBreakLater
 
 SECRET = "sesame"
 """Said in every reflection and nowhere else."""
@@ -56,79 +58,64 @@ def trained_reflector(messages: Sequence[Message], sampling: Sampling) -> str:
     return act(whispered(messages) if whispered(messages) in ("blue", "green") else "red")
 
 
-@dataclass
-class World:
-    """What stands in for models and training, and a record of what they were asked."""
-
-    base: Path
-    scripts: dict[str, Any] = field(default_factory=lambda: {"reflector": trained_reflector})
-    loaded: list[str] = field(default_factory=list)
-    fitted: dict[str, list[Example]] = field(default_factory=dict)
-    configs: dict[str, FitConfig] = field(default_factory=dict)
-
-    def load(self, base: Path, adapter: Path | None = None, **_: Any) -> ScriptedModel:
-        assert base == self.base
-        name = adapter.name if adapter else "base"
-        self.loaded.append(name)
-        return ScriptedModel(self.scripts.get(name.partition("@")[0], policy), version=name)
-
-    def fit(
-        self, base: Path, examples: Sequence[Example], config: FitConfig, out: Path, *, name: str, **_: Any
-    ) -> None:
-        assert base == self.base
-        self.fitted[name], self.configs[name] = list(examples), config
-        (out / "adapter_config.json").write_text("{}")
+ENV = "doors:Doors"
+CONFIG = ReReST(
+    Practice(tasks=24),
+    Attempts(k=1, max_tokens=60, at_once=7),
+    gate=Gate("off"),
+    lessons=Lessons(replay=0.0),
+    reflection=ReflectorConfig(max_tokens=60),
+)
+TASKS = CONFIG.practice.task_set(EnvSpec(ENV), 0)
 
 
 @pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch, doors_world: str, tmp_path: Path) -> World:
-    world = World(tmp_path / "base")
-    monkeypatch.setattr(module, "LocalModel", world)
-    monkeypatch.setattr(practice_module, "fit", world.fit)
-    return world
-
-
-@pytest.fixture
-def store(tmp_path: Path):
+def run(tmp_path: Path) -> Iterator[Run]:
     with RunStore.open(tmp_path / "run", {}) as store:
-        yield store
+        yield doors_run(store)
 
 
-PRACTICE = Practice(env="doors", tasks=24, k=1, max_tokens=60, at_once=7, replay=0.0)
-CONFIG = ReReST(PRACTICE, reflection=ReflectorConfig(max_tokens=60))
+def doors_run(store: RunStore, base: Script = policy, env: str = ENV, **adapters: Script) -> Run:
+    """Adapters of the reflector mend green doors as well; those of the agent act as the base."""
+    return scripted_run(store, env, base, {"reflector": trained_reflector, "re_rest": base, **adapters})
 
 
 def door(trajectory: Trajectory) -> str:
     return str(trajectory.task.params["open"])
 
 
-def doors_of(config: ReReST = CONFIG) -> Counter[str]:
-    return Counter(str(task.params["open"]) for task in config.practice.task_set())
+def doors_of() -> Counter[str]:
+    return Counter(str(task.params["open"]) for task in TASKS)
+
+
+def failures(run: Run) -> dict[str, Trajectory]:
+    """The failed attempts of the policy in round 1, by full key."""
+    stage = "collect/policy@1/train"
+    return {f"{stage}:{t.key}": t for t in attempts_at(run.store, stage) if not t.success}
 
 
 def texts(examples: Sequence[Example]) -> str:
     return "\n".join(message.content for example in examples for message in example.messages)
 
 
-def test_every_failure_is_reflected_on_once_and_what_passes_is_kept(world, store):
-    mended = collect_and_mend(store, world.base, None, CONFIG)
+def test_every_failure_is_reflected_on_once_and_what_passes_is_kept(run):
+    mended = collect_and_mend(run, None, CONFIG)
     count = doors_of()
     assert {door(t) for t in mended.passed} == {"red"}
     assert len(mended.passed) == count["red"]
-    assert sorted(t.task.id for t in mended.zero_shot) == sorted(
-        t.id for t in PRACTICE.task_set() if t.params["open"] != "red"
-    )
+    assert sorted(t.task.id for t in mended.zero_shot) == sorted(t.id for t in TASKS if t.params["open"] != "red")
     assert {door(t): t.success for t in mended.zero_shot} == {"blue": True, "green": False, "white": False}
     assert {door(t): t.success for t in mended.trained} == {"green": True, "white": False}
     assert len(mended.trained) == count["green"] + count["white"]
     assert Counter(map(door, mended.corrected)) == {"blue": count["blue"], "green": count["green"]}
-    assert world.loaded == ["base", "reflector@1"]
-    assert store.trajectory_stages() == ["collect/policy", "collect/reflection", "collect/reflection_trained"]
+    assert backend_of(run).opened == ["base", "reflector@1"]
+    kinds = ("policy", "reflection", "reflection_trained")
+    assert stages_of(run.store) == [f"collect/{kind}@1/train" for kind in kinds]
 
 
-def test_corrections_are_live_attempts_that_name_what_they_mend(world, store):
-    mended = collect_and_mend(store, world.base, None, CONFIG)
-    failed = {t.key: t for t in store.trajectories("collect/policy") if not t.success}
+def test_corrections_are_live_attempts_that_name_what_they_mend(run):
+    mended = collect_and_mend(run, None, CONFIG)
+    failed = failures(run)
     for t in [*mended.zero_shot, *mended.trained]:
         assert t.source == "reflection"
         [parent] = t.parents
@@ -140,17 +127,17 @@ def test_corrections_are_live_attempts_that_name_what_they_mend(world, store):
     assert len(set(seeds)) == len(seeds)
 
 
-def test_episodes_that_ran_out_of_steps_are_reflected_on(world, store):
+def test_episodes_that_ran_out_of_steps_are_reflected_on(run):
     """Here all failures are of that kind; nobody is told that an attempt is over before the last step."""
-    mended = collect_and_mend(store, world.base, None, CONFIG)
-    failed = [t for t in store.trajectories("collect/policy") if not t.success]
-    assert {t.outcome for t in failed} == {"truncated"}
-    assert {t.parents for t in mended.zero_shot} == {(t.key,) for t in failed}
+    mended = collect_and_mend(run, None, CONFIG)
+    failed = failures(run)
+    assert {t.outcome for t in failed.values()} == {"truncated"}
+    assert {t.parents for t in mended.zero_shot} == {(key,) for key in failed}
 
 
-def test_the_agent_learns_neither_the_reflection_nor_the_failed_attempt(world, store):
-    assert re_rest(store, world.base, [], CONFIG)
-    examples, count = world.fitted["re_rest@1"], doors_of()
+def test_the_agent_learns_neither_the_reflection_nor_the_failed_attempt(run):
+    assert re_rest(run, CONFIG)
+    examples, count = learner_of(run).fitted["re_rest@1"], doors_of()
     assert len(examples) == count["red"] + count["blue"] + count["green"]
     said = texts(examples)
     assert SECRET not in said
@@ -165,26 +152,29 @@ def test_the_agent_learns_neither_the_reflection_nor_the_failed_attempt(world, s
     assert opened == {act(c): count[c] for c in ("red", "blue", "green")}
 
 
-def test_failures_within_an_attempt_that_passed_are_the_agents_own(world, store):
-    """What was refused on the way to success is left out; a wrong door that it tried stays."""
+def test_mistakes_within_an_attempt_that_passed(tmp_path):
+    """A refused action is seen and not learnt; a wrong door that the agent tried itself is."""
 
-    def second_try(messages: Sequence[Message], sampling: Sampling) -> str:
+    def third_try(messages: Sequence[Message], sampling: Sampling) -> str:
         turns = sum(m.role == "assistant" for m in messages)
-        return act("red") if turns == 0 else act(messages[-1].content.partition("says: ")[2].partition(".")[0])
+        if turns < 2:
+            return act(("pink", "red")[turns])
+        return act(messages[-1].content.partition("says: ")[2].partition(".")[0])
 
-    world.scripts["base"] = second_try
-    assert re_rest(store, world.base, [], CONFIG)
-    assert all(t.success for t in store.trajectories("collect/policy"))
-    assert store.trajectories("collect/reflection") == []
-    assert Counter(sum(m.role == "assistant" for m in e.messages) for e in world.fitted["re_rest@1"]) == {
-        1: doors_of()["red"],
-        2: 24 - doors_of()["red"],
-    }
+    with RunStore.open(tmp_path / "run", {}) as store:
+        run = doors_run(store, third_try)
+        run = replace(run, env=EnvSpec(ENV, {"max_steps": 3}))
+        assert re_rest(run, CONFIG)
+        assert all(t.success for t in attempts_at(store, "collect/policy@1/train"))
+        assert attempts_at(store, "collect/reflection@1/train") == []
+    red = doors_of()["red"]
+    masks = [[m.trainable for m in e.messages if m.role == "assistant"] for e in learner_of(run).fitted["re_rest@1"]]
+    assert Counter(map(tuple, masks)) == {(False, True): red, (False, True, True): 24 - red}
 
 
-def test_the_reflector_learns_from_failed_to_passed(world, store):
-    collect_and_mend(store, world.base, None, CONFIG)
-    examples = world.fitted["reflector@1"]
+def test_the_reflector_learns_from_failed_to_passed(run):
+    collect_and_mend(run, None, CONFIG)
+    examples = learner_of(run).fitted["reflector@1"]
     assert len(examples) == doors_of()["blue"]
     for example in examples:
         system, shown, reflection, seen, said = example.messages
@@ -199,116 +189,127 @@ def test_the_reflector_learns_from_failed_to_passed(world, store):
         assert example.weight == 1.0
 
 
-def test_the_zero_shot_reflector_alone(world, store):
+def test_the_zero_shot_reflector_alone(run):
     config = replace(CONFIG, reflector="zero_shot")
-    mended = collect_and_mend(store, world.base, None, config)
+    mended = collect_and_mend(run, None, config)
     assert mended.trained == []
-    assert world.loaded == ["base"]
+    assert backend_of(run).opened == ["base"]
     assert {door(t) for t in mended.corrected} == {"blue"}
-    assert "collect/reflection_trained" not in store.trajectory_stages()
+    assert "collect/reflection_trained@1/train" not in stages_of(run.store)
 
 
-def test_a_reflector_without_any_example_is_not_trained(world, store):
-    world.scripts["base"] = lambda messages, sampling: "Reflection: hm" if is_reflecting(messages) else act("red")
-    mended = collect_and_mend(store, world.base, None, CONFIG)
+def test_a_reflector_without_any_example_is_not_trained(tmp_path):
+    with RunStore.open(tmp_path / "run", {}) as store:
+        run = doors_run(store, lambda m, s: "Reflection: hm" if is_reflecting(m) else act("red"))
+        mended = collect_and_mend(run, None, CONFIG)
+    assert len(mended.zero_shot) == 24 - doors_of()["red"]
     assert not any(t.success for t in mended.zero_shot)
-    assert (mended.trained, world.fitted) == ([], {})
+    assert (mended.trained, learner_of(run).fitted) == ([], {})
 
 
-def test_several_samples_of_a_task(world, store):
+def test_several_samples_of_a_task(tmp_path):
     """With k > 1 each failed sample is mended for itself, and a task's own successes teach the reflector too."""
 
     def by_chance(messages: Sequence[Message], sampling: Sampling) -> str:
         return policy(messages, sampling) if is_reflecting(messages) else act(("red", "blue")[sampling.seed % 2])
 
-    world.scripts["base"] = by_chance
-    config = replace(CONFIG, practice=replace(PRACTICE, k=4))
-    mended = collect_and_mend(store, world.base, None, config)
-    attempts = store.trajectories("collect/policy")
-    assert Counter(t.task.id for t in attempts) == {task.id: 4 for task in PRACTICE.task_set()}
+    config = replace(CONFIG, attempts=replace(CONFIG.attempts, k=4))
+    with RunStore.open(tmp_path / "run", {}) as store:
+        run = doors_run(store, by_chance)
+        mended = collect_and_mend(run, None, config)
+        attempts, failed = attempts_at(store, "collect/policy@1/train"), failures(run)
+    assert Counter(t.task.id for t in attempts) == {task.id: 4 for task in TASKS}
     assert len({t.key for t in attempts}) == len({t.seed for t in attempts}) == 96
-    failed = [t for t in attempts if not t.success]
-    assert Counter(t.parents for t in mended.zero_shot) == {(t.key,): 1 for t in failed}
-    assert {t.key for t in mended.zero_shot} == {t.key for t in failed}
+    assert Counter(t.parents for t in mended.zero_shot) == {(key,): 1 for key in failed}
+    assert {t.key for t in mended.zero_shot} == {t.key for t in failed.values()}
     own = {t.task.id for t in mended.passed}
-    mendable = [t for t in failed if door(t) in ("red", "blue")]
-    both = [t for t in mendable if t.task.id in own]
-    assert {t.parents for t in mended.zero_shot if t.success} == {(t.key,) for t in mendable}
-    found = Counter((e.messages[2].trainable, e.weight) for e in world.fitted["reflector@1"])
+    mendable = {key: t for key, t in failed.items() if door(t) in ("red", "blue")}
+    both = [t for t in mendable.values() if t.task.id in own]
+    assert {t.parents for t in mended.zero_shot if t.success} == {(key,) for key in mendable}
+    found = Counter((e.messages[2].trainable, e.weight) for e in learner_of(run).fitted["reflector@1"])
     assert found[True, 0.5] == found[False, 0.5] == len(both) > 0
     assert found[True, 1.0] == len(mendable) - len(both)
     assert sum(found.values()) == len(mendable) + len(both)
-    learnt = config.practice.examples([*mended.passed, *mended.corrected])
-    solved = own | {t.task.id for t in failed if door(t) != "white"}
+    learnt = config.lessons.examples(run.acting(None, config.attempts), [*mended.passed, *mended.corrected])
+    solved = own | {t.task.id for t in failed.values() if door(t) != "white"}
     assert sum(e.weight for e in learnt) == pytest.approx(len(solved))
 
 
-class Broken(Doors):
-    """Breaks down at every attempt at a white door."""
-
-    def act(self, action: str) -> Any:
-        assert self.task is not None
-        if self.task.params["open"] == "white":
-            raise InfraError("the browser is gone")
-        return super().act(action)
-
-
-def test_infra_errors_are_neither_learnt_nor_reflected_on(world, store, monkeypatch):
-    monkeypatch.setattr("doors.Doors", Broken)
-    mended = collect_and_mend(store, world.base, None, CONFIG)
-    broken = [t for t in store.trajectories("collect/policy") if t.outcome == "infra_error"]
+def test_infra_errors_are_neither_learnt_nor_reflected_on(tmp_path):
+    with RunStore.open(tmp_path / "run", {}) as store:
+        run = doors_run(store, env="worlds:WhiteDoorsBreak")
+        mended = collect_and_mend(run, None, CONFIG)
+        broken = [t for t in attempts_at(store, "collect/policy@1/train") if t.outcome == "infra_error"]
     assert {door(t) for t in broken} == {"white"}
     assert len(broken) == doors_of()["white"]
     assert {door(t) for t in mended.zero_shot} == {"blue", "green"}
     assert {door(t) for t in mended.trained} == {"green"}
-    examples = PRACTICE.examples([*mended.passed, *mended.corrected])
+    examples = CONFIG.lessons.examples(run.acting(None, CONFIG.attempts), [*mended.passed, *mended.corrected])
     assert len(examples) == 24 - len(broken)
 
 
-def test_a_reflection_that_breaks_down_is_no_correction(world, store, monkeypatch):
-    class BreaksLater(Doors):
-        begun: Counter[str] = Counter()
-
-        def begin(self, task: Any) -> Any:
-            self.begun[task.id] += 1
-            if task.params["open"] == "blue" and self.begun[task.id] > 1:
-                raise InfraError("the browser is gone")
-            return super().begin(task)
-
-    monkeypatch.setattr("doors.Doors", BreaksLater)
-    mended = collect_and_mend(store, world.base, None, CONFIG)
-    assert {t.outcome for t in mended.zero_shot if door(t) == "blue"} == {"infra_error"}
-    assert mended.corrected == []
-    assert reflector_examples(store.trajectories("collect/policy"), [], mended.zero_shot, CONFIG) == []
+def test_a_reflection_that_breaks_down_is_no_correction(tmp_path):
+    BlueDoorsBreakLater.begun.clear()
+    with RunStore.open(tmp_path / "run", {}) as store:
+        run = doors_run(store, env="worlds:BlueDoorsBreakLater")
+        mended = collect_and_mend(run, None, CONFIG)
+        assert {t.outcome for t in mended.zero_shot if door(t) == "blue"} == {"infra_error"}
+        assert mended.corrected == []
+        acting = chatting(run.acting(None, CONFIG.attempts))
+        assert reflector_examples(failures(run), [], mended.zero_shot, acting, CONFIG) == []
 
 
-def test_a_second_round_samples_with_the_adopted_model(world, store):
-    world.scripts["re_rest"] = lambda m, s: policy(m, s) if is_reflecting(m) else act("blue")
-    config = replace(CONFIG, rounds=2)
-    assert re_rest(store, world.base, [], config) == store.folder / "adapters" / "re_rest@2"
-    assert world.loaded == ["base", "reflector@1", "re_rest@1", "reflector@2"]
-    assert {door(t) for t in store.trajectories("collect/policy@2") if t.success} == {"blue"}
-    for t in store.trajectories("collect/reflection@2"):
-        assert t.parents[0] in {a.key for a in store.trajectories("collect/policy@2") if not a.success}
-    assert world.configs["re_rest@1"].seed != world.configs["re_rest@2"].seed
+def test_the_reflector_learns_chats_as_the_agent_sees_them(tmp_path):
+    """With another system prompt and without the goal restated: before, the default rendering was learnt."""
+    agent = AgentSpec("react", {"system": "Be brief.", "restate_goal": False})
+    config = replace(CONFIG, attempts=replace(CONFIG.attempts, k=2))
+
+    def told(messages: Sequence[Message], sampling: Sampling) -> str:
+        turns = sum(m.role == "assistant" for m in messages)
+        if is_reflecting(messages) or turns == 0:
+            return policy(messages, sampling)
+        return act(messages[-1].content.partition("says: ")[2].partition(".")[0])
+
+    with RunStore.open(tmp_path / "run", {}) as store:
+        run = replace(doors_run(store, told), agent=agent)
+        re_rest(run, config)
+    for name in ("re_rest@1", *learner_of(run).fitted):
+        for example in learner_of(run).fitted[name]:
+            assert example.messages[0].content == (REFLECTING if "reflector" in name else "Be brief.")
+            assert not any("Your task is to" in m.content for m in example.messages[2:])
 
 
-def test_a_round_that_is_not_admitted_is_kept_on_record(world, store, monkeypatch):
-    verdicts = iter([True, False])
-    asked = []
+def test_another_agent_is_refused(tmp_path):
+    with RunStore.open(tmp_path / "run", {}) as store:
+        run = replace(doors_run(store), agent=AgentSpec("trading-group"))
+        assert not isinstance(run.acting(None, CONFIG.attempts), ReActAgent)
+        with pytest.raises(UsageError, match="Re-ReST's reflector goes on in a ReAct agent's chat"):
+            collect_and_mend(run, None, CONFIG)
 
-    def admits(self: Any, store: RunStore, practice: Practice, base: Path, old: Path | None, new: Path) -> bool:
-        asked.append((old, new.name))
-        return next(verdicts)
 
-    monkeypatch.setattr("kintsugi.loops.measuring.gate.Gate.admits", admits)
-    found = re_rest(store, world.base, [], replace(CONFIG, rounds=2))
-    assert found == store.folder / "adapters" / "re_rest@1"
-    assert asked == [(None, "re_rest@1"), (found, "re_rest@2")]
-    assert (store.folder / "adapters" / "re_rest@2").exists()
-    assert list(store.results()) == ["re_rest/round1", "re_rest/round2"]
-    count = doors_of()
-    assert store.results()["re_rest/round1"] == {
+def test_a_second_round_samples_with_the_adopted_model(tmp_path):
+    with RunStore.open(tmp_path / "run", {}) as store:
+        run = doors_run(store, re_rest=lambda m, s: policy(m, s) if is_reflecting(m) else act("blue"))
+        assert re_rest(run, replace(CONFIG, rounds=2)) == store.folder / "adapters" / "re_rest@2"
+        second = attempts_at(store, "collect/policy@2/train")
+        again = attempts_at(store, "collect/reflection@2/train")
+    assert backend_of(run).opened == ["base", "reflector@1", "re_rest@1", "reflector@2"]
+    assert {door(t) for t in second if t.success} == {"blue"}
+    failed = {f"collect/policy@2/train:{t.key}" for t in second if not t.success}
+    assert {t.parents for t in again} == {(key,) for key in failed}
+    configs = learner_of(run).configs
+    assert configs["re_rest@1"].seed != configs["re_rest@2"].seed
+
+
+def test_a_round_that_is_not_admitted_is_kept_on_record(run):
+    gate = given(True, False)
+    found = re_rest(run, replace(CONFIG, rounds=2, gate=gate))
+    assert found == run.store.folder / "adapters" / "re_rest@1"
+    assert gate.asked == [(None, "re_rest@1"), ("re_rest@1", "re_rest@2")]
+    assert (run.store.folder / "adapters" / "re_rest@2").exists()
+    counts, count = results_of(run.store, "counts"), doors_of()
+    assert list(counts) == ["re_rest@1", "re_rest@2"]
+    assert counts["re_rest@1"] == {
         "passed": count["red"],
         "reflections_zero_shot": 24 - count["red"],
         "mended_zero_shot": count["blue"],
@@ -318,10 +319,9 @@ def test_a_round_that_is_not_admitted_is_kept_on_record(world, store, monkeypatc
     }
 
 
-def test_what_was_done_is_not_done_again(world, store):
-    first = collect_and_mend(store, world.base, None, CONFIG)
-    world.fitted.clear()
-    world.scripts.update(base=lambda *_: "never asked", reflector=lambda *_: "never asked")
-    assert collect_and_mend(store, world.base, None, CONFIG) == first
-    assert world.fitted == {}
+def test_what_was_done_is_not_done_again(run):
+    first = collect_and_mend(run, None, CONFIG)
     assert isinstance(first, Mended)
+    again = doors_run(run.store)
+    assert collect_and_mend(again, None, CONFIG) == first
+    assert (backend_of(again).opened, learner_of(again).fitted) == ([], {})

@@ -3,119 +3,129 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from doors import COLOURS, attempt
-from kintsugi.agents.models import ScriptedModel
+from fakes import attempts_at, backend_of, given, learner_of, results_of, scripted_run, stages_of
+from kintsugi.envs import EnvSpec
 from kintsugi.errors import UsageError
-from kintsugi.loops import self_training as module
-from kintsugi.loops.learning import practice as practice_module
-from kintsugi.loops.learning.learner import Example, FitConfig
-from kintsugi.loops.learning.practice import Practice
+from kintsugi.loops.learning.core import Example
+from kintsugi.loops.learning.lessons import Lessons
 from kintsugi.loops.measuring.gate import Gate
+from kintsugi.loops.run import Attempts, Practice, Run
 from kintsugi.loops.runs.store import RunStore
 from kintsugi.loops.self_training import SelfTraining, self_training
+
+ENV = "doors:Doors"
+CONFIG = SelfTraining(Practice(tasks=16), Attempts(k=2, max_tokens=60), gate=Gate("off"), lessons=Lessons(replay=0.0))
 
 
 def says(door: str) -> str:
     return f"Thought: hm\nAction: open {door}"
 
 
-@dataclass
-class World:
-    """Stands in for models and training; a model of round i opens the i-th door."""
-
-    loaded: list[str] = field(default_factory=list)
-    fitted: dict[str, list[Example]] = field(default_factory=dict)
-
-    def load(self, base: Path, adapter: Path | None = None, **_: Any) -> ScriptedModel:
-        name = adapter.name if adapter else "base"
-        self.loaded.append(name)
-        return ScriptedModel([says(COLOURS[int(name.partition("@")[2] or 0)])], version=name)
-
-    def fit(
-        self, base: Path, examples: Sequence[Example], config: FitConfig, out: Path, *, name: str, **_: Any
-    ) -> None:
-        assert base == Path("base")
-        self.fitted[name] = list(examples)
-        (out / "adapter_config.json").write_text("{}")
-
-
 @pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch, doors_world: str) -> World:
-    world = World()
-    monkeypatch.setattr(module, "LocalModel", world)
-    monkeypatch.setattr(practice_module, "fit", world.fit)
-    return world
-
-
-@pytest.fixture
-def store(tmp_path: Path):
+def run(tmp_path: Path) -> Iterator[Run]:
+    """The model of round i opens the i-th door."""
+    rounds = {f"self_training@{i}": lambda *_, i=i: says(COLOURS[i]) for i in range(1, 4)}
     with RunStore.open(tmp_path / "run", {}) as store:
-        yield store
-
-
-PRACTICE = Practice(env="doors", tasks=16, k=2, max_tokens=60, replay=0.0)
+        yield scripted_run(store, ENV, [says("red")], rounds)
 
 
 def opened(door: str) -> int:
-    return sum(task.params["open"] == door for task in PRACTICE.task_set())
+    return sum(task.params["open"] == door for task in CONFIG.practice.task_set(EnvSpec(ENV), 0))
 
 
 def said(examples: Sequence[Example]) -> Counter[str]:
     return Counter(e.messages[-1].content for e in examples)
 
 
-def test_what_passed_is_learnt_and_what_failed_is_not(world, store):
-    found = self_training(store, Path("base"), [], SelfTraining(PRACTICE))
-    assert found == store.folder / "adapters" / "self_training@1"
-    assert said(world.fitted["self_training@1"]) == {says("red"): opened("red")}
-    assert store.results() == {
-        "self_training/round1": {"attempts": 32, "passed": 2 * opened("red"), "examples": opened("red")}
+def test_what_passed_is_learnt_and_what_failed_is_not(run):
+    found = self_training(run, CONFIG)
+    assert found == run.store.folder / "adapters" / "self_training@1"
+    assert said(learner_of(run).fitted["self_training@1"]) == {says("red"): opened("red")}
+    assert results_of(run.store, "counts") == {
+        "self_training@1": {"attempts": 32, "passed": 2 * opened("red"), "examples": opened("red")}
     }
-    assert len(store.trajectories("collect/policy")) == 32
+    assert len(attempts_at(run.store, "collect/policy@1/train")) == 32
 
 
-def test_each_round_samples_with_the_last_and_trains_from_the_base(world, store):
-    self_training(store, Path("base"), [], SelfTraining(PRACTICE, rounds=3))
-    assert world.loaded == ["base", "self_training@1", "self_training@2"]
-    for number, stage in enumerate(("collect/policy", "collect/policy@2", "collect/policy@3")):
-        assert {t.task.params["open"] for t in store.trajectories(stage) if t.success} == {COLOURS[number]}
-        assert said(world.fitted[f"self_training@{number + 1}"]) == {says(COLOURS[number]): opened(COLOURS[number])}
-    seeds = [t.seed for stage in store.trajectory_stages() for t in store.trajectories(stage)]
+def test_what_was_learnt_by_heart_is_said(tmp_path):
+    """Two doors are tried by chance; what passed is a table, and the next round says it."""
+    with RunStore.open(tmp_path / "run", {}) as store:
+        run = scripted_run(store, ENV, lambda messages, sampling: says(COLOURS[sampling.seed % 4]))
+        self_training(run, replace(CONFIG, rounds=2, attempts=replace(CONFIG.attempts, k=1)))
+        second = attempts_at(store, "collect/policy@2/train")
+        # All tasks look alike at first: the table holds one answer for them.
+        assert len({t.steps[0].action for t in second}) == 1
+        assert backend_of(run).opened == ["base", "self_training@1"]
+
+
+def test_each_round_samples_with_the_last_and_trains_from_the_base(run):
+    self_training(run, replace(CONFIG, rounds=3))
+    assert backend_of(run).opened == ["base", "self_training@1", "self_training@2"]
+    assert set(learner_of(run).starts.values()) == {None}
+    for number in range(3):
+        stage = f"collect/policy@{number + 1}/train"
+        passed = [t for t in attempts_at(run.store, stage) if t.success]
+        assert {t.task.params["open"] for t in passed} == {COLOURS[number]}
+        learnt = said(learner_of(run).fitted[f"self_training@{number + 1}"])
+        assert learnt == {says(COLOURS[number]): opened(COLOURS[number])}
+    seeds = [t.seed for stage in stages_of(run.store) for t in attempts_at(run.store, stage)]
     assert len(set(seeds)) == len(seeds)
 
 
-def test_a_round_that_does_not_help_is_not_sampled_with(world, store, monkeypatch):
-    verdicts = iter([False, True, False])
-    monkeypatch.setattr(Gate, "admits", lambda *_: next(verdicts))
-    found = self_training(store, Path("base"), [], SelfTraining(PRACTICE, rounds=3))
-    assert world.loaded == ["base", "base", "self_training@2"]
-    assert found == store.folder / "adapters" / "self_training@2"
+def test_a_round_that_does_not_help_is_not_sampled_with(run):
+    found = self_training(run, replace(CONFIG, rounds=3, gate=given(False, True, False)))
+    assert backend_of(run).opened == ["base", "base", "self_training@2"]
+    assert found == run.store.folder / "adapters" / "self_training@2"
 
 
-def test_none_is_returned_when_no_round_helped(world, store, monkeypatch):
-    monkeypatch.setattr(Gate, "admits", lambda *_: False)
-    assert self_training(store, Path("base"), [], SelfTraining(PRACTICE)) is None
+def test_the_gate_compares_on_its_own_split_and_keeps_what_helps(run):
+    """Red opens more doors of the gate's tasks than green does, and fewer than blue."""
+    gate = Gate("on", tasks=24, seed=3)
+    shares = Counter(task.params["open"] for task in gate.task_set(EnvSpec(ENV), CONFIG.practice))
+    found = self_training(run, replace(CONFIG, rounds=3, gate=gate))
+    verdicts = results_of(run.store, "verdict")
+    best = "red"
+    for number, colour in enumerate(COLOURS[1:], start=1):
+        verdict = verdicts[f"self_training@{number}"]
+        assert verdict["gain"]["mean"] == pytest.approx((shares[colour] - shares[best]) / 24)
+        assert verdict["adopted"] == (shares[colour] > shares[best])
+        best = colour if verdict["adopted"] else best
+    adopted = [name for name, verdict in verdicts.items() if verdict["adopted"]]
+    assert (found.name if found else None) == (adopted[-1] if adopted else None)
+    gates = [stage for stage in run.store.trajectory_stages() if stage.kind == "gate"]
+    assert {stage.tasks for stage in gates} == {"valid_seen"}
 
 
-def test_demonstrations_are_mixed_in(world, store):
-    shown = [attempt(task, [str(task.params["open"])]) for task in PRACTICE.task_set()]
-    self_training(store, Path("base"), shown, SelfTraining(replace(PRACTICE, replay=1.0)))
-    examples = world.fitted["self_training@1"]
+def test_none_is_returned_when_no_round_helped(run):
+    assert self_training(run, replace(CONFIG, gate=given(False))) is None
+
+
+def test_demonstrations_are_mixed_in(run):
+    shown = [attempt(task, [str(task.params["open"])]) for task in CONFIG.practice.task_set(EnvSpec(ENV), 0)]
+    self_training(replace(run, demonstrations=shown), replace(CONFIG, lessons=Lessons(replay=1.0)))
+    examples = learner_of(run).fitted["self_training@1"]
     assert len(examples) == 2 * opened("red")
     assert sum("I try" in e.messages[-1].content for e in examples) == opened("red")
 
 
-def test_nothing_to_learn_from_is_said(world, store, monkeypatch, tiny_model):
-    monkeypatch.undo()
-    monkeypatch.setattr(module, "LocalModel", world)
-    world.load = lambda *_, **__: ScriptedModel(["I do not know."])
-    with pytest.raises(UsageError, match="nothing to train 'self_training@1' on"):
-        self_training(store, tiny_model, [], SelfTraining(replace(PRACTICE, env="household", tasks=2)))
-    assert len(store.trajectories("collect/policy")) == 4
-    assert not (store.folder / "adapters" / "self_training@1").exists()
+def test_models_are_freed_before_training_and_opened_only_to_be_asked(run):
+    self_training(run, CONFIG)
+    assert (backend_of(run).opened, backend_of(run).freed) == (["base"], 1)
+    learner_of(run).fitted.clear()
+    assert self_training(run, CONFIG)
+    assert (backend_of(run).opened, backend_of(run).freed, learner_of(run).fitted) == (["base"], 1, {})
+
+
+def test_nothing_to_learn_from_is_said(tmp_path):
+    with RunStore.open(tmp_path / "run", {}) as store:
+        run = scripted_run(store, "household", ["I do not know."])
+        with pytest.raises(UsageError, match="nothing to train 'self_training@1' on"):
+            self_training(run, replace(CONFIG, practice=Practice(tasks=2)))
+        assert len(attempts_at(store, "collect/policy@1/train")) == 4
+        assert not (store.folder / "adapters" / "self_training@1").exists()

@@ -4,40 +4,65 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from desks import ANSWERS, market_of, scripted, trade_in
+from desks import ANSWERS, market_of, scripted, trade_in, trading_in
+from fakes import attempts_at, backend_of, given, learner_of, results_of, scripted_run
 from kintsugi.agents.experts.trading import TradingExpert
-from kintsugi.agents.models.local import LocalModel
+from kintsugi.agents.models import ScriptedBackend
+from kintsugi.agents.models.local import LocalBackend, LocalModel
 from kintsugi.agents.trading_group import DeskConfig
 from kintsugi.agents.trading_group.labels import LabelConfig
 from kintsugi.agents.trading_group.roles import ROLES
-from kintsugi.agents.trajectory import Call
+from kintsugi.agents.trajectory import AgentSpec, Call
+from kintsugi.envs import EnvSpec
 from kintsugi.envs.trading import Rules
 from kintsugi.errors import UsageError
-from kintsugi.loops.learning.learner import FitConfig, LoraShape
+from kintsugi.loops.learning.core import FitConfig, LoraShape
+from kintsugi.loops.learning.learner import LocalLearner
+from kintsugi.loops.measuring.gate import Gate
+from kintsugi.loops.run import Attempts, Practice, Run
 from kintsugi.loops.runs.store import RunStore
-from kintsugi.loops.seeds import recipe as recipes
-from kintsugi.loops.seeds.family import recipe_of
-from kintsugi.loops.seeds.pretrain import Architecture, PretrainConfig
-from kintsugi.loops.trading_group import ROWS, Row, SynthesisConfig, annotate, realised_in, select, trade, trading_group
+from kintsugi.loops.seeds.config import Architecture, PretrainConfig
+from kintsugi.loops.seeds.recipe import seed_model
+from kintsugi.loops.seeds.registry import recipe_of
+from kintsugi.loops.trading_group import (
+    ROWS,
+    Row,
+    SynthesisConfig,
+    annotate,
+    desk_of,
+    realised_in,
+    select,
+    trade,
+    trading_group,
+)
 
 LABELS = LabelConfig(horizon=2, alpha=1.0)
 BOLD = DeskConfig(max_tokens=1000, risk_management=False, labels=LABELS)
 MOVES = [0.0, 0.0, 0.10, 0.10, -0.20, 0.05]
 
 
-@pytest.fixture
-def window(monkeypatch):
+TEXTS = {0: [("report", "The forecast is raised.")], 1: [("news", "Orders went up.")]}
+MARKET, RULES = market_of(MOVES, TEXTS), Rules(commission=0.01, spread=0, lot=0)
+
+
+@pytest.fixture(scope="module")
+def window():
     """Bought at once; a market order is filled at the close of bar 1, for want of other prices."""
-    texts = {0: [("report", "The forecast is raised.")], 1: [("news", "Orders went up.")]}
-    return trade_in(market_of(MOVES, texts), scripted(), monkeypatch, BOLD, Rules(commission=0.01, spread=0, lot=0))
+    return trade_in(MARKET, scripted(), BOLD, RULES)
 
 
-def test_the_labels_of_a_window_by_hand(window):
-    rows = list(annotate(window, LABELS))
+@pytest.fixture(scope="module")
+def past(window):
+    return realised_in(window, trading_in(MARKET, RULES))
+
+
+def test_the_labels_of_a_window_by_hand(window, past):
+    rows = list(annotate(window, LABELS, past))
     hits = {row.day: row for row in rows if row.call.role == "forecast"}
     # Closes 1 and 2 say what comes after two days: +21 % and -12 %; closes 4 and 5 are never judged.
     assert sorted(hits) == [0, 1, 2, 3]
@@ -55,8 +80,8 @@ def test_the_labels_of_a_window_by_hand(window):
     assert rewards[3].value == pytest.approx(-0.20 + 0.2 * 0.20)
 
 
-def test_upstream_agents_are_judged_by_what_was_made_of_their_words(window):
-    rows = list(annotate(window, LABELS))
+def test_upstream_agents_are_judged_by_what_was_made_of_their_words(window, past):
+    rows = list(annotate(window, LABELS, past))
     by = {(row.day, row.call.role): row for row in rows}
     assert by[1, "news"].value == by[1, "forecast"].value
     assert by[0, "report"].value == by[0, "forecast"].value
@@ -64,17 +89,16 @@ def test_upstream_agents_are_judged_by_what_was_made_of_their_words(window):
     assert (by[1, "news"].label, by[1, "style"].label) == ("w_hit", "reward")
 
 
-def test_labels_know_only_what_was_realised_by_then(window):
+def test_labels_know_only_what_was_realised_by_then(window, past):
     """Cut off after any close, all labels are those of the whole window that could be given by then."""
-    whole, past = list(annotate(window, LABELS)), realised_in(window)
+    whole = list(annotate(window, LABELS, past))
     for close in range(len(past.moves)):
         cut = replace(past, moves=past.moves[: close + 1], equity=past.equity[: close + 1], paid=past.paid[: close + 1])
         by_then = [row for row in whole if row.day + (2 if row.label == "w_hit" else 1) <= close]
         assert list(annotate(window, LABELS, cut)) == by_then
 
 
-def test_replaying_gives_what_was_seen(window):
-    past = realised_in(window)
+def test_replaying_gives_what_was_seen(window, past):
     gains = [after / before - 1 for before, after in zip(past.equity, past.equity[1:], strict=False)]
     assert gains == pytest.approx([step.reward for step in window.steps], abs=1e-15)
     assert past.moves == pytest.approx([0.0, *MOVES[1:]])
@@ -108,20 +132,29 @@ def test_roles_are_ranked_apart():
     assert [row.value for row in select(rows, SynthesisConfig(keep=0.5))] == [0.9, 0.2]
 
 
+ENV = EnvSpec("trading")
+
+
+def windows_of(horizon: int = 5, **changes):
+    return replace(SynthesisConfig(), **changes).windows(ENV, LabelConfig(horizon=horizon))
+
+
 def test_windows_share_no_bar_and_labels_stay_out_of_the_tests(tmp_path):
-    simulated = SynthesisConfig(tasks=20).task_set()
+    simulated = windows_of(practice=Practice(tasks=20))
     assert len({task.params["market"] for task in simulated}) == 20
     prices = tmp_path / "prices.csv"
     days = [f"2020-{month:02d}-{day:02d}" for month in range(1, 13) for day in range(1, 28)]
     lines = [f"{day},A,{p},{p},{p},{p},1000" for day, p in zip(days, range(100, 1000), strict=False)]
     prices.write_text("\n".join(["date,symbol,open,high,low,close,volume", *lines]) + "\n")
     params = {"source": "file", "path": str(prices), "bars": "30", "folds": "2", "purge": "5"}
-    windows = SynthesisConfig(env_params=params, tasks=3).task_set()
+    windows = windows_of(practice=Practice(tasks=3, params=params))
     bars = [set(range(task.params["first"], task.params["first"] + task.params["bars"])) for task in windows]
     assert len(windows) > 1
     assert sum(map(len, bars)) == len(set().union(*bars))
     with pytest.raises(UsageError, match="purge is 4 and the horizon of labels 5 days"):
-        SynthesisConfig(env_params={**params, "purge": "4"}, tasks=3).task_set()
+        windows_of(practice=Practice(tasks=3, params={**params, "purge": "4"}))
+    with pytest.raises(UsageError, match="assets is 2; the desk trades one"):
+        windows_of(practice=Practice(tasks=3, params={"assets": "2"}))
 
 
 @pytest.fixture(scope="module")
@@ -133,52 +166,102 @@ def trading_seed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         architecture=Architecture(16, 1, 2, 1, 32, 512),
         pretrain=PretrainConfig(tokens=6000, batch_tokens=1000, warmup=2),
     )
-    return recipes.seed_model(tiny, cache=tmp_path_factory.mktemp("cache"))
+    return seed_model(tiny, cache=tmp_path_factory.mktemp("cache"))
 
 
 def small(**changes: object) -> SynthesisConfig:
-    fit = FitConfig(lora=LoraShape(rank=2), epochs=1.0, batch_tokens=4000)
-    desk = DeskConfig(temperature=1.0, max_tokens=24, labels=LabelConfig(horizon=2))
-    return replace(SynthesisConfig(env_params={"bars": "8"}, tasks=2, k=1, desk=desk, fit=fit), **changes)
+    config = SynthesisConfig(
+        Practice(tasks=6, params={"bars": "8"}),
+        Attempts(k=1, max_tokens=1000),
+        FitConfig(lora=LoraShape(rank=2), epochs=1.0, batch_tokens=4000),
+        Gate("off"),
+    )
+    return replace(config, **changes)
 
 
-def test_the_pipeline_from_days_to_an_adapter(tmp_path, trading_seed, monkeypatch):
-    """The analyst lives the days, so that there is something to keep; the seed learns it."""
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[RunStore]:
     with RunStore.open(tmp_path / "run", {}) as store:
-        desk = DeskConfig(temperature=1.0, max_tokens=1000, labels=LabelConfig(horizon=2))
-        config = small(tasks=6, desk=desk)
-        monkeypatch.setattr(LocalModel, "load", lambda *_, **__: TradingExpert())
-        adapter = trading_group(store, trading_seed, config)
-        again = trading_group(store, trading_seed, config)
-        counts = store.results()["trading_group/counts"]
-    monkeypatch.undo()
-    assert again == adapter
+        yield store
+
+
+DESK = AgentSpec("trading-group", {"labels.horizon": 2})
+
+
+def desk_run(store: RunStore, script=None) -> Run:
+    """The analyst lives the days, so that there is something to keep."""
+    return replace(scripted_run(store, "trading", script or TradingExpert().script), agent=DESK)
+
+
+def test_the_pipeline_from_days_to_an_adapter(store):
+    run = desk_run(store)
+    adapter = trading_group(run, small())
+    assert adapter == store.folder / "adapters" / "trading_group@1"
+    again = desk_run(store)
+    assert trading_group(again, small()) == adapter
+    assert (backend_of(again).opened, learner_of(again).fitted) == ([], {})
+    counts = results_of(store, "counts")["trading_group@1"]
     assert counts["days"] == 6 * 7
     assert counts["labelled"]["decision"] == 42
     assert counts["labelled"]["forecast"] == 6 * 6
     assert set(counts["unread"].values()) == {0.0}
-    lines = [json.loads(line) for line in (tmp_path / "run" / "rows" / ROWS).read_text().split("\n") if line]
+    lines = [json.loads(line) for line in (store.folder / "rows" / ROWS).read_text().split("\n") if line]
     assert len(lines) == sum(counts["labelled"].values())
     assert sum(line["kept"] for line in lines) == sum(counts["kept"].values()) > 0
     assert {line["agent"] for line in lines} <= set(ROLES)
     assert [m["role"] for m in lines[0]["messages"]] == ["system", "user", "assistant"]
+    kept = [[(m["role"], m["content"]) for m in line["messages"]] for line in lines if line["kept"]]
+    learnt = [[(m.role, m.content) for m in e.messages] for e in learner_of(run).fitted["trading_group@1"]]
+    assert learnt == kept
+
+
+def test_the_gate_compares_the_return_of_other_windows(store):
+    """By default 25 windows; a desk that says the same is no better, and a tie is not adopted."""
+    assert SynthesisConfig().gate == Gate("on", tasks=25)
+    run = desk_run(store)
+    gate = Gate("on", tasks=3)
+    assert trading_group(run, small(gate=gate)) is None
+    verdict = results_of(store, "verdict")["trading_group@1"]
+    assert verdict["gain"]["metric"] == "return"
+    assert (verdict["gain"]["n"], verdict["adopted"]) == (3, verdict["gain"]["mean"] > 0)
+    gates = [stage for stage in store.trajectory_stages() if stage.kind == "gate"]
+    assert [(stage.who, stage.tasks) for stage in gates] == [("base", "valid"), ("trading_group@1", "valid")]
+    trained = {t.task.params["market"] for t in attempts_at(store, "collect/desk@1/train")}
+    gated = {t.task.params["market"] for stage in gates for t in store.trajectories(stage)}
+    assert not trained & gated
+
+
+def test_a_desk_that_does_not_help_is_not_adopted(store):
+    assert trading_group(desk_run(store), small(gate=given(False))) is None
+    assert (store.folder / "adapters" / "trading_group@1").exists()
+
+
+def test_nothing_worth_learning_is_said(store):
+    mute = scripted(**dict.fromkeys(ANSWERS, "?"))
+    with pytest.raises(UsageError, match="nothing to train"):
+        trading_group(desk_run(store, mute.script), small())
+
+
+def test_another_agent_than_a_desk_is_refused(store):
+    with pytest.raises(UsageError, match="labels the calls of a trading desk, and 'react"):
+        trading_group(replace(desk_run(store), agent=AgentSpec("react")), small())
+
+
+def test_a_real_model_learns_the_analysts_days(store, trading_seed):
+    """Played by a script, learnt by the seed: the seam lets a loop have both."""
+    run = Run(store, ScriptedBackend(TradingExpert().script), LocalLearner(trading_seed), ENV, DESK)
+    adapter = trading_group(run, small())
+    assert adapter is not None
     assert LocalModel.load(trading_seed, adapter).version.startswith(LocalModel.load(trading_seed).version)
 
 
-def test_the_seed_itself_lives_through_days(tmp_path, trading_seed):
-    with RunStore.open(tmp_path / "run", {}) as store:
-        config = small()
-        model = LocalModel.load(trading_seed)
-        windows = trade(store, "collect/desk", model, config.desk, config.task_set())
-        assert trade(store, "collect/desk", model, config.desk, config.task_set()) == windows
+def test_the_seed_itself_lives_through_days(store, trading_seed):
+    run = Run(store, LocalBackend(trading_seed), LocalLearner(trading_seed), ENV, DESK)
+    config = small(practice=Practice(tasks=2, params={"bars": "8"}), attempts=Attempts(k=1, max_tokens=24))
+    desk = desk_of(run.acting(None, config.attempts))
+    windows = trade(run, desk, config)
+    assert trade(run, desk, config) == windows
     assert [len(window.steps) for window in windows] == [7, 7]
     calls = [call for window in windows for step in window.steps for call in step.calls]
     assert all(len(call.token_ids) == len(call.logprobs) > 0 for call in calls)
     assert windows[0].prompt_tokens > 0
-
-
-def test_nothing_worth_learning_is_said(tmp_path, trading_seed, monkeypatch):
-    mute = scripted(**dict.fromkeys(ANSWERS, "?"))
-    monkeypatch.setattr(LocalModel, "load", lambda *_, **__: mute)
-    with RunStore.open(tmp_path / "run", {}) as store, pytest.raises(UsageError, match="nothing to train"):
-        trading_group(store, trading_seed, small())

@@ -6,16 +6,24 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from kintsugi.agents.models import Message
-from kintsugi.agents.models.local import MANIFEST, LocalModel, base_hash, load_base
+from kintsugi.agents.models.chat import ChatEncoder
+from kintsugi.agents.models.local import LocalModel
+from kintsugi.agents.models.value import HEAD
+from kintsugi.agents.models.weights import MANIFEST, base_hash, load_base
 from kintsugi.errors import TooLongError, UsageError
-from kintsugi.loops.learning.learner import Example, FitConfig, LoraShape, encoded, fit
-from kintsugi.loops.seeds.pretrain import Text, loss_of, padded
+from kintsugi.loops.learning.batching import loss_of, padded
+from kintsugi.loops.learning.core import Example, FitConfig, FitResult, LoraShape, Objective, Policy, Text
+from kintsugi.loops.learning.learner import LocalLearner
+from kintsugi.loops.learning.objectives import Sft
 from peft import PeftModel
+from safetensors.torch import load_file
 from tiny_models import network, saved
 
 PROMPT = [Message("system", "s"), Message("user", "which?")]
@@ -27,6 +35,11 @@ def example(said: str, weight: float = 1.0, prompt: Sequence[Message] = PROMPT) 
 
 
 EXAMPLES = [example(said) for said in ("the red door", "the red hat", "a red door")]
+
+
+def fit(base: Path, examples: Sequence[Example], config: FitConfig, out: Path, **options: Any) -> FitResult:
+    """Train an adapter; it is called what its folder is."""
+    return LocalLearner(base).fit(examples, out, name=out.name, config=config, **options)
 
 
 def weights(adapter: Path) -> bytes:
@@ -41,31 +54,29 @@ def test_what_was_said_becomes_likelier_and_the_base_stays(tiny_model, tmp_path)
     files = sorted(tiny_model.iterdir())
     before = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
     shares: list[float] = []
-    result = fit(
-        tiny_model, EXAMPLES, FitConfig(SMALL, lr=0.02, epochs=8), tmp_path / "a", name="a@1", progress=shares.append
-    )
-    short = fit(tiny_model, EXAMPLES, FitConfig(SMALL, lr=0.02, epochs=1), tmp_path / "b", name="b@1")
+    result = fit(tiny_model, EXAMPLES, FitConfig(SMALL, lr=0.02, epochs=8), tmp_path / "a@1", progress=shares.append)
+    short = fit(tiny_model, EXAMPLES, FitConfig(SMALL, lr=0.02, epochs=1), tmp_path / "b@1")
     assert result.loss < 0.8 * short.loss
     assert (result.examples, result.steps, short.steps) == (3, 8, 1)
     assert result.trained_tokens == sum(len(e.messages[-1].content) + 1 for e in EXAMPLES)
     assert shares == [(i + 1) / 8 for i in range(8)]
-    untrained, trained = (scores(tiny_model, adapter, ["the red door"]) for adapter in (None, tmp_path / "a"))
+    untrained, trained = (scores(tiny_model, adapter, ["the red door"]) for adapter in (None, tmp_path / "a@1"))
     assert trained[0] > untrained[0] + 5
     assert sorted(tiny_model.iterdir()) == files
     assert [hashlib.sha256(file.read_bytes()).hexdigest() for file in files] == before
 
 
 def test_an_adapter_loads_in_stock_peft_and_says_something_else(tiny_model, tmp_path):
-    fit(tiny_model, EXAMPLES, FitConfig(SMALL, lr=0.05), tmp_path / "a", name="a@1")
+    fit(tiny_model, EXAMPLES, FitConfig(SMALL, lr=0.05), tmp_path / "a@1")
     ids = torch.tensor([list(range(12))])
     base, _ = load_base(tiny_model)
     with torch.inference_mode():
         plain = base(input_ids=ids).logits
-        stock = PeftModel.from_pretrained(base, str(tmp_path / "a")).eval()(input_ids=ids).logits
-        ours = LocalModel.load(tiny_model, tmp_path / "a", device="cpu").network(input_ids=ids).logits
+        stock = PeftModel.from_pretrained(base, str(tmp_path / "a@1")).eval()(input_ids=ids).logits
+        ours = LocalModel.load(tiny_model, tmp_path / "a@1", device="cpu").network(input_ids=ids).logits
     torch.testing.assert_close(stock, ours, rtol=1e-3, atol=1e-3)
     assert float((stock - plain).abs().max()) > 0.1
-    manifest = json.loads((tmp_path / "a" / MANIFEST).read_text())
+    manifest = json.loads((tmp_path / "a@1" / MANIFEST).read_text())
     assert manifest["name"] == "a@1"
     assert manifest["base_hash"] == base_hash(tiny_model)
     assert manifest["fit"]["lora"] == {"rank": 4, "alpha": 8, "dropout": 0.0, "targets": "all-linear"}
@@ -75,21 +86,22 @@ def test_an_adapter_loads_in_stock_peft_and_says_something_else(tiny_model, tmp_
 @pytest.mark.parametrize("dropout", [0.0, 0.2])
 def test_the_same_again_is_the_same_to_the_byte(tiny_model, tmp_path, dropout):
     config = FitConfig(LoraShape(rank=4, dropout=dropout), batch_tokens=60)
-    for name in "ab":
-        torch.rand(ord(name))
-        fit(tiny_model, EXAMPLES, config, tmp_path / name, name="a@1")
-    assert weights(tmp_path / "a") == weights(tmp_path / "b")
-    assert (tmp_path / "a" / MANIFEST).read_bytes() == (tmp_path / "b" / MANIFEST).read_bytes()
-    other = FitConfig(config.lora, batch_tokens=60, seed=1)
-    fit(tiny_model, EXAMPLES, other, tmp_path / "c", name="a@1")
-    assert weights(tmp_path / "a") != weights(tmp_path / "c")
+    one, two, other = (tmp_path / name / "a@1" for name in ("one", "two", "other"))
+    for out in (one, two):
+        # The state that training finds torch in is another one.
+        torch.rand(7)
+        fit(tiny_model, EXAMPLES, config, out)
+    assert weights(one) == weights(two)
+    assert (one / MANIFEST).read_bytes() == (two / MANIFEST).read_bytes()
+    fit(tiny_model, EXAMPLES, replace(config, seed=1), other)
+    assert weights(one) != weights(other)
 
 
 def test_the_weight_of_an_example_decides_between_two(tiny_model, tmp_path):
     said = ["left", "east"]
     for heavy, name in ((0, "a"), (1, "b")):
         examples = [example(text, 1.0 if i == heavy else 0.05) for i, text in enumerate(said)]
-        fit(tiny_model, examples, FitConfig(SMALL, lr=0.03, epochs=15), tmp_path / name, name=f"{name}@1")
+        fit(tiny_model, examples, FitConfig(SMALL, lr=0.03, epochs=15), tmp_path / name)
         found = scores(tiny_model, tmp_path / name, said)
         assert found[heavy] > found[1 - heavy] + 1
 
@@ -105,7 +117,7 @@ def test_tokens_are_learnt_as_they_were_sampled(tiny_model):
         Message("user", "and?"),
         Message("assistant", "cut", (1, 2)),
     ]
-    [text] = encoded(tokenizer, [Example(chat, 0.5)], 256)
+    [text] = Sft().rows([Example(chat, 0.5)], ChatEncoder(tokenizer), 256)
     assert [token for token, weight in zip(text.ids, text.weight, strict=True) if weight] == [7, 8, 9, end, 1, 2]
     assert set(text.weight) == {0.0, 0.5}
 
@@ -115,8 +127,8 @@ def test_an_example_without_a_token_to_train_on_is_refused(tiny_model, tmp_path)
     nothing = Example([*PROMPT, Message("assistant", "", ())])
     for bad in (mute, example("no", 0.0), Example(PROMPT), nothing):
         with pytest.raises(UsageError, match=r"example 1 has no token to train on \(its mask sums to 0\)"):
-            fit(tiny_model, [example("yes"), bad], FitConfig(SMALL), tmp_path / "a", name="a@1")
-        assert not (tmp_path / "a").exists()
+            fit(tiny_model, [example("yes"), bad], FitConfig(SMALL), tmp_path / "a@1")
+        assert not (tmp_path / "a@1").exists()
 
 
 @pytest.mark.parametrize(
@@ -129,29 +141,29 @@ def test_an_example_without_a_token_to_train_on_is_refused(tiny_model, tmp_path)
 )
 def test_what_cannot_be_trained_is_refused(tiny_model, tmp_path, examples, config, expected):
     with pytest.raises(UsageError, match=expected):
-        fit(tiny_model, examples, config, tmp_path / "a", name="a@1")
+        fit(tiny_model, examples, config, tmp_path / "a@1")
 
 
 def test_chosen_modules_and_parts_of_epochs(tiny_model, tmp_path):
     config = FitConfig(LoraShape(rank=2, targets="q_proj,v_proj"), epochs=1.5, batch_tokens=40)
-    result = fit(tiny_model, EXAMPLES + EXAMPLES[:1], config, tmp_path / "a", name="a@1")
+    result = fit(tiny_model, EXAMPLES + EXAMPLES[:1], config, tmp_path / "a@1")
     assert result.steps == 4 + 2
-    targets = json.loads((tmp_path / "a" / "adapter_config.json").read_text())["target_modules"]
+    targets = json.loads((tmp_path / "a@1" / "adapter_config.json").read_text())["target_modules"]
     assert sorted(targets) == ["q_proj", "v_proj"]
 
 
 def test_what_does_not_fit_at_all_is_left_out_and_counted(tiny_model, tmp_path):
     endless = Example([*PROMPT, Message("assistant", "u" * 3000)])
-    result = fit(tiny_model, [endless, *EXAMPLES, endless], FitConfig(SMALL), tmp_path / "a", name="a@1")
+    result = fit(tiny_model, [endless, *EXAMPLES, endless], FitConfig(SMALL), tmp_path / "a@1")
     assert (result.examples, result.too_long) == (len(EXAMPLES), 2)
     with pytest.raises(TooLongError, match="has room for"):
-        fit(tiny_model, [endless], FitConfig(SMALL), tmp_path / "b", name="b@1")
+        fit(tiny_model, [endless], FitConfig(SMALL), tmp_path / "b@1")
 
 
 def test_long_chats_lose_their_oldest_turns(tiny_model, tmp_path):
     _, tokenizer = load_base(tiny_model)
     turns = [m for i in range(9) for m in (Message("assistant", f"said {i}"), Message("user", "u" * 30))]
-    [text] = encoded(tokenizer, [Example([*PROMPT, *turns, Message("assistant", "last")])], 256)
+    [text] = Sft().rows([Example([*PROMPT, *turns, Message("assistant", "last")])], ChatEncoder(tokenizer), 256)
     assert len(text.ids) <= 256
     learnt = tokenizer.decode([t for t, w in zip(text.ids, text.weight, strict=True) if w])
     assert learnt.startswith("said ")
@@ -177,18 +189,18 @@ def test_the_loss_is_that_of_transformers(name):
 def test_other_architectures_are_trained_too(tmp_path):
     for name in ("gpt2", "gemma2"):
         base = saved(tmp_path / name, name)
-        result = fit(base, EXAMPLES, FitConfig(SMALL, lr=0.02, epochs=6), tmp_path / f"{name}@1", name=f"{name}@1")
+        result = fit(base, EXAMPLES, FitConfig(SMALL, lr=0.02, epochs=6), tmp_path / f"{name}@1")
         trained, untrained = (scores(base, a, ["the red hat"])[0] for a in (tmp_path / f"{name}@1", None))
         assert trained > untrained + 1
         assert result.steps == 6
 
 
 def test_training_goes_on_from_an_earlier_adapter(tiny_model, tmp_path):
-    first = fit(tiny_model, EXAMPLES, FitConfig(SMALL, lr=0.02, epochs=4), tmp_path / "a@1", name="a@1")
+    first = fit(tiny_model, EXAMPLES, FitConfig(SMALL, lr=0.02, epochs=4), tmp_path / "a@1")
     kept = weights(tmp_path / "a@1")
     on = FitConfig(LoraShape(rank=16), lr=0.02, epochs=2)
-    second = fit(tiny_model, EXAMPLES, on, tmp_path / "a@2", name="a@2", start=tmp_path / "a@1")
-    anew = fit(tiny_model, EXAMPLES, FitConfig(SMALL, lr=0.02, epochs=2), tmp_path / "b@1", name="b@1")
+    second = fit(tiny_model, EXAMPLES, on, tmp_path / "a@2", start=tmp_path / "a@1")
+    anew = fit(tiny_model, EXAMPLES, FitConfig(SMALL, lr=0.02, epochs=2), tmp_path / "b@1")
     assert second.loss < first.loss < anew.loss
     assert weights(tmp_path / "a@1") == kept != weights(tmp_path / "a@2")
     # The shape is that of the adapter gone on from.
@@ -202,8 +214,62 @@ def test_training_goes_on_from_an_earlier_adapter(tiny_model, tmp_path):
 
 def test_an_adapter_of_another_base_is_not_gone_on_from(tiny_model, tmp_path):
     other = saved(tmp_path / "other", seed=1)
-    fit(other, EXAMPLES, FitConfig(SMALL, epochs=1), tmp_path / "a@1", name="a@1")
+    fit(other, EXAMPLES, FitConfig(SMALL, epochs=1), tmp_path / "a@1")
     with pytest.raises(UsageError, match="a@1 was trained on base"):
-        fit(tiny_model, EXAMPLES, FitConfig(SMALL, epochs=1), tmp_path / "a@2", name="a@2", start=tmp_path / "a@1")
+        fit(tiny_model, EXAMPLES, FitConfig(SMALL, epochs=1), tmp_path / "a@2", start=tmp_path / "a@1")
     with pytest.raises(UsageError, match="holds no adapter_config.json"):
-        fit(tiny_model, EXAMPLES, FitConfig(SMALL, epochs=1), tmp_path / "a@2", name="a@2", start=tmp_path / "a@0")
+        fit(tiny_model, EXAMPLES, FitConfig(SMALL, epochs=1), tmp_path / "a@2", start=tmp_path / "a@0")
+
+
+@dataclass(frozen=True)
+class NearTheBase(Objective[Example, Text]):
+    """Says the examples, and keeps a head's guess of the base's likeliest token; notes what it saw of the network."""
+
+    seen: list[torch.Tensor] = field(default_factory=list)
+    apart: list[float] = field(default_factory=list)
+
+    def rows(self, examples: Sequence[Example], chat: ChatEncoder, window: int) -> list[Text]:
+        return Sft().rows(examples, chat, window)
+
+    def head(self, network: Any, rows: Sequence[Text]) -> Any:
+        assert len(rows) == len(EXAMPLES)
+        made = torch.nn.Linear(network.config.hidden_size, 3)
+        torch.nn.init.ones_(made.weight)
+        return made
+
+    def loss(self, policy: Policy, batch: Sequence[Text]) -> torch.Tensor:
+        probe = torch.tensor([list(range(12))], device=policy.device)
+        with policy.reference(), torch.no_grad():
+            base = policy.network(input_ids=probe).logits
+        ours = policy.network(input_ids=probe, output_hidden_states=True)
+        self.seen.append(base)
+        self.apart.append(float((ours.logits.detach() - base).abs().max()))
+        guess = policy.head(ours.hidden_states[-1].float()).square().mean()
+        return Sft().loss(policy, batch) + guess
+
+    def facts(self, rows: Sequence[Text]) -> dict[str, float]:
+        return {"probes": float(len(self.seen))}
+
+
+def test_an_objective_may_bring_a_head_and_look_at_the_base(tiny_model, tmp_path):
+    """The adapter changes what the network says, and not what the base says beside it."""
+    objective = NearTheBase()
+    config = FitConfig(SMALL, lr=0.02, epochs=6)
+    result = fit(tiny_model, EXAMPLES, config, tmp_path / "a@1", objective=objective)
+    network, _ = load_base(tiny_model)
+    with torch.inference_mode():
+        alone = network.to(objective.seen[0].device)(input_ids=torch.tensor([list(range(12))])).logits
+    for seen in objective.seen:
+        torch.testing.assert_close(seen, alone, rtol=0, atol=1e-5)
+    assert objective.apart[0] < 1e-5 < 0.1 < objective.apart[-1]
+    assert (result.steps, result.facts) == (6, {"probes": 6.0})
+    assert json.loads((tmp_path / "a@1" / MANIFEST).read_text())["result"]["facts"] == {"probes": 6.0}
+    head = load_file(tmp_path / "a@1" / HEAD)
+    assert {name: tuple(value.shape) for name, value in head.items()} == {"weight": (3, 32), "bias": (3,)}
+    assert float((head["weight"] - 1).abs().max()) > 0.05
+    assert scores(tiny_model, tmp_path / "a@1", ["the red door"]) > scores(tiny_model, None, ["the red door"])
+
+
+def test_without_a_head_none_is_saved(tiny_model, tmp_path):
+    fit(tiny_model, EXAMPLES, FitConfig(SMALL, epochs=1), tmp_path / "a@1")
+    assert not (tmp_path / "a@1" / HEAD).exists()

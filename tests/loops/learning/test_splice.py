@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kintsugi.agents.models import Message, ScriptedModel
 from kintsugi.agents.models.chat import ChatEncoder
-from kintsugi.agents.react import chat_of, parse, said
+from kintsugi.agents.react import ReActConfig, chat_of, parse, said
+from kintsugi.agents.registry import reader
 from kintsugi.agents.search.tree import SearchTree
+from kintsugi.agents.trajectory import AgentSpec
 from kintsugi.agents.verifier import MISTAKE, VerifierConfig
 from kintsugi.errors import UsageError
 from kintsugi.loops.learning.splice import Cut, first_error, pairs, replay, spliced, whole_path
@@ -163,8 +165,17 @@ def test_a_splice_is_a_bad_beginning_a_revision_and_a_good_ending():
     assert (turn.text, turn.token_ids, turn.logprobs) == (None, None, None)
     assert parse(said(turn)) == (turn.thought, "take key")
     assert (splice.source, splice.outcome, splice.score) == ("splice", "success", 1.0)
-    assert splice.parents == (f"{TASK.id}#{end_of(TREE, *DETOUR)}", f"{TASK.id}#{end_of(TREE, *GOOD)}")
+    assert splice.parents == (), "whoever knows the stage names them"
     assert replay(Vault(), splice) is None
+
+
+def test_a_splice_is_of_the_agent_that_grew_the_tree():
+    spec = AgentSpec("react", {"system": "Be brief."})
+    tree = replace(TREE, agent=f"{spec.name}@scripted", made_by=spec)
+    splice = spliced(tree, cut_of(DETOUR, 2, tree), MISTAKE, drop_refused=True)
+    assert (splice.agent, splice.made_by, splice.model) == (tree.agent, spec, "scripted")
+    [chat] = reader(splice.made_by).chats(splice)
+    assert chat[0].content == "Be brief."
 
 
 def test_refused_steps_of_the_good_path_are_left_out_if_asked():
@@ -263,7 +274,7 @@ def test_what_is_masked_is_exactly_the_bad_beginning_and_what_was_seen(found, te
     splice = spliced(tree, cut, MISTAKE, drop_refused=False)
     bad, good = tree.depth(cut.last), tree.depth(cut.good) - tree.depth(cut.fork)
     assert [step.trainable for step in splice.steps] == [False] * bad + [True] * good
-    chat = chat_of(splice)
+    chat = chat_of(splice, ReActConfig())
     encoder: ChatEncoder = family(template)
     encoded = encoder.encode(chat, generate=False)
     trained = encoder.tokenizer.decode([i for i, on in zip(encoded.ids, encoded.mask, strict=True) if on])

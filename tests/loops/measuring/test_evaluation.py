@@ -41,6 +41,14 @@ def test_score_measures_everything():
     assert (found.sampled_tokens, found.read_tokens) == (40, 200)
     assert (found.models, found.seeds, found.seconds) == (("m@1",), (0,), 3.5)
     assert (found.decoding, found.step_cap, found.settings) == ("free", 50, {"size": "small"})
+    assert (found.agents, found.repeatable) == ((), None)
+
+
+def test_score_says_who_acted_and_whether_it_can_be_had_again():
+    both = [*attempts(8, agent="react-1@m", seed=0), *attempts(9, agent="react-2@m", seed=1)]
+    found = score("base", TASKS, both, repeatable=False)
+    assert (found.agents, found.repeatable) == (("react-1@m", "react-2@m"), False)
+    assert Score.from_json(json.loads(canonical_json(found.to_json()))) == found
 
 
 def test_infra_errors_are_reported_apart_and_never_as_zero():

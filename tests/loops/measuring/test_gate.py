@@ -1,81 +1,224 @@
-"""The gate: a model is adopted when it does not lose by more than the margin, and the verdict stands."""
+"""The gate: a model is adopted if and only if it beats the one before it, and the verdict stands."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
-from doors import COLOURS, Doors
-from kintsugi.agents.models import ScriptedModel
-from kintsugi.loops.learning.practice import Practice
-from kintsugi.loops.measuring import gate as module
-from kintsugi.loops.measuring.gate import Gate
+from doors import COLOURS
+from fakes import attempts_at, backend_of, results_of, scripted_run
+from kintsugi.agents.models import Message
+from kintsugi.envs import EnvSpec
+from kintsugi.envs.core import TaskSet, canonical_json
+from kintsugi.errors import InfraError, UsageError
+from kintsugi.loops.learning.core import Example, FitConfig
+from kintsugi.loops.measuring.gain import Gain
+from kintsugi.loops.measuring.gate import Gate, Verdict, verdicts
+from kintsugi.loops.run import Attempts, Practice, Run
+from kintsugi.loops.runs.stages import Stage
 from kintsugi.loops.runs.store import RunStore
 
-TASKS = 12
+ENV = "doors:Doors"
+TASKS = 16
+ATTEMPTS = Attempts(k=2, temperature=1.0, max_tokens=60, at_once=5)
 
 
-class Loader:
-    """Stands in for `LocalModel`: an adapter's name says which doors the model tries first."""
+def tries(*doors: str):
+    """The doors that a model tries, one after another."""
+    turns = [f"Thought: hm\nAction: open {door}" for door in doors]
+    return lambda messages, sampling: turns[min(len(turns), sum(m.role == "assistant" for m in messages) + 1) - 1]
 
-    def __init__(self) -> None:
-        self.loaded: list[str] = []
 
-    def load(self, base: Path, adapter: Path | None = None, **_: Any) -> ScriptedModel:
-        name = adapter.name if adapter else "red"
-        self.loaded.append(name)
-        return ScriptedModel([f"Action: open {colour}" for colour in name.split("+")], version=name)
+def gated(store: RunStore, env: str = ENV, base: str = "red", **adapters: str) -> Run:
+    """A run whose base tries a door, or several with `+` between, and whose adapters try others."""
+    scripts = {name: tries(*doors.split("+")) for name, doors in adapters.items()}
+    return scripted_run(store, env, tries(*base.split("+")), scripts)
+
+
+def adapter(run: Run, name: str) -> Path:
+    return run.train(name, [Example([Message("user", "u"), Message("assistant", "a")])], FitConfig(), seed=0)
+
+
+def admits(run: Run, gate: Gate, new: str, old: str | None = None) -> bool:
+    return gate.admits(
+        run, adapter(run, old) if old else None, adapter(run, new), practice=Practice(), attempts=ATTEMPTS, seed=0
+    )
+
+
+def right(gate: Gate, env: str = ENV) -> list[str]:
+    """Which door is open in each of the gate's tasks."""
+    return [str(task.params["open"]) for task in gate.task_set(EnvSpec(env), Practice())]
 
 
 @pytest.fixture
-def loader(monkeypatch: pytest.MonkeyPatch) -> Loader:
-    loader = Loader()
-    monkeypatch.setattr(module, "LocalModel", loader)
-    return loader
-
-
-def share(gate: Gate, *colours: str) -> float:
-    """How many of the gate's tasks these doors open."""
-    tasks = Doors.tasks(gate.split, gate.tasks, gate.seed)
-    return sum(task.params["open"] in colours for task in tasks) / len(tasks)
+def store(tmp_path: Path) -> Iterator[RunStore]:
+    with RunStore.open(tmp_path / "run", {}) as store:
+        yield store
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_the_better_one_is_adopted(seed, doors_world, loader, tmp_path):
-    practice, gate = Practice(env=doors_world), Gate(tasks=TASKS, seed=seed)
-    with RunStore.open(tmp_path / "run", {}) as store:
-        for colour in COLOURS[1:]:
-            wanted = share(gate, colour) >= share(gate, "red")
-            assert gate.admits(store, practice, tmp_path, None, Path(colour)) == wanted
-            assert store.results()[f"verdict/{colour}"]["adopted"] == wanted
-        assert gate.admits(store, practice, tmp_path, None, Path("red+blue"))
-        assert not gate.admits(store, practice, tmp_path, Path("red+blue"), Path("none"))
-        assert store.trajectory_stages()[:2] == ["gate/base", "gate/green"]
-        assert len(store.trajectories("gate/base")) == TASKS
+def test_the_better_one_is_adopted_and_no_other(store, seed):
+    gate = Gate(tasks=TASKS, seed=seed)
+    run = gated(store, **{colour: colour for colour in COLOURS})
+    doors = right(gate)
+    for colour in COLOURS:
+        gain = (doors.count(colour) - doors.count("red")) / TASKS
+        assert admits(run, gate, colour) == (gain > 0)
+        verdict = results_of(store, "verdict")[colour]
+        assert (verdict["adopted"], verdict["gain"]["mean"]) == (gain > 0, pytest.approx(gain))
+        assert (verdict["gain"]["a"], verdict["gain"]["b"], verdict["gain"]["metric"]) == ("base", colour, "success")
 
 
-def test_a_margin_has_to_be_reached(doors_world, loader, tmp_path):
-    practice, gate = Practice(env=doors_world), Gate(tasks=TASKS)
-    gain = share(gate, "red", "blue") - share(gate, "red")
-    assert gain > 0
-    with RunStore.open(tmp_path / "a", {}) as store:
-        assert Gate(tasks=TASKS, margin=gain - 0.01).admits(store, practice, tmp_path, None, Path("red+blue"))
-    with RunStore.open(tmp_path / "b", {}) as store:
-        assert not Gate(tasks=TASKS, margin=gain + 0.01).admits(store, practice, tmp_path, None, Path("red+blue"))
+def test_a_tie_is_not_adopted_and_one_task_more_is(store):
+    gate = Gate(tasks=TASKS, seed=1)
+    run = gated(store, same="red", more="red+blue", less="none")
+    assert right(gate).count("blue") > 0
+    assert not admits(run, gate, "same")
+    assert results_of(store, "verdict")["same"]["gain"]["mean"] == 0
+    assert admits(run, gate, "more")
+    assert not admits(run, gate, "less")
+    assert not admits(run, gate, "same", old="more")
 
 
-def test_the_verdict_stands(doors_world, loader, tmp_path):
-    practice, gate = Practice(env=doors_world), Gate(tasks=TASKS)
-    with RunStore.open(tmp_path / "run", {}) as store:
-        first = gate.admits(store, practice, tmp_path, None, Path("none"))
-        stored = store.results()
-        assert gate.admits(store, practice, tmp_path, None, Path("none")) is first is False
-        assert store.results() == stored
-        assert len(store.trajectories("gate/none")) == TASKS
+def test_as_many_successes_are_more_or_less_of_a_return(store, tmp_path):
+    """Both open the same doors, in another order: equal by success, and not by what a detour costs."""
+    gate = Gate(tasks=TASKS, seed=2)
+    first, second = right(gate).count("red"), right(gate).count("green")
+    assert first != second
+    best, other = ("red+green", "green+red") if first > second else ("green+red", "red+green")
+    assert not admits(gated(store, base=other, best=best), gate, "best")
+    with RunStore.open(tmp_path / "returns", {}) as returns:
+        run = gated(returns, "loop_worlds:Greenhouse", base=other, best=best, worst=other, lost="blue+white")
+        assert admits(run, gate, "best")
+        assert not admits(run, gate, "worst")
+        assert not admits(run, gate, "lost", old="best")
+        gain = results_of(returns, "verdict")["best"]["gain"]
+    assert (gain["metric"], gain["n"]) == ("return", TASKS)
+    # At once is worth 1.5 - 1, after a detour 0.5 * 1.5 - 1.
+    assert gain["mean"] == pytest.approx(abs(first - second) * 0.75 / TASKS)
 
 
-def test_without_tasks_every_round_is_adopted(loader, tmp_path):
-    with RunStore.open(tmp_path / "run", {}) as store:
-        assert Gate().admits(store, Practice(), tmp_path, None, Path("anything"))
-        assert (loader.loaded, store.results(), store.trajectory_stages()) == ([], {}, [])
+def test_the_gate_s_tasks_are_attempted_greedily_once_by_each_model(store):
+    gate = Gate(tasks=TASKS)
+    run = gated(store, more="red+blue", most="red+blue")
+    admits(run, gate, "more")
+    admits(run, gate, "most", old="more")
+    admits(run, gate, "most", old="more")
+    stages = [str(stage) for stage in store.trajectory_stages()]
+    assert stages == ["gate/base/valid_seen", "gate/more/valid_seen", "gate/most/valid_seen"]
+    assert backend_of(run).opened == ["base", "more", "most"]
+    for stage in stages:
+        attempts = attempts_at(store, stage)
+        assert [t.task for t in attempts] == list(gate.task_set(EnvSpec(ENV), Practice()))
+        assert {t.made_by and t.made_by.args["temperature"] for t in attempts} == {0.0}
+        assert {t.made_by and t.made_by.args["max_tokens"] for t in attempts} == {60}
+
+
+def test_the_verdict_stands(store, tmp_path):
+    """Even when the model before it is another one now, against which it would be decided otherwise."""
+    gate = Gate(tasks=TASKS)
+    fewer, more = sorted(("blue", "green"), key=right(gate).count)
+    assert 0 < right(gate).count(fewer) < right(gate).count(more)
+    models = {"new": f"red+{fewer}", "better": f"red+{more}", "none": "none"}
+    run = gated(store, **models)
+    assert admits(run, gate, "new")
+    assert not admits(run, gate, "none")
+    stood = store.results()
+    assert admits(run, gate, "new", old="better")
+    assert not admits(run, gate, "none", old="none")
+    assert store.results() == stood
+    with RunStore.open(tmp_path / "other", {}) as other:
+        assert not admits(gated(other, **models), gate, "new", old="better"), "decided now, it is the other way round"
+
+
+def test_pairs_that_an_infra_error_ended_are_left_out(store):
+    """The world breaks down where a white door is tried: that says nothing about who tried it."""
+    gate = Gate(tasks=TASKS, seed=5)
+    green = right(gate).count("green")
+    assert 0 < green < TASKS
+    run = gated(store, "loop_worlds:WhiteDoorsJam", base="green+white", both="green+blue", none="blue+red", jam="white")
+    assert not admits(run, gate, "both")
+    assert not admits(run, gate, "none")
+    gains = {name: verdict["gain"] for name, verdict in results_of(store, "verdict").items()}
+    assert {name: (g["n"], g["dropped"], g["mean"]) for name, g in gains.items()} == {
+        "both": (green, TASKS - green, 0.0),
+        "none": (green, TASKS - green, -1.0),
+    }
+    with pytest.raises(InfraError, match=f"infra errors ended every one of {TASKS} pairs"):
+        admits(run, gate, "jam")
+    assert "jam" not in results_of(store, "verdict")
+
+
+def test_off_adopts_every_round_and_compares_nothing(store):
+    run = gated(store, "loop_worlds:Ungated", none="none")
+    new = adapter(run, "none")
+    assert Gate("off").admits(run, None, new, practice=Practice(), attempts=ATTEMPTS, seed=0)
+    assert (backend_of(run).opened, store.results(), store.trajectory_stages()) == ([], {}, [])
+    Gate("off").check(run.env, Practice(), {"valid_seen": run.env.tasks("valid_seen", 3)})
+
+
+# -- On which tasks ---------------------------------------------------------------------------------------------------
+
+
+def test_an_environment_without_a_split_for_it_has_to_be_told(store):
+    ungated = EnvSpec("loop_worlds:Ungated")
+    run = gated(store, ungated.id, blue="blue")
+    for asked in (
+        lambda: Gate().task_set(ungated, Practice()),
+        lambda: Gate().check(ungated, Practice(), {}),
+        lambda: admits(run, Gate(), "blue"),
+    ):
+        with pytest.raises(UsageError) as refused:
+            asked()
+        assert "'loop_worlds:Ungated' names no split for the gate" in str(refused.value)
+        assert "pass --gate off" in str(refused.value)
+        assert "--loop.gate.split" in str(refused.value)
+    named = Gate(split="valid_seen", tasks=3)
+    named.check(ungated, Practice(), {"valid_unseen": ungated.tasks("valid_unseen", 9)})
+    assert {task.split for task in named.task_set(ungated, Practice())} == {"valid_seen"}
+
+
+def test_scores_are_not_taken_where_models_are_chosen():
+    env, gate = EnvSpec(ENV), Gate(tasks=TASKS)
+    own = gate.task_set(env, Practice())
+    scored = {
+        "split": {"valid_seen": env.tasks("valid_seen", TASKS, seed=99)},
+        "tasks": {"mine": TaskSet([*env.tasks("valid_unseen", 3), own.tasks[4]])},
+    }
+    for sets in scored.values():
+        with pytest.raises(UsageError, match="would choose models on split 'valid_seen', on which they are scored too"):
+            gate.check(env, Practice(), sets)
+        with pytest.raises(UsageError, match="--loop.gate.split, or pass --gate off"):
+            gate.check(env, Practice(), {"valid_unseen": env.tasks("valid_unseen", 3), **sets})
+        replace(gate, split="train").check(env, Practice(), sets)
+    gate.check(env, Practice(), {"valid_unseen": env.tasks("valid_unseen", TASKS)})
+    gate.check(env, Practice(), {})
+
+
+def test_its_tasks_have_the_parameters_of_those_that_are_practised_on():
+    env = EnvSpec("household")
+    small, medium = (Gate(tasks=4).task_set(env, Practice(params={"size": size})) for size in ("small", "medium"))
+    assert len(small) == len(medium) == 4
+    assert small != medium
+    assert small != Gate(tasks=4, seed=1).task_set(env, Practice(params={"size": "small"}))
+
+
+# -- Verdicts ---------------------------------------------------------------------------------------------------------
+
+
+def verdict(mean: float, adopted: bool) -> Verdict:
+    return Verdict(Gain("a", "b", "success", "abc", 10, 1, mean, -0.1, 0.3, 0.95, 0.2, "exact McNemar"), adopted)
+
+
+def test_verdicts_survive_json_and_come_in_order(store):
+    given = {Stage("verdict", "m", "valid_seen", i, "seed0"): verdict(i / 8, i % 2 == 0) for i in (2, 1, 3)}
+    for stage, each in given.items():
+        store.result(stage, each.to_json)
+        store.result(stage.of("counts"), lambda: {"passed": 1})
+    assert verdicts(store.results()) == given
+    assert list(verdicts(store.results())) == list(given)
+    for each in given.values():
+        assert Verdict.from_json(json.loads(canonical_json(each.to_json()))) == each

@@ -1,78 +1,150 @@
-"""Measuring within a run: once, resumable, and never under the name of another model."""
+"""Measuring within a run: once, resumable, and never under the name of another agent."""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from kintsugi.agents.models.local import model_version
-from kintsugi.agents.models.scripted import ScriptedModel
+from doors import COLOURS
+from fakes import attempts_at, backend_of, results_of, scripted_run
+from kintsugi.agents.models import LanguageModel, ScriptedBackend, Usage
+from kintsugi.agents.models.local import LocalBackend
+from kintsugi.agents.models.weights import model_version
 from kintsugi.agents.react import ReActAgent
+from kintsugi.agents.trajectory import AgentSpec
+from kintsugi.envs import EnvSpec
 from kintsugi.envs.code import CodeEnv
 from kintsugi.envs.household import HouseholdEnv
 from kintsugi.errors import UsageError
-from kintsugi.loops.measuring.evaluation import Score
-from kintsugi.loops.measuring.measure import Measure, measure, score_of
+from kintsugi.loops.learning.table import TableLearner
+from kintsugi.loops.measuring.evaluation import Score, compare, score
+from kintsugi.loops.measuring.measure import Measure, evaluate, measure, measure_agent, score_of, where_time_went
+from kintsugi.loops.run import Run
+from kintsugi.loops.runs.stages import Stage
 from kintsugi.loops.runs.store import RunStore
 from tiny_models import saved
 
-ON = Measure(env="doors", splits=("valid_seen", "valid_unseen"), tasks=9, at_once=4, samples=2, temperature=0.7)
+DOORS = EnvSpec("doors:Doors")
+ON = Measure(splits=("valid_seen", "valid_unseen"), tasks=9, at_once=4, samples=2, temperature=0.7)
+
+
+class Handles(LocalBackend):
+    """Remembers the models that it gave."""
+
+    def __init__(self, weights: Path) -> None:
+        super().__init__(weights, device="cpu")
+        self.given: list[LanguageModel] = []
+
+    def model(self, adapter: Path | None = None, **options: Any) -> LanguageModel:
+        self.given.append(super().model(adapter, **options))
+        return self.given[-1]
+
+
+def guess(messages: Any, sampling: Any) -> str:
+    return f"Thought: hm\nAction: open {COLOURS[sampling.seed % 4]}"
 
 
 @pytest.fixture
-def store(tmp_path: Path, doors_world: str):
+def store(tmp_path: Path) -> Iterator[RunStore]:
     with RunStore.open(tmp_path / "run", {}) as store:
         yield store
 
 
-def test_every_split_is_measured_and_scored(store, doors_seed):
-    found = measure(store, "base", doors_seed, None, ON)
+@pytest.fixture
+def run(store: RunStore) -> Run:
+    """The base opens doors by chance."""
+    return scripted_run(store, DOORS.id, guess)
+
+
+@pytest.fixture
+def seeded(store: RunStore, doors_seed: Path) -> Run:
+    """A small network that finds the open door now and then."""
+    return Run(store, Handles(doors_seed), TableLearner(), DOORS)
+
+
+def scores(store: RunStore) -> dict[Stage, Score]:
+    """Without the time that was taken."""
+    return {
+        stage: replace(Score.from_json(result), seconds=None)
+        for stage, result in store.results().items()
+        if stage.kind == "score"
+    }
+
+
+def test_every_split_is_measured_and_scored(seeded, store, doors_seed):
+    found = measure(seeded, "base", None, ON)
     assert list(found) == ["valid_seen", "valid_unseen"]
     for split, attempts in found.items():
-        assert [(t.task.id, t.sample) for t in attempts] == [(t.id, i) for t in ON.task_set(split) for i in range(2)]
+        tasks = ON.task_set(DOORS, split)
+        assert [(t.task.id, t.sample) for t in attempts] == [(t.id, i) for t in tasks for i in range(2)]
         assert {t.model for t in attempts} == {model_version(doors_seed)}
         assert len({t.seed for t in attempts}) == 18
-        assert store.trajectories(f"eval/base/{split}") == attempts
-        score = Score.from_json(store.results()[f"score/base/{split}"])
-        assert score.taskset == ON.task_set(split).hash
+        assert attempts_at(store, f"eval/base/{split}") == attempts
+        stage = Stage("score", "base", split)
+        score = Score.from_json(store.results()[stage])
+        assert score.taskset == tasks.hash
         assert score.success.value == sum(t.success for t in attempts) / 18
         assert (score.name, score.n, score.decoding, score.step_cap) == ("base", 18, "free", 2)
         assert score.settings["temperature"] == 0.7
-        clock = store.results()[f"clock/base/{split}"]
+        clock = store.results()[stage.of("clock")]
         assert score.seconds == clock["wall"] >= clock["model"] + clock["env"] > 0
     assert found["valid_seen"] != found["valid_unseen"]
 
 
-def test_what_was_measured_is_not_measured_again(store, doors_seed, monkeypatch):
-    first = measure(store, "base", doors_seed, None, ON)
-    results = store.results()
-    monkeypatch.setattr("kintsugi.agents.models.local.LocalModel.load", lambda *_, **__: pytest.fail("loaded again"))
-    assert measure(store, "base", doors_seed, None, ON) == first
-    assert store.results() == results
+@pytest.mark.parametrize("repeatable", [True, False])
+def test_a_score_says_who_was_measured_in_what_and_whether_it_can_be_had_again(store, repeatable):
+    class Fickle(ScriptedBackend):
+        pass
+
+    Fickle.repeatable = repeatable
+    spec = AgentSpec("react", {"system": "Be brief."})
+    run = Run(store, Fickle(guess, "base:1"), TableLearner(), DOORS.with_args(max_steps=3), spec)
+    on = replace(ON, splits=("valid_seen",))
+    attempts = measure(run, "base", None, on)["valid_seen"]
+    score = Score.from_json(results_of(store, "score")["base"])
+    assert score.agents == (on.agent(run, None).name,)
+    assert score.agents[0].startswith("react-")
+    assert score.agents[0].endswith("@base:1")
+    assert {t.made_by and t.made_by.args["system"] for t in attempts} == {"Be brief."}
+    assert (score.models, score.repeatable, score.step_cap, score.seeds) == (("base:1",), repeatable, 3, (ON.seed,))
+    assert score.settings == {"temperature": 0.7, "max_tokens": 32, "env": run.env.to_json()}
+    assert (score.settings["env"]["id"], score.settings["env"]["kwargs"]["max_steps"]) == (DOORS.id, 3)
 
 
-def test_an_interrupted_measurement_goes_on(store, doors_seed, tmp_path, monkeypatch):
-    whole = measure(store, "base", doors_seed, None, ON)
+def test_what_was_measured_is_not_measured_again_and_no_model_is_opened_for_it(run):
+    first = measure(run, "base", None, ON)
+    results = run.store.results()
+    assert backend_of(run).opened == ["base"]
+    assert measure(run, "base", None, ON) == first
+    assert run.store.results() == results
+    assert backend_of(run).opened == ["base"]
+
+
+def test_a_network_is_loaded_when_it_is_first_asked_and_not_to_measure_again(seeded):
+    first = measure(seeded, "base", None, ON)
+    given = len(seeded.backend.given)
+    assert all(model.usage().calls for model in seeded.backend.given)
+    assert measure(seeded, "base", None, ON) == first
+    assert len(seeded.backend.given) > given
+    assert all(model.usage() == Usage() for model in seeded.backend.given[given:])
+
+
+def test_an_interrupted_measurement_goes_on(seeded, tmp_path):
+    whole = measure(seeded, "base", None, ON)
     with RunStore.open(tmp_path / "cut", {}) as cut:
-        cut.add("eval/base/valid_seen", whole["valid_seen"][:8])
-        assert measure(cut, "base", doors_seed, None, ON) == whole
-        cut.stage("eval", lambda: None)
-        scores = [
-            {
-                name: replace(Score.from_json(result), seconds=None)
-                for name, result in s.results().items()
-                if "score" in name
-            }
-            for s in (store, cut)
-        ]
-        assert scores[0] == scores[1]
+        cut.add(Stage("eval", "base", "valid_seen"), whole["valid_seen"][:8])
+        assert measure(replace(seeded, store=cut), "base", None, ON) == whole
+        assert scores(cut) == scores(seeded.store)
+        assert len(scores(cut)) == 2
 
 
-def test_constrained_decoding_refuses_nothing(store, doors_seed):
-    free = measure(store, "free", doors_seed, None, replace(ON, temperature=1.0))
-    bound = measure(store, "bound", doors_seed, None, replace(ON, temperature=1.0, decoding="constrained"))
+def test_constrained_decoding_refuses_nothing(seeded, store):
+    free = measure(seeded, "free", None, replace(ON, temperature=1.0))
+    bound = measure(seeded, "bound", None, replace(ON, temperature=1.0, decoding="constrained"))
     refused = [
         sum(
             step.invalid is not None and "Action: " in (step.text or "")
@@ -82,45 +154,96 @@ def test_constrained_decoding_refuses_nothing(store, doors_seed):
         for found in (free, bound)
     ]
     assert refused[1] == 0 < refused[0]
-    assert Score.from_json(store.results()["score/bound/valid_seen"]).decoding == "constrained"
+    assert Score.from_json(store.results()[Stage("score", "bound", "valid_seen")]).decoding == "constrained"
 
 
-def test_another_model_under_the_same_name_is_refused(store, doors_seed, tmp_path):
-    kept = measure(store, "base", doors_seed, None, ON)
-    other = saved(tmp_path / "other")
-    with pytest.raises(UsageError, match="'base' is .* there and .* now; give this one another name"):
-        measure(store, "base", other, None, ON)
-    assert store.trajectories("eval/base/valid_seen") == kept["valid_seen"]
-    moved = shutil.copytree(doors_seed, tmp_path / "moved")
-    assert measure(store, "base", moved, None, ON) == kept
+def test_another_model_under_the_same_name_is_refused(seeded, store, doors_seed, tmp_path):
+    kept = measure(seeded, "base", None, ON)
+    other = replace(seeded, backend=LocalBackend(saved(tmp_path / "other")))
+    with pytest.raises(UsageError, match="agent: react-.* -> react-.*; use a new run folder, or another name"):
+        measure(other, "base", None, ON)
+    assert attempts_at(store, "eval/base/valid_seen") == kept["valid_seen"]
+    moved = LocalBackend(shutil.copytree(doors_seed, tmp_path / "moved"))
+    assert measure(replace(seeded, backend=moved), "base", None, ON) == kept
 
 
-def test_tasks_and_jobs_are_a_function_of_the_seed(doors_world):
-    assert ON.task_set("valid_seen") == ON.task_set("valid_seen") != replace(ON, seed=8).task_set("valid_seen")
-    jobs = ON.jobs(ScriptedModel(["x"]), ON.task_set("valid_seen"))
-    assert [j.seed for j in jobs] == [j.seed for j in ON.jobs(ScriptedModel(["x"]), ON.task_set("valid_seen"))]
-    assert isinstance(jobs[0].agent, ReActAgent)
-    assert jobs[0].agent.config.max_tokens == ON.turn_tokens == 32
-    assert replace(ON, max_tokens=50).turn_tokens == 50 == replace(ON, env="code", max_tokens=50).turn_tokens
-    assert replace(ON, env="code").turn_tokens == CodeEnv.metadata["turn_tokens"]
-    with pytest.raises(UsageError, match="tasks is 0"):
-        replace(ON, tasks=0).task_set("valid_seen")
+@pytest.mark.parametrize("args", [{"system": "Be brief."}, {"restate_goal": False}])
+def test_another_agent_under_the_same_name_is_refused(run, args):
+    measure(run, "base", None, ON)
+    with pytest.raises(UsageError, match="agent: react-.* -> react-"):
+        measure(replace(run, agent=AgentSpec("react", args)), "base", None, ON)
+    with pytest.raises(UsageError, match="agent: react-.* -> react-"):
+        measure(run, "base", None, replace(ON, temperature=0.0))
+    measure(replace(run, agent=AgentSpec("react", args)), "other", None, ON)
 
 
-def test_a_score_of_several_seeds(store, doors_seed):
+def test_tasks_and_jobs_are_a_function_of_the_seed(run):
+    seen = ON.task_set(DOORS, "valid_seen")
+    assert seen == ON.task_set(DOORS, "valid_seen") != replace(ON, seed=8).task_set(DOORS, "valid_seen")
+    agent = ON.agent(run, None)
+    jobs = ON.jobs(agent, seen)
+    assert [j.seed for j in jobs] == [j.seed for j in ON.jobs(agent, seen)]
+    assert len({j.seed for j in [*jobs, *replace(ON, seed=8).jobs(agent, seen)]}) == 2 * len(jobs)
+    assert isinstance(agent, ReActAgent)
+    assert (agent.config.max_tokens, agent.config.temperature) == (32, 0.7)
+    assert ON.resolved(DOORS).max_tokens == 32
+    assert replace(ON, max_tokens=50).resolved(EnvSpec("code")).max_tokens == 50
+    assert ON.resolved(EnvSpec("code")).max_tokens == CodeEnv.metadata["turn_tokens"]
+    assert (ON.resolved(DOORS).at_once, replace(ON, at_once=None).resolved(DOORS).at_once) == (4, 128)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"tasks": 0}, "tasks is 0; at least 1 is needed"),
+        ({"samples": 0}, "samples is 0"),
+        ({"at_once": 0}, "at_once is 0"),
+        ({"max_tokens": 0}, "max_tokens is 0"),
+        ({"temperature": -1.0}, "temperature is -1.0"),
+        ({"splits": ()}, "splits is empty; name at least one split"),
+    ],
+)
+def test_what_nothing_can_be_measured_on_is_refused(changes, expected):
+    with pytest.raises(UsageError, match=expected):
+        replace(ON, **changes).task_sets(DOORS)
+
+
+def test_a_score_of_several_seeds(run):
     on = replace(ON, splits=("valid_seen",))
-    found = measure(store, "base", doors_seed, None, on)["valid_seen"]
-    pooled = score_of("base", on.task_set("valid_seen"), [*found, *found], on, 3.0)
+    found = measure(run, "base", None, on)["valid_seen"]
+    pooled = score_of(run, "base", on.task_set(DOORS, "valid_seen"), [*found, *found], on, 3.0)
     assert (pooled.n, pooled.seconds, pooled.seeds) == (36, 3.0, (on.seed,))
 
 
+def test_agents_are_measured_without_a_run_too(run):
+    """A library's user has an agent and tasks: the attempts are those that a run would have stored."""
+    on, tasks = replace(ON, splits=("valid_seen",)), ON.task_set(DOORS, "valid_seen")
+    agent = on.agent(run, None)
+    found = evaluate(agent, DOORS, tasks, samples=2, at_once=3)
+    assert found == measure(run, "base", None, on)["valid_seen"]
+    assert found == measure_agent(run, "again", agent, on)["valid_seen"]
+    assert len(evaluate(agent, DOORS, tasks)) == 9
+    assert {t.seed for t in evaluate(agent, DOORS, tasks, seed=7)}.isdisjoint({t.seed for t in found})
+    assert score("guess", tasks, found).n == compare(found, found).n == 18
+
+
+def test_one_line_says_where_the_time_went():
+    results = {
+        Stage("clock", "base", "valid_seen"): {"wall": 10.0, "model": 6.0, "env": 2.0},
+        Stage("clock", "agent", "valid_seen", 1, "seed0"): {"wall": 10.0, "model": 7.0, "env": 1.0},
+        Stage("score", "base", "valid_seen"): {"wall": 99.0},
+    }
+    assert where_time_went(results) == "measuring took 20 s: model 13 s, environment 3.0 s, all else 20.0 %"
+    assert where_time_went({}).startswith("measuring took 0 s")
+
+
 def test_alfworlds_games_are_measured(tmp_path, capsys):
-    """As `kintsugi eval --env household --alfworld FOLDER --split valid_unseen` does it."""
+    """As `kintsugi eval --env household --params source=alfworld path=FOLDER --split valid_unseen` does it."""
     from kintsugi.cli.main import main
     from kintsugi.envs.household.alfworld.export import write_game
     from kintsugi.envs.household.env import engine_of_task
     from kintsugi.envs.household.generator import make_task
-    from kintsugi.loops.runs.references import read_evaluation
+    from kintsugi.loops.measuring.references import read_evaluation
 
     for index in range(3):
         engine = engine_of_task(make_task("valid_unseen", index, 0, "small"))
@@ -129,14 +252,16 @@ def test_alfworlds_games_are_measured(tmp_path, capsys):
     (model / "config.json").write_text(
         (model / "config.json").read_text().replace('embeddings": 256', 'embeddings": 16384')
     )
-    command = ["eval", "--env", "household", "--alfworld", str(tmp_path / "games"), "--split", "valid_unseen"]
-    command += ["--model", str(model), "--run", str(tmp_path / "run"), "--max-tokens", "2", "--tasks", "2"]
+    command = ["eval", "--env", "household", "--params", "source=alfworld", f"path={tmp_path / 'games'}"]
+    command += ["--split", "valid_unseen", "--model", str(model), "--run", str(tmp_path / "run")]
+    command += ["--max-tokens", "2", "--tasks", "2"]
     assert main(command) == 0
     assert "Success" in capsys.readouterr().out
     (attempts,) = read_evaluation(f"{tmp_path}/run/model/valid_unseen").attempts.values()
+    games = {"source": "alfworld", "path": str(tmp_path / "games")}
     assert [(attempt.task.id, attempt.steps) for attempt in attempts] == [
-        (task.id, 50)
-        for task in HouseholdEnv.tasks("valid_unseen", source="alfworld", path=tmp_path / "games").sample(2, 2026)
+        (task.id, 50) for task in HouseholdEnv.tasks("valid_unseen", **games).sample(2, 2026)
     ]
-    with pytest.raises(UsageError, match="ALFWorld's games are played in kintsugi/Household-v0"):
-        Measure(env="code", alfworld=str(tmp_path / "games")).task_set("valid_unseen")
+    assert len(Measure(params=games).task_set(EnvSpec("household"), "valid_unseen")) == 3
+    with pytest.raises(UsageError, match="alfworld"):
+        Measure(params=games).task_set(EnvSpec("code"), "valid_unseen")

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from doors import COLOURS
+from fakes import attempts_at, backend_of, results_of, scripted_run
+from kintsugi.agents.models import Message
 from kintsugi.envs.core import TaskSet
 from kintsugi.errors import UsageError
+from kintsugi.loops.learning.core import Example, FitConfig
 from kintsugi.loops.measuring.evaluation import Score, compare
 from kintsugi.loops.measuring.measure import Measure
 from kintsugi.loops.measuring.recovery import (
@@ -19,59 +25,106 @@ from kintsugi.loops.measuring.recovery import (
     measure_recovery,
     rounds_table,
 )
+from kintsugi.loops.run import Run
+from kintsugi.loops.runs.stages import Stage, split_key
 from kintsugi.loops.runs.store import RunStore
 from rich.console import Console
 
-ON = Measure(env="doors", splits=("valid_seen", "valid_unseen"), tasks=12, at_once=5)
+ENV = "doors:Doors"
+ON = Measure(splits=("valid_seen", "valid_unseen"), tasks=12, at_once=5)
 CONFIG = Recovery(steps=1, most=8, temperature=1.0)
 
 
+def guess(messages: Any, sampling: Any) -> str:
+    return f"Thought: hm\nAction: open {COLOURS[sampling.seed % 4]}"
+
+
+def listen(messages: Any, sampling: Any) -> str:
+    """Opens the door that the voice named; red before it said anything."""
+    _, said, named = messages[-1].content.partition("A voice says: ")
+    return f"Thought: hm\nAction: open {named.partition('.')[0] if said else 'red'}"
+
+
 @pytest.fixture
-def store(tmp_path: Path, doors_world: str):
+def store(tmp_path: Path) -> Iterator[RunStore]:
     with RunStore.open(tmp_path / "run", {}) as store:
         yield store
 
 
-def test_beginnings_are_failures_of_the_base_spread_over_the_tasks(store, doors_seed):
-    failed = bad_beginnings(store, doors_seed, ON, CONFIG)
-    attempts = [t for split in ON.splits for t in store.trajectories(f"collect/beginnings/{split}")]
-    assert len(attempts) == 24
+@pytest.fixture
+def run(store: RunStore) -> Run:
+    """The base opens doors by chance; `listens` heeds the voice."""
+    return scripted_run(store, ENV, guess, {"listens": listen})
+
+
+@pytest.fixture
+def listens(run: Run) -> Path:
+    return run.train("listens", [Example([Message("user", "u"), Message("assistant", "a")])], FitConfig(), seed=0)
+
+
+def test_beginnings_are_failures_of_the_base_spread_over_the_tasks(run):
+    failed = bad_beginnings(run, ON, CONFIG)
+    by_key = {
+        run.store.key(Stage("collect", "beginnings", split), t.key): t
+        for split in ON.splits
+        for t in attempts_at(run.store, f"collect/beginnings/{split}")
+    }
+    assert len(by_key) == 24
     assert len(failed) == 8
-    assert all(not t.success and t in attempts for t in failed)
-    assert {t.task.split for t in failed} == {"valid_seen", "valid_unseen"}
-    everything = bad_beginnings(store, doors_seed, ON, replace(CONFIG, most=999))
-    assert everything == [t for t in attempts if not t.success]
+    assert all(not t.success and by_key[key] == t for key, t in failed.items())
+    assert {t.task.split for t in failed.values()} == {"valid_seen", "valid_unseen"}
+    assert {t.made_by and t.made_by.args["temperature"] for t in failed.values()} == {1.0}
+    everything = bad_beginnings(run, ON, replace(CONFIG, most=999))
+    assert everything == {key: t for key, t in by_key.items() if not t.success}
+    assert len(everything) > 8
+    assert failed.keys() < everything.keys()
 
 
-def test_every_model_goes_on_from_the_same_turns(store, doors_seed):
-    failed = bad_beginnings(store, doors_seed, ON, CONFIG)
-    greedy = measure_recovery(store, "greedy", doors_seed, None, ON, CONFIG, failed)
-    bound = measure_recovery(store, "bound", doors_seed, None, replace(ON, decoding="constrained"), CONFIG, failed)
-    for attempts in (greedy, bound):
-        for begun, attempt in zip(failed, attempts, strict=True):
+def test_every_model_goes_on_from_the_same_turns(run, listens):
+    failed = bad_beginnings(run, ON, CONFIG)
+    base = measure_recovery(run, "base", None, ON, CONFIG, failed)
+    better = measure_recovery(run, "listens", listens, ON, CONFIG, failed)
+    bound = measure_recovery(run, "bound", None, replace(ON, decoding="constrained"), CONFIG, failed)
+    for attempts in (base, better, bound):
+        for (key, begun), attempt in zip(failed.items(), attempts, strict=True):
             assert attempt.task == begun.task
-            assert attempt.parents == (begun.key,)
+            assert attempt.parents == (key,)
             assert attempt.steps[0] == replace(begun.steps[0], trainable=False)
             assert all(step.trainable for step in attempt.steps[1:])
             assert len(attempt.steps) == 2
-    score = Score.from_json(store.results()["score/greedy/recovery"])
-    assert score.taskset == TaskSet({t.task for t in failed}).hash
-    assert score.n == 8
-    assert compare(greedy, bound).n == 8
-    assert store.trajectories(f"eval/greedy/{TASKS}") == greedy
+    assert all(t.success for t in better)
+    assert not all(t.success for t in base)
+    assert {t.agent.partition("@")[2] for t in base} != {t.agent.partition("@")[2] for t in better}
+    score = Score.from_json(results_of(run.store, "score")["listens"])
+    assert score.taskset == TaskSet({t.task for t in failed.values()}).hash
+    assert (score.n, score.success.value) == (8, 1.0)
+    assert compare(base, better).n == 8
+    assert attempts_at(run.store, f"eval/base/{TASKS}") == base
+    stage, name = split_key(base[0].parents[0])
+    assert name in {t.key for t in run.store.trajectories(stage)}
 
 
-def test_a_base_that_does_not_fail_so_late_is_said(store, doors_seed):
+def test_seeds_go_on_from_beginnings_of_their_own_scope(run):
+    for scope in ("seed0", "seed1"):
+        view = run.scoped(scope)
+        failed = bad_beginnings(view, ON, CONFIG)
+        assert all(key.startswith(f"collect/{scope}/beginnings/valid_") for key in failed)
+        attempts = measure_recovery(view, "base", None, ON, CONFIG, failed)
+        assert [t.parents for t in attempts] == [(key,) for key in failed]
+
+
+def test_a_base_that_does_not_fail_so_late_is_said(run):
     with pytest.raises(UsageError, match="no attempt of the base failed after more than 2 turns"):
-        bad_beginnings(store, doors_seed, ON, replace(CONFIG, steps=2))
+        bad_beginnings(run, ON, replace(CONFIG, steps=2))
 
 
-def test_it_is_played_once(store, doors_seed, monkeypatch):
-    failed = bad_beginnings(store, doors_seed, ON, CONFIG)
-    first = measure_recovery(store, "base", doors_seed, None, ON, CONFIG, failed)
-    monkeypatch.setattr("kintsugi.agents.models.local.LocalModel.load", lambda *_, **__: pytest.fail("loaded again"))
-    assert bad_beginnings(store, doors_seed, ON, CONFIG) == failed
-    assert measure_recovery(store, "base", doors_seed, None, ON, CONFIG, failed) == first
+def test_it_is_played_once_and_no_model_is_opened_again(run, listens):
+    failed = bad_beginnings(run, ON, CONFIG)
+    first = measure_recovery(run, "listens", listens, ON, CONFIG, failed)
+    assert backend_of(run).opened == ["base", "listens"]
+    assert bad_beginnings(run, ON, CONFIG) == failed
+    assert measure_recovery(run, "listens", listens, ON, CONFIG, failed) == first
+    assert backend_of(run).opened == ["base", "listens"]
 
 
 def printed(table) -> str:
@@ -80,17 +133,24 @@ def printed(table) -> str:
     return console.export_text()
 
 
-def test_tables(store, doors_seed):
-    failed = bad_beginnings(store, doors_seed, ON, CONFIG)
-    found = measure_recovery(store, "base", doors_seed, None, ON, CONFIG, failed)
+def test_tables(run):
+    failed = bad_beginnings(run, ON, CONFIG)
+    found = measure_recovery(run, "base", None, ON, CONFIG, failed)
     measured = behaviours({"base": {TASKS: found}, "other": {}}, (TASKS,), ("That was a mistake.",))
     assert list(measured) == ["base"]
+    assert measured["base"].own_steps == 1.0
     text = printed(behaviour_table(measured, "From bad beginnings"))
-    assert "base" in text
-    assert "1.0" in text
+    [line] = [line for line in text.splitlines() if "base" in line]
+    assert "1.0" in line
     counts = {"trees": 12, "trees_without_a_pair": 3, "good_paths": 30, "splices": 9, "bad_steps": 2.5}
     shares = {"verified": 0.75, "searched": 0.125, "counterfactual": 0.125, "unparsed_share": None}
-    text = printed(rounds_table({"agent_r/round1": {**counts, **shares}, "self_training/round1": {"passed": 1}}))
-    for expected in ("agent_r @1", "75.0 %", "12.5 %", "2.5", "30"):
+    results = {
+        Stage("counts", "agent_r", "train", 1, "seed0"): {**counts, **shares},
+        Stage("counts", "self_training", "train", 1): {"passed": 1},
+        Stage("score", "agent_r", "train", 2): {"splices": 77},
+    }
+    text = printed(rounds_table(results))
+    for expected in ("seed0 agent_r@1", "75.0 %", "12.5 %", "2.5", "30"):
         assert expected in text
     assert "self_training" not in text
+    assert "77" not in text

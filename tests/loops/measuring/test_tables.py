@@ -7,10 +7,22 @@ import io
 from kintsugi.agents.trajectory import Trajectory
 from kintsugi.envs.core import TaskSet
 from kintsugi.loops.measuring.evaluation import compare, score
-from kintsugi.loops.measuring.tables import comparison_table, how_measured, p_value, score_table, short, type_table
+from kintsugi.loops.measuring.gain import gain
+from kintsugi.loops.measuring.gate import Verdict
+from kintsugi.loops.measuring.tables import (
+    comparison_table,
+    how_measured,
+    p_value,
+    score_table,
+    short,
+    type_table,
+    verdict_table,
+)
+from kintsugi.loops.runs.stages import Stage
 from rich.console import Console
 from rich.table import Table
 from small_runs import make_task, make_trajectory
+from tiny_worlds import Echo
 
 TASKS = TaskSet(make_task(i) for i in range(12))
 
@@ -65,3 +77,29 @@ def test_numbers_are_short_and_true():
     ]
     many = [score("base", TASKS, [t for seed in range(9) for t in attempts(3, seed=seed)])]
     assert "seeds 9 different ones" in how_measured(many)
+
+
+def test_verdicts_say_against_whom_by_how_much_and_what_came_of_it():
+    infra = [make_trajectory(TASKS.tasks[0], False, outcome="infra_error"), *attempts(9)[1:]]
+    better = gain(attempts(3), infra, Echo, names=("base", "agent_r@1"))
+    worse = gain(attempts(9), attempts(3), Echo, names=("agent_r@1", "agent_r@2"))
+    rounds = {
+        Stage("verdict", "agent_r", "valid_seen", 1, "seed0"): Verdict(better, True),
+        Stage("verdict", "agent_r", "valid_seen", 2, "seed0"): Verdict(worse, False),
+    }
+    said = printed(verdict_table(rounds), 160)
+    [first] = [line for line in said.splitlines() if "seed0 agent_r@1" in line]
+    [second] = [line for line in said.splitlines() if "seed0 agent_r@2" in line]
+    for expected in (" base ", f"{100 * better.mean:+.1f}", f"{better.n}", " adopted", TASKS.hash):
+        assert expected in first
+    for expected in (" agent_r@1 ", "-50.0", "not adopted", TASKS.hash):
+        assert expected in second
+    assert "-1 infra" in said
+    assert "raw: difference of success in percentage points, paired by task" in said
+
+
+def test_whether_a_score_can_be_had_again_is_said_where_it_is_known():
+    again, once, unknown = (score("base", TASKS, attempts(3), repeatable=each) for each in (True, False, None))
+    assert "repeatable yes" in how_measured([again, unknown])
+    assert "repeatable no, yes" in how_measured([again, once])
+    assert "repeatable" not in how_measured([unknown])

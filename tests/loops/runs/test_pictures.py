@@ -5,16 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from kintsugi.agents.core import Episode
+from fakes import scripted_run
 from kintsugi.agents.rollout import Job
-from kintsugi.agents.trajectory import Step
-from kintsugi.envs import Task
 from kintsugi.errors import UsageError
-from kintsugi.loops.runs import pictures
+from kintsugi.loops.run import Attempts
 from kintsugi.loops.runs.pictures import Pictures
+from kintsugi.loops.runs.stages import Stage
 from kintsugi.loops.runs.store import RunStore
-from tiny_worlds import Echo
 
+STAGE = Stage("collect", "policy", "train")
 PNG, JPEG = b"\x89PNG\r\n\x1a\n" + b"p" * 90, b"\xff\xd8\xff\xe0" + b"j" * 90
 
 
@@ -32,48 +31,36 @@ def test_what_is_no_picture_is_refused(tmp_path: Path):
     assert not (tmp_path / "pictures").exists()
 
 
-def test_they_are_bounded_over_the_run_s_whole_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(pictures, "MOST_BYTES", 150)
-    monkeypatch.setattr(pictures, "MOST_IN_ALL", 200)
-    assert Pictures(tmp_path / "p").keep(PNG + b"p" * 100) == ""
-    assert Pictures(tmp_path / "p").keep(PNG)
-    later = Pictures(tmp_path / "p")
+def test_they_are_bounded_over_the_run_s_whole_life(tmp_path: Path):
+    def opened() -> Pictures:
+        return Pictures(tmp_path / "p", most_bytes=150, most_in_all=200)
+
+    assert opened().keep(PNG + b"p" * 100) == ""
+    assert opened().keep(PNG)
+    later = opened()
     assert later.keep(JPEG)
     assert later.keep(JPEG + b"more") == ""
     assert later.keep(PNG), "what is there already costs nothing"
-
-
-class Painted(Echo):
-    """Can be seen, and says what it ran in."""
-
-    def versions(self) -> dict[str, str]:
-        return {"Easel": "1.2"}
-
-    def picture(self) -> bytes:
-        return PNG + str(self.steps).encode()
-
-
-class Parrot:
-    name = "parrot"
-
-    async def act(self, episode: Episode) -> Step:
-        return Step(episode.observation, "", "a")
+    assert len(list((tmp_path / "p").iterdir())) == 2
 
 
 @pytest.mark.parametrize("illustrated", [True, False])
 def test_a_run_keeps_pictures_when_asked_and_versions_always(tmp_path: Path, illustrated: bool):
-    job = Job(Task("t", Echo.env_id, "train", 0, {"number": 0}), Parrot(), 0)
+    attempts = Attempts(k=1, max_tokens=60)
     with RunStore.open(tmp_path / "run", {}) as store:
         store.illustrated = illustrated
-        played = store.collect("s", Painted, [job])
-        store.collect("s", Painted, [job])
+        run = scripted_run(store, "loop_worlds:Painted", ["Action: a"])
+        jobs = [Job(task, run.acting(None, attempts), 0) for task in run.env.tasks("train", 1)]
+        played = run.play(STAGE, jobs, attempts)
+        assert run.play(STAGE, jobs, attempts) == played
     with RunStore.read(tmp_path / "run") as store:
         assert store.versions == {"Easel": ["1.2"]}
-        steps = store.trajectories("s")[0].steps
+        steps = store.trajectories(STAGE)[0].steps
     assert [step.picture for step in steps] == [step.picture for step in played[0].steps]
     found = [(tmp_path / "run" / "pictures" / step.picture).read_bytes() for step in steps if step.picture]
-    assert found == ([PNG + str(number).encode() for number in range(len(steps))] if illustrated else [])
+    assert found == ([PNG[:8] + str(number).encode() for number in range(len(steps))] if illustrated else [])
     assert (tmp_path / "run" / "pictures").exists() == illustrated
+    assert len(steps) == 50
 
 
 def test_every_version_that_was_ever_met_is_kept(tmp_path: Path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import sqlite3
 import subprocess
 import sys
@@ -11,15 +12,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kintsugi.agents.core import Episode
-from kintsugi.agents.rollout import Job
+from kintsugi.agents.core import Agent, Episode, RuleAgent
+from kintsugi.agents.models import ScriptedModel
+from kintsugi.agents.react import ReActAgent, ReActConfig
+from kintsugi.agents.rollout import Job, waves
 from kintsugi.agents.trajectory import Step, Trajectory
 from kintsugi.envs import Task
 from kintsugi.errors import UsageError
-from kintsugi.loops.runs.store import SCHEMA_VERSION, RunStore
+from kintsugi.loops.runs.database import SCHEMA_VERSION
+from kintsugi.loops.runs.stages import Stage, split_key
+from kintsugi.loops.runs.store import RunStore
 from tiny_worlds import Echo
 
 CONFIG: dict[str, Any] = {"loop": "re_rest", "lora": {"rank": 8, "alpha": 16}, "tasks": ["a", "b"], "limit": None}
+STAGE, OTHER = Stage("collect", "policy", "train", 1), Stage("collect", "policy", "train", 2)
 
 
 def attempt(number: int, **fields: Any) -> Trajectory:
@@ -34,7 +40,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
-def stored(folder: Path, stage: str = "s") -> list[Trajectory]:
+def stored(folder: Path, stage: Stage = STAGE) -> list[Trajectory]:
     with RunStore.read(folder) as store:
         return store.trajectories(stage)
 
@@ -44,12 +50,12 @@ def stored(folder: Path, stage: str = "s") -> list[Trajectory]:
 
 def test_a_run_is_continued_with_the_same_configuration(folder: Path):
     with RunStore.open(folder, CONFIG) as store:
-        store.add("s", [attempt(0), attempt(1)])
+        store.add(STAGE, [attempt(0), attempt(1)])
         assert store.config == CONFIG
     with RunStore.open(folder, dict(reversed(CONFIG.items()))) as store:
-        store.add("s", [attempt(2)])
-        assert store.trajectories("s") == [attempt(0), attempt(1), attempt(2)]
-        assert store.trajectories("other") == []
+        store.add(STAGE, [attempt(2)])
+        assert store.trajectories(STAGE) == [attempt(0), attempt(1), attempt(2)]
+        assert store.trajectories(OTHER) == []
     assert 'loop = "re_rest"' in (folder / "config.toml").read_text()
 
 
@@ -74,41 +80,68 @@ def test_a_run_of_another_version_is_refused(folder: Path):
             opening()
 
 
+def test_a_run_of_the_format_before_this_one_is_refused_in_one_line_and_stays(folder: Path):
+    """Format 2 kept results in a table of another name; nothing of it is read."""
+    folder.mkdir()
+    db = sqlite3.connect(folder / "run.db")
+    db.executescript(
+        "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);"
+        "CREATE TABLE stages (name TEXT PRIMARY KEY, result TEXT NOT NULL, sha TEXT NOT NULL);"
+        "INSERT INTO meta VALUES ('schema', '2'), ('config', '{}');"
+    )
+    db.close()
+    whole = (folder / "run.db").read_bytes()
+    for opening in (lambda: RunStore.open(folder, {}), lambda: RunStore.read(folder)):
+        with pytest.raises(UsageError) as refused:
+            opening()
+        said = f"{folder} was written with run format 2, this Kintsugi reads {SCHEMA_VERSION}; "
+        assert str(refused.value) == said + "use the version that wrote it, or a new run folder"
+    assert (folder / "run.db").read_bytes() == whole
+
+
 def test_a_run_is_open_in_one_process(folder: Path):
-    with RunStore.open(folder, CONFIG):
-        with pytest.raises(UsageError, match="in use by another process"):
-            RunStore.open(folder, CONFIG)
-        code = f"""
-        from pathlib import Path
-        from kintsugi.errors import UsageError
-        from kintsugi.loops.runs.store import RunStore
-        try:
-            RunStore.open(Path({str(folder)!r}), {CONFIG!r})
-        except UsageError as error:
-            assert "in use" in str(error)
-        else:
-            raise SystemExit("two processes have the run open")
-        """
-        done = subprocess.run(
-            [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
+    code = f"""
+    from pathlib import Path
+    from kintsugi.errors import UsageError
+    from kintsugi.loops.runs.store import RunStore
+    try:
+        RunStore.open(Path({str(folder)!r}), {CONFIG!r})
+    except UsageError as error:
+        print(error)
+    else:
+        print("opened")
+    """
+
+    def elsewhere() -> str:
+        command = [sys.executable, "-c", textwrap.dedent(code)]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    store = RunStore.open(folder, CONFIG)
+    with pytest.raises(UsageError, match="in use by another process"):
+        RunStore.open(folder, CONFIG)
+    assert elsewhere() == f"{folder} is in use by another process; wait for it to end, or name another folder"
+    store.close()
+    store.close()
+    assert elsewhere() == "opened"
     RunStore.open(folder, CONFIG).close()
 
 
 def test_a_refused_opening_leaves_no_lock(folder: Path):
+    """Errors are held on to, so that nothing is unlocked by being forgotten."""
     RunStore.open(folder, CONFIG).close()
-    with pytest.raises(UsageError) as kept:
+    with pytest.raises(UsageError) as other:
         RunStore.open(folder, {"other": 1})
     RunStore.open(folder, CONFIG).close()
     whole = (folder / "run.db").read_bytes()
     (folder / "run.db").write_bytes(b"this is no database" * 100)
-    with pytest.raises(UsageError, match="not a database.*Restore the file from a copy") as damaged:
+    with pytest.raises(UsageError) as damaged:
         RunStore.open(folder, CONFIG)
     (folder / "run.db").write_bytes(whole)
-    RunStore.open(folder, CONFIG).close()
-    assert kept
-    assert damaged
+    with RunStore.open(folder, CONFIG) as store:
+        assert store.config == CONFIG
+    assert "begun with another configuration" in str(other.value)
+    assert "not a database" in str(damaged.value)
+    assert "Restore the file from a copy" in str(damaged.value)
 
 
 def test_folders_that_are_no_run_are_refused(folder: Path, tmp_path: Path):
@@ -132,7 +165,7 @@ def test_what_a_kill_in_the_first_instant_leaves_is_no_obstacle(folder: Path):
     (folder / ".lock").touch()
     (folder / "run.db.new").write_bytes(b"half a datab")
     with RunStore.open(folder, CONFIG) as store:
-        store.add("s", [attempt(0)])
+        store.add(STAGE, [attempt(0)])
     (folder / "config.toml").unlink()
     RunStore.open(folder, CONFIG).close()
     assert "rank = 8" in (folder / "config.toml").read_text()
@@ -141,22 +174,24 @@ def test_what_a_kill_in_the_first_instant_leaves_is_no_obstacle(folder: Path):
 
 def test_reading_changes_nothing_and_needs_no_lock(folder: Path):
     with RunStore.open(folder, CONFIG) as writer:
-        writer.add("s", [attempt(0)])
+        writer.add(STAGE, [attempt(0)])
         with RunStore.read(folder) as reader:
-            assert reader.trajectories("s") == [attempt(0)]
-            writer.add("s", [attempt(1)])
-            assert len(reader.trajectories("s")) == 2
+            assert reader.trajectories(STAGE) == [attempt(0)]
+            writer.add(STAGE, [attempt(1)])
+            assert len(reader.trajectories(STAGE)) == 2
             with pytest.raises(UsageError, match="readonly"):
-                reader.add("s", [attempt(2)])
+                reader.add(STAGE, [attempt(2)])
     with pytest.raises(UsageError, match="holds no run.db"):
         RunStore.read(folder.with_name("nothing"))
     assert not folder.with_name("nothing").exists()
 
 
-# -- Stages -----------------------------------------------------------------------------------------------------------
+# -- Results ----------------------------------------------------------------------------------------------------------
+
+COUNTS, SCORE = Stage("counts", "re_rest", "train", 1), Stage("score", "base", "valid_unseen")
 
 
-def test_a_stage_is_worked_once(folder: Path):
+def test_a_result_is_worked_once(folder: Path):
     calls = []
 
     def work(number: int) -> dict[str, Any]:
@@ -164,20 +199,27 @@ def test_a_stage_is_worked_once(folder: Path):
         return {"b": [1, 2.5, None], "a": number}
 
     with RunStore.open(folder, CONFIG) as store:
-        assert store.stage("train", work, 3) == store.stage("train", work, 4) == {"b": [1, 2.5, None], "a": 3}
+        assert store.result(COUNTS, work, 3) == store.result(COUNTS, work, 4) == {"b": [1, 2.5, None], "a": 3}
     with RunStore.open(folder, CONFIG) as store:
-        assert store.stage("train", work, 5)["a"] == 3
-        store.stage("another", work, 6)
-        assert [*store.results()] == ["train", "another"]
+        assert store.result(COUNTS, work, 5)["a"] == 3
+        store.result(SCORE, work, 6)
+        assert list(store.results()) == [COUNTS, SCORE]
+        assert store.results()[Stage("score", "base", "valid_unseen")]["a"] == 6
     assert calls == [3, 6]
 
 
-def test_a_stage_that_fails_is_worked_again(folder: Path):
+def test_a_result_is_the_same_when_it_is_new_and_when_it_is_read(folder: Path):
+    with RunStore.open(folder, CONFIG) as store:
+        new = store.result(COUNTS, lambda: {"pair": (1, 2), "by": {3: None}})
+        assert new == store.result(COUNTS, lambda: None) == {"pair": [1, 2], "by": {"3": None}}
+
+
+def test_a_result_that_fails_is_worked_again(folder: Path):
     with RunStore.open(folder, CONFIG) as store:
         with pytest.raises(ZeroDivisionError):
-            store.stage("train", lambda: 1 / 0)
+            store.result(COUNTS, lambda: 1 / 0)
         assert store.results() == {}
-        assert store.stage("train", lambda: 5) == 5
+        assert store.result(COUNTS, lambda: 5) == 5
 
 
 def test_an_adapter_is_made_whole_or_not_at_all(folder: Path):
@@ -209,55 +251,72 @@ def tamper(folder: Path, statement: str) -> None:
     db.close()
 
 
-@pytest.mark.parametrize("statement", ["UPDATE trajectories SET data = ''", "DELETE FROM trajectories"])
-def test_trajectories_are_append_only(folder: Path, statement):
+@pytest.mark.parametrize("table", ["trajectories", "growth"])
+@pytest.mark.parametrize("statement", ["UPDATE {} SET data = ''", "DELETE FROM {}"])
+def test_attempts_and_trees_are_append_only(folder: Path, table, statement):
     with RunStore.open(folder, CONFIG) as store:
-        store.add("s", [attempt(0)])
+        store.add(STAGE, [attempt(0)])
+        store.tree_log(STAGE).add([("t0#0", 0, {"begin": 1})])
     with pytest.raises(sqlite3.IntegrityError, match="append-only"):
-        tamper(folder, statement)
+        tamper(folder, statement.format(table))
     assert stored(folder) == [attempt(0)]
+    with RunStore.read(folder) as store:
+        assert store.tree_log(STAGE).parts("t0#0") == [{"begin": 1}]
 
 
 def test_a_wave_is_stored_whole_or_not_at_all(folder: Path):
     with RunStore.open(folder, CONFIG) as store:
-        store.add("s", [attempt(0)])
+        store.add(STAGE, [attempt(0)])
         with pytest.raises(UsageError, match="UNIQUE"):
-            store.add("s", [attempt(1), attempt(2), attempt(0)])
-        assert store.trajectories("s") == [attempt(0)]
+            store.add(STAGE, [attempt(1), attempt(2), attempt(0)])
+        assert store.trajectories(STAGE) == [attempt(0)]
         with pytest.raises(ValueError, match="not JSON compliant"):
-            store.add("s", [attempt(1), attempt(2, score=float("nan"))])
-        assert store.trajectories("s") == [attempt(0)]
-        store.add("other", [attempt(0)])
-        store.add("s", [attempt(1, final_observation="\udcff \u2028 \x00 🙂")])
-        assert store.trajectory_stages() == ["s", "other"]
+            store.add(STAGE, [attempt(1), attempt(2, score=float("nan"))])
+        assert store.trajectories(STAGE) == [attempt(0)]
+        store.add(OTHER, [attempt(0)])
+        store.add(STAGE, [attempt(1, final_observation="\udcff \u2028 \x00 🙂")])
+        assert store.trajectory_stages() == [STAGE, OTHER]
     assert stored(folder)[1].final_observation == "\udcff \u2028 \x00 🙂"
 
 
-@pytest.mark.parametrize("table", ["trajectories", "stages"])
+DAMAGED = f"{STAGE}' 't1#0' is damaged.*restore the file"
+READINGS = {
+    "trajectories": (f"the row of trajectory of '{DAMAGED}", [lambda store: store.trajectories(STAGE)]),
+    "growth": (f"the row of tree of '{DAMAGED}", [lambda store: store.tree_log(STAGE).parts("t1#0")]),
+    "results": (
+        f"the row of result '{SCORE}' is damaged",
+        [RunStore.results, lambda store: store.result(SCORE, lambda: 0)],
+    ),
+}
+
+
+@pytest.mark.parametrize("table", READINGS)
 def test_a_damaged_row_is_named(folder: Path, table):
     with RunStore.open(folder, CONFIG) as store:
-        store.add("s", [attempt(0), attempt(1)])
-        store.stage("score", lambda: 0.25)
+        store.add(STAGE, [attempt(0), attempt(1)])
+        store.tree_log(STAGE).add([("t1#0", 0, "end")])
+        store.result(SCORE, lambda: "end")
     tamper(folder, "DROP TRIGGER append_only_update")
-    tamper(folder, "UPDATE trajectories SET data = replace(data, 'end', 'eNd') WHERE key = 't1#0'")
-    tamper(folder, "UPDATE stages SET result = '0.75'")
+    tamper(folder, "DROP TRIGGER growth_only_update")
+    where = "" if table == "results" else "WHERE key = 't1#0'"
+    tamper(folder, f"UPDATE {table} SET data = replace(data, 'end', 'eNd') {where}")
+    said, readings = READINGS[table]
     with RunStore.open(folder, CONFIG) as store:
-        if table == "trajectories":
-            with pytest.raises(UsageError, match=r"the row of trajectory of 's' 't1#0' is damaged.*restore the file"):
-                store.trajectories("s")
-        else:
-            for reading in (store.results, lambda: store.stage("score", lambda: 0)):
-                with pytest.raises(UsageError, match="the row of stage 'score' is damaged"):
-                    reading()
+        for reading in readings:
+            with pytest.raises(UsageError, match=said):
+                reading(store)
+        for other in READINGS.keys() - {table}:
+            for reading in READINGS[other][1]:
+                assert reading(store)
 
 
 def test_other_damage_is_named_too(folder: Path):
     with RunStore.open(folder, CONFIG) as store:
-        store.add("s", [attempt(0)])
+        store.add(STAGE, [attempt(0)])
     tamper(folder, "DROP TRIGGER append_only_update")
     tamper(folder, "UPDATE trajectories SET data = x'00ff'")
-    with RunStore.read(folder) as store, pytest.raises(UsageError, match="the row of trajectory of 's'"):
-        store.trajectories("s")
+    with RunStore.read(folder) as store, pytest.raises(UsageError, match=f"the row of trajectory of '{STAGE}'"):
+        store.trajectories(STAGE)
     for config in ("{bad", "[1]", "7"):
         tamper(folder, f"UPDATE meta SET value = '{config}' WHERE key = 'config'")
         with RunStore.read(folder) as store, pytest.raises(UsageError, match="its configuration is damaged"):
@@ -268,7 +327,7 @@ def test_other_damage_is_named_too(folder: Path):
 
 def test_a_damaged_file_is_refused(folder: Path):
     with RunStore.open(folder, CONFIG) as store:
-        store.add("s", [attempt(i, final_observation="x" * 5000) for i in range(20)])
+        store.add(STAGE, [attempt(i, final_observation="x" * 5000) for i in range(20)])
     data = bytearray((folder / "run.db").read_bytes())
     data[4096:-4096] = b"\xa5" * (len(data) - 8192)
     (folder / "run.db").write_bytes(data)
@@ -279,7 +338,7 @@ def test_a_damaged_file_is_refused(folder: Path):
 # -- Collecting -------------------------------------------------------------------------------------------------------
 
 
-class Guesser:
+class Guesser(RuleAgent):
     name = "guesser"
 
     def __init__(self) -> None:
@@ -290,38 +349,111 @@ class Guesser:
         return Step(episode.observation, "", str(episode.task.params["number"]))
 
 
-def jobs(agent: Any, n: int = 8, seed: int = 5) -> list[Job]:
+played = functools.partial(waves, Echo, at_once=3)
+
+
+def jobs(agent: Agent, n: int = 8, seed: int = 5) -> list[Job]:
     return [Job(task, agent, seed=seed) for task in Echo.tasks("train").tasks[:n]]
 
 
 def test_collect_plays_only_what_is_missing(folder: Path):
     agent = Guesser()
     with RunStore.open(folder, CONFIG) as store:
-        undisturbed = store.collect("all", Echo, jobs(agent), at_once=3)
-        first = store.collect("cut", Echo, jobs(agent, 3), at_once=3)
+        undisturbed = store.collect(STAGE, jobs(agent), played)
+        first = store.collect(OTHER, jobs(agent, 3), played)
     agent.played.clear()
     with RunStore.open(folder, CONFIG) as store:
-        assert store.collect("cut", Echo, jobs(agent), at_once=3) == undisturbed
+        assert store.collect(OTHER, jobs(agent), played) == undisturbed
         assert len(agent.played) == 5
-        assert store.collect("cut", Echo, jobs(agent), at_once=3) == undisturbed
+        assert store.collect(OTHER, jobs(agent), played) == undisturbed
         assert len(agent.played) == 5
-        assert store.trajectories("cut")[:3] == first
+        assert store.trajectories(OTHER)[:3] == first
+
+
+def test_waves_are_stored_as_they_end(folder: Path):
+    agent = Guesser()
+
+    def interrupted(left):
+        for number, wave in enumerate(played(left)):
+            if number == 2:
+                raise KeyboardInterrupt
+            yield wave
+
+    with RunStore.open(folder, CONFIG) as store:
+        with pytest.raises(KeyboardInterrupt):
+            store.collect(STAGE, jobs(agent), interrupted)
+        assert len(store.trajectories(STAGE)) == 6
+        assert [t.task for t in store.collect(STAGE, jobs(agent), played)] == [job.task for job in jobs(agent)]
 
 
 def test_collect_refuses_to_continue_other_attempts(folder: Path):
     agent = Guesser()
     with RunStore.open(folder, CONFIG) as store:
-        store.collect("s", Echo, jobs(agent, 4), at_once=2)
-        for other in (jobs(agent, 2), jobs(agent, 8)[1:], jobs(agent, 8, seed=6)):
-            with pytest.raises(UsageError, match="holds 4 attempts, which are not the first of the"):
-                store.collect("s", Echo, other)
-        assert len(store.trajectories("s")) == 4
+        store.collect(STAGE, jobs(agent, 4), played)
+        with pytest.raises(UsageError, match="holds 4 attempts, and 2 are asked for; use a new run folder"):
+            store.collect(STAGE, jobs(agent, 2), played)
+        for other in (jobs(agent, 8)[1:], jobs(agent, 8, seed=6)):
+            with pytest.raises(UsageError, match="holds attempts that are not the first of those asked for"):
+                store.collect(STAGE, other, played)
+        assert len(store.trajectories(STAGE)) == 4
+
+
+USUAL = ReActConfig(temperature=0.5, max_tokens=40)
+
+
+def react(config: ReActConfig = USUAL, version: str = "base:1") -> ReActAgent:
+    return ReActAgent(ScriptedModel(["Action: 1"], version), config)
+
+
+class Rude(ReActAgent):
+    """Another kind of agent with the same configuration."""
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        react(ReActConfig(system="Be rude.", temperature=0.5, max_tokens=40)),
+        react(ReActConfig(temperature=0.0, max_tokens=40)),
+        react(ReActConfig(temperature=0.5, max_tokens=41)),
+        react(ReActConfig(temperature=0.5, max_tokens=40, restate_goal=not USUAL.restate_goal)),
+        react(version="base:1+agent@1:5"),
+        Rude(ScriptedModel(["Action: 1"], "base:1"), USUAL),
+        Guesser(),
+    ],
+    ids=["prompt", "temperature", "length", "goal", "model", "kind", "rules"],
+)
+def test_attempts_of_another_agent_are_refused_in_one_line(folder: Path, other):
+    """Even when all of them are there already, and none would be played."""
+    with RunStore.open(folder, CONFIG) as store:
+        first = store.collect(STAGE, jobs(react(), 4), played)
+        for n in (4, 8):
+            with pytest.raises(UsageError) as refused:
+                store.collect(STAGE, jobs(other, n), played)
+            said = str(refused.value)
+            assert f"stage '{STAGE}' holds attempts that are not the first of those asked for" in said
+            assert f"(attempt 'train/0#0'; agent: {react().name} -> {other.name})" in said
+            assert "use a new run folder, or another name" in said
+            assert "\n" not in said
+        assert store.collect(STAGE, jobs(react(), 4), played) == store.trajectories(STAGE) == first
+
+
+def test_other_tasks_and_seeds_are_named(folder: Path):
+    agent = Guesser()
+    with RunStore.open(folder, CONFIG) as store:
+        store.collect(STAGE, jobs(agent, 2), played)
+        with pytest.raises(UsageError, match=r"attempt 'train/0#0'; seed: 5 -> 6\)"):
+            store.collect(STAGE, jobs(agent, 2, seed=6), played)
+        tasks = Echo.tasks("train").tasks
+        with pytest.raises(UsageError, match=rf"task: {tasks[0].hash} -> {tasks[1].hash}\)"):
+            store.collect(STAGE, jobs(agent, 3)[1:], played)
+        with pytest.raises(UsageError, match=r"sample: 0 -> 1\)"):
+            store.collect(STAGE, [Job(job.task, agent, job.seed, 1) for job in jobs(agent, 2)], played)
 
 
 def test_collect_works_inside_a_running_loop(folder: Path):
     async def notebook() -> list[Trajectory]:
         with RunStore.open(folder, CONFIG) as store:
-            return store.collect("s", Echo, jobs(Guesser()), at_once=3)
+            return store.collect(STAGE, jobs(Guesser()), played)
 
     assert asyncio.run(notebook()) == stored(folder)
 
@@ -330,11 +462,30 @@ def test_scopes_keep_apart_what_several_seeds_do(folder: Path):
     with RunStore.open(folder, CONFIG) as store:
         for seed in range(2):
             view = store.scoped(f"seed{seed}")
-            view.add("collect/policy", [attempt(seed)])
-            assert view.stage("score/base", lambda seed=seed: seed) == seed
-        assert store.trajectory_stages() == ["collect/seed0/policy", "collect/seed1/policy"]
-        assert store.trajectories("collect/seed1/policy") == [attempt(1)]
-        assert store.results() == {"score/seed0/base": 0, "score/seed1/base": 1}
+            view.add(STAGE, [attempt(seed)])
+            assert view.result(SCORE, lambda seed=seed: seed) == seed
+            assert view.trajectories(STAGE) == [attempt(seed)]
+        one, two = (Stage("collect", "policy", "train", 1, f"seed{seed}") for seed in range(2))
+        assert store.trajectory_stages() == [one, two]
+        assert store.trajectories(two) == store.scoped("seed0").trajectories(two) == [attempt(1)]
+        assert store.trajectories(STAGE) == []
+        assert {stage.scope: value for stage, value in store.results().items()} == {"seed0": 0, "seed1": 1}
+
+
+def test_parents_are_full_keys_that_lead_to_the_attempts_of_their_own_scope(folder: Path):
+    mends = Stage("collect", "reflection", "train", 1)
+    with RunStore.open(folder, CONFIG) as store:
+        for seed in range(2):
+            view = store.scoped(f"seed{seed}")
+            view.add(STAGE, [attempt(0, seed=seed), attempt(0, seed=seed, sample=1)])
+            failed = view.trajectories(STAGE)
+            again = [Job(t.task, Guesser(), 5, t.sample, parents=(view.key(STAGE, t.key),)) for t in failed]
+            view.collect(mends, again, played)
+        for seed in range(2):
+            [_, mended] = store.scoped(f"seed{seed}").trajectories(mends)
+            assert mended.parents == (f"collect/seed{seed}/policy@1/train:t0#1",)
+            stage, name = split_key(*mended.parents)
+            assert [t.seed for t in store.trajectories(stage) if t.key == name] == [seed]
 
 
 # -- Trouble ----------------------------------------------------------------------------------------------------------
@@ -343,11 +494,11 @@ def test_scopes_keep_apart_what_several_seeds_do(folder: Path):
 def test_a_full_database_loses_nothing(folder: Path):
     big = [attempt(i, final_observation="x" * 5000) for i in range(200)]
     with RunStore.open(folder, CONFIG) as store:
-        store.add("s", big[:5])
-        store._db.execute("PRAGMA max_page_count=40")
+        store.add(STAGE, big[:5])
+        store._db.rows("PRAGMA max_page_count=40")
         with pytest.raises(UsageError, match="full; what was stored before is kept. Free some disk space"):
-            store.add("s", big[5:])
-        assert store.trajectories("s") == big[:5]
-        store._db.execute("PRAGMA max_page_count=100000")
-        store.add("s", big[5:])
+            store.add(STAGE, big[5:])
+        assert store.trajectories(STAGE) == big[:5]
+        store._db.rows("PRAGMA max_page_count=100000")
+        store.add(STAGE, big[5:])
     assert stored(folder) == big

@@ -12,7 +12,10 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from kintsugi.loops.runs.stages import Stage
 from kintsugi.loops.runs.store import RunStore
+
+STAGE = Stage("collect", "policy", "train")
 
 
 @pytest.fixture
@@ -37,6 +40,7 @@ from pathlib import Path
 from kintsugi.agents.trajectory import Step, Trajectory
 from kintsugi.envs import Task
 from kintsugi.errors import UsageError
+from kintsugi.loops.runs.stages import Stage
 from kintsugi.loops.runs.store import RunStore
 
 stored = 0
@@ -45,7 +49,7 @@ try:
         for number in range(int(sys.argv[2])):
             task = Task(f"t{number}", "tiny/Echo-v0", "train", number)
             wave = [Trajectory(task, (), "x" * 2000, "failure", 0.0, "policy", "m", 0, sample=s) for s in range(10)]
-            store.add("s", wave)
+            store.add(Stage("collect", "policy", "train"), wave)
             stored += 10
             print(stored, flush=True)
 except UsageError as error:
@@ -60,7 +64,7 @@ def test_a_file_that_cannot_grow_loses_nothing(folder: Path):
     assert last.startswith(f"refused: {folder}")
     assert "what was stored before is kept" in last
     with RunStore.open(folder, {"a": 1}) as store:
-        assert len(store.trajectories("s")) == int(counts[-1]) >= 10
+        assert len(store.trajectories(STAGE)) == int(counts[-1]) >= 10
 
 
 def test_a_folder_that_cannot_be_begun_is_begun_later(folder: Path):
@@ -77,7 +81,7 @@ def test_kill_loses_nothing_that_was_stored(folder: Path):
     counts += [int(line) for line in running.stdout.read().split()]
     running.wait()
     with RunStore.open(folder, {"a": 1}) as store:
-        found = store.trajectories("s")
+        found = store.trajectories(STAGE)
     assert len(found) % 10 == 0
     assert counts[-1] <= len(found) <= counts[-1] + 10
 
@@ -99,4 +103,4 @@ def test_a_disk_that_is_full_loses_nothing(tmp_path: Path):
     finally:
         subprocess.run(["umount", str(disk)], check=True)
     with RunStore.open(tmp_path / "saved", {"a": 1}) as store:
-        assert len(store.trajectories("s")) == int(counts[-1]) >= 10
+        assert len(store.trajectories(STAGE)) == int(counts[-1]) >= 10

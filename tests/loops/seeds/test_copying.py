@@ -7,8 +7,10 @@ import random
 import pytest
 import torch
 from kintsugi.errors import UsageError
+from kintsugi.loops.learning.core import Text
+from kintsugi.loops.seeds.config import Architecture
 from kintsugi.loops.seeds.copying import said_twice
-from kintsugi.loops.seeds.pretrain import Architecture, Text, build
+from kintsugi.loops.seeds.pretrain import build
 from kintsugi.loops.seeds.tokenizer import learn_tokenizer
 
 TOKENIZER = learn_tokenizer(["a b"], phrases=False)

@@ -7,7 +7,7 @@ import random
 import re
 
 import pytest
-from kintsugi.agents.react import chat_of
+from kintsugi.agents.react import ReActConfig, chat_of
 from kintsugi.agents.reflector import OPENING, digest
 from kintsugi.agents.trajectory import Trajectory
 from kintsugi.envs.household import HouseholdEnv
@@ -49,7 +49,7 @@ def test_failures_and_mends_are_what_the_environment_says():
     for failure, _, mended in pairs():
         assert failure.task == mended.task
         assert (failure.outcome, mended.outcome) == ("truncated", "success")
-        assert (mended.source, mended.parents) == ("reflection", (failure.key,))
+        assert mended.source == "reflection"
         for attempt in (failure, mended):
             assert observations(attempt) == replayed(attempt)
         assert len(failure.steps) in (15, 25, 50)
@@ -60,7 +60,7 @@ def test_reflections_name_only_what_the_failed_attempt_was_shown():
     for failure, text, _ in pairs():
         assert text.startswith(f"{OPENING} ")
         assert text.endswith(".")
-        shown = failure.steps[0].observation + digest(failure, 40)
+        shown = failure.steps[0].observation + digest(failure, 40, ReActConfig())
         names = NAME.findall(text)
         assert [name for name in names if name not in shown] == []
         named += len(names)
@@ -106,7 +106,7 @@ def test_the_corpus_is_a_function_of_its_recipe(seed):
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
     assert all(d.success and d.source == "expert" for d in found.demonstrations)
-    assert found.chats[: len(found.demonstrations)] == [chat_of(d) for d in found.demonstrations]
+    assert found.chats[: len(found.demonstrations)] == [chat_of(d, ReActConfig()) for d in found.demonstrations]
     assert len(found.demonstrations) == 6 < len(found.chats)
 
 

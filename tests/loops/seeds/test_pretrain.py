@@ -10,18 +10,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from kintsugi.errors import UsageError
-from kintsugi.loops.seeds.pretrain import (
-    Architecture,
-    Muon,
-    PretrainConfig,
-    Text,
-    batches,
-    build,
-    loss_of,
-    orthogonalised,
-    padded,
-    pretrain,
-)
+from kintsugi.loops.learning.batching import batches, loss_of, padded
+from kintsugi.loops.learning.core import Text
+from kintsugi.loops.seeds.config import Architecture, PretrainConfig
+from kintsugi.loops.seeds.pretrain import Muon, build, orthogonalised, pretrain
 from kintsugi.loops.seeds.tokenizer import learn_tokenizer
 
 TINY = Architecture(32, 2, 2, 1, 64, 128)

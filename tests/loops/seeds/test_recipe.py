@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,11 +20,14 @@ from kintsugi.agents.models import Message, Sampling
 from kintsugi.agents.models.chat import ChatEncoder
 from kintsugi.agents.models.local import LocalModel
 from kintsugi.errors import UsageError
-from kintsugi.loops.seeds import pretrain as pretraining
+from kintsugi.loops.learning.core import Text
 from kintsugi.loops.seeds import recipe as module
-from kintsugi.loops.seeds.family import SeedRecipe, family_of
-from kintsugi.loops.seeds.pretrain import Architecture, PretrainConfig
-from kintsugi.loops.seeds.recipe import default_cache, demonstrations_of, recipe_hash, seed_model
+from kintsugi.loops.seeds.config import Architecture, PretrainConfig
+from kintsugi.loops.seeds.family import UNITS, SeedRecipe, write_corpus
+from kintsugi.loops.seeds.pretrain import build
+from kintsugi.loops.seeds.recipe import default_cache, demonstrations_of, open_seed, recipe_hash, seed_model
+from kintsugi.loops.seeds.tokenizer import learn_tokenizer
+from loop_seeds import LOUD, install
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 TINY = SeedRecipe(
@@ -81,36 +83,31 @@ def test_the_same_again_is_the_same_to_the_byte(seed, tmp_path):
     assert contents(again) == contents(seed)
 
 
-def test_random_sequences_come_first_and_other_names_beside(tmp_path, monkeypatch):
-    asked: list[list[Message]] = []
-
-    def shouted(chat: Sequence[Message], rng: random.Random) -> list[Message]:
-        asked.append([replace(m, content=m.content.upper()) for m in chat])
-        return asked[-1]
-
-    family = replace(family_of("household"), renamed=shouted, phrases=False, pieces=30)
-    monkeypatch.setattr(module, "family_of", lambda name: family)
-    taught: list[tuple[int, int]] = []
-    real = pretraining.pretrain
-
-    def noted(model: Any, texts: Any, config: Any, *rest: Any) -> float:
-        taught.append((len(texts), config.tokens))
-        return real(model, texts, config, *rest)
-
-    monkeypatch.setattr(pretraining, "pretrain", noted)
+def test_a_family_says_what_its_corpus_and_its_tokenizer_are(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(install(tmp_path / "site", "gatehouse", loud="loop_seeds:LOUD")))
     shape = replace(TINY.architecture, looking_back=2, rope_theta=1e6)
-    recipe = replace(TINY, judged=0, renamings=2, architecture=shape, pretrain=replace(TINY.pretrain, copying=2000))
+    recipe = replace(
+        TINY,
+        family="loud",
+        demonstrations=20,
+        renamings=2,
+        architecture=shape,
+        pretrain=replace(TINY.pretrain, copying=2000),
+    )
     shares: list[float] = []
     made = seed_model(
         recipe, cache=tmp_path, progress=lambda what, share: shares.append(share) if what == "training" else None
     )
-    (lesson, first), (texts, then) = taught
+    corpus = write_corpus(LOUD, recipe, lambda share: None)
     about = json.loads((made / "seed.json").read_text())
-    assert (first, then) == (2000, 4000)
-    assert texts == about["texts"] + lesson
-    assert about["texts"] == len(asked) * 3 // 2 > 8
+    assert about["texts"] == 3 * len(corpus.chats) > 40
     assert shares == sorted(shares)
+    assert any(1 / 3 <= share < 1 / 2 for share in shares)
     assert shares[-1] == 1
+    texts = [m.content for chat in corpus.chats for m in chat]
+    tokenizer: Any = AutoTokenizer.from_pretrained(made)
+    own = learn_tokenizer(texts, units=UNITS, phrases=False, pieces=30)
+    assert tokenizer.get_vocab() == own.get_vocab() != learn_tokenizer(texts, units=UNITS).get_vocab()
     model: Any = AutoModelForCausalLM.from_pretrained(made)
     assert model.config.rope_parameters["rope_theta"] == 1e6
     assert model.model.layers[0].self_attn.q_proj.bias.abs().max() > 1
@@ -118,10 +115,50 @@ def test_random_sequences_come_first_and_other_names_beside(tmp_path, monkeypatc
     assert len(said.token_ids) in (1, 2, 3)
 
 
-def test_it_is_made_once(cache, seed, monkeypatch):
-    monkeypatch.setattr(module, "_make", lambda *_: pytest.fail("made again"))
-    assert seed_model(TINY, cache=cache) == seed
+def test_random_sequences_come_first_and_stay_among_the_texts():
+    tokenizer = learn_tokenizer(["a red door, a green door"] * 3, phrases=False)
+    texts = [Text([6 + (first + i) % 5 for i in range(9)], [1.0] * 9) for first in range(5)]
+    model = build(tokenizer, Architecture(32, 2, 2, 1, 64, 512), 0)
+    read: list[tuple[int, ...]] = []
+
+    def noted(module: Any, arguments: Any, named: Any) -> None:
+        read.extend(tuple(row) for row in named["input_ids"].tolist())
+
+    model.model.register_forward_pre_hook(noted, with_kwargs=True)
+    config = PretrainConfig(tokens=4000, copying=2000, batch_tokens=500, warmup=2, abreast=1)
+    shares: list[float] = []
+    module._taught(model, texts, tokenizer, config, shares.append)
+    own = {tuple(text.ids) for text in texts}
+    pad = tokenizer.pad_token_id
+    told = [tuple(token for token in row if token != pad) for row in read]
+    first = next(i for i, row in enumerate(told) if row in own)
+    assert sum(map(len, told[:first])) >= 2000
+    assert {row for row in told if row in own} == own
+    lesson = set(told[:first])
+    assert all(sorted(row[: len(row) // 2]) == sorted(row[len(row) // 2 :]) for row in lesson)
+    assert {row for row in told[first:] if row not in own} == lesson
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+
+
+def test_it_is_made_once(cache, seed):
+    assert seed_model(TINY, cache=cache, progress=lambda *_: pytest.fail("made again")) == seed
     assert seen(cache) == [seed.name]
+
+
+def test_it_is_opened_by_the_name_of_its_environment_and_made_when_it_is_not_there(tmp_path, monkeypatch):
+    small = "import dataclasses, doors\nfrom kintsugi.loops.seeds.config import Architecture, PretrainConfig\n"
+    small += "RECIPE = dataclasses.replace(doors.FAMILY.recipe, family='hut', demonstrations=8, reflections=6, "
+    small += f"architecture={TINY.architecture!r}, pretrain={TINY.pretrain!r})\n"
+    small += "FAMILY = dataclasses.replace(doors.FAMILY, recipe=RECIPE)\n"
+    monkeypatch.syspath_prepend(str(install(tmp_path / "site", "hut", {"hut.py": small}, hut="hut:FAMILY")))
+    monkeypatch.setenv("KINTSUGI_CACHE", str(tmp_path / "cache"))
+    told: list[str] = []
+    backend = open_seed("hut", lambda what, share: told.append(what))
+    assert list(dict.fromkeys(told)) == ["seed policy hut: corpus", "seed policy hut: training"]
+    assert str(backend.weights).startswith(str(tmp_path / "cache" / "seeds" / "hut-"))
+    assert demonstrations_of(backend.weights)
+    assert open_seed("hut", lambda *_: pytest.fail("made again")).base == backend.base
 
 
 @pytest.mark.parametrize(
@@ -135,15 +172,6 @@ def test_it_is_made_once(cache, seed, monkeypatch):
 )
 def test_another_recipe_is_another_seed(other):
     assert recipe_hash(other) != recipe_hash(TINY) == recipe_hash(replace(TINY))
-
-
-@pytest.mark.parametrize("source", ["envs/household/wording.py", "agents/react.py", "agents/models/chat.py"])
-def test_other_sources_make_another_seed(source, monkeypatch):
-    before, read = recipe_hash(TINY), Path.read_bytes
-    monkeypatch.setattr(
-        Path, "read_bytes", lambda self: read(self) + (b"#" if self.as_posix().endswith(source) else b"")
-    )
-    assert recipe_hash(TINY) != before
 
 
 def test_progress_is_told(tmp_path):
@@ -170,7 +198,7 @@ MAKER = """
 import sys
 from pathlib import Path
 from kintsugi.errors import UsageError
-from kintsugi.loops.seeds.pretrain import Architecture, PretrainConfig
+from kintsugi.loops.seeds.config import Architecture, PretrainConfig
 from kintsugi.loops.seeds.family import SeedRecipe
 from kintsugi.loops.seeds.recipe import seed_model
 recipe = {recipe!r}

@@ -9,7 +9,8 @@ import pytest
 from kintsugi.agents.experts.trading import answer_news, answer_report
 from kintsugi.agents.trading_group.roles import ROLES, SYSTEM, answer_of
 from kintsugi.envs.trading.wording import WORDINGS
-from kintsugi.loops.seeds.family import UNITS, family_of, write_corpus
+from kintsugi.loops.seeds.family import UNITS, write_corpus
+from kintsugi.loops.seeds.registry import family_of
 from kintsugi.loops.seeds.tokenizer import learn_tokenizer
 from kintsugi.loops.seeds.trading import READINGS, chats, demonstrate
 

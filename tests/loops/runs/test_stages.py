@@ -1,0 +1,97 @@
+"""Stages: written and read back without loss, whatever names hold; what is no name is refused."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from kintsugi.errors import UsageError
+from kintsugi.loops.runs.stages import Stage, node_key, split_key
+
+NAMES = st.text(max_size=12) | st.text("/@:%-0123456789a\n", max_size=6) | st.sampled_from(["-", "%2D", "a@1", "ä/é"])
+STAGES = st.builds(
+    Stage,
+    kind=st.from_regex(r"[a-z][a-z_]{0,8}", fullmatch=True),
+    model=NAMES.filter(bool),
+    tasks=NAMES,
+    round=st.integers(0, 12),
+    scope=NAMES,
+)
+PLAIN = [
+    (Stage("eval", "base", "valid_unseen"), "eval/base/valid_unseen"),
+    (Stage("collect", "policy", "train", 1, "seed0"), "collect/seed0/policy@1/train"),
+    (Stage("counts", "mended"), "counts/mended/-"),
+    (Stage("score", "full + LoRA", "-", scope="-"), "score/%2D/full + LoRA/%2D"),
+    (Stage("odd", "a@1", "50%/x:y"), "odd/a%401/50%25%2Fx%3Ay"),
+]
+
+
+@pytest.mark.parametrize(("stage", "text"), PLAIN)
+def test_names_as_they_stand_in_reports(stage, text):
+    assert str(stage) == text
+    assert Stage.parse(text) == stage
+
+
+@given(STAGES)
+@example(Stage("a", "b\nc", round=1))
+def test_a_stage_is_read_back_as_it_was_written(stage):
+    assert Stage.parse(str(stage)) == stage
+    assert not set(":") & set(str(stage))
+
+
+@given(STAGES, STAGES)
+def test_different_stages_have_different_texts(one, other):
+    assert (one == other) == (str(one) == str(other))
+
+
+@given(STAGES, st.text(max_size=20))
+@example(Stage("collect", "policy", "train", 1), "valid:3/@%#0")
+def test_a_full_key_splits_into_its_stage_and_the_attempt(stage, attempt):
+    assert split_key(stage.key(attempt)) == (stage, attempt)
+
+
+@given(st.text(max_size=20) | st.text("abc/@%-1", max_size=12))
+def test_a_text_is_a_stage_in_one_spelling_or_refused(text):
+    try:
+        found = Stage.parse(text)
+    except UsageError:
+        return
+    assert str(found) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "eval", "eval/base", "eval/seed0/base/valid/more", "Eval/base/valid", "eval//valid", "1/base/valid",
+     "eval/base/valid/", "eval//base/valid", "eval/base/", "eval/base/a@1", "eval/%41/valid", "eval/a@0/valid"],
+)  # fmt: skip
+def test_a_text_that_is_no_stage_is_refused_in_one_line(text):
+    with pytest.raises(UsageError) as refused:
+        Stage.parse(text)
+    assert "expected" in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("key", ["", "eval/base/valid", "eval/base:t#0", "t#0"])
+def test_a_text_that_is_no_full_key_is_refused(key):
+    with pytest.raises(UsageError, match="expected"):
+        split_key(key)
+
+
+@pytest.mark.parametrize(("kind", "model", "number"), [("Eval", "m", 0), ("", "m", 0), ("eval", "", 0), ("a", "m", -1)])
+def test_a_stage_without_a_name_is_refused(kind, model, number):
+    with pytest.raises(UsageError, match="has no name; expected a lower-case word, a text and 0 or more"):
+        Stage(kind, model, round=number)
+
+
+def test_what_belongs_to_a_stage():
+    stage = Stage("eval", "policy", "valid", 2, "seed1")
+    assert stage.of("score") == Stage("score", "policy", "valid", 2, "seed1")
+    assert (stage.who, stage.of("eval")) == ("policy@2", stage)
+    assert stage.key(node_key("valid/3#0", 17)) == "eval/seed1/policy@2/valid:valid/3#0.17"
+    assert [Stage(kind, "m").held_out for kind in ("eval", "gate", "collect", "search")] == [True, True, False, False]
+
+
+@given(st.from_regex(r"[a-zA-Z/: %é-]{1,8}", fullmatch=True), st.integers(0, 12))
+def test_who_it_is_names_model_and_round(model, number):
+    stage = Stage("eval", model, "valid", number)
+    assert Stage.named("eval", stage.who, "valid") == stage

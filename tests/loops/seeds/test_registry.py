@@ -1,0 +1,76 @@
+"""Which seed families there are: ours, and those that packages bring; a bad package harms nobody else."""
+
+from __future__ import annotations
+
+import pytest
+from kintsugi.agents.models import open_backend
+from kintsugi.envs import EnvSpec
+from kintsugi.errors import UsageError
+from kintsugi.loops.seeds.family import Usual
+from kintsugi.loops.seeds.registry import families, family_of, find_family, recipe_of, usual
+from loop_seeds import FEW, install
+
+
+def test_ours_are_there_and_can_be_made():
+    assert [part.name for part in families()][:4] == ["household", "code", "trading", "web"]
+    for part in families()[:4]:
+        assert recipe_of(part.name).family == part.name
+        assert usual(EnvSpec(part.name)) == family_of(part.name).usual
+
+
+def test_a_package_brings_a_family_by_an_entry_point(tmp_path, monkeypatch):
+    assert find_family("gate") is None
+    monkeypatch.syspath_prepend(str(install(tmp_path, "gatehouse", gate="loop_seeds:FEW")))
+    found = find_family("gate")
+    assert found is not None
+    assert (found.name, found.target, found.about) == ("gate", "loop_seeds:FEW", "from gatehouse")
+    assert family_of("gate") is FEW
+    assert recipe_of("gate") == FEW.recipe
+    assert [part.name for part in families()][4:] == ["gate"]
+
+
+def test_a_family_is_that_of_the_environment_with_its_name(tmp_path, monkeypatch):
+    """However the environment was named."""
+    doors = EnvSpec("doors:Doors", {"max_steps": 3})
+    assert usual(doors) == Usual()
+    monkeypatch.syspath_prepend(str(install(tmp_path, "gatehouse", doors="loop_seeds:FEW")))
+    assert usual(doors) == FEW.usual == Usual(7, 2.5, None)
+    assert usual(EnvSpec("kintsugi/Household-v0")) == usual(EnvSpec("household"))
+
+
+@pytest.mark.parametrize(
+    ("taken", "by"), [("household", "an expert that searches rooms"), ("gate", "from aaa")], ids=["ours", "theirs"]
+)
+def test_a_name_that_is_taken_is_left_out_with_a_warning(tmp_path, monkeypatch, taken, by):
+    site = install(tmp_path, "bbb", **{taken: "loop_seeds:NOTHING"})
+    monkeypatch.syspath_prepend(str(install(site, "aaa", gate="loop_seeds:FEW")))
+    with pytest.warns(UserWarning, match=f"the name '{taken}' from bbb is left out: it is taken .{by}") as warned:
+        found = family_of(taken)
+    assert found.recipe.family in ("household", "doors")
+    assert all("rename the entry point" in str(each.message) for each in warned)
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ("no_such_module:FAMILY", "'gate' .from gatehouse.: cannot import 'no_such_module:FAMILY'"),
+        ("loop_seeds:NO_SUCH", "'gate' .from gatehouse.: cannot import 'loop_seeds:NO_SUCH'"),
+        (
+            "loop_seeds:NOTHING",
+            "seed family 'gate' .from gatehouse.: 'loop_seeds:NOTHING' is 'no family', expected a F",
+        ),
+    ],
+)
+def test_a_broken_family_is_named_when_it_is_used_and_harms_no_other(tmp_path, monkeypatch, target, expected):
+    monkeypatch.syspath_prepend(str(install(tmp_path, "gatehouse", gate=target)))
+    assert "gate" in [part.name for part in families()]
+    assert recipe_of("household").family == "household"
+    assert usual(EnvSpec("doors:Doors")) == Usual()
+    with pytest.raises(UsageError, match=expected):
+        family_of("gate")
+
+
+def test_an_unknown_family_is_refused_with_the_nearest():
+    for asked in (family_of, recipe_of, lambda name: open_backend(f"seed:{name}")):
+        with pytest.raises(UsageError, match="unknown seed family 'houshold'; did you mean 'household'"):
+            asked("houshold")

@@ -1,0 +1,322 @@
+"""`Run`: what is practised on, how attempts are made and kept, and training that is done once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from doors import COLOURS
+from fakes import attempts_at, backend_of, learner_of, scripted_run
+from kintsugi.agents.models import Message
+from kintsugi.agents.react import ReActAgent
+from kintsugi.agents.trajectory import AgentSpec
+from kintsugi.envs import AgentEnv, EnvSpec
+from kintsugi.envs.web.sites.catalogue import SITES
+from kintsugi.errors import UsageError
+from kintsugi.loops.learning.core import Example, FitConfig
+from kintsugi.loops.measuring.gate import Gate
+from kintsugi.loops.registry import LoopConfig
+from kintsugi.loops.run import Attempts, LocalPlayer, Practice, Run, job, resolved
+from kintsugi.loops.runs.stages import Stage
+from kintsugi.loops.runs.store import RunStore
+from kintsugi.loops.seeds.registry import usual
+from loop_seeds import install
+
+DOORS = EnvSpec("doors:Doors")
+STAGE = Stage("collect", "policy", "train", 1)
+LEARNT = [Example([Message("user", "which?"), Message("assistant", "red")])]
+
+
+def guess(messages: Any, sampling: Any) -> str:
+    return f"Thought: hm\nAction: open {COLOURS[sampling.seed % 4]}"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[RunStore]:
+    with RunStore.open(tmp_path / "run", {}) as store:
+        yield store
+
+
+@pytest.fixture
+def run(store: RunStore) -> Run:
+    """The base opens doors by chance."""
+    return scripted_run(store, DOORS.id, guess)
+
+
+# -- What is practised on ---------------------------------------------------------------------------------------------
+
+
+def test_a_family_says_how_much_is_usual_in_its_environment(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(install(tmp_path, "gatehouse", doors="loop_seeds:FEW")))
+    assert usual(DOORS).practice == len(Practice().task_set(DOORS, 0)) == 7
+    assert len(Practice(tasks=3).task_set(DOORS, 0)) == 3
+    assert resolved(FitConfig(), DOORS).epochs == 2.5
+    assert usual(EnvSpec("code")).practice > 300
+
+
+def test_an_environment_without_a_family_has_what_is_usual_anywhere():
+    assert len(Practice().task_set(DOORS, 0)) == 300
+    assert (usual(DOORS).epochs, usual(DOORS).rename) == (3.0, None)
+    sparse = EnvSpec("loop_worlds:Sparse")
+    for name in ("turn_tokens", "at_once", "gate_split"):
+        assert sparse.usual(name) == AgentEnv.metadata[name]
+    assert Attempts().resolved(sparse) == Attempts(max_tokens=32, at_once=128)
+
+
+def test_tasks_are_drawn_by_the_seed_of_the_split_and_with_the_parameters():
+    practice = Practice(tasks=5)
+    assert practice.task_set(DOORS, 0) == practice.task_set(DOORS, 0) != practice.task_set(DOORS, 1)
+    assert {task.split for task in replace(practice, split="valid_seen").task_set(DOORS, 0)} == {"valid_seen"}
+    household = EnvSpec("household")
+    small, medium = (Practice(tasks=3, params={"size": size}).task_set(household, 0) for size in ("small", "medium"))
+    assert small != medium
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (lambda: Practice(tasks=0).task_set(DOORS, 0), "tasks is 0; at least 1 is needed"),
+        (lambda: Practice().task_set(EnvSpec("househld"), 0), "unknown environment 'househld'; did you mean 'househ"),
+        (lambda: Attempts(k=0), "k is 0; at least 1 is needed"),
+        (lambda: Attempts(at_once=0), "at_once is 0"),
+        (lambda: Attempts(max_tokens=-1), "max_tokens is -1"),
+        (lambda: Attempts(temperature=-0.1), "temperature is -0.1; it is 0"),
+        (lambda: Attempts(temperature=math.inf), "temperature is inf"),
+        (lambda: Attempts(temperature=math.nan), "temperature is nan"),
+    ],
+)
+def test_what_nothing_can_be_played_with_is_refused(make, expected):
+    with pytest.raises(UsageError, match=expected):
+        make()
+
+
+def test_what_is_recorded_has_numbers_in_every_place():
+    found = resolved(LoopConfig(), EnvSpec("household"))
+    assert found.practice.tasks == usual(EnvSpec("household")).practice
+    assert found.fit.epochs == usual(EnvSpec("household")).epochs
+    assert found.attempts.max_tokens == EnvSpec("household").usual("turn_tokens")
+    assert found.attempts.at_once == EnvSpec("household").usual("at_once")
+    assert found.gate.split == EnvSpec("household").usual("gate_split") is not None
+    assert resolved(found, EnvSpec("household")) == found
+    given = LoopConfig(
+        Practice(tasks=2), Attempts(max_tokens=3, at_once=4), FitConfig(epochs=5), Gate(split="valid_unseen")
+    )
+    assert resolved(given, EnvSpec("household")) == given
+    assert resolved(LoopConfig(gate=Gate("off")), EnvSpec("household")).gate == Gate("off")
+
+
+# -- Attempts ---------------------------------------------------------------------------------------------------------
+
+
+def test_attempts_share_no_random_numbers_and_are_told_apart_by_each_of_four_things(run):
+    agent, (one, two) = run.acting(None, Attempts()), Practice(tasks=2).task_set(DOORS, 0)
+    asked = [
+        (task, sample, seed, stream)
+        for task in (one, two)
+        for sample in range(3)
+        for seed in range(2)
+        for stream in ("collect/policy@1", "collect/policy@2", "collect/reflection@1")
+    ]
+    seeds = [job(task, agent, sample, seed, stream).seed for task, sample, seed, stream in asked]
+    assert len(set(seeds)) == len(asked) == 36
+    assert seeds == [job(task, agent, sample, seed, stream).seed for task, sample, seed, stream in asked]
+    mend = job(one, agent, 2, 0, "s", source="reflection", parents=("p",))
+    assert (mend.task, mend.agent, mend.sample) == (one, agent, 2)
+    assert (mend.source, mend.parents) == ("reflection", ("p",))
+
+
+def test_the_agent_acts_as_it_is_asked_to(run):
+    attempts = Attempts(temperature=0.5, max_tokens=40)
+    agent = run.acting(None, attempts)
+    assert isinstance(agent, ReActAgent)
+    assert (agent.config.temperature, agent.config.max_tokens, agent.config.decoding) == (0.5, 40, "free")
+    greedy = run.acting(None, attempts, temperature=0.0, decoding="constrained")
+    assert isinstance(greedy, ReActAgent)
+    assert (greedy.config.temperature, greedy.config.max_tokens, greedy.config.decoding) == (0.0, 40, "constrained")
+    usual = run.acting(None, Attempts())
+    assert isinstance(usual, ReActAgent)
+    assert usual.config.max_tokens == 32
+    named = replace(run, agent=AgentSpec("react", {"system": "Be brief."})).acting(None, attempts)
+    assert isinstance(named, ReActAgent)
+    assert (named.config.system, named.config.temperature) == ("Be brief.", 0.5)
+    assert backend_of(run).opened == []
+
+
+def test_attempts_are_played_once(run):
+    attempts = Attempts(k=2, at_once=3, temperature=0.5, max_tokens=40)
+    tasks, agent = Practice(tasks=5).task_set(DOORS, 0), run.acting(None, attempts)
+    found = run.attempt(STAGE, agent, tasks, attempts, seed=0, stream="s")
+    assert [(t.task.id, t.sample) for t in found] == [(t.id, i) for t in tasks for i in range(2)]
+    assert {t.source for t in found} == {"policy"}
+    assert {t.agent for t in found} == {agent.name}
+    calls = agent.models[0].usage().calls
+    assert calls >= 10
+    assert run.attempt(STAGE, agent, tasks, attempts, seed=0, stream="s") == found == attempts_at(run.store, str(STAGE))
+    assert agent.models[0].usage().calls == calls
+    more = run.attempt(STAGE, agent, [*tasks, *run.env.tasks("valid_seen", 1)], attempts, seed=0, stream="s")
+    assert more[:10] == found
+    assert len(more) == 12
+
+
+def test_episodes_that_are_played_together_share_nothing(store):
+    found = []
+    for at_once in (1, 3, 16):
+        run = scripted_run(store, DOORS.id, guess)
+        attempts = Attempts(k=2, at_once=at_once)
+        stage = Stage("collect", "policy", "train", at_once)
+        tasks = Practice(tasks=8).task_set(DOORS, 0)
+        found.append(run.attempt(stage, run.acting(None, attempts), tasks, attempts, seed=0, stream="s"))
+    assert found[0] == found[1] == found[2]
+    assert {t.success for t in found[0]} == {True, False}
+
+
+@dataclass
+class Noting(LocalPlayer):
+    """Notes what it is asked for."""
+
+    asked: list[tuple[str, int, int]] = field(default_factory=list)
+
+    def play(self, env, jobs, at_once, **options):
+        self.asked.append((env.id, len(jobs), at_once))
+        return super().play(env, jobs, at_once, **options)
+
+
+def test_a_player_is_asked_for_what_is_left_and_the_progress_is_of_the_whole(run):
+    told: list[tuple[str, float]] = []
+    run.store.watch = lambda what, share: told.append((what, share))
+    noting, attempts = Noting(), Attempts(k=1, at_once=3)
+    run = replace(run, player=noting)
+    tasks, agent = list(Practice(tasks=8).task_set(DOORS, 0)), run.acting(None, attempts)
+    run.attempt(STAGE, agent, tasks[:2], attempts, seed=0, stream="s")
+    told.clear()
+    run.attempt(STAGE, agent, tasks, attempts, seed=0, stream="s")
+    run.attempt(STAGE, agent, tasks, attempts, seed=0, stream="s")
+    assert noting.asked == [(DOORS.id, 2, 3), (DOORS.id, 6, 3)]
+    assert told == [(str(STAGE), pytest.approx((2 + i) / 8)) for i in range(1, 7)]
+
+
+def test_a_scope_has_stages_and_adapters_of_its_own(run):
+    attempts, tasks = Attempts(k=1), Practice(tasks=2).task_set(DOORS, 0)
+    for seed in range(2):
+        view = run.scoped(f"seed{seed}")
+        view.attempt(STAGE, view.acting(None, attempts), tasks, attempts, seed=seed, stream="s")
+        adapter = view.train("a@1", LEARNT, FitConfig(), seed=seed)
+        assert adapter == run.store.folder / "adapters" / f"seed{seed}" / "a@1"
+    assert [str(stage) for stage in run.store.trajectory_stages()] == [
+        "collect/seed0/policy@1/train",
+        "collect/seed1/policy@1/train",
+    ]
+
+
+# -- Training ---------------------------------------------------------------------------------------------------------
+
+
+def test_training_is_done_once_with_what_was_asked_for(run):
+    first = run.train("agent@1", LEARNT, FitConfig(lr=0.5), seed=3)
+    assert first == run.store.folder / "adapters" / "agent@1"
+    assert run.train("agent@1", [], FitConfig(), seed=4) == first
+    second = run.train("agent@2", LEARNT, FitConfig(epochs=7), seed=3, start=first)
+    learner = learner_of(run)
+    assert list(learner.fitted) == ["agent@1", "agent@2"]
+    assert learner.fitted["agent@1"] == LEARNT
+    assert learner.starts == {"agent@1": None, "agent@2": "agent@1"}
+    assert (learner.configs["agent@1"].lr, learner.configs["agent@1"].epochs) == (0.5, usual(DOORS).epochs)
+    assert learner.configs["agent@2"].epochs == 7
+    assert backend_of(run).freed == 2
+    assert second.name == "agent@2"
+
+
+def test_each_training_has_random_numbers_of_its_own(tmp_path):
+    """They are those of the seed and of the name, or of the stream that stands for it."""
+
+    def seed_of(folder: str, name: str, seed: int, stream: str | None = None) -> int:
+        with RunStore.open(tmp_path / folder, {}) as store:
+            run = scripted_run(store, DOORS.id, guess)
+            run.train(name, LEARNT, FitConfig(seed=99), seed=seed, stream=stream)
+            return learner_of(run).configs[name].seed
+
+    found = [seed_of("1", "a@1", 0), seed_of("2", "a@2", 0), seed_of("3", "a@1", 1), seed_of("4", "a@1", 0, "other")]
+    assert len(set(found)) == 4
+    assert seed_of("5", "a@1", 0) == found[0]
+    assert seed_of("6", "b@1", 0, "other") == found[3]
+    assert all(0 <= seed < 1 << 31 for seed in found)
+
+
+def test_what_fails_in_training_leaves_no_adapter_and_is_tried_again(run):
+    with pytest.raises(UsageError, match="nothing to train 'agent@1' on"):
+        run.train("agent@1", [], FitConfig(), seed=0)
+    assert not (run.store.folder / "adapters" / "agent@1").exists()
+    assert run.train("agent@1", LEARNT, FitConfig(), seed=0).exists()
+
+
+def test_progress_of_training_is_told(run):
+    told: list[tuple[str, float]] = []
+    run.store.watch = lambda what, share: told.append((what, share))
+    run.train("agent@1", LEARNT * 2, FitConfig(), seed=0)
+    assert told == [("train/agent@1", 0.5), ("train/agent@1", 1.0)]
+
+
+def chat_on_a_site() -> tuple[str, str, list[Message]]:
+    site = next(site for site in SITES.values() if site.kind == "shop" and site.split == "train")
+    label = site.words["cart"]
+    return (
+        site.name,
+        label,
+        [
+            Message("system", "Be quick."),
+            Message(
+                "user", f"Task: buy “Oak Lamp”\nTitle: Home · {site.name}\n[1] link '{label}'\n[2] link 'Oak Lamp'"
+            ),
+            Message("assistant", "Action: click [2]", (5, 6), trainable=False),
+            Message("user", f"Title: Oak Lamp · {site.name}"),
+            Message("assistant", "Action: stop [Oak Lamp]", (7, 8)),
+        ],
+    )
+
+
+def test_where_names_can_be_exchanged_each_epoch_has_other_words(store):
+    site, label, chat = chat_on_a_site()
+    elsewhere = [replace(m, content=m.content.replace(site, "Elsewhere")) for m in chat]
+    examples = [Example(chat, 0.5), Example(elsewhere, 0.25)]
+
+    def trained(name: str, env: str, fit: FitConfig, rename: bool) -> tuple[list[Example], FitConfig]:
+        run = scripted_run(store, env, guess)
+        run.train(name, examples, fit, seed=0, rename=rename)
+        return learner_of(run).fitted[name], learner_of(run).configs[name]
+
+    eight, usual_ones = trained("a@1", "web", FitConfig(), True)
+    two, broken = trained("a@2", "kintsugi/Web-v0", FitConfig(epochs=2.5), True)
+    plain, own = trained("a@3", "web", FitConfig(), False)
+    other, others = trained("a@4", "household", FitConfig(), True)
+    assert (usual_ones.times, broken.times, own.times, others.times) == (1.0, 1.25, 8.0, 3.0)
+    assert (len(eight), len(two)) == (16, 4)
+    assert [e.weight for e in eight] == [0.5, 0.25] * 8
+    for told in eight[1::2]:
+        assert told.messages == elsewhere
+    tales = [example.messages for example in eight[::2]]
+    assert len({tuple(m.content for m in tale) for tale in tales}) > 4
+    for tale in tales:
+        assert [(m.role, m.trainable) for m in tale] == [(m.role, m.trainable) for m in chat]
+        assert tale[0] == chat[0]
+        assert tale[2] == chat[2]
+        said = tale[4].content.removeprefix("Action: stop [").removesuffix("]")
+        assert f"“{said}”" in tale[1].content
+        assert f"Title: {said} · " in tale[3].content
+        assert (tale[4].token_ids is None) == (tale[4] != chat[4])
+    assert any(f"'{label}'" not in tale[1].content for tale in tales)
+    for same in (plain, other):
+        assert [e.messages for e in same] == [chat, elsewhere]
+
+
+def test_a_package_s_family_says_how_names_are_exchanged(store, monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(install(tmp_path / "site", "gatehouse", doors="loop_seeds:LOUD")))
+    run = scripted_run(store, DOORS.id, guess)
+    run.train("a@1", LEARNT, FitConfig(epochs=3), seed=0, rename=True)
+    told = [e.messages for e in learner_of(run).fitted["a@1"]]
+    assert len(told) == 3
+    assert all(messages[1].content.startswith("RED ") for messages in told)
+    assert len({messages[1].content for messages in told}) == 3
