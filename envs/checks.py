@@ -37,17 +37,26 @@ class EnvCheckError(UsageError):
         super().__init__(f"{name} fails {len(failures)} of {len(CHECKS)} checks:{lines}")
 
 
-def check_agent_env(env: Subject, *, task: Task | None = None, steps: int = 50, copies: int = 4, seed: int = 0) -> None:
+def check_agent_env(
+    env: Subject,
+    *,
+    task: Task | None = None,
+    steps: int = 50,
+    copies: int = 4,
+    seed: int = 0,
+    hash_seeds: Sequence[int] = (1, 2, 3),
+) -> None:
     """Run every check of `CHECKS`; raise one `EnvCheckError` that lists those that fail.
 
     `env` is a class, a factory without arguments, the name or id of a registered environment, or an instance that has
     not begun an episode (others are made from its `spec`, or copied from it). The checks play `task`, or `copies` tasks
     that the environment draws itself, in walks of `steps` actions, half of them admissible and half nonsense, the same
-    for the same `seed`. Where steps are slow, ask for fewer, of an environment with a small `max_steps`.
+    for the same `seed`; one walk is played in a new process for each of `hash_seeds` as well. Where steps are slow, ask
+    for fewer, of an environment with a small `max_steps`.
     """
     if steps < 4 or copies < 2:
         raise UsageError(f"steps is {steps} and copies is {copies}; the checks compare at least 4 steps of 2 copies")
-    case = _case(env, task, steps, copies, seed)
+    case = _case(env, task, steps, copies, seed, tuple(hash_seeds))
     failures = {}
     for name, check in CHECKS.items():
         lesson = " ".join((check.__doc__ or "").split())
@@ -97,12 +106,14 @@ class _Case:
     """One for each copy; most checks play the first."""
     steps: int
     seed: int
+    hash_seeds: tuple[int, ...]
+    """PYTHONHASHSEED of each new process."""
 
     def actions(self, number: int = 0) -> Actions:
         return Actions(self.seed, number)
 
 
-def _case(env: Subject, task: Task | None, steps: int, copies: int, seed: int) -> _Case:
+def _case(env: Subject, task: Task | None, steps: int, copies: int, seed: int, hash_seeds: tuple[int, ...]) -> _Case:
     make = _factory(env)
     first, second = make(), make()
     name = type(first).__name__
@@ -116,7 +127,7 @@ def _case(env: Subject, task: Task | None, steps: int, copies: int, seed: int) -
         drawn.append(first.task)
     for instance in (first, second):
         instance.close()
-    return _Case(name, make, (task,) * copies if task else tuple(drawn), steps, seed)
+    return _Case(name, make, (task,) * copies if task else tuple(drawn), steps, seed, hash_seeds)
 
 
 def _factory(env: Subject) -> Callable[..., AgentEnv]:
@@ -213,8 +224,9 @@ def _processes(case: _Case) -> None:
     value change with PYTHONHASHSEED."""
     env, task = case.make(), case.tasks[0]
     calls = walk(env, task, case.actions(), case.steps)
-    found = digests(type(env), task, calls, (1, 2, 3))
-    _require(len(found) < 2, f"one roll-out of task {task.id!r} in three processes ended {len(found)} ways")
+    found = digests(type(env), task, calls, case.hash_seeds)
+    count = len(case.hash_seeds)
+    _require(len(found) < 2, f"one roll-out of task {task.id!r} in {count} processes ended {len(found)} ways")
 
 
 def _seeds(case: _Case) -> None:

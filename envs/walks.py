@@ -119,10 +119,11 @@ def _differing(field: str, one: Any, two: Any) -> str:
 def digests(cls: type[AgentEnv], task: Task, calls: Sequence[Call], hash_seeds: Sequence[int]) -> set[str]:
     """What the actions of `calls` give in one new process for each PYTHONHASHSEED: one digest when all agree.
 
-    Empty where no new process can make the environment: its module is no file there, or its class wants arguments.
+    Empty for no seed, and where no new process can make the environment: its module is no file there, or its class
+    wants arguments.
     """
     root = cls.__module__.partition(".")[0]
-    if root == "__main__" or not any(finder.find_spec(root, None) for finder in sys.meta_path):
+    if not hash_seeds or root == "__main__" or not any(finder.find_spec(root, None) for finder in sys.meta_path):
         return set()
     actions = [call.action for call in calls if call.action is not None]
     asked = json.dumps([cls.__module__, cls.__qualname__, asdict(task), actions])

@@ -27,6 +27,7 @@ from ...envs.household.env import engine_of_task, forget_engines
 from ...envs.household.planner import shortest_plan
 from ...envs.registry import register_all
 from ..textworld.peer import Peer, memoised
+from .snapshots import snapshot_restore
 
 ROUNDS = 40
 """How often our engine plays what TextWorld plays once: a single episode is over too soon to be timed."""
@@ -122,8 +123,6 @@ def megabytes_of_copies(task: Task, copies: int, rng: random.Random) -> float:
 
 def report(size: str, games: int, seed: int, copies: int, actions: int = 50) -> str:
     """A table of both engines on `games` generated games, written as game files."""
-    from .household import _snapshot_restore
-
     rng = random.Random(seed)
     with tempfile.TemporaryDirectory(prefix="kintsugi-") as folder:
         root = Path(folder)
@@ -139,7 +138,7 @@ def report(size: str, games: int, seed: int, copies: int, actions: int = 50) -> 
         with memoised():
             floor = time_textworld(files, walks)
         env = gymnasium.make("kintsugi/Household-v0")
-        snapshot = _snapshot_restore(env, tasks) * 1e6
+        snapshot = snapshot_restore(env, tasks) * 1e6
         memory = megabytes_of_copies(tasks.tasks[0], copies, rng)
     rows = [
         f"{games} games of size {size}, {len(walks[0])} actions each, CPU time of one core",

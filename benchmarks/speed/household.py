@@ -15,10 +15,10 @@ from dataclasses import dataclass
 
 import gymnasium
 
-from ...envs.core import AgentEnv, TaskSet
 from ...envs.household import HouseholdEnv
 from ...envs.registry import register_all
 from ..scripts import natural, positive, run
+from .snapshots import snapshot_restore
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def measure(size: str, tasks: int = 100, attempts: int = 4, seed: int = 0) -> Sp
         steps_per_second_new=steps[0] / times[0],
         reset_ms=statistics.median(resets) * 1e3,
         reset_again_ms=statistics.median(again) * 1e3,
-        snapshot_restore_us=_snapshot_restore(env, todo) * 1e6,
+        snapshot_restore_us=snapshot_restore(env, todo) * 1e6,
     )
 
 
@@ -78,20 +78,6 @@ def _episode(env: gymnasium.Env[str, str], admissible: tuple[str, ...], draw: Ca
         _, _, terminated, truncated, info = env.step(admissible[int(draw() * len(admissible))])
         admissible, over, steps = info["admissible"], terminated or truncated, steps + 1
     return steps
-
-
-def _snapshot_restore(env: gymnasium.Env[str, str], tasks: TaskSet, rounds: int = 2000) -> float:
-    _, info = env.reset(options={"task": tasks.tasks[0]})
-    for number in range(10):
-        *_, info = env.step(info["admissible"][number % len(info["admissible"])])
-    world = env.unwrapped
-    assert isinstance(world, AgentEnv)
-    times = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        world.restore(world.snapshot())
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
 
 
 def main() -> None:

@@ -12,17 +12,17 @@ import json
 import random
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...envs.household.alfworld.domain import own
 from ...envs.household.alfworld.export import write_content
 from ...envs.household.alfworld.files import load_engine, parse_file
 from ...envs.household.engine import Engine
 from ...envs.household.goals import TASK_TYPES
+from ...envs.household.language.domain import own
 from ...envs.household.state import State
 from ...envs.household.wording import NOTHING_HAPPENS
 from ..scripts import natural, positive, run
@@ -91,16 +91,16 @@ def make_random_game(seed: int) -> dict[str, Any]:
     return random_game(seed, SIZES[seed // 6 % len(SIZES)], texts, wording)
 
 
-def play(job: Job) -> Outcome:
-    """Play one game in both engines until they differ."""
+def play(job: Job, begin: Callable[[Mapping[str, Any]], Ours] = Ours) -> Outcome:
+    """Play one game in TextWorld and in ours, as `begin` makes it, until they differ."""
     with memoised() if job.memoised else contextlib.nullcontext():
-        return _play(job)
+        return _play(job, begin)
 
 
-def _play(job: Job) -> Outcome:
+def _play(job: Job, begin: Callable[[Mapping[str, Any]], Ours]) -> Outcome:
     rng = random.Random(f"actions/{job.seed}")
     game = make_random_game(job.seed)
-    ours = Ours(game)
+    ours = begin(game)
     seconds = [0.0, 0.0]
     with Peer(game) as peer:
         theirs, mine = _both(seconds, peer.reset, ours.reset)
@@ -168,7 +168,7 @@ def compare(jobs: Sequence[Job], processes: int = 1) -> Iterator[Outcome]:
         yield from pool.map(play, jobs, chunksize=4)
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Print the differences and a line of sums; exit with 1 when there is a difference."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--games", type=positive, default=100)
@@ -177,7 +177,7 @@ def main() -> None:
     parser.add_argument("--processes", type=positive, default=1)
     parser.add_argument("--write", type=Path, help="play nothing; write the games into folders under this one")
     parser.add_argument("--memoised", action="store_true", help="TextWorld parses every text once, which is sooner")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     if arguments.write:
         for seed in range(arguments.first, arguments.first + arguments.games):
             type_ = TASK_TYPES[seed % len(TASK_TYPES)]

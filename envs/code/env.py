@@ -55,21 +55,21 @@ class CodeEnv(AgentEnv):
         *,
         max_steps: int = 12,
         render_mode: str | None = None,
-        sandbox: Sandbox | str | None = None,
+        sandbox: Sandbox | type[Sandbox] | str | None = None,
         limits: Limits | None = None,
         feedback: int = 1000,
     ) -> None:
         """Of what a program says, `feedback` characters are shown.
 
-        `sandbox` is an open one, or the name of a back end that this process shares; None is `$KINTSUGI_SANDBOX` or
-        `auto`.
+        `sandbox` is an open one, or the name or class of a back end that this process shares; None is
+        `$KINTSUGI_SANDBOX` or `auto`.
         """
         super().__init__(max_steps=max_steps, render_mode=render_mode)
         if feedback < 100:
             raise UsageError(f"feedback is {feedback} characters; an agent needs at least 100 to learn anything")
         self.feedback = feedback
         self.limits = limits or Limits()
-        self._sandbox = sandbox
+        self._sandbox = f"{sandbox.__module__}:{sandbox.__qualname__}" if isinstance(sandbox, type) else sandbox
         self._problem: Problem | None = None
         self._solution = ""
 

@@ -4,41 +4,32 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from .game import Game
+from .language.relations import Tables
+from .language.texts import Text
 from .state import NOTHING, State
+from .verbs import (
+    CLEAN,
+    CLOSE,
+    COOL,
+    EXAMINE_OBJECT,
+    EXAMINE_RECEPTACLE,
+    GO,
+    HEAT,
+    HELP,
+    INVENTORY,
+    LOOK,
+    MOVE,
+    OPEN,
+    SLICE,
+    TAKE,
+    TREATMENTS,
+    USE,
+    Command,
+)
+from .wording import Wording
 
-if TYPE_CHECKING:
-    from .alfworld.relations import Tables
-    from .alfworld.texts import Text
-    from .wording import Wording
-
-GO, OPEN, CLOSE, TAKE, MOVE, HEAT, COOL, CLEAN, SLICE, USE = range(10)
-EXAMINE_OBJECT, EXAMINE_RECEPTACLE, INVENTORY, LOOK, HELP = range(10, 15)
-Command = tuple[int, int, int]
-"""Verb and two entities: receptacle, object and receptacle, or object and knife; 0 where there is none."""
-
-ACTIONS = {
-    GO: "GotoLocation",
-    OPEN: "OpenObject",
-    CLOSE: "CloseObject",
-    TAKE: "PickupObject",
-    MOVE: "PutObject",
-    HEAT: "HeatObject",
-    COOL: "CoolObject",
-    CLEAN: "CleanObject",
-    SLICE: "SliceObject",
-    USE: "ToggleObject",
-    EXAMINE_OBJECT: "examineObject",
-    EXAMINE_RECEPTACLE: "examineReceptacle",
-    INVENTORY: "inventory",
-    LOOK: "look",
-    HELP: "help",
-}
-"""What ALFWorld's domain calls the verbs."""
-TREATMENTS = ((HEAT, "heat", "heatable"), (COOL, "cool", "coolable"), (CLEAN, "clean", "cleanable"))
-"""What is done, what it is called, and the ability that an object needs for it."""
 NOWHEN = State(0, NOTHING, 0, (), ())
 """Commands read the same in every state, so any will do."""
 REMEMBERED = 512

@@ -10,25 +10,12 @@ answers.
 
 from __future__ import annotations
 
-from .alfworld.relations import Tables
-from .commands import (
-    CLEAN,
-    CLOSE,
-    COOL,
-    GO,
-    HEAT,
-    MOVE,
-    OPEN,
-    SLICE,
-    TAKE,
-    USE,
-    Command,
-    Commands,
-    entities,
-)
+from .commands import Commands, entities
 from .game import Game
 from .judge import judge
+from .language.relations import Tables
 from .state import NOTHING, State
+from .verbs import CLEAN, CLOSE, COOL, GO, HEAT, MOVE, OPEN, SLICE, TAKE, USE, Command
 from .wording import UNKNOWN_GOAL, Wording, present
 
 REMEMBERED = 2048

@@ -76,17 +76,18 @@ class HouseholdEnv(AgentEnv):
         split: str,
         n: int | None = None,
         seed: int = 0,
-        size: str = "small",
+        size: str | None = None,
         source: str = "generated",
         path: Path | str | None = None,
         **params: Any,
     ) -> TaskSet:
         """Tasks of `train`, `valid_seen` or `valid_unseen`.
 
-        Generated ones are the first `n` of a `size` (2,000 when None, 200 of the last two splits); the six types come
-        in turn, there are as many as one asks for, and `seed` gives other ones. With `source="alfworld"` they are the
-        games in the folder `path`/`split`, all or `n` of them drawn by `seed`; games that ALFWorld skips (`movable`,
-        `Sliced`, not solvable) and files that cannot be played are left out, and a warning says how many.
+        Generated ones are the first `n` of a `size`, `small` by default (when `n` is None 2,000, of the last two splits
+        200); the six types come in turn, there are as many as one asks for, and `seed` gives other ones. With
+        `source="alfworld"` they are the games in the folder `path`/`split`, all or `n` of them drawn by `seed`; games
+        that ALFWorld skips (`movable`, `Sliced`, not solvable) and files that cannot be played are left out, and a
+        warning says how many.
 
         Raises `UsageError` for an unknown split, size, source or parameter, and when a folder holds no game.
         """
@@ -95,9 +96,11 @@ class HouseholdEnv(AgentEnv):
         if source == "generated":
             if path is not None:
                 raise UsageError(f"path is {path!r}, and generated tasks are read from none; add source=alfworld")
-            return make_tasks(split, n, seed, size)
+            return make_tasks(split, n, seed, size or "small")
         if source != "alfworld":
             raise unknown("source of household tasks", source, ["alfworld", "generated"])
+        if size is not None:
+            raise UsageError(f"size is {size!r}, and games of ALFWorld have their own; leave it out, or name no source")
         if path is None:
             raise UsageError("source=alfworld needs path=FOLDER, the folder with train, valid_seen and valid_unseen")
         from .alfworld.files import tasks_of

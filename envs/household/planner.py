@@ -11,9 +11,9 @@ import heapq
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 
-from .commands import GO, MOVE, OPEN, TAKE, TREATMENTS, USE, Command
 from .engine import Engine
 from .state import NOTHING, State
+from .verbs import GO, MOVE, OPEN, TAKE, TREATMENTS, USE, Command
 
 MOST_STATES = 1_000_000
 """The search gives up after so many states; ALFWorld's games take hundreds."""

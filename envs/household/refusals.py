@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-from .commands import MOVE
 from .engine import Engine
 from .game import Object, Receptacle
 from .state import NOTHING, State
+from .verbs import MOVE
 
 SHOWN = 60
 """Characters of a command that a refusal repeats."""

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ...errors import UsageError
-from .alfworld.domain import own, read_domain
-from .alfworld.grammar import read_grammar
-from .alfworld.relations import KINDS, Kind
-from .alfworld.texts import Compiler, Text
-from .commands import ACTIONS, CLOSE, EXAMINE_RECEPTACLE, GO, OPEN, USE
+from .language.domain import own, read_domain
+from .language.grammar import read_grammar
+from .language.relations import KINDS, Kind
+from .language.texts import Compiler, Text
+from .verbs import ACTIONS, CLOSE, EXAMINE_RECEPTACLE, GO, OPEN, USE
 
 BANNER = "-= Welcome to TextWorld, ALFRED! =-\n\n"
 """TextWorld's first paragraph, which common practice drops."""

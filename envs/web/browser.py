@@ -26,14 +26,8 @@ if TYPE_CHECKING:
     from .session import Session, SessionConfig
 
 T = TypeVar("T")
-START_SECONDS = 60.0
-CLOSE_SECONDS = 5.0
-EPISODES = 25
-"""Episodes that go on in one session at most: a page that begins again and again keeps what it had before."""
 NO_DISPLAY = "Missing X server"
 """What Chromium says when it cannot open a window at all."""
-PING_SECONDS = 5.0
-"""How long a browser may take to say its version before it counts as hung."""
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +56,10 @@ class Chromium:
             from playwright.async_api import Error, TimeoutError, async_playwright
         except ImportError:
             raise MissingExtraError("playwright", "web") from None
-        playwright = await async_playwright().start()
+        try:
+            playwright = await async_playwright().start()
+        except Exception as error:
+            raise InfraError(f"Playwright's driver did not start: {_first_line(error)}") from None
         path = ""
         try:
             path = find_chromium(config.executable, playwright.chromium.executable_path, headless=config.headless)
@@ -73,7 +70,7 @@ class Chromium:
                 slow_mo=config.slow_motion,
                 # Windows that no click asked for stay shut, as in every browser of people.
                 ignore_default_args=["--disable-popup-blocking"],
-                timeout=1000 * START_SECONDS,
+                timeout=1000 * config.start_seconds,
                 handle_sigint=False,
                 handle_sigterm=False,
                 handle_sighup=False,
@@ -135,10 +132,11 @@ class Chromium:
 
     async def ping(self) -> bool:
         """Whether the browser still answers."""
+        seconds = self.config.ping_seconds
         try:
-            cdp = await asyncio.wait_for(self.browser.new_browser_cdp_session(), PING_SECONDS)
-            await asyncio.wait_for(cdp.send("Browser.getVersion"), PING_SECONDS)
-            await asyncio.wait_for(cdp.detach(), PING_SECONDS)
+            cdp = await asyncio.wait_for(self.browser.new_browser_cdp_session(), seconds)
+            await asyncio.wait_for(cdp.send("Browser.getVersion"), seconds)
+            await asyncio.wait_for(cdp.detach(), seconds)
         except Exception:
             return False
         return True
@@ -148,7 +146,7 @@ class Chromium:
         self.sessions.clear()
         for end in (self.browser.close, self.playwright.stop):
             try:
-                await asyncio.wait_for(end(), CLOSE_SECONDS)
+                await asyncio.wait_for(end(), self.config.close_seconds)
             except Exception as error:
                 logger.debug("ending Chromium: %s", error)
             # A browser that closed has no processes left; one that hangs is not asked again.
@@ -200,7 +198,7 @@ class Browser:
             for attempt in (0, 1):
                 chromium = self._chromium()
                 try:
-                    session = self._worker.call(chromium.session(config, self._wall), START_SECONDS)
+                    session = self._worker.call(chromium.session(config, self._wall), self.config.start_seconds)
                 except Exception as error:
                     # Between two episodes a browser may have died without anybody noticing.
                     self._drop(chromium)
@@ -216,7 +214,7 @@ class Browser:
         chromium = self._homes.get(session)
         if self._forked or chromium is None or not chromium.alive:
             return False
-        if session.episodes == EPISODES or chromium.begun >= self.config.recycle_after:
+        if session.episodes >= self.config.episodes or chromium.begun >= self.config.recycle_after:
             return False
         session.episodes += 1
         chromium.begun += 1
@@ -254,7 +252,7 @@ class Browser:
             return
         chromium.sessions.discard(session)
         try:
-            self._worker.call(session.close(), CLOSE_SECONDS)
+            self._worker.call(session.close(), self.config.close_seconds)
         except Exception as error:
             logger.debug("closing a session: %s", error)
             self._check(chromium)
@@ -286,7 +284,8 @@ class Browser:
                 self._drop(current)
         if self._current is None:
             try:
-                self._current = self._worker.call(Chromium.launch(self.config), START_SECONDS + CLOSE_SECONDS)
+                seconds = self.config.start_seconds + self.config.close_seconds
+                self._current = self._worker.call(Chromium.launch(self.config), seconds)
             except Overdue as error:
                 raise InfraError(f"Chromium did not start: {error}") from None
             self._version = self._current.browser.version
@@ -295,7 +294,7 @@ class Browser:
     def _check(self, chromium: Chromium) -> None:
         """Kill and forget a browser that does not answer."""
         try:
-            answers = chromium.alive and self._worker.call(chromium.ping(), 4 * PING_SECONDS)
+            answers = chromium.alive and self._worker.call(chromium.ping(), 4 * self.config.ping_seconds)
         except Overdue:
             answers = False
         if not answers:
@@ -314,7 +313,7 @@ class Browser:
         if not chromium.alive:
             chromium.kill()
         try:
-            self._worker.call(chromium.close(), 4 * CLOSE_SECONDS)
+            self._worker.call(chromium.close(), 4 * self.config.close_seconds)
         except Exception as error:
             logger.debug("ending Chromium: %s", error)
             chromium.kill()

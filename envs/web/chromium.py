@@ -52,6 +52,14 @@ class BrowserConfig:
     busy."""
     slow_motion: float = 0.0
     """Milliseconds that a person gets to see each action in a window; 0 for everything else."""
+    episodes: int = 25
+    """Episodes that go on in one session at most: a page that begins again and again keeps what it had before."""
+    start_seconds: float = 60.0
+    """How long a browser may take to start, and to open a page."""
+    ping_seconds: float = 5.0
+    """How long a browser may take to say its version before it counts as hung."""
+    close_seconds: float = 5.0
+    """How long a page, and a browser, may take to close before it is ended by force."""
 
     def arguments(self) -> list[str]:
         """The command line, without what Playwright adds."""

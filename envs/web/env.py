@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, TypeVar
 
@@ -18,11 +18,9 @@ from .look import photograph, screenshot
 from .session import SessionConfig
 from .view import Element, View
 from .worlds import Place, World, world_named, world_of
-from .worlds.core import Deed
+from .worlds.core import Judge
 
 T = TypeVar("T")
-Judge = Callable[[Task, Sequence[Deed], str], float]
-"""Task, what was seen and done, answer: the score in [0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +38,8 @@ class WebConfig:
     """Milliseconds that pass on a page with each step."""
     screenshots: bool = False
     """Whether each observation has a picture of the same moment: `info["screenshot"]`, the viewport as a PNG."""
+    download_seconds: float = 1.0
+    """How much of the patience a download may take to appear when an action led to no page."""
 
     def __post_init__(self) -> None:
         """Raise `UsageError` for hosts that cannot be meant."""
@@ -120,7 +120,7 @@ class WebEnv(AgentEnv):
     def begin(self, task: Task) -> tuple[str, dict[str, Any]]:
         """Open the task's first page; raises `InfraError` when the browser breaks."""
         world = self.world(task)
-        place = world.place(task, self)
+        place = world.place(task, self.config.hosts, self.judge)
         try:
             self._open(world, place)
             moment = self._run(self._playing().begin())
@@ -232,7 +232,13 @@ class WebEnv(AgentEnv):
         self._browser = self._own or shared_browser(self._launched(world.resolver_rules()))
         config = self.config
         session = self._browser.open(
-            SessionConfig(hosts=place.hosts, view=config.view, patience=config.patience, step_time=config.step_time)
+            SessionConfig(
+                hosts=place.hosts,
+                view=config.view,
+                patience=config.patience,
+                download_seconds=config.download_seconds,
+                step_time=config.step_time,
+            )
         )
         self._episode = WebEpisode(session, place, config.screenshots)
         self._versions = {"Chromium": self._browser.version}

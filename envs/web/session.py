@@ -17,9 +17,6 @@ from .hosts import Hosts
 from .tab import Bound, Excuse, Tab
 from .view import View
 
-DOWNLOAD_SECONDS = 1.0
-"""How long a download may take to appear when a navigation led nowhere; where there was no content, none does."""
-
 BLOCKED = "Blocked:"
 MOST_BLOCKED = 10
 """Requests of a page's parts, in a step, that are named when they are blocked; the page itself always is."""
@@ -41,6 +38,9 @@ class SessionConfig:
     """Of `Math.random` on every page."""
     patience: float = 5.0
     """Seconds of real time in which a page has to come to rest after an action; what is there then is shown."""
+    download_seconds: float = 1.0
+    """How long, within patience, a download may take to appear when a navigation led nowhere; where there was no
+    content, none does."""
     most_tabs: int = 8
     """Windows past this number are closed at once."""
     most_download: int = 50_000_000
@@ -279,7 +279,7 @@ class Session:
     async def _arrivals(self, bound: Bound) -> None:
         """Wait for windows and downloads that are on their way."""
         # They are announced by the page that they come from, and a while later by the browser.
-        await self._none(lambda tab: tab.led_nowhere, Bound(min(bound.left, DOWNLOAD_SECONDS)))
+        await self._none(lambda tab: tab.led_nowhere, Bound(min(bound.left, self.config.download_seconds)))
         asked = self._asking()
         while not await self._none(lambda tab: tab.opening, bound):
             if not await asked():

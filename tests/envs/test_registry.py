@@ -1,7 +1,10 @@
-"""Which environments there are, those of other packages included."""
+"""Which environments there are, those of other packages included, and what is recorded of one."""
 
 from __future__ import annotations
 
+import json
+import math
+import pickle
 import subprocess
 import sys
 import textwrap
@@ -9,21 +12,22 @@ from pathlib import Path
 
 import gymnasium
 import pytest
-from kintsugi.envs import EnvEntry, entries, find, register_all
-from kintsugi.envs.registry import BUILTIN
+from kintsugi.envs import AgentEnv, EnvEntry, EnvSpec, entries, find, register_all
+from kintsugi.envs.code import CodeEnv
+from kintsugi.envs.code.sandbox import Limits
+from kintsugi.envs.household import HouseholdEnv
+from kintsugi.envs.registry import BUILTIN, GROUP
+from kintsugi.envs.trading import TradingEnv
 from kintsugi.errors import UsageError
+from shells import offer
+from tiny_worlds import Lamps, Sold
 
-NEEDS = {"code": ["sandbox"]}
-
-
-def offer(folder: Path, offers: dict[str, str], source: str = "") -> None:
-    """Put an installed package `foreign` with these entry points into the folder."""
-    info = folder / "foreign-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: foreign\nVersion: 1.0\n")
-    lines = "".join(f"{name} = {value}\n" for name, value in offers.items())
-    (info / "entry_points.txt").write_text(f"[kintsugi.envs]\n{lines}")
-    (folder / "foreign_garden.py").write_text(source)
+NEEDS = {"code": ["sandbox"], "web": ["chromium"]}
+ours = pytest.mark.parametrize(
+    "entry",
+    [pytest.param(entry, marks=[pytest.mark.requires(n) for n in NEEDS.get(entry.name, ())]) for entry in BUILTIN],
+    ids=lambda entry: entry.name,
+)
 
 
 def in_new_process(folder: Path, code: str) -> subprocess.CompletedProcess[str]:
@@ -32,11 +36,7 @@ def in_new_process(folder: Path, code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize(
-    "entry",
-    [pytest.param(entry, marks=[pytest.mark.requires(n) for n in NEEDS.get(entry.name, ())]) for entry in BUILTIN],
-    ids=lambda entry: entry.name,
-)
+@ours
 def test_ours_are_registered_with_gymnasium(entry):
     assert entry.id in gymnasium.registry
     assert entry.load().env_id == entry.id
@@ -88,7 +88,8 @@ def test_an_environment_of_another_package(tmp_path: Path):
     class Garden(Lamps):
         env_id = "foreign/Garden-v3"
     """
-    offer(tmp_path, {"foreign/Garden-v3": "foreign_garden:Garden"}, textwrap.dedent(source))
+    offer(tmp_path, GROUP, {"foreign/Garden-v3": "foreign_garden:Garden"})
+    (tmp_path / "foreign_garden.py").write_text(textwrap.dedent(source))
     code = """
     import gymnasium, kintsugi
     from kintsugi.envs import find
@@ -103,7 +104,7 @@ def test_an_environment_of_another_package(tmp_path: Path):
 
 
 def test_another_package_can_neither_take_our_ids_nor_break_the_import(tmp_path: Path):
-    offer(tmp_path, {"kintsugi/Household-v0": "foreign_garden:Thief", "no id!": "foreign_garden:Broken"})
+    offer(tmp_path, GROUP, {"kintsugi/Household-v0": "foreign_garden:Thief", "no id!": "foreign_garden:Broken"})
     code = """
     import warnings
     with warnings.catch_warnings(record=True) as caught:
@@ -119,3 +120,139 @@ def test_another_package_can_neither_take_our_ids_nor_break_the_import(tmp_path:
 
 def test_ours_come_first():
     assert tuple(entries()[: len(BUILTIN)]) == BUILTIN
+
+
+def test_an_environment_may_be_named_by_its_module():
+    assert find("tiny_worlds:Lamps").load() is Lamps
+    with pytest.raises(UsageError, match=r"environment 'tiny_worlds:Lampz' \(named by its module\): cannot import"):
+        find("tiny_worlds:Lampz").load()
+    with pytest.raises(UsageError, match="'json:dumps' is <function dumps .*expected a subclass of"):
+        EnvSpec("json:dumps").check()
+
+
+# -- EnvSpec ----------------------------------------------------------------------------------------------------------
+
+
+def test_arguments_are_made_of_what_is_said():
+    env = EnvSpec("household", {"max_steps": "7", "banner": "yes"}).make()
+    assert isinstance(env, HouseholdEnv)
+    assert (env.max_steps, env.banner) == (7, True)
+    code = EnvSpec("kintsugi/Code-v0", {"limits.seconds": "3", "limits.processes": 2, "feedback": 200}).make()
+    assert isinstance(code, CodeEnv)
+    assert (code.limits, code.feedback) == (Limits(seconds=3.0, processes=2), 200)
+    given = Limits(seconds=4)
+    later = EnvSpec("code").with_args(limits=given, max_steps=5).with_args(max_steps="6").make()
+    assert isinstance(later, CodeEnv)
+    assert (later.limits, later.max_steps) == (given, 6)
+
+
+def test_an_environment_with_the_arguments_of_its_parents():
+    spec = EnvSpec("tiny_worlds:Lamps", {"max_steps": "7", "render_mode": "ansi"})
+    env = spec.make()
+    assert isinstance(env, Lamps)
+    assert (env.max_steps, env.render_mode) == (7, "ansi")
+    assert (spec.cls, spec.name, EnvSpec("tiny_worlds:Sold").name) == (Lamps, "lamps", "sold")
+    assert spec.make() is not env
+
+
+@pytest.mark.parametrize("env", ["household", "tiny_worlds:Lamps"])
+@pytest.mark.parametrize("use", [EnvSpec.check, EnvSpec.make, EnvSpec.to_json])
+def test_what_is_no_argument_names_the_nearest(env, use):
+    with pytest.raises(UsageError, match=f"unknown environment '{env}' argument 'max_step'; did you mean 'max_steps'"):
+        use(EnvSpec(env, {"max_step": "3"}))
+    with pytest.raises(UsageError, match=f"'{env}' argument 'max_steps' is 'many'; expected a whole number"):
+        use(EnvSpec(env, {"max_steps": "many"}))
+
+
+def test_what_the_environment_itself_refuses_is_said_by_it():
+    EnvSpec("household", {"max_steps": "0"}).check()
+    with pytest.raises(UsageError, match="max_steps is 0; an episode needs at least 1 step"):
+        EnvSpec("household", {"max_steps": "0"}).make()
+    with pytest.raises(UsageError, match="unknown environment 'househld'; did you mean 'household'"):
+        EnvSpec("househld").check()
+
+
+@pytest.mark.parametrize(
+    ("spec", "id", "kwargs"),
+    [
+        (EnvSpec(), "kintsugi/Household-v0", {"max_steps": 50, "render_mode": None, "banner": False}),
+        (
+            EnvSpec("trading", {"news": "3"}), "kintsugi/Trading-v0",
+            {"max_steps": 1000, "render_mode": None, "news": 3},
+        ),
+        (EnvSpec("tiny_worlds:Lamps", {"max_steps": 9}), "tiny_worlds:Lamps", {"max_steps": 9, "render_mode": None}),
+    ],
+)  # fmt: skip
+def test_what_is_recorded_has_the_defaults_and_makes_the_same_again(spec, id, kwargs):
+    told = spec.to_json()
+    assert told == {"id": id, "kwargs": kwargs}
+    again = EnvSpec(**json.loads(json.dumps(told)))
+    assert again.to_json() == told
+    assert type(again.make()) is spec.cls
+
+
+def test_objects_are_recorded_by_their_fields_or_their_class():
+    told = EnvSpec("code", {"limits": Limits(seconds=3), "sandbox": "sandboxes:Scripted"}).to_json()["kwargs"]
+    assert told["limits"]["seconds"] == 3
+    assert told["sandbox"] == "sandboxes:Scripted"
+
+
+def test_a_spec_goes_to_other_processes_and_stays_as_it_is():
+    spec = EnvSpec("tiny_worlds:Lamps", {"max_steps": "7"})
+    again = pickle.loads(pickle.dumps(spec))
+    assert again == spec != spec.with_args(max_steps="8")
+    assert spec.kwargs == {"max_steps": "7"}
+    assert again.make().max_steps == 7
+
+
+def test_a_split_without_tasks_is_refused():
+    sold = EnvSpec("tiny_worlds:Sold")
+    assert sold.tasks("train", 3, 1) == Sold.tasks("train", 3, 1)
+    with pytest.raises(UsageError, match="split 'valid' of 'tiny_worlds:Sold' holds no task that can be played"):
+        sold.tasks("valid")
+    for none in (0, -1):
+        with pytest.raises(UsageError, match=f"tasks is {none}; at least 1 is needed"):
+            sold.tasks("train", none)
+    medium = EnvSpec("household").tasks("valid_seen", 2, 3, size="medium")
+    assert medium == HouseholdEnv.tasks("valid_seen", 2, 3, size="medium")
+
+
+# -- What classes say of themselves -----------------------------------------------------------------------------------
+
+
+@ours
+def test_environments_say_nothing_of_how_they_are_learnt(entry):
+    """How many tasks and how often is for loops and seed families to say."""
+    cls = entry.load()
+    assert set(cls.metadata) == set(AgentEnv.metadata)
+    assert not {"practice", "epochs"} & set(cls.metadata)
+    spec = EnvSpec(entry.id)
+    gate = spec.usual("gate_split")
+    assert gate in ("valid", "valid_seen")
+    assert spec.usual("turn_tokens") >= AgentEnv.metadata["turn_tokens"]
+
+
+def test_what_metadata_leaves_out_is_as_for_any_environment():
+    sold = EnvSpec("tiny_worlds:Sold")
+    assert [sold.usual(what) for what in ("turn_tokens", "at_once", "gate_split")] == [32, 2, None]
+
+
+def test_an_attempt_is_worth_its_success_and_at_trading_its_compounded_return():
+    assert (HouseholdEnv.metric, HouseholdEnv.worth(True, 0.3, [0.0]), HouseholdEnv.worth(False, 0.9, [0.5])) == (
+        "success",
+        1.0,
+        0.0,
+    )
+    assert TradingEnv.metric == "return"
+    assert TradingEnv.worth(False, 0.9, [0.5, -0.5]) == pytest.approx(-0.25)
+    assert TradingEnv.worth(True, 0.0, []) == 0.0
+    env = TradingEnv()
+    _, info = env.reset(options={"task": EnvSpec("trading").tasks("train", 1).tasks[0]})
+    begin, done, rewards = info["account"].equity, False, list[float]()
+    while not done:
+        _, reward, terminated, truncated, info = env.step("buy 0.5" if len(rewards) % 9 == 0 else "hold")
+        rewards.append(reward)
+        done = terminated or truncated
+    whole = info["account"].equity / begin - 1
+    assert TradingEnv.worth(info["success"], info["score"], rewards) == pytest.approx(whole)
+    assert not math.isclose(sum(rewards), whole, rel_tol=1e-3)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, ClassVar
+from typing import Any
 
 from kintsugi.agents.core import Episode, RuleAgent
 from kintsugi.agents.trajectory import Step
@@ -45,7 +45,7 @@ class Windowed(Echo):
 class Reading(RuleAgent):
     """Says the number that it reads in the hint: right at once, whichever model is named."""
 
-    name: ClassVar[str] = "reading"
+    name = "reading"
 
     async def act(self, episode: Episode) -> Step:
         return Step(episode.observation, "", episode.observation.rpartition(": ")[2].rstrip("."))

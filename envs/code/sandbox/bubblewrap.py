@@ -54,13 +54,14 @@ class BubblewrapSandbox:
     """A pool of bubblewrap namespaces: user, PID, mount, network, IPC, UTS and cgroup all unshared.
 
     The system is mounted read-only; memory and processes are limited by a cgroup where this process may make one, by
-    rlimits and the worker's watch where it may not. Root starts it as `nobody`. Raises `Unavailable` where bubblewrap
-    is missing or may not make namespaces.
+    rlimits and the worker's watch where it may not, and with `cgroups=False`. Root starts it as `nobody`. Raises
+    `Unavailable` where bubblewrap is missing or may not make namespaces.
     """
 
     name = "bubblewrap"
 
-    def __init__(self, *, size: int | None = None, warm: int = 1) -> None:
+    def __init__(self, *, size: int | None = None, warm: int = 1, cgroups: bool = True) -> None:
+        self.cgroups = cgroups
         self.executable = find_executable()
         self.python = find_python()
         cgroup.clean()
@@ -111,8 +112,12 @@ class BubblewrapSandbox:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
+    def command(self, config: Mapping[str, Any]) -> list[str]:
+        """The command that starts a worker of this configuration."""
+        return worker_command(self.python, config)
+
     def _launch(self, shape: Shape) -> Cell:
-        group = cgroup.make(shape, str(next(self._number)))
+        group = cgroup.make(shape, str(next(self._number))) if self.cgroups else None
         ours, theirs = socket.socketpair()
         cell: BubblewrapCell | None = None
         try:
@@ -150,7 +155,7 @@ class BubblewrapSandbox:
                 *("--json-status-fd", str(to_status)),
                 *(("--seccomp", str(filter_)) if seccomp.program() else ()),
                 *arguments_for(shape, group, self.python),
-                *worker_command(self.python, _config(shape, group)),
+                *self.command(_config(shape, group)),
             ]
             root = os.geteuid() == 0
             process = subprocess.Popen(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
 from ....errors import UsageError
 
@@ -91,12 +91,13 @@ class Result:
         return self.stderr.decode("utf-8", "backslashreplace")
 
 
+@runtime_checkable
 class Sandbox(Protocol):
     """Runs Python programs that nobody trusts. Safe to use from several threads at once."""
 
     @property
     def name(self) -> str:
-        """The back end: `docker` or `bubblewrap`."""
+        """The back end, e.g. `docker` or `bubblewrap`."""
         ...
 
     def run(

@@ -41,7 +41,7 @@ def build(method: Method = "auto", *, image: str = docker_engine.IMAGE, force: b
     if not force and client.images(name=image):
         return "it is there already"
     if method == "auto":
-        method = "debootstrap" if shutil.which("debootstrap") and os.geteuid() == 0 else "dockerfile"
+        method = "debootstrap" if shutil.which("debootstrap") and _is_root() else "dockerfile"
     say(f"making {image} with {method}")
     if method == "debootstrap":
         _bootstrap(client, image, say)
@@ -64,11 +64,7 @@ def _from_dockerfile(client: docker_engine.Client, image: str, say: Say) -> None
 
 
 def _bootstrap(client: docker_engine.Client, image: str, say: Say) -> None:
-    program = shutil.which("debootstrap")
-    if program is None:
-        raise UsageError("debootstrap is not installed; install the package 'debootstrap', or use --method dockerfile")
-    if os.geteuid() != 0:
-        raise UsageError("debootstrap must be run by root; use sudo, or --method dockerfile")
+    program = find_debootstrap()
     suite, mirror = debian_source()
     with tempfile.TemporaryDirectory(prefix=f"{PREFIX}{owner.this_process().replace(':', '_')}-") as folder:
         root = Path(folder) / "root"
@@ -88,6 +84,20 @@ def _bootstrap(client: docker_engine.Client, image: str, say: Say) -> None:
             answer = client.import_image_from_stream(stream, repository=repository, tag=tag, changes=changes)
             if '"error"' in answer:
                 raise InfraError(f"the image could not be imported: {answer.strip()}")
+
+
+def find_debootstrap(root: bool | None = None) -> str:
+    """Where debootstrap is; raises `UsageError` where it is missing, and to who is not `root` (None looks)."""
+    program = shutil.which("debootstrap")
+    if program is None:
+        raise UsageError("debootstrap is not installed; install the package 'debootstrap', or use --method dockerfile")
+    if not (_is_root() if root is None else root):
+        raise UsageError("debootstrap must be run by root; use sudo, or --method dockerfile")
+    return program
+
+
+def _is_root() -> bool:
+    return hasattr(os, "geteuid") and os.geteuid() == 0
 
 
 def clean(folder: Path | None = None) -> list[str]:

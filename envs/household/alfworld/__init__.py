@@ -1,1 +1,1 @@
-"""ALFWorld's own game files: read (PDDL, grammar), checked, played by the engine, and written."""
+"""ALFWorld's own game files: read, checked, played by the engine, and written."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..game import Game, Object, Receptacle
 from ..goals import Goal
-from .domain import own
+from ..language.domain import own
 from .files import NAME
 from .problem import ABILITIES, STATES
 

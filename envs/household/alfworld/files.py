@@ -15,9 +15,9 @@ from ....errors import UsageError
 from ...core import Task, TaskSet
 from ..engine import Engine
 from ..generator import ENV_ID
+from ..language.domain import read_domain
+from ..language.lisp import MOST_CHARACTERS
 from ..wording import TASK, UNKNOWN_GOAL, compile_wording
-from .domain import read_domain
-from .lisp import MOST_CHARACTERS
 from .problem import make_game, read_problem
 
 NAME = "game.tw-pddl"

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from ....errors import UsageError
 from ..goals import Goal
-from .domain import kind_of
-from .lisp import Expression, Form, show, typed
+from ..language.domain import kind_of
+from ..language.lisp import Expression, Form, show, typed
 
 _TREATED = {
     frozenset({"cleanable", "isclean"}): "pick_clean_then_place_in_recep",

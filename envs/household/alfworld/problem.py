@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ....errors import UsageError, unknown
-from ..commands import CLEAN, COOL, HEAT, SLICE
 from ..game import TOOLS, Game, Object, Receptacle, number_names
+from ..language.domain import Domain, kind_of
+from ..language.lisp import Form, read_form, show, typed
 from ..state import NOTHING
-from .domain import Domain, kind_of
+from ..verbs import CLEAN, COOL, HEAT, SLICE
 from .goal import read_pddl_goal
-from .lisp import Form, read_form, show, typed
 
 ABILITIES = {
     "pickupable": "pickupable",

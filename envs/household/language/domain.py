@@ -14,7 +14,7 @@ from importlib import resources
 from typing import Any
 
 from ....errors import UsageError, unknown
-from ..commands import ACTIONS
+from ..verbs import ACTIONS
 from .lisp import Expression, Form, read_form, typed
 
 UNSEEN = frozenset({"checked", "ison"})

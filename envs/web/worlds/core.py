@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -16,6 +16,8 @@ from ..session import Session
 
 Deed = tuple[str, str]
 """What was seen, and what was done then."""
+Judge = Callable[[Task, Sequence[Deed], str], float]
+"""Task, what was seen and done, answer: the score in [0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +102,8 @@ class World(ABC):
 
     @classmethod
     @abstractmethod
-    def place(cls, task: Task, options: Any) -> Place:
-        """A place for one episode; `options` are the environment's `WebConfig`."""
+    def place(cls, task: Task, hosts: Sequence[str], judge: Judge | None) -> Place:
+        """A place for one episode; the live web is bounded by `hosts`, and its tasks are scored by `judge`."""
 
 
 WORLDS = {"sites": "sites:Sites", "miniwob": "miniwob:MiniWob", "live": "live:Live"}

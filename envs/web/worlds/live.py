@@ -10,17 +10,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from ....errors import UsageError
 from ...core import Task, TaskSet
 from ..hosts import Hosts
 from ..session import Session
-from .core import Deed, Place, Standing, World
-
-if TYPE_CHECKING:
-    from ..env import WebEnv
+from .core import Deed, Judge, Place, Standing, World
 
 ENV_ID = "kintsugi/Web-v0"
 
@@ -44,9 +41,9 @@ class Live(World):
         return tasks if n is None or n >= len(tasks) else tasks.sample(n, seed)
 
     @classmethod
-    def place(cls, task: Task, options: Any) -> Place:
+    def place(cls, task: Task, hosts: Sequence[str], judge: Judge | None) -> Place:
         """The task's first page; raises `UsageError` where no judge was given or its host is not allowed."""
-        return LivePlace(task, options)
+        return LivePlace(task, hosts, judge)
 
 
 def _entries(path: Path) -> list[Any]:
@@ -99,15 +96,15 @@ def _first_page(evaluation: Sequence[Any]) -> str:
 class LivePlace(Place):
     """One task on somebody's site."""
 
-    def __init__(self, task: Task, env: WebEnv) -> None:
-        if env.judge is None:
+    def __init__(self, task: Task, hosts: Sequence[str], judge: Judge | None) -> None:
+        if judge is None:
             raise UsageError(
                 f"task {task.id!r} of the live web needs a judge: WebEnv(judge=WebJudge(model)), "
                 "with kintsugi.agents.judge.WebJudge"
             )
         self.goal = str(task.params["goal"])
-        self.hosts = Hosts(env.config.hosts)
-        self._judge, self._task, self._url = env.judge, task, str(task.params["url"])
+        self.hosts = Hosts(tuple(hosts))
+        self._judge, self._task, self._url = judge, task, str(task.params["url"])
         if not self.hosts.allows(self._url):
             raise UsageError(
                 f"task {task.id!r} begins at {self._url}; allowed hosts: {', '.join(self.hosts.allowed) or 'none'}; "

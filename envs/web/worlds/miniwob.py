@@ -21,7 +21,7 @@ from ..actions import PAGE_VERBS
 from ..hosts import Hosts
 from ..ids import ElementIds
 from ..session import Session
-from .core import Deed, Place, Standing, World
+from .core import Deed, Judge, Place, Standing, World
 
 ENV_ID = "kintsugi/Web-v0"
 EDITIONS = 1_000_000
@@ -70,7 +70,7 @@ class MiniWob(World):
         return TaskSet(_task(split, chosen[i % len(chosen)], i // len(chosen), seed) for i in range(count))
 
     @classmethod
-    def place(cls, task: Task, options: Any) -> Place:
+    def place(cls, task: Task, hosts: Sequence[str], judge: Judge | None) -> Place:
         """The page of the task."""
         page = task.params.get("type")
         if page not in pages():

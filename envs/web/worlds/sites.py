@@ -11,7 +11,7 @@ from ...core import Task, TaskSet
 from ..hosts import Hosts
 from ..session import Session
 from ..sites.tasks import SiteTask, make_tasks
-from .core import Deed, Place, Standing, World
+from .core import Deed, Judge, Place, Standing, World
 
 if TYPE_CHECKING:
     from ..sites.server import Server
@@ -37,7 +37,7 @@ class Sites(World):
         return (_server().resolver_rule,)
 
     @classmethod
-    def place(cls, task: Task, options: Any) -> Place:
+    def place(cls, task: Task, hosts: Sequence[str], judge: Judge | None) -> Place:
         """The task's site, with content of its own."""
         return SitePlace(_server(), task)
 

@@ -6,10 +6,11 @@ import json
 from collections.abc import Callable, Iterator
 
 import pytest
-from kintsugi.envs.code.sandbox import Result, bubblewrap, cell
+from kintsugi.envs.code.sandbox import Result
+from kintsugi.envs.code.sandbox.bubblewrap import BubblewrapSandbox
 from kintsugi.envs.code.sandbox.conformance import CHECKS, Bench, SandboxCheckError, Subject, check_sandbox, run_check
 from kintsugi.errors import UsageError
-from sandboxes import SUBJECTS, Scripted
+from sandboxes import SUBJECTS, Scripted, bubblewrap
 
 
 @pytest.fixture(scope="module")
@@ -82,17 +83,16 @@ BREAKS = {
 
 @pytest.mark.requires("bwrap")
 @pytest.mark.parametrize("name", BREAKS)
-def test_a_broken_worker_is_caught(name, monkeypatch):
+def test_a_broken_worker_is_caught(name):
     check, module, old, new = BREAKS[name]
-    sound = cell.worker_command
 
-    def broken(python, config):
-        *head, sources, about = sound(python, config)
-        modules = dict(json.loads(sources))
-        assert old in modules[module]
-        modules[module] = modules[module].replace(old, new)
-        return [*head, json.dumps(list(modules.items())), about]
+    class Broken(BubblewrapSandbox):
+        def command(self, config):
+            *head, sources, about = super().command(config)
+            modules = dict(json.loads(sources))
+            assert old in modules[module]
+            modules[module] = modules[module].replace(old, new)
+            return [*head, json.dumps(list(modules.items())), about]
 
-    monkeypatch.setattr(bubblewrap, "worker_command", broken)
-    with Bench(SUBJECTS["bwrap"]()) as bench:
+    with Bench(bubblewrap(Broken)) as bench:
         assert run_check(bench, check) != ""

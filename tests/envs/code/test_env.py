@@ -6,6 +6,7 @@ import pickle
 from collections.abc import Iterator
 
 import pytest
+from kintsugi.agents.models import ScriptedModel
 from kintsugi.agents.react import ReActAgent
 from kintsugi.agents.rollout import Job, collect
 from kintsugi.envs import Task
@@ -167,25 +168,11 @@ def test_an_instant_is_the_solution_alone(sandbox):
 def test_a_broken_sandbox_is_no_score():
     trajectory, *_ = collect(
         lambda: CodeEnv(sandbox=Scripted(InfraError("the engine is gone"))),
-        [Job(task(CALLS), ReActAgent(Saying("Action: write x = 1")), seed=0)],
+        [Job(task(CALLS), ReActAgent(ScriptedModel(["Action: write x = 1"])), seed=0)],
         retries=1,
     )
     assert trajectory.outcome == "infra_error"
     assert trajectory.error == "the engine is gone"
-
-
-class Saying:
-    """A model that says one thing."""
-
-    version = "saying"
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-
-    async def complete(self, messages, sampling):
-        from kintsugi.agents.models.core import Completion
-
-        return Completion(self.text, (), (), 0)
 
 
 # -- tests that are code ----------------------------------------------------------------------------------------------

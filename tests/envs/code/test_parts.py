@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import struct
 import subprocess
 import sys
@@ -307,14 +305,22 @@ def test_a_link_in_the_folder_of_temporary_files_is_not_followed(tmp_path):
     assert (tmp_path / "lent/file").read_text() == "precious"
 
 
-@pytest.mark.requires("docker")
-def test_what_an_image_needs_and_is_missing_is_named(monkeypatch):
-    monkeypatch.setattr(shutil, "which", lambda name: None)
+def test_what_an_image_needs_and_is_missing_is_named(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UsageError, match="debootstrap is not installed"):
-        image.build("debootstrap", force=True)
-    monkeypatch.setattr(shutil, "which", lambda name: "/usr/sbin/debootstrap")
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+        image.find_debootstrap(root=True)
+    program = tmp_path / "debootstrap"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    assert image.find_debootstrap(root=True) == str(program)
     with pytest.raises(UsageError, match="must be run by root"):
+        image.find_debootstrap(root=False)
+
+
+@pytest.mark.requires("docker")
+def test_an_image_is_not_made_without_what_it_needs(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UsageError, match="debootstrap is not installed"):
         image.build("debootstrap", force=True)
 
 

@@ -17,8 +17,9 @@ from kintsugi.envs.code.family.generator import SPLITS, fits, split_of, value_of
 from kintsugi.envs.code.family.steps import KINDS
 from kintsugi.envs.code.guest.values import Opaque, decode, encode, loads
 from kintsugi.envs.code.judge import Judge
-from kintsugi.envs.code.sandbox import Limits, Result, open_sandbox
+from kintsugi.envs.code.sandbox import Limits, open_sandbox
 from kintsugi.errors import UsageError
+from sandboxes import Counting
 
 
 def chain_of(task):
@@ -120,21 +121,14 @@ def test_what_the_steps_do_is_what_python_does(judge):
 
 
 @pytest.mark.requires("sandbox")
-def test_gold_solutions_run_three_times_before_a_task_enters(judge, monkeypatch):
-    runs: list[int] = []
-    run = judge.sandbox.run
-
-    def counted(*arguments: Any, **options: Any) -> Result:
-        runs.append(1)
-        return run(*arguments, **options)
-
-    monkeypatch.setattr(judge.sandbox, "run", counted)
+def test_gold_solutions_run_three_times_before_a_task_enters(judge):
+    sandbox = Counting(judge.sandbox)
+    counted = Judge(sandbox, judge.limits)
     batch = make_tasks("valid", 12).tasks
-    assert tasks._in_batches(judge, batch) == {task.id for task in batch}
-    assert len(runs) == 3
-    runs.clear()
-    assert tasks.failing(judge, batch[0]) == ""
-    assert len(runs) == 6
+    assert tasks._in_batches(counted, batch) == {task.id for task in batch}
+    assert sandbox.runs == 3
+    assert tasks.failing(counted, batch[0]) == ""
+    assert sandbox.runs == 3 + 6
 
 
 @pytest.mark.requires("sandbox")

@@ -81,7 +81,7 @@ def test_chats_are_brief_unless_asked_otherwise():
     task = Task("t", WebEnv.env_id, "train", 0)
     steps = (Step(SHOP, "a", "wait"), Step(SHOP, "b", "stop"))
     attempt = Trajectory(task, steps, SHOP, "failure", 0.0, "policy", "m", 0, goal="g")
-    assert [m.content for m in chat_of(attempt) if m.role == "user"] == [
+    assert [m.content for m in chat_of(attempt, ReActConfig()) if m.role == "user"] == [
         brief(SHOP),
         f"{NOTHING}\nYour task is to: g",
     ]
@@ -94,4 +94,4 @@ def test_other_worlds_are_told_whole():
     attempt = Trajectory(
         Task("t", "nowhere/World-v0", "train", 0), (Step("a", "", "x"),), "a", "failure", 0.0, "policy", "m", 0
     )
-    assert chat_of(attempt)[1].content == "a"
+    assert chat_of(attempt, ReActConfig())[1].content == "a"

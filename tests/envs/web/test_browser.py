@@ -9,6 +9,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from kintsugi.agents.core import RuleAgent
 from kintsugi.agents.experts.web import WebExpert
 from kintsugi.agents.rollout import Job, collect
 from kintsugi.agents.trajectory import Step
@@ -37,9 +38,8 @@ def gone(process):
         return True
 
 
-def test_a_browser_that_hangs_is_killed_and_replaced(web_class, browser, monkeypatch):
-    monkeypatch.setattr("kintsugi.envs.web.browser.PING_SECONDS", 0.5)
-    monkeypatch.setattr("kintsugi.envs.web.browser.CLOSE_SECONDS", 0.5)
+def test_a_browser_that_hangs_is_killed_and_replaced(web_class):
+    browser = Browser(BrowserConfig(ping_seconds=0.5, close_seconds=0.5))
     env = web_class(browser=browser)
     env.reset(options={"task": at("/")})
     process, group = browser.processes
@@ -52,12 +52,13 @@ def test_a_browser_that_hangs_is_killed_and_replaced(web_class, browser, monkeyp
     assert "Home" in observation
     assert browser.processes[0] != process
     env.close()
+    browser.close()
 
 
 def test_a_browser_that_dies_costs_the_attempt_and_the_attempt_is_made_again(web_class, browser):
     killed: list[int] = []
 
-    class Clicker:
+    class Clicker(RuleAgent):
         name = "clicker"
 
         async def act(self, episode):
@@ -151,12 +152,11 @@ def test_nothing_goes_around_the_allow_list_by_webrtc(executable, web_class, sit
     browser.close()
 
 
-def test_a_browser_that_does_not_start_leaves_nothing_behind(web_class, tmp_path, monkeypatch):
+def test_a_browser_that_does_not_start_leaves_nothing_behind(web_class, tmp_path):
     sleeper = tmp_path / "sleeper"
     sleeper.write_text("#!/bin/sh\nexec sleep 60\n")
     sleeper.chmod(0o755)
-    monkeypatch.setattr("kintsugi.envs.web.browser.START_SECONDS", 0.5)
-    browser = Browser(BrowserConfig(executable=str(sleeper)))
+    browser = Browser(BrowserConfig(executable=str(sleeper), start_seconds=0.5))
     children = Path(f"/proc/self/task/{browser._worker._thread.native_id}/children")
     for _ in range(2):
         with pytest.raises(InfraError, match=r"Chromium .*did not start: .*Timeout 500ms"):
@@ -168,15 +168,21 @@ def test_a_browser_that_does_not_start_leaves_nothing_behind(web_class, tmp_path
     browser.close()
 
 
-def test_a_driver_that_does_not_start_is_an_infra_error(monkeypatch):
-    async def never(config):
-        await asyncio.sleep(60)
-
-    monkeypatch.setattr("kintsugi.envs.web.browser.Chromium.launch", never)
-    monkeypatch.setattr("kintsugi.envs.web.browser.START_SECONDS", 0.1)
-    monkeypatch.setattr("kintsugi.envs.web.browser.CLOSE_SECONDS", 0.1)
-    browser = Browser()
-    with pytest.raises(InfraError, match="did not start: the browser did not answer within 0.2 s"):
+@pytest.mark.parametrize(
+    ("driver", "seconds", "said"),
+    [
+        ("cat > /dev/null", 0.3, "Chromium did not start: the browser did not answer within 0.4 s"),
+        ("exit 1", 20.0, "Playwright's driver did not start: "),
+    ],
+    ids=["silent", "dead"],
+)
+def test_a_driver_that_does_not_start_is_an_infra_error(driver, seconds, said, monkeypatch, tmp_path):
+    program = tmp_path / "node"
+    program.write_text(f"#!/bin/sh\n{driver}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PLAYWRIGHT_NODEJS_PATH", str(program))
+    browser = Browser(BrowserConfig(start_seconds=seconds, close_seconds=0.1))
+    with pytest.raises(InfraError, match=said):
         browser.version  # noqa: B018
     browser.close()
 
@@ -200,9 +206,8 @@ def test_a_fork_leaves_its_parents_browser_alone(web_class, browser):
 
 
 @pytest.mark.requires("miniwob")
-def test_a_session_in_which_episodes_go_on_grows_old_and_so_does_its_browser(monkeypatch):
-    monkeypatch.setattr("kintsugi.envs.web.browser.EPISODES", 3)
-    browser = Browser(BrowserConfig(recycle_after=5))
+def test_a_session_in_which_episodes_go_on_grows_old_and_so_does_its_browser():
+    browser = Browser(BrowserConfig(recycle_after=5, episodes=3))
     env = WebEnv(browser=browser)
     (task,) = WebEnv.tasks("train", 1, world="miniwob", page="click-dialog")
     sessions, processes, observations = [], [], []

@@ -157,12 +157,12 @@ STAYS = {
 
 
 @pytest.mark.parametrize("what", STAYS)
-def test_what_brings_nothing_is_not_waited_for(shown, site, monkeypatch, what):
-    monkeypatch.setattr("kintsugi.envs.web.session.DOWNLOAD_SECONDS", 30)
+def test_what_brings_nothing_is_not_waited_for(shown, site, what):
     site.pages["/worker.js"] = b"fetch('/hangs')"
     env, _ = shown(
         f'<button onclick="go()">Go</button><p id=p>Old</p><script>const f = document.createElement("iframe");'
-        f"function go() {{ {STAYS[what]}; p.textContent = 'Done'; }}</script>"
+        f"function go() {{ {STAYS[what]}; p.textContent = 'Done'; }}</script>",
+        download_seconds=30.0,
     )
     observation, *_ = env.step("click [1]")
     assert "text 'Done'" in observation

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 from kintsugi.benchmarks.textworld.random_games import random_game
-from kintsugi.envs import TaskSet
+from kintsugi.envs import EnvSpec, TaskSet
 from kintsugi.envs.checks import check_agent_env
 from kintsugi.envs.household import HouseholdEnv
-from kintsugi.envs.household.alfworld.domain import own
 from kintsugi.envs.household.alfworld.files import load_engine, parse_file, read_file, read_folder
 from kintsugi.envs.household.env import engine_of_task, forget_engines
 from kintsugi.envs.household.generator import make_task
+from kintsugi.envs.household.language.domain import own
 from kintsugi.errors import UsageError
 
 OWN = {"pddl_domain": own("domain.pddl"), "grammar": own("grammar.twl2")}
@@ -176,6 +176,36 @@ def test_a_folder_without_games(tmp_path, game, tree):
         HouseholdEnv.tasks("valid_unseen", source="alfworld", path=only_bad)
 
 
+def test_so_many_games_are_drawn_by_the_seed(game, tree):
+    folder = tree(**{f"g{i}": game(i) for i in range(5)})
+    every = HouseholdEnv.tasks("valid_unseen", source="alfworld", path=folder)
+    drawn = [HouseholdEnv.tasks("valid_unseen", 2, seed, source="alfworld", path=str(folder)) for seed in range(8)]
+    assert {len(tasks) for tasks in drawn} == {2}
+    assert drawn[3] == HouseholdEnv.tasks("valid_unseen", 2, 3, source="alfworld", path=folder)
+    assert {task for tasks in drawn for task in tasks} == set(every)
+    assert HouseholdEnv.tasks("valid_unseen", 9, source="alfworld", path=folder) == every
+    params = {"source": "alfworld", "path": str(folder)}
+    assert EnvSpec("household").tasks("valid_unseen", **params) == every
+
+
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        ({"source": "alfwrld"}, "unknown source of household tasks 'alfwrld'; did you mean 'alfworld'"),
+        ({"source": "alfworld"}, "source=alfworld needs path=FOLDER"),
+        (
+            {"source": "alfworld", "path": "games", "size": "large"},
+            "size is 'large', and games of ALFWorld have their own",
+        ),
+        ({"path": "games"}, "path is 'games', and generated tasks are read from none; add source=alfworld"),
+        ({"sise": "small"}, "unknown parameter 'sise' of household tasks; there are size, source and path"),
+    ],
+)
+def test_where_tasks_come_from_is_said_as_a_whole(params, said):
+    with pytest.raises(UsageError, match=said):
+        HouseholdEnv.tasks("train", **params)
+
+
 def test_a_game_may_lie_in_the_split_itself(game, tmp_path):
     (tmp_path / "train").mkdir()
     (tmp_path / "train/game.tw-pddl").write_text(json.dumps(game()))
@@ -251,7 +281,7 @@ def test_a_generated_task_and_its_file_are_one_game(size, game, tree):
 
 
 def test_conforms(game, tree):
-    (task,) = TaskSet.from_alfworld(tree(a=game(1)), "valid_unseen")
+    (task,) = HouseholdEnv.tasks("valid_unseen", source="alfworld", path=tree(a=game(1)))
     check_agent_env(HouseholdEnv(), task=task)
 
 

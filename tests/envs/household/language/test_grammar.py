@@ -7,8 +7,8 @@ import contextlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kintsugi.envs.household.alfworld.domain import own
-from kintsugi.envs.household.alfworld.grammar import (
+from kintsugi.envs.household.language.domain import own
+from kintsugi.envs.household.language.grammar import (
     Atom,
     Call,
     Each,
