@@ -26,7 +26,7 @@ lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	@mkdir -p build/types && ln -sfn ../.. build/types/kintsugi
-	$(BIN)/mypy build/types/kintsugi tests $(wildcard examples/*.py)
+	$(BIN)/mypy build/types/kintsugi tests examples/my_loop/my_loop
 	$(BIN)/lint-imports --no-logo
 
 pytest: $(INSTALLED)

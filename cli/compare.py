@@ -9,8 +9,8 @@ import tyro
 from rich.console import Console
 
 from ..loops.measuring.evaluation import Comparison, Score, compare
+from ..loops.measuring.references import pooled_score, read_evaluation
 from ..loops.measuring.tables import comparison_table, score_table, type_table
-from ..loops.runs.references import pooled_score, read_evaluation
 
 
 @dataclass(frozen=True)

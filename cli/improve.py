@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, make_dataclass
@@ -24,7 +25,6 @@ from ..loops.registry import Loop, find_loop
 from ..loops.run import Run, resolved
 from ..loops.runs.stages import Stage
 from ..loops.runs.store import RunStore
-from ..loops.seeds.recipe import demonstrations_of
 from .opening import Playing
 
 
@@ -71,7 +71,7 @@ class LoopCommand:
             raise UsageError(f"cannot read the configuration {path} ({error}); expected a TOML file") from error
         # Facts of the run that it comes from, not flags.
         facts = {"command", "model"} if "command" in values else set()
-        return changed(usual, {name: value for name, value in values.items() if name not in facts}, f"{path}:")
+        return changed(usual, {name: value for name, value in values.items() if name not in facts}, path)
 
     def __call__(self, config: Any, console: Console) -> None:
         """Run it."""
@@ -85,6 +85,8 @@ def command(name: str) -> LoopCommand:
 
 def improve(loop: Loop[Any], config: Any, console: Console) -> None:
     """Run or continue `loop`, and print scores, verdicts and what the loop found."""
+    from ..loops.seeds.recipe import demonstrations_of
+
     env, agent = config.env_spec, config.reader()
     settings, on = resolved(config.loop, env), resolved(config.held_out, env)
     # What is wrong with the tasks is said before a run is begun that could only be begun anew.
@@ -125,33 +127,31 @@ def _improved(run: Run, loop: Loop[Any], settings: Any, on: Measure) -> Iterator
     for stage, cost in results.items():
         if stage.kind == "cost":
             yield f"{stage.of('search')}: {Tally(**cost)}"
-    yield score_table(scores(results, attempts))
+    for tasks in attempts["base"]:
+        yield score_table(scores(results, attempts, tasks), f"Success: {tasks}")
     if found := verdicts(results):
         yield verdict_table(found)
     if adapter is None:
         yield "no round was adopted: the gate found none that helped"
         return
-    both = (attempts["base"], attempts[loop.name])
-    yield comparison_table([compare(both[0][t], both[1][t], names=("base", loop.name)) for t in both[0]])
+    before, after = attempts["base"], attempts[loop.name]
+    for tasks in before:
+        compared = compare(before[tasks], after[tasks], names=("base", loop.name))
+        yield comparison_table([compared], f"Paired on the same tasks: {tasks}")
     yield from loop.findings(run, settings, on, attempts)
     yield where_time_went(run.store.results())
     yield f"adapter: {adapter}"
 
 
-def scores(results: Mapping[Stage, Any], attempts: Mapping[str, Measured]) -> list[Score]:
-    """The scores of what was measured, set by set."""
-    sets = dict.fromkeys(tasks for measured in attempts.values() for tasks in measured)
-    return [
-        Score.from_json(results[Stage.named("score", who, tasks)])
-        for tasks in sets
-        for who, measured in attempts.items()
-        if tasks in measured
-    ]
+def scores(results: Mapping[Stage, Any], attempts: Mapping[str, Measured], tasks: str) -> list[Score]:
+    """Everybody's scores on one set of tasks."""
+    found = (results[Stage.named("score", who, tasks)] for who, measured in attempts.items() if tasks in measured)
+    return [Score.from_json(each) for each in found]
 
 
 def _value_of(flag: str, arguments: Sequence[str]) -> str | None:
     """The value of a flag among arguments, written with a space or with `=`."""
-    for word, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for word, following in itertools.zip_longest(arguments, arguments[1:], fillvalue=""):
         if word == flag:
             return following
         if word.startswith(f"{flag}="):

@@ -94,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = functools.partial(_warned, errors, set())
-            return dispatch(ROOT, ["kintsugi"], arguments, Console())
+            return dispatch(arguments, Console())
     except UsageError as error:
         return _say(errors, str(error), 2)
     except InfraError as error:
@@ -111,26 +111,49 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 141
 
 
-def dispatch(group: Group, words: list[str], arguments: list[str], console: Console) -> int:
-    """Carry out what the first of `arguments` names in a group; returns the exit code."""
-    first, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
-    if first in ("-h", "--help"):
-        console.print(_help(group, words), highlight=False)
-        return 0 if arguments else 2
-    if first == "--version" and len(words) == 1:
+def dispatch(arguments: Sequence[str], console: Console) -> int:
+    """Carry out what `arguments` ask for; returns the exit code."""
+    if arguments and arguments[0] == "--version":
         console.print(f"kintsugi {__version__}", highlight=False)
         return 0
-    commands = group.commands()
-    if first not in commands:
-        raise unknown(group.what, first, commands)
-    found = commands[first]
+    found, words, rest = _found(arguments)
     if isinstance(found, Group):
-        return dispatch(found, [*words, first], rest, console)
-    _call(found, [*words, first], rest, console)
+        console.print(_help(found, words), highlight=False)
+        return 0 if rest else 2
+    function, config = _read(found, words, rest)
+    function(config, console)
     return 0
 
 
-def _call(command: Command, words: list[str], arguments: list[str], console: Console) -> None:
+def parse(arguments: Sequence[str]) -> tuple[Callable[[Any, Console], None], Any]:
+    """The function and the configuration that `arguments` mean; nothing is run.
+
+    Raises `UsageError` for what is no command, and exits as `main` does for wrong flags and for `--help`.
+    """
+    found, words, rest = _found(arguments)
+    if isinstance(found, Group):
+        raise UsageError(f"{' '.join(words)} names no {found.what}; known: {', '.join(found.commands())}")
+    return _read(found, words, rest)
+
+
+def _found(arguments: Sequence[str]) -> tuple[Command | Group, list[str], list[str]]:
+    """What the first of `arguments` name, these words, and the arguments after them.
+
+    It is a group where its help is asked for or nothing follows.
+    """
+    found: Command | Group = ROOT
+    words, rest = ["kintsugi"], list(arguments)
+    while isinstance(found, Group) and rest and rest[0] not in ("-h", "--help"):
+        commands = found.commands()
+        if rest[0] not in commands:
+            raise unknown(found.what, rest[0], commands)
+        found = commands[rest[0]]
+        words.append(rest.pop(0))
+    return found, words, rest
+
+
+def _read(command: Command, words: Sequence[str], arguments: list[str]) -> tuple[Callable[[Any, Console], None], Any]:
+    """The command's function, and its configuration as its flags say."""
     import tyro
 
     module, _, name = command.target.partition(":")
@@ -141,7 +164,7 @@ def _call(command: Command, words: list[str], arguments: list[str], console: Con
         wanted, about["default"] = function.config, function.default(arguments)
     else:
         wanted = get_type_hints(function, include_extras=True)["config"]
-    function(tyro.cli(wanted, **about), console)
+    return function, tyro.cli(wanted, **about)
 
 
 def _warned(errors: Console, said: set[str], message: Warning | str, *_: object) -> None:

@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from ..agents.core import Agent
-from ..agents.models.core import Backend
+from ..agents.models.core import Backend, Unusable
 from ..agents.models.registry import Watch, open_backend
 from ..agents.models.scripted import ScriptedBackend
-from ..agents.registry import reader
+from ..agents.registry import make_agent
 from ..agents.trajectory import AgentSpec
 from ..envs.registry import EnvSpec
 from ..loops.run import Params
+
+_SET_ELSEWHERE: Mapping[str, Any] = {"temperature": 0.0, "max_tokens": 1, "decoding": "free"}
+"""What of an agent's configuration has flags of its own, with values for an agent that nobody lets act."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +53,9 @@ class Playing:
         return AgentSpec(self.agent, self.agent_args)
 
     def reader(self) -> Agent:
-        """The agent without a model; raises `UsageError` for one, or for an argument, that does not exist."""
-        return reader(self.agent_spec)
+        """The agent without a model; raises `UsageError` for one, or for an argument, that does not exist or that a
+        flag of its own sets."""
+        return make_agent(self.agent_spec, Unusable(), **_SET_ELSEWHERE)
 
     def backend(self, watch: Watch) -> Backend:
         """The back end of the model; an agent that needs none has one that nobody asks."""
@@ -62,6 +66,5 @@ class Playing:
     def record(self) -> dict[str, Any]:
         """What a run keeps of it: everything that shapes a result, the constructors' defaults too."""
         env, agent = self.env_spec.to_json(), self.reader().spec or self.agent_spec
-        set_elsewhere = ("temperature", "max_tokens", "decoding")
-        args: Mapping[str, Any] = {name: value for name, value in agent.args.items() if name not in set_elsewhere}
-        return {"env": env["id"], "env_args": env["kwargs"], "agent": agent.id, "agent_args": dict(args)}
+        args = {name: value for name, value in agent.args.items() if name not in _SET_ELSEWHERE}
+        return {"env": env["id"], "env_args": env["kwargs"], "agent": agent.id, "agent_args": args}

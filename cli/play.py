@@ -6,7 +6,7 @@ import inspect
 import io
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -54,8 +54,8 @@ class PlayConfig:
     """Arguments of the environment's constructor, e.g. `max_steps=30`."""
 
 
-def run(config: PlayConfig, console: Console) -> None:
-    """The command `kintsugi play`."""
+def run(config: PlayConfig, console: Console, read: Callable[[str], str] = input) -> None:
+    """The command `kintsugi play`; `read` is as in `play`."""
     spec = EnvSpec(config.env, config.env_args)
     spec.check()
     wanted = 1 if config.task is None and config.tasks is None else config.tasks
@@ -67,7 +67,7 @@ def run(config: PlayConfig, console: Console) -> None:
     wants = has_window(spec.cls) and has_display() if config.window == "auto" else config.window == "always"
     env = (visible(spec) if wants else spec).make()
     try:
-        play(env, task, console)
+        play(env, task, console, read)
     finally:
         env.close()
 
@@ -77,9 +77,9 @@ def has_window(made: type[AgentEnv]) -> bool:
     return "headless" in inspect.signature(made).parameters
 
 
-def has_display() -> bool:
+def has_display(platform: str = sys.platform, environment: Mapping[str, str] = os.environ) -> bool:
     """Whether a window could be seen: on systems with X or Wayland, whether they are there."""
-    return sys.platform in ("darwin", "win32") or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))
+    return platform in ("darwin", "win32") or any(map(environment.get, ("DISPLAY", "WAYLAND_DISPLAY")))
 
 
 def visible(spec: EnvSpec) -> EnvSpec:

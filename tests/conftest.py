@@ -15,6 +15,8 @@ from hypothesis import settings
 settings.register_profile("kintsugi", max_examples=30, deadline=None)
 settings.load_profile("kintsugi")
 os.environ["HF_HUB_OFFLINE"] = "1"
+# As the command does, before torch is imported: threads that spin while they wait take the other processes' cores.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
@@ -97,12 +99,13 @@ def doors_world(doors_site: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.fixture(scope="session")
-def doors_seed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def doors_seed(tmp_path_factory: pytest.TempPathFactory, doors_site: Path) -> Path:
     """A seed policy that finds the open door now and then, made in two seconds."""
-    from kintsugi.loops.seeds import family, recipe
-    from kintsugi.loops.seeds.pretrain import Architecture, PretrainConfig
+    from kintsugi.loops.seeds.config import Architecture, PretrainConfig
+    from kintsugi.loops.seeds.family import SeedRecipe
+    from kintsugi.loops.seeds.recipe import seed_model
 
-    small = family.SeedRecipe(
+    small = SeedRecipe(
         family="doors",
         demonstrations=80,
         reflections=60,
@@ -110,5 +113,5 @@ def doors_seed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pretrain=PretrainConfig(tokens=30_000, batch_tokens=512, warmup=10),
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(family.FAMILIES, "doors", "doors")
-        return recipe.seed_model(small, cache=tmp_path_factory.mktemp("cache"))
+        patch.syspath_prepend(str(doors_site))
+        return seed_model(small, cache=tmp_path_factory.mktemp("cache"))

@@ -11,7 +11,7 @@ from ...envs.core import TaskSet, canonical_json
 from ...errors import InfraError, UsageError
 from ...loops.measuring.evaluation import Attempt, Comparison, Score, compare
 from ...loops.measuring.gate import Verdict, verdicts
-from ...loops.runs.references import eval_stages, pooled_score
+from ...loops.measuring.references import eval_stages, pooled_score
 from ...loops.runs.stages import Stage
 
 ALL_PAIRS = 6

@@ -81,7 +81,7 @@ class ReproduceAgentR(Reproduction):
             lab.say(f"Agent-R, round {i}")
             adapter = round_of(run, adopted, loop, i)
             evaluate(f"agent-r {i}", adapter)
-            if loop.gate.admits(run, adopted, adapter, practice=loop.practice, attempts=loop.attempts, seed=loop.seed):
+            if loop.admits(run, adopted, adapter):
                 adopted = adapter
 
     def pools(self) -> dict[str, tuple[str, ...]]:

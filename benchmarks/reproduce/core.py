@@ -164,12 +164,16 @@ def sayer(console: Console) -> Say:
 
 
 def run_in(folder: Path, config: Reproduction, console: Console, make: SeedRun | None = None) -> None:
-    """Run or continue the comparison in `folder`, print its tables and write its report."""
+    """Run or continue the comparison in `folder`, print its tables and write its report.
+
+    `make` is what makes seed policies and runs of them; None makes them in this process.
+    """
     say, env = sayer(console), config.env_spec
     config.check()
     config = replace(config, held_out=resolved(config.held_out, env))
-    settings = {**plain(config), "loop": plain(resolved(config.settings, env)), "env_args": env.to_json()["kwargs"]}
-    with RunStore.open(folder, {"command": f"reproduce {config.paper}", **settings}) as store:
+    world, loop = env.to_json(), plain(resolved(config.settings, env))
+    record = {**plain(config), "loop": loop, "env": world["id"], "env_args": world["kwargs"]}
+    with RunStore.open(folder, {"command": f"reproduce {config.paper}", **record}) as store:
         with bar(console) as store.watch:
             attempts = reproduce(store, config, make or seed_run(env, store.watch), say)
         found = {title: comparisons(attempts, config.pairs, tasks) for title, tasks in config.pools().items()}

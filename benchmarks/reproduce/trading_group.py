@@ -15,21 +15,29 @@ from ...agents.experts.trading_rules import RULES
 from ...agents.models.core import derived_seed
 from ...agents.rollout import Job
 from ...agents.trading_group.desk import DeskConfig, TradingGroup, chat_of_call
-from ...agents.trajectory import AgentSpec, Trajectory
+from ...agents.trajectory import AgentSpec
 from ...arguments import plain
 from ...envs.core import Task, TaskSet, canonical_json
 from ...envs.registry import EnvSpec
-from ...loops.learning import open_learner
 from ...loops.learning.core import Example
-from ...loops.measuring.backtests import Backtests, differ, performance
+from ...loops.measuring.backtests import Backtest, Backtests, backtests, differ, performance
 from ...loops.run import Attempts, Params, Run, resolved
 from ...loops.runs.stages import Stage
 from ...loops.runs.store import RunStore
 from ...loops.seeds.family import SeedRecipe
 from ...loops.seeds.registry import recipe_of
-from ...loops.trading_group import SynthesisConfig, annotate, counted, desk_of, select, trade, trading_group
+from ...loops.trading_group import (
+    SynthesisConfig,
+    annotate,
+    counted,
+    desk_of,
+    realised_in,
+    select,
+    trade,
+    trading_group,
+)
 from ..progress import bar
-from .core import UNGATED, sayer
+from .core import UNGATED, SeedRun, sayer, seed_run
 
 FULL = DeskConfig()
 DESKS: dict[str, dict[str, bool]] = {
@@ -95,11 +103,8 @@ class ReproduceTradingGroup:
         args = {name: value for name, value in plain(self.desk).items() if name not in ("temperature", "max_tokens")}
         return AgentSpec("trading-group", args)
 
-    def run(self, folder: Path, console: Console) -> None:
-        """Run or continue the comparison in `folder` and print its tables."""
-        from ...agents.models.local import LocalBackend
-        from ...loops.seeds.recipe import seed_model
-
+    def run(self, folder: Path, console: Console, make: SeedRun | None = None) -> None:
+        """Run or continue the comparison in `folder` and print its tables; `make` is as in `run_in`."""
         say = sayer(console)
         self.loop.windows(ENV, self.desk.labels)
         hashes = [self.held_out.task_set(seed).hash for seed in range(self.seeds)]
@@ -107,9 +112,8 @@ class ReproduceTradingGroup:
         with RunStore.open(folder, {"command": f"reproduce {self.paper}", **record}) as store:
             say("the seed policy")
             with bar(console) as store.watch:
-                backend = LocalBackend(seed_model(self.recipe, progress=store.watch))
-                run = Run(store, backend, open_learner(backend), ENV, self.agent)
-                found = reproduce(run, self, say)
+                made = (make or seed_run(ENV, store.watch))(self.recipe, store)
+                found = reproduce(replace(made, agent=self.agent), self, say)
             pairs = [(a, b) for a, b in COMPARISONS if a in found and b in found]
             measures = ("cumulative_return", "sharpe")
             differences = [differ(found, a, b, measure) for measure in measures for a, b in pairs]
@@ -125,7 +129,7 @@ def reproduce(run: Run, config: ReproduceTradingGroup, say: Callable[[str], None
     """Run or continue the comparison; `say` gets a line at each step."""
     held_out = config.held_out
     sets = [held_out.task_set(seed) for seed in range(config.seeds)]
-    found: dict[str, list[list[Trajectory]]] = {}
+    found: dict[str, list[list[Backtest]]] = {}
     greedy = Attempts(1, 0.0, config.desk.max_tokens, held_out.at_once)
 
     # What no seed trains is tested on the windows of all seeds at once.
@@ -135,7 +139,7 @@ def reproduce(run: Run, config: ReproduceTradingGroup, say: Callable[[str], None
     for name, agent in agents.items():
         say(f"testing {name}")
         played = backtest(run, name, agent, held_out, [task for each in sets for task in each], greedy)
-        by_task = {b.task: b for b in played}
+        by_task = {b.played.task: b for b in played}
         found[name] = [[by_task[task] for task in tasks] for tasks in sets]
 
     for seed, tasks in enumerate(sets):
@@ -153,16 +157,17 @@ def reproduce(run: Run, config: ReproduceTradingGroup, say: Callable[[str], None
 
 def backtest(
     run: Run, name: str, agent: Agent, held_out: Windows, tasks: Iterable[Task], attempts: Attempts
-) -> list[Trajectory]:
+) -> list[Backtest]:
     """The backtests of one agent, run or taken from the store; kept as `eval/<name>/<split>`."""
     jobs = [Job(task, agent, derived_seed(held_out.seed, task.id)) for task in tasks]
-    return run.play(Stage("eval", name, held_out.split), jobs, attempts)
+    return backtests(run.play(Stage("eval", name, held_out.split), jobs, attempts), run.env.make())
 
 
 def control(run: Run, loop: SynthesisConfig) -> Path:
     """The LoRA of as many calls of each role and answer as were kept, drawn whatever their labels."""
     desk = desk_of(run.acting(None, loop.attempts))
-    rows = [row for window in trade(run, desk, loop) for row in annotate(window, desk.config.labels)]
+    env, labels = run.env.make(), desk.config.labels
+    rows = [row for window in trade(run, desk, loop) for row in annotate(window, labels, realised_in(window, env))]
     rng = random.Random(derived_seed(loop.seed, "control"))
     pools: dict[tuple[str, str], list[int]] = {}
     for number, row in enumerate(rows):

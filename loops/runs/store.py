@@ -70,7 +70,7 @@ class RunStore:
                 if not (folder / "config.toml").exists():
                     import tomli_w
 
-                    write_whole(folder / "config.toml", tomli_w.dumps(_without_none(config)))
+                    write_whole(folder / "config.toml", tomli_w.dumps(_for_toml(config)))
             undo.pop_all()
         return store
 
@@ -284,7 +284,10 @@ def _flat(value: Any, prefix: str = "") -> dict[str, str]:
     return {prefix[:-1]: canonical_json(value)}
 
 
-def _without_none(value: Any) -> Any:
+def _for_toml(value: Any) -> Any:
+    """TOML has no null; flags and `--config` read `none` as it."""
     if isinstance(value, Mapping):
-        return {key: _without_none(item) for key, item in value.items() if item is not None}
-    return [_without_none(item) for item in value if item is not None] if isinstance(value, list | tuple) else value
+        return {key: _for_toml(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_for_toml(item) for item in value]
+    return "none" if value is None else value

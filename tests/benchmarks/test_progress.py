@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 import io
+import json
 from itertools import pairwise
 
 import pytest
-from kintsugi.cli.main.improve import ImproveSelfTraining, self_training
-from kintsugi.cli.main.progress import bar
-from kintsugi.loops.learning.practice import Practice
-from kintsugi.loops.measuring.measure import Measure
+from doors import COLOURS
+from fakes import scripted_run
+from kintsugi.benchmarks.progress import bar
+from kintsugi.cli.improve import command
+from kintsugi.loops.measuring.gate import Gate
+from kintsugi.loops.measuring.measure import Measure, measure
+from kintsugi.loops.run import Attempts, Practice
 from kintsugi.loops.runs.store import RunStore
-from kintsugi.loops.self_training import SelfTraining
+from kintsugi.loops.self_training import SelfTraining, self_training
 from rich.console import Console
+
+ANSWERS = [f"Thought: hm\nAction: open {colour}" for colour in COLOURS]
+HELD_OUT = Measure(tasks=6)
+LOOP = SelfTraining(Practice(tasks=10), Attempts(k=1, at_once=4), gate=Gate(tasks=4))
+STAGES = [
+    "eval/base/valid_unseen",
+    "collect/policy@1/train",
+    "train/self_training@1",
+    "gate/base/valid_seen",
+    "gate/self_training@1/valid_seen",
+]
+"""What is under way in this order, until the round is adopted or not."""
 
 
 def terminal() -> Console:
@@ -37,31 +53,31 @@ def test_the_bar_names_the_stage_and_leaves_nothing_behind():
     assert written(quiet).strip() == ""
 
 
-def test_all_long_work_of_a_loop_is_watched(doors_seed, doors_world, tmp_path, monkeypatch):
+def test_all_long_work_of_a_loop_is_watched(tmp_path):
     seen: list[tuple[str, float]] = []
-
-    def watched(store: RunStore, _: object) -> None:
-        store.__dict__["watch"] = lambda stage, share: seen.append((stage, share))
-
-    monkeypatch.setattr(RunStore, "watch", property(lambda store: store.__dict__["watch"], watched), raising=False)
-    practice = Practice(env="doors", tasks=10, k=1, at_once=4)
-    config = ImproveSelfTraining(
-        model=str(doors_seed),
-        run=tmp_path / "run",
-        held_out=Measure(env="doors", tasks=6),
-        loop=SelfTraining(practice=practice),
-    )
-    self_training(config, terminal())
-    stages = list(dict.fromkeys(stage for stage, _ in seen))
-    assert stages == [
-        "eval/base/valid_unseen",
-        "collect/policy",
-        "train/self_training@1",
-        "eval/self-training/valid_unseen",
-    ]
-    for stage in stages:
+    with RunStore.open(tmp_path / "run", {}) as store:
+        store.watch = lambda stage, share: seen.append((stage, share))
+        run = scripted_run(store, "doors:Doors", lambda messages, sampling: ANSWERS[sampling.seed % 4])
+        measure(run, "base", None, HELD_OUT)
+        self_training(run, LOOP)
+    assert list(dict.fromkeys(stage for stage, _ in seen)) == STAGES
+    for stage in STAGES:
         shares = [share for name, share in seen if name == stage]
         assert all(a <= b for a, b in pairwise(shares))
         assert 0 < shares[0] < 1
         assert shares[-1] == pytest.approx(1)
-    assert [share for name, share in seen if name == "collect/policy"] == pytest.approx([n / 10 for n in range(1, 11)])
+    collected = [share for name, share in seen if name == "collect/policy@1/train"]
+    assert collected == pytest.approx([n / 10 for n in range(1, 11)])
+
+
+def test_the_command_shows_it(tmp_path):
+    script, console = tmp_path / "script.json", terminal()
+    script.write_text(json.dumps({"": ANSWERS}))
+    improve = command("self-training")
+    config = improve.config(
+        env="doors:Doors", model=f"scripted:{script}", run=tmp_path / "run", held_out=HELD_OUT, loop=LOOP
+    )
+    improve(config, console)
+    found = [written(console).find(stage) for stage in STAGES]
+    assert -1 not in found
+    assert found == sorted(found)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from kintsugi.cli.main.compare import CompareConfig, compare_references
+from kintsugi.cli.compare import CompareConfig, compare_references
 from kintsugi.errors import UsageError
-from kintsugi.loops.runs.references import read_evaluation
+from kintsugi.loops.measuring.references import read_evaluation
 
 
 def test_references(run):

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from kintsugi.agents.models.core import Message
-from kintsugi.agents.trajectory import Step
-from kintsugi.cli.main.export import ExportConfig, export, preference_row
+from desks import ANSWERS, ROLE_OF
+from fakes import scripted_run
+from kintsugi.agents.models import Message, Sampling
+from kintsugi.agents.trajectory import AgentSpec, Step
+from kintsugi.cli.export import ExportConfig, export, preference_row
+from kintsugi.envs import EnvSpec
 from kintsugi.errors import UsageError
+from kintsugi.loops.run import Attempts
+from kintsugi.loops.runs.stages import Stage
 from kintsugi.loops.runs.store import RunStore
 
 TEMPLATE = (
@@ -29,7 +35,7 @@ def test_messages_are_chats_of_what_passed(run, tmp_path):
     out = tmp_path / "out/sft.jsonl"
     assert export(ExportConfig(run, out)) == 6
     rows = read(out)
-    assert {row["stage"] for row in rows} == {"collect/policy", "collect/reflection"}
+    assert {row["stage"] for row in rows} == {"collect/policy@1/train", "collect/reflection@1/train"}
     assert {row["outcome"] for row in rows} == {"success"}
     assert all(type(row["score"]) is float for row in rows)
     for row in rows:
@@ -37,10 +43,8 @@ def test_messages_are_chats_of_what_passed(run, tmp_path):
         assert roles == ["system", *["user", "assistant"] * 2]
         assert row["trainable"] == [role == "assistant" for role in roles]
     assert rows[0]["messages"][2]["content"] == "Thought: I look around.\nAction: look"
-    assert [row["mends"] for row in rows if row["stage"] == "collect/reflection"] == [
-        "train/003#0",
-        "train/004#0",
-        "train/007#0",
+    assert [row["mends"] for row in rows if row["stage"] == "collect/reflection@1/train"] == [
+        f"collect/policy@1/train:train/{number}#0" for number in ("003", "004", "007")
     ]
 
 
@@ -51,11 +55,103 @@ def test_held_out_tasks_are_exported_only_when_named(run, tmp_path):
         export(replace(config, out=tmp_path / "x.jsonl", stages=("eval/base/valid_unsen",)))
 
 
-def test_the_rendering_can_be_another(run, tmp_path):
-    config = ExportConfig(run, tmp_path / "short.jsonl")
-    export(config, lambda t: [Message("user", t.goal), Message("assistant", t.steps[-1].action, trainable=False)])
-    row = read(config.out)[0]
-    assert (row["messages"][1]["content"], row["trainable"]) == ("take mug 1", [False, False])
+# -- As the agent saw it ----------------------------------------------------------------------------------------------
+
+
+def played(
+    folder: Path, env: str, agent: AgentSpec, answer: Callable[[Sequence[Message], Sampling], str], **params: Any
+) -> list[list[dict[str, str]]]:
+    """Make a run of attempts at two tasks; returns every chat that its model was shown, with the answer."""
+    shown = []
+
+    def script(messages: Sequence[Message], sampling: Sampling) -> str:
+        said = answer(messages, sampling)
+        shown.append([*plain(messages), {"role": "assistant", "content": said}])
+        return said
+
+    with RunStore.open(folder, {}) as store:
+        run = scripted_run(store, env, script, agent=agent)
+        attempts = Attempts(k=2, max_tokens=200)
+        tasks = EnvSpec(env).tasks("train", 2, **params)
+        run.attempt(
+            Stage("collect", "policy", "train", 1),
+            run.acting(None, attempts),
+            tasks,
+            attempts,
+            seed=0,
+            stream="collect/policy",
+        )
+    return shown
+
+
+def plain(messages: Sequence[Message]) -> list[dict[str, str]]:
+    return [{"role": message.role, "content": message.content} for message in messages]
+
+
+ALL = ("success", "failure", "truncated")
+
+
+@pytest.mark.parametrize("args", [{}, {"system": "Be terse."}, {"restate_goal": False}])
+def test_a_chat_is_what_the_model_saw_and_said(args, tmp_path):
+    spec = AgentSpec("react", args)
+    shown = played(
+        tmp_path / "run",
+        "household",
+        spec,
+        lambda messages, sampling: f"Thought: hm\nAction: {('look', 'inventory', 'fly')[sampling.seed % 3]}",
+    )
+    export(ExportConfig(tmp_path / "run", tmp_path / "sft.jsonl", outcomes=ALL))
+    rows = read(tmp_path / "sft.jsonl")
+    assert len(rows) == 4
+    for row in rows:
+        assert row["messages"] in shown
+        answers = [number for number, m in enumerate(row["messages"]) if m["role"] == "assistant"]
+        assert len(answers) == 50
+        assert all(row["messages"][: number + 1] in shown for number in answers)
+        assert row["messages"][0]["content"].startswith(args.get("system", "You act in a text world."))
+
+
+def test_each_call_of_a_trading_desk_is_a_row_as_its_model_saw_it(tmp_path):
+    shown = played(
+        tmp_path / "run",
+        "trading",
+        AgentSpec("trading-group", {"style": False}),
+        lambda messages, sampling: ANSWERS[ROLE_OF[messages[0].content]],
+        bars="8",
+    )
+    export(ExportConfig(tmp_path / "run", tmp_path / "sft.jsonl", outcomes=ALL))
+    rows = read(tmp_path / "sft.jsonl")
+    with RunStore.read(tmp_path / "run") as store:
+        attempts = store.trajectories(Stage("collect", "policy", "train", 1))
+    calls = [call for attempt in attempts for step in attempt.steps for call in step.calls]
+    assert len(rows) == len(calls) == len(shown) > 4 * 7
+    assert sorted(map(json.dumps, (row["messages"] for row in rows))) == sorted(map(json.dumps, shown))
+    assert {ROLE_OF[row["messages"][0]["content"]] for row in rows} >= {"forecast", "decision"}
+    assert all([m["role"] for m in row["messages"]] == ["system", "user", "assistant"] for row in rows)
+    assert {row["agent"].partition("-")[0] for row in rows} == {"trading"}
+    with pytest.raises(UsageError, match="a pair needs a mend that passed"):
+        export(ExportConfig(tmp_path / "run", tmp_path / "dpo.jsonl", kind="preference"))
+
+
+def test_what_an_expert_did_is_shown_as_the_usual_agent_would_have_seen_it(tmp_path, attempt):
+    with RunStore.open(tmp_path / "run", {}) as store:
+        store.add(Stage("collect", "expert", "train"), [attempt(0, True, agent="", made_by=None, model="expert")])
+    export(ExportConfig(tmp_path / "run", tmp_path / "sft.jsonl"))
+    [row] = read(tmp_path / "sft.jsonl")
+    assert row["messages"][0]["content"].startswith("You act in a text world.")
+    assert (row["agent"], row["model"]) == ("", "expert")
+
+
+def test_an_agent_that_is_not_installed_any_more_is_said(tmp_path, attempt):
+    with RunStore.open(tmp_path / "run", {}) as store:
+        made_by = AgentSpec("garden-agent")
+        store.add(Stage("collect", "policy", "train"), [attempt(0, True, agent="garden-agent-1@m", made_by=made_by)])
+    with pytest.raises(UsageError, match="unknown agent 'garden-agent'"):
+        export(ExportConfig(tmp_path / "run", tmp_path / "sft.jsonl"))
+    assert not (tmp_path / "sft.jsonl").exists()
+
+
+# -- Mends beside what they mend --------------------------------------------------------------------------------------
 
 
 def test_preferences_part_where_the_attempts_part(run, tmp_path):
@@ -76,6 +172,29 @@ def test_attempts_that_do_not_part_in_an_answer_are_no_pair(attempt):
     assert preference_row(failed, shorter, "all") is None
     elsewhere = replace(failed, steps=(Step("Another room.", "", "look"),))
     assert preference_row(failed, elsewhere, "all") is None
+
+
+def test_a_mend_stands_beside_the_attempt_that_it_names(tmp_path, attempt):
+    """Stages, and scopes, hold attempts of the same task and sample; each is mended in another way."""
+    with RunStore.open(tmp_path / "run", {}) as whole:
+        for scope, number in (("", 1), ("", 2), ("seed1", 1)):
+            store, stage = whole.scoped(scope), Stage("collect", "policy", "train", number)
+            failed = attempt(0, False)
+            said = f"take cup {scope}{number}"
+            wrong = replace(failed.steps[1], action=said, text=f"Thought: I take it.\nAction: {said}")
+            failed = replace(failed, steps=(failed.steps[0], wrong, failed.steps[2]))
+            store.add(stage, [failed])
+            mended = attempt(0, True, source="reflection", parents=(store.key(stage, failed.key),))
+            store.add(replace(stage, model="reflection"), [mended])
+    export(ExportConfig(tmp_path / "run", tmp_path / "dpo.jsonl", kind="preference"))
+    rejected = [row["rejected"][0]["content"].rpartition(": ")[2] for row in read(tmp_path / "dpo.jsonl")]
+    assert rejected == ["take cup 1", "take cup 2", "take cup seed11"]
+    export(ExportConfig(tmp_path / "run", tmp_path / "sft.jsonl"))
+    assert [row["mends"] for row in read(tmp_path / "sft.jsonl")] == [
+        "collect/policy@1/train:valid/000#0",
+        "collect/policy@2/train:valid/000#0",
+        "collect/seed1/policy@1/train:valid/000#0",
+    ]
 
 
 def test_nothing_is_lost_or_half_written(run, tmp_path):

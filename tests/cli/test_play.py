@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 
 import pytest
 from kintsugi.benchmarks.textworld.random_games import random_game
-from kintsugi.cli.main.play import PlayConfig, play, run, shown
+from kintsugi.cli.play import PlayConfig, has_display, play, run, shown
 from kintsugi.envs import AgentEnv
-from kintsugi.envs.household.alfworld.domain import own
 from kintsugi.envs.household.alfworld.export import write_content
-from kintsugi.envs.registry import EnvEntry
+from kintsugi.envs.household.language.domain import own
 from kintsugi.errors import UsageError
 from rich.console import Console
+from shells import refused, shell
 from tiny_worlds import Echo, Lamps
 
 OWN = {"pddl_domain": own("domain.pddl"), "grammar": own("grammar.twl2")}
 
 
-def played(env: AgentEnv, lines: Sequence[str]) -> tuple[bool, str]:
-    """Whether the task was done, and all that was shown, when a person types `lines` and then closes the input."""
-    shown = io.StringIO()
-    console = Console(file=shown, width=100)
+def typing(lines: Sequence[str]) -> Callable[[str], str]:
+    """A person who types `lines` and then closes the input."""
     typed = iter(lines)
 
     def read(prompt: str) -> str:
@@ -31,51 +30,82 @@ def played(env: AgentEnv, lines: Sequence[str]) -> tuple[bool, str]:
         except StopIteration:
             raise EOFError from None
 
-    done = play(env, env.tasks("train").tasks[0], console, read)
+    return read
+
+
+def played(env: AgentEnv, lines: Sequence[str]) -> tuple[bool, str]:
+    """Whether the task was done, and all that was shown, when a person types `lines`."""
+    shown = io.StringIO()
+    done = play(env, env.tasks("train").tasks[0], Console(file=shown, width=100), typing(lines))
     return done, shown.getvalue()
 
 
-def test_alfworlds_games_are_played_too(tmp_path, monkeypatch):
+def seen(config: PlayConfig, *lines: str) -> str:
+    """All that the command shows a person who types `lines`."""
+    shown = io.StringIO()
+    run(config, Console(file=shown, width=100), typing(lines))
+    return shown.getvalue()
+
+
+def test_alfworlds_games_are_played_too(tmp_path):
     (tmp_path / "train").mkdir()
     write_content(tmp_path / "train/first", random_game(1, 6, OWN), "look_at_obj_in_light")
-    monkeypatch.setattr("sys.stdin", io.StringIO("help\n"))
-    shown = io.StringIO()
-    run(PlayConfig(alfworld=str(tmp_path)), Console(file=shown, width=100))
-    assert "Your task is to: " in shown.getvalue()
-    assert "Left after 1 steps." in shown.getvalue()
-    with pytest.raises(UsageError, match="ALFWorld's games are played in kintsugi/Household-v0"):
-        run(PlayConfig(env="code", alfworld=str(tmp_path)), Console(file=shown))
+    alfworld = {"source": "alfworld", "path": str(tmp_path)}
+    said = seen(PlayConfig(params=alfworld), "help")
+    assert "Your task is to: " in said
+    assert "Left after 1 steps." in said
+    code, out, _ = shell("play", "household", "--params", "source=alfworld", f"path={tmp_path}", stdin="help\n")
+    assert (code, "Left after 1 steps." in out) == (0, True)
 
 
+@pytest.mark.skipif(sys.platform in ("darwin", "win32"), reason="a window can always be seen there")
 @pytest.mark.parametrize(
     ("wanted", "display", "opened"),
     [("auto", True, True), ("auto", False, False), ("always", False, True), ("never", True, False)],
 )
 def test_a_window_opens_where_it_is_wanted_or_can_be_seen(monkeypatch, wanted, display, opened):
-    made = []
-
-    class Windowed(Echo):
-        def __init__(self, *, headless: bool = True) -> None:
-            made.append(not headless)
-            super().__init__()
-
-    monkeypatch.setattr(EnvEntry, "load", lambda self: Windowed)
-    monkeypatch.setattr("sys.platform", "linux")
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     monkeypatch.delenv("DISPLAY", raising=False)
     if display:
         monkeypatch.setenv("DISPLAY", ":0")
-    monkeypatch.setattr("sys.stdin", io.StringIO())
-    run(PlayConfig("web", window=wanted), Console(file=io.StringIO()))
-    assert made == [opened]
+    said = seen(PlayConfig("troubles:Windowed", window=wanted))
+    assert ("The window is open." in said, "The window is shut." in said) == (opened, not opened)
+
+
+def test_where_a_window_could_be_seen():
+    assert has_display("linux", {"WAYLAND_DISPLAY": "wayland-0"})
+    assert has_display("linux", {"DISPLAY": ":0"})
+    assert not has_display("linux", {"DISPLAY": ""})
+    assert has_display("darwin", {})
 
 
 def test_a_world_without_a_window_shows_none(monkeypatch):
     monkeypatch.setenv("DISPLAY", ":0")
-    monkeypatch.setattr("sys.stdin", io.StringIO())
-    run(PlayConfig("household"), Console(file=io.StringIO()))
+    assert "Left after 0 steps." in seen(PlayConfig("household"))
     with pytest.raises(UsageError, match="has no window to show"):
-        run(PlayConfig("household", window="always"), Console(file=io.StringIO()))
+        seen(PlayConfig("household", window="always"))
+
+
+def test_arguments_and_tasks_are_chosen(capsys):
+    assert "— out of steps after 1 steps" in seen(PlayConfig("tiny_worlds:Echo", env_args={"max_steps": "1"}), "5")
+    assert "A hint: 4." in seen(PlayConfig("tiny_worlds:Echo", tasks=9, task="train/4"))
+    assert "argument 'max_step'; did you mean 'max_steps'" in refused(capsys, "play", "--env-args", "max_step=3")
+
+
+def test_a_task_that_is_not_in_the_set_is_refused(capsys):
+    wrong = refused(capsys, "play", "doors:Doors", "--task", "train/0/0O1", "--tasks", "5")
+    assert "unknown task id (in the set " in wrong
+    assert "of 5 tasks) 'train/0/0O1'; did you mean 'train/0/001'" in wrong
+
+
+@pytest.mark.parametrize("env", ["household", "doors:Doors"])
+def test_any_action_can_be_typed(env):
+    actions = ["x" * 100_000, "\x1b[2J\x07\x00open red", "open\u2028red", "\ud7ff🙂"]
+    code, out, err = shell("play", env, stdin="".join(f"{action}\n" for action in actions))
+    assert (code, err) == (0, "")
+    assert out.count("refused: ") >= 2
+    assert len(out) < 20_000
+    assert not set(out) & {"\x1b", "\x07", "\x00"}
 
 
 def test_the_end_of_input_is_a_polite_end():

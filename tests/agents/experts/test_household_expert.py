@@ -10,11 +10,11 @@ from kintsugi.agents.experts import HouseholdExpert, HouseholdMemory
 from kintsugi.agents.experts.household import ORDERS
 from kintsugi.benchmarks.textworld.random_games import WORDINGS, random_game
 from kintsugi.envs.household import HouseholdEnv
-from kintsugi.envs.household.alfworld.domain import own
 from kintsugi.envs.household.alfworld.files import load_engine, parse_file
 from kintsugi.envs.household.catalog import HOLDS, USUAL
 from kintsugi.envs.household.generator import make_task
 from kintsugi.envs.household.goals import TASK_TYPES, TEMPLATES, read_goal
+from kintsugi.envs.household.language.domain import own
 from kintsugi.errors import UsageError
 
 ENV = HouseholdEnv()

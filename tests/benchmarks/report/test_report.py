@@ -5,15 +5,23 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from doors import COLOURS
+from fakes import scripted_run
+from kintsugi.benchmarks.report.attempts import CHUNK_BYTES, TEXT_HEAD, AttemptFiles, clipped
 from kintsugi.benchmarks.report.pages import TEMPLATES, write_report
-from kintsugi.benchmarks.report.pages.attempts import CHUNK_BYTES, TEXT_HEAD, AttemptFiles, clipped
 from kintsugi.errors import UsageError
-from kintsugi.loops.runs.references import parent_stage, parse_eval
+from kintsugi.loops.learning.lessons import Lessons
+from kintsugi.loops.measuring.gain import Gain
+from kintsugi.loops.measuring.gate import Gate, Verdict
+from kintsugi.loops.run import Attempts, Practice
+from kintsugi.loops.runs.stages import Stage
 from kintsugi.loops.runs.store import RunStore
+from kintsugi.loops.self_training import SelfTraining, self_training
 
 
 def read(path: Path) -> list[Any]:
@@ -25,7 +33,7 @@ def read(path: Path) -> list[Any]:
 def test_report_says_scores_with_n_interval_and_taskset(run):
     page = write_report(run).read_text()
     with RunStore.read(run) as store:
-        taskset = store.results()["score/seed0/base/valid_seen"]["taskset"]
+        taskset = store.results()[Stage("score", "base", "valid_seen", scope="seed0")]["taskset"]
     for said in (
         "Success on valid_seen",
         "Success on valid_unseen",
@@ -48,11 +56,70 @@ def test_report_joins_mends_to_what_they_mend(run):
     [index] = read(run / "report/data/index.js")
     stages = [index["stages"][row[0]] for row in index["rows"]]
     assert len(index["rows"]) == 8 + 4 + 3 * 2 * 12 + 6
-    mends = [row for row, stage in zip(index["rows"], stages, strict=True) if stage == "collect/reflection"]
+    mends = [row for row, stage in zip(index["rows"], stages, strict=True) if stage == "collect/reflection@1/train"]
     for row in mends:
         [parent] = row[-1]
-        assert stages[parent] == "collect/policy"
+        assert stages[parent] == "collect/policy@1/train"
         assert index["tasks"][index["rows"][parent][1]] == index["tasks"][row[1]]
+
+
+def test_a_mend_is_joined_to_the_attempt_that_it_names(tmp_path, attempt):
+    """Stages, and scopes, hold attempts of the same task and sample."""
+    with RunStore.open(tmp_path / "run", {}) as whole:
+        for scope, number in (("", 1), ("", 2), ("seed1", 1)):
+            store, stage = whole.scoped(scope), Stage("collect", "policy", "train", number)
+            failed = attempt(0, False)
+            store.add(stage, [failed])
+            mended = attempt(0, True, parents=(store.key(stage, failed.key), "collect/gone/train:valid/000#0"))
+            store.add(replace(stage, model="reflection"), [mended])
+    write_report(tmp_path / "run")
+    [index] = read(tmp_path / "run/report/data/index.js")
+    joined = {
+        index["stages"][row[0]]: [index["stages"][index["rows"][parent][0]] for parent in row[-1]]
+        for row in index["rows"]
+    }
+    assert {mend: parents for mend, parents in joined.items() if parents} == {
+        "collect/reflection@1/train": ["collect/policy@1/train"],
+        "collect/reflection@2/train": ["collect/policy@2/train"],
+        "collect/seed1/reflection@1/train": ["collect/seed1/policy@1/train"],
+    }
+
+
+def test_rounds_are_shown_as_the_gate_saw_them(tmp_path):
+    """Both those that were adopted and those that were not, of every seed, with what they were compared on."""
+    gains = {
+        ("seed0", 1): Gain("base", "policy@1", "success", "aaaaaaaaaaaa", 40, 2, 0.125, 0.05, 0.2, 0.95, 0.013, "t"),
+        ("seed0", 2): Gain("policy@1", "policy@2", "return", "bbbbbbbbbbbb", 40, 0, -0.021, -0.1, 0.06, 0.95, 0.6, "t"),
+        ("seed1", 1): Gain("base", "policy@1", "success", "aaaaaaaaaaaa", 40, 0, 0.0, -0.1, 0.1, 0.95, 1.0, "t"),
+    }
+    with RunStore.open(tmp_path / "run", {}) as store:
+        assert "as the gate saw them" not in write_report(tmp_path / "run").read_text()
+        for (scope, number), gain in gains.items():
+            stage = Stage("verdict", "policy", "valid_seen", number, scope)
+            store.result(stage, Verdict(gain, gain.mean > 0).to_json)
+    page = write_report(tmp_path / "run").read_text()
+    table = page[page.index("Rounds, as the gate saw them") :]
+    rows = [re.sub(r"<[^>]+>|\s+", " ", row).split() for row in re.findall(r"<tr>(.*?)</tr>", table, re.DOTALL)[1:4]]
+    assert [" ".join(row) for row in rows] == [
+        "seed0 policy@1 base success +12.5 +5.0…+20.0 0.013 40 adopted aaaaaaaaaaaa",
+        "seed0 policy@2 policy@1 return -2.1 -10.0…+6.0 0.600 40 not adopted bbbbbbbbbbbb",
+        "seed1 policy@1 base success +0.0 -10.0…+10.0 1.000 40 not adopted aaaaaaaaaaaa",
+    ]
+
+
+def test_attempts_for_the_gate_are_no_scores(tmp_path):
+    """They are among the attempts made on the way, and the verdict of a real gate is on the page."""
+    answers = [f"Thought: hm\nAction: open {colour}" for colour in COLOURS]
+    with RunStore.open(tmp_path / "run", {}) as store:
+        run = scripted_run(store, "doors:Doors", lambda messages, sampling: answers[sampling.seed % 4])
+        loop = SelfTraining(Practice(tasks=8), Attempts(k=2), gate=Gate(tasks=10), lessons=Lessons(replay=0.0))
+        self_training(run, loop)
+        [verdict] = [found for stage, found in store.results().items() if stage.kind == "verdict"]
+    page = write_report(tmp_path / "run").read_text()
+    assert "Nothing has been measured" in page
+    for said in ("gate/base/valid_seen", "gate/self_training@1/valid_seen", f"{100 * verdict['gain']['mean']:+.1f}"):
+        assert said in page
+    assert ("not adopted" in page) == (not verdict["adopted"])
 
 
 def test_pages_hold_no_markup_from_the_run(run, hostile):
@@ -119,9 +186,9 @@ def test_refuses_what_is_no_run_and_a_damaged_one(run, tmp_path):
 def test_an_empty_run_and_an_unfinished_evaluation_are_told(tmp_path, attempt):
     with RunStore.open(tmp_path / "run", {}) as store:
         assert "Nothing has been measured" in write_report(tmp_path / "run").read_text()
-        store.add("eval/base/valid", [attempt(i, i < 2) for i in range(4)])
-        store.add("eval/better/valid", [attempt(i, True) for i in range(3)])
-        store.add("eval/broken/valid", [attempt(i, False, outcome="infra_error") for i in range(4)])
+        store.add(Stage("eval", "base", "valid"), [attempt(i, i < 2) for i in range(4)])
+        store.add(Stage("eval", "better", "valid"), [attempt(i, True) for i in range(3)])
+        store.add(Stage("eval", "broken", "valid"), [attempt(i, False, outcome="infra_error") for i in range(4)])
     page = write_report(tmp_path / "run").read_text()
     assert "they share 3" in page
     assert "nothing was measured" in page
@@ -130,10 +197,11 @@ def test_an_empty_run_and_an_unfinished_evaluation_are_told(tmp_path, attempt):
 def test_texts_lie_in_chunks_of_bounded_size(tmp_path, attempt):
     files = AttemptFiles(tmp_path / "data", per_stage=300)
     long = "x" * 100_000
-    for stage in ("collect/policy", "eval/base/valid"):
+    stages = Stage("collect", "policy", "train"), Stage("eval", "base", "valid")
+    for stage in stages:
         files.add(stage, (attempt(i, False, final_observation=long) for i in range(310)))
     assert files.close() == 600
-    assert files.left_out == {"collect/policy": 10, "eval/base/valid": 10}
+    assert files.left_out == dict.fromkeys(stages, 10)
     [index] = read(tmp_path / "data/index.js")
     assert len(index["starts"]) > 1
     seen = 0
@@ -151,17 +219,3 @@ def test_long_texts_are_cut_with_a_note():
     assert text.startswith("a" * TEXT_HEAD + "\n[… 10,000 characters are left out")
     assert text.endswith("\n" + "c" * 1_500)
     assert clipped("short") == "short"
-
-
-def test_names_of_stages():
-    found = parse_eval("eval/seed3/re-rest/round2/valid_seen")
-    assert found is not None
-    assert (found.seed, found.model, found.tasks) == ("seed3", "re-rest/round2", "valid_seen")
-    plain = parse_eval("eval/base/valid")
-    assert plain is not None
-    assert (plain.seed, plain.name) == (None, "base/valid")
-    assert parse_eval("collect/policy") is None
-    stages = ["collect/seed0/policy", "collect/seed0/policy@2", "collect/seed0/reflection@2", "collect/seed1/policy"]
-    assert parent_stage("collect/seed0/reflection@2", stages)[0] == "collect/seed0/policy@2"
-    assert parent_stage("collect/seed0/reflection", stages)[0] == "collect/seed0/policy"
-    assert parent_stage("collect/seed0/policy", stages)[-1] == "collect/seed0/policy"

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from kintsugi.agents.trajectory import Step
 from kintsugi.benchmarks.report.pages import write_report
+from kintsugi.loops.runs.stages import Stage
 from kintsugi.loops.runs.store import RunStore
 
 pytestmark = pytest.mark.requires("chromium")
@@ -39,7 +40,7 @@ def test_what_was_seen_is_shown_at_its_step(page, tmp_path, attempt):
         page.set_viewport_size({"width": 1300, "height": 850})
         steps = [Step(f"page {n}", "", f"click [{n}]", picture=name) for n, name in enumerate(pictures)]
         steps.append(Step("page 2", "", "stop", picture="../../run.db"))
-        store.add("eval/base/valid_unseen", [attempt(0, True, steps=tuple(steps))])
+        store.add(Stage("eval", "base", "valid_unseen"), [attempt(0, True, steps=tuple(steps))])
     index = write_report(tmp_path / "run")
     # A report can be given to somebody who has not got the run.
     index.parent.rename(tmp_path / "elsewhere")
@@ -112,7 +113,7 @@ def test_links_of_the_report_open_filtered_attempts(page, run):
 def test_ten_thousand_attempts_stay_usable(page, tmp_path, attempt):
     with RunStore.open(tmp_path / "run", {}) as store:
         for part in range(4):
-            store.add(f"eval/model{part}/valid", [attempt(i, i % 3 == 0) for i in range(2500)])
+            store.add(Stage("eval", f"model{part}", "valid"), [attempt(i, i % 3 == 0) for i in range(2500)])
     index = write_report(tmp_path / "run")
     page.goto(url(index.with_name("attempts.html")))
     page.wait_for_selector(".step")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kintsugi.agents.search.search import finished
+from kintsugi.agents.search import finished
 from kintsugi.benchmarks.report.pages import write_report
 from kintsugi.loops.runs.store import RunStore
 from spliced_runs import make_spliced_run
@@ -31,9 +31,9 @@ def test_every_tree_is_there_with_its_splices(spliced_run):
     _, chunk = read(index.parent / "data/tree-0.js")
     with RunStore.read(spliced_run) as store:
         [stage] = store.tree_stages()
-        stored = list(finished(store, stage))
-        [result] = [r for name, r in store.results().items() if name.startswith("spliced/")]
-    assert trees["stages"] == [stage]
+        stored = list(finished(store.tree_log(stage)))
+        [result] = [result for at, result in store.results().items() if at.kind == "spliced"]
+    assert trees["stages"] == [str(stage)]
     assert [row[1] for row in trees["rows"]] == [tree.key for tree in stored]
     assert sum(row[-1] for row in trees["rows"]) == len(result["cuts"]) > 0
     for tree, row, texts in zip(stored, trees["rows"], chunk, strict=True):

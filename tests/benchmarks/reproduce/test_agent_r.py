@@ -6,75 +6,103 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from kintsugi.agents.search.search import Uct
+from comparisons import JUDGE, Seeds
+from fakes import attempts_at
+from kintsugi.agents.search import Uct
 from kintsugi.agents.verifier import VerifierConfig
-from kintsugi.benchmarks.reproduce import core as shared
+from kintsugi.benchmarks.reproduce.agent_r import BASELINES, ReproduceAgentR
 from kintsugi.benchmarks.reproduce.core import run_in
-from kintsugi.benchmarks.reproduce.core.agent_r import BASELINES, ReproduceAgentR
-from kintsugi.cli import main as cli
+from kintsugi.errors import UsageError
 from kintsugi.loops.agent_r import AgentR
-from kintsugi.loops.learning.learner import FitConfig
-from kintsugi.loops.learning.practice import Practice
+from kintsugi.loops.learning.core import FitConfig
+from kintsugi.loops.learning.lessons import Lessons
+from kintsugi.loops.measuring.gate import Gate
 from kintsugi.loops.measuring.measure import Measure
 from kintsugi.loops.measuring.recovery import Recovery
+from kintsugi.loops.run import Attempts, Practice
 from kintsugi.loops.runs.store import RunStore
 from kintsugi.loops.seeds.family import SeedRecipe
 from rich.console import Console
+from shells import refused
 
 CONFIG = ReproduceAgentR(
     recipe=SeedRecipe(family="doors"),
+    env="doors:Doors",
     loop=AgentR(
-        Practice(env="doors", tasks=30, temperature=1.0, replay=0.25, fit=FitConfig(epochs=1, lr=1e-4), at_once=16),
+        Practice(tasks=30),
+        Attempts(temperature=1.0, at_once=16),
+        FitConfig(epochs=1.0, lr=1e-4),
+        Gate("off"),
+        lessons=Lessons(replay=0.25),
         search=Uct(candidates=2, iterations=4, max_depth=2),
         again=Uct(candidates=2, iterations=1, max_depth=2),
-        verifier=VerifierConfig(prompts={"tiny/Doors": "Judge."}),
+        verifier=VerifierConfig(prompt=JUDGE),
         revisions=("I try",),
         later_epochs=0.5,
+        recovery=Recovery(steps=1, most=5, temperature=1.0),
     ),
-    held_out=Measure(env="doors", tasks=8, temperature=0.5),
-    recovery=Recovery(steps=1, most=5, temperature=1.0),
+    held_out=Measure(tasks=8, temperature=0.5),
     seeds=2,
 )
 MODELS = ["base", *BASELINES, "agent-r 1", "agent-r 2", "agent-r 3"]
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, doors_seed: Path, doors_site: Path):
-    """A finished comparison: its folder and what was printed."""
-    folder = tmp_path_factory.mktemp("reproduce") / "run"
+def printed(folder: Path, config: ReproduceAgentR, seeds: Seeds) -> str:
     console = Console(record=True, width=140, force_terminal=False)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(doors_site))
-        patch.setattr(shared, "seed_model", lambda recipe, progress: doors_seed)
-        run_in(folder, CONFIG, console)
-    return folder, console.export_text()
+    run_in(folder, config, console, seeds)
+    return console.export_text()
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory):
+    """A finished comparison: its folder, what was printed, and what stood for the seed policies."""
+    folder, seeds = tmp_path_factory.mktemp("reproduce") / "run", Seeds()
+    return folder, printed(folder, CONFIG, seeds), seeds
 
 
 def test_every_model_is_measured_from_the_start_and_from_the_same_bad_beginnings(made):
-    folder, _ = made
+    folder, _, _ = made
     with RunStore.read(folder) as store:
         for seed in range(2):
-            fresh = [store.trajectories(f"eval/seed{seed}/{name}/valid_unseen") for name in MODELS]
-            begun = [store.trajectories(f"eval/seed{seed}/{name}/recovery") for name in MODELS]
+            fresh = [attempts_at(store, f"eval/seed{seed}/{name}/valid_unseen") for name in MODELS]
+            begun = [attempts_at(store, f"eval/seed{seed}/{name}/recovery") for name in MODELS]
             assert all([t.task for t in each] == [t.task for t in fresh[0]] for each in fresh)
             assert len(fresh[0]) == 8
             firsts = [[t.steps[0].text for t in each] for each in begun]
             assert firsts == [firsts[0]] * len(MODELS)
             assert [t.parents for t in begun[0]] == [t.parents for t in begun[-1]]
+            assert all(t.parents[0].startswith(f"collect/seed{seed}/beginnings/") for t in begun[0])
 
 
 def test_trees_of_the_first_round_are_grown_once(made):
-    folder, _ = made
+    folder, _, _ = made
     with RunStore.read(folder) as store:
-        stages = [stage for stage in store.tree_stages() if "again" not in stage]
+        stages = [stage for stage in store.tree_stages() if stage.tasks == "train"]
         for seed in range(2):
-            own = [stage for stage in stages if f"seed{seed}" in stage]
-            assert own == [f"search/seed{seed}/{who}" for who in ("base@1", "agent_r@2", "agent_r@3")]
-            assert all(len(store.trees(stage)) == 30 for stage in own)
+            own = [stage for stage in stages if stage.scope == f"seed{seed}"]
+            assert [str(stage) for stage in own] == [
+                f"search/seed{seed}/{who}/train" for who in ("base@1", "agent_r@2", "agent_r@3")
+            ]
+            assert all(len(store.tree_log(stage).tree_keys()) == 30 for stage in own)
+
+
+def test_baselines_differ_in_what_they_are_trained_on(made):
+    _, _, seeds = made
+    for seed in range(2):
+        learnt = {name: seeds.trained[f"{seed}/{name}@1"] for name in (*BASELINES, "agent_r")}
+        spliced = {
+            name: sum(any(not m.trainable for m in e.messages if m.role == "assistant") for e in examples)
+            for name, examples in learnt.items()
+        }
+        assert spliced["good-only"] == 0
+        # Whole bad paths leave no turn for what would mend them: none is answered as it is written.
+        assert spliced["direct-revision"] == 0
+        assert spliced["unchecked"] > spliced["agent_r"] > 0
+        assert {f"{seed}/agent_r@{number}" for number in (1, 2, 3)} <= seeds.trained.keys()
 
 
 def test_tables_say_what_was_compared(made):
-    _, said = made
+    _, said, _ = made
     for expected in (
         "valid_unseen",
         "recovery",
@@ -84,34 +112,47 @@ def test_tables_say_what_was_compared(made):
         "Trees and splices",
         "agent-r 3",
         "direct-revision",
-        "agent_r/seed1 @3",
+        "seed1 agent_r@3",
         "report/index.html",
     ):
         assert expected in said
+    assert "as the gate saw them" not in said
 
 
 def test_the_report_shows_the_trees(made):
-    folder, _ = made
+    folder, _, _ = made
     assert (folder / "report/trees.html").exists()
     assert 'href="trees.html"' in (folder / "report/index.html").read_text()
 
 
-def test_what_was_done_is_not_done_again(made, doors_seed, doors_world, monkeypatch):
-    folder, said = made
-    monkeypatch.setattr(shared, "seed_model", lambda recipe, progress: doors_seed)
-    monkeypatch.setattr("kintsugi.loops.learning.practice.fit", lambda *_, **__: pytest.fail("trained again"))
-    monkeypatch.setattr("kintsugi.agents.rollout.play", lambda *_: pytest.fail("played again"))
-    console = Console(record=True, width=140, force_terminal=False)
-    run_in(folder, CONFIG, console)
-    again = console.export_text()
-    tables = [[line for line in text.splitlines() if "%" in line or "TaskSet" in line] for text in (said, again)]
+def test_what_was_done_is_not_done_again(made):
+    folder, said, first = made
+    assert len(first.trained) == 2 * (len(MODELS) - 1)
+    assert {"base", "agent_r@1", "agent_r@2", "agent_r@3", *(f"{name}@1" for name in BASELINES)} == set(first.asked)
+    again = Seeds()
+    tables = [
+        [line for line in text.splitlines() if "%" in line or "TaskSet" in line]
+        for text in (said, printed(folder, CONFIG, again))
+    ]
     assert tables[0] == tables[1]
+    assert (len(again.runs), again.trained, again.asked) == (2, {}, [])
 
 
-def test_another_configuration_or_bad_tasks_are_refused(made, doors_world, tmp_path, capsys):
-    flags = ("--loop.practice.env", "dors", "--run", str(tmp_path / "run"))
-    assert cli.main(["reproduce", "agent-r", *flags]) == 2
-    assert "unknown environment 'dors'; did you mean 'doors'?" in capsys.readouterr().err
+def test_verdicts_are_printed_where_rounds_are_gated(tmp_path):
+    """A round that is not adopted is measured all the same, and the next one does not go on from it."""
+    loop, seeds = replace(CONFIG.loop, gate=Gate(tasks=6, split="valid_seen")), Seeds()
+    said = printed(tmp_path / "run", replace(CONFIG, loop=loop, seeds=1, baselines=False), seeds)
+    assert "Rounds, as the gate saw them" in said
+    verdicts = [line.split() for line in said.splitlines() if line.strip().startswith("seed0 agent_r@")]
+    told = [" ".join(line) for line in verdicts if "adopted" in line]
+    assert [line.split()[1] for line in told] == ["agent_r@1", "agent_r@2", "agent_r@3"]
+    for name in ("agent-r 1", "agent-r 2", "agent-r 3"):
+        assert name in said
+
+
+def test_another_configuration_or_bad_tasks_are_refused(made, tmp_path, capsys):
+    wrong = refused(capsys, "reproduce", "agent-r", "--env", "hosehold", "--run", tmp_path / "run")
+    assert "unknown environment 'hosehold'; did you mean 'household'?" in wrong
     assert not (tmp_path / "run").exists()
-    with pytest.raises(Exception, match=r"loop\.beta: 0\.2 -> 0\.3"):
-        run_in(made[0], replace(CONFIG, loop=replace(CONFIG.loop, beta=0.3)), Console(quiet=True))
+    with pytest.raises(UsageError, match=r"loop\.beta: 0\.2 -> 0\.3"):
+        printed(made[0], replace(CONFIG, loop=replace(CONFIG.loop, beta=0.3)), Seeds())

@@ -8,56 +8,53 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kintsugi.benchmarks.reproduce import core as module
-from kintsugi.benchmarks.reproduce.core import comparisons, reproduce
-from kintsugi.benchmarks.reproduce.core.re_rest import PAIRS, ReproduceReReST, counts_of
-from kintsugi.cli import main as cli
-from kintsugi.loops.learning import practice as practice_module
-from kintsugi.loops.learning.learner import Example, FitConfig, fit
-from kintsugi.loops.learning.practice import Practice
+from comparisons import Seeds
+from fakes import attempts_at
+from kintsugi.agents.trajectory import Trajectory
+from kintsugi.benchmarks.reproduce.core import comparisons, reproduce, run_in
+from kintsugi.benchmarks.reproduce.re_rest import PAIRS, ReproduceReReST, counts_of
+from kintsugi.loops.learning.core import FitConfig
+from kintsugi.loops.measuring.gate import Gate
 from kintsugi.loops.measuring.measure import Measure
 from kintsugi.loops.re_rest import Mended, ReReST
+from kintsugi.loops.run import Attempts, Practice
 from kintsugi.loops.runs.store import RunStore
+from kintsugi.loops.seeds.config import Architecture, PretrainConfig
 from kintsugi.loops.seeds.family import SeedRecipe
-from kintsugi.loops.seeds.recipe import demonstrations_of
 from rich.console import Console
+from shells import refused
 from small_runs import make_task, make_trajectory
 
-PRACTICE = Practice(env="doors", tasks=12, k=1, temperature=0.7, fit=FitConfig(epochs=1))
+LOOP = ReReST(Practice(tasks=24), Attempts(k=1, temperature=0.7), FitConfig(epochs=1.0), Gate("off"))
 CONFIG = ReproduceReReST(
     recipe=SeedRecipe(family="doors"),
-    loop=ReReST(PRACTICE),
-    held_out=Measure(env="doors", splits=("valid_seen", "valid_unseen"), tasks=6),
+    env="doors:Doors",
+    loop=LOOP,
+    held_out=Measure(splits=("valid_seen", "valid_unseen"), tasks=6),
     seeds=2,
 )
 MODELS = ["base", "self-training", "demonstrations", "samples", "re-rest zero-shot", "re-rest"]
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, doors_seed: Path, doors_site: Path):
-    """A finished comparison: its folder, attempts, what was trained on, which seeds were asked for, what was said."""
+def made(tmp_path_factory: pytest.TempPathFactory):
+    """A finished comparison: its folder, attempts, the seeds that were asked for, what was said."""
     folder = tmp_path_factory.mktemp("reproduce") / "run"
-    trained: dict[str, list[Example]] = {}
-    recipes: list[SeedRecipe] = []
-    lines: list[str] = []
+    seeds, lines = Seeds(), list[str]()
+    with RunStore.open(folder, {}) as store:
+        attempts = reproduce(store, CONFIG, seeds, lines.append)
+    return folder, attempts, seeds, lines
 
-    def noted(base: Path, examples: list[Example], config: FitConfig, out: Path, *, name: str, **more: Any) -> object:
-        trained[f"{len(recipes) - 1}/{name}"] = examples
-        return fit(base, examples, config, out, name=name, **more)
 
-    def seed_of(recipe: SeedRecipe) -> Path:
-        recipes.append(recipe)
-        return doors_seed
-
-    with pytest.MonkeyPatch.context() as patch, RunStore.open(folder, {}) as store:
-        patch.syspath_prepend(str(doors_site))
-        patch.setattr(practice_module, "fit", noted)
-        attempts = reproduce(store, CONFIG, seed_of, lines.append)
-    return folder, attempts, trained, recipes, lines
+def collected(folder: Path, seed: int) -> dict[str, list[Trajectory]]:
+    """The attempts of one seed by who made them."""
+    with RunStore.read(folder) as store:
+        stages = [s for s in store.trajectory_stages() if (s.kind, s.scope) == ("collect", f"seed{seed}")]
+        return {stage.model: store.trajectories(stage) for stage in stages}
 
 
 def test_every_model_is_measured_on_the_same_tasks_for_every_seed(made):
-    _, attempts, _, _, lines = made
+    _, attempts, _, lines = made
     assert list(attempts) == MODELS
     tasks = {split: [t.task for t in attempts["base"][split]] for split in ("valid_seen", "valid_unseen")}
     for splits in attempts.values():
@@ -67,67 +64,66 @@ def test_every_model_is_measured_on_the_same_tasks_for_every_seed(made):
 
 
 def test_seeds_differ_in_the_seed_policy_and_in_the_practice(made):
-    folder, _, _, recipes, _ = made
-    assert [(r.seed, r.pretrain.seed, r.family) for r in recipes] == [(0, 0, "doors"), (1, 1, "doors")]
+    folder, _, seeds, _ = made
+    assert [(r.seed, r.pretrain.seed, r.family) for r in seeds.recipes] == [(0, 0, "doors"), (1, 1, "doors")]
     with RunStore.read(folder) as store:
-        first, second = (store.trajectories(f"collect/seed{i}/policy") for i in range(2))
+        first, second = (attempts_at(store, f"collect/seed{seed}/policy@1/train") for seed in range(2))
     assert not {t.seed for t in first} & {t.seed for t in second}
-    assert len(first) == len(second) == 12
+    assert len(first) == len(second) == 24
 
 
-def test_each_model_is_trained_on_what_its_name_says(made, doors_seed):
-    folder, _, trained, _, _ = made
-    demonstrations = len(demonstrations_of(doors_seed))
-    with RunStore.read(folder) as store:
-        for seed in range(2):
-            stages = {
-                s.rpartition("/")[2]: store.trajectories(s)
-                for s in store.trajectory_stages()
-                if f"seed{seed}" in s and "collect" in s
-            }
-            policy, zero, again, extra = (
-                [t for t in stages.get(stage, []) if t.success]
-                for stage in ("policy", "reflection", "reflection_trained", "samples")
-            )
-            passed = {
-                "self-training": policy,
-                "samples": policy + extra,
-                "re-rest_zero-shot": policy + zero,
-                "re-rest": policy + zero + again,
-            }
-            for name, own in passed.items():
-                wanted = len(PRACTICE.examples(own))
-                assert len(trained[f"{seed}/{name}@1"]) == wanted + min(demonstrations, wanted)
-            alone = trained[f"{seed}/demonstrations@1"]
-            assert all("I try" in e.messages[-1].content for e in alone)
-            assert len(alone) <= len(trained[f"{seed}/re-rest@1"])
+def test_each_model_is_trained_on_what_its_name_says(made):
+    folder, _, seeds, _ = made
+    for seed, run in enumerate(seeds.runs):
+        stages = collected(folder, seed)
+        policy, zero, again, extra = (
+            [t for t in stages.get(stage, []) if t.success]
+            for stage in ("policy", "reflection", "reflection_trained", "samples")
+        )
+        assert policy
+        assert zero
+        assert extra
+        passed = {
+            "self-training": policy,
+            "samples": policy + extra,
+            "re-rest_zero-shot": policy + zero,
+            "re-rest": policy + zero + again,
+        }
+        agent = run.acting(None, LOOP.attempts)
+        for name, own in passed.items():
+            examples = LOOP.lessons.examples(agent, own)
+            learnt = seeds.trained[f"{seed}/{name}@1"]
+            assert learnt[: len(examples)] == examples
+            assert len(learnt) == len(examples) + min(len(run.demonstrations), len(examples))
+            assert all("I try" in e.messages[-1].content for e in learnt[len(examples) :])
+        alone = seeds.trained[f"{seed}/demonstrations@1"]
+        assert all("I try" in e.messages[-1].content for e in alone)
+        assert 0 < len(alone) <= len(seeds.trained[f"{seed}/re-rest@1"])
 
 
 def test_the_control_samples_cost_what_the_reflections_cost(made):
-    folder, _, _, _, _ = made
-    with RunStore.read(folder) as store:
-        for seed in range(2):
-            stages = {
-                s.rpartition("/")[2]: store.trajectories(s)
-                for s in store.trajectory_stages()
-                if f"collect/seed{seed}" in s
-            }
-            reflections = stages["reflection"] + stages.get("reflection_trained", [])
-            assert Counter(t.task.id for t in stages["samples"]) == Counter(t.task.id for t in reflections)
-            assert len({t.key for t in stages["samples"] + stages["policy"]}) == len(stages["samples"]) + 12
-            assert all(t.source == "policy" and t.reflection is None for t in stages["samples"])
+    folder, _, _, _ = made
+    for seed in range(2):
+        stages = collected(folder, seed)
+        reflections = stages["reflection"] + stages.get("reflection_trained", [])
+        assert Counter(t.task.id for t in stages["samples"]) == Counter(t.task.id for t in reflections)
+        assert len({t.key for t in stages["samples"] + stages["policy"]}) == len(stages["samples"]) + 24
+        assert all(t.source == "policy" and t.reflection is None for t in stages["samples"])
 
 
-def test_what_was_done_is_not_done_again(made, doors_seed, doors_world, monkeypatch):
-    folder, attempts, _, _, _ = made
-    monkeypatch.setattr(practice_module, "fit", lambda *_, **__: pytest.fail("trained again"))
-    monkeypatch.setattr("kintsugi.agents.rollout.play", lambda *_: pytest.fail("played again"))
+def test_what_was_done_is_not_done_again(made):
+    folder, attempts, first, _ = made
+    # Each seed trains all models but the base, and a reflector.
+    assert len(first.trained) == 2 * len(MODELS)
+    assert set(first.asked) >= {"base", "reflector@1", "re-rest@1"}
+    again = Seeds()
     with RunStore.open(folder, {}) as store:
-        assert reproduce(store, CONFIG, lambda _: doors_seed, lambda _: None) == attempts
+        assert reproduce(store, CONFIG, again, lambda _: None) == attempts
+    assert (len(again.runs), again.trained, again.asked) == (2, {}, [])
 
 
 def test_the_planned_comparisons_pool_splits_and_seeds(made):
-    _, attempts, _, _, _ = made
+    _, attempts, _, _ = made
     [tasks] = CONFIG.pools().values()
     found = comparisons(attempts, PAIRS, tasks)
     assert [(c.a, c.b) for c in found] == list(PAIRS)
@@ -150,14 +146,25 @@ def test_counts():
     }
 
 
-def test_tables_and_report_without_controls(doors_seed, doors_world, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "seed_model", lambda recipe, progress: doors_seed)
-    config = replace(CONFIG, seeds=1, controls=False, held_out=replace(CONFIG.held_out, splits=("valid_seen",)))
-    outputs = []
-    for _ in range(2):
-        console = Console(record=True, width=110, force_terminal=False)
-        module.run_in(tmp_path / "run", config, console)
-        outputs.append(console.export_text())
+def printed(folder: Path, config: ReproduceReReST, *make: Any) -> str:
+    console = Console(record=True, width=110, force_terminal=False)
+    run_in(folder, config, console, *make)
+    return console.export_text()
+
+
+def test_tables_and_report_without_controls(doors_world, tmp_path, monkeypatch):
+    """With seed policies that are made, trained and asked for real."""
+    monkeypatch.setenv("KINTSUGI_CACHE", str(tmp_path / "cache"))
+    small = SeedRecipe(
+        family="doors",
+        demonstrations=80,
+        reflections=60,
+        architecture=Architecture(32, 2, 2, 1, 64, 256),
+        pretrain=PretrainConfig(tokens=30_000, batch_tokens=512, warmup=10),
+    )
+    held_out = replace(CONFIG.held_out, splits=("valid_seen",))
+    config = replace(CONFIG, recipe=small, env="doors", seeds=1, controls=False, held_out=held_out)
+    outputs = [printed(tmp_path / "run", config) for _ in range(2)]
     for expected in (
         "base",
         "self-training",
@@ -168,17 +175,25 @@ def test_tables_and_report_without_controls(doors_seed, doors_world, tmp_path, m
     ):
         assert expected in outputs[0]
     assert "samples" not in outputs[0]
+    assert "gate" not in outputs[0]
     assert (tmp_path / "run/report/index.html").exists()
     tables = [[line for line in text.splitlines() if "%" in line or "TaskSet" in line] for text in outputs]
     assert tables[0] == tables[1]
     with RunStore.read(tmp_path / "run") as store:
-        compared = [name for name in store.results() if name.startswith("comparison/")]
-        assert len(compared) == 3
-        assert compared[0] == "comparison/Paired on the same tasks/self-training - base"
+        compared = [str(stage) for stage in store.results() if stage.kind == "comparison"]
+        recorded = store.config
+    assert len(compared) == 3
+    assert compared[0] == "comparison/self-training - base/Paired on the same tasks"
+    assert recorded["command"] == "reproduce re-rest"
+    assert (recorded["env"], recorded["env_args"]["max_steps"]) == ("tiny/Doors-v0", 2)
+    assert (recorded["loop"]["attempts"]["at_once"], recorded["held_out"]["max_tokens"]) == (128, 32)
 
 
-def test_bad_tasks_are_said_before_anything_is_made(doors_world, tmp_path, capsys):
-    flags = ("--loop.practice.env", "dors", "--run", str(tmp_path / "run"))
-    assert cli.main(["reproduce", "re-rest", *flags]) == 2
-    assert "unknown environment 'dors'; did you mean 'doors'?" in capsys.readouterr().err
+def test_bad_tasks_are_said_before_anything_is_made(tmp_path, capsys):
+    command = ("reproduce", "re-rest", "--run", tmp_path / "run")
+    assert "unknown environment 'hosehold'; did you mean 'household'" in refused(capsys, *command, "--env", "hosehold")
+    assert "argument 'max_step'; did you mean 'max_steps'" in refused(capsys, *command, "--env-args", "max_step=3")
+    assert "tasks is 0; at least 1 is needed" in refused(capsys, *command, "--loop.practice.tasks", "0")
+    gated = ("--gate", "on", "--loop.gate.split", "valid_seen")
+    assert "the gate would choose models on split 'valid_seen'" in refused(capsys, *command, *gated)
     assert not (tmp_path / "run").exists()

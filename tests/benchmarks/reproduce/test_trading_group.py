@@ -1,236 +1,175 @@
-"""Backtests, and the commands `improve` and `reproduce trading-group`, on tiny seeds and short windows."""
+"""The comparison of desks, on short windows: who is tested on what, that it is continued, and what is printed."""
 
 from __future__ import annotations
 
 import io
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
 import pytest
-from desks import market_of, scripted, trade_in
+from fakes import attempts_at, backend_of, learner_of, results_of, scripted_run
 from kintsugi.agents.experts.trading import TradingExpert
-from kintsugi.agents.experts.trading_rules import BOLLINGER, BUY_AND_HOLD, RULES, SMA_CROSS
-from kintsugi.agents.models.local import LocalModel
-from kintsugi.agents.rollout import Job, collect
+from kintsugi.agents.experts.trading_rules import RULES
 from kintsugi.agents.trading_group import DeskConfig
 from kintsugi.agents.trading_group.labels import LabelConfig
-from kintsugi.agents.trajectory import Trajectory
-from kintsugi.benchmarks.reproduce.core import trading_group as commands
-from kintsugi.benchmarks.reproduce.core.trading_group import (
+from kintsugi.benchmarks.reproduce.trading_group import (
     COMPARISONS,
     CONTROL,
     DESKS,
+    ENV,
     TRAINED,
-    ImproveTradingGroup,
-    ReproduceConfig,
     ReproduceTradingGroup,
     Windows,
 )
-from kintsugi.envs import Task
-from kintsugi.envs.trading import Rules, TradingEnv
-from kintsugi.envs.trading.episode import Episode
-from kintsugi.envs.trading.features import HISTORY
-from kintsugi.envs.trading.metrics import of_curve
-from kintsugi.errors import InfraError, UsageError
-from kintsugi.loops.learning.learner import FitConfig, LoraShape
-from kintsugi.loops.measuring import backtests
-from kintsugi.loops.measuring.backtests import figures, summarise
+from kintsugi.errors import UsageError
+from kintsugi.loops.learning.core import FitConfig, LoraShape
+from kintsugi.loops.measuring.gate import Gate
+from kintsugi.loops.run import Attempts, Practice, Run
+from kintsugi.loops.runs.stages import Stage
 from kintsugi.loops.runs.store import RunStore
-from kintsugi.loops.seeds import recipe as recipes
-from kintsugi.loops.seeds.family import recipe_of
-from kintsugi.loops.seeds.pretrain import Architecture, PretrainConfig
+from kintsugi.loops.seeds.config import Architecture, PretrainConfig
+from kintsugi.loops.seeds.family import SeedRecipe
+from kintsugi.loops.seeds.registry import recipe_of
 from kintsugi.loops.trading_group import SynthesisConfig
 from rich.console import Console
-from small_runs import make_task, make_trajectory
+from shells import refused
+
+CONFIG = ReproduceTradingGroup(
+    loop=SynthesisConfig(
+        Practice(tasks=4, params={"bars": "8"}),
+        Attempts(k=1, max_tokens=110),
+        FitConfig(lora=LoraShape(rank=2), epochs=1.0),
+        Gate("off"),
+        keep=0.5,
+    ),
+    desk=DeskConfig(max_tokens=110, labels=LabelConfig(horizon=2)),
+    held_out=Windows(params={"bars": "4"}, stocks=2),
+    seeds=2,
+)
 
 
-def earned(*moves: float, window: int = 0) -> Trajectory:
-    """Held from the first open on: a backtest in a market that moves so after that."""
-    market = market_of([0.0, 0.0, *moves])
-    with pytest.MonkeyPatch.context() as patch:
-        played = trade_in(market, scripted(), patch, replace(DeskConfig(max_tokens=1000), risk_management=False))
-    return replace(played, task=replace(played.task, id=f"valid/{window}"))
+@dataclass
+class Analysts:
+    """A `SeedRun` of analysts who learn by heart; it remembers its runs."""
+
+    runs: list[Run] = field(default_factory=list)
+
+    def __call__(self, recipe: SeedRecipe, store: RunStore) -> Run:
+        self.runs.append(scripted_run(store, "trading", TradingExpert().script))
+        return self.runs[-1]
 
 
-@pytest.fixture
-def replays(monkeypatch):
-    """Backtests of `earned` are replayed in the markets that they were made in."""
-    markets: dict[Task, Episode] = {}
-
-    def held(*moves: float, window: int = 0) -> Trajectory:
-        market, played = market_of([0.0, 0.0, *moves]), earned(*moves, window=window)
-        markets[played.task] = Episode(market, HISTORY, len(market), Rules(commission=0.0, spread=0.0, lot=0.0))
-        return played
-
-    monkeypatch.setattr("kintsugi.envs.trading.env.episode_of", lambda task: markets[task])
-    return held
-
-
-def test_the_figures_of_a_backtest(replays):
-    found = figures(replays(0.1, -0.2, 0.1))
-    assert found.cumulative_return == pytest.approx(1.1 * 0.8 * 1.1 - 1)
-    assert found.max_drawdown == pytest.approx(0.2)
-    # All of the account at four of five closes, bought once.
-    assert found.exposure == pytest.approx(0.8)
-    assert found.turnover > 0
-
-
-def test_a_broken_backtest_is_no_score(replays):
-    with pytest.raises(InfraError, match="was cut off"):
-        figures(replace(replays(0.1), outcome="infra_error"))
-
-
-def test_differences_are_paired_by_window(monkeypatch):
-    values = {"a": [0.01, 0.05, -0.1], "b": [0.03, 0.05, 0.0]}
-    made = {name: [make_trajectory(make_task(n), False, model=name) for n in range(3)] for name in values}
-    returns = {(name, t.task): v for name in values for t, v in zip(made[name], values[name], strict=True)}
-    monkeypatch.setattr(
-        backtests, "figures", lambda t: replace(of_curve(np.ones(3)), cumulative_return=returns[t.model, t.task])
-    )
-    seeds = {name: [each[:2], each[2:]] for name, each in made.items()}
-    found = backtests.differ(seeds, "a", "b", "cumulative_return")
-    assert found.difference.value == pytest.approx((0.02 + 0.0 + 0.1) / 3)
-    assert found.by_seed == pytest.approx((0.01, 0.1))
-    # Of the ways to flip three differences of which one is 0, half are at least as far from 0.
-    assert found.p == 0.5
-    with pytest.raises(UsageError, match="not tested on the same windows"):
-        backtests.differ({**seeds, "b": [seeds["b"][0][::-1], seeds["b"][1]]}, "a", "b", "sharpe")
-
-
-def test_a_summary_counts_what_could_not_be_read(replays):
-    played = replays(0.01)
-    calls = [replace(call, text="?") if call.role == "style" else call for call in played.steps[0].calls]
-    broken = replace(played, steps=tuple(replace(step, calls=tuple(calls)) for step in played.steps))
-    found = summarise("desk", [[broken]])
-    assert found.unread == pytest.approx(1 / 3)
-    assert found.refused == 0.0
-    silent = replace(played, steps=tuple(replace(step, calls=()) for step in played.steps))
-    assert summarise("rule", [[silent]]).unread == 0.0
-
-
-def test_the_tables_fit_into_80_columns(replays):
-    summary = summarise(CONTROL, [[replays(0.1, -0.2, 0.1)]])
-    for table in (backtests.earnings_table([summary], "Backtests"), backtests.conduct_table([summary])):
-        text = io.StringIO()
-        Console(file=text, width=80).print(table)
-        assert CONTROL in text.getvalue()
-        assert not any(word.endswith("…") for word in text.getvalue().split())
-
-
-# -- Rules ------------------------------------------------------------------------------------------------------------
-
-
-def actions(rule, moves: list[float], monkeypatch) -> list[str]:
-    market = market_of(moves)
-    stretch = Episode(market, HISTORY, len(market), Rules())
-    monkeypatch.setattr("kintsugi.envs.trading.env.episode_of", lambda task: stretch)
-    [played] = collect(TradingEnv, [Job(Task("t", TradingEnv.env_id, "valid", 0, {}), rule, 0)])
-    assert played.invalid_actions == 0
-    return [step.action for step in played.steps]
-
-
-def test_buy_and_hold_buys_once(monkeypatch):
-    assert actions(BUY_AND_HOLD, [0.0, 0.1, -0.3, 0.1], monkeypatch) == ["target 1", "hold", "hold"]
-
-
-def test_the_means_cross(monkeypatch):
-    done = actions(SMA_CROSS, [0.02] * 15 + [-0.04] * 25, monkeypatch)
-    bought, sold = done.index("target 1"), done.index("sell all")
-    assert bought < 15 < sold
-    assert set(done[bought + 1 : sold]) == {"hold"}
-
-
-def test_the_bands(monkeypatch):
-    done = actions(BOLLINGER, [0.0, -0.08, 0.0, 0.0, 0.0, 0.0, 0.2, 0.0], monkeypatch)
-    assert done == ["hold", "target 1", "hold", "hold", "hold", "hold", "sell all"]
-
-
-def test_buy_and_hold_is_the_worlds_own_benchmark():
-    """Its score is 0.5: it ends with as much as the world says that buying and holding does."""
-    tasks = TradingEnv.tasks("valid", 4, bars=30)
-    for played in collect(TradingEnv, [Job(task, BUY_AND_HOLD, 0) for task in tasks]):
-        assert played.score == pytest.approx(0.5, abs=1e-12)
-
-
-# -- Commands ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def trading_recipe():
-    return replace(
-        recipe_of("trading"),
-        demonstrations=2,
-        architecture=Architecture(16, 1, 2, 1, 32, 512),
-        pretrain=PretrainConfig(tokens=20_000, batch_tokens=1000, warmup=2, context_weight=0.05),
-    )
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture
-def small(monkeypatch, cache, trading_recipe):
-    """Short windows, and a tiny seed. Untrained, the analyst speaks for it, so that there is something to keep."""
-    load = LocalModel.load
-    monkeypatch.setattr(commands, "made", lambda recipe, console: recipes.seed_model(recipe, cache=cache))
-    monkeypatch.setattr(
-        LocalModel,
-        "load",
-        lambda base, adapter=None, **more: load(base, adapter, **more) if adapter else TradingExpert(),
-    )
-    desk = DeskConfig(max_tokens=110, labels=LabelConfig(horizon=2))
-    fit = FitConfig(lora=LoraShape(rank=2), epochs=1.0)
-    past = replace(desk, temperature=1.0)
-    loop = SynthesisConfig(env_params={"bars": "8"}, tasks=4, k=1, desk=past, keep=0.5, fit=fit)
-    return {"loop": loop, "desk": desk, "held_out": Windows(env_params={"bars": "4"}, stocks=2)}
-
-
-def said(command, config) -> str:
+def said(folder: Path, config: ReproduceTradingGroup, *make: Analysts) -> str:
     text = io.StringIO()
-    command(config, Console(file=text, width=200))
+    config.run(folder, Console(file=text, width=200), *make)
     return text.getvalue()
 
 
-def test_reproduce_goes_on_where_it_was_and_ends_the_same(tmp_path, small, trading_recipe):
-    what = ReproduceTradingGroup(recipe=trading_recipe, seeds=2, **small)
-    config = ReproduceConfig(what, tmp_path / "run")
-    first = said(commands.run, config)
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory):
+    """A finished comparison: its folder, what was printed, and who stood for the seed policy."""
+    folder, analysts = tmp_path_factory.mktemp("reproduce") / "run", Analysts()
+    return folder, said(folder, CONFIG, analysts), analysts
+
+
+def test_everybody_is_tested_and_compared(made):
+    folder, text, _ = made
     for name in (*(rule.name for rule in RULES), *DESKS, TRAINED, CONTROL):
-        assert name in first
+        assert name in text
     for a, b in COMPARISONS:
-        assert f"- {a}" in first
-        assert b in first
-    assert '"beta":0.2' in first
-    with RunStore.read(tmp_path / "run") as store:
-        stages = store.trajectory_stages()
+        assert f"- {a}" in text
+        assert b in text
+    assert '"beta":0.2' in text
+    with RunStore.read(folder) as store:
         results = store.results()
-    assert stages.count("eval/seed1/full + LoRA/valid_unseen") == 1
-    assert len({store_task for seed in (0, 1) for store_task in what.held_out.task_set(seed)}) == 4
-    assert results["trading_group/seed0/counts"]["windows"] == 4
-    assert len(results["difference/0"]["by_seed"]) == 2
-    again = said(commands.run, config)
+        counts = [found for stage, found in results.items() if (stage.kind, stage.scope) == ("counts", "seed0")]
+        assert [each["windows"] for each in counts] == [4]
+        differences = results_of(store, "difference")
+        assert set(differences) == {f"{b} - {a}" for a, b in COMPARISONS}
+        assert len(differences[f"{TRAINED} - full"]["by_seed"]) == 2
+        assert store.config["command"] == "reproduce trading-group"
+
+
+def test_everybody_is_tested_on_the_same_windows(made):
+    folder, _, _ = made
+    windows = [task for seed in (0, 1) for task in CONFIG.held_out.task_set(seed)]
+    assert len(set(windows)) == 4
+    with RunStore.read(folder) as store:
+        for name in (*(rule.name for rule in RULES), *DESKS):
+            assert [t.task for t in store.trajectories(Stage("eval", name, "valid_unseen"))] == windows
+        for name in (TRAINED, CONTROL):
+            stages = [Stage("eval", name, "valid_unseen", scope=f"seed{seed}") for seed in (0, 1)]
+            assert [t.task for stage in stages for t in store.trajectories(stage)] == windows
+        desks = {name: store.trajectories(Stage("eval", name, "valid_unseen"))[0].agent for name in DESKS}
+        assert len(set(desks.values())) == len(DESKS)
+
+
+def test_the_control_learns_as_many_calls_of_each_role(made):
+    """And not the same ones."""
+    folder, _, analysts = made
+    [run] = analysts.runs
+    learnt = learner_of(run).fitted
+    assert set(learnt) == {"trading_group@1", "control@1"}
+    chosen, control = (
+        sorted(example.messages[0].content for example in learnt[name]) for name in ("trading_group@1", "control@1")
+    )
+    assert chosen == control != []
+    with RunStore.read(folder) as store:
+        first, second = (attempts_at(store, f"collect/seed{seed}/desk@1/train") for seed in (0, 1))
+    assert not {t.task for t in first} & {t.task for t in second}
+
+
+def test_it_goes_on_where_it_was_and_ends_the_same(made):
+    folder, first, _ = made
+    again = Analysts()
     table = first[first.index("Backtests") :]
-    assert again.endswith(table)
+    assert said(folder, CONFIG, again).endswith(table)
+    [run] = again.runs
+    assert (backend_of(run).opened, learner_of(run).fitted) == ([], {})
 
 
-def test_improve_prints_both_desks_and_the_rules(tmp_path, small, trading_recipe, cache):
-    folder = recipes.seed_model(trading_recipe, cache=cache)
-    config = ImproveTradingGroup(model=str(folder), run=tmp_path / "run", **small)
-    text = said(commands.improve, config)
-    assert "desk + LoRA" in text
-    assert "buy-and-hold" in text
-    assert "adapter: " in text
-    assert (tmp_path / "run" / "adapters" / "trading_group@1" / "adapter_config.json").exists()
+def test_without_the_control(tmp_path):
+    text = said(tmp_path / "run", replace(CONFIG, seeds=1, controls=False), Analysts())
+    assert TRAINED in text
+    assert CONTROL not in text
+
+
+def test_another_desk_is_another_comparison(made):
+    with pytest.raises(UsageError, match=r"desk\.style: true -> false"):
+        said(made[0], replace(CONFIG, desk=replace(CONFIG.desk, style=False)), Analysts())
+
+
+def test_the_seed_policy_is_made_where_no_other_is_given(tmp_path, monkeypatch):
+    """It may say too little for anything to be learnt from, and that is said."""
+    monkeypatch.setenv("KINTSUGI_CACHE", str(tmp_path / "cache"))
+    tiny = replace(
+        recipe_of("trading"),
+        demonstrations=2,
+        architecture=Architecture(16, 1, 2, 1, 32, 512),
+        pretrain=PretrainConfig(tokens=6000, batch_tokens=1000, warmup=2),
+    )
+    brief = replace(CONFIG.loop, practice=Practice(tasks=1, params={"bars": "4"}), attempts=Attempts(1, max_tokens=4))
+    desk = replace(CONFIG.desk, max_tokens=4)
+    with pytest.raises(UsageError, match="nothing to train 'trading_group@1' on"):
+        said(tmp_path / "run", replace(CONFIG, recipe=tiny, seeds=1, loop=brief, desk=desk))
+    assert [path.name.partition("-")[0] for path in (tmp_path / "cache/seeds").iterdir() if path.is_dir()] == [
+        "trading"
+    ]
     with RunStore.read(tmp_path / "run") as store:
-        performance = store.results()["performance/desk"]
-    assert np.isfinite(performance["means"]["sharpe"]["value"])
+        assert len(store.trajectories(Stage("eval", "full", "valid_unseen"))) == 2
 
 
 def test_held_out_windows_are_of_other_companies_than_the_past():
-    past, held_out = SynthesisConfig().task_set(), Windows().task_set(0)
+    config = SynthesisConfig()
+    past, held_out = config.windows(ENV, LabelConfig()), Windows().task_set(0)
     assert {task.split for task in past} == {"train"}
     assert {task.split for task in held_out} == {"valid_unseen"}
     assert not {t.params["market"] for t in past} & {t.params["market"] for t in held_out}
+
+
+def test_bad_windows_are_said_before_anything_is_made(tmp_path, capsys):
+    command = ("reproduce", "trading-group", "--run", tmp_path / "run")
+    assert "tasks is 0; at least 1 is needed" in refused(capsys, *command, "--loop.practice.tasks", "0")
+    assert "assets is 2; the desk trades one" in refused(capsys, *command, "--loop.practice.params", "assets=2")
+    assert "tasks is 0" in refused(capsys, *command, "--held-out.stocks", "0")
+    assert not (tmp_path / "run").exists()

@@ -9,11 +9,11 @@ import pytest
 from kintsugi.benchmarks.textworld.differential import SIZES, Job, Ours, compare, main, make_random_game, play
 from kintsugi.benchmarks.textworld.peer import Peer, memoised, packaged_texts
 from kintsugi.envs.household import HouseholdEnv
-from kintsugi.envs.household.alfworld.domain import own
 from kintsugi.envs.household.alfworld.export import write_game
 from kintsugi.envs.household.alfworld.files import read_file
 from kintsugi.envs.household.env import engine_of_task
 from kintsugi.envs.household.generator import make_task
+from kintsugi.envs.household.language.domain import own
 from kintsugi.envs.household.planner import shortest_plan
 
 pytestmark = pytest.mark.requires("textworld", "alfworld")
@@ -31,10 +31,15 @@ def test_both_engines_say_the_same(part):
     assert 0.4 < sum(outcome.refused for outcome in outcomes) / 700 < 0.6
 
 
-def test_a_difference_would_be_seen(monkeypatch):
-    honest = Ours.step
-    monkeypatch.setattr(Ours, "step", lambda self, command: honest(self, "look" if "inventory" in command else command))
-    outcome = play(Job(1, actions=100, memoised=True))
+class Forgetful(Ours):
+    """Looks round where it is asked what it carries."""
+
+    def step(self, command):
+        return super().step("look" if "inventory" in command else command)
+
+
+def test_a_difference_would_be_seen():
+    outcome = play(Job(1, actions=100, memoised=True), Forgetful)
     assert outcome.steps < 101
     assert "text: TextWorld 'You are " in outcome.difference
     assert "ours 'You are facing the " in outcome.difference
@@ -87,9 +92,8 @@ def test_the_walkthrough_of_a_random_game_wins_in_both(seed):
     assert bool(game["walkthrough"]) is (seed != 0)
 
 
-def test_random_games_are_written_where_they_can_be_evaluated(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["differential", "--games", "7", "--write", str(tmp_path / "valid_seen")])
-    main()
+def test_random_games_are_written_where_they_can_be_evaluated(tmp_path, capsys):
+    main(["--games", "7", "--write", str(tmp_path / "valid_seen")])
     assert capsys.readouterr().out == f"7 games are in {tmp_path / 'valid_seen'}\n"
     tasks = HouseholdEnv.tasks("valid_seen", source="alfworld", path=tmp_path)
     assert [task.id for task in tasks] == [f"valid_seen/random-{seed:06}" for seed in range(7)]

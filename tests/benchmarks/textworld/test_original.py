@@ -6,7 +6,7 @@ import contextlib
 
 import pytest
 from kintsugi.agents.rollout import Job
-from kintsugi.agents.search.search import Tally, Uct, search
+from kintsugi.agents.search import Tally, Uct, search
 from kintsugi.benchmarks.speed.search import Free
 from kintsugi.benchmarks.textworld.original import OriginalEnv
 from kintsugi.benchmarks.textworld.peer import memoised
