@@ -20,7 +20,7 @@ from typing import Any
 from ... import __version__
 from ...errors import UsageError
 from ...loops.measuring.evaluation import Attempt
-from ...loops.measuring.tables import interval, p_value, percent, short
+from ...loops.measuring.tables import interval, p_value, percent, points, short
 from ...loops.runs.stages import Stage
 from ...loops.runs.store import RunStore
 from .attempts import PER_STAGE, AttemptFiles, clipped
@@ -103,7 +103,7 @@ def render(page: str, context: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    env.filters.update(percent=percent, interval=interval, p_value=p_value, short=short)
+    env.filters.update(percent=percent, interval=interval, points=points, p_value=p_value, short=short)
     return env.get_template(f"{page}.j2").render(context)
 
 

@@ -59,8 +59,8 @@ def comparison_table(comparisons: Iterable[Comparison], title: str = "Paired on 
         dropped = f"\n-{found.dropped} infra" if found.dropped else ""
         table.add_row(
             Text(f"{found.b}\n- {found.a}"),
-            f"{100 * found.difference:+.1f}",
-            f"{100 * found.low:+.1f}…{100 * found.high:+.1f}",
+            points(found.difference),
+            f"{points(found.low)}…{points(found.high)}",
             f"{found.only_a} : {found.only_b}",
             p_value(found.p),
             f"{found.n}{dropped}",
@@ -80,8 +80,8 @@ def verdict_table(verdicts: Mapping[Stage, Verdict], title: str = "Rounds, as th
         table.add_row(
             Text(" ".join(filter(None, (stage.scope, stage.who)))),
             Text(found.a),
-            f"{100 * found.mean:+.1f}",
-            f"{100 * found.low:+.1f}…{100 * found.high:+.1f}",
+            points(found.mean),
+            f"{points(found.low)}…{points(found.high)}",
             p_value(found.p),
             f"{found.n}{dropped}",
             "adopted" if verdict.adopted else "not adopted",
@@ -116,6 +116,12 @@ def percent(share: float) -> str:
 def interval(rate: Rate) -> str:
     """A rate's interval in percent, as `32.0…48.0`."""
     return f"{100 * rate.low:.1f}…{100 * rate.high:.1f}"
+
+
+def points(difference: float) -> str:
+    """A difference in percentage points; a small one with its first digit, so that it does not look like a tie."""
+    found = 100 * difference
+    return f"{found:+.1f}" if found == 0 or abs(found) >= 0.05 else f"{found:+.1g}"
 
 
 def p_value(p: float) -> str:

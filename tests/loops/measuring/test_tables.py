@@ -13,6 +13,7 @@ from kintsugi.loops.measuring.tables import (
     comparison_table,
     how_measured,
     p_value,
+    points,
     score_table,
     short,
     type_table,
@@ -77,6 +78,11 @@ def test_numbers_are_short_and_true():
     ]
     many = [score("base", TASKS, [t for seed in range(9) for t in attempts(3, seed=seed)])]
     assert "seeds 9 different ones" in how_measured(many)
+
+
+def test_a_small_difference_does_not_look_like_a_tie():
+    found = [points(d) for d in (0.0, 0.25, -0.0313, 0.0004, -0.00002, 0.0006)]
+    assert found == ["+0.0", "+25.0", "-3.1", "+0.04", "-0.002", "+0.1"]
 
 
 def test_verdicts_say_against_whom_by_how_much_and_what_came_of_it():
