@@ -119,7 +119,8 @@ def hints_of(function: Any) -> dict[str, Any]:
 
 
 def convert(value: Any, wanted: Any, what: str) -> Any:
-    """`value` as the type `wanted`; what is no text or mapping is taken as it is."""
+    """`value` as the type `wanted`. Text is read; of other JSON values it is checked that they are of this type, and
+    objects are taken as they are. Raises `UsageError` for what does not fit."""
     if typing.get_origin(wanted) is typing.Annotated:
         return convert(value, typing.get_args(wanted)[0], what)
     if typing.get_origin(wanted) in (typing.Union, types.UnionType):
@@ -128,6 +129,8 @@ def convert(value: Any, wanted: Any, what: str) -> Any:
         return build(wanted, value, what)
     several = isinstance(value, list) and typing.get_origin(wanted) in _SEVERAL
     if not several and not isinstance(value, str):
+        if not _fits(value, wanted):
+            raise UsageError(f"{what} is {value!r}; expected {_described(wanted)}")
         return value
     try:
         if several:
@@ -177,6 +180,20 @@ def _from_text(text: str, wanted: Any) -> Any:
     return _referred(text)
 
 
+def _fits(value: Any, wanted: Any) -> bool:
+    """Whether a value that is no text may be a `wanted` one; only JSON values are known well enough to be refused."""
+    if wanted in (Any, object) or not isinstance(value, bool | int | float | list | dict | None):
+        return True
+    if typing.get_origin(wanted) is typing.Literal:
+        return any(value == choice and type(value) is type(choice) for choice in typing.get_args(wanted))
+    if wanted is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if wanted in (bool, int):
+        return type(value) is wanted
+    kind = typing.get_origin(wanted) or wanted
+    return value is None if wanted is type(None) else not isinstance(kind, type) or isinstance(value, kind)
+
+
 def _several(wanted: Any, parts: Sequence[Any], made: Callable[[Any, Any], Any]) -> Any:
     """The tuple, list or set that is wanted, of `made(part, type)`; raises `ValueError` for another number of parts."""
     origin, inner = typing.get_origin(wanted), typing.get_args(wanted)
@@ -208,8 +225,11 @@ def _first(value: Any, choices: Iterable[Any], what: str) -> Any:
     if not isinstance(value, str):
         mapped = [each for each in ordered if isinstance(value, Mapping) and dataclasses.is_dataclass(each)]
         listed = [each for each in ordered if isinstance(value, list) and typing.get_origin(each) in _SEVERAL]
-        return convert(value, [*mapped, *listed][0], what) if mapped or listed else value
-    for each in ordered:
+        if mapped or listed:
+            return convert(value, [*mapped, *listed][0], what)
+        if any(_fits(value, each) for each in ordered):
+            return value
+    for each in ordered if isinstance(value, str) else ():
         with contextlib.suppress(ValueError, TypeError):
             return _from_text(value, each)
     raise UsageError(f"{what} is {value!r}; expected {' or '.join(map(_described, ordered))}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -98,13 +97,18 @@ def told(task: Task, observation: str, before: str | None, config: ReActConfig) 
     return world_of(task.env_id).brief(observation, before) if config.brief else observation
 
 
-@functools.lru_cache(maxsize=64)
 def world_of(env_id: str) -> type[AgentEnv]:
-    """The environment's class; that of any environment where it is not known here."""
+    """The environment's class; that of any environment where none of this id is imported or registered.
+
+    Raises `UsageError` for one that is registered and cannot be imported.
+    """
+    if (imported := AgentEnv.imported.get(env_id)) is not None:
+        return imported
     try:
-        return find(env_id).load()
+        registered = find(env_id)
     except UsageError:
         return AgentEnv
+    return registered.load()
 
 
 def observation_turn(text: str, goal: str, config: ReActConfig, *, first: bool) -> Message:

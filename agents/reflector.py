@@ -51,8 +51,9 @@ class ReflectingAgent:
 
     @property
     def name(self) -> str:
-        """E.g. `reflecting-1f0c2a@<version of the model>`."""
-        hashed = content_hash([plain(self.config), plain(self._acting.config)])[:6]
+        """E.g. `reflecting-1f0c2a@<version of the model>`; the hash is of the configuration and the failed attempt."""
+        failed = [step.action for step in self.failure.steps]
+        hashed = content_hash([plain(self.config), plain(self._acting.config), failed])[:6]
         return f"reflecting-{hashed}@{self._acting.model.version}"
 
     @property

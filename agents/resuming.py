@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ..envs.core import content_hash
 from ..errors import UsageError
 from .core import Agent, Episode
 from .models.core import LanguageModel, Message
@@ -28,8 +29,8 @@ class ResumingAgent:
 
     @property
     def name(self) -> str:
-        """The agent's: the prefix is in the attempt itself."""
-        return self._agent.name
+        """The agent's, and a hash of the actions that it goes on from."""
+        return f"{self._agent.name}+{content_hash([step.action for step in self.prefix])[:6]}"
 
     @property
     def spec(self) -> AgentSpec | None:

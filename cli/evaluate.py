@@ -40,6 +40,7 @@ def run(config: EvalConfig, console: Console) -> None:
     env = config.env_spec
     on = resolved(config.on, env)
     on.task_sets(env)
+    env.make().close()
     with bar(console) as watch:
         backend = config.backend(watch)
         # What is wrong with the adapter is said before a run is begun that would be left empty.

@@ -22,6 +22,7 @@ from ..agents.core import Agent
 from ..agents.models.core import Message
 from ..agents.registry import reader
 from ..agents.trajectory import Outcome, Trajectory
+from ..envs.registry import EnvSpec
 from ..errors import UsageError, unknown
 from ..loops.measuring.evaluation import task_type
 from ..loops.runs.stages import Stage, split_key
@@ -41,8 +42,8 @@ class ExportConfig:
     kind: Literal["messages", "preference"] = "messages"
     """`messages`: one chat of one attempt a line. `preference`: one failed attempt and its mend a line."""
     stages: tuple[str, ...] = ()
-    """Stages of the run to take, e.g. `collect/policy@1/train`. Without any: all but those of kind `eval` and `gate`,
-    whose tasks are held out."""
+    """Stages of the run to take, e.g. `collect/policy@1/train`. Without any: all but those of kind `eval`, `gate` and
+    `beginnings`, whose tasks are held out."""
     outcomes: tuple[Outcome, ...] = ("success",)
     """Of `messages`: attempts that ended so."""
     turns: Literal["first", "all"] = "first"
@@ -64,6 +65,9 @@ def export(config: ExportConfig) -> int:
         config.out.parent.mkdir(parents=True, exist_ok=True)
         with RunStore.read(config.run) as store, unfinished.open("w", encoding="ascii") as file:
             stages = _stages(store, config)
+            if "env" in store.config:
+                # What an environment says of its observations is part of chats, also of one that is not registered.
+                EnvSpec(store.config["env"]).check()
             work = _messages if config.kind == "messages" else _pairs
             rows = work(store, stages, config)
             lines = 0
@@ -150,7 +154,9 @@ def _messages(store: RunStore, stages: Sequence[Stage], config: ExportConfig) ->
     readers: dict[str, Agent] = {}
     for stage in stages:
         for trajectory in store.trajectories(stage):
-            if trajectory.outcome in config.outcomes and trajectory.steps:
+            # Whoever cannot be made again, such as a rule, has no chats to show.
+            rule = trajectory.agent and trajectory.made_by is None
+            if trajectory.outcome in config.outcomes and trajectory.steps and not rule:
                 if trajectory.agent not in readers:
                     readers[trajectory.agent] = reader(trajectory.made_by)
                 for chat in readers[trajectory.agent].chats(trajectory):

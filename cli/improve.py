@@ -69,9 +69,14 @@ class LoopCommand:
             values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise UsageError(f"cannot read the configuration {path} ({error}); expected a TOML file") from error
-        # Facts of the run that it comes from, not flags.
-        facts = {"command", "model"} if "command" in values else set()
-        return changed(usual, {name: value for name, value in values.items() if name not in facts}, path)
+        if "command" in values:
+            # The record of a run names the loop, and the model by its weights and not by where they are.
+            if values.pop("command") != f"improve {self.loop.name}":
+                raise UsageError(f"{path} is of another command than improve {self.loop.name}; name that loop")
+            if _value_of("--model", arguments) is None:
+                raise UsageError(f"{path} is of the model {values.get('model')!r}; say with --model how it is opened")
+            values.pop("model", None)
+        return changed(usual, values, path)
 
     def __call__(self, config: Any, console: Console) -> None:
         """Run it."""
@@ -89,12 +94,14 @@ def improve(loop: Loop[Any], config: Any, console: Console) -> None:
 
     env, agent = config.env_spec, config.reader()
     settings, on = resolved(config.loop, env), resolved(config.held_out, env)
-    # What is wrong with the tasks is said before a run is begun that could only be begun anew.
+    # What is wrong with tasks, environment or model is said before a run is begun that could only be begun anew.
     scored = on.task_sets(env)
     settings.validate(env, agent)
-    settings.gate.check(env, settings.practice, scored)
+    settings.refuse_shared(env, scored)
+    env.make().close()
     with bar(console) as watch:
         backend = config.backend(watch)
+        learner = open_learner(backend)
         record = {
             "command": f"improve {loop.name}",
             "model": backend.base,
@@ -105,7 +112,6 @@ def improve(loop: Loop[Any], config: Any, console: Console) -> None:
         with RunStore.open(config.run, record) as store:
             store.illustrated, store.watch = config.pictures, watch
             shown = demonstrations_of(backend.weights)
-            learner = open_learner(backend)
             run = Run(store, backend, learner, env, config.agent_spec, demonstrations=shown)
             lines = list(_improved(run, loop, settings, on))
     for line in lines:
@@ -131,16 +137,14 @@ def _improved(run: Run, loop: Loop[Any], settings: Any, on: Measure) -> Iterator
         yield score_table(scores(results, attempts, tasks), f"Success: {tasks}")
     if found := verdicts(results):
         yield verdict_table(found)
-    if adapter is None:
-        yield "no round was adopted: the gate found none that helped"
-        return
-    before, after = attempts["base"], attempts[loop.name]
-    for tasks in before:
-        compared = compare(before[tasks], after[tasks], names=("base", loop.name))
-        yield comparison_table([compared], f"Paired on the same tasks: {tasks}")
+    if adapter is not None:
+        before, after = attempts["base"], attempts[loop.name]
+        for tasks in before:
+            compared = compare(before[tasks], after[tasks], names=("base", loop.name))
+            yield comparison_table([compared], f"Paired on the same tasks: {tasks}")
     yield from loop.findings(run, settings, on, attempts)
     yield where_time_went(run.store.results())
-    yield f"adapter: {adapter}"
+    yield f"adapter: {adapter}" if adapter else "no round was adopted: the gate found none that helped"
 
 
 def scores(results: Mapping[Stage, Any], attempts: Mapping[str, Measured], tasks: str) -> list[Score]:

@@ -14,7 +14,9 @@ from ..agents.models.scripted import ScriptedBackend
 from ..agents.registry import make_agent
 from ..agents.trajectory import AgentSpec
 from ..envs.registry import EnvSpec
+from ..errors import UsageError
 from ..loops.run import Params
+from ..loops.seeds.registry import find_family
 
 _SET_ELSEWHERE: Mapping[str, Any] = {"temperature": 0.0, "max_tokens": 1, "decoding": "free"}
 """What of an agent's configuration has flags of its own, with values for an agent that nobody lets act."""
@@ -61,7 +63,10 @@ class Playing:
         """The back end of the model; an agent that needs none has one that nobody asks."""
         if not self.reader().models:
             return ScriptedBackend([""], base="none")
-        return open_backend(f"seed:{self.env_spec.name}" if self.model == "seed" else self.model, watch)
+        name = self.env_spec.name
+        if self.model == "seed" and find_family(name) is None:
+            raise UsageError(f"environment {self.env!r} has no seed policy; name a model with --model")
+        return open_backend(f"seed:{name}" if self.model == "seed" else self.model, watch)
 
     def record(self) -> dict[str, Any]:
         """What a run keeps of it: everything that shapes a result, the constructors' defaults too."""

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self
+from weakref import WeakValueDictionary
 
 import gymnasium
 import numpy as np
@@ -172,8 +173,8 @@ class AgentEnv(gymnasium.Env[str, str], ABC):
     `metadata = {**AgentEnv.metadata, "snapshot": "exact"}`; without these a snapshot is the list of actions and
     `restore` replays them. `metadata["turn_tokens"]` is how many tokens a language model may spend on one answer,
     `metadata["at_once"]` how many episodes are played together unless somebody says otherwise, and
-    `metadata["gate_split"]` the split on which loops decide whether a new model is kept; None where there is none, and
-    then it must not be one that scores are taken on.
+    `metadata["gate_split"]` the split on which loops decide whether a new model is kept, None where there is none. It
+    must not be one that scores are taken on.
 
     `info` holds `admissible` (tuple of the actions that would not be refused; absent where they cannot be listed),
     `success` (once known), `score` in [0, 1], `invalid` (why the last action was refused; absent when it was not),
@@ -193,6 +194,8 @@ class AgentEnv(gymnasium.Env[str, str], ABC):
     }
     env_id: ClassVar[str]
     """The id under which the class is registered."""
+    imported: ClassVar[WeakValueDictionary[str, type[AgentEnv]]] = WeakValueDictionary()
+    """The classes that this process has imported, by id, registered or not."""
     metric: ClassVar[str] = "success"
     """What `worth` measures, in a word."""
     judging: ClassVar[str] = (
@@ -200,6 +203,11 @@ class AgentEnv(gymnasium.Env[str, str], ABC):
         "or leads away from what is asked for; Uncertain is all else."
     )
     """What a model that judges single steps is told of this environment's."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "env_id" in vars(cls):
+            AgentEnv.imported[cls.env_id] = cls
 
     def __init__(self, *, max_steps: int = 50, render_mode: str | None = None) -> None:
         if max_steps < 1:

@@ -48,6 +48,8 @@ class EnvEntry:
             raise UsageError(
                 f"{about}: {self.entry_point!r} is {found!r}, expected a subclass of kintsugi.envs.AgentEnv"
             )
+        if not isinstance(getattr(found, "env_id", None), str):
+            raise UsageError(f"{about}: {self.entry_point!r} has no env_id; give it one such as 'mine/Garden-v0'")
         return found
 
 
@@ -68,9 +70,12 @@ def entries() -> list[EnvEntry]:
 def find(name: str) -> EnvEntry:
     """The environment of this short name, id or `module:Class`; raises `UsageError` with the nearest names."""
     known = entries()
-    for entry in known:
-        if name in (entry.name, entry.id):
-            return entry
+    meant = [entry for entry in known if name == entry.id] or [entry for entry in known if name == entry.name]
+    if len(meant) > 1:
+        both = ", ".join(entry.id for entry in meant)
+        raise UsageError(f"environment {name!r} may be any of {both}; name one of these")
+    if meant:
+        return meant[0]
     if ":" in name:
         return EnvEntry(name, name, "named by its module")
     raise unknown("environment", name, [entry.id if "/" in name else entry.name for entry in known])

@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
 
 from ..agents.core import Agent
 from ..agents.models.core import derived_seed
@@ -30,7 +32,7 @@ from ..agents.trajectory import Trajectory
 from ..agents.verifier import MISTAKE, VerifierConfig
 from ..envs.core import AgentEnv
 from ..envs.registry import EnvSpec
-from ..errors import InfraError
+from ..errors import InfraError, UsageError
 from .learning.core import Example
 from .learning.lessons import Lessons
 from .learning.splice import Cut, first_error, joined, pairs, replay, spliced, whole_path
@@ -42,8 +44,8 @@ from .measuring.recovery import (
     behaviour_table,
     behaviours,
     measure_recovery,
-    rounds_table,
 )
+from .measuring.tables import percent, plain_table
 from .registry import Loop, LoopConfig, Test
 from .run import Practice, Run, job
 from .runs.stages import Stage, node_key
@@ -86,6 +88,12 @@ class AgentR(LoopConfig):
     """Of the rounds that go on from an earlier round's weights; the first has `fit.epochs`."""
     recovery: Recovery = field(default_factory=Recovery)
     """Bad beginnings, made by the base at the held-out tasks, that models have to recover from."""
+
+    def validate(self, env: EnvSpec, agent: Agent) -> None:
+        """See `LoopConfig.validate`; the agent's own model has to judge its steps."""
+        if not agent.models:
+            raise UsageError(f"Agent-R asks the agent's model which step was an error, and {agent.name!r} has none")
+        super().validate(env, agent)
 
     @property
     def rounds(self) -> int:
@@ -291,10 +299,10 @@ def splice_examples(found: Sequence[Spliced], agent: Agent, config: AgentR) -> l
             turns = tuple((step.action, step.trainable) for step in each.trajectory.steps)
             by_task.setdefault(each.trajectory.task.id, {}).setdefault(turns, each.trajectory)
     return [
-        Example(chat, 1.0 / len(distinct))
+        Example(chat, 1.0 / (len(distinct) * len(chats)))
         for distinct in by_task.values()
-        for splice in distinct.values()
-        for chat in agent.chats(splice)
+        for chats in map(agent.chats, distinct.values())
+        for chat in chats
     ]
 
 
@@ -339,6 +347,33 @@ def findings(run: Run, config: AgentR, on: Measure, measured: Mapping[str, Measu
     yield behaviour_table(behaviours(measured, on.splits, config.revisions), "From the start")
     yield behaviour_table(behaviours(measured, (TASKS,), config.revisions), "From bad beginnings")
     yield rounds_table(run.store.results())
+
+
+def rounds_table(results: Mapping[Stage, Any]) -> Table:
+    """One line for each round of each seed: trees, splices, and what became of them."""
+    shown = [
+        "trees",
+        "no pair",
+        "good",
+        "splices",
+        "bad\nsteps",
+        "as\nwritten",
+        "searched",
+        "counter-\nfactual",
+        "not\nparsed",
+    ]
+    made = plain_table("Trees and splices", ["round"], shown, [])
+    for stage, r in results.items():
+        if stage.kind != "counts" or "splices" not in r:
+            continue
+        shares = [percent(r[how]) if how in r else "" for how in ("verified", "searched", "counterfactual")]
+        unparsed = "" if r["unparsed_share"] is None else percent(r["unparsed_share"])
+        steps = "" if r["bad_steps"] is None else f"{r['bad_steps']:.1f}"
+        counts = [r["trees"], r["trees_without_a_pair"], r["good_paths"], r["splices"]]
+        made.add_row(
+            Text(" ".join(filter(None, (stage.scope, stage.who)))), *map(str, counts), steps, *shares, unparsed
+        )
+    return made
 
 
 LOOP = Loop("agent-r", "search, splice bad and good paths, train (Agent-R)", AgentR, agent_r, recovery_test, findings)

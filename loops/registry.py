@@ -17,6 +17,7 @@ from rich.console import RenderableType
 
 from ..agents.core import Agent
 from ..agents.trajectory import Trajectory
+from ..envs.core import TaskSet
 from ..envs.registry import EnvSpec
 from ..errors import UsageError
 from ..plugins import Plugin, find_plugin, plugins
@@ -50,6 +51,10 @@ class LoopConfig:
         """Raise `UsageError` for what can only go wrong, before anything is played."""
         self.practice.task_set(env, self.seed)
 
+    def refuse_shared(self, env: EnvSpec, scored: Mapping[str, TaskSet]) -> None:
+        """Raise `UsageError` when the gate's tasks are practised on, or are of the sets `scored`; see `Gate.check`."""
+        self.gate.check(env, self.practice, self.practice.task_set(env, self.seed), scored)
+
     def admits(self, run: Run, old: Path | None, new: Path) -> bool:
         """Whether the gate adopts the adapter `new` after `old` (None is the base); see `Gate.admits`."""
         return self.gate.admits(run, old, new, practice=self.practice, attempts=self.attempts, seed=self.seed)
@@ -75,7 +80,8 @@ class Loop(Generic[C]):
     findings: Callable[[Run, C, Measure, Mapping[str, Measured]], Iterable[RenderableType]] = (
         lambda run, config, on, measured: ()
     )
-    """What is printed beyond the scores; `measured` are the attempts by model and set of tasks."""
+    """What is printed beyond the scores; `measured` are the attempts by model and set of tasks: those of `base`, and of
+    the loop's name where a round was adopted."""
     env: str = "household"
     """The environment that it practises in unless another is named."""
     agent: str = "react"

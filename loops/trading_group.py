@@ -13,6 +13,7 @@ at least a horizon before the first test.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ from ..agents.trading_group.desk import TradingGroup, chat_of_call
 from ..agents.trading_group.labels import LabelConfig, Realised
 from ..agents.trading_group.roles import answer_of, read_forecast
 from ..agents.trajectory import Call, Trajectory
+from ..arguments import convert
 from ..envs.core import AgentEnv, TaskSet
 from ..envs.registry import EnvSpec
 from ..envs.trading.features import FEATURES
@@ -77,9 +79,10 @@ class SynthesisConfig(LoopConfig):
     def windows(self, env: EnvSpec, labels: LabelConfig) -> TaskSet:
         """The windows; raises `UsageError` when labels could reach into the tests that follow them."""
         params = self.practice.params
-        if params.get("source") == "file" and int(params.get("purge", 20)) < labels.horizon:
+        purge = convert(params.get("purge", 20), int, "purge")
+        if params.get("source") == "file" and purge < labels.horizon:
             raise UsageError(
-                f"purge is {params['purge']} and the horizon of labels {labels.horizon} days, so labels would know "
+                f"purge is {purge} and the horizon of labels {labels.horizon} days, so labels would know "
                 "bars of the test; expected a purge of at least the horizon"
             )
         if str(params.get("assets", 1)) != "1":
@@ -255,8 +258,8 @@ def findings(
         name: [backtests(attempts, env) for attempts in sets.values()]
         for name, sets in {**by_rules, **measured}.items()
     }
-    (before, after), measures = tuple(measured), ("cumulative_return", "sharpe")
-    differences = [differ(found, before, after, each) for each in measures]
+    measures, pairs = ("cumulative_return", "sharpe"), itertools.pairwise(measured)
+    differences = [differ(found, before, after, each) for before, after in pairs for each in measures]
     caption = f"{', '.join(on.splits)}; intervals by bootstrap of windows"
     yield from performance(run.store, found, differences, ", ".join(on.splits), caption)
     yield counted(run.store.results())

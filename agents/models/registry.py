@@ -46,8 +46,7 @@ def open_backend(spec: str, watch: Watch = ignored) -> Backend:
     kind, colon, rest = spec.partition(":")
     known = {part.name: part for part in backends()}
     if kind in known:
-        found: Backend = known[kind].load()(rest, watch)
-        return found
+        return _opened(known[kind], rest, watch)
     if not spec:
         raise UsageError("the model's name is empty; expected KIND:REST, or a Hugging Face model folder")
     if colon and not Path(spec).exists():
@@ -56,5 +55,23 @@ def open_backend(spec: str, watch: Watch = ignored) -> Backend:
 
     if load_config(spec) is None:
         raise unknown("model", spec, [*known, *known_models(spec)])
-    found = known["local"].load()(spec, watch)
+    return _opened(known["local"], spec, watch)
+
+
+def _opened(part: Plugin, rest: str, watch: Watch) -> Backend:
+    opener = part.load()
+    if not callable(opener):
+        raise UsageError(
+            f"back end {part.name!r} ({part.about}): {part.target!r} is {opener!r:.80}; expected a function of the "
+            "text after the colon and of watch"
+        )
+    found: Backend = opener(rest, watch)
+    lacking = [
+        name for name in ("base", "repeatable", "weights", "model", "critic", "free") if not hasattr(found, name)
+    ]
+    if lacking:
+        raise UsageError(
+            f"back end {part.name!r} ({part.about}) opened {found!r:.80}, which lacks {', '.join(lacking)}; expected a "
+            "kintsugi.agents.models.Backend"
+        )
     return found

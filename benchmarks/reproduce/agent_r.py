@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from rich.console import RenderableType
 
-from ...loops.agent_r import AgentR, round_of
+from ...loops.agent_r import AgentR, round_of, rounds_table
 from ...loops.measuring.measure import Measure
 from ...loops.measuring.recovery import (
     TASKS,
@@ -21,7 +21,6 @@ from ...loops.measuring.recovery import (
     behaviour_table,
     behaviours,
     measure_recovery,
-    rounds_table,
 )
 from ...loops.registry import LoopConfig
 from ...loops.runs.stages import Stage
@@ -45,6 +44,7 @@ class ReproduceAgentR(Reproduction):
     """Also: good paths alone, Direct-Revision, splices that nobody checked."""
 
     paper: ClassVar[str] = "agent-r"
+    gated: ClassVar[bool] = True
     pairs: ClassVar[tuple[tuple[str, str], ...]] = (
         ("base", "agent-r 3"),
         ("good-only", "agent-r 3"),

@@ -1,4 +1,4 @@
-"""What the comparisons of all papers share. Each is a `Reproduction` and says what one seed does.
+"""What the comparisons of papers share. A `Reproduction` says what one seed does; TradingGroup's has its own tables.
 
 Every seed makes its own seed policy, trains and measures in a scope of one run, and hands its attempts to a `Lab`;
 pairs of models are then compared on all seeds together.
@@ -21,6 +21,7 @@ from ...agents.trajectory import AgentSpec
 from ...arguments import plain
 from ...envs.core import TaskSet
 from ...envs.registry import EnvSpec
+from ...errors import UsageError
 from ...loops.learning import open_learner
 from ...loops.measuring.evaluation import Comparison, Score, compare, score
 from ...loops.measuring.gate import Gate, verdicts
@@ -40,6 +41,8 @@ Attempts = dict[str, Measured]
 Say = Callable[[str], None]
 UNGATED = Gate("off")
 """Every model of a comparison is measured, whether or not a gate would adopt it."""
+AGENT = AgentSpec()
+"""Who acts in all of them but TradingGroup's."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,8 @@ class Reproduction(ABC):
 
     paper: ClassVar[str]
     """What `kintsugi reproduce` calls it."""
+    gated: ClassVar[bool] = False
+    """Whether a gate says from which round's model the next one goes on."""
     pairs: ClassVar[tuple[tuple[str, str], ...]]
     """Models that are compared with a test, where both were measured."""
 
@@ -78,8 +83,15 @@ class Reproduction(ABC):
         """Raise `UsageError` for what can only be wrong, before a run is begun that could only be begun anew."""
         env = self.env_spec
         env.check()
-        self.settings.validate(env, reader(AgentSpec()))
-        self.settings.gate.check(env, self.settings.practice, self.held_out.task_sets(env))
+        if self.recipe.family != env.name:
+            raise UsageError(
+                f"the seed policy would be that of {self.recipe.family!r}, and it would act in {env.name!r}; pass "
+                f"--recipe.family {env.name}, or another --env"
+            )
+        if not self.gated:
+            refuse_gate(self.settings)
+        self.settings.validate(env, reader(AGENT))
+        self.settings.refuse_shared(env, self.held_out.task_sets(env))
 
     def pools(self) -> dict[str, tuple[str, ...]]:
         """Title to the sets of tasks on which pairs of models are compared together."""
@@ -92,6 +104,12 @@ class Reproduction(ABC):
     def run(self, folder: Path, console: Console) -> None:
         """Run or continue the comparison in `folder`, print its tables and write its report."""
         run_in(folder, self, console)
+
+
+def refuse_gate(settings: LoopConfig) -> None:
+    """Raise `UsageError` where the gate is on in a comparison that measures every model whatever a gate would say."""
+    if settings.gate.mode == "on":
+        raise UsageError("every model of this comparison is measured, so a gate would decide nothing; pass --gate off")
 
 
 class Lab:
@@ -173,6 +191,7 @@ def run_in(folder: Path, config: Reproduction, console: Console, make: SeedRun |
     config = replace(config, held_out=resolved(config.held_out, env))
     world, loop = env.to_json(), plain(resolved(config.settings, env))
     record = {**plain(config), "loop": loop, "env": world["id"], "env_args": world["kwargs"]}
+    record["agent"] = plain(reader(AGENT).spec)
     with RunStore.open(folder, {"command": f"reproduce {config.paper}", **record}) as store:
         with bar(console) as store.watch:
             attempts = reproduce(store, config, make or seed_run(env, store.watch), say)

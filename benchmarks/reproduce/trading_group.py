@@ -37,7 +37,7 @@ from ...loops.trading_group import (
     trading_group,
 )
 from ..progress import bar
-from .core import UNGATED, SeedRun, sayer, seed_run
+from .core import UNGATED, SeedRun, refuse_gate, sayer, seed_run
 
 FULL = DeskConfig()
 DESKS: dict[str, dict[str, bool]] = {
@@ -106,6 +106,7 @@ class ReproduceTradingGroup:
     def run(self, folder: Path, console: Console, make: SeedRun | None = None) -> None:
         """Run or continue the comparison in `folder` and print its tables; `make` is as in `run_in`."""
         say = sayer(console)
+        refuse_gate(self.loop)
         self.loop.windows(ENV, self.desk.labels)
         hashes = [self.held_out.task_set(seed).hash for seed in range(self.seeds)]
         record = {**plain(self), "loop": plain(resolved(self.loop, ENV)), "env": ENV.to_json()}

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from ...agents.trajectory import Trajectory
-from ...envs.core import TaskSet
+from ...envs.core import TaskSet, content_hash
 from ...envs.registry import EnvSpec
 from ...errors import UsageError
 from ..run import Attempts, Practice, Run, job
@@ -45,23 +45,33 @@ class Gate:
                 f"environment {env.id!r} names no split for the gate; pass --gate off to adopt every round, or name a "
                 "split that no score is taken on with --loop.gate.split"
             )
-        return env.tasks(split, self.tasks, self.seed, **practice.params)
+        try:
+            return env.tasks(split, self.tasks, self.seed, **practice.params)
+        except UsageError as error:
+            raise UsageError(
+                f"the gate has no tasks: {error}; name a split that no score is taken on with --loop.gate.split, or "
+                "pass --gate off to adopt every round"
+            ) from error
 
-    def check(self, env: EnvSpec, practice: Practice, scored: Mapping[str, TaskSet]) -> None:
-        """Raise `UsageError` when there is no task for the gate, or one that a score is taken on too.
+    def check(self, env: EnvSpec, practice: Practice, practised: TaskSet, scored: Mapping[str, TaskSet]) -> None:
+        """Raise `UsageError` when there is no task for the gate, or one that is practised or scored on too.
 
-        `scored` are the sets that models are measured on, by split.
+        `practised` are the loop's tasks, `scored` the sets that models are measured on, by split.
         """
         if self.mode == "off":
             return
-        own = self.task_set(env, practice)
+        own = _contents(self.task_set(env, practice))
         split = self.resolved(env).split
-        shared = {task.hash for task in own} & {task.hash for tasks in scored.values() for task in tasks}
-        if split in scored or shared:
+        if split in scored or any(own & _contents(tasks) for tasks in scored.values()):
             raise UsageError(
                 f"the gate would choose models on split {split!r}, on which they are scored too, so the score would be "
                 "of tasks that chose the model; measure on other splits, name another one with --loop.gate.split, or "
                 "pass --gate off"
+            )
+        if shared := own & _contents(practised):
+            raise UsageError(
+                f"the gate would choose models on split {split!r}, of which {len(shared)} tasks are practised on too, "
+                "so it would adopt what was learnt by heart; name another with --loop.gate.split, or pass --gate off"
             )
 
     def admits(
@@ -105,6 +115,11 @@ class Verdict:
 def verdicts(results: Mapping[Stage, Any]) -> dict[Stage, Verdict]:
     """The verdicts among a run's results, in the order in which they were given."""
     return {stage: Verdict.from_json(found) for stage, found in results.items() if stage.kind == "verdict"}
+
+
+def _contents(tasks: TaskSet) -> set[str]:
+    """What the tasks are, whatever split they are said to be of."""
+    return {content_hash([task.id, task.env_id, task.seed, task.params]) for task in tasks}
 
 
 def name_of(adapter: Path | None) -> str:

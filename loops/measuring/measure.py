@@ -109,13 +109,14 @@ def score_of(
     run: Run, name: str, tasks: TaskSet, attempts: Sequence[Trajectory], on: Measure, seconds: float | None = None
 ) -> Score:
     """The score of one set, with everything that has to be known to measure it again."""
-    made = on.resolved(run.env)
+    made, spec = on.resolved(run.env), attempts[0].made_by
     return score(
         name,
         tasks,
         attempts,
         seconds=seconds,
-        decoding=on.decoding,
+        # What an agent does not know of, it does not heed.
+        decoding=spec.args.get("decoding", "unstated") if spec else "unstated",
         step_cap=run.env.make().max_steps,
         seeds=(on.seed,),
         repeatable=run.backend.repeatable,

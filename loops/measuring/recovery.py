@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.table import Table
 from rich.text import Text
@@ -52,7 +51,7 @@ def bad_beginnings(run: Run, on: Measure, config: Recovery) -> dict[str, Traject
     failed: dict[str, Trajectory] = {}
     agent = on.agent(run, None, config.temperature)
     for split, tasks in on.task_sets(run.env).items():
-        stage, stream = Stage("collect", "beginnings", split), f"collect/beginnings/{split}"
+        stage, stream = Stage("beginnings", "base", split), f"collect/beginnings/{split}"
         jobs = [Job(task, agent, derived_seed(on.seed, stream, task.id)) for task in tasks]
         for t in run.play(stage, jobs, on.attempts):
             if t.outcome in ("failure", "truncated") and len(t.steps) > config.steps:
@@ -105,31 +104,4 @@ def behaviour_table(found: Mapping[str, Behaviour], title: str) -> Table:
         shares = [percent(each) for each in (b.repeated, b.stuck, b.revising)]
         made.add_row(Text(name), f"{b.own_steps:.1f}", shares[0], shares[1], turns[0], shares[2], turns[1])
     made.caption = Text("repeated: same action, same answer; stuck: no new action was accepted", style="dim")
-    return made
-
-
-def rounds_table(results: Mapping[Stage, Any]) -> Table:
-    """One line for each round of each seed: trees, splices, and what became of them."""
-    shown = [
-        "trees",
-        "no pair",
-        "good",
-        "splices",
-        "bad\nsteps",
-        "as\nwritten",
-        "searched",
-        "counter-\nfactual",
-        "not\nparsed",
-    ]
-    made = plain_table("Trees and splices", ["round"], shown, [])
-    for stage, r in results.items():
-        if stage.kind != "counts" or "splices" not in r:
-            continue
-        shares = [percent(r[how]) if how in r else "" for how in ("verified", "searched", "counterfactual")]
-        unparsed = "" if r["unparsed_share"] is None else percent(r["unparsed_share"])
-        steps = "" if r["bad_steps"] is None else f"{r['bad_steps']:.1f}"
-        counts = [r["trees"], r["trees_without_a_pair"], r["good_paths"], r["splices"]]
-        made.add_row(
-            Text(" ".join(filter(None, (stage.scope, stage.who)))), *map(str, counts), steps, *shares, unparsed
-        )
     return made

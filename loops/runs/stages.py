@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 from ...errors import UsageError
 
-HELD_OUT = ("eval", "gate")
+HELD_OUT = ("eval", "gate", "beginnings")
 """Kinds of stages whose attempts measure: nobody learns from them."""
 _ROUND = re.compile(r"(.+)@([1-9][0-9]*)", re.DOTALL)
 

@@ -2,6 +2,7 @@
 
 run.db          SQLite (WAL): the configuration, results, append-only trajectories and search trees
 pictures/       what attempts showed, where that was asked for
+rows/           what loops write beside them for other programs
 adapters/       PEFT folders, each written beside its place and then renamed into it
 config.toml     the configuration, for people to read
 """
@@ -227,6 +228,11 @@ class RunStore:
             for key in sorted(then.keys() | now.keys())
             if then.get(key, "absent") != now.get(key, "absent")
         ]
+        if then.get("command") != now.get("command"):
+            raise UsageError(
+                f"{self.folder} is a run of {then.get('command')}, and asked for is {now.get('command')}; name another "
+                "folder"
+            )
         if changes:
             raise UsageError(
                 f"{self.folder} was begun with another configuration ({'; '.join(changes)}); "
@@ -234,18 +240,20 @@ class RunStore:
             )
 
     def _refuse_other_attempts(self, stage: Stage, stored: Sequence[Trajectory], jobs: Sequence[Job]) -> None:
-        name = str(self.scope(stage))
+        place = str(self.scope(stage))
         if len(stored) > len(jobs):
             raise UsageError(
-                f"{self.folder}: stage {name!r} holds {len(stored)} attempts, and {len(jobs)} are asked for; "
+                f"{self.folder}: stage {place!r} holds {len(stored)} attempts, and {len(jobs)} are asked for; "
                 "use a new run folder"
             )
         for attempt, job in zip(stored, jobs, strict=False):
-            then = {"agent": attempt.agent, "seed": attempt.seed, "sample": attempt.sample, "task": attempt.task.hash}
-            now = {"agent": job.agent.name, "seed": job.seed, "sample": job.sample, "task": job.task.hash}
+            then = {"agent": attempt.agent, "task": attempt.task.hash}
+            now = {"agent": job.agent.name, "task": job.task.hash}
+            for name in ("seed", "sample", "source", "parents"):
+                then[name], now[name] = getattr(attempt, name), getattr(job, name)
             if changes := [f"{key}: {then[key]} -> {now[key]}" for key in now if then[key] != now[key]]:
                 raise UsageError(
-                    f"{self.folder}: stage {name!r} holds attempts that are not the first of those asked for "
+                    f"{self.folder}: stage {place!r} holds attempts that are not the first of those asked for "
                     f"(attempt {attempt.key!r}; {'; '.join(changes)}); use a new run folder, or another name"
                 )
 

@@ -77,7 +77,7 @@ def open_seed(name: str, watch: Watch) -> Backend:
     """
     from ...agents.models.local import LocalBackend
 
-    recipe = recipe_of(name or "household")
+    recipe = recipe_of(name)
     folder = seed_model(recipe, progress=lambda what, share: watch(f"seed policy {recipe.family}: {what}", share))
     return LocalBackend(folder)
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from pathlib import Path
 
+from ...errors import UsageError
 from .family import Family
 
 PACKAGE = __name__.partition(".")[0]
@@ -110,10 +111,10 @@ def _with_data(names: set[str], root: Path) -> Iterator[Path]:
 
 
 def _place(package: str) -> Path:
-    """The folder of a package, or the file of a module that is none. Raises `ModuleNotFoundError`."""
+    """The folder of a package, or the file of a module that is none. Raises `UsageError` where there is neither."""
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
-        raise ModuleNotFoundError(f"No module named {package!r}", name=package)
+        raise UsageError(f"the sources of {package!r} are not found; a package of a seed family needs an __init__.py")
     file = Path(spec.origin)
     return file.parent if spec.submodule_search_locations else file
 

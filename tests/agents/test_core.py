@@ -145,7 +145,9 @@ def test_rules_have_no_model_nothing_that_makes_them_again_and_no_chat():
     assert Number().chats(attempt) == []
 
 
-def test_who_resumes_is_called_as_the_agent_is():
+def test_who_resumes_is_called_as_the_agent_is_and_by_what_it_goes_on_from():
     agent = ReActAgent(MODEL)
-    resuming = ResumingAgent(agent, [STEP])
-    assert (resuming.name, resuming.spec, resuming.models) == (agent.name, agent.spec, agent.models)
+    resuming, other = ResumingAgent(agent, [STEP]), ResumingAgent(agent, [replace(STEP, action="another")])
+    assert (resuming.spec, resuming.models) == (agent.spec, agent.models)
+    assert resuming.name.startswith(f"{agent.name}+")
+    assert resuming.name == ResumingAgent(agent, [STEP]).name != other.name

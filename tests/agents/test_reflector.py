@@ -191,7 +191,7 @@ def test_a_window_without_room_for_any_of_it_is_told():
         asyncio.run(play(Echo(max_steps=4), Job(TASK, ReflectingAgent(ReActAgent(Narrow(script, 100)), LONG), 9)))
 
 
-def test_its_name_tells_both_configurations_and_its_attempts_are_the_acting_agents():
+def test_its_name_tells_both_configurations_and_the_failure_and_its_attempts_are_the_acting_agents():
     model = Recorder(script)
     names = {
         ReflectingAgent(ReActAgent(model, acting), FAILURE, config).name
@@ -202,5 +202,5 @@ def test_its_name_tells_both_configurations_and_its_attempts_are_the_acting_agen
     assert all(name.startswith("reflecting-") and name.endswith("@scripted") for name in names)
     acting = ReActAgent(model, ReActConfig(max_tokens=70))
     agent = ReflectingAgent(acting, FAILURE)
-    assert ReflectingAgent(acting, LONG).name == agent.name
+    assert ReflectingAgent(acting, FAILURE).name == agent.name != ReflectingAgent(acting, LONG).name
     assert (agent.spec, list(agent.models)) == (acting.spec, [model])

@@ -133,7 +133,7 @@ def test_unknown_models_are_said_with_the_nearest_names(tiny_model, capsys):
         ("scripted:script.json", "{", "cannot read the script 'script.json' (Expecting"),
         ("scripted:script.json", '{"a": 3}', "the script 'script.json' is neither a list of texts nor an object"),
         ("scripted:script.json", "[]", "the script 'script.json' is neither a list of texts nor an object"),
-        ("seed", None, "unknown seed family 'doors'; known: code, household"),
+        ("seed", None, "environment 'doors:Doors' has no seed policy; name a model with --model"),
     ],
 )
 def test_a_model_that_cannot_be_meant_is_said(model, content, expected, capsys):

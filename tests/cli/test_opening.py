@@ -127,5 +127,5 @@ def test_an_agent_without_a_model_needs_none_and_asks_for_none():
 
 
 def test_the_seed_policy_is_that_of_the_environment(doors_world):
-    with pytest.raises(UsageError, match="unknown seed family 'lamps'; known: code, doors, household"):
+    with pytest.raises(UsageError, match="'tiny_worlds:Lamps' has no seed policy; name a model with --model"):
         playing("--env", "tiny_worlds:Lamps").backend(ignored)

@@ -23,7 +23,7 @@ ENV_ID = "kintsugi/Web-v0"
 
 
 class Live(World):
-    """All tasks of a file; the split is only a name."""
+    """All tasks of a file, whatever the split is called: each is the same task in all of them, by its id."""
 
     name: ClassVar[str] = "live"
 
@@ -81,7 +81,7 @@ def _task(entry: Any, number: int, split: str, path: str) -> Task:
         ) from None
     kind = str(entry.get("web_name") or urlsplit(str(url)).hostname)
     params = {"world": "live", "type": kind, "goal": goal, "url": str(url)}
-    return Task(f"live/{split}/{name}", ENV_ID, split, number, params)
+    return Task(f"live/{name}", ENV_ID, split, number, params)
 
 
 def _first_page(evaluation: Sequence[Any]) -> str:

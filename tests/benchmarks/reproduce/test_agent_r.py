@@ -71,7 +71,7 @@ def test_every_model_is_measured_from_the_start_and_from_the_same_bad_beginnings
             firsts = [[t.steps[0].text for t in each] for each in begun]
             assert firsts == [firsts[0]] * len(MODELS)
             assert [t.parents for t in begun[0]] == [t.parents for t in begun[-1]]
-            assert all(t.parents[0].startswith(f"collect/seed{seed}/beginnings/") for t in begun[0])
+            assert all(t.parents[0].startswith(f"beginnings/seed{seed}/base/") for t in begun[0])
 
 
 def test_trees_of_the_first_round_are_grown_once(made):

@@ -194,6 +194,6 @@ def test_bad_tasks_are_said_before_anything_is_made(tmp_path, capsys):
     assert "unknown environment 'hosehold'; did you mean 'household'" in refused(capsys, *command, "--env", "hosehold")
     assert "argument 'max_step'; did you mean 'max_steps'" in refused(capsys, *command, "--env-args", "max_step=3")
     assert "tasks is 0; at least 1 is needed" in refused(capsys, *command, "--loop.practice.tasks", "0")
-    gated = ("--gate", "on", "--loop.gate.split", "valid_seen")
-    assert "the gate would choose models on split 'valid_seen'" in refused(capsys, *command, *gated)
+    assert "measured, so a gate would decide nothing; pass --gate off" in refused(capsys, *command, "--gate", "on")
+    assert "the seed policy would be that of 'household'" in refused(capsys, *command, "--env", "code")
     assert not (tmp_path / "run").exists()

@@ -37,7 +37,7 @@ def test_both_published_forms_are_read(tmp_path):
         tmp_path / "v.jsonl", {"id": "A--1", "ques": "Find it", "web": "https://a.example/", "web_name": "A"}
     )
     (task,) = WebEnv.tasks("test", world="live", path=voyager)
-    assert (task.id, task.params["type"], task.params["url"]) == ("live/test/A--1", "A", "https://a.example/")
+    assert (task.id, task.params["type"], task.params["url"]) == ("live/A--1", "A", "https://a.example/")
     check = {"content": {"url": "https://b.example/deep/page?x=1"}}
     entries = [{"index": i, "task": f"Do {i}", "evaluation": [check]} for i in range(3)]
     for array in (True, False):

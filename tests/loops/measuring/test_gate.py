@@ -157,7 +157,8 @@ def test_off_adopts_every_round_and_compares_nothing(store):
     new = adapter(run, "none")
     assert Gate("off").admits(run, None, new, practice=Practice(), attempts=ATTEMPTS, seed=0)
     assert (backend_of(run).opened, store.results(), store.trajectory_stages()) == ([], {}, [])
-    Gate("off").check(run.env, Practice(), {"valid_seen": run.env.tasks("valid_seen", 3)})
+    practised = run.env.tasks("train", 3)
+    Gate("off").check(run.env, Practice(), practised, {"valid_seen": run.env.tasks("valid_seen", 3)})
 
 
 # -- On which tasks ---------------------------------------------------------------------------------------------------
@@ -168,7 +169,7 @@ def test_an_environment_without_a_split_for_it_has_to_be_told(store):
     run = gated(store, ungated.id, blue="blue")
     for asked in (
         lambda: Gate().task_set(ungated, Practice()),
-        lambda: Gate().check(ungated, Practice(), {}),
+        lambda: Gate().check(ungated, Practice(), ungated.tasks("train", 3), {}),
         lambda: admits(run, Gate(), "blue"),
     ):
         with pytest.raises(UsageError) as refused:
@@ -177,25 +178,47 @@ def test_an_environment_without_a_split_for_it_has_to_be_told(store):
         assert "pass --gate off" in str(refused.value)
         assert "--loop.gate.split" in str(refused.value)
     named = Gate(split="valid_seen", tasks=3)
-    named.check(ungated, Practice(), {"valid_unseen": ungated.tasks("valid_unseen", 9)})
+    named.check(ungated, Practice(), ungated.tasks("train", 3), {"valid_unseen": ungated.tasks("valid_unseen", 9)})
     assert {task.split for task in named.task_set(ungated, Practice())} == {"valid_seen"}
 
 
 def test_scores_are_not_taken_where_models_are_chosen():
     env, gate = EnvSpec(ENV), Gate(tasks=TASKS)
-    own = gate.task_set(env, Practice())
+    practised, own = env.tasks("train", TASKS), gate.task_set(env, Practice())
     scored = {
         "split": {"valid_seen": env.tasks("valid_seen", TASKS, seed=99)},
         "tasks": {"mine": TaskSet([*env.tasks("valid_unseen", 3), own.tasks[4]])},
+        "tasks of another name": {"mine": TaskSet([replace(own.tasks[4], split="mine")])},
     }
     for sets in scored.values():
         with pytest.raises(UsageError, match="would choose models on split 'valid_seen', on which they are scored too"):
-            gate.check(env, Practice(), sets)
+            gate.check(env, Practice(), practised, sets)
         with pytest.raises(UsageError, match="--loop.gate.split, or pass --gate off"):
-            gate.check(env, Practice(), {"valid_unseen": env.tasks("valid_unseen", 3), **sets})
-        replace(gate, split="train").check(env, Practice(), sets)
-    gate.check(env, Practice(), {"valid_unseen": env.tasks("valid_unseen", TASKS)})
-    gate.check(env, Practice(), {})
+            gate.check(env, Practice(), practised, {"valid_unseen": env.tasks("valid_unseen", 3), **sets})
+    gate.check(env, Practice(), practised, {"valid_unseen": env.tasks("valid_unseen", TASKS)})
+    gate.check(env, Practice(), practised, {})
+
+
+def test_models_are_not_chosen_where_they_learnt():
+    env = EnvSpec(ENV)
+    practised = TaskSet([*env.tasks("train", 3), Gate(tasks=TASKS).task_set(env, Practice()).tasks[0]])
+    with pytest.raises(UsageError, match="'valid_seen', of which 1 tasks are practised on too, so it would adopt what"):
+        Gate(tasks=TASKS).check(env, Practice(), practised, {})
+
+
+def test_a_split_that_the_tasks_do_not_have_is_named_with_the_way_out():
+    """As published sets of problems, which have a split of their own."""
+    with pytest.raises(UsageError, match="the gate has no tasks: unknown household split 'nowhere'.*pass --gate off"):
+        Gate(split="nowhere").task_set(EnvSpec("household"), Practice())
+
+
+def test_the_same_live_task_is_known_by_whatever_split(tmp_path):
+    path = tmp_path / "tasks.jsonl"
+    path.write_text('{"id": "A--1", "ques": "How much?", "web": "https://a.example/"}\n')
+    env, practice = EnvSpec("web"), Practice(params={"world": "live", "path": str(path)})
+    sets = {split: env.tasks(split, **practice.params) for split in ("train", "valid_unseen")}
+    with pytest.raises(UsageError, match="on which they are scored too"):
+        Gate().check(env, practice, sets["train"], {"valid_unseen": sets["valid_unseen"]})
 
 
 def test_its_tasks_have_the_parameters_of_those_that_are_practised_on():

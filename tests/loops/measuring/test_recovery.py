@@ -13,6 +13,7 @@ from fakes import attempts_at, backend_of, results_of, scripted_run
 from kintsugi.agents.models import Message
 from kintsugi.envs.core import TaskSet
 from kintsugi.errors import UsageError
+from kintsugi.loops.agent_r import rounds_table
 from kintsugi.loops.learning.core import Example, FitConfig
 from kintsugi.loops.measuring.evaluation import Score, compare
 from kintsugi.loops.measuring.measure import Measure
@@ -23,7 +24,6 @@ from kintsugi.loops.measuring.recovery import (
     behaviour_table,
     behaviours,
     measure_recovery,
-    rounds_table,
 )
 from kintsugi.loops.run import Run
 from kintsugi.loops.runs.stages import Stage, split_key
@@ -65,9 +65,9 @@ def listens(run: Run) -> Path:
 def test_beginnings_are_failures_of_the_base_spread_over_the_tasks(run):
     failed = bad_beginnings(run, ON, CONFIG)
     by_key = {
-        run.store.key(Stage("collect", "beginnings", split), t.key): t
+        run.store.key(Stage("beginnings", "base", split), t.key): t
         for split in ON.splits
-        for t in attempts_at(run.store, f"collect/beginnings/{split}")
+        for t in attempts_at(run.store, f"beginnings/base/{split}")
     }
     assert len(by_key) == 24
     assert len(failed) == 8
@@ -108,7 +108,7 @@ def test_seeds_go_on_from_beginnings_of_their_own_scope(run):
     for scope in ("seed0", "seed1"):
         view = run.scoped(scope)
         failed = bad_beginnings(view, ON, CONFIG)
-        assert all(key.startswith(f"collect/{scope}/beginnings/valid_") for key in failed)
+        assert all(key.startswith(f"beginnings/{scope}/base/valid_") for key in failed)
         attempts = measure_recovery(view, "base", None, ON, CONFIG, failed)
         assert [t.parents for t in attempts] == [(key,) for key in failed]
 
