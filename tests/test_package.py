@@ -11,6 +11,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from kintsugi.loops.registry import BUILTIN
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -47,6 +48,20 @@ def test_every_package_has_an_init():
 
 def test_the_root_holds_no_stray_module():
     assert {path.stem for path in ROOT.glob("*.py")} == {"__init__", "__main__", "arguments", "errors", "plugins"}
+
+
+def test_the_rules_of_imports_name_every_module_of_the_loops():
+    """A new file in `loops/` falls under them, or this says so."""
+    rules = {rule["name"]: rule for rule in PROJECT["tool"]["importlinter"]["contracts"]}
+    here = {f"kintsugi.loops.{path.stem}" for path in (ROOT / "loops").iterdir() if path.stem[0].isalpha()}
+    loops = {part.target.partition(":")[0] for part in BUILTIN}
+    trainers = {"kintsugi.loops.learning", "kintsugi.loops.seeds"}
+    networks = rules["loops know nothing of networks and back ends, but for what trains them"]
+    assert set(networks["source_modules"]) == here - trainers
+    below = rules["the foundations of loops do not know the loops"]
+    assert set(below["forbidden_modules"]) == {*loops, "kintsugi.loops.registry"}
+    assert set(below["source_modules"]) == here - loops - {"kintsugi.loops.registry"}
+    assert set(rules["loops do not know each other"]["modules"]) == loops
 
 
 def test_importing_it_is_light():

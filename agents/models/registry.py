@@ -12,8 +12,10 @@ A package offers another kind by a function of the rest and of `watch`:
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from ...errors import UsageError, unknown
 from ...plugins import Plugin, plugins
@@ -58,9 +60,20 @@ def open_backend(spec: str, watch: Watch = ignored) -> Backend:
     return _opened(known["local"], spec, watch)
 
 
+def _takes_two(opener: Callable[..., Any]) -> bool:
+    try:
+        inspect.signature(opener).bind("", ignored)
+    except TypeError:
+        return False
+    except ValueError:
+        # What is written in C may have no signature that could be asked for.
+        return True
+    return True
+
+
 def _opened(part: Plugin, rest: str, watch: Watch) -> Backend:
     opener = part.load()
-    if not callable(opener):
+    if not (callable(opener) and _takes_two(opener)):
         raise UsageError(
             f"back end {part.name!r} ({part.about}): {part.target!r} is {opener!r:.80}; expected a function of the "
             "text after the colon and of watch"

@@ -142,6 +142,34 @@ def test_what_an_expert_did_is_shown_as_the_usual_agent_would_have_seen_it(tmp_p
     assert (row["agent"], row["model"]) == ("", "expert")
 
 
+def test_a_rule_has_no_chat_to_show(tmp_path, attempt):
+    with RunStore.open(tmp_path / "run", {}) as store:
+        store.add(Stage("collect", "rule", "train"), [attempt(0, True, agent="rule", made_by=None, model="rule")])
+    with pytest.raises(UsageError, match="nothing to export from collect/rule/train"):
+        export(ExportConfig(tmp_path / "run", tmp_path / "sft.jsonl"))
+
+
+def test_the_environment_of_the_run_is_imported_and_says_what_is_brief(tmp_path, attempt, monkeypatch):
+    """In a process that has not met it, as `kintsugi export` is."""
+    (tmp_path / "murmurs.py").write_text(
+        "from tiny_worlds import Echo\n"
+        "class Murmur(Echo):\n"
+        "    env_id = 'tiny/Murmur-v0'\n"
+        "    @staticmethod\n"
+        "    def brief(observation, before):\n"
+        "        return 'Hm.'\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with RunStore.open(tmp_path / "run", {"env": "murmurs:Murmur"}) as store:
+        tried = attempt(0, True)
+        store.add(
+            Stage("collect", "policy", "train"), [replace(tried, task=replace(tried.task, env_id="tiny/Murmur-v0"))]
+        )
+    export(ExportConfig(tmp_path / "run", tmp_path / "sft.jsonl"))
+    [row] = read(tmp_path / "sft.jsonl")
+    assert {m["content"].partition("\n")[0] for m in row["messages"] if m["role"] == "user"} == {"Hm."}
+
+
 def test_an_agent_that_is_not_installed_any_more_is_said(tmp_path, attempt):
     with RunStore.open(tmp_path / "run", {}) as store:
         made_by = AgentSpec("garden-agent")

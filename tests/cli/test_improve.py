@@ -238,9 +238,23 @@ def test_the_record_of_a_run_is_such_a_file(drawing, capsys):
     assert record("again") == record("run")
 
 
+def test_a_record_of_another_loop_or_without_its_model_is_refused(drawing, capsys):
+    assert said(capsys, "improve", "re-rest", "--model", drawing, "--run", "run", *FEW)[0] == 0
+    given = ("--config", "run/config.toml", "--run", "again")
+    told = refused(capsys, "improve", "self-training", "--model", drawing, *given)
+    assert "run/config.toml is of another command than improve self-training" in told
+    assert "say with --model how it is opened" in refused(capsys, "improve", "re-rest", *given)
+    assert not Path("again").exists()
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
+        ("[loop.attempts]\nk = 2.5", "mine.toml: loop.attempts.k is 2.5; expected a whole number"),
+        ("model = 3", "mine.toml: model is 3; expected text"),
+        ("loop = 3", "mine.toml: loop is 3; expected its fields"),
+        ("env_args = 3", "mine.toml: env_args is 3; expected"),
+        ("[held_out]\ntasks = true", "mine.toml: held_out.tasks is True; expected a whole number"),
         ("[loop]\nronds = 2", "unknown key in mine.toml, table [loop]: 'ronds'; did you mean 'rounds' or"),
         ("envs = 2", "unknown key in mine.toml 'envs'; did you mean 'env'"),
         ("[loop.attempts]\nk = 'many'", "mine.toml: loop.attempts.k is 'many'; expected a whole number"),

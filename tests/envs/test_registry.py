@@ -118,6 +118,19 @@ def test_another_package_can_neither_take_our_ids_nor_break_the_import(tmp_path:
     assert done.returncode == 0, done.stderr
 
 
+def test_two_packages_with_one_short_name_are_told_apart_by_their_ids(tmp_path, monkeypatch):
+    offer(tmp_path, GROUP, {"a/Garden-v0": "tiny_worlds:Lamps", "b/Garden-v0": "tiny_worlds:Echo"})
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(UsageError, match="'garden' may be any of a/Garden-v0, b/Garden-v0; name one of these"):
+        find("garden")
+    assert find("b/Garden-v0").entry_point == "tiny_worlds:Echo"
+
+
+def test_an_environment_without_an_id_is_refused():
+    with pytest.raises(UsageError, match="'tiny_worlds:AgentEnv' has no env_id; give it one such as"):
+        find("tiny_worlds:AgentEnv").load()
+
+
 def test_ours_come_first():
     assert tuple(entries()[: len(BUILTIN)]) == BUILTIN
 

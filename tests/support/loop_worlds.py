@@ -23,7 +23,7 @@ class Painted(Echo):
 class Rewritten(Echo):
     """Whatever was done at first was done over later, if `x` was."""
 
-    env_id = "loop_worlds:Rewritten"
+    env_id = "tiny/Rewritten-v0"
 
     @staticmethod
     def superseded(actions: Sequence[str]) -> set[int]:

@@ -32,6 +32,7 @@ from kintsugi.loops.learning.core import Example, FitConfig, Judgement, LoraShap
 from kintsugi.loops.learning.learner import LocalLearner
 from kintsugi.loops.learning.table import TableLearner
 from kintsugi.loops.learning.value import ValueRegression
+from shells import offer
 from tiny_models import saved
 
 CHAT = [Message("system", "You act."), Message("user", "hello")]
@@ -103,6 +104,28 @@ def test_a_package_offers_another_kind(tmp_path: Path, monkeypatch: pytest.Monke
     watched: list[tuple[str, float]] = []
     backend = open_backend("parrot:!:!", lambda what, share: watched.append((what, share)))
     assert (backend.base, says(backend.model()), watched) == ("parrot:!:!", "hello!:!", [("teaching", 1.0)])
+
+
+@pytest.mark.parametrize(
+    ("target", "why"),
+    [
+        (
+            "math:pi",
+            r"back end 'odd' \(from odds\): 'math:pi' is 3.14\S+; expected a function of the text",
+        ),
+        (
+            "builtins:isinstance",
+            r"back end 'odd' \(from odds\) opened .*, which lacks base, repeatable, weights",
+        ),
+        ("builtins:len", r"'builtins:len' is <built-in function len>; expected a function of the text after the colon"),
+        ("nowhere:open", "cannot import 'nowhere:open'"),
+    ],
+)
+def test_what_opens_no_back_end_is_refused(target, why, tmp_path, monkeypatch):
+    offer(tmp_path, "kintsugi.backends", {"odd": target}, "odds")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(UsageError, match=why):
+        open_backend("odd:x", str)
 
 
 # -- Scripts ----------------------------------------------------------------------------------------------------------

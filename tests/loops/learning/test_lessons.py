@@ -16,6 +16,7 @@ from kintsugi.agents.trajectory import Step, Trajectory
 from kintsugi.envs import Task
 from kintsugi.loops.learning.core import Example
 from kintsugi.loops.learning.lessons import Lessons, in_other_words
+from loop_worlds import Rewritten
 
 AGENT = ReActAgent(ScriptedModel(["-"]))
 
@@ -77,7 +78,7 @@ def test_what_was_done_after_a_refused_action_is_learnt():
     ("mistakes", "trained"), [("masked", [False, False, True]), ("dropped", [False, True]), ("learnt", [True] * 3)]
 )
 def test_superseded_actions_are_seen_and_not_learnt(mistakes, trained):
-    tried = attempt("a", "x", "fly", "y", refused="f", env="loop_worlds:Rewritten")
+    tried = attempt("a", "x", "fly", "y", refused="f", env=Rewritten.env_id)
     elsewhere = attempt("a", "x", "y")
     [found] = Lessons(mistakes=mistakes).examples(AGENT, [tried])
     assert [m.trainable for m in found.messages if m.role == "assistant"] == trained
