@@ -78,6 +78,11 @@ class LoopCommand:
             values.pop("model", None)
         return changed(usual, values, path)
 
+    @property
+    def about(self) -> str:
+        """One line of help."""
+        return self.loop.about
+
     def __call__(self, config: Any, console: Console) -> None:
         """Run it."""
         improve(self.loop, config, console)

@@ -162,6 +162,8 @@ def _read(command: Command, words: Sequence[str], arguments: list[str]) -> tuple
     if command.argument is not None:
         function = function(command.argument)
         wanted, about["default"] = function.config, function.default(arguments)
+        # A package's own loop says what it does once it is imported.
+        about["description"] = getattr(function, "about", command.about)
     else:
         wanted = get_type_hints(function, include_extras=True)["config"]
     return function, tyro.cli(wanted, **about)

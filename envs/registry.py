@@ -126,8 +126,11 @@ class EnvSpec:
         return self.cls.metadata.get(what, AgentEnv.metadata[what])
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-clean, with the constructor's defaults; objects that are no data are named by their class."""
-        return {"id": find(self.id).id, "kwargs": plain({**defaults(self.cls), **self._arguments()})}
+        """JSON-clean, with the constructor's defaults. What text named, such as a judge, stays that text; other objects
+        that are no data are named by their class."""
+        made = self._arguments()
+        named = {name: text for name, text in self.kwargs.items() if isinstance(text, str) and callable(made.get(name))}
+        return {"id": find(self.id).id, "kwargs": plain({**defaults(self.cls), **made, **named})}
 
     def _arguments(self) -> dict[str, Any]:
         return arguments(self.cls, self.kwargs, f"environment {self.id!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -110,6 +111,8 @@ def score_of(
 ) -> Score:
     """The score of one set, with everything that has to be known to measure it again."""
     made, spec = on.resolved(run.env), attempts[0].made_by
+    with contextlib.closing(run.env.make()) as env:
+        step_cap = env.max_steps
     return score(
         name,
         tasks,
@@ -117,7 +120,7 @@ def score_of(
         seconds=seconds,
         # What an agent does not know of, it does not heed.
         decoding=spec.args.get("decoding", "unstated") if spec else "unstated",
-        step_cap=run.env.make().max_steps,
+        step_cap=step_cap,
         seeds=(on.seed,),
         repeatable=run.backend.repeatable,
         settings={"temperature": on.temperature, "max_tokens": made.max_tokens, "env": run.env.to_json()},

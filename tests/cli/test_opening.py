@@ -107,7 +107,7 @@ def test_a_judge_is_named_by_its_model_and_opened_when_it_is_asked(verdict, expe
     judge = vars(found.env_spec.make())["judge"]
     assert judge == NamedJudge(f"scripted:{script}")
     # Another judge is another run.
-    assert found.record()["env_args"]["judge"]["model"] == f"scripted:{script}"
+    assert found.record()["env_args"]["judge"] == f"kintsugi.agents.judge:NamedJudge(scripted:{script})"
     task = Task("live/1", "kintsugi/Web-v0", "test", 0, {"goal": "find the price"})
     with pytest.raises(UsageError, match="cannot read the script"):
         judge(task, [("a page", "stop 3")], "3")

@@ -62,6 +62,7 @@ def test_it_is_installed_beside_a_copy_of_kintsugi(kintsugi):
     assert (said.returncode, said.stderr) == (0, "")
     assert "from my-loop" in said.stdout
     assert "my-loop" in kintsugi("improve").stdout
+    assert "from my-loop" not in kintsugi("improve", "my-loop", "--help").stdout
 
 
 def test_the_loop_improves_a_scripted_model(kintsugi):
