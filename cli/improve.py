@@ -140,6 +140,10 @@ def _improved(run: Run, loop: Loop[Any], settings: Any, on: Measure) -> Iterator
             yield f"{stage.of('search')}: {Tally(**cost)}"
     for tasks in attempts["base"]:
         yield score_table(scores(results, attempts, tasks), f"Success: {tasks}")
+    practised = settings.practice.task_set(run.env, settings.seed)
+    for split, scored in on.task_sets(run.env).items():
+        if shared := practised.shared(scored):
+            yield f"{shared} of the {len(scored)} tasks of {split} were practised on: no held-out score"
     if found := verdicts(results):
         yield verdict_table(found)
     if adapter is not None:

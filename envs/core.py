@@ -122,6 +122,11 @@ class TaskSet:
         except KeyError:
             raise unknown(f"task id (in the set {self.hash} of {len(self)} tasks)", task_id, self._by_id) from None
 
+    def shared(self, other: TaskSet) -> int:
+        """How many tasks are in both, whatever the splits are called."""
+        ours, theirs = ({content_hash([t.id, t.env_id, t.seed, t.params]) for t in tasks} for tasks in (self, other))
+        return len(ours & theirs)
+
     def sample(self, n: int, seed: int) -> TaskSet:
         """`n` tasks drawn without replacement, the same for the same seed."""
         if not 0 <= n <= len(self):

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from ...agents.trajectory import Trajectory
-from ...envs.core import TaskSet, content_hash
+from ...envs.core import TaskSet
 from ...envs.registry import EnvSpec
 from ...errors import UsageError
 from ..run import Attempts, Practice, Run, job
@@ -60,17 +60,17 @@ class Gate:
         """
         if self.mode == "off":
             return
-        own = _contents(self.task_set(env, practice))
+        own = self.task_set(env, practice)
         split = self.resolved(env).split
-        if split in scored or any(own & _contents(tasks) for tasks in scored.values()):
+        if split in scored or any(map(own.shared, scored.values())):
             raise UsageError(
                 f"the gate would choose models on split {split!r}, on which they are scored too, so the score would be "
                 "of tasks that chose the model; measure on other splits, name another one with --loop.gate.split, or "
                 "pass --gate off"
             )
-        if shared := own & _contents(practised):
+        if shared := own.shared(practised):
             raise UsageError(
-                f"the gate would choose models on split {split!r}, of which {len(shared)} tasks are practised on too, "
+                f"the gate would choose models on split {split!r}, of which {shared} tasks are practised on too, "
                 "so it would adopt what was learnt by heart; name another with --loop.gate.split, or pass --gate off"
             )
 
@@ -115,11 +115,6 @@ class Verdict:
 def verdicts(results: Mapping[Stage, Any]) -> dict[Stage, Verdict]:
     """The verdicts among a run's results, in the order in which they were given."""
     return {stage: Verdict.from_json(found) for stage, found in results.items() if stage.kind == "verdict"}
-
-
-def _contents(tasks: TaskSet) -> set[str]:
-    """What the tasks are, whatever split they are said to be of."""
-    return {content_hash([task.id, task.env_id, task.seed, task.params]) for task in tasks}
 
 
 def name_of(adapter: Path | None) -> str:

@@ -238,6 +238,14 @@ def test_the_record_of_a_run_is_such_a_file(drawing, capsys):
     assert record("again") == record("run")
 
 
+def test_scores_of_tasks_that_were_practised_on_say_so(drawing, capsys):
+    command = ("improve", "self-training", "--model", drawing, *FEW)
+    assert "practised on" not in said(capsys, *command, "--run", "run")[1]
+    code, out, _ = said(capsys, *command, "--run", "again", "--split", "train", "--held-out.seed", "0")
+    assert code == 0
+    assert "8 of the 8 tasks of train were practised on: no held-out score" in out
+
+
 def test_a_record_of_another_loop_or_without_its_model_is_refused(drawing, capsys):
     assert said(capsys, "improve", "re-rest", "--model", drawing, "--run", "run", *FEW)[0] == 0
     given = ("--config", "run/config.toml", "--run", "again")
