@@ -30,7 +30,7 @@ lint: $(INSTALLED)
 	$(BIN)/lint-imports --no-logo
 
 pytest: $(INSTALLED)
-	$(BIN)/pytest $(PYTEST)
+	$(BIN)/pytest -n auto --dist loadfile $(PYTEST)
 
 demo: $(INSTALLED)
 	$(BIN)/kintsugi demo
