@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from kintsugi.cli.main import COMMANDS, parse
+from kintsugi.cli.main import COMMANDS, main, parse
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -50,9 +50,21 @@ def test_two_agents_are_compared_as_the_page_on_parts_says(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("line", [line for page in PAGES for line in dict.fromkeys(commands(page))])
 def test_every_command_that_is_shown_is_understood_with_its_flags(line: str) -> None:
-    _, config = parse(shlex.split(line, comments=True)[1:])
+    arguments = shlex.split(line, comments=True)[1:]
+    if arguments[-1] == "--help":
+        assert _exit_code(arguments) == 0
+        return
+    _, config = parse(arguments)
     # The environment and its arguments, where there is one, exist too.
     getattr(config, "env_spec", None)
+
+
+def _exit_code(arguments: list[str]) -> int:
+    try:
+        return main(arguments)
+    except SystemExit as exited:  # tyro's own help
+        assert isinstance(exited.code, int)
+        return exited.code
 
 
 def test_the_readme_shows_most_commands_and_the_pages_are_read() -> None:
