@@ -84,7 +84,8 @@ def parameters(function: Any) -> tuple[dict[str, Any], bool]:
 
 def build(cls: type[T], values: Mapping[str, Any], what: str) -> T:
     """An object of a dataclass from its fields; those that are left out have their defaults, also within a default that
-    has fields. Raises `UsageError` as `arguments` does."""
+    has fields. Raises `UsageError` as `arguments` does.
+    """
     return cls(**arguments(cls, values, what))
 
 
@@ -120,7 +121,8 @@ def hints_of(function: Any) -> dict[str, Any]:
 
 def convert(value: Any, wanted: Any, what: str) -> Any:
     """`value` as the type `wanted`. Text is read; of other JSON values it is checked that they are of this type, and
-    objects are taken as they are. Raises `UsageError` for what does not fit."""
+    objects are taken as they are. Raises `UsageError` for what does not fit.
+    """
     if typing.get_origin(wanted) is typing.Annotated:
         return convert(value, typing.get_args(wanted)[0], what)
     if typing.get_origin(wanted) in (typing.Union, types.UnionType):

@@ -35,8 +35,8 @@ class ReActConfig:
     """Repeat the goal after every observation but the first, which holds it."""
     system: str = SYSTEM
     """The system prompt."""
-    brief: bool = True
-    """Leave out of observations what their environment holds to be said already (`AgentEnv.brief`)."""
+    condense: bool = True
+    """Leave out of observations what their environment holds to be said already (`AgentEnv.condense`)."""
 
 
 class ReActAgent(ModelAgent[ReActConfig]):
@@ -56,13 +56,13 @@ class ReActAgent(ModelAgent[ReActConfig]):
     def prompt(self, episode: Episode) -> list[Message]:
         """The chat that the agent would answer next. Steps that somebody else made are turns of its own."""
         before = episode.steps[-1].observation if episode.steps else None
-        text = told(episode.task, episode.observation, before, self.config)
+        text = observation_text(episode.task, episode.observation, before, self.config)
         turn = observation_turn(text, episode.goal, self.config, first=not episode.steps)
-        return [*(episode.chat or chat_of(episode, self.config)), turn]
+        return [*(episode.chat or render_chat(episode, self.config)), turn]
 
     def chats(self, attempt: Trajectory) -> list[list[Message]]:
         """One chat, of all turns."""
-        return [chat_of(attempt, self.config)]
+        return [render_chat(attempt, self.config)]
 
     def _sampling(self, episode: Episode) -> Sampling:
         constrained = self.config.decoding == "constrained" and bool(episode.info.get("admissible"))
@@ -75,29 +75,29 @@ class ReActAgent(ModelAgent[ReActConfig]):
         )
 
 
-def chat_of(trajectory: Trajectory | Episode, config: ReActConfig) -> list[Message]:
+def render_chat(trajectory: Trajectory | Episode, config: ReActConfig) -> list[Message]:
     """The chat of an attempt as an agent of this configuration sees it when it acts, whoever made the attempt."""
-    return [Message("system", config.system), *turns_of(trajectory, config)]
+    return [Message("system", config.system), *render_turns(trajectory, config)]
 
 
-def turns_of(trajectory: Trajectory | Episode, config: ReActConfig) -> list[Message]:
+def render_turns(trajectory: Trajectory | Episode, config: ReActConfig) -> list[Message]:
     """The chat of an attempt from the first observation on."""
     chat: list[Message] = []
     before: str | None = None
     for step in trajectory.steps:
-        text = told(trajectory.task, step.observation, before, config)
+        text = observation_text(trajectory.task, step.observation, before, config)
         chat.append(observation_turn(text, trajectory.goal, config, first=before is None))
         before = step.observation
-        chat.append(Message("assistant", said(step), step.token_ids, step.trainable))
+        chat.append(Message("assistant", turn_text(step), step.token_ids, step.trainable))
     return chat
 
 
-def told(task: Task, observation: str, before: str | None, config: ReActConfig) -> str:
+def observation_text(task: Task, observation: str, before: str | None, config: ReActConfig) -> str:
     """What is said of an observation after that of `before`, or of None at the beginning."""
-    return world_of(task.env_id).brief(observation, before) if config.brief else observation
+    return env_class(task.env_id).condense(observation, before) if config.condense else observation
 
 
-def world_of(env_id: str) -> type[AgentEnv]:
+def env_class(env_id: str) -> type[AgentEnv]:
     """The environment's class; that of any environment where none of this id is imported or registered.
 
     Raises `UsageError` for one that is registered and cannot be imported.
@@ -117,7 +117,7 @@ def observation_turn(text: str, goal: str, config: ReActConfig, *, first: bool) 
     return Message("user", text + restated)
 
 
-def said(step: Step) -> str:
+def turn_text(step: Step) -> str:
     """A step as the assistant's turn."""
     return step.text if step.text is not None else f"Thought: {step.thought}{ACTION}{step.action}"
 

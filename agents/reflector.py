@@ -13,7 +13,7 @@ from ..envs.core import content_hash
 from ..errors import TooLongError
 from .core import Episode
 from .models.core import LanguageModel, Message, Sampling, derived_seed
-from .react import ReActAgent, ReActConfig, said, told, turns_of
+from .react import ReActAgent, ReActConfig, observation_text, render_turns, turn_text
 from .trajectory import AgentSpec, Step, Trajectory
 
 SYSTEM = (
@@ -104,11 +104,16 @@ class ReflectingAgent:
         sampling = Sampling(self.config.temperature, self.config.max_tokens, derived_seed(episode.seed, "reflection"))
         completion = await self._acting.model.complete([*opening, Message("assistant", OPENING)], sampling)
         episode.prompt_tokens += completion.prompt_tokens
-        said = completion.opening_ids + completion.token_ids
+        turn_text = completion.opening_ids + completion.token_ids
         episode.reflection = Step(
-            opening[1].content, "", "", text=OPENING + completion.text, token_ids=said, logprobs=completion.logprobs
+            opening[1].content,
+            "",
+            "",
+            text=OPENING + completion.text,
+            token_ids=turn_text,
+            logprobs=completion.logprobs,
         )
-        episode.chat += [*opening, Message("assistant", OPENING + completion.text, said)]
+        episode.chat += [*opening, Message("assistant", OPENING + completion.text, turn_text)]
 
     def _opening(self, turns: int) -> list[Message]:
         return opening_of(self.failure, replace(self.config, max_turns=turns), self._acting.config)
@@ -136,8 +141,8 @@ def reflector_chat(
     return [
         system,
         replace(shown, content=reflection.observation or shown.content),
-        Message("assistant", said(reflection), reflection.token_ids, trainable),
-        *turns_of(passed, acting),
+        Message("assistant", turn_text(reflection), reflection.token_ids, trainable),
+        *render_turns(passed, acting),
     ]
 
 
@@ -153,7 +158,7 @@ def turns_shown(failure: Trajectory, acting: ReActConfig) -> list[str]:
     """Each distinct accepted turn of a failed attempt, in order."""
     after = [step.observation for step in failure.steps[1:]] + [failure.final_observation]
     turns = dict.fromkeys(
-        f"> {step.action}\n{told(failure.task, seen, step.observation, acting)}"
+        f"> {step.action}\n{observation_text(failure.task, seen, step.observation, acting)}"
         for step, seen in zip(failure.steps, after, strict=False)
         if step.invalid is None
     )

@@ -38,7 +38,7 @@ class Job:
 
 
 @dataclass
-class Clock:
+class Timing:
     """Where the wall time of a `collect` went, in seconds."""
 
     wall: float = 0.0
@@ -51,17 +51,17 @@ class Clock:
         return max(0.0, 1 - (self.model + self.env) / self.wall) if self.wall else 0.0
 
 
-async def play(env: AgentEnv, job: Job, clock: Clock | None = None, keep: Keep | None = None) -> Trajectory:
+async def play(env: AgentEnv, job: Job, timing: Timing | None = None, keep: Keep | None = None) -> Trajectory:
     """Play one attempt to its end. `InfraError` ends it as `infra_error`; any other exception is a bug and escapes.
 
     `keep` is given the picture of what each step is decided on, where the environment has one.
     """
-    clock = clock or Clock()
+    timing = timing or Timing()
     episode: Episode | None = None
     try:
         start = time.perf_counter()
         observation, info = env.reset(options={"task": job.task})
-        clock.env += time.perf_counter() - start
+        timing.env += time.perf_counter() - start
         episode = Episode(job.task, observation, info, job.seed)
         done = truncated = False
         while not (done or truncated):
@@ -71,7 +71,7 @@ async def play(env: AgentEnv, job: Job, clock: Clock | None = None, keep: Keep |
                 step = replace(step, picture=keep(picture))
             start = time.perf_counter()
             observation, reward, done, truncated, info = env.step(step.action)
-            clock.env += time.perf_counter() - start
+            timing.env += time.perf_counter() - start
             episode.advance(replace(step, reward=float(reward), invalid=info.get("invalid")), observation, info)
     except InfraError as error:
         return _trajectory(job, episode, "infra_error", str(error))
@@ -118,7 +118,7 @@ def waves(
     at_once: int = 128,
     retries: int = 2,
     progress: Progress = lambda share: None,
-    clock: Clock | None = None,
+    timing: Timing | None = None,
     keep: Keep | None = None,
 ) -> Iterator[Wave]:
     """Play all jobs, in waves of `at_once` episodes whose model calls are batched together; order as in `jobs`.
@@ -131,12 +131,12 @@ def waves(
     """
     if at_once < 1:
         raise UsageError(f"at_once is {at_once}; a wave has at least 1 episode")
-    jobs, clock = list(jobs), clock or Clock()
+    jobs, timing = list(jobs), timing or Timing()
     models, finished = models_of(jobs), itertools.count(1)
 
     async def attempt(env: AgentEnv, job: Job) -> Trajectory:
         for _ in range(1 + retries):
-            trajectory = await play(env, job, clock, keep)
+            trajectory = await play(env, job, timing, keep)
             if trajectory.outcome != "infra_error":
                 break
         progress(next(finished) / len(jobs))
@@ -151,8 +151,8 @@ def waves(
             try:
                 played = run_sync(all_or_none(list(map(attempt, envs, jobs[first : first + at_once]))))
             finally:
-                clock.wall += time.perf_counter() - start
-                clock.model += usage_of(models).seconds - busy
+                timing.wall += time.perf_counter() - start
+                timing.model += usage_of(models).seconds - busy
             yield Wave(played, tuple(dict.fromkeys(pair for env in envs for pair in env.versions().items())))
 
 

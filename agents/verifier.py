@@ -14,7 +14,7 @@ from typing import Literal
 
 from ..errors import TooLongError
 from .models.core import LanguageModel, Message, Sampling
-from .react import world_of
+from .react import env_class
 from .trajectory import Step
 
 Judgement = Literal["good", "bad", "uncertain"]
@@ -42,7 +42,7 @@ class VerifierConfig:
     temperature: float = 0.0
     """0 is greedy; the original samples, and its turning points are as noisy."""
     prompt: str | None = None
-    """The system prompt; None is what the environment says (`AgentEnv.judging`) and how to answer."""
+    """The system prompt; None is what the environment says (`AgentEnv.verifier_instructions`) and how to answer."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def parse_judgement(text: str) -> Judged:
 
 def verifier_prompt(env_id: str, config: VerifierConfig) -> str:
     """The system prompt for an environment."""
-    return config.prompt or world_of(env_id).judging + _ANSWER
+    return config.prompt or env_class(env_id).verifier_instructions + _ANSWER
 
 
 def opening(

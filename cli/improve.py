@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import tyro
 from rich.console import Console, RenderableType
 
-from ..agents.search import Tally
+from ..agents.search import SearchStats
 from ..arguments import changed, plain
 from ..benchmarks.progress import bar
 from ..errors import UsageError
@@ -137,7 +137,7 @@ def _improved(run: Run, loop: Loop[Any], settings: Any, on: Measure) -> Iterator
     results = run.store.results()
     for stage, cost in results.items():
         if stage.kind == "cost":
-            yield f"{stage.of('search')}: {Tally(**cost)}"
+            yield f"{stage.of('search')}: {SearchStats(**cost)}"
     for tasks in attempts["base"]:
         yield score_table(scores(results, attempts, tasks), f"Success: {tasks}")
     practised = settings.practice.task_set(run.env, settings.seed)

@@ -56,7 +56,8 @@ class Playing:
 
     def reader(self) -> Agent:
         """The agent without a model; raises `UsageError` for one, or for an argument, that does not exist or that a
-        flag of its own sets."""
+        flag of its own sets.
+        """
         return make_agent(self.agent_spec, Unusable(), **_SET_ELSEWHERE)
 
     def backend(self, watch: Watch) -> Backend:

@@ -21,8 +21,8 @@ from gymnasium.utils.env_checker import check_env
 
 from ..errors import UsageError
 from .core import AgentEnv, Task
+from .random_walk import NONSENSE, Actions, Call, begin, difference, digests, follow, play, short, walk
 from .registry import find
-from .walks import NONSENSE, Actions, Call, begin, difference, digests, follow, play, short, walk
 
 Subject = type[AgentEnv] | Callable[[], gymnasium.Env[Any, Any]] | gymnasium.Env[Any, Any] | str
 
@@ -171,7 +171,8 @@ def _gymnasium(case: _Case) -> None:
 
 def _declarations(case: _Case) -> None:
     """Set `env_id` to the Gymnasium id and `metadata["snapshot"]` to "exact" (then define get_state and set_state) or
-    "replay"; `tasks` gives tasks of that id, as many as are asked for, and the same ones for the same arguments."""
+    "replay"; `tasks` gives tasks of that id, as many as are asked for, and the same ones for the same arguments.
+    """
     env = case.make()
     kind, cls = env.metadata.get("snapshot"), type(env)
     _require(kind in ("exact", "replay"), f"metadata['snapshot'] is {kind!r}")
@@ -188,7 +189,8 @@ def _declarations(case: _Case) -> None:
 def _info(case: _Case) -> None:
     """Observations are within the space, however long the action was. `info` has `admissible` as a tuple of str of the
     action space (never empty in a running episode: leave it out where it is not known), `success` as a bool, `score`
-    in [0, 1], `invalid` as a reason in words (absent when the action was not refused), and `task_id` after reset."""
+    in [0, 1], `invalid` as a reason in words (absent when the action was not refused), and `task_id` after reset.
+    """
     for number, task in enumerate(case.tasks):
         env = case.make()
         for call in walk(env, task, case.actions(number), case.steps):
@@ -213,7 +215,8 @@ def _require_clean(env: AgentEnv, call: Call) -> None:
 
 def _twins(case: _Case) -> None:
     """An episode is a function of task, seed and actions: draw from self.np_random alone, iterate over no set, and keep
-    clocks, ids and addresses out of observation and info."""
+    clocks, ids and addresses out of observation and info.
+    """
     for number, task in enumerate(case.tasks):
         calls = walk(case.make(), task, case.actions(number), case.steps)
         _require_same(calls, follow(case.make(), task, calls), f"two roll-outs of task {task.id!r} differ")
@@ -221,7 +224,8 @@ def _twins(case: _Case) -> None:
 
 def _processes(case: _Case) -> None:
     """An episode is the same in every process: iterate over no set of strings and use no hash(), for their order and
-    value change with PYTHONHASHSEED."""
+    value change with PYTHONHASHSEED.
+    """
     env, task = case.make(), case.tasks[0]
     calls = walk(env, task, case.actions(), case.steps)
     found = digests(type(env), task, calls, case.hash_seeds)
@@ -231,7 +235,8 @@ def _processes(case: _Case) -> None:
 
 def _seeds(case: _Case) -> None:
     """`reset(seed=)` seeds self.np_random; draw from it alone, the task of a reset without task included. A reset to a
-    task without seed is one with task.seed."""
+    task without seed is one with task.seed.
+    """
     task, n = case.tasks[0], case.steps // 2
     one, two = case.make(), case.make()
     for seed in (case.seed, None, None):
@@ -274,7 +279,8 @@ def _copies(case: _Case) -> None:
 def _snapshots(case: _Case) -> None:
     """Exact worlds: get_state returns all that the future depends on, own counters and generators included, as an
     immutable value, and set_state puts all of it back, in an instance that never began as well. Replayed worlds: the
-    world is a function of task, seed and actions. Taking a snapshot changes nothing and draws nothing."""
+    world is a function of task, seed and actions. Taking a snapshot changes nothing and draws nothing.
+    """
     task, env, actions = case.tasks[0], case.make(), case.actions()
     past = walk(env, task, actions, case.steps // 2)
     while past[-1].over:
@@ -306,7 +312,8 @@ def _snapshots(case: _Case) -> None:
 
 def _pickling(case: _Case) -> None:
     """Environments and snapshots go to other processes amid an episode: keep plain values in attributes, and for a
-    handle (a file, a lock, a generator) define __getstate__ and __setstate__."""
+    handle (a file, a lock, a generator) define __getstate__ and __setstate__.
+    """
     task, env = case.tasks[0], case.make()
     past = walk(env, task, case.actions(), case.steps // 2)
     twin, snapshot = pickle.loads(pickle.dumps((env, env.snapshot())))
@@ -331,7 +338,8 @@ def _admissible(case: _Case) -> None:
 
 def _nonsense(case: _Case) -> None:
     """A bad action is feedback, not an error: say in the observation that nothing happened. What is not in
-    info["admissible"] is refused with the reason in info["invalid"]."""
+    info["admissible"] is refused with the reason in info["invalid"].
+    """
     env, task = case.make(), case.tasks[0]
     for action in NONSENSE:
         listed = begin(env, task).info.get("admissible", NONSENSE)
@@ -342,7 +350,8 @@ def _nonsense(case: _Case) -> None:
 
 def _misuse(case: _Case) -> None:
     """Misuse raises UsageError: write `begin` and `act`, and leave reset, step, snapshot and restore to AgentEnv, or
-    call them first."""
+    call them first.
+    """
     env, task = case.make(), case.tasks[0]
     _require_refused(lambda: env.step("look"), "step before the first reset")
     _require_refused(env.snapshot, "snapshot before the first reset")
@@ -355,7 +364,8 @@ def _misuse(case: _Case) -> None:
 
 def _ending(case: _Case) -> None:
     """An episode ends after `max_steps` steps at the latest, truncated unless the task's own end was reached just then;
-    info["success"] is known by then, and step raises UsageError. Leave the counting to AgentEnv.step."""
+    info["success"] is known by then, and step raises UsageError. Leave the counting to AgentEnv.step.
+    """
     env, task = case.make(), case.tasks[0]
     call = begin(env, task)
     for _ in range(env.max_steps):

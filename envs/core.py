@@ -202,8 +202,8 @@ class AgentEnv(gymnasium.Env[str, str], ABC):
     imported: ClassVar[WeakValueDictionary[str, type[AgentEnv]]] = WeakValueDictionary()
     """The classes that this process has imported, by id, registered or not."""
     metric: ClassVar[str] = "success"
-    """What `worth` measures, in a word."""
-    judging: ClassVar[str] = (
+    """What `metric_value` measures, in a word."""
+    verifier_instructions: ClassVar[str] = (
         "You judge the steps of an attempt at a task. Good brings the task forward; Bad was refused, changes nothing "
         "or leads away from what is asked for; Uncertain is all else."
     )
@@ -261,7 +261,7 @@ class AgentEnv(gymnasium.Env[str, str], ABC):
         return False
 
     @staticmethod
-    def brief(observation: str, before: str | None) -> str:
+    def condense(observation: str, before: str | None) -> str:
         """What a model has to be told of `observation` when the last thing it was told of is `before`: all of it.
 
         For environments whose observations repeat themselves to say otherwise. Pure; agents may ask for all instead.
@@ -269,7 +269,7 @@ class AgentEnv(gymnasium.Env[str, str], ABC):
         return observation
 
     @staticmethod
-    def superseded(actions: Sequence[str]) -> set[int]:
+    def overwritten(actions: Sequence[str]) -> set[int]:
         """Numbers of those actions of an attempt whose place a later one took: nobody should imitate them. None here.
 
         For environments where what was done can be done over, as a text is written anew. Pure.
@@ -277,7 +277,7 @@ class AgentEnv(gymnasium.Env[str, str], ABC):
         return set()
 
     @staticmethod
-    def worth(success: bool, score: float, rewards: Sequence[float]) -> float:
+    def metric_value(success: bool, score: float, rewards: Sequence[float]) -> float:
         """What an attempt is worth by the environment's `metric`: 1 for success and 0 otherwise, here. Pure.
 
         `score` is in [0, 1], as `info` says; `rewards` are those of the steps. A larger number is better.

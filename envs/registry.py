@@ -121,13 +121,14 @@ class EnvSpec:
         """The same with more arguments."""
         return replace(self, kwargs={**self.kwargs, **kwargs})
 
-    def usual(self, what: str) -> Any:
+    def default(self, what: str) -> Any:
         """What `metadata` says, or what it says of any environment: `turn_tokens`, `at_once`, `gate_split`."""
         return self.cls.metadata.get(what, AgentEnv.metadata[what])
 
     def to_json(self) -> dict[str, Any]:
         """JSON-clean, with the constructor's defaults. What text named, such as a judge, stays that text; other objects
-        that are no data are named by their class."""
+        that are no data are named by their class.
+        """
         made = self._arguments()
         named = {name: text for name, text in self.kwargs.items() if isinstance(text, str) and callable(made.get(name))}
         return {"id": find(self.id).id, "kwargs": plain({**defaults(self.cls), **made, **named})}

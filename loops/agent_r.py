@@ -34,8 +34,8 @@ from ..envs.core import AgentEnv
 from ..envs.registry import EnvSpec
 from ..errors import InfraError, UsageError
 from .learning.core import Example
-from .learning.lessons import Lessons
 from .learning.splice import Cut, first_error, joined, pairs, replay, spliced, whole_path
+from .learning.training_data import TrainingData
 from .measuring.measure import Measure, Measured
 from .measuring.recovery import (
     TASKS,
@@ -60,7 +60,7 @@ class AgentR(LoopConfig):
     """Agent-R: errors that are taken back as soon as they can be seen."""
 
     practice: Practice = field(default_factory=lambda: Practice(tasks=120))
-    lessons: Lessons = field(default_factory=lambda: Lessons(replay=0.25))
+    data: TrainingData = field(default_factory=lambda: TrainingData(replay=0.25))
     """`replay` is eta / (1 - eta) for the paper's eta of 0.2; its first round has 3 epochs."""
     search: Uct = field(default_factory=lambda: Uct(candidates=3, iterations=6, max_depth=20))
     """The paper's has 4 candidates and 8 iterations."""
@@ -103,7 +103,7 @@ class AgentR(LoopConfig):
     @property
     def drop_refused(self) -> bool:
         """Whether refused steps of good paths are left out of splices."""
-        return self.lessons.mistakes != "learnt"
+        return self.data.mistakes != "learnt"
 
     def trees_at_once(self, env: EnvSpec) -> int:
         """So many that a back end that keeps `at_once` conversations keeps those of all candidates."""
@@ -134,11 +134,11 @@ def round_of(run: Run, start: Path | None, config: AgentR, i: int, name: str = "
     found = splices(run, stage, Stage("splice", name, stage.tasks, i), agent, trees, config) if config.splice else []
 
     # 5: TRAIN
-    examples = [*config.lessons.examples(agent, good), *splice_examples(found, agent, config)]
+    examples = [*config.data.examples(agent, good), *splice_examples(found, agent, config)]
     own = len(examples)
-    examples += config.lessons.demonstrated(agent, own, run.demonstrations, config.seed)
+    examples += config.data.demonstrated(agent, own, run.demonstrations, config.seed)
     fit = config.fit if start is None else replace(config.fit, epochs=config.later_epochs)
-    rename = config.lessons.rename
+    rename = config.data.rename
     adapter = run.train(f"{name}@{i}", examples, fit, seed=config.seed, start=start, rename=rename)
     counts = Stage("counts", name, stage.tasks, i)
     run.store.result(counts, summary, trees, good, found, own, len(examples))
@@ -318,7 +318,7 @@ def summary(
     return {
         "trees": len(trees),
         "nodes": sum(map(len, trees.values())),
-        "model_calls": sum(tree.spent.model_calls for tree in trees.values()),
+        "model_calls": sum(tree.usage.model_calls for tree in trees.values()),
         "trees_with_equal_ends": sum(len(worth) < 2 for worth in scores.values()),
         "trees_without_a_pair": len(trees.keys() - {cut.tree for cut in cuts}),
         "good_paths": len(good),

@@ -23,7 +23,7 @@ from ..agents.trajectory import Trajectory
 from ..envs.registry import EnvSpec
 from ..errors import UsageError
 from .learning.core import Example
-from .learning.lessons import Lessons
+from .learning.training_data import TrainingData
 from .registry import Loop, LoopConfig
 from .run import Run, job
 from .runs.stages import Stage
@@ -33,7 +33,7 @@ from .runs.stages import Stage
 class ReReST(LoopConfig):
     """Reflection-Reinforced Self-Training (Re-ReST)."""
 
-    lessons: Lessons = field(default_factory=Lessons)
+    data: TrainingData = field(default_factory=TrainingData)
     reflector: Literal["zero_shot", "trained"] = "trained"
     """`trained` also trains R and lets it reflect on what the zero-shot reflector could not mend."""
     reflection: ReflectorConfig = field(default_factory=ReflectorConfig)
@@ -70,8 +70,8 @@ def re_rest(run: Run, config: ReReST) -> Path | None:
         mended = collect_and_mend(run, adopted, config, i)
         agent = run.acting(adopted, config.attempts)
         own = [*mended.passed, *mended.corrected]
-        examples = config.lessons.mixture(agent, own, run.demonstrations, config.seed)
-        adapter = run.train(f"re_rest@{i}", examples, config.fit, seed=config.seed, rename=config.lessons.rename)
+        examples = config.data.mixture(agent, own, run.demonstrations, config.seed)
+        adapter = run.train(f"re_rest@{i}", examples, config.fit, seed=config.seed, rename=config.data.rename)
         run.store.result(Stage("counts", "re_rest", config.practice.split, i), summary, mended, len(examples))
         if config.admits(run, adopted, adapter):
             adopted = adapter
@@ -100,7 +100,7 @@ def collect_and_mend(run: Run, adopted: Path | None, config: ReReST, i: int = 1)
     pairs = reflector_examples(failed, passed, zero_shot, agent, config)
     if not any(t.success for t in zero_shot) and not pairs:
         return Mended(passed, zero_shot, [])
-    adapter = run.train(f"reflector@{i}", pairs, config.fit, seed=config.seed, rename=config.lessons.rename)
+    adapter = run.train(f"reflector@{i}", pairs, config.fit, seed=config.seed, rename=config.data.rename)
     reflector = chatting(run.acting(adapter, config.attempts))
     mended = {key for t in zero_shot if t.success for key in t.parents}
     still = {key: t for key, t in failed.items() if key not in mended}
@@ -148,7 +148,7 @@ def reflector_examples(
         pairs = [(corrected[key], True)] if key in corrected else []
         pairs += [(win, False) for win in wins.get(failure.task.id, [])[:1]]
         for win, own in pairs:
-            learnt = config.lessons.learnt(win)
+            learnt = config.data.learnt(win)
             reflection = said.get(key)
             if reflection is not None:
                 chat = reflector_chat(failure, learnt, reflection, acting.config, config.reflection, trainable=own)

@@ -18,14 +18,14 @@ from typing import Any, cast
 
 from ..agents.core import Agent
 from ..agents.search import MctsStar, PromptValue, SearchTree, Uct
-from ..agents.search.growing import SearchConfig
-from ..agents.search.instants import Prompting
+from ..agents.search.search_env import Prompting
+from ..agents.search.strategy import SearchConfig
 from ..agents.search.tree import ROOT
 from ..agents.trajectory import Trajectory
 from ..envs.registry import EnvSpec
 from ..errors import UsageError
 from .learning.core import FitConfig
-from .learning.lessons import Lessons
+from .learning.training_data import TrainingData
 from .learning.value import ValueRegression, judgements
 from .registry import Loop, LoopConfig
 from .run import Attempts, Practice, Run, job
@@ -39,7 +39,7 @@ class ReSTMCTS(LoopConfig):
     practice: Practice = field(default_factory=lambda: Practice(tasks=300))
     attempts: Attempts = field(default_factory=lambda: Attempts(k=1))
     """`k` is how many trees are searched for each task, `at_once` how many are in flight."""
-    lessons: Lessons = field(default_factory=Lessons)
+    data: TrainingData = field(default_factory=TrainingData)
     first: Uct = field(default_factory=lambda: Uct(iterations=4))
     """How the trees that V_0 learns from are searched."""
     search: MctsStar = field(default_factory=lambda: MctsStar(iterations=24))
@@ -82,8 +82,8 @@ def rest_mcts(run: Run, config: ReSTMCTS) -> Path | None:
         kept = Stage("collect", "traces", split, i)
         if traces and not run.store.trajectories(kept):
             run.store.add(kept, traces)
-        examples = config.lessons.mixture(agent, traces, run.demonstrations, seed)
-        adapter = run.train(f"rest_mcts@{i}", examples, config.fit, seed=seed, rename=config.lessons.rename)
+        examples = config.data.mixture(agent, traces, run.demonstrations, seed)
+        adapter = run.train(f"rest_mcts@{i}", examples, config.fit, seed=seed, rename=config.data.rename)
         run.store.result(Stage("counts", "rest_mcts", split, i), summary, trees, traces, len(examples))
         if config.admits(run, adopted, adapter):
             adopted = adapter
@@ -171,8 +171,8 @@ def summary(trees: Sequence[SearchTree], traces: Sequence[Trajectory], examples:
         "nodes": sum(map(len, trees)),
         "solved": sum(any(t.nodes[end].outcome == "success" for end in t.ends()) for t in trees),
         "infra_errors": sum(t.ended == "infra_error" for t in trees),
-        "model_calls": sum(t.spent.model_calls for t in trees),
-        "env_steps": sum(t.spent.env_steps for t in trees),
+        "model_calls": sum(t.usage.model_calls for t in trees),
+        "env_steps": sum(t.usage.env_steps for t in trees),
         "traces": len(traces),
         "examples": examples,
     }

@@ -1,7 +1,7 @@
 """`Run`: everything that a loop is given. A loop knows nothing of weight files, devices, event loops or folders.
 
 Beside it, what loops configure: which tasks are attempted (`Practice`) and how (`Attempts`). What is learnt is in
-`learning.lessons` and `learning.core`, when a model is kept in `measuring.gate`.
+`learning.data` and `learning.core`, when a model is kept in `measuring.gate`.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from tyro.constructors import PrimitiveConstructorSpec
 from ..agents.core import Agent
 from ..agents.models.core import Backend, LanguageModel, derived_seed
 from ..agents.registry import make_agent
-from ..agents.rollout import Clock, Job, Keep, Progress, Wave, waves
+from ..agents.rollout import Job, Keep, Progress, Timing, Wave, waves
 from ..agents.search import SearchTree, ValueModel, search
-from ..agents.search.growing import SearchConfig
+from ..agents.search.strategy import SearchConfig
 from ..agents.trajectory import AgentSpec, Trajectory
 from ..arguments import parse_pairs
 from ..envs.core import Task, TaskSet
 from ..envs.registry import EnvSpec
 from ..errors import UsageError
 from .learning.core import FitConfig, Learner, Objective
-from .learning.lessons import in_other_words
+from .learning.training_data import renamed_copies
 from .runs.stages import Stage
 from .runs.store import RunStore
-from .seeds.registry import usual
+from .seeds.registry import defaults_of
 
 C = TypeVar("C")
 Params = Annotated[
@@ -63,7 +63,7 @@ class Practice:
 
     def resolved(self, env: EnvSpec) -> Practice:
         """The same with numbers in place of None."""
-        return self if self.tasks is not None else replace(self, tasks=usual(env).practice)
+        return self if self.tasks is not None else replace(self, tasks=defaults_of(env).practice)
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,8 @@ class Attempts:
         """The same with numbers in place of None."""
         return replace(
             self,
-            max_tokens=self.max_tokens or env.usual("turn_tokens"),
-            at_once=self.at_once or env.usual("at_once"),
+            max_tokens=self.max_tokens or env.default("turn_tokens"),
+            at_once=self.at_once or env.default("at_once"),
         )
 
 
@@ -106,7 +106,7 @@ class Player(Protocol):
     """Plays episodes: in this process, or on other machines."""
 
     def play(
-        self, env: EnvSpec, jobs: Sequence[Job], at_once: int, *, progress: Progress, clock: Clock, keep: Keep | None
+        self, env: EnvSpec, jobs: Sequence[Job], at_once: int, *, progress: Progress, timing: Timing, keep: Keep | None
     ) -> Iterator[Wave]:
         """The attempts of `jobs`, in their order, in waves of `at_once`; see `agents.rollout.waves`."""
         ...
@@ -116,10 +116,10 @@ class LocalPlayer:
     """Plays in this process, all episodes of a wave in one event loop."""
 
     def play(
-        self, env: EnvSpec, jobs: Sequence[Job], at_once: int, *, progress: Progress, clock: Clock, keep: Keep | None
+        self, env: EnvSpec, jobs: Sequence[Job], at_once: int, *, progress: Progress, timing: Timing, keep: Keep | None
     ) -> Iterator[Wave]:
         """See `Player.play`."""
-        return waves(env.make, jobs, at_once=at_once, progress=progress, clock=clock, keep=keep)
+        return waves(env.make, jobs, at_once=at_once, progress=progress, timing=timing, keep=keep)
 
 
 @dataclass(frozen=True)
@@ -166,12 +166,12 @@ class Run:
             decoding=decoding,
         )
 
-    def agent_over(self, model: LanguageModel, **usual: Any) -> Agent:
+    def agent_over(self, model: LanguageModel, **defaults_of: Any) -> Agent:
         """The agent over a model; see `agents.registry.make_agent`."""
-        return make_agent(self.agent, model, **usual)
+        return make_agent(self.agent, model, **defaults_of)
 
     def play(
-        self, stage: Stage, jobs: Sequence[Job], attempts: Attempts, clock: Clock | None = None
+        self, stage: Stage, jobs: Sequence[Job], attempts: Attempts, timing: Timing | None = None
     ) -> list[Trajectory]:
         """The attempts of `jobs` in their order, played or taken from the store."""
         at_once = attempts.resolved(self.env).at_once or 1
@@ -183,7 +183,7 @@ class Run:
                 self.store.watch(str(self.store.scope(stage)), (done + share * len(left)) / len(jobs))
 
             keep = self.store.keep if self.store.illustrated else None
-            return self.player.play(self.env, left, at_once, progress=progress, clock=clock or Clock(), keep=keep)
+            return self.player.play(self.env, left, at_once, progress=progress, timing=timing or Timing(), keep=keep)
 
         return self.store.collect(stage, jobs, play)
 
@@ -232,10 +232,10 @@ class Run:
             self.store.watch(f"train/{name}", share)
 
         def train(out: Path) -> None:
-            told, config, renamed = examples, fit, usual(self.env).rename if rename else None
+            told, config, renamed = examples, fit, defaults_of(self.env).rename if rename else None
             if renamed is not None:
                 copies = max(1, round(fit.times))
-                told = in_other_words(examples, renamed, copies, random.Random(fit.seed))
+                told = renamed_copies(examples, renamed, copies, random.Random(fit.seed))
                 config = replace(fit, epochs=fit.times / copies)
             self.backend.free()
             self.learner.fit(told, out, name=name, config=config, objective=objective, start=start, progress=progress)
@@ -251,7 +251,7 @@ def job(task: Task, agent: Agent, sample: int, seed: int, stream: str, **about: 
 def resolved(config: C, env: EnvSpec) -> C:
     """A configuration with everything that None leaves to the environment put in, parts of it too: what is recorded."""
     if isinstance(config, FitConfig):
-        return replace(config, epochs=usual(env).epochs) if config.epochs is None else config
+        return replace(config, epochs=defaults_of(env).epochs) if config.epochs is None else config
     if hasattr(config, "resolved"):
         config = config.resolved(env)
     if not dataclasses.is_dataclass(config) or isinstance(config, type):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .learning.lessons import Lessons
+from .learning.training_data import TrainingData
 from .registry import Loop, LoopConfig
 from .run import Run
 from .runs.stages import Stage
@@ -18,7 +18,7 @@ from .runs.stages import Stage
 class SelfTraining(LoopConfig):
     """Self-training (ReST-EM)."""
 
-    lessons: Lessons = field(default_factory=Lessons)
+    data: TrainingData = field(default_factory=TrainingData)
     rounds: int = 1
     """Each round samples with the model of the last adopted one and trains anew from the base."""
 
@@ -37,8 +37,8 @@ def self_training(run: Run, config: SelfTraining) -> Path | None:
         passed = [attempt for attempt in attempts if attempt.success]
 
         # M-STEP: always from the base, so that errors of early rounds do not pile up
-        examples = config.lessons.mixture(agent, passed, run.demonstrations, seed)
-        adapter = run.train(f"self_training@{i}", examples, config.fit, seed=seed, rename=config.lessons.rename)
+        examples = config.data.mixture(agent, passed, run.demonstrations, seed)
+        adapter = run.train(f"self_training@{i}", examples, config.fit, seed=seed, rename=config.data.rename)
         counts = {"attempts": len(attempts), "passed": len(passed), "examples": len(examples)}
         run.store.result(Stage("counts", "self_training", practice.split, i), dict, counts)
         if config.admits(run, adopted, adapter):

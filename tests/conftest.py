@@ -81,13 +81,13 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def doors_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder for `sys.path` in which a package that brings the world of doors is installed."""
-    import doors
+    import door_env
 
     site = tmp_path_factory.mktemp("site")
     info = site / "doors-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: doors\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(doors.ENTRY)
+    (info / "entry_points.txt").write_text(door_env.ENTRY)
     return site
 
 

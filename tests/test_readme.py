@@ -59,11 +59,10 @@ def test_every_command_that_is_shown_is_understood_with_its_flags(line: str) -> 
     getattr(config, "env_spec", None)
 
 
-def _exit_code(arguments: list[str]) -> int:
+def _exit_code(arguments: list[str]) -> object:
     try:
         return main(arguments)
     except SystemExit as exited:  # tyro's own help
-        assert isinstance(exited.code, int)
         return exited.code
 
 

@@ -106,7 +106,8 @@ class HouseholdMemory:
 
     def note_admissible(self, actions: Sequence[str]) -> None:
         """Learn what the first observation may have left out: it lists only the receptacles at hand when there are any,
-        and never what is in hand. Only that, and receptacles, can be examined."""
+        and never what is in hand. Only that, and receptacles, can be examined.
+        """
         self.older = self.older or any(action.startswith("put ") for action in actions)
         named = [action.partition(" ")[2] for action in actions if action.startswith("examine ")]
         going = [action.removeprefix("go to ") for action in actions if action.startswith("go to ")]

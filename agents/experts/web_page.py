@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ...envs.web.brief import LINE, QUOTED
+from ...envs.web.condense import LINE, QUOTED
 
 _VALUE = re.compile(rf" value ({QUOTED})")
 _OPTIONS = re.compile(rf" options ((?:{QUOTED})(?:, (?:{QUOTED}))*)")

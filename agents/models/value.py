@@ -108,7 +108,8 @@ def encoded_prompt(chat: ChatEncoder, messages: Sequence[Message], window: int) 
 
 def last_hidden(network: Any, texts: Sequence[list[int]], pad_id: int) -> torch.Tensor:
     """[texts, width] hidden states, in float32, after the last token of each text (padded right, which no causal model
-    sees)."""
+    sees).
+    """
     width = max(map(len, texts))
     ids = torch.tensor([text + [pad_id] * (width - len(text)) for text in texts], device=network.device)
     hidden = network.base_model(input_ids=ids, use_cache=False).last_hidden_state

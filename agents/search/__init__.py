@@ -1,17 +1,17 @@
 """Tree search over environments: many trees at once, exact instants, budgets, and a journal that survives a kill."""
 
-from .instants import PromptValue, Tally, ValueModel
 from .journal import TreeLog, finished
 from .mcts_star import MctsStar
 from .search import search, search_async
+from .search_env import PromptValue, SearchStats, ValueModel
 from .tree import SearchTree
 from .uct import Uct
 
 __all__ = [
     "MctsStar",
     "PromptValue",
+    "SearchStats",
     "SearchTree",
-    "Tally",
     "TreeLog",
     "Uct",
     "ValueModel",

@@ -21,8 +21,8 @@ from typing import Any, Protocol
 from ...envs.core import Task, canonical_json
 from ...errors import UsageError
 from ..trajectory import AgentSpec
-from .growing import Ask, Expand
-from .tree import Node, SearchTree, Spent, node_from_json, node_to_json
+from .strategy import Ask, Expand
+from .tree import Node, SearchTree, SearchUsage, node_from_json, node_to_json
 
 FLUSH_SECONDS = 1.0
 """Parts wait so long at most to be written together: what a kill can lose."""
@@ -36,17 +36,17 @@ class Answer:
     """New children; none for a roll-out."""
     best: float
     """The largest value of a roll-out; 0 for an expansion."""
-    spent: Spent
+    usage: SearchUsage
     remembers: bool = False
     """Whether the agent keeps, at one of the new children, what its steps do not say."""
 
     def part(self, ask: Ask) -> dict[str, Any]:
         """As it is stored."""
-        spent = asdict(self.spent)
+        usage = asdict(self.usage)
         if isinstance(ask, Expand):
-            part = {"expand": ask.node, "children": list(map(node_to_json, self.nodes)), "spent": spent}
+            part = {"expand": ask.node, "children": list(map(node_to_json, self.nodes)), "usage": usage}
             return {**part, "remembers": True} if self.remembers else part
-        return {"roll": ask.node, "best": self.best, "spent": spent}
+        return {"roll": ask.node, "best": self.best, "usage": usage}
 
 
 class TreeLog(Protocol):
@@ -127,7 +127,7 @@ class Recorded:
         first = len(self._nodes)
         for child in part.get("children", ()):
             self._nodes.append(node_from_json(child, self._nodes))
-        found = Answer(tuple(self._nodes[first:]), part.get("best", 0.0), Spent(**part["spent"]))
+        found = Answer(tuple(self._nodes[first:]), part.get("best", 0.0), SearchUsage(**part["usage"]))
         return replace(found, remembers=bool(part.get("remembers")))
 
     def refuse_other(self, ask: Ask, then: Answer, now: Answer) -> None:
@@ -146,9 +146,9 @@ def tree_of(parts: Sequence[Any]) -> SearchTree | None:
         return None
     begin, end = parts[0]["begin"], parts[-1]["end"]
     nodes = [node_from_json(begin["root"], ())]
-    spent = Spent()
+    usage = SearchUsage()
     for part in parts[1:-1]:
-        spent += Spent(**part["spent"])
+        usage += SearchUsage(**part["usage"])
         for child in part.get("children", ()):
             nodes.append(node_from_json(child, nodes))
     return SearchTree(
@@ -161,7 +161,7 @@ def tree_of(parts: Sequence[Any]) -> SearchTree | None:
         visits=tuple(end["visits"]),
         values=tuple(end["values"]),
         ended=end["ended"],
-        spent=spent,
+        usage=usage,
         sample=begin["sample"],
         goal=begin["goal"],
         error=end["error"],

@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 
-from .growing import ROOT, Descent, Expand, Growing, Roll, SearchConfig
+from .strategy import ROOT, Descent, Expand, Roll, SearchConfig, TreeBuilder
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class MctsStar(SearchConfig):
         """By a value model."""
         return True
 
-    def descend(self, tree: Growing, number: int) -> Descent:
+    def descend(self, tree: TreeBuilder, number: int) -> Descent:
         """One round."""
         node = tree.select(ROOT, partial(self.bound, tree), number)
         if node is None:
@@ -61,13 +61,13 @@ class MctsStar(SearchConfig):
             total = sum(tree.visits[s] * tree.values[s] for s in below)
             tree.values[above] = total / sum(tree.visits[s] for s in below)
 
-    def grown(self, tree: Growing, children: Iterable[int]) -> None:
+    def grown(self, tree: TreeBuilder, children: Iterable[int]) -> None:
         """V(s) is what the value model says, and of ends what the environment says."""
         for child in children:
             node = tree.nodes[child]
             tree.values[child] = node.score if node.ends else node.estimate or 0.0
 
-    def bound(self, tree: Growing, parent: int, child: int) -> float:
+    def bound(self, tree: TreeBuilder, parent: int, child: int) -> float:
         """The score of step 1, with every other descent in flight below s counted as a visit."""
         n, above = tree.visits[child] + tree.pending[child], tree.visits[parent] + tree.pending[parent]
         if n == 0:
@@ -75,6 +75,6 @@ class MctsStar(SearchConfig):
         return tree.values[child] + self.c * math.sqrt(2 * math.log(above) / n)
 
 
-def _taken(tree: Growing, child: int) -> float:
+def _taken(tree: TreeBuilder, child: int) -> float:
     """1 for a child that another descent, which came to the same node, has simulated already."""
     return float(tree.visits[child] + tree.pending[child] > 0)

@@ -22,10 +22,10 @@ from ...envs.core import AgentEnv
 from ...errors import InfraError, UsageError
 from ..core import version_of
 from ..rollout import Job, all_or_none, models_of, run_sync, usage_of
-from .growing import ROOT, Ask, Descent, Expand, Growing, Roll, SearchConfig
-from .instants import Instant, Tally, ValueModel, World
 from .journal import Answer, Journal, Recorded, TreeLog, refuse_other, tree_of
-from .tree import Ended, Node, SearchTree, Spent, node_to_json
+from .search_env import NodeState, SearchEnv, SearchStats, ValueModel
+from .strategy import ROOT, Ask, Descent, Expand, Roll, SearchConfig, TreeBuilder
+from .tree import Ended, Node, SearchTree, SearchUsage, node_to_json
 
 
 def search(
@@ -44,7 +44,7 @@ async def search_async(
     log: TreeLog | None = None,
     at_once: int = 32,
     retries: int = 2,
-    tally: Tally | None = None,
+    stats: SearchStats | None = None,
 ) -> list[SearchTree]:
     """One tree per job (its task, agent, seed and sample), in their order; `at_once` are in flight, each in its own
     environment.
@@ -65,15 +65,15 @@ async def search_async(
     keys = Counter(map(key_of, jobs))
     if twice := [key for key, count in keys.items() if count > 1]:
         raise UsageError(f"two jobs are of {twice[0]!r}; give each of several trees of a task a `sample` of its own")
-    journal, tally = Journal(log), tally if tally is not None else Tally()
+    journal, stats = Journal(log), stats if stats is not None else SearchStats()
     trees: dict[int, SearchTree] = {}
     queue = iter(enumerate(jobs))
 
     async def work(env: AgentEnv) -> None:
         for number, job in queue:
-            world = World(env, job, config.max_depth, value, retries, tally)
+            world = SearchEnv(env, job, config.max_depth, value, retries, stats)
             trees[number] = await _Search(world, config, journal).tree()
-            tally.trees += 1
+            stats.trees += 1
 
     models = [*models_of(jobs), *([value] if value else [])]
     start, busy = time.perf_counter(), usage_of(models).seconds
@@ -83,10 +83,10 @@ async def search_async(
             await all_or_none(list(map(work, envs)))
         finally:
             journal.flush()
-            tally.wall += time.perf_counter() - start
-            tally.model += usage_of(models).seconds - busy
+            stats.wall += time.perf_counter() - start
+            stats.model += usage_of(models).seconds - busy
     if log:
-        log.close(asdict(tally))
+        log.close(asdict(stats))
     return [trees[number] for number in range(len(jobs))]
 
 
@@ -101,11 +101,11 @@ class _Flight:
 class _Search:
     """One tree's search."""
 
-    def __init__(self, world: World, config: SearchConfig, journal: Journal) -> None:
+    def __init__(self, world: SearchEnv, config: SearchConfig, journal: Journal) -> None:
         self.world, self.config, self.journal, self.job = world, config, journal, world.job
         self.key = key_of(world.job)
-        self.spent = Spent()
-        self.instants: dict[int, Instant] = {}
+        self.usage = SearchUsage()
+        self.instants: dict[int, NodeState] = {}
 
     async def tree(self) -> SearchTree:
         """The tree: stored before, or searched now."""
@@ -130,7 +130,7 @@ class _Search:
             visits=visits,
             values=values,
             ended=ended,
-            spent=self.spent,
+            usage=self.usage,
             sample=self.job.sample,
             goal=self.instants[ROOT].episode.goal,
             error=error,
@@ -141,7 +141,7 @@ class _Search:
         root, self.instants[ROOT] = self.world.begin()
         begin = self._begin(node_to_json(root), self.instants[ROOT].episode.goal)
         self.recorded, self.parts = Recorded(self.key, parts, root), len(parts)
-        self.growing = Growing(self.job.seed, root)
+        self.growing = TreeBuilder(self.job.seed, root)
         if parts:
             refuse_other(self.key, parts[0], begin)
         else:
@@ -205,10 +205,10 @@ class _Search:
         """
         calls = 1 + self.config.judged
         left = [
-            math.inf if limit is None else limit - spent
-            for limit, spent in (
-                (self.config.model_calls, self.spent.model_calls),
-                (self.config.env_steps, self.spent.env_steps),
+            math.inf if limit is None else limit - usage
+            for limit, usage in (
+                (self.config.model_calls, self.usage.model_calls),
+                (self.config.env_steps, self.usage.env_steps),
             )
         ]
         sizes: dict[Ask, int] = {}
@@ -238,11 +238,11 @@ class _Search:
                 continue
             if self.journal.log:
                 self._write(answer.part(ask))
-            self.world.tally.nodes += len(answer.nodes)
+            self.world.stats.nodes += len(answer.nodes)
         return best
 
-    def _add(self, ask: Ask, answer: Answer, instants: Sequence[Instant]) -> float:
-        self.spent += answer.spent
+    def _add(self, ask: Ask, answer: Answer, instants: Sequence[NodeState]) -> float:
+        self.usage += answer.usage
         if isinstance(ask, Expand):
             children = self.growing.add(ask.node, answer.nodes)
             self.instants.update(zip(children, instants, strict=False))
@@ -255,27 +255,27 @@ class _Search:
 
     # -- the world ------------------------------------------------------------------------------------------------
 
-    async def _live(self, ask: Ask, size: int) -> tuple[Answer, list[Instant]]:
+    async def _live(self, ask: Ask, size: int) -> tuple[Answer, list[NodeState]]:
         at = self._instant(ask.node)
         if isinstance(ask, Roll):
             return await self._roll(at, ask, size), []
-        found, spent = await self.world.tries(at, ask.node, size, "candidate", ask.node)
-        answer = Answer(tuple(node for node, _ in found), 0.0, spent, any(instant.remembers for _, instant in found))
+        found, usage = await self.world.tries(at, ask.node, size, "candidate", ask.node)
+        answer = Answer(tuple(node for node, _ in found), 0.0, usage, any(instant.remembers for _, instant in found))
         return answer, [instant for _, instant in found]
 
-    async def _roll(self, at: Instant, ask: Roll, steps: int) -> Answer:
+    async def _roll(self, at: NodeState, ask: Roll, steps: int) -> Answer:
         """Play on from an instant, always the candidate of the largest value."""
-        best, spent = 0.0, Spent()
+        best, usage = 0.0, SearchUsage()
         for number in range(steps):
             found, cost = await self.world.tries(at, ask.node, ask.branch, "roll", ask.node, number)
-            spent += cost
+            usage += cost
             node, at = max(found, key=lambda pair: _worth(pair[0]))
             best = max(best, _worth(node))
             if node.ends:
                 break
-        return Answer((), best, spent)
+        return Answer((), best, usage)
 
-    def _instant(self, number: int) -> Instant:
+    def _instant(self, number: int) -> NodeState:
         """Of a node; of one that another process found, made again from its nearest known ancestor."""
         if number not in self.instants:
             node = self.growing.nodes[number]

@@ -52,7 +52,7 @@ class Node:
 
 
 @dataclass(frozen=True)
-class Spent:
+class SearchUsage:
     """What a search has cost, as a function of its seed: what resuming or an environment's replay adds is not here."""
 
     model_calls: int = 0
@@ -64,8 +64,8 @@ class Spent:
     read_tokens: int = 0
     """Tokens that the policy read, cached ones included."""
 
-    def __add__(self, other: Spent) -> Spent:
-        return Spent(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))
+    def __add__(self, other: SearchUsage) -> SearchUsage:
+        return SearchUsage(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class SearchTree:
     values: tuple[float, ...]
     """What the search thinks of each node, in [0, 1]; of a node that was never visited, its estimate, or 0."""
     ended: Ended
-    spent: Spent = field(default_factory=Spent)
+    usage: SearchUsage = field(default_factory=SearchUsage)
     sample: int = 0
     """Which of several trees of the task this is."""
     goal: str = ""
@@ -178,7 +178,7 @@ class SearchTree:
     def to_json(self) -> dict[str, Any]:
         """JSON-clean, each observation once; `from_json` gives an equal tree."""
         shallow = {each.name: getattr(self, each.name) for each in fields(self)}
-        about = {"task": asdict(self.task), "spent": asdict(self.spent), "nodes": list(map(node_to_json, self.nodes))}
+        about = {"task": asdict(self.task), "usage": asdict(self.usage), "nodes": list(map(node_to_json, self.nodes))}
         made_by = asdict(self.made_by) if self.made_by else None
         lists = {"visits": list(self.visits), "values": list(self.values)}
         return {**shallow, **about, **lists, "made_by": made_by}
@@ -190,7 +190,7 @@ class SearchTree:
         nodes: list[Node] = []
         for node in values["nodes"]:
             nodes.append(node_from_json(node, nodes))
-        values |= {"task": Task(**values["task"]), "nodes": tuple(nodes), "spent": Spent(**values["spent"])}
+        values |= {"task": Task(**values["task"]), "nodes": tuple(nodes), "usage": SearchUsage(**values["usage"])}
         values |= {"visits": tuple(values["visits"]), "values": tuple(values["values"])}
         values["made_by"] = AgentSpec(**values["made_by"]) if values.get("made_by") else None
         return cls(**values)

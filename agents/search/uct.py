@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 
-from .growing import ROOT, Descent, Expand, Growing, SearchConfig
+from .strategy import ROOT, Descent, Expand, SearchConfig, TreeBuilder
 
 
 @dataclass(frozen=True)
@@ -31,14 +31,14 @@ class Uct(SearchConfig):
         """No value model."""
         return False
 
-    def descend(self, tree: Growing, number: int) -> Descent:
+    def descend(self, tree: TreeBuilder, number: int) -> Descent:
         """One iteration: from the root to an end, whatever is expanded on the way."""
         node = tree.select(ROOT, partial(self.uct, tree), number)
         while node is not None:
             yield Expand(node)
             node = tree.select(node, partial(self.uct, tree), number)
 
-    def grown(self, tree: Growing, children: Iterable[int]) -> None:
+    def grown(self, tree: TreeBuilder, children: Iterable[int]) -> None:
         """Ends are backed up at once, in their order: N += 1 and Q += score, up to the root."""
         for child in children:
             if tree.nodes[child].ends:
@@ -47,7 +47,7 @@ class Uct(SearchConfig):
                     tree.returns[node] += tree.nodes[child].score
                     tree.values[node] = tree.returns[node] / tree.visits[node]
 
-    def uct(self, tree: Growing, parent: int, child: int) -> float:
+    def uct(self, tree: TreeBuilder, parent: int, child: int) -> float:
         """UCT(s), with every other descent in flight below s counted as a visit that was worth 0 (virtual loss)."""
         n, above = tree.visits[child] + tree.pending[child], tree.visits[parent] + tree.pending[parent]
         if n == 0:

@@ -31,7 +31,7 @@ class LabelConfig:
 
 
 def tolerance(returns: Sequence[float], config: LabelConfig) -> float:
-    """epsilon = max(alpha * mean|r_20|, epsilon_min): the size of move that counts, a fraction.
+    """Epsilon = max(alpha * mean|r_20|, epsilon_min): the size of move that counts, a fraction.
 
     `returns` are daily simple returns known when the forecast was made, oldest first; the last 20 count.
     """

@@ -135,7 +135,7 @@ def _charts(summary: Summary) -> dict[str, Any]:
             for tasks, measured in summary.measured.items()
             if measured
         ],
-        "clocks": [{"name": str(stage), **clock} for stage, clock in summary.clocks.items()],
+        "timings": [{"name": str(stage), **timing} for stage, timing in summary.timings.items()],
     }
 
 

@@ -59,7 +59,7 @@ class Summary:
     collected: list[Collected]
     verdicts: dict[Stage, Verdict]
     """What the gate said of each round."""
-    clocks: dict[Stage, dict[str, float]]
+    timings: dict[Stage, dict[str, float]]
     """Seconds by stage: `wall`, `model` and `env`."""
     notes: list[str]
     """What could not be worked out, and why."""
@@ -80,7 +80,7 @@ def summarise(attempts: StageAttempts, results: Results, collected: Sequence[Col
             for a, b in _pairs([m.model for m in measured[tasks]])
         ]
         compared[tasks] = [pair for pair in pairs if pair]
-    return Summary(measured, compared, list(collected), verdicts(results), clocks(results), notes)
+    return Summary(measured, compared, list(collected), verdicts(results), timings(results), notes)
 
 
 def measure(model: str, group: Sequence[Stage], attempts: StageAttempts, results: Results) -> Measured:
@@ -107,7 +107,7 @@ def collected(stage: Stage, attempts: Sequence[Attempt], mending: int) -> Collec
     )
 
 
-def clocks(results: Results) -> dict[Stage, dict[str, float]]:
+def timings(results: Results) -> dict[Stage, dict[str, float]]:
     """Where the wall time of stages went: of measuring and of searches."""
     kinds = {"clock": "eval", "cost": "search"}
     return {

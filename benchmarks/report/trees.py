@@ -65,7 +65,7 @@ def _texts(tree: SearchTree, splices: list[dict[str, Any]]) -> dict[str, Any]:
         "seed": str(tree.seed),
         "ended": tree.ended,
         "error": tree.error and clipped(tree.error),
-        "calls": tree.spent.model_calls,
+        "calls": tree.usage.model_calls,
         "nodes": [_node(node, tree.visits[i], tree.values[i]) for i, node in enumerate(tree.nodes)],
         "splices": splices,
     }

@@ -46,14 +46,14 @@ class ReproduceReReST(Reproduction):
     def one_seed(self, lab: Lab) -> None:
         """Everything with one seed policy."""
         run, loop = lab.run, replace(self.loop, seed=self.loop.seed + lab.seed)
-        lessons, seed, split = loop.lessons, loop.seed, loop.practice.split
+        data, seed, split = loop.data, loop.seed, loop.practice.split
         agent = run.acting(None, loop.attempts)
 
         def trained(name: str, passed: list[Trajectory]) -> None:
-            examples = lessons.mixture(agent, passed, run.demonstrations, seed)
+            examples = data.mixture(agent, passed, run.demonstrations, seed)
             lab.say(f"training {name} on {len(examples)} examples")
             adapter = f"{name.replace(' ', '_')}@1"
-            lab.measure(name, run.train(adapter, examples, loop.fit, seed=seed, rename=lessons.rename))
+            lab.measure(name, run.train(adapter, examples, loop.fit, seed=seed, rename=data.rename))
 
         lab.measure("base", None)
         lab.say("sampling, reflecting, reflecting again with a trained reflector")
@@ -61,10 +61,10 @@ class ReproduceReReST(Reproduction):
         run.store.result(Stage("counts", "mended", split), lambda: counts_of(mended))
         trained("self-training", mended.passed)
         if self.controls:
-            size = len(lessons.mixture(agent, [*mended.passed, *mended.corrected], run.demonstrations, seed))
-            alone = lessons.examples(agent, run.demonstrations[:size])
+            size = len(data.mixture(agent, [*mended.passed, *mended.corrected], run.demonstrations, seed))
+            alone = data.examples(agent, run.demonstrations[:size])
             lab.say(f"training demonstrations on {len(alone)} examples")
-            adapter = run.train("demonstrations@1", alone, loop.fit, seed=seed, rename=lessons.rename)
+            adapter = run.train("demonstrations@1", alone, loop.fit, seed=seed, rename=data.rename)
             lab.measure("demonstrations", adapter)
             trained("samples", [*mended.passed, *_extra_samples(lab, loop, mended)])
             trained("re-rest zero-shot", [*mended.passed, *(t for t in mended.zero_shot if t.success)])

@@ -20,7 +20,7 @@ from ...agents.models.core import Completion, Message, Sampling
 from ...agents.models.local import LocalModel
 from ...agents.models.weights import load_base
 from ...agents.react import ReActAgent, ReActConfig
-from ...agents.rollout import Clock, Job, collect
+from ...agents.rollout import Job, Timing, collect
 from ...agents.trajectory import Trajectory
 from ...envs.core import Task
 from ...envs.household import HouseholdEnv
@@ -74,22 +74,22 @@ def measure(model: Path | str, episodes: int, sample: int, rounds: int = 3) -> C
     """`episodes` at once against `sample` of the same one at a time, in `rounds` alternating parts."""
     tasks = HouseholdEnv.tasks("valid_seen", episodes, seed=5).tasks
     ours, plain = LocalModel.load(model, slots=128), PlainGenerate(model)
-    clock, plain_seconds = Clock(), 0.0
+    timing, plain_seconds = Timing(), 0.0
     fast: dict[str, Trajectory] = {}
     slow: dict[str, Trajectory] = {}
     for part in range(rounds):
         mine = tasks[part::rounds]
-        fast |= _play(ours, mine, clock, at_once=128)
+        fast |= _play(ours, mine, timing, at_once=128)
         start = time.perf_counter()
-        slow |= _play(plain, mine[: sample // rounds], Clock(), at_once=1)
+        slow |= _play(plain, mine[: sample // rounds], Timing(), at_once=1)
         plain_seconds += time.perf_counter() - start
     same = sum([s.action for s in t.steps] == [s.action for s in fast[key].steps] for key, t in slow.items())
-    return Compared(len(fast) / clock.wall, len(slow) / plain_seconds, clock.overhead, same / len(slow))
+    return Compared(len(fast) / timing.wall, len(slow) / plain_seconds, timing.overhead, same / len(slow))
 
 
-def _play(model: Any, tasks: Sequence[Task], clock: Clock, at_once: int) -> dict[str, Trajectory]:
+def _play(model: Any, tasks: Sequence[Task], timing: Timing, at_once: int) -> dict[str, Trajectory]:
     agent = ReActAgent(model, ReActConfig(max_tokens=32))
-    found = collect(HouseholdEnv, [Job(task, agent, 0) for task in tasks], at_once=at_once, clock=clock)
+    found = collect(HouseholdEnv, [Job(task, agent, 0) for task in tasks], at_once=at_once, timing=timing)
     return {trajectory.key: trajectory for trajectory in found}
 
 

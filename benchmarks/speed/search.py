@@ -21,7 +21,7 @@ from ...agents.core import Episode, RuleAgent
 from ...agents.models.local import LocalModel
 from ...agents.react import ReActAgent, ReActConfig
 from ...agents.rollout import Job
-from ...agents.search import SearchTree, Tally, Uct, search
+from ...agents.search import SearchStats, SearchTree, Uct, search
 from ...agents.trajectory import Step
 from ...envs.core import AgentEnv, Task
 from ...envs.household import HouseholdEnv
@@ -71,8 +71,8 @@ class Free(RuleAgent):
 class Compared:
     """One world, both ways."""
 
-    exact: Tally
-    replayed: Tally
+    exact: SearchStats
+    replayed: SearchStats
     depth: float
     """Mean depth of the nodes."""
 
@@ -96,11 +96,11 @@ def compare(
 ) -> Compared:
     """The same trees from snapshots and by replay, in `rounds` alternating parts."""
     jobs = [Job(task, Free(), 1) for task in tasks]
-    config, ours, theirs = Uct(iterations=iterations, max_depth=DEPTH), Tally(), Tally()
+    config, ours, theirs = Uct(iterations=iterations, max_depth=DEPTH), SearchStats(), SearchStats()
     grown: list[SearchTree] = []
     for part in range(rounds):
-        mine = search(exact, jobs[part::rounds], config, tally=ours)
-        if search(replayed, jobs[part::rounds], config, tally=theirs) != mine:
+        mine = search(exact, jobs[part::rounds], config, stats=ours)
+        if search(replayed, jobs[part::rounds], config, stats=theirs) != mine:
             raise AssertionError("snapshots and replay led to different trees")
         grown += mine
     depths = [tree.depth(number) for tree in grown for number in range(1, len(tree))]
@@ -121,11 +121,11 @@ def against_textworld(games: int) -> Compared:
         )
 
 
-def with_seed_policy(model: Path | str, trees: int) -> tuple[Tally, Sequence[SearchTree]]:
+def with_seed_policy(model: Path | str, trees: int) -> tuple[SearchStats, Sequence[SearchTree]]:
     """What a search by the seed policy costs."""
     acting = ReActAgent(LocalModel.load(model, slots=256, exact=True), ReActConfig(temperature=1.0, max_tokens=32))
-    jobs, tally = [Job(task, acting, 1) for task in HouseholdEnv.tasks("train", trees, seed=5)], Tally()
-    return tally, search(HouseholdEnv, jobs, Uct(iterations=2, max_depth=DEPTH), tally=tally, at_once=32)
+    jobs, stats = [Job(task, acting, 1) for task in HouseholdEnv.tasks("train", trees, seed=5)], SearchStats()
+    return stats, search(HouseholdEnv, jobs, Uct(iterations=2, max_depth=DEPTH), stats=stats, at_once=32)
 
 
 def main() -> None:
@@ -156,10 +156,10 @@ def main() -> None:
         print(f"  ratio                        {found.ratio:10.1f}  (at least 5)")
         print(f"  ratio of the world's time    {found.world_ratio:10.1f}")
         print(f"  actions played again         {found.replayed.replayed_steps:10d}")
-    tally, trees = with_seed_policy(wanted.model, wanted.seed_trees)
-    print(f"household, seed policy: {tally}")
-    print(f"  completions/s                {sum(t.spent.model_calls for t in trees) / tally.wall:10.0f}")
-    print(f"  not model                    {100 * (1 - tally.model / tally.wall):10.1f} % of the wall (at most 10)")
+    stats, trees = with_seed_policy(wanted.model, wanted.seed_trees)
+    print(f"household, seed policy: {stats}")
+    print(f"  completions/s                {sum(t.usage.model_calls for t in trees) / stats.wall:10.0f}")
+    print(f"  not model                    {100 * (1 - stats.model / stats.wall):10.1f} % of the wall (at most 10)")
 
 
 if __name__ == "__main__":

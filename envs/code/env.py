@@ -45,7 +45,7 @@ class CodeEnv(AgentEnv):
         "gate_split": "valid",
     }
     env_id: ClassVar[str] = generator.ENV_ID
-    judging: ClassVar[str] = (
+    verifier_instructions: ClassVar[str] = (
         "You judge the steps of an attempt at a programming task. Good brings the program nearer to "
         "what is asked for; Bad breaks what worked, repeats what failed or was refused; Uncertain is all else."
     )
@@ -90,7 +90,7 @@ class CodeEnv(AgentEnv):
         return task_set(split, n, seed, source, path, None)
 
     @staticmethod
-    def superseded(actions: Sequence[str]) -> set[int]:
+    def overwritten(actions: Sequence[str]) -> set[int]:
         """Solutions that another one replaced."""
         return set([number for number, action in enumerate(actions) if parse(action)[0] == "write"][:-1])
 

@@ -57,7 +57,7 @@ class HouseholdEnv(AgentEnv):
 
     metadata: dict[str, Any] = {**AgentEnv.metadata, "snapshot": "exact", "gate_split": "valid_seen"}
     env_id: ClassVar[str] = ENV_ID
-    judging: ClassVar[str] = (
+    verifier_instructions: ClassVar[str] = (
         "You judge the steps of an attempt at a household task. Good brings the task forward; "
         "Bad was refused, shows nothing new or is not what the task needs; Uncertain may help."
     )

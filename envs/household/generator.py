@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from ...errors import UsageError, unknown
 from ..core import Task, TaskSet
-from ..dice import Dice, seed_of
+from ..portable_rng import PortableRng, seed_of
 from .catalog import ABILITIES, APPLIANCE, FIXED, HOLDS, USUAL
 from .goals import TASK_TYPES, TREATMENT
 from .rooms import OBJECTS, RECIPES, SEEN_LAYOUTS, SIZE, SIZES, Layout, layouts
@@ -39,16 +39,16 @@ def make_tasks(split: str, n: int | None, seed: int, size: str) -> TaskSet:
 def make_task(split: str, index: int, seed: int, size: str) -> Task:
     """Task number `index` of a split."""
     world = seed_of(f"household/{size}/{split}/{seed}/{index}")
-    dice = Dice(world)
+    rng = PortableRng(world)
     type_ = TASK_TYPES[index % len(TASK_TYPES)]
     unseen = split == "valid_unseen"
-    room, thing, target = dice.choice(combinations(size, type_, unseen))
+    room, thing, target = rng.choice(combinations(size, type_, unseen))
     fitting = _fitting_layouts(size, type_, room, thing, target, unseen)
     params = {
         "size": size,
         "type": type_,
         "room": room,
-        "layout": dice.choice(fitting),
+        "layout": rng.choice(fitting),
         "object": thing,
         "target": target,
     }

@@ -10,7 +10,7 @@ import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..dice import Dice
+from ..portable_rng import PortableRng
 
 SIZES = ("small", "medium", "kitchen")
 LAYOUTS = 30
@@ -123,22 +123,22 @@ Layout = tuple[tuple[str, int], ...]
 """Kinds of receptacles with their numbers, in alphabetical order."""
 
 
-def _draw_layout(size: str, room: str, dice: Dice) -> Layout:
+def _draw_layout(size: str, room: str, rng: PortableRng) -> Layout:
     column = SIZES.index(size)
     ranges = {kind: columns[column] for kind, columns in RECIPES[room].items()}
     counts = {kind: low for kind, (low, _) in ranges.items()}
-    total = dice.between(*SIZE[size].receptacles)
+    total = rng.between(*SIZE[size].receptacles)
     while sum(counts.values()) < total:
         open_kinds = [kind for kind, (_, high) in ranges.items() if counts[kind] < high]
-        counts[dice.choice(open_kinds)] += 1
+        counts[rng.choice(open_kinds)] += 1
     return tuple(sorted((kind, count) for kind, count in counts.items() if count))
 
 
 @functools.cache
 def layouts(size: str, room: str) -> tuple[Layout, ...]:
     """The 30 different layouts of a room; the first 24 are seen in training."""
-    dice = Dice(f"layouts/{size}/{room}")
+    rng = PortableRng(f"layouts/{size}/{room}")
     found: dict[Layout, None] = {}
     while len(found) < LAYOUTS:
-        found.setdefault(_draw_layout(size, room, dice))
+        found.setdefault(_draw_layout(size, room, rng))
     return tuple(found)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ...errors import UsageError, unknown
 from ..core import Task
-from ..dice import Dice
+from ..portable_rng import PortableRng
 from .catalog import ABILITIES, FIXED, HOLDS, OPENABLE, USUAL
 from .game import Game, Object, Receptacle, number_names
 from .goals import TASK_TYPES, Goal
@@ -75,17 +75,17 @@ def world_of(task: Task) -> World:
 
 def make_game(world: World) -> Game:
     """The game of a world. Raises `UsageError` when the layout has no receptacle for the goal's objects."""
-    dice = Dice(f"world/{world.seed}")
+    rng = PortableRng(f"world/{world.seed}")
     furnished = _furnish(world.size, world.room, world.layout)
     places = len(furnished.receptacles)
     return Game(
         receptacles=furnished.receptacles,
-        objects=_objects(_scatter(dice, world.size, world.room, world.goal, furnished.homes)),
+        objects=_objects(_scatter(rng, world.size, world.room, world.goal, furnished.homes)),
         holds=HOLDS_BY_NAME,
         places=places + 1,
         start=places,
         goal=world.goal,
-        task=world.goal.text(dice.below(2)),
+        task=world.goal.text(rng.below(2)),
     )
 
 
@@ -124,29 +124,29 @@ def _entity(kind: str, number: int) -> str:
     return f"{head.removesuffix('basin')}_bar_{number:02d}" + (f"_bar_{head}" if head.endswith("basin") else "")
 
 
-def _scatter(dice: Dice, size: str, room: str, goal: Goal, homes: Homes) -> Placed:
+def _scatter(rng: PortableRng, size: str, room: str, goal: Goal, homes: Homes) -> Placed:
     thing, target = _KIND[goal.object], _KIND[goal.target]
-    things = [thing] * (2 + dice.below(2) if goal.count == 2 else dice.weighted((1, 2, 3), (5, 8, 10)))
+    things = [thing] * (2 + rng.below(2) if goal.count == 2 else rng.weighted((1, 2, 3), (5, 8, 10)))
     away = [home for home in homes[thing] if home[0] != target]
-    placed = [(thing, _place(dice, thing, away)) for thing in things]
+    placed = [(thing, _place(rng, thing, away)) for thing in things]
     if goal.count == 0:
-        placed.append((target, _place(dice, target, homes[target])))
+        placed.append((target, _place(rng, target, homes[target])))
     others = [kind for kind in OBJECTS[room] if kind not in (thing, target) and homes[kind]]
     left = {kind: 1 if kind in FIXED else MOST_ALIKE[size] for kind in others}
-    total = dice.between(*SIZE[size].objects)
+    total = rng.between(*SIZE[size].objects)
     while len(placed) < total and others:
-        kind = dice.choice(others)
-        placed.append((kind, _place(dice, kind, homes[kind])))
+        kind = rng.choice(others)
+        placed.append((kind, _place(rng, kind, homes[kind])))
         left[kind] -= 1
         if not left[kind]:
             others.remove(kind)
     return placed
 
 
-def _place(dice: Dice, kind: str, homes: Sequence[tuple[str, tuple[int, ...]]]) -> int:
+def _place(rng: PortableRng, kind: str, homes: Sequence[tuple[str, tuple[int, ...]]]) -> int:
     if not homes:
         raise UsageError(f"no receptacle of this layout can have the {kind.lower()} of the goal; choose another layout")
-    return dice.choice(dice.weighted(homes, _SUMS[len(homes)])[1])
+    return rng.choice(rng.weighted(homes, _SUMS[len(homes)])[1])
 
 
 def _objects(placed: Placed) -> tuple[Object, ...]:

@@ -63,7 +63,8 @@ class TradingArrays(gymnasium.Env[Observation, Any]):
         render_mode: str | None = None,
     ) -> None:
         """Plays `task` or a stretch of a market of one's own, the first usual task when None; `reset` may name another
-        one of as many assets."""
+        one of as many assets.
+        """
         self.render_mode = render_mode
         self._open(task or train_task(0))
         assets = self._episode.market.assets

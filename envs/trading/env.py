@@ -58,7 +58,7 @@ class TradingEnv(AgentEnv):
         return task_set(split, n, seed, **params)
 
     @staticmethod
-    def worth(success: bool, score: float, rewards: Sequence[float]) -> float:
+    def metric_value(success: bool, score: float, rewards: Sequence[float]) -> float:
         """The account's return over the whole episode: 0.1 is 10 %."""
         return math.prod(1 + reward for reward in rewards) - 1
 

@@ -116,7 +116,8 @@ class Episode:
     def arrays(self, at: int, account: Account, weights: Sequence[float]) -> dict[str, Any]:
         """What the text of bar `at` says in numbers: `bars` (A, 5) of open, high, low, close and volume, `features`
         (A, F), `weights` (A,), and `account` (2,): equity as a share of the cash at the beginning, and cash as a share
-        of equity."""
+        of equity.
+        """
         share = account.cash / account.equity if account.equity > 0 else 0.0
         return {
             "bars": self.prices[at].copy(),
@@ -135,7 +136,7 @@ def view(account: Account, weights: tuple[float, ...]) -> AccountView:
 
 
 def score(equity: float, benchmark: float) -> float:
-    """equity / (equity + benchmark), in [0, 1]: 0.5 for as much as the benchmark, 0 for nothing left."""
+    """Equity / (equity + benchmark), in [0, 1]: 0.5 for as much as the benchmark, 0 for nothing left."""
     return equity / (equity + benchmark) if equity > 0 else 0.0
 
 

@@ -111,7 +111,8 @@ class Market:
     @functools.cached_property
     def shown_at(self) -> NDArray[np.int64]:
         """For each item the bar that it is first shown with, the first whose time is not before its publication; T when
-        there is none."""
+        there is none.
+        """
         published = np.array([item.published for item in self.items], dtype="datetime64[ns]")
         return np.searchsorted(self.times, published, side="left").astype(np.int64)
 

@@ -18,7 +18,8 @@ from .strategies import STRATEGIES
 @dataclass(frozen=True)
 class Metrics:
     """Figures of one equity curve. r[t] = E[t] / E[t-1] - 1 over the T - 1 bars after the first; n is the number of
-    bars in a year; the risk-free rate of a bar is (1 + yearly) ** (1 / n) - 1. A ratio whose denominator is 0 is 0."""
+    bars in a year; the risk-free rate of a bar is (1 + yearly) ** (1 / n) - 1. A ratio whose denominator is 0 is 0.
+    """
 
     cumulative_return: float
     """E[T-1] / E[0] - 1."""

@@ -22,7 +22,8 @@ def buy_and_hold(market: Market) -> Floats:
 
 def sma_cross(market: Market, fast: int = 10, slow: int = 20, short: bool = False) -> Floats:
     """Hold an asset while its mean of `fast` bars is above that of `slow`; else nothing, or with `short` its
-    opposite."""
+    opposite.
+    """
     close = series(market).close
     above, below = sma(close, fast), sma(close, slow)
     held = np.where(above > below, 1.0, -1.0 if short else 0.0)

@@ -9,12 +9,12 @@ from typing import Any, ClassVar, TypeVar
 
 from ...errors import UsageError
 from ..core import AgentEnv, Snapshot, Task, TaskSet
-from .brief import brief
 from .browser import Browser, shared_browser
 from .chromium import BrowserConfig
+from .condense import condense
 from .episode import Moment, WebEpisode
 from .hosts import LOOPBACK, Hosts
-from .look import photograph, screenshot
+from .observe import photograph, screenshot
 from .session import SessionConfig
 from .view import Element, View
 from .worlds import Place, World, world_named, world_of
@@ -72,7 +72,7 @@ class WebEnv(AgentEnv):
         "gate_split": "valid",
     }
     env_id: ClassVar[str] = "kintsugi/Web-v0"
-    judging: ClassVar[str] = (
+    verifier_instructions: ClassVar[str] = (
         "You judge the steps of an attempt at a task in a web browser. Good brings the task forward; "
         "Bad was refused, changes nothing or leads away from what is asked for; Uncertain is all else."
     )
@@ -109,9 +109,9 @@ class WebEnv(AgentEnv):
         return world_named(world).tasks(split, n, seed, **params)
 
     @staticmethod
-    def brief(observation: str, before: str | None) -> str:
-        """What is new on the page; see `kintsugi.envs.web.brief`."""
-        return brief(observation, before)
+    def condense(observation: str, before: str | None) -> str:
+        """What is new on the page; see `kintsugi.envs.web.condense`."""
+        return condense(observation, before)
 
     def world(self, task: Task) -> type[World]:
         """Where a task is played; for environments with a world of their own to replace."""

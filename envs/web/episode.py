@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from ...errors import InfraError
 from .actions import SUBMIT, VERBS, Action, Refused, on_elements, parse
 from .dialogs import DialogBox
-from .hands import Hands
 from .hosts import address
-from .look import NOTHING, Look, look, screenshot
+from .observe import NOTHING, Look, look, screenshot
+from .page_input import PageInput
 from .session import Session
 from .tree import clean, quoted
 from .worlds.core import Deed, Place, Standing
@@ -99,9 +99,9 @@ class WebEpisode:
         elif action.verb == "wait":
             await session.turn(asyncio.sleep(0))
         else:
-            hands = Hands(self.look.tab, self.look.page.elements, self.look.layout, session.config.view)
-            await session.turn(self._handle(hands, action))
-            session.notes += hands.notes
+            page_input = PageInput(self.look.tab, self.look.page.elements, self.look.layout, session.config.view)
+            await session.turn(self._handle(page_input, action))
+            session.notes += page_input.notes
 
     async def _close_dialogs(self) -> None:
         for _ in range(MOST_DIALOGS):
@@ -110,24 +110,24 @@ class WebEpisode:
             await self.session.answer(False)
         raise InfraError(f"the page opens one dialog after the other; {MOST_DIALOGS} were closed")
 
-    async def _handle(self, hands: Hands, action: Action) -> None:
+    async def _handle(self, page_input: PageInput, action: Action) -> None:
         number, args = action.id, action.args
         if action.verb == "scroll":
-            await hands.scroll(number, args[0])
+            await page_input.scroll(number, args[0])
         elif action.verb == "press":
-            await hands.press(args[0])
+            await page_input.press(args[0])
         elif number is None:
             raise AssertionError(action)
         elif action.verb == "click":
-            await hands.click(number)
+            await page_input.click(number)
         elif action.verb == "hover":
-            await hands.hover(number)
+            await page_input.hover(number)
         elif action.verb == "drag":
-            await hands.drag(number, hands.element(self._number(args[0])).id)
+            await page_input.drag(number, page_input.element(self._number(args[0])).id)
         elif action.verb == "select":
-            await hands.select(number, args)
+            await page_input.select(number, args)
         elif action.verb == "type":
-            await hands.type(number, args[0], SUBMIT[args[1]] if len(args) > 1 else False)
+            await page_input.type(number, args[0], SUBMIT[args[1]] if len(args) > 1 else False)
 
     def _number(self, text: str) -> int:
         if not text.strip().isdecimal():

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Progress = Callable[[float], None]
 """Gets the share that is done, in [0, 1]."""
-USUAL_EPOCHS = 3.0
+DEFAULT_EPOCHS = 3.0
 """Where nobody says how often examples are learnt."""
 E = TypeVar("E")
 R = TypeVar("R", bound="Text")
@@ -53,7 +53,7 @@ class FitConfig:
     @property
     def times(self) -> float:
         """`epochs`, or the usual number."""
-        return USUAL_EPOCHS if self.epochs is None else self.epochs
+        return DEFAULT_EPOCHS if self.epochs is None else self.epochs
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from ...agents.search.tree import ROOT, SearchTree
 
 
 def process_rewards(tree: SearchTree) -> dict[int, float]:
-    """v of the nodes that are an end or have one below, by number, in [0, 1]; 0 at the root.
+    """V of the nodes that are an end or have one below, by number, in [0, 1]; 0 at the root.
 
     Where an `InfraError` cut a tree off, its ends count; nodes that no end was reached from stay out.
     """
@@ -40,7 +40,7 @@ def process_rewards(tree: SearchTree) -> dict[int, float]:
 
 
 def distances(tree: SearchTree) -> Mapping[int, int]:
-    """m of the nodes that have a success at or below them."""
+    """M of the nodes that have a success at or below them."""
     m: dict[int, int] = {}
     for number in range(len(tree) - 1, -1, -1):
         below = [m[child] for child in tree.children[number] if child in m]

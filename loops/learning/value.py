@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...agents.core import Episode
-from ...agents.search.instants import Prompting
+from ...agents.search.search_env import Prompting
 from ...agents.search.tree import ROOT, SearchTree
 from .core import Judgement, Objective, Policy, Text
 from .process_rewards import process_rewards

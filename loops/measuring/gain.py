@@ -50,8 +50,8 @@ def gain(
         shared |= {"low": found.low, "high": found.high, "level": found.level}
         return Gain(**shared, mean=found.difference, p=found.p, test=found.test)
     pairs = [pair for pair in _paired(list(a), list(b)) if all(t.outcome != "infra_error" for t in pair)]
-    worth = [[env.worth(t.success, t.score, [s.reward for s in t.steps]) for t in pair] for pair in pairs]
-    differences = [second - first for first, second in worth]
+    values = [[env.metric_value(t.success, t.score, [s.reward for s in t.steps]) for t in pair] for pair in pairs]
+    differences = [second - first for first, second in values]
     estimate = mean(differences, seed=0)
     return Gain(
         **shared,

@@ -1,5 +1,6 @@
 """`Gate`: a round's model is kept only if it measurably helps, paired by task, on held-out tasks that no score is taken
-on."""
+on.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +36,7 @@ class Gate:
 
     def resolved(self, env: EnvSpec) -> Gate:
         """The same with a split in place of None, where the environment names one."""
-        return self if self.split is not None or self.mode == "off" else replace(self, split=env.usual("gate_split"))
+        return self if self.split is not None or self.mode == "off" else replace(self, split=env.default("gate_split"))
 
     def task_set(self, env: EnvSpec, practice: Practice) -> TaskSet:
         """The tasks of the gate; raises `UsageError` when the environment has none for it."""

@@ -12,7 +12,7 @@ import tyro
 
 from ...agents.core import Agent
 from ...agents.models.core import derived_seed
-from ...agents.rollout import Clock, Job, collect
+from ...agents.rollout import Job, Timing, collect
 from ...agents.trajectory import Trajectory
 from ...envs.core import TaskSet
 from ...envs.registry import EnvSpec
@@ -97,11 +97,11 @@ def measured(run: Run, name: str, what: str, tasks: TaskSet, on: Measure, jobs: 
 
     Raises `UsageError` when the store holds another agent's attempts there.
     """
-    stage, clock = Stage.named("eval", name, what), Clock()
-    attempts = run.play(stage, jobs, on.attempts, clock)
-    if clock.wall:
-        run.store.result(stage.of("clock"), asdict, clock)
-    seconds = clock.wall or None
+    stage, timing = Stage.named("eval", name, what), Timing()
+    attempts = run.play(stage, jobs, on.attempts, timing)
+    if timing.wall:
+        run.store.result(stage.of("clock"), asdict, timing)
+    seconds = timing.wall or None
     run.store.result(stage.of("score"), lambda: score_of(run, name, tasks, attempts, on, seconds).to_json())
     return attempts
 
@@ -132,13 +132,13 @@ def evaluate(
 ) -> list[Trajectory]:
     """`samples` attempts of an agent at each task, for `score` and `compare`; nothing is stored."""
     jobs = [Job(task, agent, derived_seed(seed, task.id, i), i) for task in tasks for i in range(samples)]
-    return collect(env.make, jobs, at_once=at_once or env.usual("at_once"))
+    return collect(env.make, jobs, at_once=at_once or env.default("at_once"))
 
 
 def where_time_went(results: Mapping[Stage, Any]) -> str:
     """One line on the wall time of all measuring stages among a run's results."""
-    clocks = [Clock(**result) for stage, result in results.items() if stage.kind == "clock"]
-    total = Clock(*(sum(getattr(clock, part) for clock in clocks) for part in ("wall", "model", "env")))
+    timings = [Timing(**result) for stage, result in results.items() if stage.kind == "clock"]
+    total = Timing(*(sum(getattr(timing, part) for timing in timings) for part in ("wall", "model", "env")))
     return (
         f"measuring took {total.wall:.0f} s: model {total.model:.0f} s, environment {total.env:.1f} s, "
         f"all else {100 * total.overhead:.1f} %"

@@ -34,7 +34,8 @@ CREATE TRIGGER growth_only_delete BEFORE DELETE ON growth BEGIN SELECT RAISE(ABO
 
 class Database:
     """The database of one run, used by one thread at a time. All methods raise `UsageError` where the disk or the file
-    fails."""
+    fails.
+    """
 
     def __init__(self, folder: Path, *, read_only: bool = False) -> None:
         """Open the file that is there; raises `UsageError` when it is of another version."""

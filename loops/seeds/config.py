@@ -21,12 +21,12 @@ class Architecture:
     """Longest text in tokens."""
     rope_theta: float = 10_000.0
     """Base of the rotary embedding; with a larger one, what is alike is seen to be so from further away."""
-    looking_back: int = 0
+    previous_token_heads: int = 0
     """Heads of the first layer that begin by looking one, two, ... tokens back; see the module `copying`."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.looking_back <= self.heads:
-            raise UsageError(f"looking_back is {self.looking_back}; the first layer has {self.heads} heads")
+        if not 0 <= self.previous_token_heads <= self.heads:
+            raise UsageError(f"looking_back is {self.previous_token_heads}; the first layer has {self.heads} heads")
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class PretrainConfig:
     """Training stops after so many, repeated ones included."""
     batch_tokens: int = 2048
     """Tokens of a batch, padding included; a text that is longer is a batch of its own."""
-    abreast: int = 1
-    """Batches of a step, each in a thread of its own; see the module `abreast`."""
+    threads: int = 1
+    """Batches of a step, each in a thread of its own; see the module `data_parallel`."""
     matrix_lr: float = 0.02
     """Muon's, for the matrices."""
     other_lr: float = 6e-3
@@ -56,5 +56,5 @@ class PretrainConfig:
     def __post_init__(self) -> None:
         if not 0 < self.context_share <= 1:
             raise UsageError(f"context_share is {self.context_share}; it is above 0 and at most 1")
-        if self.abreast < 1:
-            raise UsageError(f"abreast is {self.abreast}; a step takes at least one batch")
+        if self.threads < 1:
+            raise UsageError(f"threads is {self.threads}; a step takes at least one batch")

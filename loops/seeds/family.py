@@ -15,11 +15,11 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple, TypeAlias, TypeVar
 
 from ...agents.models.core import Message, derived_seed
-from ...agents.react import ACTION, ReActConfig, chat_of
+from ...agents.react import ACTION, ReActConfig, render_chat
 from ...agents.reflector import OPENING, reflector_chat
 from ...agents.trajectory import Step, Trajectory
 from ...envs.core import Task
-from ..learning.core import USUAL_EPOCHS
+from ..learning.core import DEFAULT_EPOCHS
 from .config import Architecture, PretrainConfig
 
 T = TypeVar("T")
@@ -62,12 +62,12 @@ class Mended(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Usual:
+class FamilyDefaults:
     """What loops do in an environment where nobody says otherwise. Found to suit its seed policy."""
 
     practice: int = 300
     """How many tasks are practised on."""
-    epochs: float = USUAL_EPOCHS
+    epochs: float = DEFAULT_EPOCHS
     """How often each example is learnt."""
     rename: Exchange | None = None
     """How chats get other names, so that names are read and not known by heart; None where they stay what they are."""
@@ -99,16 +99,16 @@ class Family:
     """None where names stay what they are."""
     practice: int = 300
     """How many tasks loops usually practise on."""
-    epochs: float = USUAL_EPOCHS
+    epochs: float = DEFAULT_EPOCHS
     """How often loops usually let each example be learnt."""
     chats: Callable[[Trajectory], Sequence[Sequence[Message]]] | None = None
     """What is learnt from a demonstration, for agents that ask the model several times a turn; then success does not
     matter. None: its turns, if it succeeded."""
 
     @property
-    def usual(self) -> Usual:
+    def defaults(self) -> FamilyDefaults:
         """What loops do in its environment where nobody says otherwise."""
-        return Usual(self.practice, self.epochs, self.renamed)
+        return FamilyDefaults(self.practice, self.epochs, self.renamed)
 
 
 @dataclass(frozen=True)
@@ -154,4 +154,4 @@ def write_corpus(family: Family, recipe: SeedRecipe, progress: Callable[[float],
     if family.chats:
         return Corpus([*(chat for found in demonstrated for chat in family.chats(found)), *taught], [])
     demonstrations = [found for found in demonstrated if found.success]
-    return Corpus([*(chat_of(found, acting) for found in demonstrations), *taught], demonstrations)
+    return Corpus([*(render_chat(found, acting) for found in demonstrations), *taught], demonstrations)

@@ -16,9 +16,9 @@ import torch
 from ...agents.models.networks import denormals_flushed
 from ..learning.batching import batches, loss_of, padded
 from ..learning.core import Text
-from .abreast import Loss, abreast
 from .config import Architecture, PretrainConfig
 from .copying import look_back
+from .data_parallel import Loss, data_parallel
 from .tokenizer import instances_of
 
 
@@ -77,7 +77,7 @@ def build(tokenizer: Any, shape: Architecture, seed: int) -> Any:
             num_key_value_heads=shape.kv_heads,
             max_position_embeddings=shape.window,
             rope_parameters={"rope_type": "default", "rope_theta": shape.rope_theta},
-            attention_bias=bool(shape.looking_back),
+            attention_bias=bool(shape.previous_token_heads),
             tie_word_embeddings=True,
             rms_norm_eps=1e-5,
             bos_token_id=tokenizer.bos_token_id,
@@ -91,8 +91,8 @@ def build(tokenizer: Any, shape: Architecture, seed: int) -> Any:
         numbers = torch.randn(1 + max((n for _, n in instances.values()), default=0), shape.hidden_size) * 0.02
         for token, (kind, number) in instances.items():
             table[token] = table[kind] + numbers[number]
-    if shape.looking_back:
-        look_back(model, shape.looking_back)
+    if shape.previous_token_heads:
+        look_back(model, shape.previous_token_heads)
     return model
 
 
@@ -119,9 +119,9 @@ def pretrain(
     done, step = 0, 0
     recent: list[torch.Tensor] = []
     model.train()
-    with denormals_flushed(), abreast(model, config.abreast) as learnt:
+    with denormals_flushed(), data_parallel(model, config.threads) as learnt:
         while done < config.tokens:
-            for group in _groups(batches(texts, config.batch_tokens, rng), config.abreast, rng):
+            for group in _groups(batches(texts, config.batch_tokens, rng), config.threads, rng):
                 left = max(0.0, 1 - done / config.tokens)
                 factor = min(1.0, (step + 1) / config.warmup) * (0.05 + 0.95 * left)
                 for optimiser, peak in zip(optimisers, peaks, strict=True):

@@ -11,7 +11,7 @@ from __future__ import annotations
 from ...envs.registry import EnvSpec
 from ...errors import UsageError, unknown
 from ...plugins import Plugin, plugins
-from .family import Family, SeedRecipe, Usual
+from .family import Family, FamilyDefaults, SeedRecipe
 
 GROUP = "kintsugi.seeds"
 BUILTIN = (
@@ -48,7 +48,7 @@ def recipe_of(name: str) -> SeedRecipe:
     return family_of(name).recipe
 
 
-def usual(env: EnvSpec) -> Usual:
+def defaults_of(env: EnvSpec) -> FamilyDefaults:
     """What loops do in this environment where nobody says otherwise: its family's word, or any environment's."""
     found = find_family(env.name)
-    return family_of(env.name).usual if found else Usual()
+    return family_of(env.name).defaults if found else FamilyDefaults()

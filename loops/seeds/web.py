@@ -134,9 +134,9 @@ FAMILY = Family(
         demonstrations=348,
         reflections=116,
         renamings=5,
-        architecture=Architecture(window=3072, rope_theta=1e6, looking_back=3),
+        architecture=Architecture(window=3072, rope_theta=1e6, previous_token_heads=3),
         pretrain=PretrainConfig(
-            tokens=8_500_000, batch_tokens=1024, abreast=2, context_weight=0.03, context_share=0.25, copying=350_000
+            tokens=8_500_000, batch_tokens=1024, threads=2, context_weight=0.03, context_share=0.25, copying=350_000
         ),
     ),
     _tasks,

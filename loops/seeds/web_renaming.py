@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence, Set
 from dataclasses import replace
 
 from ...agents.models.core import Message
-from ...envs.web.brief import QUOTED
+from ...envs.web.condense import QUOTED
 
 SHARE = 0.5
 """Probability that a word is replaced."""

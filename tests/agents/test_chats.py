@@ -8,13 +8,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from desks import market_of, trading_in
+from fake_desks import market_of, trading_in
 from hypothesis import given
 from hypothesis import strategies as st
 from kintsugi.agents.core import Agent
 from kintsugi.agents.experts.trading import TradingExpert
 from kintsugi.agents.models import Message, Sampling
-from kintsugi.agents.react import ReActAgent, ReActConfig, said
+from kintsugi.agents.react import ReActAgent, ReActConfig, turn_text
 from kintsugi.agents.reflector import ReflectingAgent, ReflectorConfig, reflector_chat
 from kintsugi.agents.registry import reader
 from kintsugi.agents.resuming import ResumingAgent
@@ -24,14 +24,14 @@ from kintsugi.agents.trajectory import Trajectory
 from kintsugi.envs import AgentEnv, Task
 from kintsugi.envs.trading import TradingEnv
 from recorders import Recorder, Turn, stored, turns_in
-from tiny_worlds import Echo, Lamps, Wordy
-from vault import Vault
+from tiny_envs import Echo, Lamps, Wordy
+from vault_env import Vault
 
 CONFIGS = [
     ReActConfig(max_tokens=99),
     ReActConfig(max_tokens=99, restate_goal=False),
-    ReActConfig(max_tokens=99, brief=False),
-    ReActConfig(max_tokens=99, system="Light the lamps!", brief=False, restate_goal=False),
+    ReActConfig(max_tokens=99, condense=False),
+    ReActConfig(max_tokens=99, system="Light the lamps!", condense=False, restate_goal=False),
     ReActConfig(max_tokens=9, decoding="constrained"),
 ]
 WORDS = ("light red", "light green", "sing", "Thought: hm\nAction: light blue", "Action:", "", "é\nAction: 0")
@@ -95,7 +95,7 @@ def test_an_experts_turns_are_shown_as_they_are_rendered():
     agent = ResumingAgent(ReActAgent(model, CONFIGS[0]), steps)
     attempt = played(Wordy(max_steps=4), agent)
     [turn] = model.turns
-    assert [m.content for m in turn.shown if m.role == "assistant"] == [said(step) for step in steps]
+    assert [m.content for m in turn.shown if m.role == "assistant"] == [turn_text(step) for step in steps]
     assert turns_in(agent.chats(attempt))[-1] == turn
 
 
@@ -134,7 +134,7 @@ def test_who_reflects_learns_its_own_chat_and_the_acting_agent_learns_to_do_with
     assert reflector_chat(stored(failure), after, after.reflection, config, reflector) == chat
 
     # The attempt is what the agent without a reflection would have been shown, saying the same.
-    alone = Recorder([said(step) for step in attempt.steps])
+    alone = Recorder([turn_text(step) for step in attempt.steps])
     played(Vault(), ReActAgent(alone, config), TASK)
     check(agent, attempt, alone.turns)
     assert agent.chats(attempt) == acting.chats(attempt)

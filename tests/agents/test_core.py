@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import fields, replace
 
 import pytest
+from fake_agents import Mind, MindConfig, Named, Other, Ready
 from kintsugi.agents.core import Episode, RuleAgent, version_of
 from kintsugi.agents.models import Message, ScriptedModel
 from kintsugi.agents.react import ReActAgent, ReActConfig
@@ -13,8 +14,7 @@ from kintsugi.agents.resuming import ResumingAgent
 from kintsugi.agents.rollout import Job, play
 from kintsugi.agents.trading_group import DeskConfig, TradingGroup
 from kintsugi.agents.trajectory import Step
-from minds import Mind, MindConfig, Named, Other, Ready
-from tiny_worlds import Echo, Lamps
+from tiny_envs import Echo, Lamps
 
 TASK = Lamps.tasks("train").tasks[0]
 STEP, NEXT = Step("dark", "hm", "light red"), Step("light", "", "light blue")
@@ -91,7 +91,7 @@ def test_an_agents_name_tells_its_kind_its_configuration_and_its_model():
         ReActAgent(MODEL, ReActConfig(temperature=0.5)).name,
         ReActAgent(MODEL, ReActConfig(max_tokens=49)).name,
         ReActAgent(MODEL, ReActConfig(system="Act.")).name,
-        ReActAgent(MODEL, ReActConfig(brief=False)).name,
+        ReActAgent(MODEL, ReActConfig(condense=False)).name,
         ReActAgent(MODEL, ReActConfig(restate_goal=False)).name,
         ReActAgent(MODEL, ReActConfig(decoding="constrained")).name,
     }
@@ -112,12 +112,12 @@ def test_what_is_nested_in_a_configuration_counts():
 
 def test_a_subclass_is_not_called_what_its_parent_is():
     assert kind_of(ReActAgent(MODEL)) == "react"
-    assert kind_of(Other(MODEL)) == "minds:Other"
+    assert kind_of(Other(MODEL)) == "fake_agents:Other"
     assert kind_of(Named(MODEL)) == "named"
-    assert kind_of(Mind(MODEL)) == "minds:Mind"
+    assert kind_of(Mind(MODEL)) == "fake_agents:Mind"
     other, named = Other(MODEL).spec, Named(MODEL).spec
     assert other is not None
-    assert other == replace(named or other, id="minds:Other")
+    assert other == replace(named or other, id="fake_agents:Other")
     assert len({ReActAgent(MODEL).name, Other(MODEL).name, Named(MODEL).name}) == 3
 
 

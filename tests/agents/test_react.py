@@ -17,15 +17,15 @@ from kintsugi.agents.react import (
     SYSTEM,
     ReActAgent,
     ReActConfig,
-    chat_of,
     parse,
-    said,
+    render_chat,
+    turn_text,
     without_refused,
 )
 from kintsugi.agents.rollout import Job, play
 from kintsugi.agents.trajectory import Step
 from recorders import Recorder
-from tiny_worlds import Echo, Lamps
+from tiny_envs import Echo, Lamps
 
 LINES = [f"Thought: hm {c}\nAction: light {c}" for c in ("green", "blue", "red")]
 
@@ -65,7 +65,7 @@ line = st.text(st.characters(exclude_characters="\n", exclude_categories=["Cs", 
 
 @given(line, line)
 def test_what_is_written_is_parsed_back(thought, action):
-    assert parse(said(Step("", thought, action))) == (thought, action)
+    assert parse(turn_text(Step("", thought, action))) == (thought, action)
 
 
 @given(st.text(max_size=60))
@@ -145,17 +145,17 @@ def test_what_is_learnt_is_what_the_agent_saw():
     model = Recorder(LINES)
     found = played(model)
     last, _ = model.asked[-1]
-    chat = chat_of(found, ReActConfig())
+    chat = render_chat(found, ReActConfig())
     assert chat[:-1] == last
     assert chat[-1] == Message("assistant", found.steps[-1].text or "", found.steps[-1].token_ids)
 
 
 def test_an_experts_steps_are_written_out():
     step = Step("You see a mug.", "I take it.", "take mug 1", trainable=False)
-    assert said(step) == "Thought: I take it.\nAction: take mug 1"
+    assert turn_text(step) == "Thought: I take it.\nAction: take mug 1"
     found = played(Recorder(LINES))
-    chat = chat_of(replace(found, steps=(step,)), ReActConfig())
-    assert chat[1:] == [Message("user", "You see a mug."), Message("assistant", said(step), None, False)]
+    chat = render_chat(replace(found, steps=(step,)), ReActConfig())
+    assert chat[1:] == [Message("user", "You see a mug."), Message("assistant", turn_text(step), None, False)]
 
 
 def test_refused_steps_are_left_out_with_what_they_were_told():

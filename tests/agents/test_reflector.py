@@ -25,7 +25,7 @@ from kintsugi.agents.rollout import Job, play
 from kintsugi.agents.trajectory import Step, Trajectory
 from kintsugi.errors import TooLongError
 from recorders import Recorder
-from tiny_worlds import Echo
+from tiny_envs import Echo
 
 TASK = Echo.tasks("train").tasks[3]
 

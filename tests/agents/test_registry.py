@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import minds
+import fake_agents
 import pytest
 from kintsugi.agents.core import Agent, ModelAgent
 from kintsugi.agents.models import Message, ScriptedModel
@@ -22,7 +22,7 @@ from kintsugi.agents.trading_group.risk import RiskConfig, StyleRisk
 from kintsugi.agents.trading_group.signals import GateConfig
 from kintsugi.agents.trajectory import AgentSpec
 from kintsugi.errors import UsageError
-from tiny_worlds import Lamps
+from tiny_envs import Lamps
 
 MODEL = ScriptedModel(["Thought: hm\nAction: light blue"], "v1")
 OTHERWISE = ReActConfig("constrained", 0.7, 99, False, "Act!", False)
@@ -53,10 +53,10 @@ def test_an_agent_is_made_by_its_name():
 
 
 def test_an_agent_is_made_by_its_module():
-    agent = make_agent(AgentSpec("minds:Mind", {"memory": "notes", "questions": "2"}), MODEL)
-    assert config_of(agent) == minds.MindConfig("notes", 2)
-    assert make_agent(AgentSpec("minds:READY"), MODEL) is minds.READY
-    by_function = make_agent(AgentSpec("minds:plainly", {"loud": "true", "lines": "a, b"}), MODEL)
+    agent = make_agent(AgentSpec("fake_agents:Mind", {"memory": "notes", "questions": "2"}), MODEL)
+    assert config_of(agent) == fake_agents.MindConfig("notes", 2)
+    assert make_agent(AgentSpec("fake_agents:READY"), MODEL) is fake_agents.READY
+    by_function = make_agent(AgentSpec("fake_agents:plainly", {"loud": "true", "lines": "a, b"}), MODEL)
     assert by_function.name == "plainly-loud-a+b@v1"
 
 
@@ -64,20 +64,20 @@ def test_what_a_package_offers_is_listed_and_made(tmp_path: Path, monkeypatch: p
     info = tmp_path / "mindful-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mindful\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[kintsugi.agents]\nnamed = minds:Named\n")
+    (info / "entry_points.txt").write_text("[kintsugi.agents]\nnamed = fake_agents:Named\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     assert {part.name: part.about for part in agents()}["named"] == "from mindful"
     agent = make_agent(AgentSpec("named"), MODEL)
-    assert type(agent) is minds.Named
+    assert type(agent) is fake_agents.Named
     assert agent.spec == AgentSpec("named", asdict(ReActConfig()))
 
 
 def test_whoever_plays_it_decides_what_it_knows_of():
     agent = make_agent(AgentSpec(args={"system": "Act!"}), MODEL, temperature=0.5, max_tokens=7, decoding=None, pet=1)
     assert config_of(agent) == ReActConfig(temperature=0.5, max_tokens=7, system="Act!")
-    mind = make_agent(AgentSpec("minds:Mind"), MODEL, temperature=0.5, max_tokens=7)
-    assert config_of(mind) == minds.MindConfig(max_tokens=7)
-    assert make_agent(AgentSpec("minds:READY"), MODEL, temperature=0.5) is minds.READY
+    mind = make_agent(AgentSpec("fake_agents:Mind"), MODEL, temperature=0.5, max_tokens=7)
+    assert config_of(mind) == fake_agents.MindConfig(max_tokens=7)
+    assert make_agent(AgentSpec("fake_agents:READY"), MODEL, temperature=0.5) is fake_agents.READY
 
 
 @pytest.mark.parametrize(
@@ -86,15 +86,21 @@ def test_whoever_plays_it_decides_what_it_knows_of():
         (AgentSpec("raect"), "unknown agent 'raect'; did you mean 'react'"),
         (AgentSpec("trading_group"), "did you mean 'trading-group'"),
         (AgentSpec("nowhere:Agent"), r"cannot import 'nowhere:Agent' \(ModuleNotFoundError"),
-        (AgentSpec("minds:Nobody"), r"cannot import 'minds:Nobody' \(AttributeError"),
+        (AgentSpec("fake_agents:Nobody"), r"cannot import 'fake_agents:Nobody' \(AttributeError"),
         (AgentSpec(args={"restate_gaol": "no"}), "agent 'react' argument 'restate_gaol'; did you mean 'restate_goal'"),
-        (AgentSpec("minds:plainly", {"luod": "no"}), "agent 'minds:plainly' argument 'luod'; did you mean 'loud'"),
-        (AgentSpec(args={"brief": "perhaps"}), "argument 'brief' is 'perhaps'; expected true or false"),
+        (
+            AgentSpec("fake_agents:plainly", {"luod": "no"}),
+            "agent 'fake_agents:plainly' argument 'luod'; did you mean 'loud'",
+        ),
+        (AgentSpec(args={"condense": "perhaps"}), "argument 'condense' is 'perhaps'; expected true or false"),
         (AgentSpec("trading-group", {"labels": {"horizn": 3}}), "'horizn'; did you mean 'horizon'"),
         (AgentSpec("trading-group", {"labels.horizn": 3}), "'horizn'; did you mean 'horizon'"),
         (AgentSpec(args={"max_tokens": "9"}), "'max_tokens' is set by the flag of that name; leave it out"),
-        (AgentSpec("minds:Sleepy"), "agent 'minds:Sleepy': its act is no coroutine; write `async def act"),
-        (AgentSpec("minds:Torso"), "agent 'minds:Torso' is .*, which lacks models, spec, act, chats; expected a"),
+        (AgentSpec("fake_agents:Sleepy"), "agent 'fake_agents:Sleepy': its act is no coroutine; write `async def act"),
+        (
+            AgentSpec("fake_agents:Torso"),
+            "agent 'fake_agents:Torso' is .*, which lacks models, spec, act, chats; expected a",
+        ),
         (AgentSpec("json:dumps"), "agent 'json:dumps'"),
     ],
 )
@@ -108,10 +114,10 @@ def test_what_cannot_be_made_is_refused(spec, why):
     [
         ReActAgent(MODEL),
         ReActAgent(MODEL, OTHERWISE),
-        minds.Other(MODEL, OTHERWISE),
+        fake_agents.Other(MODEL, OTHERWISE),
         TradingGroup(MODEL),
         TradingGroup(MODEL, DESK),
-        minds.Mind(MODEL, minds.MindConfig("reflection", 3)),
+        fake_agents.Mind(MODEL, fake_agents.MindConfig("reflection", 3)),
     ],
     ids=lambda agent: agent.name,
 )

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 from kintsugi.agents.models import ScriptedModel
-from kintsugi.agents.react import ReActAgent, ReActConfig, chat_of
+from kintsugi.agents.react import ReActAgent, ReActConfig, render_chat
 from kintsugi.agents.resuming import ResumingAgent
 from kintsugi.agents.rollout import Job, collect
 from kintsugi.errors import UsageError
-from vault import Vault
+from vault_env import Vault
 
 TASK, OTHER = Vault.tasks("train", 2)
 CONFIG = ReActConfig(max_tokens=200)
@@ -42,7 +42,7 @@ def test_the_prefix_is_played_again_untrained_and_costs_no_call():
     assert found.steps[:3] == tuple(replace(step, trainable=False) for step in BEGUN.steps[:3])
     assert (found.success, model.calls, found.model) == (True, 3, "scripted")
     shown = [(m.role, m.content, m.token_ids) for m in seen[-1]]
-    assert shown == [(m.role, m.content, m.token_ids) for m in chat_of(found, CONFIG)][: len(shown)]
+    assert shown == [(m.role, m.content, m.token_ids) for m in render_chat(found, CONFIG)][: len(shown)]
 
 
 def test_steps_that_the_environment_answers_otherwise_are_refused():

@@ -12,10 +12,10 @@ import pytest
 from kintsugi.agents.core import Episode, RuleAgent
 from kintsugi.agents.models import Completion, ScriptedModel, Usage
 from kintsugi.agents.react import ReActAgent, ReActConfig
-from kintsugi.agents.rollout import Clock, Job, all_or_none, collect, in_waves, play, run_sync, waves
+from kintsugi.agents.rollout import Job, Timing, all_or_none, collect, in_waves, play, run_sync, waves
 from kintsugi.agents.trajectory import Step, Trajectory
 from kintsugi.errors import InfraError, UsageError
-from tiny_worlds import Echo, Lamps
+from tiny_envs import Echo, Lamps
 
 TASKS = Echo.tasks("train").tasks
 
@@ -271,14 +271,14 @@ def test_the_clock_tells_model_environment_and_the_rest_apart():
             time.sleep(0.001)
             return super().act(action)
 
-    model, clock = SlowModel(["Thought: hm\nAction: hm"]), Clock()
+    model, timing = SlowModel(["Thought: hm\nAction: hm"]), Timing()
     agent = ReActAgent(model, ReActConfig(max_tokens=100))
-    found = collect(lambda: SlowEnv(max_steps=5), jobs(agent, 8), at_once=8, clock=clock)
+    found = collect(lambda: SlowEnv(max_steps=5), jobs(agent, 8), at_once=8, timing=timing)
     assert len(found) == 8
-    assert clock.model == pytest.approx(model.busy)
-    assert clock.model >= 5 * 0.02
-    assert clock.env >= 40 * 0.001
-    assert clock.model + clock.env <= clock.wall
-    assert clock.overhead == pytest.approx(1 - (clock.model + clock.env) / clock.wall)
-    assert Clock().overhead == 0.0
-    assert Clock(wall=10, model=7, env=2).overhead == pytest.approx(0.1)
+    assert timing.model == pytest.approx(model.busy)
+    assert timing.model >= 5 * 0.02
+    assert timing.env >= 40 * 0.001
+    assert timing.model + timing.env <= timing.wall
+    assert timing.overhead == pytest.approx(1 - (timing.model + timing.env) / timing.wall)
+    assert Timing().overhead == 0.0
+    assert Timing(wall=10, model=7, env=2).overhead == pytest.approx(0.1)

@@ -18,7 +18,7 @@ from kintsugi.agents.verifier import (
 )
 from kintsugi.envs import AgentEnv, find
 from kintsugi.errors import TooLongError
-from tiny_worlds import Wordy
+from tiny_envs import Wordy
 
 STEPS = [Step(f"seen {i}", f"thought {i}", f"do {i}") for i in range(6)]
 CONFIG = VerifierConfig(max_tokens=200)
@@ -48,17 +48,20 @@ def test_answers_that_cannot_are_uncertain_and_say_so(answer):
 
 
 @pytest.mark.parametrize(
-    ("env_id", "judging"),
+    ("env_id", "verifier_instructions"),
     [
-        *((f"kintsugi/{name}-v0", find(name.lower()).load().judging) for name in ("Household", "Code", "Web")),
-        (Wordy.env_id, Wordy.judging),
-        ("mine/Garden-v0", AgentEnv.judging),
+        *(
+            (f"kintsugi/{name}-v0", find(name.lower()).load().verifier_instructions)
+            for name in ("Household", "Code", "Web")
+        ),
+        (Wordy.env_id, Wordy.verifier_instructions),
+        ("mine/Garden-v0", AgentEnv.verifier_instructions),
     ],
 )
-def test_each_environment_has_its_prompt_and_a_configured_one_goes_first(env_id, judging):
+def test_each_environment_has_its_prompt_and_a_configured_one_goes_first(env_id, verifier_instructions):
     prompt = verifier_prompt(env_id, CONFIG)
-    assert prompt.startswith(judging)
-    assert (judging == AgentEnv.judging) == (env_id == "mine/Garden-v0")
+    assert prompt.startswith(verifier_instructions)
+    assert (verifier_instructions == AgentEnv.verifier_instructions) == (env_id == "mine/Garden-v0")
     for word in ("Good", "Bad", "Uncertain"):
         assert f"'Judgement: {word}'" in prompt
     assert verifier_prompt(env_id, replace(CONFIG, prompt="Judge.")) == "Judge."

@@ -7,7 +7,7 @@ import json
 from itertools import pairwise
 
 import pytest
-from doors import COLOURS
+from door_env import COLOURS
 from fakes import scripted_run
 from kintsugi.benchmarks.progress import bar
 from kintsugi.cli.improve import command
@@ -57,7 +57,7 @@ def test_all_long_work_of_a_loop_is_watched(tmp_path):
     seen: list[tuple[str, float]] = []
     with RunStore.open(tmp_path / "run", {}) as store:
         store.watch = lambda stage, share: seen.append((stage, share))
-        run = scripted_run(store, "doors:Doors", lambda messages, sampling: ANSWERS[sampling.seed % 4])
+        run = scripted_run(store, "door_env:Doors", lambda messages, sampling: ANSWERS[sampling.seed % 4])
         measure(run, "base", None, HELD_OUT)
         self_training(run, LOOP)
     assert list(dict.fromkeys(stage for stage, _ in seen)) == STAGES
@@ -75,7 +75,7 @@ def test_the_command_shows_it(tmp_path):
     script.write_text(json.dumps({"": ANSWERS}))
     improve = command("self-training")
     config = improve.config(
-        env="doors:Doors", model=f"scripted:{script}", run=tmp_path / "run", held_out=HELD_OUT, loop=LOOP
+        env="door_env:Doors", model=f"scripted:{script}", run=tmp_path / "run", held_out=HELD_OUT, loop=LOOP
     )
     improve(config, console)
     found = [written(console).find(stage) for stage in STAGES]

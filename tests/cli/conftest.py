@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from doors import COLOURS
+from door_env import COLOURS
 from kintsugi.agents.trajectory import Trajectory
 from small_runs import HOSTILE, make_run, make_task, make_trajectory
 

@@ -8,14 +8,14 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from command_line import HEAVY, files_limited_to, refused, rows, said, shell
 from kintsugi.loops.measuring.evaluation import Score
 from kintsugi.loops.runs.database import SCHEMA_VERSION
 from kintsugi.loops.runs.stages import Stage
 from kintsugi.loops.runs.store import RunStore
-from shells import HEAVY, files_limited_to, refused, rows, said, shell
 from tiny_models import saved
 
-MEASURE = ("--env", "doors:Doors", "--tasks", "12", "--at-once", "4")
+MEASURE = ("--env", "door_env:Doors", "--tasks", "12", "--at-once", "4")
 HOLD = "kintsugi.agents.experts.trading_rules:BUY_AND_HOLD"
 
 pytestmark = pytest.mark.usefixtures("here")
@@ -38,7 +38,7 @@ def measured(drawing: str, capsys: pytest.CaptureFixture[str]) -> tuple[object, 
 
 
 def test_several_models_are_measured_in_one_run(drawing, capsys):
-    improve = ("improve", "re-rest", "--env", "doors:Doors", "--loop.practice.tasks", "12", "--gate", "off")
+    improve = ("improve", "re-rest", "--env", "door_env:Doors", "--loop.practice.tasks", "12", "--gate", "off")
     assert said(capsys, *improve, "--held-out.tasks", "4", "--model", drawing, "--run", "learnt")[0] == 0
     adapter = ("--adapter", "learnt/adapters/re_rest@1")
     command = ("eval", "--model", drawing, "--run", "run", *MEASURE)
@@ -76,7 +76,7 @@ def test_a_score_says_everything_that_is_needed_to_measure_again(stubborn, capsy
     assert (found.step_cap, found.mean_steps, found.decoding, found.seeds) == (1, 1.0, "constrained", (7,))
     assert found.repeatable is True
     assert (found.settings["temperature"], found.settings["max_tokens"]) == (0.5, 32)
-    assert found.settings["env"]["id"] == "doors:Doors"
+    assert found.settings["env"]["id"] == "door_env:Doors"
     assert found.settings["env"]["kwargs"]["max_steps"] == 1
     [agent] = found.agents
     assert agent.startswith("react-")
@@ -86,7 +86,7 @@ def test_a_score_says_everything_that_is_needed_to_measure_again(stubborn, capsy
 
 @pytest.mark.parametrize(
     ("agent", "world"),
-    [("troubles:Reading", ("tiny_worlds:Echo",)), (HOLD, ("trading", "--params", "bars=20"))],
+    [("faulty_envs:Reading", ("tiny_envs:Echo",)), (HOLD, ("trading", "--params", "bars=20"))],
     ids=["class", "instance"],
 )
 def test_a_rule_is_measured_without_any_model(agent, world):
@@ -113,7 +113,7 @@ def test_a_rule_is_measured_without_any_model(agent, world):
 
 def test_unknown_models_are_said_with_the_nearest_names(tiny_model, capsys):
     shutil.copytree(tiny_model, "models/household-a40")
-    for command in (("improve", "re-rest", "--gate", "off", "--env", "doors:Doors"), ("eval", *MEASURE)):
+    for command in (("improve", "re-rest", "--gate", "off", "--env", "door_env:Doors"), ("eval", *MEASURE)):
         wrong = refused(capsys, *command, "--model", "sed", "--run", "run")
         assert "unknown model 'sed'; did you mean 'seed'" in wrong
         wrong = refused(capsys, *command, "--model", "models/houshold-a40", "--run", "run")
@@ -133,7 +133,7 @@ def test_unknown_models_are_said_with_the_nearest_names(tiny_model, capsys):
         ("scripted:script.json", "{", "cannot read the script 'script.json' (Expecting"),
         ("scripted:script.json", '{"a": 3}', "the script 'script.json' is neither a list of texts nor an object"),
         ("scripted:script.json", "[]", "the script 'script.json' is neither a list of texts nor an object"),
-        ("seed", None, "environment 'doors:Doors' has no seed policy; name a model with --model"),
+        ("seed", None, "environment 'door_env:Doors' has no seed policy; name a model with --model"),
     ],
 )
 def test_a_model_that_cannot_be_meant_is_said(model, content, expected, capsys):
@@ -155,7 +155,7 @@ def test_a_model_that_lacks_something_is_refused(missing, expected, tiny_model, 
     shutil.copytree(tiny_model, "broken")
     for name in missing:
         Path("broken", name).unlink()
-    for command in (("improve", "re-rest", "--env", "doors:Doors"), ("eval", *MEASURE)):
+    for command in (("improve", "re-rest", "--env", "door_env:Doors"), ("eval", *MEASURE)):
         assert expected in refused(capsys, *command, "--model", "broken", "--run", "run")
     assert not Path("run").exists()
 
@@ -235,7 +235,7 @@ def test_a_full_disk_loses_nothing(drawing, capsys):
 
 @pytest.mark.parametrize("flag", [("--pictures",), ()])
 def test_pictures_are_kept_where_they_are_asked_for(flag, stubborn, capsys):
-    world = ("--env", "troubles:Painted", "--tasks", "2")
+    world = ("--env", "faulty_envs:Painted", "--tasks", "2")
     assert said(capsys, "eval", "--model", stubborn, "--run", "run", *world, *flag)[0] == 0
     with RunStore.read(Path("run")) as store:
         [stage] = store.trajectory_stages()

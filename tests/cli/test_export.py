@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from desks import ANSWERS, ROLE_OF
+from fake_desks import ANSWERS, ROLE_OF
 from fakes import scripted_run
 from kintsugi.agents.models import Message, Sampling
 from kintsugi.agents.trajectory import AgentSpec, Step
@@ -152,11 +152,11 @@ def test_a_rule_has_no_chat_to_show(tmp_path, attempt):
 def test_the_environment_of_the_run_is_imported_and_says_what_is_brief(tmp_path, attempt, monkeypatch):
     """In a process that has not met it, as `kintsugi export` is."""
     (tmp_path / "murmurs.py").write_text(
-        "from tiny_worlds import Echo\n"
+        "from tiny_envs import Echo\n"
         "class Murmur(Echo):\n"
         "    env_id = 'tiny/Murmur-v0'\n"
         "    @staticmethod\n"
-        "    def brief(observation, before):\n"
+        "    def condense(observation, before):\n"
         "        return 'Hm.'\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))

@@ -7,10 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import HEAVY, files_limited_to, refused, rows, said, shell
 from kintsugi.loops.runs.store import RunStore
-from shells import HEAVY, files_limited_to, refused, rows, said, shell
 
-SMALL = ("--env", "doors:Doors", "--loop.practice.tasks", "12", "--loop.attempts.at-once", "8", "--held-out.tasks", "8")
+SMALL = (
+    "--env",
+    "door_env:Doors",
+    "--loop.practice.tasks",
+    "12",
+    "--loop.attempts.at-once",
+    "8",
+    "--held-out.tasks",
+    "8",
+)
 FEW = (*SMALL, "--loop.gate.tasks", "20")
 SEED = (
     *("--env", "doors", "--loop.practice.tasks", "8", "--loop.attempts.at-once", "8", "--held-out.tasks", "6"),
@@ -139,10 +148,10 @@ def test_without_a_gate_nothing_is_compared(stubborn, capsys):
 
 
 def test_an_environment_without_tasks_for_the_gate_asks_to_go_without(stubborn, capsys):
-    command = ("improve", "self-training", "--model", stubborn, "--run", "run", "--env", "tiny_worlds:Lamps")
+    command = ("improve", "self-training", "--model", stubborn, "--run", "run", "--env", "tiny_envs:Lamps")
     small = ("--loop.practice.tasks", "2", "--held-out.tasks", "2")
     wrong = refused(capsys, *command, *small)
-    assert "environment 'tiny_worlds:Lamps' names no split for the gate; pass --gate off" in wrong
+    assert "environment 'tiny_envs:Lamps' names no split for the gate; pass --gate off" in wrong
     assert not Path("run").exists()
     # Nothing passes there, but that is not what is said above.
     assert "nothing to train 'self_training@1' on" in said(capsys, *command, *small, "--gate", "off")[2]
@@ -161,14 +170,14 @@ def test_the_gate_takes_no_tasks_that_scores_are_taken_on(stubborn, capsys):
 
 
 def test_the_record_holds_what_nobody_said(stubborn, capsys):
-    few = ("--env", "doors:Doors", "--held-out.tasks", "8", "--loop.attempts.k", "1", "--loop.gate.tasks", "4")
+    few = ("--env", "door_env:Doors", "--held-out.tasks", "8", "--loop.attempts.k", "1", "--loop.gate.tasks", "4")
     args = ("--env-args", "max_steps=1", "--agent-args", "restate_goal=false")
     command = ("improve", "self-training", "--model", stubborn, "--run", "run", *few, *args)
     assert said(capsys, *command)[0] == 0
     found = record()
-    assert (found["env"], found["env_args"]["max_steps"]) == ("doors:Doors", 1)
+    assert (found["env"], found["env_args"]["max_steps"]) == ("door_env:Doors", 1)
     assert found["agent"] == "react"
-    assert (found["agent_args"]["restate_goal"], found["agent_args"]["brief"]) == (False, True)
+    assert (found["agent_args"]["restate_goal"], found["agent_args"]["condense"]) == (False, True)
     loop, held_out = found["loop"], found["held_out"]
     # 300 tasks and 3 epochs are those of any environment without a seed family.
     assert (loop["practice"]["tasks"], loop["fit"]["epochs"], loop["gate"]["split"]) == (300, 3.0, "valid_seen")
@@ -197,7 +206,7 @@ def test_an_environment_is_the_same_by_name_and_by_id(stubborn, doors_world, cap
 # -- A file of flags --------------------------------------------------------------------------------------------------
 
 FILE = """
-env = "doors:Doors"
+env = "door_env:Doors"
 [env_args]
 max_steps = 1
 [loop]
@@ -222,7 +231,7 @@ def test_a_file_gives_values_and_flags_come_before_it(drawing, capsys):
     code, _, err = said(capsys, *command, "--loop.attempts.k", "3", "--loop.rounds", "1")
     assert (code, err) == (0, "")
     found = record()
-    assert (found["env"], found["env_args"]["max_steps"]) == ("doors:Doors", 1)
+    assert (found["env"], found["env_args"]["max_steps"]) == ("door_env:Doors", 1)
     assert (found["loop"]["rounds"], found["loop"]["attempts"]["k"]) == (1, 3)
     assert (found["loop"]["attempts"]["temperature"], found["loop"]["practice"]["tasks"]) == (0.5, 6)
     assert (found["held_out"]["splits"], found["held_out"]["tasks"]) == (["valid_seen"], 4)
@@ -231,7 +240,7 @@ def test_a_file_gives_values_and_flags_come_before_it(drawing, capsys):
 
 
 def test_the_record_of_a_run_is_such_a_file(drawing, capsys):
-    flags = (*FEW, "--loop.lessons.mistakes", "learnt", "--agent-args", "brief=false", "--loop.attempts.k", "2")
+    flags = (*FEW, "--loop.data.mistakes", "learnt", "--agent-args", "condense=false", "--loop.attempts.k", "2")
     assert said(capsys, "improve", "re-rest", "--model", drawing, "--run", "run", *flags)[0] == 0
     command = ("improve", "re-rest", "--model", drawing, "--config=run/config.toml", "--run", "again")
     assert said(capsys, *command)[0] == 0
@@ -263,7 +272,7 @@ def test_a_record_of_another_loop_or_without_its_model_is_refused(drawing, capsy
         ("loop = 3", "mine.toml: loop is 3; expected its fields"),
         ("env_args = 3", "mine.toml: env_args is 3; expected"),
         ("[held_out]\ntasks = true", "mine.toml: held_out.tasks is True; expected a whole number"),
-        ("[loop]\nronds = 2", "unknown key in mine.toml, table [loop]: 'ronds'; did you mean 'rounds' or"),
+        ("[loop]\nronds = 2", "unknown key in mine.toml, table [loop]: 'ronds'; did you mean 'rounds'?"),
         ("envs = 2", "unknown key in mine.toml 'envs'; did you mean 'env'"),
         ("[loop.attempts]\nk = 'many'", "mine.toml: loop.attempts.k is 'many'; expected a whole number"),
         ("[loop.attempts]\nk = 0", "k is 0; at least 1 is needed"),
@@ -286,11 +295,14 @@ def test_a_file_that_cannot_be_meant_is_refused(text, expected, stubborn, capsys
     ("flags", "expected"),
     [
         (("--env", "dors"), "unknown environment 'dors'"),
-        (("--env", "doors:Windows"), "environment 'doors:Windows' (named by its module): cannot import"),
+        (("--env", "door_env:Windows"), "environment 'door_env:Windows' (named by its module): cannot import"),
         (("--held-out.tasks", "0"), "tasks is 0"),
         (("--held-out.splits",), "splits is empty"),
         (("--agent", "reakt"), "unknown agent 'reakt'; did you mean 'react'"),
-        (("--agent", "troubles:Reading"), "Re-ReST's reflector goes on in a ReAct agent's chat, and 'reading' is none"),
+        (
+            ("--agent", "faulty_envs:Reading"),
+            "Re-ReST's reflector goes on in a ReAct agent's chat, and 'reading' is none",
+        ),
         (("--env", "household", "--env-args", "max_step=3"), "argument 'max_step'; did you mean 'max_steps'"),
         (("--agent-args", "restate=false"), "argument 'restate'; did you mean 'restate_goal'"),
     ],

@@ -6,12 +6,12 @@ import json
 from collections.abc import Iterator
 
 import pytest
+from command_line import HEAVY, offer, refused, said, shell
 from kintsugi import __version__
 from kintsugi.cli import main
 from kintsugi.cli.main import COMMANDS, ROOT, Group, parse
 from kintsugi.cli.reproduce import PAPERS
 from kintsugi.errors import UsageError
-from shells import HEAVY, offer, refused, said, shell
 from small_runs import make_run
 
 
@@ -132,12 +132,12 @@ def test_wrong_flags_exit_with_2(argv, capsys):
     ],
 )
 def test_errors_have_codes(trouble, code, expected, capsys):
-    assert said(capsys, "play", "troubles:Troubled", "--params", f"trouble={trouble}") == (code, "", expected)
+    assert said(capsys, "play", "faulty_envs:Troubled", "--params", f"trouble={trouble}") == (code, "", expected)
 
 
 def test_bugs_are_not_hidden():
     with pytest.raises(IndexError):
-        main(["play", "troubles:Troubled", "--params", "trouble=bug"])
+        main(["play", "faulty_envs:Troubled", "--params", "trouble=bug"])
 
 
 def test_envs(capsys):
@@ -148,7 +148,7 @@ def test_envs(capsys):
 
 
 def test_a_warning_is_one_line():
-    code, out, err = shell("play", "troubles:Troubled", "--params", "trouble=warning")
+    code, out, err = shell("play", "faulty_envs:Troubled", "--params", "trouble=warning")
     assert (code, err) == (0, "kintsugi: warning: two games were [left] out\n")
     assert "Left after 0 steps." in out
 

@@ -7,13 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from command_line import refused
 from kintsugi.agents.judge import NamedJudge
 from kintsugi.agents.models.registry import ignored
 from kintsugi.cli.main import parse
 from kintsugi.cli.opening import Playing
 from kintsugi.envs import Task
 from kintsugi.errors import UsageError
-from shells import refused
 
 
 def playing(*flags: str) -> Playing:
@@ -28,8 +28,8 @@ def test_arguments_are_what_the_constructors_take():
     assert found.record()["env_args"]["max_steps"] == 7
     spec = found.reader().spec
     assert spec
-    assert (spec.args["restate_goal"], spec.args["system"], spec.args["brief"]) == (False, "Be brief.", True)
-    assert found.record()["agent_args"] == {"restate_goal": False, "system": "Be brief.", "brief": True}
+    assert (spec.args["restate_goal"], spec.args["system"], spec.args["condense"]) == (False, "Be brief.", True)
+    assert found.record()["agent_args"] == {"restate_goal": False, "system": "Be brief.", "condense": True}
 
 
 def test_the_record_is_the_same_whether_or_not_what_is_usual_was_said():
@@ -41,7 +41,7 @@ def test_the_record_is_the_same_whether_or_not_what_is_usual_was_said():
 
 def test_the_record_makes_the_same_again():
     for flags in (
-        ("--env", "tiny_worlds:Lamps"),
+        ("--env", "tiny_envs:Lamps"),
         ("--env", "web", "--env-args", "config.view.most=500", "config.hosts=a.example,b.example"),
         ("--env", "trading", "--agent", "trading-group", "--agent-args", "labels.horizon=3"),
     ):
@@ -56,11 +56,11 @@ def test_the_record_makes_the_same_again():
         (("--env-args", "max_step=3"), "environment 'household' argument 'max_step'; did you mean 'max_steps'"),
         (("--env-args", "max_steps=many"), "argument 'max_steps' is 'many'; expected a whole number"),
         (("--agent-args", "sistem=x"), "agent 'react' argument 'sistem'; did you mean 'system'"),
-        (("--agent-args", "brief=perhaps"), "argument 'brief' is 'perhaps'; expected true or false"),
+        (("--agent-args", "condense=perhaps"), "argument 'condense' is 'perhaps'; expected true or false"),
         (("--env-args", "=3"), "environment 'household' argument ''"),
         (("--agent-args", "temperature=1"), "'temperature' is set by the flag of that name"),
         (("--agent", "reakt"), "unknown agent 'reakt'; did you mean 'react'"),
-        (("--agent", "troubles:Nobody"), "agent named by its module): cannot import 'troubles:Nobody'"),
+        (("--agent", "faulty_envs:Nobody"), "agent named by its module): cannot import 'faulty_envs:Nobody'"),
         (("--agent", "math:pi"), "agent 'math:pi' is 3.14"),
         (("--env", "math:pi"), "'math:pi' is 3.14"),
         (("--env", "web", "--env-args", "config.screenshot=true"), "argument 'screenshot'; did you mean 'screenshots'"),
@@ -119,7 +119,7 @@ def test_a_judge_is_named_by_its_model_and_opened_when_it_is_asked(verdict, expe
 
 
 def test_an_agent_without_a_model_needs_none_and_asks_for_none():
-    found = playing("--agent", "troubles:Reading", "--model", "no such model")
+    found = playing("--agent", "faulty_envs:Reading", "--model", "no such model")
     backend = found.backend(ignored)
     assert (backend.base, backend.weights) == ("none", None)
     with pytest.raises(UsageError, match="unknown model 'no such model'"):
@@ -127,5 +127,5 @@ def test_an_agent_without_a_model_needs_none_and_asks_for_none():
 
 
 def test_the_seed_policy_is_that_of_the_environment(doors_world):
-    with pytest.raises(UsageError, match="'tiny_worlds:Lamps' has no seed policy; name a model with --model"):
-        playing("--env", "tiny_worlds:Lamps").backend(ignored)
+    with pytest.raises(UsageError, match="'tiny_envs:Lamps' has no seed policy; name a model with --model"):
+        playing("--env", "tiny_envs:Lamps").backend(ignored)

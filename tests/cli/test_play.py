@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 import pytest
+from command_line import refused, shell
 from kintsugi.benchmarks.textworld.random_games import random_game
 from kintsugi.cli.play import PlayConfig, has_display, play, run, shown
 from kintsugi.envs import AgentEnv
@@ -14,8 +15,7 @@ from kintsugi.envs.household.alfworld.export import write_content
 from kintsugi.envs.household.language.domain import own
 from kintsugi.errors import UsageError
 from rich.console import Console
-from shells import refused, shell
-from tiny_worlds import Echo, Lamps
+from tiny_envs import Echo, Lamps
 
 OWN = {"pddl_domain": own("domain.pddl"), "grammar": own("grammar.twl2")}
 
@@ -68,7 +68,7 @@ def test_a_window_opens_where_it_is_wanted_or_can_be_seen(monkeypatch, wanted, d
     monkeypatch.delenv("DISPLAY", raising=False)
     if display:
         monkeypatch.setenv("DISPLAY", ":0")
-    said = seen(PlayConfig("troubles:Windowed", window=wanted))
+    said = seen(PlayConfig("faulty_envs:Windowed", window=wanted))
     assert ("The window is open." in said, "The window is shut." in said) == (opened, not opened)
 
 
@@ -87,18 +87,18 @@ def test_a_world_without_a_window_shows_none(monkeypatch):
 
 
 def test_arguments_and_tasks_are_chosen(capsys):
-    assert "— out of steps after 1 steps" in seen(PlayConfig("tiny_worlds:Echo", env_args={"max_steps": "1"}), "5")
-    assert "A hint: 4." in seen(PlayConfig("tiny_worlds:Echo", tasks=9, task="train/4"))
+    assert "— out of steps after 1 steps" in seen(PlayConfig("tiny_envs:Echo", env_args={"max_steps": "1"}), "5")
+    assert "A hint: 4." in seen(PlayConfig("tiny_envs:Echo", tasks=9, task="train/4"))
     assert "argument 'max_step'; did you mean 'max_steps'" in refused(capsys, "play", "--env-args", "max_step=3")
 
 
 def test_a_task_that_is_not_in_the_set_is_refused(capsys):
-    wrong = refused(capsys, "play", "doors:Doors", "--task", "train/0/0O1", "--tasks", "5")
+    wrong = refused(capsys, "play", "door_env:Doors", "--task", "train/0/0O1", "--tasks", "5")
     assert "unknown task id (in the set " in wrong
     assert "of 5 tasks) 'train/0/0O1'; did you mean 'train/0/001'" in wrong
 
 
-@pytest.mark.parametrize("env", ["household", "doors:Doors"])
+@pytest.mark.parametrize("env", ["household", "door_env:Doors"])
 def test_any_action_can_be_typed(env):
     actions = ["x" * 100_000, "\x1b[2J\x07\x00open red", "open\u2028red", "\ud7ff🙂"]
     code, out, err = shell("play", env, stdin="".join(f"{action}\n" for action in actions))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import uuid
 
 import pytest
+from command_line import refused, said
 from kintsugi.envs.code.sandbox import docker_engine, owner
 from kintsugi.envs.code.sandbox.docker_sandbox import DockerSandbox
-from shells import refused, said
 
 
 @pytest.fixture

@@ -17,13 +17,13 @@ from kintsugi.envs import AgentEnv, Snapshot, Task, TaskSet, UnicodeText
 from kintsugi.envs.checks import CHECKS, EnvCheckError, check_agent_env
 from kintsugi.envs.registry import BUILTIN
 from kintsugi.errors import UsageError
-from tiny_worlds import Echo, Lamps
+from tiny_envs import Echo, Lamps
 
 
 @pytest.fixture
 def echo_id() -> Iterator[str]:
     """The id under which `Echo` is registered for this test."""
-    gymnasium.register("tiny/Echo-v0", "tiny_worlds:Echo")
+    gymnasium.register("tiny/Echo-v0", "tiny_envs:Echo")
     yield "tiny/Echo-v0"
     del gymnasium.registry["tiny/Echo-v0"]
 
@@ -355,7 +355,7 @@ def test_every_check_has_a_fault_that_it_catches():
 def test_order_of_sets_is_caught(tmp_path: Path, monkeypatch):
     names = [f"word{i}" for i in range(20)]
     code = f"""
-from tiny_worlds import Echo
+from tiny_envs import Echo
 
 class Unordered(Echo):
     def begin(self, task):

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from kintsugi.envs import AgentEnv, Task, TaskSet
 from kintsugi.envs.core import canonical_json, content_hash
 from kintsugi.errors import UsageError
-from tiny_worlds import Echo, Lamps
+from tiny_envs import Echo, Lamps
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import gymnasium
 import pytest
+from command_line import offer
 from kintsugi.envs import AgentEnv, EnvEntry, EnvSpec, entries, find, register_all
 from kintsugi.envs.code import CodeEnv
 from kintsugi.envs.code.sandbox import Limits
@@ -19,8 +20,7 @@ from kintsugi.envs.household import HouseholdEnv
 from kintsugi.envs.registry import BUILTIN, GROUP
 from kintsugi.envs.trading import TradingEnv
 from kintsugi.errors import UsageError
-from shells import offer
-from tiny_worlds import Lamps, Sold
+from tiny_envs import Lamps, Sold
 
 NEEDS = {"code": ["sandbox"], "web": ["chromium"]}
 ours = pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_registering_twice_changes_nothing():
 
 def test_an_environment_of_another_package(tmp_path: Path):
     source = """
-    from tiny_worlds import Lamps
+    from tiny_envs import Lamps
 
     class Garden(Lamps):
         env_id = "foreign/Garden-v3"
@@ -119,16 +119,16 @@ def test_another_package_can_neither_take_our_ids_nor_break_the_import(tmp_path:
 
 
 def test_two_packages_with_one_short_name_are_told_apart_by_their_ids(tmp_path, monkeypatch):
-    offer(tmp_path, GROUP, {"a/Garden-v0": "tiny_worlds:Lamps", "b/Garden-v0": "tiny_worlds:Echo"})
+    offer(tmp_path, GROUP, {"a/Garden-v0": "tiny_envs:Lamps", "b/Garden-v0": "tiny_envs:Echo"})
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(UsageError, match="'garden' may be any of a/Garden-v0, b/Garden-v0; name one of these"):
         find("garden")
-    assert find("b/Garden-v0").entry_point == "tiny_worlds:Echo"
+    assert find("b/Garden-v0").entry_point == "tiny_envs:Echo"
 
 
 def test_an_environment_without_an_id_is_refused():
-    with pytest.raises(UsageError, match="'tiny_worlds:AgentEnv' has no env_id; give it one such as"):
-        find("tiny_worlds:AgentEnv").load()
+    with pytest.raises(UsageError, match="'tiny_envs:AgentEnv' has no env_id; give it one such as"):
+        find("tiny_envs:AgentEnv").load()
 
 
 def test_ours_come_first():
@@ -136,9 +136,9 @@ def test_ours_come_first():
 
 
 def test_an_environment_may_be_named_by_its_module():
-    assert find("tiny_worlds:Lamps").load() is Lamps
-    with pytest.raises(UsageError, match=r"environment 'tiny_worlds:Lampz' \(named by its module\): cannot import"):
-        find("tiny_worlds:Lampz").load()
+    assert find("tiny_envs:Lamps").load() is Lamps
+    with pytest.raises(UsageError, match=r"environment 'tiny_envs:Lampz' \(named by its module\): cannot import"):
+        find("tiny_envs:Lampz").load()
     with pytest.raises(UsageError, match="'json:dumps' is <function dumps .*expected a subclass of"):
         EnvSpec("json:dumps").check()
 
@@ -160,15 +160,15 @@ def test_arguments_are_made_of_what_is_said():
 
 
 def test_an_environment_with_the_arguments_of_its_parents():
-    spec = EnvSpec("tiny_worlds:Lamps", {"max_steps": "7", "render_mode": "ansi"})
+    spec = EnvSpec("tiny_envs:Lamps", {"max_steps": "7", "render_mode": "ansi"})
     env = spec.make()
     assert isinstance(env, Lamps)
     assert (env.max_steps, env.render_mode) == (7, "ansi")
-    assert (spec.cls, spec.name, EnvSpec("tiny_worlds:Sold").name) == (Lamps, "lamps", "sold")
+    assert (spec.cls, spec.name, EnvSpec("tiny_envs:Sold").name) == (Lamps, "lamps", "sold")
     assert spec.make() is not env
 
 
-@pytest.mark.parametrize("env", ["household", "tiny_worlds:Lamps"])
+@pytest.mark.parametrize("env", ["household", "tiny_envs:Lamps"])
 @pytest.mark.parametrize("use", [EnvSpec.check, EnvSpec.make, EnvSpec.to_json])
 def test_what_is_no_argument_names_the_nearest(env, use):
     with pytest.raises(UsageError, match=f"unknown environment '{env}' argument 'max_step'; did you mean 'max_steps'"):
@@ -193,7 +193,7 @@ def test_what_the_environment_itself_refuses_is_said_by_it():
             EnvSpec("trading", {"news": "3"}), "kintsugi/Trading-v0",
             {"max_steps": 1000, "render_mode": None, "news": 3},
         ),
-        (EnvSpec("tiny_worlds:Lamps", {"max_steps": 9}), "tiny_worlds:Lamps", {"max_steps": 9, "render_mode": None}),
+        (EnvSpec("tiny_envs:Lamps", {"max_steps": 9}), "tiny_envs:Lamps", {"max_steps": 9, "render_mode": None}),
     ],
 )  # fmt: skip
 def test_what_is_recorded_has_the_defaults_and_makes_the_same_again(spec, id, kwargs):
@@ -211,7 +211,7 @@ def test_objects_are_recorded_by_their_fields_or_their_class():
 
 
 def test_a_spec_goes_to_other_processes_and_stays_as_it_is():
-    spec = EnvSpec("tiny_worlds:Lamps", {"max_steps": "7"})
+    spec = EnvSpec("tiny_envs:Lamps", {"max_steps": "7"})
     again = pickle.loads(pickle.dumps(spec))
     assert again == spec != spec.with_args(max_steps="8")
     assert spec.kwargs == {"max_steps": "7"}
@@ -219,9 +219,9 @@ def test_a_spec_goes_to_other_processes_and_stays_as_it_is():
 
 
 def test_a_split_without_tasks_is_refused():
-    sold = EnvSpec("tiny_worlds:Sold")
+    sold = EnvSpec("tiny_envs:Sold")
     assert sold.tasks("train", 3, 1) == Sold.tasks("train", 3, 1)
-    with pytest.raises(UsageError, match="split 'valid' of 'tiny_worlds:Sold' holds no task that can be played"):
+    with pytest.raises(UsageError, match="split 'valid' of 'tiny_envs:Sold' holds no task that can be played"):
         sold.tasks("valid")
     for none in (0, -1):
         with pytest.raises(UsageError, match=f"tasks is {none}; at least 1 is needed"):
@@ -240,25 +240,29 @@ def test_environments_say_nothing_of_how_they_are_learnt(entry):
     assert set(cls.metadata) == set(AgentEnv.metadata)
     assert not {"practice", "epochs"} & set(cls.metadata)
     spec = EnvSpec(entry.id)
-    gate = spec.usual("gate_split")
+    gate = spec.default("gate_split")
     assert gate in ("valid", "valid_seen")
-    assert spec.usual("turn_tokens") >= AgentEnv.metadata["turn_tokens"]
+    assert spec.default("turn_tokens") >= AgentEnv.metadata["turn_tokens"]
 
 
 def test_what_metadata_leaves_out_is_as_for_any_environment():
-    sold = EnvSpec("tiny_worlds:Sold")
-    assert [sold.usual(what) for what in ("turn_tokens", "at_once", "gate_split")] == [32, 2, None]
+    sold = EnvSpec("tiny_envs:Sold")
+    assert [sold.default(what) for what in ("turn_tokens", "at_once", "gate_split")] == [32, 2, None]
 
 
 def test_an_attempt_is_worth_its_success_and_at_trading_its_compounded_return():
-    assert (HouseholdEnv.metric, HouseholdEnv.worth(True, 0.3, [0.0]), HouseholdEnv.worth(False, 0.9, [0.5])) == (
+    assert (
+        HouseholdEnv.metric,
+        HouseholdEnv.metric_value(True, 0.3, [0.0]),
+        HouseholdEnv.metric_value(False, 0.9, [0.5]),
+    ) == (
         "success",
         1.0,
         0.0,
     )
     assert TradingEnv.metric == "return"
-    assert TradingEnv.worth(False, 0.9, [0.5, -0.5]) == pytest.approx(-0.25)
-    assert TradingEnv.worth(True, 0.0, []) == 0.0
+    assert TradingEnv.metric_value(False, 0.9, [0.5, -0.5]) == pytest.approx(-0.25)
+    assert TradingEnv.metric_value(True, 0.0, []) == 0.0
     env = TradingEnv()
     _, info = env.reset(options={"task": EnvSpec("trading").tasks("train", 1).tasks[0]})
     begin, done, rewards = info["account"].equity, False, list[float]()
@@ -267,5 +271,5 @@ def test_an_attempt_is_worth_its_success_and_at_trading_its_compounded_return():
         rewards.append(reward)
         done = terminated or truncated
     whole = info["account"].equity / begin - 1
-    assert TradingEnv.worth(info["success"], info["score"], rewards) == pytest.approx(whole)
+    assert TradingEnv.metric_value(info["success"], info["score"], rewards) == pytest.approx(whole)
     assert not math.isclose(sum(rewards), whole, rel_tol=1e-3)

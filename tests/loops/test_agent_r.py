@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from broken_envs import BreakingVault
 from fakes import attempts_at, backend_of, given, learner_of, results_of, scripted_run
 from kintsugi.agents.models import Script
 from kintsugi.agents.react import SYSTEM as ACTING
@@ -18,20 +19,19 @@ from kintsugi.envs import EnvSpec
 from kintsugi.errors import UsageError
 from kintsugi.loops.agent_r import AgentR, agent_r, ending, good_ends, replayed, round_of
 from kintsugi.loops.learning.core import Example
-from kintsugi.loops.learning.lessons import Lessons
 from kintsugi.loops.learning.splice import replay
+from kintsugi.loops.learning.training_data import TrainingData
 from kintsugi.loops.measuring.gate import Gate
 from kintsugi.loops.run import Attempts, Practice, Run
 from kintsugi.loops.runs.stages import Stage, split_key
 from kintsugi.loops.runs.store import RunStore
-from vault import RIGHT, Vault, act, actor, grown, place_of
-from worlds import BreakingVault
+from vault_env import RIGHT, Vault, act, actor, grown, place_of
 
 CONFIG = AgentR(
     Practice(tasks=12),
     Attempts(max_tokens=200, temperature=1.0, at_once=8),
     gate=Gate("off"),
-    lessons=Lessons(replay=0.25),
+    data=TrainingData(replay=0.25),
     search=Uct(candidates=2, iterations=5, max_depth=8),
     again=Uct(candidates=2, iterations=4, max_depth=12),
     alpha=(0.7, 0.8, 1.0),
@@ -52,7 +52,7 @@ def run(store: RunStore) -> Run:
     return vault_run(store)
 
 
-def vault_run(store: RunStore, script: Script = actor, env: str = "vault:Vault", **more: Any) -> Run:
+def vault_run(store: RunStore, script: Script = actor, env: str = "vault_env:Vault", **more: Any) -> Run:
     """The base and all that it learns to be say what `script` says."""
     names = ("agent_r", "without", "all", "good", "direct", "unchecked", "other")
     return scripted_run(store, env, script, dict.fromkeys(names, script), **more)
@@ -203,7 +203,7 @@ def test_no_pair_above_beta_trains_on_good_paths_alone(run):
 def test_trees_of_another_agent_are_refused(run):
     """Another model and another prompt alike: they are another agent."""
     run_round(run)
-    newer = scripted_run(run.store, "vault:Vault", actor)
+    newer = scripted_run(run.store, "vault_env:Vault", actor)
     backend_of(newer).base = "newer"
     with pytest.raises(UsageError, match=r"begun otherwise .*agent: react-\w+@base -> react-\w+@newer"):
         round_of(newer, None, CONFIG, 1, "other")
@@ -214,14 +214,14 @@ def test_trees_of_another_agent_are_refused(run):
 
 def test_trees_of_a_changed_world_are_refused(run):
     run_round(run)
-    painted = replace(run, env=EnvSpec("worlds:PaintedVault"))
+    painted = replace(run, env=EnvSpec("broken_envs:PaintedVault"))
     with pytest.raises(UsageError, match="grown in another task or in another version of the environment"):
         round_of(painted, None, replace(CONFIG, again=None), 1, "other")
 
 
 def test_a_splice_whose_world_breaks_down_is_repeated_and_then_left_out(run):
     run_round(run)
-    splices, env = attempts_at(run.store, "splice/agent_r@1/train")[:3], EnvSpec("worlds:BreakingVault")
+    splices, env = attempts_at(run.store, "splice/agent_r@1/train")[:3], EnvSpec("broken_envs:BreakingVault")
     BreakingVault.left = 2
     assert replayed(splices, env) == ["verified"] * 3
     BreakingVault.left = 10**6

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from desks import ANSWERS
-from doors import COLOURS
+from door_env import COLOURS
+from fake_desks import ANSWERS
 from kintsugi.agents.react import SYSTEM as ACTING
 from kintsugi.agents.reflector import SYSTEM as REFLECTING
 from kintsugi.agents.trading_group.roles import SYSTEM

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from broken_envs import BlueDoorsBreakLater
 from fakes import attempts_at, backend_of, given, learner_of, results_of, scripted_run, stages_of
 from kintsugi.agents.models import Message, Sampling, Script
 from kintsugi.agents.react import SYSTEM as ACTING
@@ -18,12 +19,11 @@ from kintsugi.agents.trajectory import AgentSpec, Trajectory
 from kintsugi.envs import EnvSpec
 from kintsugi.errors import UsageError
 from kintsugi.loops.learning.core import Example
-from kintsugi.loops.learning.lessons import Lessons
+from kintsugi.loops.learning.training_data import TrainingData
 from kintsugi.loops.measuring.gate import Gate
 from kintsugi.loops.re_rest import Mended, ReReST, chatting, collect_and_mend, re_rest, reflector_examples
 from kintsugi.loops.run import Attempts, Practice, Run
 from kintsugi.loops.runs.store import RunStore
-from worlds import BlueDoorsBreakLater
 
 SECRET = "sesame"
 """Said in every reflection and nowhere else."""
@@ -58,12 +58,12 @@ def trained_reflector(messages: Sequence[Message], sampling: Sampling) -> str:
     return act(whispered(messages) if whispered(messages) in ("blue", "green") else "red")
 
 
-ENV = "doors:Doors"
+ENV = "door_env:Doors"
 CONFIG = ReReST(
     Practice(tasks=24),
     Attempts(k=1, max_tokens=60, at_once=7),
     gate=Gate("off"),
-    lessons=Lessons(replay=0.0),
+    data=TrainingData(replay=0.0),
     reflection=ReflectorConfig(max_tokens=60),
 )
 TASKS = CONFIG.practice.task_set(EnvSpec(ENV), 0)
@@ -230,28 +230,28 @@ def test_several_samples_of_a_task(tmp_path):
     assert found[True, 0.5] == found[False, 0.5] == len(both) > 0
     assert found[True, 1.0] == len(mendable) - len(both)
     assert sum(found.values()) == len(mendable) + len(both)
-    learnt = config.lessons.examples(run.acting(None, config.attempts), [*mended.passed, *mended.corrected])
+    learnt = config.data.examples(run.acting(None, config.attempts), [*mended.passed, *mended.corrected])
     solved = own | {t.task.id for t in failed.values() if door(t) != "white"}
     assert sum(e.weight for e in learnt) == pytest.approx(len(solved))
 
 
 def test_infra_errors_are_neither_learnt_nor_reflected_on(tmp_path):
     with RunStore.open(tmp_path / "run", {}) as store:
-        run = doors_run(store, env="worlds:WhiteDoorsBreak")
+        run = doors_run(store, env="broken_envs:WhiteDoorsBreak")
         mended = collect_and_mend(run, None, CONFIG)
         broken = [t for t in attempts_at(store, "collect/policy@1/train") if t.outcome == "infra_error"]
     assert {door(t) for t in broken} == {"white"}
     assert len(broken) == doors_of()["white"]
     assert {door(t) for t in mended.zero_shot} == {"blue", "green"}
     assert {door(t) for t in mended.trained} == {"green"}
-    examples = CONFIG.lessons.examples(run.acting(None, CONFIG.attempts), [*mended.passed, *mended.corrected])
+    examples = CONFIG.data.examples(run.acting(None, CONFIG.attempts), [*mended.passed, *mended.corrected])
     assert len(examples) == 24 - len(broken)
 
 
 def test_a_reflection_that_breaks_down_is_no_correction(tmp_path):
     BlueDoorsBreakLater.begun.clear()
     with RunStore.open(tmp_path / "run", {}) as store:
-        run = doors_run(store, env="worlds:BlueDoorsBreakLater")
+        run = doors_run(store, env="broken_envs:BlueDoorsBreakLater")
         mended = collect_and_mend(run, None, CONFIG)
         assert {t.outcome for t in mended.zero_shot if door(t) == "blue"} == {"infra_error"}
         assert mended.corrected == []

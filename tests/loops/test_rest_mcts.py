@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from doors import COLOURS, Doors
+from door_env import COLOURS, Doors
 from fakes import attempts_at, backend_of, learner_of, results_of, scripted_run
 from kintsugi import cli
 from kintsugi.agents.core import Episode
@@ -28,8 +28,8 @@ from kintsugi.agents.trajectory import AgentSpec, Step
 from kintsugi.errors import UsageError
 from kintsugi.loops.learning.core import FitConfig, Judgement
 from kintsugi.loops.learning.learner import LocalLearner
-from kintsugi.loops.learning.lessons import Lessons
 from kintsugi.loops.learning.process_rewards import process_rewards
+from kintsugi.loops.learning.training_data import TrainingData
 from kintsugi.loops.learning.value import ValueRegression, judgements
 from kintsugi.loops.measuring.gate import Gate
 from kintsugi.loops.rest_mcts import ReSTMCTS, chosen, rest_mcts, trace_value
@@ -148,7 +148,7 @@ CONFIG = ReSTMCTS(
     Practice(tasks=8),
     Attempts(k=1, max_tokens=60),
     gate=Gate("off"),
-    lessons=Lessons(replay=0.0),
+    data=TrainingData(replay=0.0),
     first=Uct(iterations=2, candidates=3),
     search=replace(ReSTMCTS().search, iterations=3),
     min_value=0.0,
@@ -158,7 +158,7 @@ CONFIG = ReSTMCTS(
 def test_the_loop_with_scripted_models(tmp_path):
     """Values and policies are tables; each round searches with the last ones."""
     with RunStore.open(tmp_path / "run", {}) as store:
-        run = scripted_run(store, "doors:Doors", policy, {"rest_mcts": policy})
+        run = scripted_run(store, "door_env:Doors", policy, {"rest_mcts": policy})
         found = rest_mcts(run, CONFIG)
         assert found == store.folder / "adapters" / "rest_mcts@2"
         fitted = learner_of(run).fitted
@@ -177,7 +177,7 @@ def test_the_loop_with_scripted_models(tmp_path):
             assert all(t.success for t in traces)
             assert counts[name]["traces"] == len(traces) == len(fitted[name]) > 0
         assert backend_of(run).opened == ["base", "base", "rest_mcts@1"]
-        again = scripted_run(store, "doors:Doors", policy, {"rest_mcts": policy})
+        again = scripted_run(store, "door_env:Doors", policy, {"rest_mcts": policy})
         assert rest_mcts(again, CONFIG) == found
         assert (backend_of(again).opened, learner_of(again).fitted) == ([], {})
 
@@ -186,7 +186,7 @@ def test_without_an_end_there_is_no_value_model(tmp_path):
     """Three doors would have to be tried, and the search goes one turn deep."""
     shallow = replace(CONFIG, first=Uct(iterations=1, candidates=1, max_depth=None, env_steps=1))
     with RunStore.open(tmp_path / "run", {}) as store:
-        run = scripted_run(store, "doors:Doors", ["Thought: hm\nAction: open pink"])
+        run = scripted_run(store, "door_env:Doors", ["Thought: hm\nAction: open pink"])
         with pytest.raises(UsageError, match="nothing to train 'value@0' on: no tree reached an end"):
             rest_mcts(run, shallow)
 
@@ -209,7 +209,7 @@ FLAGS = (
 
 
 def command(model: Path, run: Path) -> list[str]:
-    return ["improve", "rest-mcts", "--env", "worlds:SlowDoors", "--model", str(model), "--run", str(run), *FLAGS]
+    return ["improve", "rest-mcts", "--env", "broken_envs:SlowDoors", "--model", str(model), "--run", str(run), *FLAGS]
 
 
 def rows(run: Path) -> dict[str, Any]:

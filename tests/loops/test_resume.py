@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from doors import COLOURS
+from door_env import COLOURS
 from kintsugi.cli import main
 
 KILLS = 3

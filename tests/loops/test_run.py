@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from doors import COLOURS
+from door_env import COLOURS
 from fakes import attempts_at, backend_of, learner_of, scripted_run
 from kintsugi.agents.models import Message
 from kintsugi.agents.react import ReActAgent
@@ -23,10 +23,10 @@ from kintsugi.loops.registry import LoopConfig
 from kintsugi.loops.run import Attempts, LocalPlayer, Practice, Run, job, resolved
 from kintsugi.loops.runs.stages import Stage
 from kintsugi.loops.runs.store import RunStore
-from kintsugi.loops.seeds.registry import usual
+from kintsugi.loops.seeds.registry import defaults_of
 from loop_seeds import install
 
-DOORS = EnvSpec("doors:Doors")
+DOORS = EnvSpec("door_env:Doors")
 STAGE = Stage("collect", "policy", "train", 1)
 LEARNT = [Example([Message("user", "which?"), Message("assistant", "red")])]
 
@@ -52,18 +52,18 @@ def run(store: RunStore) -> Run:
 
 def test_a_family_says_how_much_is_usual_in_its_environment(monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(str(install(tmp_path, "gatehouse", doors="loop_seeds:FEW")))
-    assert usual(DOORS).practice == len(Practice().task_set(DOORS, 0)) == 7
+    assert defaults_of(DOORS).practice == len(Practice().task_set(DOORS, 0)) == 7
     assert len(Practice(tasks=3).task_set(DOORS, 0)) == 3
     assert resolved(FitConfig(), DOORS).epochs == 2.5
-    assert usual(EnvSpec("code")).practice > 300
+    assert defaults_of(EnvSpec("code")).practice > 300
 
 
 def test_an_environment_without_a_family_has_what_is_usual_anywhere():
     assert len(Practice().task_set(DOORS, 0)) == 300
-    assert (usual(DOORS).epochs, usual(DOORS).rename) == (3.0, None)
-    sparse = EnvSpec("loop_worlds:Sparse")
+    assert (defaults_of(DOORS).epochs, defaults_of(DOORS).rename) == (3.0, None)
+    sparse = EnvSpec("loop_envs:Sparse")
     for name in ("turn_tokens", "at_once", "gate_split"):
-        assert sparse.usual(name) == AgentEnv.metadata[name]
+        assert sparse.default(name) == AgentEnv.metadata[name]
     assert Attempts().resolved(sparse) == Attempts(max_tokens=32, at_once=128)
 
 
@@ -96,11 +96,11 @@ def test_what_nothing_can_be_played_with_is_refused(make, expected):
 
 def test_what_is_recorded_has_numbers_in_every_place():
     found = resolved(LoopConfig(), EnvSpec("household"))
-    assert found.practice.tasks == usual(EnvSpec("household")).practice
-    assert found.fit.epochs == usual(EnvSpec("household")).epochs
-    assert found.attempts.max_tokens == EnvSpec("household").usual("turn_tokens")
-    assert found.attempts.at_once == EnvSpec("household").usual("at_once")
-    assert found.gate.split == EnvSpec("household").usual("gate_split") is not None
+    assert found.practice.tasks == defaults_of(EnvSpec("household")).practice
+    assert found.fit.epochs == defaults_of(EnvSpec("household")).epochs
+    assert found.attempts.max_tokens == EnvSpec("household").default("turn_tokens")
+    assert found.attempts.at_once == EnvSpec("household").default("at_once")
+    assert found.gate.split == EnvSpec("household").default("gate_split") is not None
     assert resolved(found, EnvSpec("household")) == found
     given = LoopConfig(
         Practice(tasks=2), Attempts(max_tokens=3, at_once=4), FitConfig(epochs=5), Gate(split="valid_unseen")
@@ -137,9 +137,9 @@ def test_the_agent_acts_as_it_is_asked_to(run):
     greedy = run.acting(None, attempts, temperature=0.0, decoding="constrained")
     assert isinstance(greedy, ReActAgent)
     assert (greedy.config.temperature, greedy.config.max_tokens, greedy.config.decoding) == (0.0, 40, "constrained")
-    usual = run.acting(None, Attempts())
-    assert isinstance(usual, ReActAgent)
-    assert usual.config.max_tokens == 32
+    plain = run.acting(None, Attempts())
+    assert isinstance(plain, ReActAgent)
+    assert plain.config.max_tokens == 32
     named = replace(run, agent=AgentSpec("react", {"system": "Be brief."})).acting(None, attempts)
     assert isinstance(named, ReActAgent)
     assert (named.config.system, named.config.temperature) == ("Be brief.", 0.5)
@@ -224,7 +224,7 @@ def test_training_is_done_once_with_what_was_asked_for(run):
     assert list(learner.fitted) == ["agent@1", "agent@2"]
     assert learner.fitted["agent@1"] == LEARNT
     assert learner.starts == {"agent@1": None, "agent@2": "agent@1"}
-    assert (learner.configs["agent@1"].lr, learner.configs["agent@1"].epochs) == (0.5, usual(DOORS).epochs)
+    assert (learner.configs["agent@1"].lr, learner.configs["agent@1"].epochs) == (0.5, defaults_of(DOORS).epochs)
     assert learner.configs["agent@2"].epochs == 7
     assert backend_of(run).freed == 2
     assert second.name == "agent@2"

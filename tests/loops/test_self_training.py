@@ -8,19 +8,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from doors import COLOURS, attempt
+from door_env import COLOURS, attempt
 from fakes import attempts_at, backend_of, given, learner_of, results_of, scripted_run, stages_of
 from kintsugi.envs import EnvSpec
 from kintsugi.errors import UsageError
 from kintsugi.loops.learning.core import Example
-from kintsugi.loops.learning.lessons import Lessons
+from kintsugi.loops.learning.training_data import TrainingData
 from kintsugi.loops.measuring.gate import Gate
 from kintsugi.loops.run import Attempts, Practice, Run
 from kintsugi.loops.runs.store import RunStore
 from kintsugi.loops.self_training import SelfTraining, self_training
 
-ENV = "doors:Doors"
-CONFIG = SelfTraining(Practice(tasks=16), Attempts(k=2, max_tokens=60), gate=Gate("off"), lessons=Lessons(replay=0.0))
+ENV = "door_env:Doors"
+CONFIG = SelfTraining(Practice(tasks=16), Attempts(k=2, max_tokens=60), gate=Gate("off"), data=TrainingData(replay=0.0))
 
 
 def says(door: str) -> str:
@@ -108,7 +108,7 @@ def test_none_is_returned_when_no_round_helped(run):
 
 def test_demonstrations_are_mixed_in(run):
     shown = [attempt(task, [str(task.params["open"])]) for task in CONFIG.practice.task_set(EnvSpec(ENV), 0)]
-    self_training(replace(run, demonstrations=shown), replace(CONFIG, lessons=Lessons(replay=1.0)))
+    self_training(replace(run, demonstrations=shown), replace(CONFIG, data=TrainingData(replay=1.0)))
     examples = learner_of(run).fitted["self_training@1"]
     assert len(examples) == 2 * opened("red")
     assert sum("I try" in e.messages[-1].content for e in examples) == opened("red")

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from desks import ANSWERS, market_of, scripted, trade_in, trading_in
+from fake_desks import ANSWERS, market_of, scripted, trade_in, trading_in
 from fakes import attempts_at, backend_of, given, learner_of, results_of, scripted_run
 from kintsugi.agents.experts.trading import TradingExpert
 from kintsugi.agents.models import ScriptedBackend

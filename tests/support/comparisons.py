@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from doors import COLOURS, demonstrate
+from door_env import COLOURS, demonstrate
 from fakes import backend_of, learner_of, scripted_run
 from kintsugi.agents.models import Message, Sampling
 from kintsugi.envs import EnvSpec
@@ -28,7 +28,7 @@ def by_chance(messages: Sequence[Message], sampling: Sampling) -> str:
 class Seeds:
     """A `SeedRun` that remembers what it was asked for and what it made."""
 
-    env: str = "doors:Doors"
+    env: str = "door_env:Doors"
     recipes: list[SeedRecipe] = field(default_factory=list)
     runs: list[Run] = field(default_factory=list)
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from doors import FAMILY
+from door_env import FAMILY
 from kintsugi.agents.models import Message
 
 

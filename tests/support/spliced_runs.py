@@ -14,7 +14,7 @@ from kintsugi.agents.verifier import MISTAKE
 from kintsugi.loops.learning.splice import pairs, replay, spliced, whole_path
 from kintsugi.loops.runs.stages import Stage, node_key
 from kintsugi.loops.runs.store import RunStore
-from vault import Vault, actor
+from vault_env import Vault, actor
 
 
 def make_spliced_run(folder: Path, scope: str = "") -> Path:

@@ -73,7 +73,7 @@
     Plotly.react(node, traces, layout(more), still);
   }
 
-  function clocks(node, list) {
+  function timings(node, list) {
     const rest = (c) => Math.max(0, c.wall - c.model - c.env);
     const parts = [["model", (c) => c.model, "--gold"], ["environment", (c) => c.env, "--c2"], ["neither", rest, "--c4"]];
     const traces = parts.map(([name, seconds, colour]) => ({
@@ -89,7 +89,7 @@
     const draw = () => {
       for (const node of document.querySelectorAll("[data-chart]")) {
         const kind = node.dataset.chart;
-        if (kind === "clocks") clocks(node, data.clocks);
+        if (kind === "timings") timings(node, data.timings);
         else (kind === "scores" ? scores : types)(node, data.tasksets[Number(node.dataset.index)]);
       }
     };

@@ -21,7 +21,7 @@ from .guest.wire import FRAME, MAGIC, OOM, REQUEST, RESULT, TIMED_OUT, TRUNCATED
 
 GRACE = 15.0
 """Seconds over the program's own within which the worker must have answered."""
-MODULES = ("wire", "clock", "stage", "tidy", "worker")
+MODULES = ("wire", "clock", "stage", "cleanup", "worker")
 LOADER = inspect.cleandoc(
     """
     import json, sys, types

@@ -82,12 +82,12 @@ class Result:
 
     @property
     def text(self) -> str:
-        """stdout as text; what is not UTF-8 is written as backslash escapes."""
+        """Stdout as text; what is not UTF-8 is written as backslash escapes."""
         return self.stdout.decode("utf-8", "backslashreplace")
 
     @property
     def errors(self) -> str:
-        """stderr as text; what is not UTF-8 is written as backslash escapes."""
+        """Stderr as text; what is not UTF-8 is written as backslash escapes."""
         return self.stderr.decode("utf-8", "backslashreplace")
 
 

@@ -6,7 +6,7 @@ import functools
 import sqlite3
 
 from ....errors import UsageError, unknown
-from ...dice import Dice
+from ...portable_rng import PortableRng
 from .catalogue import KINDS, SITES
 from .core import Kind, Site
 
@@ -38,7 +38,7 @@ def edition(slug: str, number: int) -> bytes:
     db = sqlite3.connect(":memory:")
     try:
         db.executescript(COMMON + kind.schema)
-        kind.fill(db, site, Dice(f"sites/{slug}/{number}"))
+        kind.fill(db, site, PortableRng(f"sites/{slug}/{number}"))
         db.commit()
         return db.serialize()
     finally:

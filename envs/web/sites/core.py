@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ...dice import Dice
+from ...portable_rng import PortableRng
 from .evidence import Evidence
 
 NOW = "2026-05-14T09:30:00"
@@ -58,7 +58,7 @@ class TaskType:
     """`shop_buy`."""
     texts: tuple[str, ...]
     """The ways of asking, with the names of arguments in braces."""
-    draw: Callable[[Dice, sqlite3.Connection, Site], Args | None]
+    draw: Callable[[PortableRng, sqlite3.Connection, Site], Args | None]
     """What to ask for, given the content; None when this content has nothing of the kind."""
     wanted: Callable[[Evidence, Args], Iterator[bool]]
     """The conditions of success, each True when it is met; the share that is met is the score."""
@@ -78,7 +78,7 @@ class Kind:
     """`shop`."""
     schema: str
     """SQL that makes the tables."""
-    fill: Callable[[sqlite3.Connection, Site, Dice], None]
+    fill: Callable[[sqlite3.Connection, Site, PortableRng], None]
     """Writes a site's content; a function of site and dice."""
     types: tuple[TaskType, ...]
     """What one can be asked."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from ....errors import UsageError, unknown
 from ...core import Task, TaskSet
-from ...dice import Dice, seed_of
+from ...portable_rng import PortableRng, seed_of
 from .catalogue import KINDS, SITES
 from .content import EDITIONS, edition, opened, site_of
 from .core import Args, TaskType
@@ -107,10 +107,10 @@ def make_tasks(split: str, n: int | None = None, seed: int = 0, kind: str = "all
 def make_task(split: str, index: int, seed: int = 0, kind: str = "all") -> Task:
     """Task number `index` of a split."""
     world = seed_of(f"sites/{kind}/{split}/{seed}/{index}")
-    dice = Dice(world)
+    rng = PortableRng(world)
     types = types_of(kind)
     type_ = types[index % len(types)]
-    params = _drawn(type_, split, dice)
+    params = _drawn(type_, split, rng)
     name = f"{index:05d}" if seed == 0 else f"{seed}-{index:05d}"
     return Task(f"sites/{kind}/{split}/{name}", ENV_ID, split, world, params)
 
@@ -148,17 +148,17 @@ def judge(task: Task, db: sqlite3.Connection, answer: str | None) -> Verdict:
     return Verdict(score / 2 if damage else score, all(met) and not damage)
 
 
-def _drawn(type_: TaskType, split: str, dice: Dice) -> dict[str, Any]:
+def _drawn(type_: TaskType, split: str, rng: PortableRng) -> dict[str, Any]:
     kind = next(kind for kind in KINDS.values() if type_ in kind.types)
     sites = [site for site in SITES.values() if site.kind == kind.name and site.split == split]
     for _ in range(_DRAWS):
-        site, number = dice.choice(sites), dice.below(EDITIONS)
+        site, number = rng.choice(sites), rng.below(EDITIONS)
         db = opened(edition(site.slug, number))
         try:
-            args = type_.draw(dice, db, site)
+            args = type_.draw(rng, db, site)
         finally:
             db.close()
         if args is not None:
-            text = dice.below(len(type_.texts))
+            text = rng.below(len(type_.texts))
             return {"type": type_.name, "site": site.slug, "edition": number, "text": text, "args": args, "start": "/"}
     raise UsageError(f"no content of the split {split!r} has anything for the task type {type_.name!r}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...dice import Dice
+from ...portable_rng import PortableRng
 
 FIRST_NAMES = (
     "Ada Amir Anja Bela Carla Chidi Clara Dario Dina Elif Emil Esra Femi Fiona Goran Hana Hugo Ines Ivo Jana Joel Kaia "
@@ -24,20 +24,20 @@ CITIES = (
 ).split(",")
 
 
-def person(dice: Dice) -> str:
+def person(rng: PortableRng) -> str:
     """A full name."""
-    return f"{dice.choice(FIRST_NAMES)} {dice.choice(LAST_NAMES)}"
+    return f"{rng.choice(FIRST_NAMES)} {rng.choice(LAST_NAMES)}"
 
 
-def people(dice: Dice, n: int) -> list[str]:
+def people(rng: PortableRng, n: int) -> list[str]:
     """Different full names, no first or last name twice while there are enough."""
-    firsts, lasts = dice.sample(FIRST_NAMES, n), dice.sample(LAST_NAMES, min(n, len(LAST_NAMES)))
+    firsts, lasts = rng.sample(FIRST_NAMES, n), rng.sample(LAST_NAMES, min(n, len(LAST_NAMES)))
     return [f"{first} {lasts[i % len(lasts)]}" for i, first in enumerate(firsts)]
 
 
-def street(dice: Dice) -> str:
+def street(rng: PortableRng) -> str:
     """A street with a house number."""
-    return f"{dice.between(1, 99)} {dice.choice(STREETS)}"
+    return f"{rng.between(1, 99)} {rng.choice(STREETS)}"
 
 
 def handle(name: str) -> str:
@@ -45,10 +45,10 @@ def handle(name: str) -> str:
     return name.lower().replace(" ", ".")
 
 
-def moment(dice: Dice, newest: int, oldest: int) -> str:
+def moment(rng: PortableRng, newest: int, oldest: int) -> str:
     """A moment of this world, so many days before its today (14 May 2026), as ISO text."""
     import datetime
 
-    days, minutes = dice.between(newest, oldest), dice.between(8 * 60, 21 * 60)
+    days, minutes = rng.between(newest, oldest), rng.between(8 * 60, 21 * 60)
     day = datetime.date(2026, 5, 14) - datetime.timedelta(days=days)
     return f"{day.isoformat()}T{minutes // 60:02d}:{minutes % 60:02d}:00"

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kintsugi.loops import Lessons, Loop, LoopConfig, Run, Stage, job
+from kintsugi.loops import Loop, LoopConfig, Run, Stage, TrainingData, job
 
 
 @dataclass(frozen=True)
 class Persistence(LoopConfig):
     """At most `attempts.k` attempts at each task; those that passed need no further one."""
 
-    lessons: Lessons = field(default_factory=Lessons)
+    data: TrainingData = field(default_factory=TrainingData)
 
 
 def persist(run: Run, config: Persistence) -> Path | None:
@@ -27,7 +27,7 @@ def persist(run: Run, config: Persistence) -> Path | None:
         passed += done
         left = [task for task in left if task.id not in {attempt.task.id for attempt in done}]
     run.store.result(Stage("counts", "my_loop", split), lambda: {"passed": len(passed), "left": len(left)})
-    examples = config.lessons.mixture(agent, passed, run.demonstrations, config.seed)
+    examples = config.data.mixture(agent, passed, run.demonstrations, config.seed)
     adapter = run.train("my_loop@1", examples, config.fit, seed=config.seed)
     return adapter if config.admits(run, None, adapter) else None
 

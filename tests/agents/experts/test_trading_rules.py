@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from desks import market_of, trading_in
+from fake_desks import market_of, trading_in
 from kintsugi.agents.experts.trading_rules import BOLLINGER, BUY_AND_HOLD, RULES, SMA_CROSS, HoldingRule
 from kintsugi.agents.rollout import Job, collect
 from kintsugi.envs import Task

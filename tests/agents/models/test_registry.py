@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import offer
 from kintsugi.agents.models import (
     Backend,
     Critic,
@@ -32,7 +33,6 @@ from kintsugi.loops.learning.core import Example, FitConfig, Judgement, LoraShap
 from kintsugi.loops.learning.learner import LocalLearner
 from kintsugi.loops.learning.table import TableLearner
 from kintsugi.loops.learning.value import ValueRegression
-from shells import offer
 from tiny_models import saved
 
 CHAT = [Message("system", "You act."), Message("user", "hello")]

@@ -8,15 +8,16 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from desks import ANSWERS, ROLE_OF, market_of, trading_in
+from fake_agents import Mind, MindConfig
+from fake_desks import ANSWERS, ROLE_OF, market_of, trading_in
 from hypothesis import given
 from hypothesis import strategies as st
 from kintsugi.agents.core import Agent, Episode
 from kintsugi.agents.models import Completion, Message, Sampling, Script, ScriptedModel
 from kintsugi.agents.react import ReActAgent, ReActConfig
 from kintsugi.agents.rollout import Job
-from kintsugi.agents.search import MctsStar, SearchTree, Tally, Uct, finished, search
-from kintsugi.agents.search.growing import SearchConfig
+from kintsugi.agents.search import MctsStar, SearchStats, SearchTree, Uct, finished, search
+from kintsugi.agents.search.strategy import SearchConfig
 from kintsugi.agents.search.tree import ROOT
 from kintsugi.agents.trading_group import DeskConfig, TradingGroup
 from kintsugi.agents.trajectory import Step
@@ -25,9 +26,8 @@ from kintsugi.envs.trading import TradingEnv
 from kintsugi.errors import UsageError
 from kintsugi.loops.runs.stages import Stage
 from kintsugi.loops.runs.store import RunStore
-from minds import Mind, MindConfig
 from recorders import turns_in
-from searches import ACTIONS, WORLDS, Guess, Log, jobs
+from search_fakes import ACTIONS, WORLDS, Guess, Log, jobs
 
 MEMORIES = ("notes", "reflection")
 CONFIGS = [
@@ -80,7 +80,7 @@ def grow(world: str, agent: Agent, config: SearchConfig, n: int = 3, seed: int =
 
 def facts(trees: Sequence[SearchTree]) -> list[Any]:
     """All but who made them."""
-    return [(tree.nodes, tree.visits, tree.values, tree.ended, tree.spent) for tree in trees]
+    return [(tree.nodes, tree.visits, tree.values, tree.ended, tree.usage) for tree in trees]
 
 
 # -- Forks ------------------------------------------------------------------------------------------------------------
@@ -127,12 +127,12 @@ def test_a_search_that_was_cut_off_ends_as_one_that_was_not(memory, how, error, 
     model = ScriptedModel(answers("exact"))
     assert grow("exact", Mind(model, MindConfig(memory)), config, log=log) == wanted
     assert log.held == whole.held
-    spent = sum(tree.spent.model_calls for tree in wanted)
+    usage = sum(tree.usage.model_calls for tree in wanted)
     if memory == "steps" and not config.judged:
-        assert model.calls == spent - sum(part["spent"]["model_calls"] for p in log_parts(whole, begun) for part in p)
+        assert model.calls == usage - sum(part["usage"]["model_calls"] for p in log_parts(whole, begun) for part in p)
     if memory != "steps" and not config.judged:
         # What is not said in the steps is brought back by asking again.
-        assert model.calls == spent
+        assert model.calls == usage
 
 
 def log_parts(log: Log, lengths: dict[str, int]) -> list[list[Any]]:
@@ -148,12 +148,12 @@ def test_any_beginning_of_what_is_stored_leads_to_the_same_tree(memory, config, 
     [tree] = grow(world, agent, config, 1, seed, log=whole)
     parts = whole.parts(tree.key)
     assert any(part.get("remembers") for part in parts)
-    log, tally = Log({tree.key: parts[: data.draw(st.integers(0, len(parts)))]}), Tally()
+    log, stats = Log({tree.key: parts[: data.draw(st.integers(0, len(parts)))]}), SearchStats()
     known = len(log.parts(tree.key))
-    assert grow(world, agent, config, 1, seed, log=log, tally=tally) == [tree]
+    assert grow(world, agent, config, 1, seed, log=log, stats=stats) == [tree]
     assert log.parts(tree.key) == parts
     told = 1 + sum(len(part.get("children", ())) for part in parts[1:known])
-    assert tally.nodes == (0 if known == len(parts) else len(tree) - told)
+    assert stats.nodes == (0 if known == len(parts) else len(tree) - told)
 
 
 @pytest.mark.parametrize("memory", MEMORIES)
@@ -221,7 +221,7 @@ def check_calls(trees: Sequence[SearchTree], agent: Agent, again: Sequence[Searc
                 (call.text, call.token_ids) for call in calls
             ]
         kept = sum(node.step.sampled_tokens for node in tree.nodes if node.step)
-        assert tree.spent.sampled_tokens >= kept > 0
+        assert tree.usage.sampled_tokens >= kept > 0
 
 
 @pytest.mark.parametrize("memory", ["steps", *MEMORIES])
@@ -234,7 +234,7 @@ def test_calls_are_kept_with_each_node(memory, world, tmp_path):
         check_calls(trees, agent, list(finished(log)))
         cut = Log({tree.key: log.parts(tree.key)[:3] for tree in trees})
     assert grow(world, agent, CONFIGS[0], 2, log=cut) == trees
-    assert agent.model.usage().sampled_tokens >= sum(tree.spent.sampled_tokens for tree in trees)
+    assert agent.model.usage().sampled_tokens >= sum(tree.usage.sampled_tokens for tree in trees)
 
 
 def test_what_was_written_is_what_the_model_wrote():
@@ -242,8 +242,8 @@ def test_what_was_written_is_what_the_model_wrote():
         model = ScriptedModel(answers("echo"))
         trees = grow("echo", Mind(model, config), CONFIGS[0])
         used = model.usage()
-        assert sum(tree.spent.sampled_tokens for tree in trees) == used.sampled_tokens
-        assert sum(tree.spent.read_tokens for tree in trees) == used.read_tokens
+        assert sum(tree.usage.sampled_tokens for tree in trees) == used.sampled_tokens
+        assert sum(tree.usage.read_tokens for tree in trees) == used.read_tokens
 
 
 MARKET = market_of([0.0, 0.02, -0.03, 0.05, 0.01], {0: [("news", "Orders went up.")], 2: [("report", "It is raised.")]})

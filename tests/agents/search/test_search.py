@@ -10,22 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_agents import READY
 from hypothesis import given
 from hypothesis import strategies as st
 from kintsugi.agents.models import Completion, Message, Sampling, ScriptedModel, Usage
 from kintsugi.agents.models.local import LocalModel
 from kintsugi.agents.react import ReActAgent, ReActConfig
 from kintsugi.agents.rollout import Job, collect
-from kintsugi.agents.search import MctsStar, PromptValue, SearchTree, Tally, Uct, finished, search
-from kintsugi.agents.search.growing import Expand, Growing, Roll, SearchConfig
+from kintsugi.agents.search import MctsStar, PromptValue, SearchStats, SearchTree, Uct, finished, search
+from kintsugi.agents.search.strategy import Expand, Roll, SearchConfig, TreeBuilder
 from kintsugi.agents.search.tree import ROOT, Node
 from kintsugi.agents.trajectory import Step
 from kintsugi.errors import InfraError, UsageError
 from kintsugi.loops.runs.stages import Stage
 from kintsugi.loops.runs.store import RunStore
-from minds import READY
-from searches import ACTIONS, WORLDS, Guess, Log, agent, jobs
-from tiny_worlds import Echo, Lamps
+from search_fakes import ACTIONS, WORLDS, Guess, Log, agent, jobs
+from tiny_envs import Echo, Lamps
 
 STAGE = Stage("search", "policy", "train", 1)
 
@@ -65,8 +65,8 @@ def test_laws_of_any_tree(world, config, seed):
             assert own[ROOT] == 0
             assert all(0 <= n <= config.parallel for n in own)
         assert all(0.0 <= value <= 1.0 for value in tree.values)
-        assert tree.spent.model_calls <= (config.model_calls or math.inf)
-        assert tree.spent.env_steps <= (config.env_steps or math.inf)
+        assert tree.usage.model_calls <= (config.model_calls or math.inf)
+        assert tree.usage.env_steps <= (config.env_steps or math.inf)
         assert all(tree.depth(number) <= (config.max_depth or 5) for number in range(len(tree)))
         for below in tree.children:
             actions = [tree.nodes[child].step.action for child in below]
@@ -82,16 +82,16 @@ def test_a_tree_does_not_depend_on_how_many_are_in_flight(world, config, seed, a
 
 @given(configs, st.integers(0, 100))
 def test_snapshots_and_replays_lead_to_the_same_tree(config, seed):
-    exact, replayed = Tally(), Tally()
-    ours, theirs = grow("exact", config, seed=seed, tally=exact), grow("replay", config, seed=seed, tally=replayed)
+    exact, replayed = SearchStats(), SearchStats()
+    ours, theirs = grow("exact", config, seed=seed, stats=exact), grow("replay", config, seed=seed, stats=replayed)
     assert ours == theirs
     assert exact.restores == replayed.restores
     assert exact.replayed_steps == 0
 
 
 def test_replays_are_counted():
-    replayed = Tally()
-    grow("replay", Uct(candidates=2, iterations=3, max_depth=4), tally=replayed)
+    replayed = SearchStats()
+    grow("replay", Uct(candidates=2, iterations=3, max_depth=4), stats=replayed)
     assert replayed.replayed_steps > replayed.restores > 0
 
 
@@ -108,12 +108,12 @@ def test_any_beginning_of_what_is_stored_leads_to_the_same_tree(world, config, d
             log = store.tree_log(STAGE)
             log.add([(tree.key, number, part) for number, part in enumerate(parts[:kept])])
             assert list(finished(log)) == ([tree] if kept == len(parts) else [])
-            tally = Tally()
-            assert grow(world, config, 1, log=log, tally=tally) == [tree]
+            stats = SearchStats()
+            assert grow(world, config, 1, log=log, stats=stats) == [tree]
             assert log.parts(tree.key) == parts
     # Nothing that was stored is drawn again.
     known = 1 + sum(len(part.get("children", ())) for part in parts[1:kept])
-    assert tally.nodes == (len(tree) - known if kept < len(parts) else 0)
+    assert stats.nodes == (len(tree) - known if kept < len(parts) else 0)
 
 
 # -- the papers' rules ---------------------------------------------------------------------------------------------
@@ -124,8 +124,8 @@ def leaf(parent: int, score: float | None = None, estimate: float | None = None)
     return Node(parent, Step("", "", "x"), "", estimate=estimate, **ends)
 
 
-def planted(config: SearchConfig, *nodes: Node) -> Growing:
-    tree = Growing(0, Node(-1, None, ""))
+def planted(config: SearchConfig, *nodes: Node) -> TreeBuilder:
+    tree = TreeBuilder(0, Node(-1, None, ""))
     config.grown(tree, tree.add(ROOT, nodes))
     return tree
 
@@ -142,7 +142,7 @@ def test_uct_is_q_and_a_quarter_of_the_root_of_log_over_visits():
 
 
 def test_a_descent_of_uct_expands_down_to_an_end_and_passes_ends_by():
-    uct, tree = Uct(), Growing(0, Node(-1, None, ""))
+    uct, tree = Uct(), TreeBuilder(0, Node(-1, None, ""))
     descent = uct.descend(tree, 0)
     assert next(descent) == Expand(0)
     uct.grown(tree, tree.add(0, [leaf(0, 1.0), leaf(0)]))
@@ -156,12 +156,12 @@ def test_a_descent_of_uct_expands_down_to_an_end_and_passes_ends_by():
 
 
 def test_ties_are_broken_by_seed_and_evenly():
-    taken = [Growing(seed, Node(-1, None, "")).best([4, 7, 9], lambda n: 1.0, 0, 0) for seed in range(300)]
+    taken = [TreeBuilder(seed, Node(-1, None, "")).best([4, 7, 9], lambda n: 1.0, 0, 0) for seed in range(300)]
     assert all(80 < taken.count(number) < 120 for number in (4, 7, 9))
 
 
 def test_mcts_star_rolls_the_best_child_forward_and_averages_by_visits():
-    star, tree = MctsStar(alpha=0.25), Growing(0, Node(-1, None, ""))
+    star, tree = MctsStar(alpha=0.25), TreeBuilder(0, Node(-1, None, ""))
     descent = star.descend(tree, 0)
     assert next(descent) == Expand(0)
     star.grown(tree, tree.add(0, [leaf(0, estimate=0.2), leaf(0, estimate=0.6), leaf(0, 0.0)]))
@@ -260,7 +260,7 @@ def test_a_critic_reads_what_the_agent_would_be_shown_next():
     job = Job(Lamps.tasks("train").tasks[0], acting, 0)
     config = MctsStar(iterations=6, roll_steps=2)
     [tree] = search(lambda: Lamps(max_steps=5), [job], config, value=PromptValue(critic, acting))
-    assert tree.spent.model_calls == len(asked) + len(critic.read)
+    assert tree.usage.model_calls == len(asked) + len(critic.read)
     beyond = [chat for chat in asked if len(chat) > 2]
     assert len(beyond) > 6
     assert all(chat in critic.read for chat in beyond)
@@ -302,11 +302,11 @@ def test_the_same_tree_with_a_real_model_whatever_is_in_flight_and_after_a_cut(t
 
 @pytest.mark.parametrize("actions", [("light blue",), ("sing",), ("",)])
 def test_candidates_that_are_all_equal_or_all_refused_end_in_a_chain(actions):
-    tally, acting = Tally(), agent(actions)
+    stats, acting = SearchStats(), agent(actions)
     job = Job(Lamps.tasks("train").tasks[0], acting, 0)
-    tree = search(lambda: Lamps(max_steps=6), [job], Uct(candidates=4, iterations=5), tally=tally)[0]
+    tree = search(lambda: Lamps(max_steps=6), [job], Uct(candidates=4, iterations=5), stats=stats)[0]
     assert [len(below) for below in tree.children] == [1] * 6 + [0]
-    assert (tree.ended, tree.visits, tally.restores) == ("exhausted", (1,) * 7, 0)
+    assert (tree.ended, tree.visits, stats.restores) == ("exhausted", (1,) * 7, 0)
     assert all(node.drawn == 4 for node in tree.nodes[1:])
     assert all((node.step and node.step.invalid is None) == (actions == ("light blue",)) for node in tree.nodes[1:])
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from kintsugi.agents.core import Episode, RuleAgent
 from kintsugi.agents.rollout import Job
-from kintsugi.agents.search import SearchTree, Tally, Uct, search
+from kintsugi.agents.search import SearchStats, SearchTree, Uct, search
 from kintsugi.agents.trajectory import Step
 from kintsugi.envs.registry import find
 
@@ -26,12 +26,12 @@ class Free(RuleAgent):
         return Step(episode.observation, "", actions[episode.seed % len(actions)])
 
 
-def grown(world: str, at_once: int, tally: Tally | None = None) -> list[SearchTree]:
+def grown(world: str, at_once: int, stats: SearchStats | None = None) -> list[SearchTree]:
     env = find(world).load()
     exact = env.metadata["snapshot"] == "exact"
     jobs = [Job(task, Free(), 7 + number) for number, task in enumerate(env.tasks("train", 2 if exact else 1, 5))]
     config = Uct(candidates=2, iterations=3 if exact else 2, max_depth=4 if exact else 3)
-    return search(env, jobs, config, at_once=at_once, tally=tally)
+    return search(env, jobs, config, at_once=at_once, stats=stats)
 
 
 def played(env: Any, tree: SearchTree, end: int) -> tuple[list[str], float]:
@@ -54,11 +54,11 @@ def played(env: Any, tree: SearchTree, end: int) -> tuple[list[str], float]:
     ],
 )
 def test_a_tree_tells_what_its_world_would_show(world):
-    tally = Tally()
-    trees = grown(world, 2, tally)
+    stats = SearchStats()
+    trees = grown(world, 2, stats)
     env_class = find(world).load()
-    assert (tally.replayed_steps == 0) == (env_class.metadata["snapshot"] == "exact")
-    assert tally.restores > 0
+    assert (stats.replayed_steps == 0) == (env_class.metadata["snapshot"] == "exact")
+    assert stats.restores > 0
     assert all(len(tree) > 3 and len(list(tree.ends())) > 1 for tree in trees)
     with contextlib.closing(env_class()) as env:
         for tree in trees:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from desks import ANSWERS, market_of, scripted, trade_in
+from fake_desks import ANSWERS, market_of, scripted, trade_in
 from kintsugi.agents.core import Episode
 from kintsugi.agents.experts.trading import TradingExpert
 from kintsugi.agents.rollout import Job, collect

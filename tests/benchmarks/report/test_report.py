@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from doors import COLOURS
+from door_env import COLOURS
 from fakes import scripted_run
 from kintsugi.benchmarks.report.attempts import CHUNK_BYTES, TEXT_HEAD, AttemptFiles, clipped
 from kintsugi.benchmarks.report.pages import TEMPLATES, write_report
 from kintsugi.errors import UsageError
-from kintsugi.loops.learning.lessons import Lessons
+from kintsugi.loops.learning.training_data import TrainingData
 from kintsugi.loops.measuring.gain import Gain
 from kintsugi.loops.measuring.gate import Gate, Verdict
 from kintsugi.loops.run import Attempts, Practice
@@ -111,8 +111,8 @@ def test_attempts_for_the_gate_are_no_scores(tmp_path):
     """They are among the attempts made on the way, and the verdict of a real gate is on the page."""
     answers = [f"Thought: hm\nAction: open {colour}" for colour in COLOURS]
     with RunStore.open(tmp_path / "run", {}) as store:
-        run = scripted_run(store, "doors:Doors", lambda messages, sampling: answers[sampling.seed % 4])
-        loop = SelfTraining(Practice(tasks=8), Attempts(k=2), gate=Gate(tasks=10), lessons=Lessons(replay=0.0))
+        run = scripted_run(store, "door_env:Doors", lambda messages, sampling: answers[sampling.seed % 4])
+        loop = SelfTraining(Practice(tasks=8), Attempts(k=2), gate=Gate(tasks=10), data=TrainingData(replay=0.0))
         self_training(run, loop)
         [verdict] = [found for stage, found in store.results().items() if stage.kind == "verdict"]
     page = write_report(tmp_path / "run").read_text()

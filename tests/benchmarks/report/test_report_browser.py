@@ -26,7 +26,7 @@ def test_charts_are_drawn_in_light_and_dark(page, run):
         page.wait_for_selector(".chart .plot-container")
         assert page.locator("[data-chart=scores] .plot-container").count() == 2
         assert page.locator("[data-chart=types] .bars .point").count() > 0
-        assert page.locator("[data-chart=clocks] .bars .point").count() == 3
+        assert page.locator("[data-chart=timings] .bars .point").count() == 3
     assert page.get_by_role("table").count() >= 6
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from command_line import refused
 from comparisons import JUDGE, Seeds
 from fakes import attempts_at
 from kintsugi.agents.search import Uct
@@ -15,7 +16,7 @@ from kintsugi.benchmarks.reproduce.core import run_in
 from kintsugi.errors import UsageError
 from kintsugi.loops.agent_r import AgentR
 from kintsugi.loops.learning.core import FitConfig
-from kintsugi.loops.learning.lessons import Lessons
+from kintsugi.loops.learning.training_data import TrainingData
 from kintsugi.loops.measuring.gate import Gate
 from kintsugi.loops.measuring.measure import Measure
 from kintsugi.loops.measuring.recovery import Recovery
@@ -23,17 +24,16 @@ from kintsugi.loops.run import Attempts, Practice
 from kintsugi.loops.runs.store import RunStore
 from kintsugi.loops.seeds.family import SeedRecipe
 from rich.console import Console
-from shells import refused
 
 CONFIG = ReproduceAgentR(
     recipe=SeedRecipe(family="doors"),
-    env="doors:Doors",
+    env="door_env:Doors",
     loop=AgentR(
         Practice(tasks=30),
         Attempts(temperature=1.0, at_once=16),
         FitConfig(epochs=1.0, lr=1e-4),
         Gate("off"),
-        lessons=Lessons(replay=0.25),
+        data=TrainingData(replay=0.25),
         search=Uct(candidates=2, iterations=4, max_depth=2),
         again=Uct(candidates=2, iterations=1, max_depth=2),
         verifier=VerifierConfig(prompt=JUDGE),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import refused
 from comparisons import Seeds
 from fakes import attempts_at
 from kintsugi.agents.trajectory import Trajectory
@@ -22,13 +23,12 @@ from kintsugi.loops.runs.store import RunStore
 from kintsugi.loops.seeds.config import Architecture, PretrainConfig
 from kintsugi.loops.seeds.family import SeedRecipe
 from rich.console import Console
-from shells import refused
 from small_runs import make_task, make_trajectory
 
 LOOP = ReReST(Practice(tasks=24), Attempts(k=1, temperature=0.7), FitConfig(epochs=1.0), Gate("off"))
 CONFIG = ReproduceReReST(
     recipe=SeedRecipe(family="doors"),
-    env="doors:Doors",
+    env="door_env:Doors",
     loop=LOOP,
     held_out=Measure(splits=("valid_seen", "valid_unseen"), tasks=6),
     seeds=2,
@@ -91,7 +91,7 @@ def test_each_model_is_trained_on_what_its_name_says(made):
         }
         agent = run.acting(None, LOOP.attempts)
         for name, own in passed.items():
-            examples = LOOP.lessons.examples(agent, own)
+            examples = LOOP.data.examples(agent, own)
             learnt = seeds.trained[f"{seed}/{name}@1"]
             assert learnt[: len(examples)] == examples
             assert len(learnt) == len(examples) + min(len(run.demonstrations), len(examples))

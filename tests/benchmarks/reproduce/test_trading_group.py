@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
+from command_line import refused
 from fakes import attempts_at, backend_of, learner_of, results_of, scripted_run
 from kintsugi.agents.experts.trading import TradingExpert
 from kintsugi.agents.experts.trading_rules import RULES
@@ -32,7 +33,6 @@ from kintsugi.loops.seeds.family import SeedRecipe
 from kintsugi.loops.seeds.registry import recipe_of
 from kintsugi.loops.trading_group import SynthesisConfig
 from rich.console import Console
-from shells import refused
 
 CONFIG = ReproduceTradingGroup(
     loop=SynthesisConfig(

@@ -6,7 +6,7 @@ import contextlib
 
 import pytest
 from kintsugi.agents.rollout import Job
-from kintsugi.agents.search import Tally, Uct, search
+from kintsugi.agents.search import SearchStats, Uct, search
 from kintsugi.benchmarks.speed.search import Free
 from kintsugi.benchmarks.textworld.original import OriginalEnv
 from kintsugi.benchmarks.textworld.peer import memoised
@@ -39,8 +39,8 @@ def test_it_is_won_as_ours_is(tasks):
 
 
 def test_its_replays_grow_the_tree_that_snapshots_grow(tasks):
-    config, tally = Uct(candidates=2, iterations=1, max_depth=3), Tally()
+    config, stats = Uct(candidates=2, iterations=1, max_depth=3), SearchStats()
     with memoised():
-        replayed = search(OriginalEnv, [Job(task, Free(), 1) for task in tasks], config, tally=tally)
+        replayed = search(OriginalEnv, [Job(task, Free(), 1) for task in tasks], config, stats=stats)
     assert replayed == search(HouseholdEnv, [Job(task, Free(), 1) for task in tasks], config)
-    assert tally.replayed_steps > 0
+    assert stats.replayed_steps > 0

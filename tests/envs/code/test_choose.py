@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from command_line import offer
 from kintsugi.envs import EnvSpec
 from kintsugi.envs.code.sandbox import Sandbox, choose, open_sandbox, shared_sandbox
 from kintsugi.envs.code.sandbox.conformance import CHECKS, Bench, Subject, run_check
 from kintsugi.errors import MissingExtraError, UsageError
 from sandboxes import Scripted, bubblewrap
-from shells import offer
 
 CHOSEN = (
     "returns_the_exit_code", "passes_files", "returns_wanted_files", "stops_endless_loops", "has_no_network",

@@ -51,12 +51,12 @@ def test_a_sandbox_that_does_nothing_fails_and_every_failure_is_named():
 BREAKS = {
     "it does not end what is left": ("does_not_wait_for_daemons", "worker", "os.kill(-1, signal.SIGKILL)", "pass"),
     "it does not sweep": (
-        "leaves_no_files", "tidy", "        in_fork(sweep)\n    return measure() == before",
+        "leaves_no_files", "cleanup", "        in_fork(sweep)\n    return measure() == before",
         "        pass\n    return True"
     ),
-    "it takes what is used up for tidy": ("leaves_no_ports", "tidy", "return measure() == before", "return True"),
+    "it takes what is used up for clean": ("leaves_no_ports", "cleanup", "return measure() == before", "return True"),
     "it does not look after itself": (
-        "cannot_harm_the_worker_for_good", "tidy", "return measure() == before", "return True"
+        "cannot_harm_the_worker_for_good", "cleanup", "return measure() == before", "return True"
     ),
     "it keeps outputs": ("leaves_nothing_in_memory", "worker", "wipe(buffer.store, buffer.size)", "pass"),
     "it keeps inputs": ("leaves_nothing_in_memory", "worker", "wipe(SPILL, BLOCK)", "pass"),

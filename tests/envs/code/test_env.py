@@ -311,5 +311,5 @@ def test_params_that_are_no_problem_are_named():
 
 def test_a_solution_that_was_replaced_is_superseded():
     actions = ["write def f(x): return 1", "test", "Write:\n```\ndef f(x): return 2\n```", "run f(1)", "write f = abs"]
-    assert CodeEnv.superseded(actions) == {0, 2}
-    assert CodeEnv.superseded(["test", "write f = abs", "submit"]) == CodeEnv.superseded([]) == set()
+    assert CodeEnv.overwritten(actions) == {0, 2}
+    assert CodeEnv.overwritten(["test", "write f = abs", "submit"]) == CodeEnv.overwritten([]) == set()

@@ -7,7 +7,7 @@ import warnings
 
 import numpy as np
 import pytest
-from desks import market_of, trading_in
+from fake_desks import market_of, trading_in
 from gymnasium.utils.env_checker import check_env, data_equivalence
 from kintsugi.envs.checks import check_agent_env
 from kintsugi.envs.trading import TradingEnv

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
+from bad_site import BadSite, BadWeb, at, html, lines
 from kintsugi.envs.web import WebConfig
-from webs import BadSite, BadWeb, at, html, lines
 
 
 @pytest.fixture(scope="session")

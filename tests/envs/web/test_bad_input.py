@@ -5,8 +5,8 @@ from __future__ import annotations
 import socket
 
 import pytest
+from bad_site import at, html, until
 from kintsugi.errors import InfraError
-from webs import at, html, until
 
 pytestmark = pytest.mark.requires("chromium")
 

@@ -9,6 +9,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from bad_site import at, html, until
 from kintsugi.agents.core import RuleAgent
 from kintsugi.agents.experts.web import WebExpert
 from kintsugi.agents.rollout import Job, collect
@@ -18,7 +19,6 @@ from kintsugi.envs.web.browser import Browser
 from kintsugi.envs.web.chromium import BrowserConfig, end_processes, find_chromium
 from kintsugi.envs.web.worlds.sites import Sites
 from kintsugi.errors import InfraError, UsageError
-from webs import at, html, until
 
 pytestmark = pytest.mark.requires("chromium")
 

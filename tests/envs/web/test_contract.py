@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from bad_site import ClickTest, at, html
 from kintsugi.envs import check_agent_env
-from webs import ClickTest, at, html
 
 pytestmark = pytest.mark.requires("chromium")
 

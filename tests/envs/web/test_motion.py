@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from webs import done, html
+from bad_site import done, html
 
 pytestmark = pytest.mark.requires("chromium")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from webs import done, html
+from bad_site import done, html
 
 pytestmark = pytest.mark.requires("chromium")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from webs import html
+from bad_site import html
 
 pytestmark = pytest.mark.requires("chromium")
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kintsugi.agents.models import Message, ScriptedModel
 from kintsugi.agents.models.chat import ChatEncoder
-from kintsugi.agents.react import ReActConfig, chat_of, parse, said
+from kintsugi.agents.react import ReActConfig, parse, render_chat, turn_text
 from kintsugi.agents.registry import reader
 from kintsugi.agents.search.tree import SearchTree
 from kintsugi.agents.trajectory import AgentSpec
@@ -18,7 +18,7 @@ from kintsugi.agents.verifier import MISTAKE, VerifierConfig
 from kintsugi.errors import UsageError
 from kintsugi.loops.learning.splice import Cut, first_error, pairs, replay, spliced, whole_path
 from tiny_models import family
-from vault import ACTIONS, Vault, grown
+from vault_env import ACTIONS, Vault, grown
 
 TASK, OTHER = Vault.tasks("train", 2)
 GOOD = ("go cellar", "take key", "go hall", "open chest")
@@ -163,7 +163,7 @@ def test_a_splice_is_a_bad_beginning_a_revision_and_a_good_ending():
     assert turn.observation == TREE.nodes[end_of(TREE, *DETOUR[:2])].observation
     assert turn.thought == f"{MISTAKE}\nThought: I take key"
     assert (turn.text, turn.token_ids, turn.logprobs) == (None, None, None)
-    assert parse(said(turn)) == (turn.thought, "take key")
+    assert parse(turn_text(turn)) == (turn.thought, "take key")
     assert (splice.source, splice.outcome, splice.score) == ("splice", "success", 1.0)
     assert splice.parents == (), "whoever knows the stage names them"
     assert replay(Vault(), splice) is None
@@ -245,14 +245,14 @@ def played(actions):
     """What the world says to these actions, as far as it can be asked, and what they are worth."""
     env = Vault()
     seen, info = env.reset(options={"task": TASK})
-    said, over = [seen], False
+    seen_texts, over = [seen], False
     for action in actions:
         if over:
             break
         seen, _, done, cut, info = env.step(action)
-        said.append(seen)
+        seen_texts.append(seen)
         over = done or cut
-    return said, info["score"]
+    return seen_texts, info["score"]
 
 
 @given(splices(), st.booleans())
@@ -261,9 +261,9 @@ def test_a_verified_splice_happens_as_written_and_any_other_does_not(found, drop
         return
     tree, cut = found
     splice = spliced(tree, cut, MISTAKE, drop_refused=drop)
-    said, worth = played([step.action for step in splice.steps])
+    shown, worth = played([step.action for step in splice.steps])
     written = [*(step.observation for step in splice.steps), splice.final_observation]
-    assert (replay(Vault(), splice) is None) == (said == written and worth == splice.score == 1.0)
+    assert (replay(Vault(), splice) is None) == (shown == written and worth == splice.score == 1.0)
 
 
 @given(splices(), st.sampled_from(["seed", "chatml", "trimmed"]))
@@ -274,11 +274,11 @@ def test_what_is_masked_is_exactly_the_bad_beginning_and_what_was_seen(found, te
     splice = spliced(tree, cut, MISTAKE, drop_refused=False)
     bad, good = tree.depth(cut.last), tree.depth(cut.good) - tree.depth(cut.fork)
     assert [step.trainable for step in splice.steps] == [False] * bad + [True] * good
-    chat = chat_of(splice, ReActConfig())
+    chat = render_chat(splice, ReActConfig())
     encoder: ChatEncoder = family(template)
     encoded = encoder.encode(chat, generate=False)
     trained = encoder.tokenizer.decode([i for i, on in zip(encoded.ids, encoded.mask, strict=True) if on])
-    turns = [said(step) for step in splice.steps if step.trainable]
+    turns = [turn_text(step) for step in splice.steps if step.trainable]
     assert trained == "".join(turn + encoder.eos for turn in turns)
     masked = [m for m in chat if m.role != "assistant" or not m.trainable]
     assert len(chat) - len(masked) == good

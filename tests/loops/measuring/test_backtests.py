@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from desks import market_of, scripted, trade_in, trading_in
+from fake_desks import market_of, scripted, trade_in, trading_in
 from kintsugi.agents.trading_group import DeskConfig
 from kintsugi.envs.trading.metrics import of_curve
 from kintsugi.errors import InfraError, UsageError

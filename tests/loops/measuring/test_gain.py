@@ -11,9 +11,9 @@ from kintsugi.agents.trajectory import Step, Trajectory
 from kintsugi.errors import InfraError, UsageError
 from kintsugi.loops.measuring.evaluation import compare
 from kintsugi.loops.measuring.gain import gain
-from loop_worlds import Greenhouse
+from loop_envs import Greenhouse
 from small_runs import make_task, make_trajectory
-from tiny_worlds import Echo
+from tiny_envs import Echo
 
 
 def attempts(*rewards: tuple[float, ...], broken: tuple[int, ...] = (), sample: int = 0) -> list[Trajectory]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from doors import COLOURS
+from door_env import COLOURS
 from fakes import attempts_at, backend_of, results_of, scripted_run
 from kintsugi.agents.models import Message
 from kintsugi.envs import EnvSpec
@@ -21,7 +21,7 @@ from kintsugi.loops.run import Attempts, Practice, Run
 from kintsugi.loops.runs.stages import Stage
 from kintsugi.loops.runs.store import RunStore
 
-ENV = "doors:Doors"
+ENV = "door_env:Doors"
 TASKS = 16
 ATTEMPTS = Attempts(k=2, temperature=1.0, max_tokens=60, at_once=5)
 
@@ -91,7 +91,7 @@ def test_as_many_successes_are_more_or_less_of_a_return(store, tmp_path):
     best, other = ("red+green", "green+red") if first > second else ("green+red", "red+green")
     assert not admits(gated(store, base=other, best=best), gate, "best")
     with RunStore.open(tmp_path / "returns", {}) as returns:
-        run = gated(returns, "loop_worlds:Greenhouse", base=other, best=best, worst=other, lost="blue+white")
+        run = gated(returns, "loop_envs:Greenhouse", base=other, best=best, worst=other, lost="blue+white")
         assert admits(run, gate, "best")
         assert not admits(run, gate, "worst")
         assert not admits(run, gate, "lost", old="best")
@@ -139,7 +139,7 @@ def test_pairs_that_an_infra_error_ended_are_left_out(store):
     gate = Gate(tasks=TASKS, seed=5)
     green = right(gate).count("green")
     assert 0 < green < TASKS
-    run = gated(store, "loop_worlds:WhiteDoorsJam", base="green+white", both="green+blue", none="blue+red", jam="white")
+    run = gated(store, "loop_envs:WhiteDoorsJam", base="green+white", both="green+blue", none="blue+red", jam="white")
     assert not admits(run, gate, "both")
     assert not admits(run, gate, "none")
     gains = {name: verdict["gain"] for name, verdict in results_of(store, "verdict").items()}
@@ -153,7 +153,7 @@ def test_pairs_that_an_infra_error_ended_are_left_out(store):
 
 
 def test_off_adopts_every_round_and_compares_nothing(store):
-    run = gated(store, "loop_worlds:Ungated", none="none")
+    run = gated(store, "loop_envs:Ungated", none="none")
     new = adapter(run, "none")
     assert Gate("off").admits(run, None, new, practice=Practice(), attempts=ATTEMPTS, seed=0)
     assert (backend_of(run).opened, store.results(), store.trajectory_stages()) == ([], {}, [])
@@ -165,7 +165,7 @@ def test_off_adopts_every_round_and_compares_nothing(store):
 
 
 def test_an_environment_without_a_split_for_it_has_to_be_told(store):
-    ungated = EnvSpec("loop_worlds:Ungated")
+    ungated = EnvSpec("loop_envs:Ungated")
     run = gated(store, ungated.id, blue="blue")
     for asked in (
         lambda: Gate().task_set(ungated, Practice()),
@@ -174,7 +174,7 @@ def test_an_environment_without_a_split_for_it_has_to_be_told(store):
     ):
         with pytest.raises(UsageError) as refused:
             asked()
-        assert "'loop_worlds:Ungated' names no split for the gate" in str(refused.value)
+        assert "'loop_envs:Ungated' names no split for the gate" in str(refused.value)
         assert "pass --gate off" in str(refused.value)
         assert "--loop.gate.split" in str(refused.value)
     named = Gate(split="valid_seen", tasks=3)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from doors import COLOURS
+from door_env import COLOURS
 from fakes import attempts_at, backend_of, results_of, scripted_run
 from kintsugi.agents.models import LanguageModel, ScriptedBackend, Usage
 from kintsugi.agents.models.local import LocalBackend
@@ -28,7 +28,7 @@ from kintsugi.loops.runs.stages import Stage
 from kintsugi.loops.runs.store import RunStore
 from tiny_models import saved
 
-DOORS = EnvSpec("doors:Doors")
+DOORS = EnvSpec("door_env:Doors")
 ON = Measure(splits=("valid_seen", "valid_unseen"), tasks=9, at_once=4, samples=2, temperature=0.7)
 
 
@@ -90,8 +90,8 @@ def test_every_split_is_measured_and_scored(seeded, store, doors_seed):
         assert score.success.value == sum(t.success for t in attempts) / 18
         assert (score.name, score.n, score.decoding, score.step_cap) == ("base", 18, "free", 2)
         assert score.settings["temperature"] == 0.7
-        clock = store.results()[stage.of("clock")]
-        assert score.seconds == clock["wall"] >= clock["model"] + clock["env"] > 0
+        timing = store.results()[stage.of("clock")]
+        assert score.seconds == timing["wall"] >= timing["model"] + timing["env"] > 0
     assert found["valid_seen"] != found["valid_unseen"]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from doors import COLOURS
+from door_env import COLOURS
 from fakes import attempts_at, backend_of, results_of, scripted_run
 from kintsugi.agents.models import Message
 from kintsugi.envs.core import TaskSet
@@ -30,7 +30,7 @@ from kintsugi.loops.runs.stages import Stage, split_key
 from kintsugi.loops.runs.store import RunStore
 from rich.console import Console
 
-ENV = "doors:Doors"
+ENV = "door_env:Doors"
 ON = Measure(splits=("valid_seen", "valid_unseen"), tasks=12, at_once=5)
 CONFIG = Recovery(steps=1, most=8, temperature=1.0)
 

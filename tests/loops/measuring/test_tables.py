@@ -23,7 +23,7 @@ from kintsugi.loops.runs.stages import Stage
 from rich.console import Console
 from rich.table import Table
 from small_runs import make_task, make_trajectory
-from tiny_worlds import Echo
+from tiny_envs import Echo
 
 TASKS = TaskSet(make_task(i) for i in range(12))
 

@@ -16,7 +16,7 @@ from kintsugi.agents.trajectory import Step, Trajectory
 from kintsugi.errors import UsageError
 from kintsugi.loops.runs.stages import Stage, split_key
 from kintsugi.loops.runs.store import RunStore
-from tiny_worlds import Echo
+from tiny_envs import Echo
 
 
 @pytest.fixture

@@ -49,7 +49,7 @@ def test_a_run_keeps_pictures_when_asked_and_versions_always(tmp_path: Path, ill
     attempts = Attempts(k=1, max_tokens=60)
     with RunStore.open(tmp_path / "run", {}) as store:
         store.illustrated = illustrated
-        run = scripted_run(store, "loop_worlds:Painted", ["Action: a"])
+        run = scripted_run(store, "loop_envs:Painted", ["Action: a"])
         jobs = [Job(task, run.acting(None, attempts), 0) for task in run.env.tasks("train", 1)]
         played = run.play(STAGE, jobs, attempts)
         assert run.play(STAGE, jobs, attempts) == played

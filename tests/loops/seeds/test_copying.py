@@ -36,7 +36,7 @@ def test_what_is_weighed_was_said_before_after_the_same_token():
 
 @pytest.mark.parametrize("kv_heads", [1, 2])
 def test_heads_begin_by_looking_back(kv_heads):
-    model = build(TOKENIZER, Architecture(layers=2, kv_heads=kv_heads, rope_theta=1e6, looking_back=3), 0)
+    model = build(TOKENIZER, Architecture(layers=2, kv_heads=kv_heads, rope_theta=1e6, previous_token_heads=3), 0)
     model.set_attn_implementation("eager")
     ids = torch.randint(6, len(TOKENIZER), (2, 60), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
@@ -50,4 +50,4 @@ def test_heads_begin_by_looking_back(kv_heads):
 
 def test_no_more_heads_look_back_than_there_are():
     with pytest.raises(UsageError, match="looking_back is 5; the first layer has 4 heads"):
-        Architecture(heads=4, looking_back=5)
+        Architecture(heads=4, previous_token_heads=5)

@@ -7,7 +7,7 @@ import random
 import re
 
 import pytest
-from kintsugi.agents.react import ReActConfig, chat_of
+from kintsugi.agents.react import ReActConfig, render_chat
 from kintsugi.agents.reflector import OPENING, digest
 from kintsugi.agents.trajectory import Trajectory
 from kintsugi.envs.household import HouseholdEnv
@@ -106,7 +106,7 @@ def test_the_corpus_is_a_function_of_its_recipe(seed):
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
     assert all(d.success and d.source == "expert" for d in found.demonstrations)
-    assert found.chats[: len(found.demonstrations)] == [chat_of(d, ReActConfig()) for d in found.demonstrations]
+    assert found.chats[: len(found.demonstrations)] == [render_chat(d, ReActConfig()) for d in found.demonstrations]
     assert len(found.demonstrations) == 6 < len(found.chats)
 
 

@@ -137,16 +137,16 @@ def test_batches_abreast_are_a_step_of_one_batch_that_holds_them_all():
         return model.state_dict()
 
     one = state(batch_tokens=1000)
-    several = state(batch_tokens=1, abreast=4)
+    several = state(batch_tokens=1, threads=4)
     assert all(torch.allclose(value, several[name], atol=1e-4) for name, value in one.items())
-    again = state(batch_tokens=1, abreast=4)
+    again = state(batch_tokens=1, threads=4)
     assert all(torch.equal(value, again[name]) for name, value in several.items())
 
 
 @pytest.mark.parametrize("number", [0, -1])
 def test_a_step_takes_at_least_one_batch(number):
-    with pytest.raises(UsageError, match=f"abreast is {number}"):
-        PretrainConfig(abreast=number)
+    with pytest.raises(UsageError, match=f"threads is {number}"):
+        PretrainConfig(threads=number)
 
 
 def test_tokens_of_weight_nought_are_not_learnt():

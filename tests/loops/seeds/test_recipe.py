@@ -85,7 +85,7 @@ def test_the_same_again_is_the_same_to_the_byte(seed, tmp_path):
 
 def test_a_family_says_what_its_corpus_and_its_tokenizer_are(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(install(tmp_path / "site", "gatehouse", loud="loop_seeds:LOUD")))
-    shape = replace(TINY.architecture, looking_back=2, rope_theta=1e6)
+    shape = replace(TINY.architecture, previous_token_heads=2, rope_theta=1e6)
     recipe = replace(
         TINY,
         family="loud",
@@ -125,7 +125,7 @@ def test_random_sequences_come_first_and_stay_among_the_texts():
         read.extend(tuple(row) for row in named["input_ids"].tolist())
 
     model.model.register_forward_pre_hook(noted, with_kwargs=True)
-    config = PretrainConfig(tokens=4000, copying=2000, batch_tokens=500, warmup=2, abreast=1)
+    config = PretrainConfig(tokens=4000, copying=2000, batch_tokens=500, warmup=2, threads=1)
     shares: list[float] = []
     module._taught(model, texts, tokenizer, config, shares.append)
     own = {tuple(text.ids) for text in texts}
@@ -147,10 +147,10 @@ def test_it_is_made_once(cache, seed):
 
 
 def test_it_is_opened_by_the_name_of_its_environment_and_made_when_it_is_not_there(tmp_path, monkeypatch):
-    small = "import dataclasses, doors\nfrom kintsugi.loops.seeds.config import Architecture, PretrainConfig\n"
-    small += "RECIPE = dataclasses.replace(doors.FAMILY.recipe, family='hut', demonstrations=8, reflections=6, "
+    small = "import dataclasses, door_env\nfrom kintsugi.loops.seeds.config import Architecture, PretrainConfig\n"
+    small += "RECIPE = dataclasses.replace(door_env.FAMILY.recipe, family='hut', demonstrations=8, reflections=6, "
     small += f"architecture={TINY.architecture!r}, pretrain={TINY.pretrain!r})\n"
-    small += "FAMILY = dataclasses.replace(doors.FAMILY, recipe=RECIPE)\n"
+    small += "FAMILY = dataclasses.replace(door_env.FAMILY, recipe=RECIPE)\n"
     monkeypatch.syspath_prepend(str(install(tmp_path / "site", "hut", {"hut.py": small}, hut="hut:FAMILY")))
     monkeypatch.setenv("KINTSUGI_CACHE", str(tmp_path / "cache"))
     told: list[str] = []

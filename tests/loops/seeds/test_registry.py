@@ -6,8 +6,8 @@ import pytest
 from kintsugi.agents.models import open_backend
 from kintsugi.envs import EnvSpec
 from kintsugi.errors import UsageError
-from kintsugi.loops.seeds.family import Usual
-from kintsugi.loops.seeds.registry import families, family_of, find_family, recipe_of, usual
+from kintsugi.loops.seeds.family import FamilyDefaults
+from kintsugi.loops.seeds.registry import defaults_of, families, family_of, find_family, recipe_of
 from loop_seeds import FEW, install
 
 
@@ -15,7 +15,7 @@ def test_ours_are_there_and_can_be_made():
     assert [part.name for part in families()][:4] == ["household", "code", "trading", "web"]
     for part in families()[:4]:
         assert recipe_of(part.name).family == part.name
-        assert usual(EnvSpec(part.name)) == family_of(part.name).usual
+        assert defaults_of(EnvSpec(part.name)) == family_of(part.name).defaults
 
 
 def test_a_package_brings_a_family_by_an_entry_point(tmp_path, monkeypatch):
@@ -31,11 +31,11 @@ def test_a_package_brings_a_family_by_an_entry_point(tmp_path, monkeypatch):
 
 def test_a_family_is_that_of_the_environment_with_its_name(tmp_path, monkeypatch):
     """However the environment was named."""
-    doors = EnvSpec("doors:Doors", {"max_steps": 3})
-    assert usual(doors) == Usual()
+    doors = EnvSpec("door_env:Doors", {"max_steps": 3})
+    assert defaults_of(doors) == FamilyDefaults()
     monkeypatch.syspath_prepend(str(install(tmp_path, "gatehouse", doors="loop_seeds:FEW")))
-    assert usual(doors) == FEW.usual == Usual(7, 2.5, None)
-    assert usual(EnvSpec("kintsugi/Household-v0")) == usual(EnvSpec("household"))
+    assert defaults_of(doors) == FEW.defaults == FamilyDefaults(7, 2.5, None)
+    assert defaults_of(EnvSpec("kintsugi/Household-v0")) == defaults_of(EnvSpec("household"))
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_a_broken_family_is_named_when_it_is_used_and_harms_no_other(tmp_path, m
     monkeypatch.syspath_prepend(str(install(tmp_path, "gatehouse", gate=target)))
     assert "gate" in [part.name for part in families()]
     assert recipe_of("household").family == "household"
-    assert usual(EnvSpec("doors:Doors")) == Usual()
+    assert defaults_of(EnvSpec("door_env:Doors")) == FamilyDefaults()
     with pytest.raises(UsageError, match=expected):
         family_of("gate")
 

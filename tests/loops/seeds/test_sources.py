@@ -64,12 +64,12 @@ def test_what_has_nothing_to_do_with_seeds_does_not_count(name):
 
 FAMILY = """
 import dataclasses
-from doors import FAMILY as DOORS
+from door_env import FAMILY as DOORS
 from .acts import demonstrate
 FAMILY = dataclasses.replace(DOORS, demonstrate=demonstrate)
 """
 ACTS = """
-from doors import demonstrate as shown
+from door_env import demonstrate as shown
 from kintsugi.envs.trading.rules import Rules
 def demonstrate(task, seed):
     return shown(task, seed)

@@ -24,9 +24,9 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
+from .cleanup import clean_up, in_fork, measure
 from .clock import freeze
 from .stage import HOME, PR_SET_DUMPABLE, become_program, libc, read_meta
-from .tidy import in_fork, measure, tidy
 from .wire import FRAME, MAGIC, OOM, REQUEST, RESULT, TIMED_OUT, TRUNCATED, UNCLEAN
 
 BLOCK = 1 << 16
@@ -294,7 +294,7 @@ def serve(config: dict[str, Any], channel: int, answers: int, before: Any) -> No
     if wanted:
         in_fork(deliver, answers, standby.payload)
     standby.close()
-    flags |= 0 if tidy(before) else UNCLEAN
+    flags |= 0 if clean_up(before) else UNCLEAN
     frames: list[Any] = []
     for kind, buffer in ((b"O", OUT), (b"E", ERR)):
         frames += [FRAME.pack(kind, buffer.size), memoryview(buffer.store)[: buffer.size]]
@@ -338,7 +338,7 @@ def main(config: dict[str, Any]) -> None:
     config["oom_files"] = [name for name in OOM_FILES if os.path.exists(name)]
     os.close(os.pidfd_open(1))
     hello = json.dumps({"python": sys.version.split()[0], "writable": [os.path.isdir(HOME)]}).encode()
-    tidy(measure())
+    clean_up(measure())
     before = measure()
     try:
         send(answers, FRAME.pack(b"H", len(hello)), hello)

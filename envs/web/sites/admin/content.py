@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from ....dice import Dice
+from ....portable_rng import PortableRng
 from .. import words
 from ..core import Site
 
@@ -63,19 +63,19 @@ SETTINGS = (
 )
 
 
-def fill(db: sqlite3.Connection, site: Site, dice: Dice) -> None:
+def fill(db: sqlite3.Connection, site: Site, rng: PortableRng) -> None:
     """14 people of four roles, 16 tickets of which the first four people take care, and five settings."""
     roles, subjects = SUBJECTS[site.subject]
-    for number, name in enumerate(words.people(dice, 14), start=1):
-        status = "Suspended" if dice.chance(0.15) else "Active"
-        values = (number, name, f"{words.handle(name)}@{site.host}", dice.choice(roles), status)
+    for number, name in enumerate(words.people(rng, 14), start=1):
+        status = "Suspended" if rng.chance(0.15) else "Active"
+        values = (number, name, f"{words.handle(name)}@{site.host}", rng.choice(roles), status)
         db.execute("INSERT INTO person VALUES (?, ?, ?, ?, ?)", values)
-    opened = sorted(words.moment(dice, 1, 40) for _ in range(16))
-    titles = dice.sample([f"{subject} {place}" for subject in subjects for place in PLACES], 16)
+    opened = sorted(words.moment(rng, 1, 40) for _ in range(16))
+    titles = rng.sample([f"{subject} {place}" for subject in subjects for place in PLACES], 16)
     for number, (title, when) in enumerate(zip(titles, opened, strict=True), start=201):
-        status = "Open" if dice.chance(0.5) else dice.choice(STATUSES)
-        ticket = (number, title, status, dice.choice(PRIORITIES), dice.between(1, 4), when)
+        status = "Open" if rng.chance(0.5) else rng.choice(STATUSES)
+        ticket = (number, title, status, rng.choice(PRIORITIES), rng.between(1, 4), when)
         db.execute("INSERT INTO ticket VALUES (?, ?, ?, ?, ?, ?)", ticket)
     for number, (name, form) in enumerate(SETTINGS, start=1):
-        value = {"text": f"desk@{site.host}", "number": str(dice.between(5, 30)), "switch": dice.choice(("on", "off"))}
+        value = {"text": f"desk@{site.host}", "number": str(rng.between(5, 30)), "switch": rng.choice(("on", "off"))}
         db.execute("INSERT INTO setting VALUES (?, ?, ?, ?)", (number, name, value[form], form))

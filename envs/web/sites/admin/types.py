@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 
-from ....dice import Dice
+from ....portable_rng import PortableRng
 from .. import words
 from ..core import Args, Site, TaskType
 from ..evidence import Evidence, Row
@@ -15,30 +15,30 @@ _PEOPLE = "SELECT * FROM person ORDER BY id"
 _TICKETS = "SELECT t.*, p.name AS agent FROM ticket t JOIN person p ON p.id = t.agent_id ORDER BY t.id"
 
 
-def _role(dice: Dice, db: sqlite3.Connection, site: Site) -> Args:
-    name, role = dice.choice(db.execute("SELECT name, role FROM person ORDER BY id").fetchall())
-    return {"person": name, "role": dice.choice([r for r in SUBJECTS[site.subject][0] if r != role])}
+def _role(rng: PortableRng, db: sqlite3.Connection, site: Site) -> Args:
+    name, role = rng.choice(db.execute("SELECT name, role FROM person ORDER BY id").fetchall())
+    return {"person": name, "role": rng.choice([r for r in SUBJECTS[site.subject][0] if r != role])}
 
 
 def _role_given(e: Evidence, args: Args) -> Iterator[bool]:
     yield e.rows(_PEOPLE) == _with(e.was(_PEOPLE), "name", args["person"], role=args["role"])
 
 
-def _active(dice: Dice, db: sqlite3.Connection, site: Site) -> Args:
+def _active(rng: PortableRng, db: sqlite3.Connection, site: Site) -> Args:
     found = db.execute("SELECT name FROM person WHERE status = 'Active' ORDER BY id").fetchall()
-    return {"person": dice.choice(found)[0]}
+    return {"person": rng.choice(found)[0]}
 
 
 def _suspended(e: Evidence, args: Args) -> Iterator[bool]:
     yield e.rows(_PEOPLE) == _with(e.was(_PEOPLE), "name", args["person"], status="Suspended")
 
 
-def _newcomer(dice: Dice, db: sqlite3.Connection, site: Site) -> Args:
+def _newcomer(rng: PortableRng, db: sqlite3.Connection, site: Site) -> Args:
     taken = {name for (name,) in db.execute("SELECT name FROM person")}
-    name = words.person(dice)
+    name = words.person(rng)
     while name in taken:
-        name = words.person(dice)
-    return {"name": name, "email": f"{words.handle(name)}@{site.host}", "role": dice.choice(SUBJECTS[site.subject][0])}
+        name = words.person(rng)
+    return {"name": name, "email": f"{words.handle(name)}@{site.host}", "role": rng.choice(SUBJECTS[site.subject][0])}
 
 
 def _added(e: Evidence, args: Args) -> Iterator[bool]:
@@ -50,15 +50,13 @@ def _added(e: Evidence, args: Args) -> Iterator[bool]:
     yield person.get("role") == args["role"]
 
 
-def _ticket(dice: Dice, db: sqlite3.Connection, site: Site) -> Args:
-    number, agent, priority = dice.choice(
-        db.execute("SELECT id, agent_id, priority FROM ticket ORDER BY id").fetchall()
-    )
+def _ticket(rng: PortableRng, db: sqlite3.Connection, site: Site) -> Args:
+    number, agent, priority = rng.choice(db.execute("SELECT id, agent_id, priority FROM ticket ORDER BY id").fetchall())
     agents = db.execute("SELECT name FROM person WHERE id <= 4 AND id <> ? ORDER BY id", (agent,)).fetchall()
     return {
         "ticket": number,
-        "agent": dice.choice(agents)[0],
-        "priority": dice.choice([p for p in PRIORITIES if p != priority]),
+        "agent": rng.choice(agents)[0],
+        "priority": rng.choice([p for p in PRIORITIES if p != priority]),
     }
 
 
@@ -74,9 +72,9 @@ def _assigned(e: Evidence, args: Args) -> Iterator[bool]:
         yield after == others and all(mine[f] == before[args["ticket"]][f] for f in fields)
 
 
-def _count(dice: Dice, db: sqlite3.Connection, site: Site) -> Args:
-    agent = dice.choice(db.execute("SELECT name FROM person WHERE id <= 4 ORDER BY id").fetchall())[0]
-    return {"agent": agent, "status": dice.choice(STATUSES)}
+def _count(rng: PortableRng, db: sqlite3.Connection, site: Site) -> Args:
+    agent = rng.choice(db.execute("SELECT name FROM person WHERE id <= 4 ORDER BY id").fetchall())[0]
+    return {"agent": agent, "status": rng.choice(STATUSES)}
 
 
 def _counted(e: Evidence, args: Args) -> Iterator[bool]:
@@ -84,14 +82,14 @@ def _counted(e: Evidence, args: Args) -> Iterator[bool]:
     yield e.says(len(rows))
 
 
-def _setting(dice: Dice, db: sqlite3.Connection, site: Site) -> Args:
-    name, value = dice.choice(
+def _setting(rng: PortableRng, db: sqlite3.Connection, site: Site) -> Args:
+    name, value = rng.choice(
         db.execute("SELECT name, value FROM setting WHERE form IN ('number', 'text') ORDER BY id").fetchall()
     )
-    new = str(dice.choice([n for n in range(5, 31) if str(n) != value]))
+    new = str(rng.choice([n for n in range(5, 31) if str(n) != value]))
     return {
         "setting": name,
-        "value": new if value.isdigit() else f"{dice.choice(words.LAST_NAMES).lower()}@{site.host}",
+        "value": new if value.isdigit() else f"{rng.choice(words.LAST_NAMES).lower()}@{site.host}",
     }
 
 
@@ -100,9 +98,9 @@ def _set(e: Evidence, args: Args) -> Iterator[bool]:
     yield e.rows(query) == _with(e.was(query), "name", args["setting"], value=args["value"])
 
 
-def _switch(dice: Dice, db: sqlite3.Connection, site: Site) -> Args:
+def _switch(rng: PortableRng, db: sqlite3.Connection, site: Site) -> Args:
     found = db.execute("SELECT name, value FROM setting WHERE form = 'switch' ORDER BY id").fetchall()
-    name, value = dice.choice(found)
+    name, value = rng.choice(found)
     return {"setting": name, "value": "off" if value == "on" else "on"}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import sqlite3
 
-from ....dice import Dice
+from ....portable_rng import PortableRng
 from .. import words
 from ..core import TODAY, Site
 
@@ -51,37 +51,37 @@ CITIES = 4
 PER_CITY = 4
 
 
-def fill(db: sqlite3.Connection, site: Site, dice: Dice) -> None:
+def fill(db: sqlite3.Connection, site: Site, rng: PortableRng) -> None:
     """16 places of three rooms in four cities, and eight bookings."""
     patterns, rooms = SUBJECTS[site.subject]
-    names = dice.sample(NAMES, CITIES * PER_CITY)
-    cities = dice.sample(words.CITIES, CITIES)
+    names = rng.sample(NAMES, CITIES * PER_CITY)
+    cities = rng.sample(words.CITIES, CITIES)
     for number, name in enumerate(names, start=1):
-        extras = ", ".join(sorted(dice.sample(EXTRAS, dice.between(1, 3))))
+        extras = ", ".join(sorted(rng.sample(EXTRAS, rng.between(1, 3))))
         values = (
             number,
-            dice.choice(patterns).format(name),
+            rng.choice(patterns).format(name),
             cities[(number - 1) % CITIES],
-            dice.between(60, 98),
+            rng.between(60, 98),
             extras,
         )
         db.execute("INSERT INTO place VALUES (?, ?, ?, ?, ?)", values)
-        prices = sorted(dice.sample(range(30, 300), len(rooms)))
+        prices = sorted(rng.sample(range(30, 300), len(rooms)))
         for level, (room, price) in enumerate(zip(rooms, prices, strict=True)):
             insert = "INSERT INTO room (place_id, name, sleeps, price) VALUES (?, ?, ?, ?)"
             db.execute(insert, (number, room, 2 * level + 2, price * 100))
     every = db.execute("SELECT id, sleeps FROM room ORDER BY id").fetchall()
-    for number, (room, sleeps) in enumerate(dice.sample(every, 8), start=1):
-        arrival = day(dice.between(10, 60))
-        departure = day(dice.between(1, 5), arrival)
+    for number, (room, sleeps) in enumerate(rng.sample(every, 8), start=1):
+        arrival = day(rng.between(10, 60))
+        departure = day(rng.between(1, 5), arrival)
         booked = (
             number,
-            code(dice),
+            code(rng),
             room,
             arrival,
             departure,
-            dice.between(1, sleeps),
-            words.person(dice),
+            rng.between(1, sleeps),
+            words.person(rng),
             "Confirmed",
         )
         db.execute("INSERT INTO booking VALUES (?, ?, ?, ?, ?, ?, ?, ?)", booked)
@@ -92,7 +92,7 @@ def day(ahead: int, start: str = TODAY) -> str:
     return (datetime.date.fromisoformat(start) + datetime.timedelta(days=ahead)).isoformat()
 
 
-def code(dice: Dice) -> str:
+def code(rng: PortableRng) -> str:
     """A code such as `KM482`."""
     letters = "ABCDEFGHJKLMNPRSTUVWXYZ"
-    return f"{dice.choice(letters)}{dice.choice(letters)}{dice.between(100, 999)}"
+    return f"{rng.choice(letters)}{rng.choice(letters)}{rng.between(100, 999)}"

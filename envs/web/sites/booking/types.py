@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 
-from ....dice import Dice
+from ....portable_rng import PortableRng
 from .. import words
 from ..core import Args, Site, TaskType
 from ..evidence import Evidence, Row
@@ -15,23 +15,23 @@ _ROOMS = "SELECT p.name AS place, p.city, r.* FROM room r JOIN place p ON p.id =
 _BOOKINGS = "SELECT id, code, room_id, arrival, departure, guests, name, status FROM booking ORDER BY id"
 
 
-def _room(dice: Dice, db: sqlite3.Connection) -> Row:
+def _room(rng: PortableRng, db: sqlite3.Connection) -> Row:
     cursor = db.execute(f"{_ROOMS} ORDER BY r.id")
     names = [column[0] for column in cursor.description]
-    return dict(zip(names, dice.choice(cursor.fetchall()), strict=True))
+    return dict(zip(names, rng.choice(cursor.fetchall()), strict=True))
 
 
-def _book(dice: Dice, db: sqlite3.Connection, site: Site) -> Args:
-    room = _room(dice, db)
-    arrival = day(dice.between(70, 200))
+def _book(rng: PortableRng, db: sqlite3.Connection, site: Site) -> Args:
+    room = _room(rng, db)
+    arrival = day(rng.between(70, 200))
     return {
         "room": room["name"],
         "place": room["place"],
         "city": room["city"],
         "arrival": arrival,
-        "departure": day(dice.between(1, 6), arrival),
-        "guests": dice.between(1, room["sleeps"]),
-        "name": words.person(dice),
+        "departure": day(rng.between(1, 6), arrival),
+        "guests": rng.between(1, room["sleeps"]),
+        "name": words.person(rng),
     }
 
 
@@ -47,8 +47,8 @@ def _booked(e: Evidence, args: Args) -> Iterator[bool]:
     yield booking.get("name") == args["name"]
 
 
-def _price(dice: Dice, db: sqlite3.Connection, site: Site) -> Args:
-    room = _room(dice, db)
+def _price(rng: PortableRng, db: sqlite3.Connection, site: Site) -> Args:
+    room = _room(rng, db)
     return {"room": room["name"], "place": room["place"], "city": room["city"]}
 
 
@@ -57,12 +57,12 @@ def _priced(e: Evidence, args: Args) -> Iterator[bool]:
     yield e.says(room["price"] / 100)
 
 
-def _cheapest(dice: Dice, db: sqlite3.Connection, site: Site) -> Args | None:
+def _cheapest(rng: PortableRng, db: sqlite3.Connection, site: Site) -> Args | None:
     cities = [city for (city,) in db.execute("SELECT DISTINCT city FROM place ORDER BY city")]
     options = [(city, extra) for city in cities for extra in EXTRAS if len(_ranked(db, city, extra)) > 1]
     if not options:
         return None
-    city, extra = dice.choice(options)
+    city, extra = rng.choice(options)
     return {"city": city, "extra": extra}
 
 
@@ -81,8 +81,8 @@ def _cheapest_named(e: Evidence, args: Args) -> Iterator[bool]:
     yield e.says(_ranked(e.before, args["city"], args["extra"])[0], others)
 
 
-def _booking(dice: Dice, db: sqlite3.Connection, site: Site) -> Args:
-    code, name = dice.choice(db.execute("SELECT code, name FROM booking ORDER BY id").fetchall())
+def _booking(rng: PortableRng, db: sqlite3.Connection, site: Site) -> Args:
+    code, name = rng.choice(db.execute("SELECT code, name FROM booking ORDER BY id").fetchall())
     return {"code": code, "name": name.split()[-1]}
 
 
@@ -90,14 +90,14 @@ def _cancelled(e: Evidence, args: Args) -> Iterator[bool]:
     yield e.rows(_BOOKINGS) == _with(e, args, status="Cancelled")
 
 
-def _guests(dice: Dice, db: sqlite3.Connection, site: Site) -> Args:
-    code, name, guests, sleeps = dice.choice(
+def _guests(rng: PortableRng, db: sqlite3.Connection, site: Site) -> Args:
+    code, name, guests, sleeps = rng.choice(
         db.execute(
             "SELECT b.code, b.name, b.guests, r.sleeps FROM booking b JOIN room r ON r.id = b.room_id ORDER BY b.id"
         ).fetchall()
     )
     others = [n for n in range(1, sleeps + 1) if n != guests]
-    return {"code": code, "name": name.split()[-1], "guests": dice.choice(others)}
+    return {"code": code, "name": name.split()[-1], "guests": rng.choice(others)}
 
 
 def _guests_changed(e: Evidence, args: Args) -> Iterator[bool]:

@@ -7,7 +7,7 @@ import datetime
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response
 
-from ....dice import Dice
+from ....portable_rng import PortableRng
 from ..core import TODAY
 from ..pages import Form, Page, Routes, Row
 from .content import EXTRAS, code
@@ -182,7 +182,7 @@ def _check_stay(page: Page, form: Form, room: Row, arrival: str, departure: str)
 def _new_code(page: Page) -> str:
     """The next code; the same after the same bookings."""
     for number in range(page.value("SELECT count(*) FROM booking"), 1_000_000):
-        made = code(Dice(f"code/{page.site.slug}/{number}"))
+        made = code(PortableRng(f"code/{page.site.slug}/{number}"))
         if page.value("SELECT 1 FROM booking WHERE code = ?", made) is None:
             return made
     raise NotFound("There are no codes left.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from ....dice import Dice
+from ....portable_rng import PortableRng
 from .. import words
 from ..core import Site
 from ..passwords import hashed
@@ -109,31 +109,31 @@ SECRETS = ("river", "lamp", "stone", "maple", "copper", "window", "garden", "sil
 
 def secret(user: str) -> str:
     """The password of an account; a function of its name."""
-    dice = Dice(f"secret/{user}")
-    return f"{dice.choice(SECRETS)}-{dice.choice(SECRETS)}-{dice.between(10, 99)}"
+    rng = PortableRng(f"secret/{user}")
+    return f"{rng.choice(SECRETS)}-{rng.choice(SECRETS)}-{rng.between(10, 99)}"
 
 
-def fill(db: sqlite3.Connection, site: Site, dice: Dice) -> None:
+def fill(db: sqlite3.Connection, site: Site, rng: PortableRng) -> None:
     """Ten accounts, four boards, and twelve threads of two to five posts.
 
     No two posts of a thread have equally many likes.
     """
     boards, topics = SUBJECTS[site.subject]
-    for number, name in enumerate(words.people(dice, 10), start=1):
+    for number, name in enumerate(words.people(rng, 10), start=1):
         user = words.handle(name)
-        values = (number, user, hashed(secret(user), user), dice.choice(words.CITIES), "")
+        values = (number, user, hashed(secret(user), user), rng.choice(words.CITIES), "")
         db.execute("INSERT INTO account VALUES (?, ?, ?, ?, ?)", values)
     for number, board in enumerate(boards, start=1):
         db.execute("INSERT INTO board VALUES (?, ?)", (number, board))
-    titles = dice.sample([question.format(topic) for question in QUESTIONS for topic in topics], 12)
+    titles = rng.sample([question.format(topic) for question in QUESTIONS for topic in topics], 12)
     for number, title in enumerate(titles, start=1):
-        moments = sorted({words.moment(dice, 1, 60) for _ in range(dice.between(2, 5))})
+        moments = sorted({words.moment(rng, 1, 60) for _ in range(rng.between(2, 5))})
         db.execute("INSERT INTO thread VALUES (?, ?, ?, ?)", (number, (number - 1) % 4 + 1, title, moments[0]))
-        likes = dice.sample(range(9), len(moments))
-        authors, texts = dice.sample(range(1, 11), len(moments)), dice.sample(ANSWERS, len(moments))
+        likes = rng.sample(range(9), len(moments))
+        authors, texts = rng.sample(range(1, 11), len(moments)), rng.sample(ANSWERS, len(moments))
         for author, when, text, count in zip(authors, moments, texts, likes, strict=True):
             insert = "INSERT INTO post (thread_id, account_id, written, text) VALUES (?, ?, ?, ?)"
             post = db.execute(insert, (number, author, when, text)).lastrowid
-            fans = dice.sample([other for other in range(1, 11) if other != author], count)
+            fans = rng.sample([other for other in range(1, 11) if other != author], count)
             rows = [(post, fan) for fan in fans]
             db.executemany("INSERT INTO likes (post_id, account_id) VALUES (?, ?)", rows)

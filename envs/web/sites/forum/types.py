@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 
-from ....dice import Dice
+from ....portable_rng import PortableRng
 from .. import words
 from ..core import Args, Site, TaskType
 from ..evidence import Evidence
@@ -22,18 +22,18 @@ _REPLIES = (
 _ABOUT = ("Old hand", "Beginner", "Here to learn", "Weekend only", "Ask me anything")
 
 
-def _account(dice: Dice, db: sqlite3.Connection) -> Args:
-    user = dice.choice([user for (user,) in db.execute("SELECT user FROM account ORDER BY id")])
+def _account(rng: PortableRng, db: sqlite3.Connection) -> Args:
+    user = rng.choice([user for (user,) in db.execute("SELECT user FROM account ORDER BY id")])
     return {"user": user, "password": secret(user)}
 
 
-def _thread(dice: Dice, db: sqlite3.Connection) -> str:
-    title: str = dice.choice([title for (title,) in db.execute("SELECT title FROM thread ORDER BY id")])
+def _thread(rng: PortableRng, db: sqlite3.Connection) -> str:
+    title: str = rng.choice([title for (title,) in db.execute("SELECT title FROM thread ORDER BY id")])
     return title
 
 
-def _reply(dice: Dice, db: sqlite3.Connection, site: Site) -> Args:
-    return {**_account(dice, db), "thread": _thread(dice, db), "text": dice.choice(_REPLIES)}
+def _reply(rng: PortableRng, db: sqlite3.Connection, site: Site) -> Args:
+    return {**_account(rng, db), "thread": _thread(rng, db), "text": rng.choice(_REPLIES)}
 
 
 def _replied(e: Evidence, args: Args) -> Iterator[bool]:
@@ -53,14 +53,14 @@ def _wrote(e: Evidence, post: dict[str, object], args: Args) -> bool:
     return e.rows("SELECT user FROM account WHERE id = ?", post["account_id"]) == [{"user": args["user"]}]
 
 
-def _start(dice: Dice, db: sqlite3.Connection, site: Site) -> Args:
+def _start(rng: PortableRng, db: sqlite3.Connection, site: Site) -> Args:
     taken = {title for (title,) in db.execute("SELECT title FROM thread")}
     titles = [question.format(topic) for question in QUESTIONS for topic in SUBJECTS[site.subject][1]]
     return {
-        **_account(dice, db),
-        "board": dice.choice([name for (name,) in db.execute("SELECT name FROM board ORDER BY id")]),
-        "title": dice.choice([title for title in titles if title not in taken]),
-        "text": dice.choice(ANSWERS),
+        **_account(rng, db),
+        "board": rng.choice([name for (name,) in db.execute("SELECT name FROM board ORDER BY id")]),
+        "title": rng.choice([title for title in titles if title not in taken]),
+        "text": rng.choice(ANSWERS),
     }
 
 
@@ -74,15 +74,15 @@ def _started(e: Evidence, args: Args) -> Iterator[bool]:
     yield one and posts[0]["text"] == args["text"]
 
 
-def _like(dice: Dice, db: sqlite3.Connection, site: Site) -> Args:
-    account = _account(dice, db)
+def _like(rng: PortableRng, db: sqlite3.Connection, site: Site) -> Args:
+    account = _account(rng, db)
     found = db.execute(
         "SELECT t.title, a.user FROM post p JOIN thread t ON t.id = p.thread_id JOIN account a ON a.id = p.account_id "
         "WHERE a.user <> ? AND NOT EXISTS (SELECT 1 FROM likes l JOIN account f ON f.id = l.account_id "
         "WHERE l.post_id = p.id AND f.user = ?) ORDER BY p.id",
         (account["user"], account["user"]),
     ).fetchall()
-    title, author = dice.choice(found)
+    title, author = rng.choice(found)
     return {**account, "thread": title, "author": author}
 
 
@@ -98,8 +98,8 @@ def _liked(e: Evidence, args: Args) -> Iterator[bool]:
     yield len(after) == len(before) + 1 and wanted in after
 
 
-def _best(dice: Dice, db: sqlite3.Connection, site: Site) -> Args:
-    return {"thread": _thread(dice, db)}
+def _best(rng: PortableRng, db: sqlite3.Connection, site: Site) -> Args:
+    return {"thread": _thread(rng, db)}
 
 
 def _named(e: Evidence, args: Args) -> Iterator[bool]:
@@ -111,11 +111,11 @@ def _named(e: Evidence, args: Args) -> Iterator[bool]:
     yield e.says(authors[0]["user"], [row["user"] for row in authors])
 
 
-def _profile(dice: Dice, db: sqlite3.Connection, site: Site) -> Args:
-    account = _account(dice, db)
+def _profile(rng: PortableRng, db: sqlite3.Connection, site: Site) -> Args:
+    account = _account(rng, db)
     [(place,)] = db.execute("SELECT place FROM account WHERE user = ?", (account["user"],)).fetchall()
     places = [city for city in words.CITIES if city != place]
-    return {**account, "place": dice.choice(places), "about": dice.choice(_ABOUT)}
+    return {**account, "place": rng.choice(places), "about": rng.choice(_ABOUT)}
 
 
 def _profiled(e: Evidence, args: Args) -> Iterator[bool]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from ....dice import Dice
+from ....portable_rng import PortableRng
 from .. import words
 from ..core import Site
 
@@ -103,49 +103,49 @@ PRAISE = (
 )
 
 
-def fill(db: sqlite3.Connection, site: Site, dice: Dice) -> None:
+def fill(db: sqlite3.Connection, site: Site, rng: PortableRng) -> None:
     """24 products of four categories, seven orders of the visitor who is signed in, and three things in the cart."""
-    visitor = words.person(dice)
+    visitor = words.person(rng)
     db.execute("INSERT INTO account VALUES (1, ?, ?)", (visitor, f"{words.handle(visitor)}@mail.test"))
     db.execute("INSERT INTO session VALUES ('account', '1')")
     products = 0
     for number, (category, nouns) in enumerate(SUBJECTS[site.subject].items(), start=1):
         db.execute("INSERT INTO category VALUES (?, ?)", (number, category))
-        names = dice.sample([f"{make} {noun}" for make in MAKES for noun in nouns], 6)
-        prices = dice.sample(range(900, 19900, 50), len(names))
+        names = rng.sample([f"{make} {noun}" for make in MAKES for noun in nouns], 6)
+        prices = rng.sample(range(900, 19900, 50), len(names))
         for name, price in zip(names, prices, strict=True):
             products += 1
-            rating, reviews, stock = dice.between(31, 49), dice.between(3, 400), dice.between(MOST, 40)
-            values = (products, number, name, price, rating, reviews, stock, dice.choice(PRAISE))
+            rating, reviews, stock = rng.between(31, 49), rng.between(3, 400), rng.between(MOST, 40)
+            values = (products, number, name, price, rating, reviews, stock, rng.choice(PRAISE))
             db.execute("INSERT INTO product VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
             db.executemany(
                 "INSERT INTO colour (product_id, name) VALUES (?, ?)",
-                [(products, colour) for colour in dice.sample(COLOURS, 3)],
+                [(products, colour) for colour in rng.sample(COLOURS, 3)],
             )
-    _past_orders(db, visitor, dice)
-    for product in dice.sample(range(1, products + 1), 3):
-        colour = dice.choice(_colours(db, product))
+    _past_orders(db, visitor, rng)
+    for product in rng.sample(range(1, products + 1), 3):
+        colour = rng.choice(_colours(db, product))
         db.execute(
             "INSERT INTO cart_item (product_id, colour, quantity) VALUES (?, ?, ?)",
-            (product, colour, dice.between(1, 4)),
+            (product, colour, rng.between(1, 4)),
         )
 
 
-def _past_orders(db: sqlite3.Connection, visitor: str, dice: Dice) -> None:
-    placed = sorted(words.moment(dice, 1, 300) for _ in range(7))
+def _past_orders(db: sqlite3.Connection, visitor: str, rng: PortableRng) -> None:
+    placed = sorted(words.moment(rng, 1, 300) for _ in range(7))
     for number, when in enumerate(placed, start=1001):
-        status = "Processing" if number > 1005 else dice.choice(STATUSES)
-        street, city, delivery = words.street(dice), dice.choice(words.CITIES), dice.choice(sorted(DELIVERY))
+        status = "Processing" if number > 1005 else rng.choice(STATUSES)
+        street, city, delivery = words.street(rng), rng.choice(words.CITIES), rng.choice(sorted(DELIVERY))
         order = (number, when, status, visitor, street, city, delivery, 0)
         db.execute("INSERT INTO orders VALUES (?, ?, ?, ?, ?, ?, ?, ?)", order)
         total = DELIVERY[delivery]
-        for product in dice.sample(range(1, 25), dice.between(1, 2)):
+        for product in rng.sample(range(1, 25), rng.between(1, 2)):
             price = db.execute("SELECT price FROM product WHERE id = ?", (product,)).fetchone()[0]
-            quantity = dice.between(1, 3)
+            quantity = rng.between(1, 3)
             total += price * quantity
             db.execute(
                 "INSERT INTO order_item (order_id, product_id, colour, quantity, price) VALUES (?, ?, ?, ?, ?)",
-                (number, product, dice.choice(_colours(db, product)), quantity, price),
+                (number, product, rng.choice(_colours(db, product)), quantity, price),
             )
         db.execute("UPDATE orders SET total = ? WHERE id = ?", (total, number))
 

@@ -5,24 +5,24 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 
-from ....dice import Dice
+from ....portable_rng import PortableRng
 from .. import words
 from ..core import Args, Site, TaskType
 from ..evidence import Evidence, Row
 from .content import DELIVERY, STATUSES
 
 
-def _buy(dice: Dice, db: sqlite3.Connection, site: Site) -> Args:
-    product, name = dice.choice(db.execute("SELECT id, name FROM product ORDER BY id").fetchall())
+def _buy(rng: PortableRng, db: sqlite3.Connection, site: Site) -> Args:
+    product, name = rng.choice(db.execute("SELECT id, name FROM product ORDER BY id").fetchall())
     colours = [row[0] for row in db.execute("SELECT name FROM colour WHERE product_id = ? ORDER BY id", (product,))]
     return {
         "product": name,
-        "colour": dice.choice(colours),
-        "quantity": dice.between(2, 6),
-        "name": words.person(dice),
-        "street": words.street(dice),
-        "city": dice.choice(words.CITIES),
-        "delivery": dice.choice(sorted(DELIVERY)),
+        "colour": rng.choice(colours),
+        "quantity": rng.between(2, 6),
+        "name": words.person(rng),
+        "street": words.street(rng),
+        "city": rng.choice(words.CITIES),
+        "delivery": rng.choice(sorted(DELIVERY)),
     }
 
 
@@ -47,8 +47,8 @@ def _bought(e: Evidence, args: Args) -> Iterator[bool]:
     yield order.get("delivery") == args["delivery"]
 
 
-def _cheapest(dice: Dice, db: sqlite3.Connection, site: Site) -> Args:
-    return {"category": dice.choice([name for (name,) in db.execute("SELECT name FROM category ORDER BY id")])}
+def _cheapest(rng: PortableRng, db: sqlite3.Connection, site: Site) -> Args:
+    return {"category": rng.choice([name for (name,) in db.execute("SELECT name FROM category ORDER BY id")])}
 
 
 def _cheapest_in_cart(e: Evidence, args: Args) -> Iterator[bool]:
@@ -62,8 +62,8 @@ def _cheapest_in_cart(e: Evidence, args: Args) -> Iterator[bool]:
     yield {row["product_id"]: row["n"] for row in e.rows(count)} == wanted
 
 
-def _count(dice: Dice, db: sqlite3.Connection, site: Site) -> Args:
-    category = _cheapest(dice, db, site)["category"]
+def _count(rng: PortableRng, db: sqlite3.Connection, site: Site) -> Args:
+    category = _cheapest(rng, db, site)["category"]
     prices = [
         price
         for (price,) in db.execute(
@@ -71,7 +71,7 @@ def _count(dice: Dice, db: sqlite3.Connection, site: Site) -> Args:
             (category,),
         )
     ]
-    dollars = prices[dice.between(1, len(prices) - 2)] // 100 + 1
+    dollars = prices[rng.between(1, len(prices) - 2)] // 100 + 1
     return {"category": category, "most": dollars}
 
 
@@ -84,8 +84,8 @@ def _counted(e: Evidence, args: Args) -> Iterator[bool]:
     yield e.says(row["n"])
 
 
-def _order(dice: Dice, db: sqlite3.Connection, site: Site) -> Args:
-    return {"order": dice.choice([number for (number,) in db.execute("SELECT id FROM orders ORDER BY id")])}
+def _order(rng: PortableRng, db: sqlite3.Connection, site: Site) -> Args:
+    return {"order": rng.choice([number for (number,) in db.execute("SELECT id FROM orders ORDER BY id")])}
 
 
 def _status(e: Evidence, args: Args) -> Iterator[bool]:
@@ -93,9 +93,9 @@ def _status(e: Evidence, args: Args) -> Iterator[bool]:
     yield e.says(row["status"], STATUSES)
 
 
-def _open_order(dice: Dice, db: sqlite3.Connection, site: Site) -> Args:
+def _open_order(rng: PortableRng, db: sqlite3.Connection, site: Site) -> Args:
     found = db.execute("SELECT id FROM orders WHERE status = 'Processing' ORDER BY id").fetchall()
-    return {"order": dice.choice([number for (number,) in found])}
+    return {"order": rng.choice([number for (number,) in found])}
 
 
 def _cancelled(e: Evidence, args: Args) -> Iterator[bool]:
@@ -104,16 +104,16 @@ def _cancelled(e: Evidence, args: Args) -> Iterator[bool]:
     yield now == {**statuses, args["order"]: "Cancelled"}
 
 
-def _cart_item(dice: Dice, db: sqlite3.Connection, site: Site) -> Args:
+def _cart_item(rng: PortableRng, db: sqlite3.Connection, site: Site) -> Args:
     query = "SELECT p.name FROM cart_item i JOIN product p ON p.id = i.product_id ORDER BY i.id"
-    return {"product": dice.choice([name for (name,) in db.execute(query)])}
+    return {"product": rng.choice([name for (name,) in db.execute(query)])}
 
 
-def _cart_number(dice: Dice, db: sqlite3.Connection, site: Site) -> Args:
-    args = _cart_item(dice, db, site)
+def _cart_number(rng: PortableRng, db: sqlite3.Connection, site: Site) -> Args:
+    args = _cart_item(rng, db, site)
     query = "SELECT i.quantity FROM cart_item i JOIN product p ON p.id = i.product_id WHERE p.name = ?"
     [(quantity,)] = db.execute(query, (args["product"],)).fetchall()
-    return {**args, "quantity": dice.choice([n for n in range(1, 8) if n != quantity])}
+    return {**args, "quantity": rng.choice([n for n in range(1, 8) if n != quantity])}
 
 
 def _cart(e: Evidence, args: Args, quantity: int | None) -> Iterator[bool]:

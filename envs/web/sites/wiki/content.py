@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass
 
-from ....dice import Dice
+from ....portable_rng import PortableRng
 from .. import words
 from ..core import Site
 
@@ -154,42 +154,42 @@ EACH = 9
 SUMMARIES = ("Fixed a typo", "Added a source", "Clearer wording", "Checked the numbers", "First version", "New details")
 
 
-def fill(db: sqlite3.Connection, site: Site, dice: Dice) -> None:
+def fill(db: sqlite3.Connection, site: Site, rng: PortableRng) -> None:
     """27 articles; those of one sort link to those of the next."""
     sorts = SUBJECTS[site.subject]
-    titles = [[sort.title.format(name) for name in dice.sample(PROPER, EACH)] for sort in sorts]
-    authors = words.people(dice, 9)
+    titles = [[sort.title.format(name) for name in rng.sample(PROPER, EACH)] for sort in sorts]
+    authors = words.people(rng, 9)
     number = 0
     for level, sort in enumerate(sorts):
         for title in titles[level]:
             number += 1
             nexts = titles[level + 1] if level + 1 < len(sorts) else []
-            facts = {name: _value(rule, nexts, dice) for name, rule in sort.facts.items()}
-            text = _text(title, sort, facts, dice.choice([other for other in titles[level] if other != title]))
+            facts = {name: _value(rule, nexts, rng) for name, rule in sort.facts.items()}
+            text = _text(title, sort, facts, rng.choice([other for other in titles[level] if other != title]))
             db.execute("INSERT INTO article VALUES (?, ?, ?, ?)", (number, title, sort.name, text))
             rows = [(number, name, value) for name, value in facts.items()]
             db.executemany("INSERT INTO fact (article_id, name, value) VALUES (?, ?, ?)", rows)
-    changes = [(article, when) for article in range(1, number + 1) for when in _moments(dice)]
+    changes = [(article, when) for article in range(1, number + 1) for when in _moments(rng)]
     for article, when in sorted(changes, key=lambda change: change[1]):
         db.execute(
             "INSERT INTO revision (article_id, author, changed, summary) VALUES (?, ?, ?, ?)",
-            (article, dice.choice(authors), when, dice.choice(SUMMARIES)),
+            (article, rng.choice(authors), when, rng.choice(SUMMARIES)),
         )
 
 
-def _moments(dice: Dice) -> list[str]:
-    return sorted({words.moment(dice, 1, 900) for _ in range(dice.between(2, 4))})
+def _moments(rng: PortableRng) -> list[str]:
+    return sorted({words.moment(rng, 1, 900) for _ in range(rng.between(2, 4))})
 
 
-def _value(rule: str, nexts: list[str], dice: Dice) -> str:
+def _value(rule: str, nexts: list[str], rng: PortableRng) -> str:
     kind, *bounds = rule.split()
     if kind == "number":
-        return str(dice.between(int(bounds[0]), int(bounds[1])))
+        return str(rng.between(int(bounds[0]), int(bounds[1])))
     if kind == "year":
-        return str(dice.between(1780, 1999))
+        return str(rng.between(1780, 1999))
     if kind == "person":
-        return words.person(dice)
-    return dice.choice(nexts if kind == "link" else words.CITIES)
+        return words.person(rng)
+    return rng.choice(nexts if kind == "link" else words.CITIES)
 
 
 def _text(title: str, sort: Sort, facts: dict[str, str], other: str) -> str:

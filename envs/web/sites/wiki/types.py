@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 
-from ....dice import Dice
+from ....portable_rng import PortableRng
 from .. import words
 from ..core import Args, Site, TaskType
 from ..evidence import Evidence
@@ -20,8 +20,8 @@ _TEXTS = (
 )
 
 
-def _fact(dice: Dice, db: sqlite3.Connection, site: Site) -> Args:
-    title, name = dice.choice(
+def _fact(rng: PortableRng, db: sqlite3.Connection, site: Site) -> Args:
+    title, name = rng.choice(
         db.execute("SELECT a.title, f.name FROM fact f JOIN article a ON a.id = f.article_id ORDER BY f.id").fetchall()
     )
     return {"title": title, "fact": name}
@@ -39,14 +39,14 @@ def _says(e: Evidence, title: str, fact: str) -> bool:
     return e.says(float(value)) if value.isdigit() else e.says(value, others)
 
 
-def _hop(dice: Dice, db: sqlite3.Connection, site: Site) -> Args:
+def _hop(rng: PortableRng, db: sqlite3.Connection, site: Site) -> Args:
     links = db.execute(
         "SELECT a.title, f.name, b.id FROM fact f JOIN article a ON a.id = f.article_id "
         "JOIN article b ON b.title = f.value ORDER BY f.id"
     ).fetchall()
-    title, link, other = dice.choice(links)
+    title, link, other = rng.choice(links)
     names = [name for (name,) in db.execute("SELECT name FROM fact WHERE article_id = ? ORDER BY id", (other,))]
-    return {"title": title, "link": link, "fact": dice.choice(names)}
+    return {"title": title, "link": link, "fact": rng.choice(names)}
 
 
 def _told_of_other(e: Evidence, args: Args) -> Iterator[bool]:
@@ -58,14 +58,14 @@ def _told_of_other(e: Evidence, args: Args) -> Iterator[bool]:
     yield _says(e, row["value"], args["fact"])
 
 
-def _new_value(dice: Dice, db: sqlite3.Connection, site: Site) -> Args:
+def _new_value(rng: PortableRng, db: sqlite3.Connection, site: Site) -> Args:
     rules = {name: rule for sort in SUBJECTS[site.subject] for name, rule in sort.facts.items()}
-    args = _fact(dice, db, site)
+    args = _fact(rng, db, site)
     while rules[args["fact"]] == "link":
-        args = _fact(dice, db, site)
+        args = _fact(rng, db, site)
     rule = rules[args["fact"]].split()[0]
-    values = {"number": str(dice.between(20, 990)), "year": str(dice.between(1780, 1999)), "person": words.person(dice)}
-    return {**args, "value": values.get(rule) or dice.choice(words.CITIES)}
+    values = {"number": str(rng.between(20, 990)), "year": str(rng.between(1780, 1999)), "person": words.person(rng)}
+    return {**args, "value": values.get(rule) or rng.choice(words.CITIES)}
 
 
 def _edited(e: Evidence, args: Args) -> Iterator[bool]:
@@ -77,11 +77,11 @@ def _edited(e: Evidence, args: Args) -> Iterator[bool]:
     yield e.rows(query) == wanted
 
 
-def _new_article(dice: Dice, db: sqlite3.Connection, site: Site) -> Args:
+def _new_article(rng: PortableRng, db: sqlite3.Connection, site: Site) -> Args:
     taken = {title for (title,) in db.execute("SELECT title FROM article")}
-    sort = dice.choice(SUBJECTS[site.subject])
+    sort = rng.choice(SUBJECTS[site.subject])
     free = [title for title in map(sort.title.format, PROPER) if title not in taken]
-    return {"title": dice.choice(free), "text": dice.choice(_TEXTS)}
+    return {"title": rng.choice(free), "text": rng.choice(_TEXTS)}
 
 
 def _written(e: Evidence, args: Args) -> Iterator[bool]:
@@ -90,8 +90,8 @@ def _written(e: Evidence, args: Args) -> Iterator[bool]:
     yield len(articles) == 1 and articles[0]["text"] == args["text"]
 
 
-def _article(dice: Dice, db: sqlite3.Connection, site: Site) -> Args:
-    return {"title": dice.choice([title for (title,) in db.execute("SELECT title FROM article ORDER BY id")])}
+def _article(rng: PortableRng, db: sqlite3.Connection, site: Site) -> Args:
+    return {"title": rng.choice([title for (title,) in db.execute("SELECT title FROM article ORDER BY id")])}
 
 
 def _author(e: Evidence, args: Args) -> Iterator[bool]:

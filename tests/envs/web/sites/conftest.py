@@ -10,7 +10,7 @@ pytest.importorskip("werkzeug")
 
 from kintsugi.envs.core import Task
 from kintsugi.envs.web.sites.server import Server
-from visits import Visitor, task_of
+from site_client import Visitor, task_of
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import pytest
 from kintsugi.envs.web.sites.forum.content import secret
 from kintsugi.envs.web.sites.passwords import fits, hashed
 from kintsugi.envs.web.sites.tasks import SiteTask
-from visits import Document, Visitor
+from site_client import Document, Visitor
 
 
 def args(visitor: Visitor) -> dict[str, Any]:

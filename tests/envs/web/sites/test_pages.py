@@ -7,7 +7,7 @@ import re
 import pytest
 from kintsugi.envs.web.sites.catalogue import SITES
 from kintsugi.envs.web.sites.tasks import make_tasks
-from visits import Document, Visitor
+from site_client import Document, Visitor
 
 HOSTILE = "'; DROP TABLE session; -- <script>alert(1)</script><b>\"&amp;{{ 7*7 }}%_!"
 LIMIT = 40

@@ -13,7 +13,7 @@ from kintsugi.envs.web.sites.pages import Page, Routes
 from kintsugi.envs.web.sites.server import Server, views_of
 from kintsugi.envs.web.sites.tasks import make_tasks
 from kintsugi.errors import InfraError, UsageError
-from visits import Visitor, task_of
+from site_client import Visitor, task_of
 from werkzeug.wrappers import Response
 
 HOME = "The wiki is "

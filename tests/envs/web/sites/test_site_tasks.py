@@ -135,6 +135,6 @@ def test_a_content_without_what_is_asked_for_is_passed_over():
     db = sqlite3.connect(":memory:")
     db.execute("CREATE TABLE place (name, city, extras)")
     db.execute("CREATE TABLE room (place_id, price)")
-    from kintsugi.envs.dice import Dice
+    from kintsugi.envs.portable_rng import PortableRng
 
-    assert TYPES["booking_cheapest"].draw(Dice(1), db, SITES["stay-yonder"]) is None
+    assert TYPES["booking_cheapest"].draw(PortableRng(1), db, SITES["stay-yonder"]) is None

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from kintsugi.agents.models import Message, ScriptedModel
-from kintsugi.agents.react import ReActAgent, ReActConfig, chat_of
+from kintsugi.agents.react import ReActAgent, ReActConfig, render_chat
 from kintsugi.agents.trajectory import Step, Trajectory
 from kintsugi.envs import Task
 from kintsugi.loops.learning.core import Example
-from kintsugi.loops.learning.lessons import Lessons, in_other_words
-from loop_worlds import Rewritten
+from kintsugi.loops.learning.training_data import TrainingData, renamed_copies
+from loop_envs import Rewritten
 
 AGENT = ReActAgent(ScriptedModel(["-"]))
 
@@ -35,7 +35,7 @@ def actions(example: Example) -> list[str]:
 
 
 def test_each_task_weighs_the_same_and_nothing_is_learnt_twice():
-    found = Lessons().examples(
+    found = TrainingData().examples(
         AGENT,
         [
             attempt("a", "x", "y"),
@@ -56,22 +56,22 @@ def test_each_task_weighs_the_same_and_nothing_is_learnt_twice():
 def test_refused_actions_are_not_learnt():
     tried = [attempt("a", "fly", "x"), attempt("a", "fly", "fly", "x"), attempt("b", "fly")]
     tried = [attempt(t.task.id, *(s.action for s in t.steps), refused="f") for t in tried]
-    [found] = Lessons(mistakes="dropped").examples(AGENT, tried)
+    [found] = TrainingData(mistakes="dropped").examples(AGENT, tried)
     assert found == Example(
-        chat_of(replace(tried[0], steps=(replace(tried[0].steps[1], observation="before fly"),)), AGENT.config)
+        render_chat(replace(tried[0], steps=(replace(tried[0].steps[1], observation="before fly"),)), AGENT.config)
     )
-    everything = Lessons(mistakes="learnt").examples(AGENT, tried)
+    everything = TrainingData(mistakes="learnt").examples(AGENT, tried)
     assert [actions(e) for e in everything] == [["fly", "x"], ["fly", "fly", "x"], ["fly"]]
 
 
 def test_what_was_done_after_a_refused_action_is_learnt():
-    one, two = Lessons().examples(
+    one, two = TrainingData().examples(
         AGENT, [attempt("a", "fly", "x", refused="f"), attempt("a", "fly", "fly", "x", refused="f")]
     )
     trained = [[m.trainable for m in each.messages if m.role == "assistant"] for each in (one, two)]
     assert trained == [[False, True], [False, False, True]]
     assert one.weight == two.weight == 0.5
-    assert Lessons().examples(AGENT, [attempt("b", "fly", refused="f")]) == []
+    assert TrainingData().examples(AGENT, [attempt("b", "fly", refused="f")]) == []
 
 
 @pytest.mark.parametrize(
@@ -80,16 +80,16 @@ def test_what_was_done_after_a_refused_action_is_learnt():
 def test_superseded_actions_are_seen_and_not_learnt(mistakes, trained):
     tried = attempt("a", "x", "fly", "y", refused="f", env=Rewritten.env_id)
     elsewhere = attempt("a", "x", "y")
-    [found] = Lessons(mistakes=mistakes).examples(AGENT, [tried])
+    [found] = TrainingData(mistakes=mistakes).examples(AGENT, [tried])
     assert [m.trainable for m in found.messages if m.role == "assistant"] == trained
-    [found] = Lessons(mistakes=mistakes).examples(AGENT, [elsewhere])
+    [found] = TrainingData(mistakes=mistakes).examples(AGENT, [elsewhere])
     assert [m.trainable for m in found.messages if m.role == "assistant"] == [True, True]
 
 
 OTHERS = [
     ReActConfig(system="Be brief."),
     ReActConfig(restate_goal=False),
-    ReActConfig(system="Be brief.", restate_goal=False, brief=False),
+    ReActConfig(system="Be brief.", restate_goal=False, condense=False),
 ]
 
 
@@ -98,14 +98,14 @@ def test_what_is_learnt_is_what_the_agent_itself_was_told(config):
     """Not what an agent of another prompt would have been: a policy must be asked as it was taught."""
     agent = ReActAgent(ScriptedModel(["-"]), config)
     tried = attempt("a", "x", "y", goal="find the door.")
-    [found] = Lessons().examples(agent, [tried])
+    [found] = TrainingData().examples(agent, [tried])
     assert [found.messages] == agent.chats(tried)
-    assert found.messages != chat_of(tried, ReActConfig())
+    assert found.messages != render_chat(tried, ReActConfig())
     assert found.messages[0].content == config.system
     restated = [m.content.endswith("Your task is to: find the door.") for m in found.messages if m.role == "user"]
     assert restated == [False, config.restate_goal]
     shown = attempt("b", "z", goal="find the door.", source="expert")
-    for learnt in Lessons().mixture(agent, [tried], [shown], 0):
+    for learnt in TrainingData().mixture(agent, [tried], [shown], 0):
         assert learnt.messages[0].content == config.system
 
 
@@ -117,7 +117,7 @@ class Committee(ReActAgent):
 
 
 def test_the_chats_of_an_attempt_share_its_weight():
-    found = Lessons().examples(
+    found = TrainingData().examples(
         Committee(ScriptedModel(["-"])), [attempt("a", "x"), attempt("a", "y"), attempt("b", "z")]
     )
     assert [(actions(e), e.weight) for e in found] == [
@@ -130,28 +130,28 @@ def test_the_chats_of_an_attempt_share_its_weight():
 def test_what_has_nothing_to_train_on_is_left_out():
     watched = attempt("a", "x")
     shown = replace(watched, steps=tuple(replace(step, trainable=False) for step in watched.steps))
-    assert Lessons().examples(AGENT, [shown, attempt("b")]) == []
+    assert TrainingData().examples(AGENT, [shown, attempt("b")]) == []
     part = replace(watched, steps=(shown.steps[0], watched.steps[0]))
-    [found] = Lessons().examples(AGENT, [part])
+    [found] = TrainingData().examples(AGENT, [part])
     assert [m.trainable for m in found.messages if m.role == "assistant"] == [False, True]
 
 
 @given(st.integers(0, 6), st.integers(0, 9), st.floats(0, 3), st.integers(0, 3))
 def test_demonstrations_are_mixed_in_as_asked(passed, shown, replay, seed):
-    lessons = Lessons(replay=replay)
+    data = TrainingData(replay=replay)
     own = [attempt(f"p{i}", f"p{i}") for i in range(passed)]
     demonstrations = [attempt(f"d{i}", f"d{i}", source="expert") for i in range(shown)]
-    found = [actions(e)[0] for e in lessons.mixture(AGENT, own, demonstrations, seed)]
+    found = [actions(e)[0] for e in data.mixture(AGENT, own, demonstrations, seed)]
     assert found[:passed] == [f"p{i}" for i in range(passed)]
     assert len(found) - passed == min(shown, round(replay * passed))
     assert found[passed:] == sorted(set(found[passed:]))
-    assert found == [actions(e)[0] for e in lessons.mixture(AGENT, own, demonstrations, seed)]
+    assert found == [actions(e)[0] for e in data.mixture(AGENT, own, demonstrations, seed)]
 
 
 def test_other_seeds_mix_in_other_demonstrations():
     demonstrations = [attempt(f"d{i}", f"d{i}") for i in range(50)]
     found = {
-        tuple(actions(e)[0] for e in Lessons().mixture(AGENT, [attempt("p", "p")], demonstrations, seed))
+        tuple(actions(e)[0] for e in TrainingData().mixture(AGENT, [attempt("p", "p")], demonstrations, seed))
         for seed in range(9)
     }
     assert len(found) > 5
@@ -171,7 +171,7 @@ def test_each_copy_is_told_in_words_of_its_own_and_only_what_changed_loses_its_t
         return [replace(m, content=m.content.replace("oak", new)) for m in messages]
 
     examples = [Example(chat, 0.5), Example(chat[:2] + chat[4:], 0.25)]
-    found = in_other_words(examples, rename, 8, random.Random(0))
+    found = renamed_copies(examples, rename, 8, random.Random(0))
     assert [e.weight for e in found] == [0.5, 0.25] * 8
     assert len({e.messages[1].content for e in found}) == 4
     for told in found[::2]:
@@ -181,6 +181,6 @@ def test_each_copy_is_told_in_words_of_its_own_and_only_what_changed_loses_its_t
             (None, False),
             ((3,), True),
         ]
-    assert found == in_other_words(examples, rename, 8, random.Random(0))
-    same = in_other_words(examples, lambda messages, rng: messages, 1, random.Random(0))
+    assert found == renamed_copies(examples, rename, 8, random.Random(0))
+    same = renamed_copies(examples, lambda messages, rng: messages, 1, random.Random(0))
     assert same == examples

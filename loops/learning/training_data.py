@@ -9,7 +9,7 @@ from typing import Literal
 
 from ...agents.core import Agent
 from ...agents.models.core import Message, derived_seed
-from ...agents.react import without_refused, world_of
+from ...agents.react import env_class, without_refused
 from ...agents.trajectory import Step, Trajectory
 from ...envs.core import AgentEnv
 from .core import Example
@@ -19,7 +19,7 @@ Rename = Callable[[Sequence[Message], random.Random], Sequence[Message]]
 
 
 @dataclass(frozen=True)
-class Lessons:
+class TrainingData:
     """What is learnt from attempts that passed."""
 
     mistakes: Literal["masked", "dropped", "learnt"] = "masked"
@@ -70,10 +70,10 @@ class Lessons:
         if self.mistakes == "learnt":
             return trajectory
         steps = without_refused(trajectory.steps) if self.mistakes == "dropped" else trajectory.steps
-        return replace(trajectory, steps=masked(steps, world_of(trajectory.task.env_id)))
+        return replace(trajectory, steps=masked(steps, env_class(trajectory.task.env_id)))
 
 
-def in_other_words(examples: Sequence[Example], rename: Rename, copies: int, rng: random.Random) -> list[Example]:
+def renamed_copies(examples: Sequence[Example], rename: Rename, copies: int, rng: random.Random) -> list[Example]:
     """So many copies of each, each in words of its own."""
 
     def retold(example: Example) -> Example:
@@ -88,6 +88,6 @@ def in_other_words(examples: Sequence[Example], rename: Rename, copies: int, rng
 
 def masked(steps: Sequence[Step], world: type[AgentEnv]) -> tuple[Step, ...]:
     """The same steps; those that were refused or superseded are not trained on."""
-    bad = world.superseded([step.action for step in steps])
+    bad = world.overwritten([step.action for step in steps])
     bad |= {number for number, step in enumerate(steps) if step.invalid is not None}
     return tuple(replace(step, trainable=False) if number in bad else step for number, step in enumerate(steps))

@@ -13,7 +13,7 @@ from kintsugi.agents.trajectory import Outcome, Step
 from kintsugi.envs import AgentEnv, Task, TaskSet
 
 ACTIONS = ("go hall", "go cellar", "take key", "drop key", "burn key", "open chest", "sing")
-ENTRY = "[kintsugi.envs]\ntiny/Vault-v0 = vault:Vault\n"
+ENTRY = "[kintsugi.envs]\ntiny/Vault-v0 = vault_env:Vault\n"
 """What a package that brings the world has in its `entry_points.txt`."""
 STATUS = {"hand": "You hold the key.", "cellar": "", "hall": "", "fire": "The key is molten."}
 

@@ -23,7 +23,7 @@ TOGETHER = {"row", "listitem"}
 NOTHING = "Nothing new."
 
 
-def brief(observation: str, before: str | None = None) -> str:
+def condense(observation: str, before: str | None = None) -> str:
     """`observation` in short, without what `before` says too; whole where nothing was read before."""
     lines = _told(observation)
     if before is None:

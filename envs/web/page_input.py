@@ -80,7 +80,7 @@ SCROLL = """function (x, y) {
 }"""
 
 
-class Hands:
+class PageInput:
     """Acts on the elements that one look at a tab found."""
 
     def __init__(self, tab: Tab, elements: Mapping[int, Element], layout: Layout, view: View) -> None:

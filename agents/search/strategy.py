@@ -1,4 +1,4 @@
-"""A tree while it is searched: `Growing` is what the policies `Uct` and `MctsStar` read and write.
+"""A tree while it is searched: `TreeBuilder` is what the policies `Uct` and `MctsStar` read and write.
 
 A policy is a configuration with two methods. `descend` is one descent from the root, written as its paper's
 pseudo-code: a generator that yields what it needs of the world (`Expand`, `Roll`) and goes on when it is there. `grown`
@@ -72,15 +72,15 @@ class SearchConfig(ABC):
         """Whether every instant is judged by a value model."""
 
     @abstractmethod
-    def descend(self, tree: Growing, number: int) -> Descent:
+    def descend(self, tree: TreeBuilder, number: int) -> Descent:
         """Descent `number`."""
 
     @abstractmethod
-    def grown(self, tree: Growing, children: Iterable[int]) -> None:
+    def grown(self, tree: TreeBuilder, children: Iterable[int]) -> None:
         """New children of one node are there."""
 
 
-class Growing:
+class TreeBuilder:
     """Nodes, and what is thought of them: lists by number. The same calls on equal trees leave equal trees."""
 
     def __init__(self, seed: int, root: Node) -> None:
@@ -146,4 +146,4 @@ class Growing:
             self.pending[each] += change
 
 
-__all__ = ["ROOT", "Ask", "Descent", "Expand", "Growing", "Roll", "SearchConfig"]
+__all__ = ["ROOT", "Ask", "Descent", "Expand", "Roll", "SearchConfig", "TreeBuilder"]

@@ -1,4 +1,4 @@
-"""Agents that tests name as `minds:Class`: odd ones, and ones that remember what their steps do not say."""
+"""Agents that tests name as `fake_agents:Class`: odd ones, and ones that remember what their steps do not say."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from kintsugi.agents.core import Agent, Episode
 from kintsugi.agents.models import Message, Sampling, ScriptedModel, Usage
 from kintsugi.agents.react import ReActAgent, ReActConfig
 from kintsugi.agents.rollout import Job
-from tiny_worlds import Echo, Lamps
+from tiny_envs import Echo, Lamps
 
 
 class Replayed(Lamps):

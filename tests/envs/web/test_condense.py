@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-from kintsugi.agents.react import ReActConfig, chat_of
+from kintsugi.agents.react import ReActConfig, render_chat
 from kintsugi.agents.trajectory import Step, Trajectory
 from kintsugi.envs import AgentEnv, Task
 from kintsugi.envs.web import WebEnv
-from kintsugi.envs.web.brief import NOTHING, brief
+from kintsugi.envs.web.condense import NOTHING, condense
 
 SHOP = """URL: http://shop.test/
 Title: Welcome
@@ -39,7 +39,7 @@ contentinfo 'Shop. The end.'"""
 
 
 def test_numbers_follow_names_and_a_row_is_a_line():
-    assert brief(SHOP) == "\n".join(
+    assert condense(SHOP) == "\n".join(
         [
             "Title: Welcome",
             "link 'Shop' [1]",
@@ -55,43 +55,43 @@ def test_numbers_follow_names_and_a_row_is_a_line():
 
 
 def test_on_the_same_address_only_changes_are_said():
-    assert brief(SHOP, SHOP) == NOTHING
+    assert condense(SHOP, SHOP) == NOTHING
     chosen = SHOP.replace("value 'Red'", 'value "Baker\'s blue" focused')
-    assert brief(chosen, SHOP) == "combobox 'Colour' [5] value \"Baker's blue\" options 'Red', \"Baker's blue\""
-    assert brief(f"Refused: there is no element [9] on this page\n{SHOP}", SHOP).startswith("Refused: there is no")
+    assert condense(chosen, SHOP) == "combobox 'Colour' [5] value \"Baker's blue\" options 'Red', \"Baker's blue\""
+    assert condense(f"Refused: there is no element [9] on this page\n{SHOP}", SHOP).startswith("Refused: there is no")
 
 
 def test_on_another_address_all_below_the_menu_is_said():
     other = SHOP.replace("shop.test/", "shop.test/sorted").replace("[3] link 'Oak Lamp'", "[3] link 'Ash Chair'")
-    told = brief(other, SHOP).split("\n")
+    told = condense(other, SHOP).split("\n")
     assert told[:2] == ["Title: Welcome", "heading 'Best rated'"]
     assert "link 'Elm Vase' [4] '$12.00'" in told
     assert "link 'Shop' [1]" not in told
     fuller = other.replace("Cart (0)", "Cart (1)")
-    assert brief(fuller, SHOP).split("\n")[1] == "link 'Cart (1)' [2]"
+    assert condense(fuller, SHOP).split("\n")[1] == "link 'Cart (1)' [2]"
 
 
 @given(st.text(), st.one_of(st.none(), st.text()))
 def test_any_text_can_be_told(text, before):
-    assert isinstance(brief(text, before), str)
-    assert brief(f"URL: x\nRefused: {text!r}", before).startswith("Refused: ")
+    assert isinstance(condense(text, before), str)
+    assert condense(f"URL: x\nRefused: {text!r}", before).startswith("Refused: ")
 
 
 def test_chats_are_brief_unless_asked_otherwise():
     task = Task("t", WebEnv.env_id, "train", 0)
     steps = (Step(SHOP, "a", "wait"), Step(SHOP, "b", "stop"))
     attempt = Trajectory(task, steps, SHOP, "failure", 0.0, "policy", "m", 0, goal="g")
-    assert [m.content for m in chat_of(attempt, ReActConfig()) if m.role == "user"] == [
-        brief(SHOP),
+    assert [m.content for m in render_chat(attempt, ReActConfig()) if m.role == "user"] == [
+        condense(SHOP),
         f"{NOTHING}\nYour task is to: g",
     ]
-    whole = chat_of(attempt, ReActConfig(brief=False))
+    whole = render_chat(attempt, ReActConfig(condense=False))
     assert [m.content for m in whole if m.role == "user"] == [SHOP, f"{SHOP}\nYour task is to: g"]
 
 
 def test_other_worlds_are_told_whole():
-    assert AgentEnv.brief("a", "a") == "a"
+    assert AgentEnv.condense("a", "a") == "a"
     attempt = Trajectory(
         Task("t", "nowhere/World-v0", "train", 0), (Step("a", "", "x"),), "a", "failure", 0.0, "policy", "m", 0
     )
-    assert chat_of(attempt, ReActConfig())[1].content == "a"
+    assert render_chat(attempt, ReActConfig())[1].content == "a"

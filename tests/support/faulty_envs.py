@@ -1,4 +1,4 @@
-"""Worlds and an agent that tests of the command name as `troubles:Class`."""
+"""Worlds and an agent that tests of the command name as `faulty_envs:Class`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from kintsugi.agents.core import Episode, RuleAgent
 from kintsugi.agents.trajectory import Step
 from kintsugi.envs import Task, TaskSet
 from kintsugi.errors import InfraError, UsageError
-from tiny_worlds import Echo
+from tiny_envs import Echo
 
 
 class Troubled(Echo):

@@ -14,7 +14,7 @@ from kintsugi.envs import AgentEnv, Task, TaskSet
 from kintsugi.loops.seeds.family import Family, Mended, SeedRecipe
 
 COLOURS = ("red", "green", "blue", "white")
-ENTRY = "[kintsugi.envs]\ntiny/Doors-v0 = doors:Doors\n\n[kintsugi.seeds]\ndoors = doors:FAMILY\n"
+ENTRY = "[kintsugi.envs]\ntiny/Doors-v0 = door_env:Doors\n\n[kintsugi.seeds]\ndoors = door_env:FAMILY\n"
 """What a package that brings the world has in its `entry_points.txt`."""
 
 

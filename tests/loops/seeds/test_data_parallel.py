@@ -6,7 +6,7 @@ import threading
 
 import pytest
 import torch
-from kintsugi.loops.seeds.abreast import abreast
+from kintsugi.loops.seeds.data_parallel import data_parallel
 
 BATCHES = [torch.randn(8, 3, generator=torch.Generator().manual_seed(seed)) for seed in range(3)]
 
@@ -30,7 +30,7 @@ def test_the_gradient_is_that_of_the_sum(threads, batches):
     alone, model = network(), network()
     expected = sum(loss_on(batch)(alone) for batch in BATCHES[:batches])
     expected.backward()
-    with abreast(model, threads) as learnt:
+    with data_parallel(model, threads) as learnt:
         for _ in range(2):
             found = learnt([loss_on(batch) for batch in BATCHES[:batches]])
             torch.testing.assert_close(found, expected.detach())
@@ -40,7 +40,7 @@ def test_the_gradient_is_that_of_the_sum(threads, batches):
 
 def test_all_learn_with_the_weights_as_they_are_now():
     model = network()
-    with abreast(model, 2) as learnt:
+    with data_parallel(model, 2) as learnt:
         before = learnt([loss_on(batch) for batch in BATCHES[:2]])
         with torch.no_grad():
             for p in model.parameters():
@@ -55,7 +55,7 @@ def test_threads_share_what_torch_may_use_and_give_it_back():
     seen: list[tuple[int, int]] = []
     try:
         torch.set_num_threads(4)
-        with abreast(network(), 2) as learnt:
+        with data_parallel(network(), 2) as learnt:
             learnt([loss_on(batch, seen) for batch in BATCHES[:2]])
         assert torch.get_num_threads() == 4
     finally:
@@ -70,7 +70,7 @@ def test_what_is_raised_on_the_way_is_raised_here_and_torch_has_its_threads_back
     def broken(model):
         raise ValueError("no such batch")
 
-    with pytest.raises(ValueError, match="no such batch"), abreast(network(), 2) as learnt:
+    with pytest.raises(ValueError, match="no such batch"), data_parallel(network(), 2) as learnt:
         learnt([loss_on(BATCHES[0]), broken])
     assert torch.get_num_threads() == within
 
@@ -78,6 +78,6 @@ def test_what_is_raised_on_the_way_is_raised_here_and_torch_has_its_threads_back
 def test_one_alone_needs_no_thread():
     seen: list[tuple[int, int]] = []
     model = network()
-    with abreast(model, 1) as learnt:
+    with data_parallel(model, 1) as learnt:
         learnt([loss_on(BATCHES[0], seen)])
     assert seen == [(threading.get_ident(), torch.get_num_threads())]

@@ -1,13 +1,13 @@
-"""Worlds that differ from others in what loops ask of any world; tests name them as `loop_worlds:Class`."""
+"""Worlds that differ from others in what loops ask of any world; tests name them as `loop_envs:Class`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from doors import Doors
+from door_env import Doors
 from kintsugi.errors import InfraError
-from tiny_worlds import Echo
+from tiny_envs import Echo
 
 
 class Painted(Echo):
@@ -26,7 +26,7 @@ class Rewritten(Echo):
     env_id = "tiny/Rewritten-v0"
 
     @staticmethod
-    def superseded(actions: Sequence[str]) -> set[int]:
+    def overwritten(actions: Sequence[str]) -> set[int]:
         return {actions.index("x")} if "x" in actions else set()
 
 
@@ -52,7 +52,7 @@ class Greenhouse(Doors):
         return observation, 1.5 if reward else 0.5, done, info
 
     @staticmethod
-    def worth(success: bool, score: float, rewards: Sequence[float]) -> float:
+    def metric_value(success: bool, score: float, rewards: Sequence[float]) -> float:
         product = 1.0
         for reward in rewards:
             product *= reward

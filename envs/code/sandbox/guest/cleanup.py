@@ -104,7 +104,7 @@ def measure() -> tuple[list[Any], list[Any]]:
     return room(), standing()
 
 
-def tidy(before: tuple[list[Any], list[Any]]) -> bool:
+def clean_up(before: tuple[list[Any], list[Any]]) -> bool:
     """Remove what is left of a program; whether all is as it was `before`."""
     # The program may have removed it, or made it a folder; what counts is what is measured below.
     with contextlib.suppress(OSError):

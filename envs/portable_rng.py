@@ -16,7 +16,7 @@ def seed_of(text: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 11
 
 
-class Dice:
+class PortableRng:
     """Draws built on `random.Random.random` alone, the one sequence that Python promises never to change."""
 
     __slots__ = ("_random",)

@@ -1,4 +1,4 @@
-"""Worlds of doors and vaults that break down or have changed, for tests that name them as `worlds:Class`."""
+"""Worlds of doors and vaults that break down or have changed, for tests that name them as `broken_envs:Class`."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import time
 from collections import Counter
 from typing import Any, ClassVar
 
-from doors import Doors
+from door_env import Doors
 from kintsugi.envs import Task
 from kintsugi.errors import InfraError
-from vault import Vault
+from vault_env import Vault
 
 
 class WhiteDoorsBreak(Doors):

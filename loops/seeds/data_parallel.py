@@ -19,7 +19,7 @@ Loss: TypeAlias = Callable[[Any], torch.Tensor]
 
 
 @contextlib.contextmanager
-def abreast(model: Any, threads: int) -> Iterator[Callable[[Sequence[Loss]], torch.Tensor]]:
+def data_parallel(model: Any, threads: int) -> Iterator[Callable[[Sequence[Loss]], torch.Tensor]]:
     """A function that leaves the gradient of the sum of at most `threads` losses in `model`, and returns that sum.
 
     Within, operations use 1 / `threads` of torch's threads, at least one. Gradients are added in the order of the

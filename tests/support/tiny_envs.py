@@ -58,10 +58,10 @@ BANNER = "You stand in a hall of lamps. "
 
 
 class Wordy(Lamps):
-    """Says before everything what it has said already; named by its module, so that its `brief` is found."""
+    """Says before everything what it has said already; named by its module, so that its `condense` is found."""
 
-    env_id = "tiny_worlds:Wordy"
-    judging = "You judge the lighting of lamps."
+    env_id = "tiny_envs:Wordy"
+    verifier_instructions = "You judge the lighting of lamps."
 
     def begin(self, task: Task) -> tuple[str, dict[str, Any]]:
         said, info = super().begin(task)
@@ -72,7 +72,7 @@ class Wordy(Lamps):
         return BANNER + said, reward, done, info
 
     @staticmethod
-    def brief(observation: str, before: str | None) -> str:
+    def condense(observation: str, before: str | None) -> str:
         return observation if before is None else observation.removeprefix(BANNER)
 
 

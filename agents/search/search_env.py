@@ -11,9 +11,9 @@ from ...envs.core import AgentEnv, Snapshot
 from ...errors import InfraError, UsageError
 from ..core import Agent, Episode
 from ..models.core import Critic, Message, Usage, derived_seed
-from ..rollout import Clock, Job, all_or_none
+from ..rollout import Job, Timing, all_or_none
 from ..trajectory import Outcome, Step
-from .tree import Node, Spent
+from .tree import Node, SearchUsage
 
 T = TypeVar("T")
 
@@ -65,8 +65,8 @@ class PromptValue:
 
 
 @dataclass
-class Tally(Clock):
-    """What many searches cost in this process. Unlike `Spent` it also has what resuming and coming back cost."""
+class SearchStats(Timing):
+    """What many searches cost in this process. Unlike `SearchUsage` it also has what resuming and coming back cost."""
 
     trees: int = 0
     nodes: int = 0
@@ -86,7 +86,7 @@ class Tally(Clock):
 
 
 @dataclass(frozen=True)
-class Instant:
+class NodeState:
     """A point of the episode from which turns can be tried."""
 
     snapshot: Snapshot | None
@@ -100,18 +100,18 @@ class Instant:
         return bool(self.episode.notes) or self.episode.reflection is not None
 
 
-class World:
+class SearchEnv:
     """One environment, playing one task, and the agent that acts in it."""
 
     def __init__(
-        self, env: AgentEnv, job: Job, max_depth: int | None, value: ValueModel | None, retries: int, tally: Tally
+        self, env: AgentEnv, job: Job, max_depth: int | None, value: ValueModel | None, retries: int, stats: SearchStats
     ) -> None:
         self.env, self.job, self.max_depth, self.value, self.retries = env, job, max_depth, value, retries
-        self.tally = tally
+        self.stats = stats
         self.replays = env.metadata.get("snapshot") != "exact"
-        self._at: Instant | None = None
+        self._at: NodeState | None = None
 
-    def begin(self) -> tuple[Node, Instant]:
+    def begin(self) -> tuple[Node, NodeState]:
         """The root. Raises `InfraError` when the environment cannot begin, however often it is tried."""
 
         def reset() -> tuple[str, dict[str, Any]]:
@@ -121,13 +121,13 @@ class World:
         node = Node(-1, None, observation, score=_score(info, False))
         return node, self._instant(node, Episode(self.job.task, observation, info, self.job.seed))
 
-    def again(self, before: Instant, node: Node) -> Instant:
+    def again(self, before: NodeState, node: Node) -> NodeState:
         """The instant of a node that was found in an earlier process, by playing its turn once more.
 
         Raises `UsageError` when that leads elsewhere than it did.
         """
         assert node.step is not None
-        self.tally.replayed_steps += 1
+        self.stats.replayed_steps += 1
         step, parent = node.step, node.parent
         # The chat as well: the agent makes it anew from the steps.
         found, instant = self._insisting(
@@ -142,8 +142,8 @@ class World:
         return instant
 
     async def tries(
-        self, at: Instant, parent: int, n: int, *stream: object
-    ) -> tuple[list[tuple[Node, Instant]], Spent]:
+        self, at: NodeState, parent: int, n: int, *stream: object
+    ) -> tuple[list[tuple[Node, NodeState]], SearchUsage]:
         """Up to `n` candidates drawn, told apart by action, and played; `stream` names their random numbers.
 
         Repeated after an `InfraError`, which is raised when it happens each time.
@@ -158,8 +158,8 @@ class World:
         raise AssertionError("unreachable")
 
     async def _tries(
-        self, at: Instant, parent: int, n: int, stream: tuple[object, ...]
-    ) -> tuple[list[tuple[Node, Instant]], Spent]:
+        self, at: NodeState, parent: int, n: int, stream: tuple[object, ...]
+    ) -> tuple[list[tuple[Node, NodeState]], SearchUsage]:
         forks = [at.episode.fork(derived_seed(self.job.seed, *stream, i)) for i in range(n)]
         said = await all_or_none([self.job.agent.act(fork) for fork in forks])
         drawn: dict[str, list[int]] = {}
@@ -168,23 +168,23 @@ class World:
         read = sum(fork.prompt_tokens for fork in forks)
         reflected = [] if at.episode.reflection else [fork.reflection for fork in forks if fork.reflection]
         found = [self._played(at, said[same[0]], forks[same[0]], parent, len(same)) for same in drawn.values()]
-        spent = Spent(
+        usage = SearchUsage(
             model_calls=n,
             env_steps=len(found),
             sampled_tokens=sum(step.sampled_tokens for step in [*said, *reflected]),
             read_tokens=read,
         )
         if self.value is None:
-            return found, spent
-        return await self._judged(found), spent + Spent(model_calls=sum(not node.ends for node, _ in found))
+            return found, usage
+        return await self._judged(found), usage + SearchUsage(model_calls=sum(not node.ends for node, _ in found))
 
-    async def _judged(self, found: list[tuple[Node, Instant]]) -> list[tuple[Node, Instant]]:
+    async def _judged(self, found: list[tuple[Node, NodeState]]) -> list[tuple[Node, NodeState]]:
         assert self.value is not None
         asked = [self.value.value(instant.episode) for node, instant in found if not node.ends]
         values = iter(await all_or_none(asked))
         return [(node if node.ends else replace(node, estimate=next(values)), instant) for node, instant in found]
 
-    def _played(self, at: Instant, step: Step, fork: Episode, parent: int, drawn: int = 1) -> tuple[Node, Instant]:
+    def _played(self, at: NodeState, step: Step, fork: Episode, parent: int, drawn: int = 1) -> tuple[Node, NodeState]:
         """Play one action from an instant; `fork` is the agent's episode with that turn taken."""
         self._restore(at)
         start = time.perf_counter()
@@ -199,7 +199,7 @@ class World:
             calls=tuple(replace(call, logprobs=()) for call in step.calls),
         )
         fork.advance(step, observation, info)
-        self.tally.env += time.perf_counter() - start
+        self.stats.env += time.perf_counter() - start
         outcome: Outcome | None = None
         if done:
             outcome = "success" if info.get("success") else "failure"
@@ -208,14 +208,14 @@ class World:
         node = Node(parent, step, observation, outcome, _score(info, done), drawn=drawn)
         return node, self._instant(node, fork)
 
-    def _instant(self, node: Node, episode: Episode) -> Instant:
+    def _instant(self, node: Node, episode: Episode) -> NodeState:
         start = time.perf_counter()
-        instant = Instant(None if node.ends else self.env.snapshot(), episode)
-        self.tally.env += time.perf_counter() - start
+        instant = NodeState(None if node.ends else self.env.snapshot(), episode)
+        self.stats.env += time.perf_counter() - start
         self._at = None if node.ends else instant
         return instant
 
-    def _restore(self, at: Instant) -> None:
+    def _restore(self, at: NodeState) -> None:
         """Bring the environment to an instant, unless it is there."""
         if self._at is at:
             return
@@ -223,9 +223,9 @@ class World:
         self._at = None
         start = time.perf_counter()
         self.env.restore(at.snapshot)
-        self.tally.env += time.perf_counter() - start
-        self.tally.restores += 1
-        self.tally.replayed_steps += at.snapshot.steps if self.replays else 0
+        self.stats.env += time.perf_counter() - start
+        self.stats.restores += 1
+        self.stats.replayed_steps += at.snapshot.steps if self.replays else 0
         self._at = at
 
     def _insisting(self, act: Callable[[], T]) -> T:
