@@ -1,9 +1,9 @@
-# `make test` and `make demo` do all their own set-up, in .venv; they need Python 3.11 or newer and nothing else.
+# `make test` and `make demo` install everything into .venv; they only need Python 3.11 or newer.
 
 PYTHON ?= python3
-# Installed first, so that nothing else chooses a build of it; options of pip may follow the requirement.
+# Installed first, so that no other package selects its build; pip options may follow the requirement.
 TORCH ?= torch==2.13.0
-# More options for pytest, e.g. PYTEST="-n 2 -x -k store".
+# Additional options for pytest, e.g. PYTEST="-n 2 -x -k store".
 PYTEST ?=
 
 VENV := .venv
@@ -13,12 +13,12 @@ INSTALLED := $(VENV)/.installed
 .PHONY: help test lint pytest demo format clean
 
 help:
-	@echo 'make test    check style, types and floors, then run the tests'
-	@echo 'make demo    seed policy, self-training, Re-ReST, and a table (at most 15 minutes on 2 cores)'
-	@echo 'make lint    the checks alone'
-	@echo 'make pytest  the tests alone; PYTEST="-x -k store" passes options on'
-	@echo 'make format  bring the code into the house style'
-	@echo 'make clean   remove what the above made'
+	@echo 'make test    check style, types and import rules, then run the tests'
+	@echo 'make demo    train a seed policy, improve it with two loops, compare (at most 15 minutes on 2 cores)'
+	@echo 'make lint    run only the checks'
+	@echo 'make pytest  run only the tests; PYTEST="-x -k store" adds options'
+	@echo 'make format  format the code'
+	@echo 'make clean   remove everything that make created'
 
 test: lint pytest
 
@@ -47,10 +47,10 @@ $(INSTALLED): pyproject.toml constraints.txt | $(BIN)/pip
 	$(BIN)/pip install -c constraints.txt -e '.[dev]'
 	@touch $@
 
-# Debian keeps the part of Python that makes virtual environments in a package of its own.
+# On Debian, creating virtual environments needs the separate package python3-venv.
 $(BIN)/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "Python 3.11 or newer is needed; name one: make PYTHON=python3.12" >&2; exit 1; }
+	  { echo "Python is older than 3.11; expected 3.11 or newer; choose one: make PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update && apt-get install -y python3-venv; } || \
 	  { echo "Python's venv module is missing; as root: apt-get install python3-venv" >&2; exit 1; }

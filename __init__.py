@@ -1,6 +1,6 @@
-"""Kintsugi: language-model agents that mend their own failures into training data.
+"""Kintsugi: language-model agents that turn their own failures into training data.
 
-Importing the package registers its environments with Gymnasium; the heavy libraries are imported where they are used.
+Importing the package registers its environments with Gymnasium. Heavy libraries are imported only when they are used.
 """
 
 from .envs.registry import register_all

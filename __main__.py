@@ -1,4 +1,4 @@
-"""`python -m kintsugi`."""
+"""Entry point of `python -m kintsugi`."""
 
 import sys
 

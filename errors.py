@@ -1,7 +1,8 @@
-"""The errors that Kintsugi raises on purpose, in three families.
+"""Exceptions that Kintsugi raises.
 
-`UsageError` is the caller's to mend (exit code 2); `InfraError` is a broken browser, container or model server: it is
-retried within bounds and never turned into a score; anything else that escapes is a bug of ours.
+`UsageError` means bad input (exit code 2). `InfraError` is an infrastructure failure, such as a browser, container or
+model server that broke. It is retried a limited number of times and never counted as a score of 0. Any other exception
+is a bug in Kintsugi.
 """
 
 from __future__ import annotations
@@ -33,23 +34,23 @@ EXTRAS = {
     "werkzeug": "web",
     "yfinance": "yahoo",
 }
-"""Optional library, by import name, to the extra of this package that installs it."""
+"""Import name of each optional library, mapped to the extra of this package that installs it."""
 
 
 class KintsugiError(Exception):
-    """Base of all errors raised on purpose."""
+    """Base class of all errors that Kintsugi raises."""
 
 
 class UsageError(KintsugiError):
-    """Bad input. The text says what happened, the value, what was expected and what to do next."""
+    """Bad input. The message says what happened, the value, what was expected and what to do."""
 
 
 class TooLongError(UsageError):
-    """A chat whose first and last turns alone do not fit a model's window."""
+    """The first and last turns of a chat alone exceed the model's context window."""
 
 
 class InfraError(KintsugiError):
-    """What the attempt stood on broke (browser, container, server): the attempt counts for nothing."""
+    """An infrastructure failure (browser, container, server). The attempt is excluded from scores."""
 
 
 class MissingExtraError(UsageError):
@@ -60,13 +61,13 @@ class MissingExtraError(UsageError):
 
 
 def missing_extra(error: ModuleNotFoundError) -> MissingExtraError | None:
-    """The error that names the extra to install; None for a module that none of our extras brings."""
+    """Return the error that names the extra to install, or None for a module that belongs to no extra."""
     library = (error.name or "").partition(".")[0]
     return MissingExtraError(library, EXTRAS[library]) if library in EXTRAS else None
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
-    """The error for a name that is not in `known`, with the nearest names suggested."""
+    """Return a `UsageError` for a name that is not in `known`, with the most similar names as suggestions."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
     listed = ", ".join(names[:20]) + (f", ... ({len(names)} in all)" if len(names) > 20 else "")

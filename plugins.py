@@ -1,11 +1,11 @@
-"""Parts that other packages bring: environments, agents, loops, back ends, seed families, sandboxes.
+"""Plugins: environments, agents, loops, backends, seed families and sandboxes, built in or from other packages.
 
-Each group has its built-in parts, and those that installed packages offer by an entry point, for example:
+Each group lists its built-in plugins and those that installed packages declare as entry points, for example:
 
     [project.entry-points."kintsugi.loops"]
     my-loop = "mypackage.loop:LOOP"
 
-Listing imports nothing; a part is imported when it is used.
+Listing plugins imports nothing. A plugin is imported when it is loaded.
 """
 
 from __future__ import annotations
@@ -22,23 +22,33 @@ from .errors import UsageError, missing_extra, unknown
 
 @dataclass(frozen=True)
 class Plugin:
-    """One part, by name."""
+    """A named plugin that is not imported yet."""
 
     name: str
     target: str
     """`module:attribute`."""
     about: str
-    """One line for listings: what it does, or which package it comes from."""
+    """One line for listings: a description, or the package that declares it."""
 
     def load(self) -> Any:
-        """Import it. Raises `UsageError` when that fails, `MissingExtraError` when an optional library is missing."""
+        """Import the target and return it.
+
+        Raises:
+            UsageError: If the import fails.
+            MissingExtraError: If an optional library is not installed.
+        """
         return load(self.target, f"{self.name!r} ({self.about})")
 
 
 def plugins(group: str, builtin: Sequence[Plugin] = ()) -> list[Plugin]:
-    """The built-in parts, then those of installed packages, sorted by name.
+    """Return the built-in plugins, then those of installed packages, sorted by name.
 
-    A name that is taken already is left out with a warning: built-in parts first, then the package that sorts first.
+    When a name occurs twice, the built-in plugin wins, then the package whose name sorts first. Every other entry point
+    of this name is skipped with a warning.
+
+    Args:
+        group: Entry-point group, such as `kintsugi.agents`.
+        builtin: The plugins that Kintsugi itself provides in this group.
     """
     found = {part.name: part for part in builtin}
     points = [
@@ -50,15 +60,25 @@ def plugins(group: str, builtin: Sequence[Plugin] = ()) -> list[Plugin]:
             found[name] = Plugin(name, point.value, about)
         elif (found[name].target, found[name].about) != (point.value, about):
             warnings.warn(
-                f"{group}: the name {name!r} {about} is left out: it is taken ({found[name].about}); "
-                f"rename the entry point",
+                f"{group}: the entry point {name!r} {about} is skipped because the name is taken "
+                f"({found[name].about}); rename the entry point",
                 stacklevel=2,
             )
     return list(found.values())
 
 
 def find_plugin(kind: str, group: str, name: str, builtin: Sequence[Plugin] = ()) -> Plugin:
-    """The part of this name, or the one that `module:attribute` names; raises `UsageError` with the nearest names."""
+    """Return the plugin called `name`, or one for a `module:attribute` reference.
+
+    Args:
+        kind: Kind of plugin for error messages, such as `agent`.
+        group: Entry-point group.
+        name: Name of a plugin, or `module:attribute`.
+        builtin: The plugins that Kintsugi itself provides in this group.
+
+    Raises:
+        UsageError: If there is no such plugin. The message suggests similar names.
+    """
     known = plugins(group, builtin)
     for part in known:
         if part.name == name:
@@ -68,20 +88,24 @@ def find_plugin(kind: str, group: str, name: str, builtin: Sequence[Plugin] = ()
     raise unknown(kind, name, [part.name for part in known])
 
 
-def load(target: str, what: str) -> Any:
-    """Import `module:attribute`; raises `UsageError` that begins with `what` when it cannot be imported."""
+def load(target: str, label: str) -> Any:
+    """Import `module:attribute` and return the object.
+
+    Raises:
+        UsageError: If the import fails. The message begins with `label`.
+    """
     module, _, attribute = target.partition(":")
     try:
         found: Any = importlib.import_module(module)
         for part in attribute.split("."):
             found = getattr(found, part)
         return found
-    except Exception as error:  # whatever a foreign module raises when it is imported
+    except Exception as error:  # an imported module may raise anything
         if isinstance(error, ModuleNotFoundError) and (missing := missing_extra(error)):
             raise missing from error
         if isinstance(error, UsageError):
             raise
         raise UsageError(
-            f"{what}: cannot import {target!r} ({type(error).__name__}: {error}); "
+            f"{label}: cannot import {target!r} ({type(error).__name__}: {error}); "
             "expected 'module:attribute': correct the name or the entry point, or reinstall the package"
         ) from error

@@ -1,4 +1,4 @@
-"""Who acts, and what it thinks with: agents, language models, rollouts, search, experts."""
+"""Agents, language models, rollouts, search and experts."""
 
 from .core import Agent, Episode, ModelAgent, RuleAgent
 from .trajectory import AgentSpec, Step, Trajectory

@@ -1,4 +1,4 @@
-"""`Episode` and `Agent`: what is acted in, and who acts."""
+"""`Episode` and `Agent`, and the base classes of agents."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
-from ..arguments import plain
+from ..arguments import to_plain
 from ..envs.core import Task
 from .models.core import LanguageModel, Message
 from .trajectory import AgentSpec, Step, Trajectory
@@ -18,32 +18,42 @@ C = TypeVar("C")
 
 @dataclass
 class Episode:
-    """What an agent may look at: the task, the past, and what it sees now."""
+    """State of one episode as its agent sees it.
+
+    The runner (`agents.rollout.play`) sets `task`, `observation`, `info`, `seed` and `steps`. The agent may write to
+    the other fields.
+    """
 
     task: Task
     observation: str
+    """The current observation."""
     info: dict[str, Any]
+    """The latest `info` of the environment."""
     seed: int
-    """The agent draws its own seeds from this one and the number of steps."""
+    """Agents derive the seed of each sample from this one and the number of steps."""
     steps: list[Step] = field(default_factory=list)
     prompt_tokens: int = 0
-    """Agents add what the model read."""
+    """Number of prompt tokens so far; the agent adds those of each model call."""
     reflection: Step | None = None
-    """Set by agents that reflect before they act."""
+    """The reflection, set by agents that reflect before they act."""
     chat: list[Message] = field(default_factory=list)
-    """What the agent and its model said so far; the agent's own. Empty where it has to be made from the steps."""
+    """The chat so far, kept by the agent. If empty, the agent renders it from `steps`."""
     notes: list[Any] = field(default_factory=list)
-    """What else the agent wants to remember, such as a record of each step; its own."""
+    """Any other state of the agent, such as a record for each step."""
 
     @property
     def goal(self) -> str:
-        """The task in words, where the environment says it at reset."""
+        """The goal that the environment gave at `reset`, or an empty string."""
         return str(self.info.get("goal", ""))
 
     def fork(self, seed: int) -> Episode:
-        """A copy that goes on by itself from here, with another seed: the past, the chat, the notes, the reflection.
+        """Return an independent copy of the episode with another seed.
 
-        What the model read so far is not counted again: `prompt_tokens` is 0.
+        The copy has the same steps, chat, notes and reflection. Its `prompt_tokens` is 0, so that no token is counted
+        twice.
+
+        Args:
+            seed: Seed of the copy. With another seed, the agent draws other samples.
         """
         return Episode(
             self.task,
@@ -57,74 +67,102 @@ class Episode:
         )
 
     def advance(self, step: Step, observation: str, info: dict[str, Any]) -> None:
-        """Take a step that was played, and what the environment answered; the goal stays."""
+        """Append a played step and set the new observation and info.
+
+        Args:
+            step: The step, with its reward.
+            observation: The observation after the step.
+            info: The environment's `info` after the step. The goal is kept if `info` has none.
+        """
         self.steps.append(step)
         self.observation, self.info = observation, {"goal": self.goal, **info}
 
 
 class Agent(Protocol):
-    """Who acts. `ModelAgent` and `RuleAgent` have everything but `act` and `chats`."""
+    """Chooses the actions of episodes.
+
+    `ModelAgent` and `RuleAgent` are base classes that implement everything but `act` and, for models, `chats`. One
+    agent plays many episodes concurrently, so everything that it remembers belongs in the `Episode`.
+    """
 
     @property
     def name(self) -> str:
-        """Kind, hash of the configuration, versions of the models: what a stored attempt was made by."""
+        """Kind, hash of the configuration and versions of the models, e.g. `react-1f0c2a@<version>`."""
         ...
 
     @property
     def models(self) -> Sequence[LanguageModel]:
-        """Everything that it thinks with; empty for rules."""
+        """The language models that the agent calls; empty for rule-based agents."""
         ...
 
     @property
     def spec(self) -> AgentSpec | None:
-        """What makes the same agent over other models; None where no data can say it."""
+        """Specification from which `make_agent` builds the same agent; None if there is no such specification."""
         ...
 
     async def act(self, episode: Episode) -> Step:
-        """The next step; its reward and `invalid` are filled in by whoever plays it.
+        """Choose the next action.
 
-        An episode may begin with steps that somebody else made: they are to be treated as the agent's own.
+        The agent treats all of `episode.steps` as its own, even if another agent made the first ones.
+
+        Args:
+            episode: The episode so far.
+
+        Returns:
+            The next step, with `episode.observation` as its observation. The caller fills in `reward` and `invalid`.
         """
         ...
 
     def chats(self, attempt: Trajectory) -> list[list[Message]]:
-        """The attempt as the agent saw it, token by token: what is trained on and exported.
+        """Return the chats of an attempt, for training and export.
 
-        Also of an attempt that somebody else made, such as an expert: then as this agent would have seen it.
+        Args:
+            attempt: An attempt of this agent or of another one, such as an expert.
+
+        Returns:
+            The chats as this agent's models saw them, or would have seen them. Sampled turns keep their token ids, so
+            that training sees exactly the sampled tokens.
         """
         ...
 
 
 class ModelAgent(ABC, Generic[C]):
-    """An agent over one language model, with a frozen dataclass as its configuration.
+    """Base class of agents with one language model and a frozen dataclass as configuration.
 
-    A subclass names the dataclass in `config_type` and defines `act` and `chats`. Fields of these names are set by
-    whoever plays it: `temperature`, `max_tokens` (of one answer) and `decoding` (`free` or `constrained`).
+    A subclass sets `config_type` and implements `act` and `chats`. If the configuration has fields named `temperature`,
+    `max_tokens` (of one completion) or `decoding` (`free` or `constrained`), evaluations and loops set them.
     """
 
     config_type: ClassVar[type[Any]]
+    """The dataclass of the configuration."""
     kind: ClassVar[str] = ""
-    """The name under which the class is registered; empty stands for `module:Class`."""
+    """Name under which the class is registered; if empty, `module:Class` is used."""
 
     def __init__(self, model: LanguageModel, config: C | None = None) -> None:
+        """Create the agent.
+
+        Args:
+            model: The language model that chooses actions.
+            config: Configuration; None means `config_type()`.
+        """
         self.model = model
         self.config: C = self.config_type() if config is None else config
 
     @property
     def models(self) -> Sequence[LanguageModel]:
-        """The model."""
+        """The one model of the agent."""
         return (self.model,)
 
     @property
     def spec(self) -> AgentSpec | None:
-        """The class and the configuration."""
+        """Name of the class and its configuration."""
         cls = type(self)
-        # A subclass is not what its parent is registered as.
-        return AgentSpec(vars(cls).get("kind") or f"{cls.__module__}:{cls.__qualname__}", plain(self.config))
+        # A subclass does not inherit the name under which its parent is registered.
+        return AgentSpec(vars(cls).get("kind") or f"{cls.__module__}:{cls.__qualname__}", to_plain(self.config))
 
     @property
     def name(self) -> str:
-        """E.g. `react-1f0c2a@<version of the model>`."""
+        """Name of the specification and version of the model, e.g. `react-1f0c2a@<version>`."""
         assert self.spec is not None
         return f"{self.spec.name}@{self.model.version}"
 
@@ -138,7 +176,7 @@ class ModelAgent(ABC, Generic[C]):
 
 
 class RuleAgent(ABC):
-    """An agent without a model, such as a baseline or an expert."""
+    """Base class of agents without a model, such as baselines and experts."""
 
     name: str
     models: Sequence[LanguageModel] = ()
@@ -149,10 +187,10 @@ class RuleAgent(ABC):
         """See `Agent.act`."""
 
     def chats(self, attempt: Trajectory) -> list[list[Message]]:
-        """None: no model said anything."""
+        """Return an empty list: no model took part."""
         return []
 
 
 def version_of(agent: Agent) -> str:
-    """The versions of an agent's models; its name where it has none."""
+    """Return the versions of an agent's models, joined by `+`, or its name if it has no model."""
     return "+".join(model.version for model in agent.models) or agent.name

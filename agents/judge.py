@@ -1,9 +1,10 @@
-"""A language model as judge of attempts on the live web, where no state can be checked.
+"""A language model that judges attempts on the live web, where no state can be checked.
 
-It reads the task, the last observations, all actions and the answer, and ends with SUCCESS or NOT SUCCESS, as in
-WebVoyager's automatic evaluation (He et al., 2024, section 4.2), here over accessibility trees in place of screenshots.
+The judge reads the task, the last observations, all actions and the answer, and ends with SUCCESS or NOT SUCCESS. This
+follows WebVoyager's automatic evaluation (He et al., 2024, section 4.2), but with accessibility trees instead of
+screenshots.
 
-On a command line a judge is named by its model: `--env-args judge=kintsugi.agents.judge:NamedJudge(local:FOLDER)`.
+On the command line: `--env-args judge=kintsugi.agents.judge:NamedJudge(local:FOLDER)`.
 """
 
 from __future__ import annotations
@@ -30,84 +31,95 @@ _VERDICT = re.compile(r"\b(NOT\s+)?SUCCESS\b")
 
 @dataclass(frozen=True)
 class JudgeConfig:
-    """How attempts are shown and verdicts drawn."""
+    """Settings of a judge."""
 
-    pages: int = 3
-    """Of the pages that were seen, the last so many are shown."""
-    characters: int = 6000
-    """Of each page at most."""
+    shown_pages: int = 3
+    """Number of last observations in the prompt."""
+    page_characters: int = 6000
+    """Maximum number of characters of each observation in the prompt."""
     votes: int = 1
-    """Verdicts drawn; the score is the share of those that say success."""
+    """Number of verdicts; the score is the share of successes."""
     temperature: float = 0.0
+    """Sampling temperature of the first try for each verdict."""
     max_tokens: int = 400
-    """Of one verdict."""
-    attempts: int = 3
-    """A verdict that cannot be read is drawn again so often, then the judgement is an `InfraError`."""
+    """Maximum number of tokens of one verdict."""
+    max_tries: int = 3
+    """Maximum number of tries for each verdict until it can be parsed; then judging fails."""
     system: str = SYSTEM
     """The system prompt."""
 
 
 class WebJudge:
-    """Judges an attempt; `WebEnv(judge=WebJudge(model))`. Deterministic where the model is."""
+    """Judges attempts with a language model: `WebEnv(judge=WebJudge(model))`. Deterministic if the model is."""
 
     def __init__(self, model: LanguageModel, config: JudgeConfig | None = None) -> None:
         self.model = model
         self.config = config or JudgeConfig()
 
-    def __call__(self, task: Task, deeds: Sequence[tuple[str, str]], answer: str) -> float:
-        """The score in [0, 1]; works whether or not an event loop is running."""
-        return run_sync(self.score(task, deeds, answer))
+    def __call__(self, task: Task, action_log: Sequence[tuple[str, str]], answer: str) -> float:
+        """Return the score in [0, 1], with or without a running event loop. See `score`."""
+        return run_sync(self.score(task, action_log, answer))
 
-    async def score(self, task: Task, deeds: Sequence[tuple[str, str]], answer: str) -> float:
-        """Share of the votes that say success.
+    async def score(self, task: Task, action_log: Sequence[tuple[str, str]], answer: str) -> float:
+        """Return the share of the votes for success.
 
-        `deeds` are what was seen and what was done then. Raises `InfraError` where the model gives no verdict.
+        Args:
+            task: The task; its parameter `goal` is shown to the model.
+            action_log: Each observation with the action that followed it.
+            answer: The agent's answer.
+
+        Raises:
+            InfraError: If the model gives no verdict within `max_tries`.
         """
-        chat = [Message("system", self.config.system), Message("user", self.shown(task, deeds, answer))]
+        chat = [Message("system", self.config.system), Message("user", self.render(task, action_log, answer))]
         votes = [await self._vote(chat, derived_seed(task.hash, vote)) for vote in range(self.config.votes)]
         return sum(votes) / len(votes)
 
-    def shown(self, task: Task, deeds: Sequence[tuple[str, str]], answer: str) -> str:
-        """The attempt as the judge reads it."""
-        actions = "\n".join(f"{number}. {action}" for number, (_, action) in enumerate(deeds, start=1))
+    def render(self, task: Task, action_log: Sequence[tuple[str, str]], answer: str) -> str:
+        """Return the prompt that shows an attempt to the judge."""
+        actions = "\n".join(f"{number}. {action}" for number, (_, action) in enumerate(action_log, start=1))
         pages = "\n\n".join(
-            f"<page>\n{page[: self.config.characters]}\n</page>" for page, _ in deeds[-self.config.pages :]
+            f"<page>\n{page[: self.config.page_characters]}\n</page>"
+            for page, _ in action_log[-self.config.shown_pages :]
         )
         return f"Task: {task.params.get('goal', '')}\n\nActions:\n{actions}\n\nLast pages:\n{pages}\n\nAnswer: {answer}"
 
     async def _vote(self, chat: Sequence[Message], seed: int) -> bool:
-        said = ""
-        for attempt in range(self.config.attempts):
-            # A greedy verdict that cannot be read would be the same again.
-            temperature = self.config.temperature if attempt == 0 else max(0.7, self.config.temperature)
-            sampling = Sampling(temperature, self.config.max_tokens, derived_seed(seed, attempt))
-            said = (await self.model.complete(chat, sampling)).text
-            verdict = verdict_of(said)
+        text = ""
+        for number in range(self.config.max_tries):
+            # At temperature 0, a new try would give the same text.
+            temperature = self.config.temperature if number == 0 else max(0.7, self.config.temperature)
+            sampling = Sampling(temperature, self.config.max_tokens, derived_seed(seed, number))
+            text = (await self.model.complete(chat, sampling)).text
+            verdict = parse_verdict(text)
             if verdict is not None:
                 return verdict
-        raise InfraError(f"the judge gave no verdict in {self.config.attempts} attempts; it last said {said[-200:]!r}")
+        raise InfraError(
+            f"the judge gave no verdict in {self.config.max_tries} tries; its last text ended with {text[-200:]!r}; "
+            "expected SUCCESS or NOT SUCCESS"
+        )
 
 
 @dataclass(frozen=True)
 class NamedJudge:
-    """A `WebJudge` over the model of this name, as plain data; the model is opened when it is first asked."""
+    """A `WebJudge` with a named model, as plain data. The model is opened at the first call."""
 
     model: str
-    """What `--model` takes, e.g. `local:FOLDER`."""
+    """Name of the model, as for `--model`, e.g. `local:FOLDER`."""
     config: JudgeConfig = field(default_factory=JudgeConfig)
 
-    def __call__(self, task: Task, deeds: Sequence[tuple[str, str]], answer: str) -> float:
-        """See `WebJudge`."""
-        return WebJudge(_opened(self.model), self.config)(task, deeds, answer)
+    def __call__(self, task: Task, action_log: Sequence[tuple[str, str]], answer: str) -> float:
+        """Return the score in [0, 1]; see `WebJudge`."""
+        return WebJudge(_open_model(self.model), self.config)(task, action_log, answer)
 
 
 @functools.cache
-def _opened(model: str) -> LanguageModel:
-    """One model for all environments that name it."""
+def _open_model(model: str) -> LanguageModel:
+    """Open a model once for all environments that name it."""
     return open_backend(model).model()
 
 
-def verdict_of(text: str) -> bool | None:
-    """What the last line with a verdict says; None when there is none."""
+def parse_verdict(text: str) -> bool | None:
+    """Return whether the last verdict in a text is SUCCESS; None if there is no verdict."""
     found = list(_VERDICT.finditer(text))
     return None if not found else found[-1][1] is None

@@ -1,4 +1,4 @@
-"""ReAct: a short thought, then an action, over the whole history of the episode (Yao et al., 2023)."""
+"""ReAct (Yao et al., 2023): each turn is a short thought and an action, given the whole history of the episode."""
 
 from __future__ import annotations
 
@@ -23,45 +23,49 @@ ACTION = "\nAction: "
 
 @dataclass(frozen=True)
 class ReActConfig:
-    """How a ReAct agent reads and answers."""
+    """Configuration of `ReActAgent`."""
 
     decoding: Literal["free", "constrained"] = "free"
-    """`constrained` draws the action among the admissible ones; `free` lets the model write anything."""
+    """`constrained` samples the action among the admissible ones; `free` samples any text."""
     temperature: float = 0.0
-    """0 is greedy."""
+    """Sampling temperature; 0 is greedy."""
     max_tokens: int = 48
-    """Of one turn."""
+    """Maximum number of tokens in one turn."""
     restate_goal: bool = True
-    """Repeat the goal after every observation but the first, which holds it."""
+    """Whether to repeat the goal after every observation but the first, which contains it."""
     system: str = SYSTEM
     """The system prompt."""
     condense: bool = True
-    """Leave out of observations what their environment holds to be said already (`AgentEnv.condense`)."""
+    """Whether to shorten observations with `AgentEnv.condense`, which omits text that the previous one had."""
 
 
 class ReActAgent(ModelAgent[ReActConfig]):
-    """Acts with a language model. The chat only ever grows, so a back end can keep it in its cache."""
+    """ReAct agent. Each turn extends the chat, so that a backend can reuse its key/value cache."""
 
     config_type = ReActConfig
     kind = "react"
 
     async def act(self, episode: Episode) -> Step:
-        """One turn. What cannot be parsed is sent to the environment as it is, to be refused there."""
+        """Complete one turn. A turn that cannot be parsed becomes the action, which the environment then refuses."""
         prompt = self.prompt(episode)
         completion = await self.model.complete(prompt, self._sampling(episode))
         episode.chat = [*prompt, Message("assistant", completion.text, completion.token_ids)]
         episode.prompt_tokens += completion.prompt_tokens
-        return step_from(completion, episode.observation)
+        return step_from_completion(completion, episode.observation)
 
     def prompt(self, episode: Episode) -> list[Message]:
-        """The chat that the agent would answer next. Steps that somebody else made are turns of its own."""
-        before = episode.steps[-1].observation if episode.steps else None
-        text = observation_text(episode.task, episode.observation, before, self.config)
+        """Return the chat that the model completes next. Steps of another agent appear as this agent's own turns.
+
+        Args:
+            episode: The episode so far. Its current observation becomes the last message.
+        """
+        previous = episode.steps[-1].observation if episode.steps else None
+        text = observation_text(episode.task, episode.observation, previous, self.config)
         turn = observation_turn(text, episode.goal, self.config, first=not episode.steps)
         return [*(episode.chat or render_chat(episode, self.config)), turn]
 
     def chats(self, attempt: Trajectory) -> list[list[Message]]:
-        """One chat, of all turns."""
+        """Return one chat with all turns."""
         return [render_chat(attempt, self.config)]
 
     def _sampling(self, episode: Episode) -> Sampling:
@@ -76,33 +80,42 @@ class ReActAgent(ModelAgent[ReActConfig]):
 
 
 def render_chat(trajectory: Trajectory | Episode, config: ReActConfig) -> list[Message]:
-    """The chat of an attempt as an agent of this configuration sees it when it acts, whoever made the attempt."""
+    """Return the chat of an attempt as an agent with this configuration sees it, whichever agent made the attempt.
+
+    Args:
+        trajectory: An attempt or an unfinished episode.
+        config: Configuration of the agent.
+
+    Returns:
+        System prompt, then observations (user) and turns (assistant).
+    """
     return [Message("system", config.system), *render_turns(trajectory, config)]
 
 
 def render_turns(trajectory: Trajectory | Episode, config: ReActConfig) -> list[Message]:
-    """The chat of an attempt from the first observation on."""
+    """Return the chat of an attempt without the system prompt."""
     chat: list[Message] = []
-    before: str | None = None
+    previous: str | None = None
     for step in trajectory.steps:
-        text = observation_text(trajectory.task, step.observation, before, config)
-        chat.append(observation_turn(text, trajectory.goal, config, first=before is None))
-        before = step.observation
+        text = observation_text(trajectory.task, step.observation, previous, config)
+        chat.append(observation_turn(text, trajectory.goal, config, first=previous is None))
+        previous = step.observation
         chat.append(Message("assistant", turn_text(step), step.token_ids, step.trainable))
     return chat
 
 
-def observation_text(task: Task, observation: str, before: str | None, config: ReActConfig) -> str:
-    """What is said of an observation after that of `before`, or of None at the beginning."""
-    return env_class(task.env_id).condense(observation, before) if config.condense else observation
+def observation_text(task: Task, observation: str, previous: str | None, config: ReActConfig) -> str:
+    """Return the text shown to the model for an observation, given the previous one (None for the first)."""
+    return env_class(task.env_id).condense(observation, previous) if config.condense else observation
 
 
 def env_class(env_id: str) -> type[AgentEnv]:
-    """The environment's class; that of any environment where none of this id is imported or registered.
+    """Return the class of an environment, or `AgentEnv` if the id is neither imported nor registered.
 
-    Raises `UsageError` for one that is registered and cannot be imported.
+    Raises:
+        UsageError: If the environment is registered but cannot be imported.
     """
-    if (imported := AgentEnv.imported.get(env_id)) is not None:
+    if (imported := AgentEnv.imported_classes.get(env_id)) is not None:
         return imported
     try:
         registered = find(env_id)
@@ -112,18 +125,18 @@ def env_class(env_id: str) -> type[AgentEnv]:
 
 
 def observation_turn(text: str, goal: str, config: ReActConfig, *, first: bool) -> Message:
-    """The user's turn for an observation."""
+    """Return the user message for an observation."""
     restated = f"\nYour task is to: {goal}" if config.restate_goal and goal and not first else ""
     return Message("user", text + restated)
 
 
 def turn_text(step: Step) -> str:
-    """A step as the assistant's turn."""
+    """Return the text of a step as an assistant message."""
     return step.text if step.text is not None else f"Thought: {step.thought}{ACTION}{step.action}"
 
 
-def step_from(completion: Completion, observation: str) -> Step:
-    """Parse a turn."""
+def step_from_completion(completion: Completion, observation: str) -> Step:
+    """Return the step for a completed turn, with thought and action parsed."""
     thought, action = parse(completion.text)
     return Step(
         observation=observation,
@@ -136,9 +149,13 @@ def step_from(completion: Completion, observation: str) -> Step:
 
 
 def parse(text: str) -> tuple[str, str]:
-    """Thought and action of a turn; a turn without `Action:` is all action, which the environment will refuse.
+    """Split the text of a turn into thought and action.
 
-    An action is one line, and with it the lines of a Markdown fence that begins there or right below.
+    An action is one line, plus a Markdown code fence that begins on that line or the next one. Without a line
+    `Action:`, the whole text is the action.
+
+    Returns:
+        Thought and action.
     """
     match = re.search(
         r"^(?:Thought:\s*(?P<thought>.*?)\s*)?^Action:[ \t]*(?P<action>[^\n]*?\n?```[^\n]*\n.*?^```|[^\n]*)",
@@ -150,10 +167,10 @@ def parse(text: str) -> tuple[str, str]:
     return match["thought"] or "", match["action"].strip()
 
 
-def without_refused(steps: Sequence[Step]) -> tuple[Step, ...]:
-    """The steps that the environment accepted, each with what was seen before the refusals that came before it.
+def drop_refused_steps(steps: Sequence[Step]) -> tuple[Step, ...]:
+    """Return the accepted steps, each with the observation from before the refused actions that precede it.
 
-    Only for environments where a refused action changes nothing: there, what is left is an attempt too.
+    The result is a valid attempt only in environments where a refused action changes nothing.
     """
     kept: list[Step] = []
     seen: str | None = None

@@ -1,6 +1,6 @@
-"""The reflector of Re-ReST: reads a failed attempt, says what should have been done, then plays the task live.
+"""Reflector of Re-ReST (Dou et al., 2024, section 3): reflects on a failed attempt, then plays the task itself.
 
-The attempt reaches it as the environment showed it; nothing hidden is added (Dou et al., 2024, section 3).
+The reflector sees only what the environment showed during the failed attempt.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ..arguments import plain
+from ..arguments import to_plain
 from ..envs.core import content_hash
 from ..errors import TooLongError
 from .core import Episode
@@ -21,145 +21,158 @@ SYSTEM = (
     "what should have been done. Then act: answer each observation with one line that starts with 'Thought:' and one "
     "line that starts with 'Action:'."
 )
-OPENING = "Reflection: I should have"
-"""The assistant's first turn is made to start so (the original's forced start)."""
-OUTCOMES = {"truncated": "It ran out of steps.", "failure": "It failed.", "success": "It succeeded."}
+REFLECTION_PREFIX = "Reflection: I should have"
+"""Forced beginning of the reflection, as in the original implementation."""
+OUTCOME_TEXTS = {"truncated": "It ran out of steps.", "failure": "It failed.", "success": "It succeeded."}
 
 
 @dataclass(frozen=True)
 class ReflectorConfig:
-    """How failed attempts are shown and reflections drawn."""
+    """Configuration of `ReflectingAgent`."""
 
     max_turns: int = 40
-    """Of the attempt's distinct turns, the last so many are shown; fewer where these do not fit the model's window."""
+    """Maximum number of turns of the failed attempt in the prompt; fewer if they exceed the model's window."""
     temperature: float = 0.0
-    """Of the reflection; the turns after it use the acting agent's."""
+    """Sampling temperature of the reflection; later turns use that of the acting agent."""
     max_tokens: int = 48
-    """Of the reflection."""
+    """Maximum number of tokens in the reflection."""
     system: str = SYSTEM
     """The system prompt."""
 
 
 class ReflectingAgent:
-    """A ReAct agent that first reads one failed attempt at its task."""
+    """ReAct agent that reflects on one failed attempt at its task before it acts."""
 
-    def __init__(self, acting: ReActAgent, failure: Trajectory, config: ReflectorConfig | None = None) -> None:
-        """`acting` takes the turns; its model reflects."""
+    def __init__(self, agent: ReActAgent, failure: Trajectory, config: ReflectorConfig | None = None) -> None:
+        """Create the agent.
+
+        Args:
+            agent: The acting agent. Its model also writes the reflection.
+            failure: The failed attempt.
+            config: Configuration; `ReflectorConfig()` if None.
+        """
         self.failure = failure
         self.config = config or ReflectorConfig()
-        self._acting = acting
+        self._agent = agent
 
     @property
     def name(self) -> str:
-        """E.g. `reflecting-1f0c2a@<version of the model>`; the hash is of the configuration and the failed attempt."""
+        """`reflecting-<hash of configurations and failed attempt>@<version of the model>`."""
         failed = [step.action for step in self.failure.steps]
-        hashed = content_hash([plain(self.config), plain(self._acting.config), failed])[:6]
-        return f"reflecting-{hashed}@{self._acting.model.version}"
+        hashed = content_hash([to_plain(self.config), to_plain(self._agent.config), failed])[:6]
+        return f"reflecting-{hashed}@{self._agent.model.version}"
 
     @property
     def models(self) -> Sequence[LanguageModel]:
-        """The acting agent's."""
-        return self._acting.models
+        """The models of the acting agent."""
+        return self._agent.models
 
     @property
     def spec(self) -> AgentSpec | None:
-        """The acting agent's: its attempts are read, and learnt, as if nobody had reflected."""
-        return self._acting.spec
+        """Specification of the acting agent, so that attempts are rendered without the reflection."""
+        return self._agent.spec
 
     def chats(self, attempt: Trajectory) -> list[list[Message]]:
-        """The attempt without the reflection, for the agent that is to do without it; see `reflector_chat`."""
-        return self._acting.chats(attempt)
+        """Return the chats without the reflection, to train the acting agent. `reflector_chat` includes it."""
+        return self._agent.chats(attempt)
 
     async def act(self, episode: Episode) -> Step:
-        """Before the first turn, reflect; then act.
+        """Reflect before the first turn, then act.
 
-        As often as the chat does not fit the model's window, half of what is shown of the failed attempt goes.
+        While the chat exceeds the model's window, the number of turns shown of the failed attempt is halved.
         """
-        turns = self._shown(episode)
+        turns = self._turns_to_show(episode)
         while True:
             try:
-                await self._show(episode, turns)
-                return await self._acting.act(episode)
+                await self._set_prompt(episode, turns)
+                return await self._agent.act(episode)
             except TooLongError:
                 if not turns:
                     raise
                 turns //= 2
 
-    def _shown(self, episode: Episode) -> int:
-        """How many turns of the failed attempt are shown in this episode."""
-        most = min(self.config.max_turns, len(turns_shown(self.failure, self._acting.config)))
+    def _turns_to_show(self, episode: Episode) -> int:
+        """Return how many turns of the failed attempt the prompt of this episode shows."""
+        limit = min(self.config.max_turns, len(digest_turns(self.failure, self._agent.config)))
         if episode.reflection is None:
-            return most
-        return next(n for n in range(most, -1, -1) if self._opening(n)[1] == episode.chat[1])
+            return limit
+        return next(n for n in range(limit, -1, -1) if self._prompt(n)[1] == episode.chat[1])
 
-    async def _show(self, episode: Episode, turns: int) -> None:
-        opening = self._opening(turns)
+    async def _set_prompt(self, episode: Episode, turns: int) -> None:
+        """Make the chat begin with `turns` turns of the failed attempt, and reflect if there is no reflection yet."""
+        prompt = self._prompt(turns)
         if episode.reflection is None:
-            await self._reflect(episode, opening)
-        elif episode.chat[1] != opening[1]:
-            episode.chat[1] = opening[1]
-            episode.reflection = replace(episode.reflection, observation=opening[1].content)
+            await self._reflect(episode, prompt)
+        elif episode.chat[1] != prompt[1]:
+            episode.chat[1] = prompt[1]
+            episode.reflection = replace(episode.reflection, observation=prompt[1].content)
 
-    async def _reflect(self, episode: Episode, opening: list[Message]) -> None:
+    async def _reflect(self, episode: Episode, prompt: list[Message]) -> None:
         sampling = Sampling(self.config.temperature, self.config.max_tokens, derived_seed(episode.seed, "reflection"))
-        completion = await self._acting.model.complete([*opening, Message("assistant", OPENING)], sampling)
+        completion = await self._agent.model.complete([*prompt, Message("assistant", REFLECTION_PREFIX)], sampling)
         episode.prompt_tokens += completion.prompt_tokens
-        turn_text = completion.opening_ids + completion.token_ids
+        token_ids = completion.prefix_ids + completion.token_ids
         episode.reflection = Step(
-            opening[1].content,
+            prompt[1].content,
             "",
             "",
-            text=OPENING + completion.text,
-            token_ids=turn_text,
+            text=REFLECTION_PREFIX + completion.text,
+            token_ids=token_ids,
             logprobs=completion.logprobs,
         )
-        episode.chat += [*opening, Message("assistant", OPENING + completion.text, turn_text)]
+        episode.chat += [*prompt, Message("assistant", REFLECTION_PREFIX + completion.text, token_ids)]
 
-    def _opening(self, turns: int) -> list[Message]:
-        return opening_of(self.failure, replace(self.config, max_turns=turns), self._acting.config)
+    def _prompt(self, turns: int) -> list[Message]:
+        return reflection_prompt(self.failure, replace(self.config, max_turns=turns), self._agent.config)
 
 
-def opening_of(failure: Trajectory, config: ReflectorConfig, acting: ReActConfig) -> list[Message]:
-    """System prompt and the failed attempt: what the reflector is shown."""
-    return [Message("system", config.system), Message("user", digest(failure, config.max_turns, acting))]
+def reflection_prompt(failure: Trajectory, config: ReflectorConfig, react_config: ReActConfig) -> list[Message]:
+    """Return the messages that the reflector sees before it reflects: system prompt and failed attempt."""
+    return [Message("system", config.system), Message("user", failure_digest(failure, config.max_turns, react_config))]
 
 
 def reflector_chat(
     failure: Trajectory,
     passed: Trajectory,
     reflection: Step,
-    acting: ReActConfig,
+    react_config: ReActConfig,
     config: ReflectorConfig | None = None,
     *,
     trainable: bool = True,
 ) -> list[Message]:
-    """(failed, passed) as the reflector's chat; `trainable` is of the reflection, the turns keep their own.
+    """Return a failed attempt, the reflection on it and the new attempt as one chat, to train the reflector.
 
-    The failed attempt is shown as it was when `reflection` was sampled, if it was; otherwise as `acting` sees it.
+    Args:
+        failure: The failed attempt.
+        passed: The attempt after the reflection.
+        reflection: The reflection. Its observation, if not empty, is the text in which `failure` was shown.
+        react_config: Configuration of the acting agent.
+        config: Configuration of the reflector; `ReflectorConfig()` if None.
+        trainable: Whether the loss includes the reflection. The turns of `passed` keep their own setting.
     """
-    system, shown = opening_of(failure, config or ReflectorConfig(), acting)
+    system, shown = reflection_prompt(failure, config or ReflectorConfig(), react_config)
     return [
         system,
         replace(shown, content=reflection.observation or shown.content),
         Message("assistant", turn_text(reflection), reflection.token_ids, trainable),
-        *render_turns(passed, acting),
+        *render_turns(passed, react_config),
     ]
 
 
-def digest(failure: Trajectory, max_turns: int, acting: ReActConfig) -> str:
-    """A failed attempt in few words: each distinct accepted turn once, in order, refused actions only counted."""
-    turns = turns_shown(failure, acting)
+def failure_digest(failure: Trajectory, max_turns: int, react_config: ReActConfig) -> str:
+    """Return a summary of a failed attempt: its distinct accepted turns, and the number of refused actions."""
+    turns = digest_turns(failure, react_config)
     refused = f"Refused actions: {failure.invalid_actions}.\n" if failure.invalid_actions else ""
     shown = "".join(turn + "\n" for turn in turns[max(0, len(turns) - max_turns) :])
-    return f"Your task is to: {failure.goal}\nThe failed attempt:\n{shown}{refused}{OUTCOMES[failure.outcome]}"
+    return f"Your task is to: {failure.goal}\nThe failed attempt:\n{shown}{refused}{OUTCOME_TEXTS[failure.outcome]}"
 
 
-def turns_shown(failure: Trajectory, acting: ReActConfig) -> list[str]:
-    """Each distinct accepted turn of a failed attempt, in order."""
+def digest_turns(failure: Trajectory, react_config: ReActConfig) -> list[str]:
+    """Return the accepted turns of a failed attempt without duplicates, in order."""
     after = [step.observation for step in failure.steps[1:]] + [failure.final_observation]
     turns = dict.fromkeys(
-        f"> {step.action}\n{observation_text(failure.task, seen, step.observation, acting)}"
-        for step, seen in zip(failure.steps, after, strict=False)
+        f"> {step.action}\n{observation_text(failure.task, observation, step.observation, react_config)}"
+        for step, observation in zip(failure.steps, after, strict=False)
         if step.invalid is None
     )
     return list(turns)

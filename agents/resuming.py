@@ -1,4 +1,4 @@
-"""Going on from the middle of an attempt that somebody began: to see who recovers, and to search on from there."""
+"""`ResumingAgent` continues an attempt from recorded steps, for recovery measurements and for search."""
 
 from __future__ import annotations
 
@@ -13,44 +13,54 @@ from .trajectory import AgentSpec, Step, Trajectory
 
 
 class ResumingAgent:
-    """Makes the turns of `prefix` again, which cost no model call and are not trained on, and then acts as `agent`.
+    """Replays recorded steps, then acts as another agent.
 
-    To `agent` the turns are its own. Raises `UsageError` when the environment answers them in another way than it did.
+    The replayed steps need no model call and are excluded from the loss. The other agent treats them as its own.
     """
 
     def __init__(self, agent: Agent, prefix: Sequence[Step]) -> None:
+        """Create the agent.
+
+        Args:
+            agent: Acts after the last step of `prefix`.
+            prefix: The steps to replay.
+        """
         self.prefix = tuple(replace(step, trainable=False) for step in prefix)
         self._agent = agent
 
     @property
     def models(self) -> Sequence[LanguageModel]:
-        """Who thinks after the prefix."""
+        """The models of the other agent."""
         return self._agent.models
 
     @property
     def name(self) -> str:
-        """The agent's, and a hash of the actions that it goes on from."""
+        """Name of the other agent, followed by a hash of the replayed actions."""
         return f"{self._agent.name}+{content_hash([step.action for step in self.prefix])[:6]}"
 
     @property
     def spec(self) -> AgentSpec | None:
-        """The agent's."""
+        """Specification of the other agent."""
         return self._agent.spec
 
     def chats(self, attempt: Trajectory) -> list[list[Message]]:
-        """As the agent sees it; turns of the prefix are not trained on."""
+        """Return the chats of the other agent. Turns of the prefix are excluded from the loss."""
         return self._agent.chats(attempt)
 
     async def act(self, episode: Episode) -> Step:
-        """The recorded turn, or a new one after the last of them."""
+        """Return the next recorded step, or a step of the other agent after the last one.
+
+        Raises:
+            UsageError: If the observation differs from the recorded one.
+        """
         number = len(episode.steps)
         if number >= len(self.prefix):
             return await self._agent.act(episode)
         step = self.prefix[number]
         if step.observation != episode.observation:
             raise UsageError(
-                f"task {episode.task.id!r} shows {episode.observation[:80]!r} before turn {number + 1} where "
-                f"{step.observation[:80]!r} was recorded: the turns were made in another task or in another version "
-                "of the environment; make them anew"
+                f"task {episode.task.id!r} shows {episode.observation[:80]!r} before turn {number + 1}; expected the "
+                f"recorded observation {step.observation[:80]!r}; record the steps again with this task and this "
+                "version of the environment"
             )
         return step

@@ -1,4 +1,4 @@
-"""Playing: `play` is one agent in one environment, written sequentially; `collect` is hundreds of them at once."""
+"""Rollouts: `play` runs one agent in one environment; `collect` runs many episodes in parallel."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from .models.core import Usage
 from .trajectory import Outcome, Trajectory
 
 T = TypeVar("T")
-Keep = Callable[[bytes], str]
-"""Keeps a picture and names it."""
+SavePicture = Callable[[bytes], str]
+"""Callback that stores a screenshot and returns its name."""
 Progress = Callable[[float], None]
-"""Gets the share that is done, in [0, 1]."""
+"""Callback that receives the completed fraction, in [0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +33,14 @@ class Job:
     seed: int
     sample: int = 0
     source: str = "policy"
-    """How the attempt comes about; see `Trajectory.source`."""
+    """Origin of the attempt; see `Trajectory.source`."""
     parents: tuple[str, ...] = ()
+    """Keys of the attempts that this one mends; see `Trajectory.parents`."""
 
 
 @dataclass
 class Timing:
-    """Where the wall time of a `collect` went, in seconds."""
+    """Wall time of `collect` in seconds: in total, in models and in environments."""
 
     wall: float = 0.0
     model: float = 0.0
@@ -47,14 +48,23 @@ class Timing:
 
     @property
     def overhead(self) -> float:
-        """Share of the wall time that was neither model nor environment, in [0, 1]."""
+        """Fraction of the wall time spent in neither models nor environments, in [0, 1]."""
         return max(0.0, 1 - (self.model + self.env) / self.wall) if self.wall else 0.0
 
 
-async def play(env: AgentEnv, job: Job, timing: Timing | None = None, keep: Keep | None = None) -> Trajectory:
-    """Play one attempt to its end. `InfraError` ends it as `infra_error`; any other exception is a bug and escapes.
+async def play(
+    env: AgentEnv, job: Job, timing: Timing | None = None, save_picture: SavePicture | None = None
+) -> Trajectory:
+    """Play one attempt to its end.
 
-    `keep` is given the picture of what each step is decided on, where the environment has one.
+    Args:
+        env: The environment. It is reset to `job.task`.
+        job: Task, agent, seed and origin of the attempt.
+        timing: Accumulates the time spent in the environment.
+        save_picture: Stores the screenshot before each action, if the environment provides one.
+
+    Returns:
+        The attempt. An `InfraError` ends it with the outcome `infra_error`; any other exception propagates.
     """
     timing = timing or Timing()
     episode: Episode | None = None
@@ -65,10 +75,10 @@ async def play(env: AgentEnv, job: Job, timing: Timing | None = None, keep: Keep
         episode = Episode(job.task, observation, info, job.seed)
         done = truncated = False
         while not (done or truncated):
-            picture = env.picture() if keep else None
+            picture = env.picture() if save_picture else None
             step = await job.agent.act(episode)
-            if keep and picture:
-                step = replace(step, picture=keep(picture))
+            if save_picture and picture:
+                step = replace(step, picture=save_picture(picture))
             start = time.perf_counter()
             observation, reward, done, truncated, info = env.step(step.action)
             timing.env += time.perf_counter() - start
@@ -103,12 +113,12 @@ def _trajectory(job: Job, episode: Episode | None, outcome: Outcome, error: str 
 
 @dataclass(frozen=True)
 class Wave:
-    """Episodes that were played together."""
+    """The attempts that were played in parallel as one batch."""
 
     attempts: list[Trajectory]
-    """One for each job, in their order."""
+    """One attempt for each job, in the order of the jobs."""
     versions: tuple[tuple[str, str], ...] = ()
-    """Programs outside this package that they were played in: name and version."""
+    """Name and version of each external program in the environments, such as a browser."""
 
 
 def waves(
@@ -119,62 +129,85 @@ def waves(
     retries: int = 2,
     progress: Progress = lambda share: None,
     timing: Timing | None = None,
-    keep: Keep | None = None,
+    save_picture: SavePicture | None = None,
 ) -> Iterator[Wave]:
-    """Play all jobs, in waves of `at_once` episodes whose model calls are batched together; order as in `jobs`.
+    """Play all jobs in waves. The model calls of one wave are batched together.
 
-    The wave is the unit of repetition: models forget before each what they keep of earlier calls, so an interrupted
-    wave that is played again from its start meets the same batches and ends the same to the bit. `progress` gets the
-    share of the jobs that is done. An attempt that an `InfraError` ended is repeated up to `retries` times within its
-    wave and is then returned as it is. Any other exception ends all attempts. `keep` is as in `play`. Inside a running
-    event loop (a notebook) it works in its own thread.
+    Models clear their caches before each wave. An interrupted wave that is played again therefore sees the same batches
+    and gives bit-identical results. Any exception other than `InfraError` ends all attempts and propagates. Inside a
+    running event loop (a notebook), each wave runs in its own thread.
+
+    Args:
+        make_env: Creates an environment. It is called once for each parallel episode.
+        jobs: The attempts to make.
+        at_once: Number of episodes in one wave.
+        retries: How often an attempt is repeated after an infrastructure failure, within its wave. The last result is
+            returned even if it failed.
+        progress: Receives the completed fraction of the jobs after each attempt.
+        timing: Accumulates wall time and the time spent in models and environments.
+        save_picture: As in `play`.
+
+    Yields:
+        The waves, with their attempts in the order of `jobs`.
+
+    Raises:
+        UsageError: If `at_once` is less than 1.
     """
     if at_once < 1:
-        raise UsageError(f"at_once is {at_once}; a wave has at least 1 episode")
+        raise UsageError(f"at_once is {at_once}; expected at least 1; give a positive number of episodes")
     jobs, timing = list(jobs), timing or Timing()
-    models, finished = models_of(jobs), itertools.count(1)
+    models, counter = models_of(jobs), itertools.count(1)
 
     async def attempt(env: AgentEnv, job: Job) -> Trajectory:
         for _ in range(1 + retries):
-            trajectory = await play(env, job, timing, keep)
+            trajectory = await play(env, job, timing, save_picture)
             if trajectory.outcome != "infra_error":
                 break
-        progress(next(finished) / len(jobs))
+        progress(next(counter) / len(jobs))
         return trajectory
 
-    with contextlib.ExitStack() as closing:
-        envs = [closing.enter_context(contextlib.closing(make_env())) for _ in range(min(at_once, len(jobs)))]
+    with contextlib.ExitStack() as stack:
+        envs = [stack.enter_context(contextlib.closing(make_env())) for _ in range(min(at_once, len(jobs)))]
         for first in range(0, len(jobs), at_once):
-            start, busy = time.perf_counter(), usage_of(models).seconds
+            start, model_seconds = time.perf_counter(), total_usage(models).seconds
             for model in models:
                 model.start_wave()
             try:
-                played = run_sync(all_or_none(list(map(attempt, envs, jobs[first : first + at_once]))))
+                played = run_sync(gather_or_cancel(list(map(attempt, envs, jobs[first : first + at_once]))))
             finally:
                 timing.wall += time.perf_counter() - start
-                timing.model += usage_of(models).seconds - busy
+                timing.model += total_usage(models).seconds - model_seconds
             yield Wave(played, tuple(dict.fromkeys(pair for env in envs for pair in env.versions().items())))
 
 
 def collect(make_env: Callable[[], AgentEnv], jobs: Iterable[Job], **options: Any) -> list[Trajectory]:
-    """The attempts of `waves`, all of them."""
+    """Play all jobs and return their attempts.
+
+    Args:
+        make_env: Creates an environment. It is called once for each parallel episode.
+        jobs: The attempts to make.
+        **options: Further arguments of `waves`, such as `at_once` or `timing`.
+
+    Returns:
+        One attempt for each job, in the order of the jobs.
+    """
     return [attempt for wave in waves(make_env, jobs, **options) for attempt in wave.attempts]
 
 
-async def in_waves(
-    work: Sequence[Callable[[], Coroutine[Any, Any, T]]], at_once: int, models: Sequence[_Waving]
+async def run_in_waves(
+    jobs: Sequence[Callable[[], Coroutine[Any, Any, T]]], at_once: int, models: Sequence[_HasWaves]
 ) -> list[T]:
-    """The results of all of `work`, made `at_once` at a time; before each wave, `models` forget earlier calls."""
-    found: list[T] = []
-    for first in range(0, len(work), at_once):
+    """Run `jobs` in waves of `at_once` coroutines and return their results. `models` are reset before each wave."""
+    results: list[T] = []
+    for first in range(0, len(jobs), at_once):
         for model in models:
             model.start_wave()
-        found += await all_or_none([make() for make in work[first : first + at_once]])
-    return found
+        results += await gather_or_cancel([job() for job in jobs[first : first + at_once]])
+    return results
 
 
-async def all_or_none(coroutines: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
-    """All results; when one fails or the caller is cancelled, none is left running over environments about to close."""
+async def gather_or_cancel(coroutines: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """Return all results. If one coroutine fails or the caller is cancelled, cancel the others and wait for them."""
     if len(coroutines) == 1:
         return [await coroutines[0]]
     tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
@@ -188,7 +221,7 @@ async def all_or_none(coroutines: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
 
 
 def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:
-    """The coroutine's result, whether or not an event loop is running in this thread."""
+    """Return the coroutine's result, whether or not an event loop is running in this thread."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -209,19 +242,19 @@ def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:
     return outcome[0]
 
 
-class _Used(Protocol):
+class _HasUsage(Protocol):
     def usage(self) -> Usage: ...
 
 
-class _Waving(Protocol):
+class _HasWaves(Protocol):
     def start_wave(self) -> None: ...
 
 
 def models_of(jobs: Iterable[Job]) -> list[Any]:
-    """The models that the jobs' agents think with, each once."""
+    """Return the models of the jobs' agents without duplicates."""
     return list({id(model): model for job in jobs for model in job.agent.models}.values())
 
 
-def usage_of(models: Iterable[_Used]) -> Usage:
-    """What models have done, together."""
+def total_usage(models: Iterable[_HasUsage]) -> Usage:
+    """Return the summed usage of models."""
     return sum((model.usage() for model in models), Usage())

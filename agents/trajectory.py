@@ -1,4 +1,4 @@
-"""What happened and by whom: `Call`, `Step`, `Trajectory`, `AgentSpec`; they go to JSON without losing a bit."""
+"""Records of attempts: `Call`, `Step`, `Trajectory`, `AgentSpec`. Conversion to JSON and back is lossless."""
 
 from __future__ import annotations
 
@@ -9,130 +9,141 @@ from typing import Any, Literal, Self
 from ..envs.core import Task, content_hash
 
 Outcome = Literal["success", "failure", "truncated", "infra_error"]
-"""`truncated` ran out of steps or data, which is a failure to learn from; `infra_error` counts for nothing."""
+"""`truncated`: a limit of steps or data was reached. `infra_error`: an infrastructure failure, excluded from scores."""
 
 
 @dataclass(frozen=True)
 class AgentSpec:
-    """An agent as plain data: what is kept with an attempt, and what makes the agent again (`agents.registry`)."""
+    """Specification of an agent as plain data.
+
+    It is stored with each attempt. `agents.registry.make_agent` builds the agent from it.
+    """
 
     id: str = "react"
-    """The name under which it is registered, or `module:Class`."""
+    """Name under which the agent is registered, or `module:Class`."""
     args: Mapping[str, Any] = field(default_factory=dict)
-    """Its configuration, JSON-clean: its prompt too."""
+    """Configuration of the agent as JSON-serialisable data, prompts included."""
 
     @property
     def name(self) -> str:
-        """Kind and hash of the configuration, e.g. `react-1f0c2a`."""
+        """`id` and a hash of `args`, e.g. `react-1f0c2a`."""
         return f"{self.id}-{content_hash(self.args)[:6]}"
 
 
 @dataclass(frozen=True)
 class Call:
-    """One thing that was asked of the model within a turn, by agents that ask several."""
+    """One model call within a step, for agents that make several calls per step."""
 
     role: str
-    """Who was asked; names the system prompt."""
+    """Role of the model in this call; selects the system prompt."""
     prompt: str
-    """The user's turn."""
+    """Content of the user message."""
     text: str
-    """The answer."""
+    """Completion of the model."""
     token_ids: tuple[int, ...]
-    """The answer as it was sampled."""
+    """Sampled tokens of the completion."""
     logprobs: tuple[float, ...]
-    """Log-probability (nats) of each of `token_ids` when it was sampled."""
+    """Log-probability (nats) of each token in `token_ids` at sampling time."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """One turn: what the agent saw, thought and did, and what came of it."""
+    """One observation, the agent's answer to it, and the reward."""
 
     observation: str
-    """What the agent saw before it acted."""
+    """The observation before the action."""
     thought: str
     action: str
     reward: float = 0.0
     invalid: str | None = None
-    """Why the environment refused the action; None when it did not."""
+    """Reason why the environment refused the action; None if it was accepted."""
     text: str | None = None
-    """The turn as the model said it; None for steps that no model said (experts, people)."""
+    """Text of the model's turn; None for steps that no model wrote (experts, people)."""
     token_ids: tuple[int, ...] | None = None
-    """The turn as it was sampled."""
+    """Sampled tokens of the turn."""
     logprobs: tuple[float, ...] | None = None
-    """Log-probability (nats) of each of `token_ids` when it was sampled."""
+    """Log-probability (nats) of each token in `token_ids` at sampling time."""
     trainable: bool = True
-    """Whether training counts a loss on this turn."""
+    """Whether the loss includes this turn."""
     calls: tuple[Call, ...] = ()
-    """What was asked of the model on the way to the action, in order; empty where the turn itself is what it said."""
+    """Model calls that led to the action, in order; empty if the turn is a single completion."""
     picture: str = field(default="", compare=False)
-    """Name of the image of what was seen, among the run's pictures; empty where none was kept."""
+    """Name of the screenshot before the action among the run's pictures; empty if there is none."""
 
     @property
     def sampled_tokens(self) -> int:
-        """Tokens that the model wrote for it, those of its calls included."""
+        """Number of tokens sampled for this step, those of `calls` included."""
         return len(self.token_ids or ()) + sum(len(call.token_ids) for call in self.calls)
 
 
 @dataclass(frozen=True)
 class Trajectory:
-    """One attempt at one task, from the first observation to the end."""
+    """One recorded episode of an agent on a task."""
 
     task: Task
     steps: tuple[Step, ...]
     final_observation: str
-    """What the last action led to."""
+    """The observation after the last action."""
     outcome: Outcome
     score: float
-    """In [0, 1]."""
+    """Score in [0, 1]."""
     source: str
-    """How it came about: `policy`, `reflection`, `splice`, `expert`, or what a loop calls it."""
+    """Origin of the attempt: `policy`, `reflection`, `splice`, `expert`, or a name of the loop's own."""
     model: str
-    """Versions of the models that the agent thought with; the expert's name for demonstrations."""
+    """Versions of the agent's models, or the name of the expert for demonstrations."""
     seed: int
     sample: int = 0
-    """Which of the k attempts at the task this is."""
+    """Number of this attempt among several at the same task."""
     goal: str = ""
-    """The task in words, where the environment says it."""
+    """The task in words; empty if the environment gives none."""
     reflection: Step | None = None
-    """What the reflector said of the parent attempt before this one began."""
+    """Reflection on the parent attempt that preceded this one."""
     parents: tuple[str, ...] = ()
-    """Full keys (`RunStore.key`) of the attempts that this one mends."""
+    """Keys (`RunStore.key`) of the attempts that this one mends."""
     agent: str = ""
-    """`Agent.name` of who acted; empty for demonstrations."""
+    """`Agent.name` of the agent; empty for demonstrations."""
     made_by: AgentSpec | None = None
-    """What makes the agent again, its prompt included; None where nobody can say."""
+    """Specification of the agent, prompts included; None if it has none."""
     prompt_tokens: int = 0
-    """Tokens the model read, cached ones included."""
+    """Number of prompt tokens read, cached ones included."""
     error: str | None = None
-    """For `infra_error`: what broke."""
+    """For `infra_error`: message of the infrastructure failure."""
 
     @property
     def success(self) -> bool:
-        """Whether the environment said that the task was done."""
+        """Whether the environment reported success."""
         return self.outcome == "success"
 
     @property
     def key(self) -> str:
-        """Names the attempt within its stage: task id and sample number."""
+        """Key of the attempt within its stage: task id and sample number."""
         return f"{self.task.id}#{self.sample}"
 
     @property
     def sampled_tokens(self) -> int:
-        """Tokens that the model wrote, the reflection included."""
+        """Number of tokens sampled, the reflection included."""
         return sum(step.sampled_tokens for step in [*self.steps, *([self.reflection] if self.reflection else [])])
 
     @property
     def invalid_actions(self) -> int:
-        """How many actions the environment refused."""
+        """Number of refused actions."""
         return sum(step.invalid is not None for step in self.steps)
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-clean; `from_json` gives an equal trajectory."""
+        """Return JSON-serialisable data, from which `from_json` restores an equal trajectory."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """What `to_json` gave; raises `KeyError` or `TypeError` when it is not that."""
+        """Return a trajectory from JSON-serialisable data.
+
+        Args:
+            data: Result of `to_json`, which may have passed through JSON.
+
+        Raises:
+            KeyError: If a field is missing.
+            TypeError: If a field is unknown or missing.
+        """
         values = dict(data)
         values["task"] = Task(**values["task"])
         values["steps"] = tuple(map(step_from_json, values["steps"]))
@@ -143,7 +154,7 @@ class Trajectory:
 
 
 def step_from_json(data: Mapping[str, Any]) -> Step:
-    """What `asdict` gave, before or after JSON."""
+    """Return the step from the result of `dataclasses.asdict`, which may have passed through JSON."""
     values = _with_tuples(data)
     values["calls"] = tuple(Call(**_with_tuples(call)) for call in values.get("calls", ()))
     return Step(**values)

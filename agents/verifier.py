@@ -1,7 +1,7 @@
-"""The verifier of Agent-R: the actor itself says of one step after another whether it was good, bad or neither.
+"""Verifier of Agent-R (Yuan et al., 2025, section 3.2): the acting model judges the steps of an attempt.
 
-Agent-R (Yuan et al., 2025), section 3.2: the first step of a failed path that the actor's present ability calls bad is
-where it is to turn round. The steps are judged in one growing chat, so that a backend reads each only once.
+The first step that the model judges bad is the first error, where the splice begins. All steps are judged in one
+growing chat, so that a backend with a cache reads each step only once.
 """
 
 from __future__ import annotations
@@ -25,107 +25,115 @@ _ANSWER = (
     "Uncertain'."
 )
 JUDGEMENT = "\nJudgement: "
-MISTAKE = "That was a mistake."
-"""What an agent thinks when it takes back what it did: Agent-R's revision signal."""
+REVISION_THOUGHT = "That was a mistake."
+"""The revision of Agent-R: the thought between the bad and the good part of a splice."""
 _JUDGEMENT = re.compile(r"^\W*judgement:\W*(good|bad|uncertain)\b", re.IGNORECASE | re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class VerifierConfig:
-    """How steps are shown and judged."""
+    """Configuration of the verifier."""
 
     max_turns: int = 40
-    """Of the steps before the first that is judged, the last so many are shown; half as many, and again, where the
-    model's window is too short for that. Later, the oldest judged turns go, whole."""
+    """Maximum number of earlier steps in the first prompt; halved until the chat fits the model's window."""
     max_tokens: int = 32
-    """Of one answer."""
+    """Maximum number of tokens in one judgement."""
     temperature: float = 0.0
-    """0 is greedy; the original samples, and its turning points are as noisy."""
+    """Sampling temperature; 0 is greedy. The original implementation samples."""
     prompt: str | None = None
-    """The system prompt; None is what the environment says (`AgentEnv.verifier_instructions`) and how to answer."""
+    """System prompt; None for `AgentEnv.verifier_instructions` plus the answer format."""
 
 
 @dataclass(frozen=True)
-class Judged:
-    """What the verifier said of one step."""
+class StepJudgement:
+    """Judgement of one step."""
 
     judgement: Judgement
     parsed: bool
-    """False when the answer could not be read: it then counts as uncertain, and is counted."""
+    """Whether the answer could be parsed; if not, the judgement is `uncertain`."""
     text: str
-    """The answer."""
+    """Answer of the model."""
 
 
-def parse_judgement(text: str) -> Judged:
-    """The last `Judgement: ...` line of an answer; without one, an uncertain judgement that says it was not parsed."""
+def parse_judgement(text: str) -> StepJudgement:
+    """Parse the last `Judgement: ...` line of an answer. Without one, the judgement is uncertain and not parsed."""
     found = _JUDGEMENT.findall(text)
     if not found:
-        return Judged("uncertain", False, text)
+        return StepJudgement("uncertain", False, text)
     judgement: Judgement = found[-1].lower()
-    return Judged(judgement, True, text)
+    return StepJudgement(judgement, True, text)
 
 
 def verifier_prompt(env_id: str, config: VerifierConfig) -> str:
-    """The system prompt for an environment."""
+    """Return the system prompt for an environment."""
     return config.prompt or env_class(env_id).verifier_instructions + _ANSWER
 
 
-def opening(
-    env_id: str, goal: str, known: Sequence[Step], step: Step, seen: str, config: VerifierConfig
+def opening_messages(
+    env_id: str, goal: str, context: Sequence[Step], step: Step, next_observation: str, config: VerifierConfig
 ) -> list[Message]:
-    """System prompt, task, the log of the `known` steps, and the first step to judge, which led to `seen`."""
-    path = [*known, step]
+    """Return the chat for the first step to judge: system prompt, task, `context` steps, and the step itself."""
+    path = [*context, step]
     first = path[0].observation
     task = first if goal in first else f"{first}\nYour task is to: {goal}"
-    log = [step_shown(one, two.observation) for one, two in itertools.pairwise(path)]
+    log = [render_step(one, two.observation) for one, two in itertools.pairwise(path)]
     shown = log[max(0, len(log) - config.max_turns) :]
     return [
         Message("system", verifier_prompt(env_id, config)),
-        Message("user", "\n".join([task, *shown, "Judge from here on.", step_shown(step, seen)])),
+        Message("user", "\n".join([task, *shown, "Judge from here on.", render_step(step, next_observation)])),
     ]
 
 
-def step_shown(step: Step, seen: str) -> str:
-    """A step as the verifier sees it: what was done and what came of it, never what was thought."""
-    return f"> {step.action}\n{seen}"
+def render_step(step: Step, next_observation: str) -> str:
+    """Return the text that the verifier reads for a step: action and next observation, without the thought."""
+    return f"> {step.action}\n{next_observation}"
 
 
-async def judge(
+async def judge_steps(
     model: LanguageModel,
     env_id: str,
     goal: str,
-    known: Sequence[Step],
+    context: Sequence[Step],
     steps: Sequence[Step],
     final_observation: str,
     config: VerifierConfig,
-) -> list[Judged]:
-    """Judgements of `steps`, which follow `known`, up to and including the first bad one.
+) -> list[StepJudgement]:
+    """Judge steps in order, up to and including the first bad one.
 
-    `final_observation` is what the last of `steps` led to. All are returned when none is bad. A step that does not fit
-    the model's window even alone is an answer that cannot be read.
+    Args:
+        model: The model that judges.
+        env_id: Id of the environment.
+        goal: The task in words.
+        context: The steps before `steps`, which are shown but not judged.
+        steps: The steps to judge.
+        final_observation: The observation after the last of `steps`.
+        config: Configuration of the verifier.
+
+    Returns:
+        One judgement for each judged step. A step that exceeds the model's window is `uncertain` and not parsed.
     """
     after = [step.observation for step in steps[1:]] + [final_observation]
     chat: list[Message] = []
-    judged: list[Judged] = []
-    for number, (step, seen) in enumerate(zip(steps, after, strict=True)):
-        shorter = [*known, *steps[:number]]
-        begun = [
-            opening(env_id, goal, shorter, step, seen, replace(config, max_turns=turns))
-            for turns in _halves(min(config.max_turns, len(shorter)))
+    judgements: list[StepJudgement] = []
+    for number, (step, next_observation) in enumerate(zip(steps, after, strict=True)):
+        earlier = [*context, *steps[:number]]
+        fresh_chats = [
+            opening_messages(env_id, goal, earlier, step, next_observation, replace(config, max_turns=turns))
+            for turns in _halvings(min(config.max_turns, len(earlier)))
         ]
-        tried = [[*chat, Message("user", step_shown(step, seen))], *begun] if chat else begun
-        chat, answer = await _answer(model, tried, Sampling(config.temperature, config.max_tokens))
-        judged.append(parse_judgement(answer))
-        if judged[-1].judgement == "bad":
+        chats = [[*chat, Message("user", render_step(step, next_observation))], *fresh_chats] if chat else fresh_chats
+        chat, answer = await _first_fitting_answer(model, chats, Sampling(config.temperature, config.max_tokens))
+        judgements.append(parse_judgement(answer))
+        if judgements[-1].judgement == "bad":
             break
-    return judged
+    return judgements
 
 
-async def _answer(
-    model: LanguageModel, tried: Sequence[list[Message]], sampling: Sampling
+async def _first_fitting_answer(
+    model: LanguageModel, chats: Sequence[list[Message]], sampling: Sampling
 ) -> tuple[list[Message], str]:
-    """The answer to the first chat that fits the model's window, and the chat with it; nothing where none fits."""
-    for chat in tried:
+    """Complete the first chat that fits the window. Return it with its answer, or `([], "")` if none fits."""
+    for chat in chats:
         try:
             answer = await model.complete(chat, sampling)
         except TooLongError:
@@ -134,6 +142,6 @@ async def _answer(
     return [], ""
 
 
-def _halves(number: int) -> list[int]:
-    """The number, its half, and so on down to 0."""
-    return [number, *_halves(number // 2)] if number else [0]
+def _halvings(number: int) -> list[int]:
+    """Return the number, its integer half, and so on down to 0."""
+    return [number, *_halvings(number // 2)] if number else [0]

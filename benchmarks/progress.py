@@ -1,4 +1,4 @@
-"""A bar for long work: which stage is under way, how much of it is done, how long it has taken and may still take."""
+"""A progress bar that shows the current stage, its share done, and elapsed and remaining time."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from ..agents.models.registry import Watch
+from ..agents.models.registry import OnStatus
 
 
 @contextlib.contextmanager
-def bar(console: Console) -> Iterator[Watch]:
-    """A function of a stage's name and the share of it that is done; the bar goes when the work ends."""
+def bar(console: Console) -> Iterator[OnStatus]:
+    """Yield a callback `(stage, share done in [0, 1])` that updates a progress bar; remove the bar at the end."""
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -22,14 +22,14 @@ def bar(console: Console) -> Iterator[Watch]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, transient=True) as progress:
-        shown = progress.add_task("", total=1.0, visible=False)
-        now = ""
+        bar_id = progress.add_task("", total=1.0, visible=False)
+        current = ""
 
-        def watch(stage: str, share: float) -> None:
-            nonlocal now
-            if stage != now:
-                now = stage
-                progress.reset(shown, description=stage, visible=True)
-            progress.update(shown, completed=share)
+        def on_status(stage: str, share: float) -> None:
+            nonlocal current
+            if stage != current:
+                current = stage
+                progress.reset(bar_id, description=stage, visible=True)
+            progress.update(bar_id, completed=share)
 
-        yield watch
+        yield on_status

@@ -1,4 +1,4 @@
-"""What the measuring scripts share: used wrongly, `python -m kintsugi.benchmarks...` ends as `kintsugi` does."""
+"""Shared code of the scripts `python -m kintsugi.benchmarks...`: argument types and exit codes as of `kintsugi`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ..errors import InfraError, UsageError
 
 
 def positive(text: str) -> int:
-    """The type of an option that counts something: a whole number, 1 or more."""
+    """Parse a command-line integer of at least 1."""
     return _whole(text, 1)
 
 
 def natural(text: str) -> int:
-    """The type of an option that numbers something: a whole number, 0 or more."""
+    """Parse a command-line integer of at least 0."""
     return _whole(text, 0)
 
 
@@ -24,20 +24,26 @@ def _whole(text: str, least: int) -> int:
     try:
         number = int(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"it is {text!r}; a whole number is needed") from None
+        raise argparse.ArgumentTypeError(f"got {text!r}; expected an integer") from None
     if number < least:
-        raise argparse.ArgumentTypeError(f"it is {number}; at least {least} is needed")
+        raise argparse.ArgumentTypeError(f"got {number}; expected at least {least}")
     return number
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a script; bad input is one line and exit code 2, what broke outside 3."""
+    """Run a script.
+
+    Bad input prints one line and exits with code 2, an infrastructure failure with code 3.
+
+    Args:
+        main: The script; takes its arguments from `sys.argv`.
+    """
     try:
         main()
     except (UsageError, OSError) as error:
         sys.exit(_said(str(error), 2))
     except InfraError as error:
-        sys.exit(_said(f"something outside broke: {error}", 3))
+        sys.exit(_said(f"infrastructure failure: {error}", 3))
 
 
 def _said(text: str, code: int) -> int:

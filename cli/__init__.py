@@ -1,4 +1,4 @@
-"""The command `kintsugi`."""
+"""The command-line interface `kintsugi`, one module per command."""
 
 from .main import main
 

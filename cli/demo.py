@@ -1,4 +1,4 @@
-"""`kintsugi demo`: from nothing to an agent that measurably improved itself, on two cores in minutes."""
+"""`kintsugi demo`: build a seed policy, improve it by Re-ReST and measure the gain, in minutes on two cores."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from ..loops.measuring.measure import Measure
 
 @dataclass(frozen=True)
 class DemoConfig:
-    """The demo: one seed of the Re-ReST comparison, without the controls."""
+    """Settings of `kintsugi demo`: one seed of the Re-ReST comparison, without controls."""
 
     tasks: int = 200
-    """Held-out tasks, of size small."""
+    """Number of held-out tasks, of size small."""
     run: Path = Path("runs/demo")
-    """The run's folder; the same command again continues it."""
-    what: ReproduceReReST = field(default_factory=lambda: ReproduceReReST(seeds=1, controls=False))
+    """Folder of the run; the same command again resumes it."""
+    comparison: ReproduceReReST = field(default_factory=lambda: ReproduceReReST(seeds=1, controls=False))
+    """Settings of the comparison."""
 
 
 def run(config: DemoConfig, console: Console) -> None:
-    """The command `kintsugi demo`."""
+    """Run `kintsugi demo`."""
     held_out = Measure(params={"size": "small"}, splits=("valid_unseen",), tasks=config.tasks)
-    replace(config.what, held_out=held_out).run(config.run, console)
+    replace(config.comparison, held_out=held_out).run(config.run, console)

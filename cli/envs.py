@@ -1,4 +1,4 @@
-"""`kintsugi envs`: which environments there are."""
+"""`kintsugi envs`: list the environments."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ..envs.registry import entries
 
 @dataclass(frozen=True)
 class EnvsConfig:
-    """Nothing to choose yet."""
+    """Settings of `kintsugi envs`; there are none."""
 
 
 def run(config: EnvsConfig, console: Console) -> None:
-    """The command `kintsugi envs`: short name, Gymnasium id and what it is."""
+    """Run `kintsugi envs`: print short name, Gymnasium id and description of each environment."""
     table = Table.grid(padding=(0, 2))
     for entry in entries():
         table.add_row(Text(entry.name, style="yellow"), Text(entry.id), Text(entry.about))

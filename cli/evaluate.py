@@ -1,4 +1,4 @@
-"""`kintsugi eval`: measure an agent, over any model and adapter, on held-out tasks."""
+"""`kintsugi eval`: measure an agent with any model and adapter on held-out tasks."""
 
 from __future__ import annotations
 
@@ -9,53 +9,53 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
-from ..arguments import plain
+from ..arguments import to_plain
 from ..benchmarks.progress import bar
 from ..loops.learning.table import TableLearner
 from ..loops.measuring.evaluation import Score
-from ..loops.measuring.measure import Measure, measure, where_time_went
+from ..loops.measuring.measure import Measure, measure, timing_summary
 from ..loops.measuring.tables import score_table, type_table
 from ..loops.run import Run, resolved
 from ..loops.runs.stages import Stage
 from ..loops.runs.store import RunStore
-from .opening import Playing
+from .episode_config import EpisodeConfig
 
 
 @dataclass(frozen=True)
-class EvalConfig(Playing):
-    """What is measured, on what."""
+class EvalConfig(EpisodeConfig):
+    """Settings of `kintsugi eval`."""
 
     adapter: Path | None = None
-    """An adapter folder, e.g. `runs/improve/adapters/re_rest@1`."""
+    """Folder of an adapter, e.g. `runs/improve/adapters/re_rest@1`."""
     name: str | None = None
-    """What the score is called; None is the adapter's name, the agent's if it is not `react`, or the model's."""
-    on: Annotated[Measure, tyro.conf.arg(name="")] = field(default_factory=Measure)
-    """Tasks and decoding."""
+    """Name of the score; by default the name of the adapter, of the agent (if not `react`) or of the model."""
+    held_out: Annotated[Measure, tyro.conf.arg(name="")] = field(default_factory=Measure)
+    """The held-out tasks and how they are attempted."""
     run: Path = Path("runs/eval")
-    """Where attempts and scores are kept; several models and agents can be measured in one run."""
+    """Folder of the run; several models and agents can be measured in one run."""
 
 
 def run(config: EvalConfig, console: Console) -> None:
-    """The command `kintsugi eval`."""
+    """Run `kintsugi eval`."""
     env = config.env_spec
-    on = resolved(config.on, env)
-    on.task_sets(env)
+    held_out = resolved(config.held_out, env)
+    held_out.task_sets(env)
     env.make().close()
-    with bar(console) as watch:
-        backend = config.backend(watch)
-        # What is wrong with the adapter is said before a run is begun that would be left empty.
+    with bar(console) as on_status:
+        backend = config.backend(on_status)
+        # Check the adapter before the run's folder is created.
         backend.model(config.adapter)
         name = config.name or (config.adapter.name if config.adapter else _name(config, backend.base))
-        world = {key: value for key, value in config.record().items() if key.startswith("env")}
-        with RunStore.open(config.run, {"command": "eval", **world, "on": plain(on)}) as store:
-            store.illustrated, store.watch = config.pictures, watch
-            # Nothing is trained here.
-            measure(Run(store, backend, TableLearner(), env, config.agent_spec), name, config.adapter, on)
+        env_record = {key: value for key, value in config.record().items() if key.startswith("env")}
+        with RunStore.open(config.run, {"command": "eval", **env_record, "held_out": to_plain(held_out)}) as store:
+            store.keeps_pictures, store.on_status = config.pictures, on_status
+            # `Run` requires a learner, but nothing is trained here.
+            measure(Run(store, backend, TableLearner(), env, config.agent_spec), name, config.adapter, held_out)
             results = store.results()
-    found = [Score.from_json(results[Stage.named("score", name, split)]) for split in on.splits]
+    found = [Score.from_json(results[Stage.from_model_round("score", name, split)]) for split in held_out.splits]
     console.print(score_table(found))
     console.print(type_table(found))
-    console.print(where_time_went(results), highlight=False)
+    console.print(timing_summary(results), highlight=False)
 
 
 def _name(config: EvalConfig, base: str) -> str:

@@ -1,8 +1,8 @@
-"""Attempts as JSONL for other people's trainers: OpenAI-style `messages`, and `prompt` / `chosen` / `rejected`.
+"""`kintsugi export`: attempts as JSONL for other trainers, as OpenAI-style `messages` or as `chosen` and `rejected`.
 
-Both load with `datasets.load_dataset("json", data_files=...)` and train with TRL as they are. Columns are the same in
-every line and never null, so that Arrow infers one type for each. What was said goes out as text: only Kintsugi's own
-learner trains on the tokens as they were sampled.
+Both formats load with `datasets.load_dataset("json", data_files=...)` and train with TRL without conversion. All lines
+have the same columns, never null, so that Arrow infers one type per column. Turns are exported as text; only Kintsugi's
+own learner trains on the sampled tokens.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from rich.markup import escape
 
 from ..agents.core import Agent
 from ..agents.models.core import Message
-from ..agents.registry import reader
+from ..agents.registry import make_reader
 from ..agents.trajectory import Outcome, Trajectory
 from ..envs.registry import EnvSpec
 from ..errors import UsageError, unknown
@@ -33,70 +33,71 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class ExportConfig:
-    """What is exported from a run, and where to."""
+    """Settings of `kintsugi export`."""
 
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-    """The run's folder."""
+    """Folder of the run."""
     out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
-    """The JSONL file."""
+    """JSONL file to write."""
     kind: Literal["messages", "preference"] = "messages"
-    """`messages`: one chat of one attempt a line. `preference`: one failed attempt and its mend a line."""
+    """Content of a line: `messages` is a chat of an attempt, `preference` a failed attempt and its mend."""
     stages: tuple[str, ...] = ()
-    """Stages of the run to take, e.g. `collect/policy@1/train`. Without any: all but those of kind `eval`, `gate` and
-    `beginnings`, whose tasks are held out."""
+    """Stages to export, e.g. `collect/policy@1/train`; by default all but those on held-out tasks (`eval`, `gate`,
+    `beginnings`)."""
     outcomes: tuple[Outcome, ...] = ("success",)
-    """Of `messages`: attempts that ended so."""
+    """For `messages`: outcomes of the attempts to export."""
     turns: Literal["first", "all"] = "first"
-    """Of `preference`: the first turn in which the two differ, or everything from there on. The latter holds
-    observations too, and common trainers count a loss on them."""
+    """For `preference`: `first` is the first turn that differs; `all` is everything from there on, with observations,
+    on which common trainers compute a loss."""
     overwrite: bool = False
-    """Replace the file if there is one."""
+    """Replace an existing file."""
 
 
 def export(config: ExportConfig) -> int:
-    """Write the file and return its number of lines; it appears whole or not at all.
+    """Write the file and return its number of lines. The file is written completely or not at all.
 
-    Raises `UsageError` for an unknown stage, an existing file, a disk that is full, and when nothing fits.
+    Raises:
+        UsageError: A stage is unknown, the file exists or cannot be written, or no attempt matches.
     """
     if config.out.exists() and not config.overwrite:
-        raise UsageError(f"{config.out} exists already; name a new file, or pass --overwrite to replace it")
+        raise UsageError(f"{config.out} already exists; choose another file, or pass --overwrite to replace it")
     unfinished = config.out.with_name(f".{config.out.name}.unfinished")
     try:
         config.out.parent.mkdir(parents=True, exist_ok=True)
         with RunStore.read(config.run) as store, unfinished.open("w", encoding="ascii") as file:
             stages = _stages(store, config)
             if "env" in store.config:
-                # What an environment says of its observations is part of chats, also of one that is not registered.
+                # Import the environment, because its class defines how observations are condensed in chats.
                 EnvSpec(store.config["env"]).check()
             work = _messages if config.kind == "messages" else _pairs
             rows = work(store, stages, config)
             lines = 0
             for row in rows:
-                # ASCII alone: many a reader splits lines at U+2028 and its like, which models do say.
+                # ASCII only, because many readers split lines at characters such as U+2028, which models do write.
                 file.write(json.dumps(row, allow_nan=False) + "\n")
                 lines += 1
             file.flush()
             os.fsync(file.fileno())
         if not lines:
             searched = ", ".join(map(str, stages)) or "a run without attempts"
-            raise UsageError(f"{config.run}: nothing to export from {searched}; {_remedy(config)}")
+            raise UsageError(f"{config.run}: there is nothing to export from {searched}; {_remedy(config)}")
         unfinished.replace(config.out)
     except OSError as error:
-        raise UsageError(f"{config.out}: {error}; nothing was written. Mend the cause or name another file") from error
+        raise UsageError(f"{config.out}: {error}; nothing was written; fix the cause or choose another file") from error
     finally:
         unfinished.unlink(missing_ok=True)
     return lines
 
 
 def run(config: ExportConfig, console: Console) -> None:
-    """The command `kintsugi export`."""
+    """Run `kintsugi export`."""
     with console.status(f"reading {escape(str(config.run))}"):
         lines = export(config)
     console.print(f"{lines} lines in {config.out}", soft_wrap=True, markup=False, highlight=False)
 
 
 def message_row(stage: Stage, trajectory: Trajectory, chat: Sequence[Message]) -> Row:
-    """One chat of an attempt. `trainable` says of each message whether a loss belongs on it."""
+    """Return the row of one chat of an attempt. `trainable` marks the messages that belong in the loss."""
     return {
         "messages": [{"role": m.role, "content": m.content} for m in chat],
         "trainable": [m.role == "assistant" and m.trainable for m in chat],
@@ -116,24 +117,29 @@ def message_row(stage: Stage, trajectory: Trajectory, chat: Sequence[Message]) -
 
 
 def preference_row(failed: Trajectory, mended: Trajectory, turns: Literal["first", "all"]) -> Row | None:
-    """The chat up to where the two part, and what each then said; None unless they part in an assistant's turn.
+    """Return the row of a pair: the common beginning of the chats as `prompt`, then `chosen` and `rejected`.
 
-    Both are shown as the agent of the mended one sees them.
+    Both chats are rendered by the agent of the mended attempt. Returns None if the first difference is not in an
+    assistant turn, or if the agent has several chats per attempt.
     """
-    agent = reader(mended.made_by)
+    agent = make_reader(mended.made_by)
     chats = [agent.chats(t) for t in (failed, mended)]
     if [len(each) for each in chats] != [1, 1]:
-        # Agents that ask the model several times a turn have no one chat in which two attempts part.
+        # Agents that call the model several times per turn have no single chat to compare.
         return None
     worse, better = [[{"role": m.role, "content": m.content} for m in chat] for (chat,) in chats]
-    parting = next((i for i, (a, b) in enumerate(zip(worse, better, strict=False)) if a != b), None)
-    if parting is None or worse[parting]["role"] != "assistant" or better[parting]["role"] != "assistant":
+    first_difference = next((i for i, (a, b) in enumerate(zip(worse, better, strict=False)) if a != b), None)
+    if (
+        first_difference is None
+        or worse[first_difference]["role"] != "assistant"
+        or better[first_difference]["role"] != "assistant"
+    ):
         return None
-    end = parting + 1 if turns == "first" else None
+    end = first_difference + 1 if turns == "first" else None
     return {
-        "prompt": better[:parting],
-        "chosen": better[parting:end],
-        "rejected": worse[parting:end],
+        "prompt": better[:first_difference],
+        "chosen": better[first_difference:end],
+        "rejected": worse[first_difference:end],
         "task_id": mended.task.id,
         "type": task_type(mended.task),
         "outcome_rejected": failed.outcome,
@@ -154,11 +160,11 @@ def _messages(store: RunStore, stages: Sequence[Stage], config: ExportConfig) ->
     readers: dict[str, Agent] = {}
     for stage in stages:
         for trajectory in store.trajectories(stage):
-            # Whoever cannot be made again, such as a rule, has no chats to show.
+            # Agents without a specification, such as rules, have no chats.
             rule = trajectory.agent and trajectory.made_by is None
             if trajectory.outcome in config.outcomes and trajectory.steps and not rule:
                 if trajectory.agent not in readers:
-                    readers[trajectory.agent] = reader(trajectory.made_by)
+                    readers[trajectory.agent] = make_reader(trajectory.made_by)
                 for chat in readers[trajectory.agent].chats(trajectory):
                     yield message_row(stage, trajectory, chat)
 
@@ -180,5 +186,5 @@ def _pairs(store: RunStore, stages: Sequence[Stage], config: ExportConfig) -> It
 
 def _remedy(config: ExportConfig) -> str:
     if config.kind == "preference":
-        return "a pair needs a mend that passed and the failed attempt that it names as its parent"
-    return f"no attempt ended as {' or '.join(config.outcomes)}; widen --outcomes or name other --stages"
+        return "a pair needs a successful mend whose parent is a failed attempt; choose other --stages"
+    return f"no attempt has the outcome {' or '.join(config.outcomes)}; add --outcomes or choose other --stages"

@@ -1,4 +1,4 @@
-"""`kintsugi improve LOOP`: run one loop of the registry, and measure the model before and after on held-out tasks."""
+"""`kintsugi improve LOOP`: run an improvement loop, and measure the model before and after it on held-out tasks."""
 
 from __future__ import annotations
 
@@ -13,70 +13,73 @@ import tyro
 from rich.console import Console, RenderableType
 
 from ..agents.search import SearchStats
-from ..arguments import changed, plain
+from ..arguments import replace_fields, to_plain
 from ..benchmarks.progress import bar
 from ..errors import UsageError
 from ..loops.learning import open_learner
 from ..loops.measuring.evaluation import Score, compare
 from ..loops.measuring.gate import verdicts
-from ..loops.measuring.measure import Measure, Measured, measure, where_time_went
+from ..loops.measuring.measure import Measure, MeasuredAttempts, measure, timing_summary
 from ..loops.measuring.tables import comparison_table, score_table, verdict_table
 from ..loops.registry import Loop, find_loop
 from ..loops.run import Run, resolved
 from ..loops.runs.stages import Stage
 from ..loops.runs.store import RunStore
-from .opening import Playing
+from .episode_config import EpisodeConfig
 
 
 @dataclass(frozen=True)
-class Improve(Playing):
-    """What the command has for every loop; the fields `loop` and `held_out` are added for each."""
+class Improve(EpisodeConfig):
+    """Settings of `kintsugi improve` that all loops share; each loop adds the fields `loop` and `held_out`."""
 
     run: Path = Path("runs/improve")
-    """The run's folder; the same command again continues it."""
+    """Folder of the run; the same command again resumes it."""
     config: Path | None = None
-    """A TOML file with values of flags, such as a run's `config.toml`: tables `loop` and `held_out`, and the names of
-    the other flags. Flags that are given come before it."""
+    """A TOML file with values of flags, such as the `config.toml` of a run; flags on the command line override it."""
 
 
 @dataclass(frozen=True)
 class LoopCommand:
-    """The command of one loop."""
+    """The command `kintsugi improve` for one loop."""
 
     loop: Loop[Any]
 
     @property
     def config(self) -> type[Any]:
-        """The dataclass of its flags."""
-        about = tyro.conf.arg(help="What models are measured on before and after.")
-        own = [
+        """The dataclass of the command's flags."""
+        about = tyro.conf.arg(help="The held-out tasks that the model is measured on before and after the loop.")
+        extra_fields = [
             ("env", str, field(default=self.loop.env)),
             ("agent", str, field(default=self.loop.agent)),
             ("loop", self.loop.config, field(default_factory=self.loop.config)),
             ("held_out", Annotated[Measure, about], field(default_factory=lambda: self.loop.held_out)),
         ]
-        return make_dataclass("Improve", own, bases=(Improve,), frozen=True)
+        return make_dataclass("Improve", extra_fields, bases=(Improve,), frozen=True)
 
     def default(self, arguments: Sequence[str]) -> Any:
-        """What flags that are not given are: the loop's usual values, or those of the file in `--config`.
+        """Return the defaults of the flags: those of the loop, overridden by the file in `--config`.
 
-        Raises `UsageError` for a file that cannot be read and for a key or value that does not exist.
+        Raises `UsageError` if the file cannot be read, or has an unknown key or an invalid value.
         """
-        usual, path = self.config(), _value_of("--config", arguments)
+        defaults, path = self.config(), _flag_value("--config", arguments)
         if path is None:
-            return usual
+            return defaults
         try:
             values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise UsageError(f"cannot read the configuration {path} ({error}); expected a TOML file") from error
+            raise UsageError(f"cannot read the configuration {path}: {error}; expected a TOML file") from error
         if "command" in values:
-            # The record of a run names the loop, and the model by its weights and not by where they are.
+            # This is the record of a run. It identifies the model by a hash of its weights, not by its location.
             if values.pop("command") != f"improve {self.loop.name}":
-                raise UsageError(f"{path} is of another command than improve {self.loop.name}; name that loop")
-            if _value_of("--model", arguments) is None:
-                raise UsageError(f"{path} is of the model {values.get('model')!r}; say with --model how it is opened")
+                raise UsageError(
+                    f"{path} is the record of another command than improve {self.loop.name}; run that command instead"
+                )
+            if _flag_value("--model", arguments) is None:
+                raise UsageError(
+                    f"{path} is the record of a run with model {values.get('model')!r}; pass its location with --model"
+                )
             values.pop("model", None)
-        return changed(usual, values, path)
+        return replace_fields(defaults, values, path)
 
     @property
     def about(self) -> str:
@@ -84,51 +87,51 @@ class LoopCommand:
         return self.loop.about
 
     def __call__(self, config: Any, console: Console) -> None:
-        """Run it."""
+        """Run the command."""
         improve(self.loop, config, console)
 
 
 def command(name: str) -> LoopCommand:
-    """The command of the loop of this name."""
+    """Return the command of the loop with this name."""
     return LoopCommand(find_loop(name))
 
 
 def improve(loop: Loop[Any], config: Any, console: Console) -> None:
-    """Run or continue `loop`, and print scores, verdicts and what the loop found."""
+    """Run or resume `loop`, and print scores, verdicts, comparisons and the findings of the loop."""
     from ..loops.seeds.recipe import demonstrations_of
 
     env, agent = config.env_spec, config.reader()
-    settings, on = resolved(config.loop, env), resolved(config.held_out, env)
-    # What is wrong with tasks, environment or model is said before a run is begun that could only be begun anew.
-    scored = on.task_sets(env)
+    settings, held_out = resolved(config.loop, env), resolved(config.held_out, env)
+    # Check tasks, environment and model before the run's folder is created.
+    scored_tasks = held_out.task_sets(env)
     settings.validate(env, agent)
-    settings.refuse_shared(env, scored)
+    settings.refuse_shared_tasks(env, scored_tasks)
     env.make().close()
-    with bar(console) as watch:
-        backend = config.backend(watch)
+    with bar(console) as on_status:
+        backend = config.backend(on_status)
         learner = open_learner(backend)
         record = {
             "command": f"improve {loop.name}",
             "model": backend.base,
             **config.record(),
-            "loop": plain(settings),
-            "held_out": plain(on),
+            "loop": to_plain(settings),
+            "held_out": to_plain(held_out),
         }
         with RunStore.open(config.run, record) as store:
-            store.illustrated, store.watch = config.pictures, watch
-            shown = demonstrations_of(backend.weights)
-            run = Run(store, backend, learner, env, config.agent_spec, demonstrations=shown)
-            lines = list(_improved(run, loop, settings, on))
-    for line in lines:
+            store.keeps_pictures, store.on_status = config.pictures, on_status
+            demonstrations = demonstrations_of(backend.weights)
+            run = Run(store, backend, learner, env, config.agent_spec, demonstrations=demonstrations)
+            report = list(_run_and_report(run, loop, settings, held_out))
+    for line in report:
         console.print(line, soft_wrap=isinstance(line, str), highlight=False)
 
 
-def _improved(run: Run, loop: Loop[Any], settings: Any, on: Measure) -> Iterator[RenderableType]:
-    """Do it; what is to be printed."""
-    tests = loop.tests(run, settings, on)
+def _run_and_report(run: Run, loop: Loop[Any], settings: Any, held_out: Measure) -> Iterator[RenderableType]:
+    """Measure, run the loop, measure again, and yield everything that is printed."""
+    tests = loop.tests(run, settings, held_out)
 
-    def measured(who: str, adapter: Path | None) -> Measured:
-        return measure(run, who, adapter, on) | {tasks: test(who, adapter) for tasks, test in tests.items()}
+    def measured(name: str, adapter: Path | None) -> MeasuredAttempts:
+        return measure(run, name, adapter, held_out) | {tasks: test(name, adapter) for tasks, test in tests.items()}
 
     attempts = {"base": measured("base", None)}
     adapter = loop.run(run, settings)
@@ -137,33 +140,37 @@ def _improved(run: Run, loop: Loop[Any], settings: Any, on: Measure) -> Iterator
     results = run.store.results()
     for stage, cost in results.items():
         if stage.kind == "cost":
-            yield f"{stage.of('search')}: {SearchStats(**cost)}"
+            yield f"{stage.with_kind('search')}: {SearchStats(**cost)}"
     for tasks in attempts["base"]:
         yield score_table(scores(results, attempts, tasks), f"Success: {tasks}")
-    practised = settings.practice.task_set(run.env, settings.seed)
-    for split, scored in on.task_sets(run.env).items():
-        if shared := practised.shared(scored):
-            yield f"{shared} of the {len(scored)} tasks of {split} were practised on: no held-out score"
+    practice_tasks = settings.practice.task_set(run.env, settings.seed)
+    for split, scored_tasks in held_out.task_sets(run.env).items():
+        if shared := practice_tasks.count_shared(scored_tasks):
+            yield f"{shared} of the {len(scored_tasks)} tasks of {split} were practised on: this is no held-out score"
     if found := verdicts(results):
         yield verdict_table(found)
     if adapter is not None:
-        before, after = attempts["base"], attempts[loop.name]
-        for tasks in before:
-            compared = compare(before[tasks], after[tasks], names=("base", loop.name))
-            yield comparison_table([compared], f"Paired on the same tasks: {tasks}")
-    yield from loop.findings(run, settings, on, attempts)
-    yield where_time_went(run.store.results())
-    yield f"adapter: {adapter}" if adapter else "no round was adopted: the gate found none that helped"
+        base_attempts, improved_attempts = attempts["base"], attempts[loop.name]
+        for tasks in base_attempts:
+            comparison = compare(base_attempts[tasks], improved_attempts[tasks], names=("base", loop.name))
+            yield comparison_table([comparison], f"Paired on the same tasks: {tasks}")
+    yield from loop.findings(run, settings, held_out, attempts)
+    yield timing_summary(run.store.results())
+    yield f"adapter: {adapter}" if adapter else "no round was adopted: the gate found no gain"
 
 
-def scores(results: Mapping[Stage, Any], attempts: Mapping[str, Measured], tasks: str) -> list[Score]:
-    """Everybody's scores on one set of tasks."""
-    found = (results[Stage.named("score", who, tasks)] for who, measured in attempts.items() if tasks in measured)
-    return [Score.from_json(each) for each in found]
+def scores(results: Mapping[Stage, Any], attempts: Mapping[str, MeasuredAttempts], tasks: str) -> list[Score]:
+    """Return the scores of all models on one task set."""
+    task_scores = (
+        results[Stage.from_model_round("score", name, tasks)]
+        for name, measured in attempts.items()
+        if tasks in measured
+    )
+    return [Score.from_json(result) for result in task_scores]
 
 
-def _value_of(flag: str, arguments: Sequence[str]) -> str | None:
-    """The value of a flag among arguments, written with a space or with `=`."""
+def _flag_value(flag: str, arguments: Sequence[str]) -> str | None:
+    """Return the value of a flag, given as `--flag value` or `--flag=value`; None if the flag is absent."""
     for word, following in itertools.zip_longest(arguments, arguments[1:], fillvalue=""):
         if word == flag:
             return following

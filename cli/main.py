@@ -1,9 +1,10 @@
-"""Finds what is asked for, reads its flags, and turns errors into one line and an exit code.
+"""The command `kintsugi`: finds the subcommand, parses its flags, and turns errors into one line and an exit code.
 
-A command is a function `(config, console)` whose `config` is annotated with a frozen dataclass: the same one that the
-Python API takes, read by tyro. It is named in `COMMANDS` and imported when it is called, so that help is quick.
+A subcommand is a function `(config, console)`. Its `config` is a frozen dataclass, which tyro reads from the flags. The
+subcommands are listed in `COMMANDS` and imported only when they run, so that help is fast.
 
-Exit codes: 0 done, 2 bad input (`UsageError`, wrong flags), 3 something outside broke (`InfraError`), 130 interrupted.
+Exit codes: 0 success, 2 bad input (`UsageError` or wrong flags), 3 infrastructure failure (`InfraError`),
+130 interrupted, 141 broken pipe.
 """
 
 from __future__ import annotations
@@ -28,132 +29,148 @@ from ..errors import InfraError, UsageError, missing_extra, unknown
 
 @dataclass(frozen=True)
 class Command:
-    """One thing that can be asked for."""
+    """A subcommand."""
 
     target: str
     """`module:function` within the package. The function takes a configuration and a console."""
     about: str
     """One line of help."""
     argument: str | None = None
-    """When given, `target` is called with it and returns the command: a function with the attributes `config`, the
-    type of its configuration, and `default(arguments)`, its usual values."""
+    """If given, `target(argument)` returns the function. It has the attributes `config`, the type of its configuration,
+    and `default(arguments)`, which returns the default configuration."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """Several commands behind one word."""
+    """A group of subcommands under one word."""
 
     commands: Callable[[], Mapping[str, Command | Group]]
-    what: str
-    """What the words stand for, e.g. `loop`."""
+    noun: str
+    """What the names of the subcommands denote, e.g. `loop`."""
     about: str
     """One line of help."""
 
 
 def loop_commands() -> dict[str, Command]:
-    """One command for each loop of the registry."""
+    """Return one subcommand for each loop of the registry."""
     from ..loops.registry import loops
 
     return {part.name: Command("cli.improve:command", part.about, part.name) for part in loops()}
 
 
 SANDBOX = {
-    "build": Command("cli.sandbox:build", "make the image that code runs in, with or without a registry"),
-    "clean": Command("cli.sandbox:clean", "remove what killed runs left behind"),
+    "build": Command("cli.sandbox:build", "build the container image that code runs in, with or without a registry"),
+    "clean": Command("cli.sandbox:clean", "remove the leftovers of killed runs, such as containers"),
 }
 PAPERS = {
     name: Command("cli.reproduce:command", about, name)
     for name, about in {
-        "re-rest": "base, self-training, Re-ReST and controls, several seeds",
-        "agent-r": "base, baselines and Agent-R's rounds, several seeds",
-        "trading-group": "rules, desks with parts switched off, and a trained desk",
+        "re-rest": "base model, self-training, Re-ReST and controls, over several seeds",
+        "agent-r": "base model, baselines and Agent-R's rounds, over several seeds",
+        "trading-group": "rules, a desk and its ablations, and a trained desk",
     }.items()
 }
 COMMANDS: dict[str, Command | Group] = {
-    "demo": Command("cli.demo:run", "from nothing to a measurably better agent, in minutes"),
-    "seed": Command("cli.seed:run", "make the seed policy, or find it in the cache"),
-    "improve": Group(loop_commands, "loop", "run an improvement loop, or continue it where it was"),
+    "demo": Command("cli.demo:run", "build a seed policy, improve it and measure the gain, in minutes"),
+    "seed": Command("cli.seed:run", "build the seed policy of an environment, or find it in the cache"),
+    "improve": Group(loop_commands, "loop", "run or resume an improvement loop"),
     "eval": Command("cli.evaluate:run", "measure an agent on held-out tasks"),
     "compare": Command("cli.compare:run", "compare two evaluations, paired by task"),
-    "report": Command("cli.report:run", "write a run as static pages to look at in a browser"),
+    "report": Command("cli.report:run", "write a report on a run as static HTML pages"),
     "export": Command("cli.export:run", "write a run's attempts as JSONL for other trainers"),
-    "play": Command("cli.play:run", "play an environment yourself"),
+    "play": Command("cli.play:run", "play an environment in the terminal"),
     "envs": Command("cli.envs:run", "list the environments"),
-    "sandbox": Group(lambda: SANDBOX, "sandbox command", "what code environments run programs in"),
-    "reproduce": Group(lambda: PAPERS, "paper", "run a paper's comparison with its controls"),
+    "sandbox": Group(lambda: SANDBOX, "sandbox command", "manage the sandbox that code environments run programs in"),
+    "reproduce": Group(lambda: PAPERS, "paper", "reproduce the comparison of a paper, with controls"),
 }
-ROOT = Group(lambda: COMMANDS, "command", "language-model agents that mend their own failures into training data")
+ROOT = Group(lambda: COMMANDS, "command", "language-model agents that turn their own failures into training data")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code (tyro exits by itself with 2 for wrong flags and 0 for `--help`)."""
+    """Run the command line.
+
+    Args:
+        argv: The arguments without the program's name; by default those of the process.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        SystemExit: With code 2 for wrong flags and 0 for `--help` of a subcommand.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     errors = Console(stderr=True)
-    # Threads that spin while they wait make training ten times slower when something else wants the cores.
+    # OpenMP threads that spin while they wait make training ten times slower if other processes use the cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = functools.partial(_warned, errors, set())
+            warnings.showwarning = functools.partial(_print_warning, errors, set())
             return dispatch(arguments, Console())
     except UsageError as error:
-        return _say(errors, str(error), 2)
+        return _print_error(errors, str(error), 2)
     except InfraError as error:
-        return _say(errors, f"something outside broke: {error}", 3)
+        return _print_error(errors, f"infrastructure failure: {error}", 3)
     except ModuleNotFoundError as error:
         if (missing := missing_extra(error)) is None:
             raise
-        return _say(errors, str(missing), 2)
+        return _print_error(errors, str(missing), 2)
     except KeyboardInterrupt:
-        return _say(errors, "interrupted; what was stored is kept", 130)
+        return _print_error(errors, "interrupted; stored results are kept", 130)
     except BrokenPipeError:
-        # Whoever read the output has gone; without this, Python complains again when it flushes at exit.
+        # The reader of the output closed it. Without this, flushing at exit would raise the error again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
 
 
 def dispatch(arguments: Sequence[str], console: Console) -> int:
-    """Carry out what `arguments` ask for; returns the exit code."""
+    """Run the subcommand that `arguments` name, and return the exit code."""
     if arguments and arguments[0] == "--version":
         console.print(f"kintsugi {__version__}", highlight=False)
         return 0
-    found, words, rest = _found(arguments)
+    found, words, rest = _resolve_command(arguments)
     if isinstance(found, Group):
         console.print(_help(found, words), highlight=False)
         return 0 if rest else 2
-    function, config = _read(found, words, rest)
+    function, config = _parse_flags(found, words, rest)
     function(config, console)
     return 0
 
 
 def parse(arguments: Sequence[str]) -> tuple[Callable[[Any, Console], None], Any]:
-    """The function and the configuration that `arguments` mean; nothing is run.
+    """Return the function and the configuration that `arguments` name, without running it.
 
-    Raises `UsageError` for what is no command, and exits as `main` does for wrong flags and for `--help`.
+    Raises:
+        UsageError: The arguments name no subcommand.
+        SystemExit: With code 2 for wrong flags and 0 for `--help`.
     """
-    found, words, rest = _found(arguments)
+    found, words, rest = _resolve_command(arguments)
     if isinstance(found, Group):
-        raise UsageError(f"{' '.join(words)} names no {found.what}; known: {', '.join(found.commands())}")
-    return _read(found, words, rest)
+        raise UsageError(
+            f"{' '.join(words)}: the {found.noun} is missing; expected one of {', '.join(found.commands())}"
+        )
+    return _parse_flags(found, words, rest)
 
 
-def _found(arguments: Sequence[str]) -> tuple[Command | Group, list[str], list[str]]:
-    """What the first of `arguments` name, these words, and the arguments after them.
+def _resolve_command(arguments: Sequence[str]) -> tuple[Command | Group, list[str], list[str]]:
+    """Return the command or group that `arguments` start with, the words that name it, and the remaining arguments.
 
-    It is a group where its help is asked for or nothing follows.
+    The result is a group if the words end there or `--help` follows.
     """
     found: Command | Group = ROOT
     words, rest = ["kintsugi"], list(arguments)
     while isinstance(found, Group) and rest and rest[0] not in ("-h", "--help"):
         commands = found.commands()
         if rest[0] not in commands:
-            raise unknown(found.what, rest[0], commands)
+            raise unknown(found.noun, rest[0], commands)
         found = commands[rest[0]]
         words.append(rest.pop(0))
     return found, words, rest
 
 
-def _read(command: Command, words: Sequence[str], arguments: list[str]) -> tuple[Callable[[Any, Console], None], Any]:
-    """The command's function, and its configuration as its flags say."""
+def _parse_flags(
+    command: Command, words: Sequence[str], arguments: list[str]
+) -> tuple[Callable[[Any, Console], None], Any]:
+    """Return the function of a command, and its configuration parsed from flags."""
     import tyro
 
     module, _, name = command.target.partition(":")
@@ -161,30 +178,30 @@ def _read(command: Command, words: Sequence[str], arguments: list[str]) -> tuple
     about: dict[str, Any] = {"prog": " ".join(words), "description": command.about, "args": arguments}
     if command.argument is not None:
         function = function(command.argument)
-        wanted, about["default"] = function.config, function.default(arguments)
-        # A package's own loop says what it does once it is imported.
+        config_type, about["default"] = function.config, function.default(arguments)
+        # Loops of other packages have their description only after the import.
         about["description"] = getattr(function, "about", command.about)
     else:
-        wanted = get_type_hints(function, include_extras=True)["config"]
-    return function, tyro.cli(wanted, **about)
+        config_type = get_type_hints(function, include_extras=True)["config"]
+    return function, tyro.cli(config_type, **about)
 
 
-def _warned(errors: Console, said: set[str], message: Warning | str, *_: object) -> None:
-    """A warning in one line, once, without the place in the source that gave it."""
-    if str(message) not in said:
-        said.add(str(message))
+def _print_warning(errors: Console, printed: set[str], message: Warning | str, *_: object) -> None:
+    """Print a warning in one line, without its source location; print equal warnings only once."""
+    if str(message) not in printed:
+        printed.add(str(message))
         errors.print(Text(f"kintsugi: warning: {message}"), soft_wrap=True, highlight=False)
 
 
 def _help(group: Group, words: list[str]) -> RenderableType:
-    usage = f"{' '.join(words)} {group.what.upper()}"
+    usage = f"{' '.join(words)} {group.noun.upper()}"
     table = Table.grid(padding=(0, 2))
     for name, command in group.commands().items():
         table.add_row(Text(f"  {name}", style="yellow"), Text(command.about))
-    more = Text(f"{usage} --help says more.", style="dim")
+    more = Text(f"{usage} --help shows the flags.", style="dim")
     return Lines(Text(f"{usage}: {group.about}\n"), table, Text(), more)
 
 
-def _say(console: Console, text: str, code: int) -> int:
+def _print_error(console: Console, text: str, code: int) -> int:
     console.print(Text.assemble(("kintsugi: ", "bold red"), " ".join(text.split())), soft_wrap=True)
     return code

@@ -1,4 +1,4 @@
-"""`kintsugi report`: write a run as static pages."""
+"""`kintsugi report`: write a report on a run as static HTML pages."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from ..benchmarks.report.pages import write_report
 
 @dataclass(frozen=True)
 class ReportConfig:
-    """Which run is reported, and where to."""
+    """Settings of `kintsugi report`."""
 
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-    """The run's folder."""
+    """Folder of the run."""
     out: Path | None = None
-    """The report's folder; `report` inside the run's folder when None. An older report there is replaced."""
+    """Folder of the report, by default `report` in the folder of the run; an older report is replaced."""
     per_stage: int = PER_STAGE
-    """Attempts of one stage that can be looked at; the scores count all of them."""
+    """Maximum number of attempts per stage that the report shows; scores count all attempts."""
 
 
 def run(config: ReportConfig, console: Console) -> None:
-    """The command `kintsugi report`."""
+    """Run `kintsugi report`."""
     with console.status(f"reading {escape(str(config.run))}"):
         index = write_report(config.run, config.out, per_stage=config.per_stage)
     console.print(f"open {index.resolve().as_uri()}", soft_wrap=True, markup=False, highlight=False)

@@ -1,4 +1,4 @@
-"""`kintsugi reproduce PAPER`: run a paper's comparison with its controls."""
+"""`kintsugi reproduce PAPER`: reproduce the comparison of a paper, with controls."""
 
 from __future__ import annotations
 
@@ -17,36 +17,36 @@ PAPERS = {
     "agent-r": "kintsugi.benchmarks.reproduce.agent_r:ReproduceAgentR",
     "trading-group": "kintsugi.benchmarks.reproduce.trading_group:ReproduceTradingGroup",
 }
-"""What each paper's comparison is called, and where it is: a dataclass with a method `run(folder, console)`."""
+"""The comparison of each paper: a dataclass with a method `run(folder, console)`."""
 
 
 @dataclass(frozen=True)
 class PaperCommand:
-    """The command of one paper."""
+    """The command `kintsugi reproduce` for one paper."""
 
     name: str
 
     @property
     def config(self) -> type[Any]:
-        """The dataclass of its flags."""
-        what = load(PAPERS[self.name], f"paper {self.name!r}")
-        about = tyro.conf.arg(help="The run's folder; the same command again continues it.")
+        """The dataclass of the command's flags."""
+        comparison = load(PAPERS[self.name], f"paper {self.name!r}")
+        about = tyro.conf.arg(help="Folder of the run; the same command again resumes it.")
         return make_dataclass(
             "Reproduce",
             [
-                ("what", Annotated[what, tyro.conf.arg(name="")], field(default_factory=what)),
+                ("comparison", Annotated[comparison, tyro.conf.arg(name="")], field(default_factory=comparison)),
                 ("run", Annotated[Path, about], field(default=Path(f"runs/reproduce-{self.name}"))),
             ],
             frozen=True,
         )
 
     def default(self, arguments: Sequence[str]) -> Any:
-        """The usual values."""
+        """Return the default values of the flags."""
         return self.config()
 
     def __call__(self, config: Any, console: Console) -> None:
-        """Run it."""
-        config.what.run(config.run, console)
+        """Run the comparison."""
+        config.comparison.run(config.run, console)
 
 
 command = PaperCommand

@@ -1,4 +1,4 @@
-"""`kintsugi sandbox`: make the image that code runs in, and remove what killed runs left."""
+"""`kintsugi sandbox`: build the image of sandbox containers, and remove leftovers of killed runs."""
 
 from __future__ import annotations
 
@@ -14,39 +14,39 @@ from ..errors import MissingExtraError
 
 @dataclass(frozen=True)
 class BuildConfig:
-    """How the image is made."""
+    """Settings of `kintsugi sandbox build`."""
 
     method: image.Method = "auto"
-    """`debootstrap` needs root, `dockerfile` an image registry; `auto` is `debootstrap` where it can be had."""
+    """`debootstrap` needs root, `dockerfile` needs an image registry, `auto` prefers `debootstrap` if possible."""
     image: str = docker_engine.IMAGE
-    """Name and tag."""
+    """Name and tag of the image."""
     force: bool = False
-    """Make it again although it is there."""
+    """Build the image even if it exists already."""
 
 
 @dataclass(frozen=True)
 class CleanConfig:
-    """What is removed."""
+    """Settings of `kintsugi sandbox clean`."""
 
     all: bool = False
-    """Also the containers of runs that are still alive."""
+    """Also remove containers of active runs."""
 
 
 def build(config: BuildConfig, console: Console) -> None:
-    """The command `kintsugi sandbox build`."""
-    done = image.build(
-        config.method, image=config.image, force=config.force, say=lambda text: console.print(Text(text))
+    """Run the command `kintsugi sandbox build`."""
+    outcome = image.build(
+        config.method, image=config.image, force=config.force, log=lambda text: console.print(Text(text))
     )
-    console.print(Text(f"{config.image}: {done}"))
+    console.print(Text(f"{config.image}: {outcome}"))
 
 
 def clean(config: CleanConfig, console: Console) -> None:
-    """The command `kintsugi sandbox clean`."""
+    """Run the command `kintsugi sandbox clean`."""
     removed = cgroup.clean() + image.clean()
     try:
         removed += docker_engine.clean(docker_engine.connect(), everything=config.all)
     except (Unavailable, MissingExtraError) as error:
-        console.print(Text(f"containers were not looked for: {error}"))
+        console.print(Text(f"containers were not checked: {error}"))
     for name in removed:
         console.print(Text(f"removed {name}"))
-    console.print(Text(f"{len(removed)} left-overs removed" if removed else "nothing was left over"))
+    console.print(Text(f"leftovers removed: {len(removed)}" if removed else "no leftovers found"))

@@ -1,4 +1,4 @@
-"""`kintsugi seed`: make the seed policy, or find it in the cache."""
+"""`kintsugi seed`: build the seed policy of an environment, or find it in the cache."""
 
 from __future__ import annotations
 
@@ -18,43 +18,43 @@ from ..loops.seeds.registry import recipe_of
 
 @dataclass(frozen=True)
 class SeedConfig:
-    """Which seed policy is made."""
+    """Settings of `kintsugi seed`."""
 
     family: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ENV")] = "household"
-    """The environment that it is for."""
+    """Short name of the environment."""
     demonstrations: int | None = None
-    """Expert episodes to imitate; None is the usual number for this environment."""
+    """Number of expert episodes to imitate; by default that of the environment's recipe."""
     tokens: int | None = None
-    """Training stops after so many; None is the usual number for this environment."""
+    """Number of training tokens; by default that of the environment's recipe."""
     seed: int = 0
-    """Another number is another seed policy."""
+    """Seed; a different seed gives a different seed policy."""
     out: Path | None = None
-    """Also copy it to this folder."""
+    """Folder to copy the seed policy to; it must be new or empty."""
 
 
 def run(config: SeedConfig, console: Console) -> None:
-    """The command `kintsugi seed`."""
-    recipe = recipe_of(config.family).reseeded(config.seed)
+    """Run `kintsugi seed`."""
+    recipe = recipe_of(config.family).with_seed_offset(config.seed)
     if config.demonstrations is not None:
         recipe = replace(recipe, demonstrations=config.demonstrations)
     if config.tokens is not None:
         recipe = replace(recipe, pretrain=replace(recipe.pretrain, tokens=config.tokens))
-    folder = made(recipe, console)
+    folder = build_with_progress_bar(recipe, console)
     if config.out is not None:
-        folder = _copied(folder, config.out)
+        folder = _copy(folder, config.out)
     console.print(str(folder), soft_wrap=True, highlight=False)
 
 
-def made(recipe: SeedRecipe, console: Console) -> Path:
-    """The folder of the seed policy, with a progress bar while it is made."""
+def build_with_progress_bar(recipe: SeedRecipe, console: Console) -> Path:
+    """Return the folder of the seed policy; show a progress bar while it is built."""
     from ..loops.seeds.recipe import seed_model
 
-    with bar(console) as watch:
-        return seed_model(recipe, progress=lambda what, share: watch(f"seed policy {recipe.family}: {what}", share))
+    with bar(console) as on_status:
+        return seed_model(recipe, progress=lambda what, share: on_status(f"seed policy {recipe.family}: {what}", share))
 
 
-def _copied(folder: Path, out: Path) -> Path:
+def _copy(folder: Path, out: Path) -> Path:
     if out.exists() and any(out.iterdir()):
-        raise UsageError(f"{out} is not empty; name a new folder for the seed policy")
+        raise UsageError(f"{out} is not empty; expected a new or empty folder; choose another --out")
     shutil.copytree(folder, out, dirs_exist_ok=True)
     return out

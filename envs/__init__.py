@@ -1,4 +1,4 @@
-"""Worlds: Gymnasium environments, one folder a family."""
+"""Environments for language-model agents, one folder per family, and what they have in common."""
 
 from .checks import EnvCheckError, check_agent_env
 from .core import AgentEnv, Snapshot, Task, TaskSet

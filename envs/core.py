@@ -1,192 +1,73 @@
-"""What every world is: `Task`, `TaskSet`, `Snapshot` and `AgentEnv`, a plain Gymnasium environment of text."""
+"""`AgentEnv`, the base class of all environments, and its `Snapshot`. Also exports the names of `tasks`."""
 
 from __future__ import annotations
 
-import functools
-import hashlib
-import itertools
-import json
-import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any, ClassVar, Self
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
 from weakref import WeakValueDictionary
 
 import gymnasium
-import numpy as np
 
 from ..errors import UsageError, unknown
 from .spaces import UnicodeText
+from .tasks import Task, TaskSet, canonical_json, content_hash
 
-MAX_OBSERVATION = 100_000
-"""Characters that an observation may have, unless an environment says otherwise."""
-MAX_ACTION = 10_000
-"""Characters that an action may have, unless an environment says otherwise."""
+__all__ = ["AgentEnv", "Snapshot", "Task", "TaskSet", "canonical_json", "content_hash"]
 
-
-_SURROGATE = re.compile(r"[\ud800-\udfff]")
-
-
-def canonical_json(value: Any) -> str:
-    """`value` as JSON that is the same for equal values: sorted keys, no spaces, no NaN; always encodable as UTF-8."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    # What a terminal could not decode reaches us as lone surrogates, which no file and no database takes.
-    return text if text.isascii() else _SURROGATE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
-
-
-def content_hash(value: Any) -> str:
-    """12 hexadecimal digits (48 bits of SHA-256) of the canonical JSON of `value`."""
-    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:12]
-
-
-@dataclass(frozen=True)
-class Task:
-    """One thing to do in one environment. Equal tasks give equal episodes for equal actions."""
-
-    id: str
-    """Unique in its set, e.g. `small/valid_seen/17`."""
-    env_id: str
-    """The Gymnasium id, e.g. `kintsugi/Household-v0`."""
-    split: str
-    """`train`, `valid_seen`, `valid_unseen` or what the family calls its splits."""
-    seed: int
-    """Seeds the environment's generator when `reset` is not given a seed."""
-    params: dict[str, Any] = field(default_factory=dict)
-    """JSON-clean; what the environment builds the world from."""
-    source: str = field(default="", compare=False)
-    """The file with the world, on this machine, where there is one; `params` then hold its hash. Tasks that differ in
-    it alone are equal and have the same hash."""
-
-    def __post_init__(self) -> None:
-        if not (isinstance(self.id, str) and isinstance(self.env_id, str) and isinstance(self.split, str)):
-            raise UsageError(f"task {self.id!r}: id, env_id {self.env_id!r} and split {self.split!r} must be strings")
-        if not isinstance(self.seed, int) or self.seed < 0:
-            raise UsageError(f"task {self.id!r}: the seed is {self.seed!r}, expected an int of 0 or more")
-        try:
-            clean = json.loads(canonical_json(self.params)) == self.params
-        except (TypeError, ValueError):
-            clean = False
-        if not clean:
-            raise UsageError(
-                f"task {self.id!r}: params {self.params!r} do not survive JSON; use only str, int, finite float, "
-                "bool, None, lists and dicts with str keys"
-            )
-
-    @functools.cached_property
-    def hash(self) -> str:
-        """12 hexadecimal digits of everything the task says, its source aside."""
-        return content_hash({name: value for name, value in asdict(self).items() if name != "source"})
-
-    def to_json(self) -> dict[str, Any]:
-        """What `Task(**...)` reads back; the source only where there is one."""
-        return {name: value for name, value in asdict(self).items() if name != "source" or value}
-
-    def __hash__(self) -> int:
-        return hash(self.hash)
-
-
-@dataclass(frozen=True)
-class TaskSet:
-    """Tasks sorted by id and hashed by content: two scores are comparable when their sets have the same hash."""
-
-    tasks: tuple[Task, ...]
-
-    def __init__(self, tasks: Iterable[Task]) -> None:
-        ordered = tuple(sorted(tasks, key=lambda task: task.id))
-        for a, b in itertools.pairwise(ordered):
-            if a.id == b.id:
-                raise UsageError(f"two tasks have the id {a.id!r}; ids must be unique in a TaskSet: rename one")
-        object.__setattr__(self, "tasks", ordered)
-
-    @functools.cached_property
-    def hash(self) -> str:
-        """12 hexadecimal digits of all tasks; printed with every score."""
-        return content_hash([task.hash for task in self.tasks])
-
-    @functools.cached_property
-    def _by_id(self) -> dict[str, Task]:
-        return {task.id: task for task in self.tasks}
-
-    def __len__(self) -> int:
-        return len(self.tasks)
-
-    def __iter__(self) -> Iterator[Task]:
-        return iter(self.tasks)
-
-    def __getitem__(self, task_id: str) -> Task:
-        """The task of this id; raises `UsageError` with the nearest ids when there is none."""
-        try:
-            return self._by_id[task_id]
-        except KeyError:
-            raise unknown(f"task id (in the set {self.hash} of {len(self)} tasks)", task_id, self._by_id) from None
-
-    def shared(self, other: TaskSet) -> int:
-        """How many tasks are in both, whatever the splits are called."""
-        ours, theirs = ({content_hash([t.id, t.env_id, t.seed, t.params]) for t in tasks} for tasks in (self, other))
-        return len(ours & theirs)
-
-    def sample(self, n: int, seed: int) -> TaskSet:
-        """`n` tasks drawn without replacement, the same for the same seed."""
-        if not 0 <= n <= len(self):
-            raise UsageError(f"cannot draw {n} tasks from a set of {len(self)}; ask for 0 to {len(self)}")
-        chosen = np.random.default_rng(seed).choice(len(self), size=n, replace=False)
-        return TaskSet(self.tasks[i] for i in chosen)
-
-    def save(self, path: Path) -> None:
-        """Write one task a line (JSONL)."""
-        path.write_text("".join(canonical_json(task.to_json()) + "\n" for task in self.tasks), encoding="utf-8")
-
-    @classmethod
-    def load(cls, path: Path) -> Self:
-        """Read what `save` wrote; a missing file or a bad line raises `UsageError`, the latter with its number."""
-        try:
-            lines = path.read_text(encoding="utf-8").rstrip("\n").split("\n")
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"cannot read tasks from {path} ({error}); name a file that TaskSet.save wrote") from None
-        tasks = []
-        for number, line in enumerate(lines if lines != [""] else [], start=1):
-            try:
-                tasks.append(Task(**json.loads(line)))
-            except (TypeError, ValueError, UsageError) as error:
-                raise UsageError(
-                    f"{path}:{number}: not a task ({error}); expected the JSON that TaskSet.save writes"
-                ) from None
-        return cls(tasks)
+MAX_OBSERVATION_CHARS = 100_000
+"""Default maximum length of an observation, in characters."""
+MAX_ACTION_CHARS = 10_000
+"""Default maximum length of an action, in characters."""
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """An instant of an episode. Opaque to all but the environment that took it; picklable."""
+    """The state of an environment at one step. Picklable. Only environments of the same class can use it."""
 
     env_id: str
     task: Task
     steps: int
+    """Actions played so far."""
     finished: bool
+    """Whether the episode has ended."""
     rng: Mapping[str, Any]
-    """State of the environment's `np_random` bit generator."""
+    """State of the bit generator of the environment's `np_random`."""
     state: Any
-    """The last observation, and of exact worlds an immutable state, of replayed ones the generator at the beginning and
-    the actions since."""
+    """A pair of the last observation and: with exact snapshots, the result of `get_state`; with replay snapshots, the
+    state of the random generator at the start of the episode and the actions since."""
 
 
 class AgentEnv(gymnasium.Env[str, str], ABC):
-    """Text in, text out: a Gymnasium environment whose episodes are tasks and whose instants can be kept.
+    """Base class of all environments: a Gymnasium environment with text observations, text actions and snapshots.
 
-    Subclasses give `tasks`, `begin` and `act`, and for exact snapshots `get_state` and `set_state` with
-    `metadata = {**AgentEnv.metadata, "snapshot": "exact"}`; without these a snapshot is the list of actions and
-    `restore` replays them. `metadata["turn_tokens"]` is how many tokens a language model may spend on one answer,
-    `metadata["at_once"]` how many episodes are played together unless somebody says otherwise, and
-    `metadata["gate_split"]` the split on which loops decide whether a new model is kept, None where there is none. It
-    must not be one that scores are taken on.
+    A subclass sets `env_id` and defines `tasks`, `begin` and `act`. `check_agent_env` tests it. An episode must be a
+    function of task, seed and actions alone, so it must draw random numbers only from `self.np_random`.
 
-    `info` holds `admissible` (tuple of the actions that would not be refused; absent where they cannot be listed),
-    `success` (once known), `score` in [0, 1], `invalid` (why the last action was refused; absent when it was not),
-    and after `reset` `task_id` and, where the task can be said in words, `goal`. It never holds times or random ids:
-    an episode is a function of task, seed and actions.
-    `terminated` is the task's own end; `truncated` means that `max_steps` cut it off, or that the world is
-    `exhausted`.
+    By default, a snapshot stores the actions so far, and `restore` plays them again. For exact snapshots, set
+    `metadata = {**AgentEnv.metadata, "snapshot": "exact"}` and define `get_state` and `set_state`.
+
+    `metadata` also holds defaults that agents and loops use:
+
+    - `turn_tokens`: tokens that a language model may sample for one answer.
+    - `at_once`: episodes that are played in parallel.
+    - `gate_split`: split on which loops decide whether to keep a new model, or None. Scores must use other splits.
+
+    `info` has these keys:
+
+    - `admissible`: tuple of the actions that are accepted in this state. Absent if they cannot be listed.
+    - `success`: whether the task is solved. Absent until known; set on the last step.
+    - `score`: how well the task is solved so far, in [0, 1].
+    - `invalid`: why the last action was refused. Absent if it was accepted.
+    - `task_id` and, if the task can be put into words, `goal`: after `reset` only.
+
+    `terminated` means that the task itself has ended. `truncated` means that `max_steps` was reached, or that the
+    environment is `exhausted`.
+
+    Args:
+        max_steps: Actions after which an episode is truncated; at least 1.
+        render_mode: `"ansi"`, or None. With `"ansi"`, `render` returns the last observation.
     """
 
     metadata: dict[str, Any] = {
@@ -198,115 +79,175 @@ class AgentEnv(gymnasium.Env[str, str], ABC):
         "gate_split": None,
     }
     env_id: ClassVar[str]
-    """The id under which the class is registered."""
-    imported: ClassVar[WeakValueDictionary[str, type[AgentEnv]]] = WeakValueDictionary()
-    """The classes that this process has imported, by id, registered or not."""
+    """Gymnasium id under which the class is registered."""
+    imported_classes: ClassVar[WeakValueDictionary[str, type[AgentEnv]]] = WeakValueDictionary()
+    """All subclasses imported in this process, by `env_id`, registered or not."""
     metric: ClassVar[str] = "success"
-    """What `metric_value` measures, in a word."""
+    """Name of the quantity that `metric_value` returns, in one word."""
     verifier_instructions: ClassVar[str] = (
         "You judge the steps of an attempt at a task. Good brings the task forward; Bad was refused, changes nothing "
         "or leads away from what is asked for; Uncertain is all else."
     )
-    """What a model that judges single steps is told of this environment's."""
+    """System prompt of a model that judges single steps of this environment."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if "env_id" in vars(cls):
-            AgentEnv.imported[cls.env_id] = cls
+            AgentEnv.imported_classes[cls.env_id] = cls
 
     def __init__(self, *, max_steps: int = 50, render_mode: str | None = None) -> None:
         if max_steps < 1:
-            raise UsageError(f"max_steps is {max_steps}; an episode needs at least 1 step")
+            raise UsageError(f"max_steps is {max_steps}; expected at least 1")
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
             raise unknown("render mode", render_mode, self.metadata["render_modes"])
         self.max_steps = max_steps
         self.render_mode = render_mode
-        self.observation_space = UnicodeText(MAX_OBSERVATION)
-        self.action_space = UnicodeText(MAX_ACTION)
+        self.observation_space = UnicodeText(MAX_OBSERVATION_CHARS)
+        self.action_space = UnicodeText(MAX_ACTION_CHARS)
         self.task: Task | None = None
         self.steps = 0
         self._finished = True
         self._observation = ""
-        self._origin: Mapping[str, Any] = {}
+        self._initial_rng: Mapping[str, Any] = {}
         self._actions: list[str] | None = None if self.metadata.get("snapshot") == "exact" else []
 
-    # -- what an author writes ------------------------------------------------------------------------------------
+    # -- Methods of a subclass ------------------------------------------------------------------------------------
 
     @classmethod
     @abstractmethod
     def tasks(cls, split: str, n: int | None = None, seed: int = 0, **params: Any) -> TaskSet:
-        """`n` tasks of a split (all, or the family's usual number, when None). The same arguments give the same set."""
+        """Return tasks of a split. Equal arguments give equal sets.
+
+        Args:
+            split: Name of the split. Every environment has `train`.
+            n: Number of tasks. None means all tasks, or the default number of the environment.
+            seed: Seed of the drawn tasks.
+            **params: Further parameters of the environment. From the command line, they arrive as strings.
+
+        Returns:
+            `n` tasks whose `env_id` is that of the class.
+        """
 
     @abstractmethod
     def begin(self, task: Task) -> tuple[str, dict[str, Any]]:
-        """Build the world of `task`; return the first observation and info."""
+        """Start an episode of `task`. Must reset all state of earlier episodes.
+
+        Args:
+            task: The task to play, also available as `self.task`. `self.np_random` is already seeded.
+
+        Returns:
+            The first observation, and `info` without `task_id`, which `reset` adds.
+        """
 
     @abstractmethod
     def act(self, action: str) -> tuple[str, float, bool, dict[str, Any]]:
-        """Carry out one action; return observation, reward, terminated, info. Bad actions are feedback, not errors."""
+        """Carry out one action. `step` counts steps and truncates, so this method does not.
+
+        Args:
+            action: Any text. A bad action must not raise: return an observation that says that nothing happened, and
+                give the reason in `info["invalid"]`.
+
+        Returns:
+            Observation, reward, whether the task has ended (`terminated`), and `info`.
+        """
 
     def get_state(self) -> Any:
-        """The world's state as an immutable value (exact worlds only)."""
-        raise TypeError(f"{type(self).__name__} declares exact snapshots but does not define get_state")
+        """Return everything that later steps depend on, as an immutable value (exact snapshots only).
+
+        Raises:
+            TypeError: If a subclass with exact snapshots does not define this method.
+        """
+        raise TypeError(
+            f"{type(self).__name__} has exact snapshots but no get_state; define it or use replay snapshots"
+        )
 
     def set_state(self, state: Any) -> None:
-        """Make the world what it was when `get_state` returned `state` (exact worlds only).
+        """Restore a state that `get_state` returned (exact snapshots only).
 
-        `self.task` is set already; `begin` may never have been called on this instance.
+        `self.task` is already set. `begin` may never have been called on this instance.
+
+        Args:
+            state: Result of `get_state`, possibly of another instance or process.
+
+        Raises:
+            TypeError: If a subclass with exact snapshots does not define this method.
         """
-        raise TypeError(f"{type(self).__name__} declares exact snapshots but does not define set_state")
+        raise TypeError(
+            f"{type(self).__name__} has exact snapshots but no set_state; define it or use replay snapshots"
+        )
 
     def exhausted(self) -> bool:
-        """Whether what the world is made of has come to its end, such as recorded data: the episode is truncated."""
+        """Return whether the environment has run out of data, such as prices. If so, the episode is truncated."""
         return False
 
     @staticmethod
-    def condense(observation: str, before: str | None) -> str:
-        """What a model has to be told of `observation` when the last thing it was told of is `before`: all of it.
+    def condense(observation: str, previous: str | None) -> str:
+        """Return the text shown to the model for an observation, given the previous one.
 
-        For environments whose observations repeat themselves to say otherwise. Pure; agents may ask for all instead.
+        Override it if observations repeat themselves, to show only the changes. Must be a pure function. Agents can be
+        configured to show full observations instead.
+
+        Args:
+            observation: The observation to show.
+            previous: The observation before it; None for the first one.
         """
         return observation
 
     @staticmethod
     def overwritten(actions: Sequence[str]) -> set[int]:
-        """Numbers of those actions of an attempt whose place a later one took: nobody should imitate them. None here.
+        """Return the indices of actions whose effect a later action replaced. They are excluded from the loss.
 
-        For environments where what was done can be done over, as a text is written anew. Pure.
+        Override it if actions can redo earlier work, such as writing a program again. Must be a pure function.
+
+        Args:
+            actions: All actions of an attempt, in order.
         """
         return set()
 
     @staticmethod
     def metric_value(success: bool, score: float, rewards: Sequence[float]) -> float:
-        """What an attempt is worth by the environment's `metric`: 1 for success and 0 otherwise, here. Pure.
+        """Return the value of an attempt under the environment's `metric`; larger is better.
 
-        `score` is in [0, 1], as `info` says; `rewards` are those of the steps. A larger number is better.
+        The default is 1 for success and 0 otherwise. Must be a pure function.
+
+        Args:
+            success: Whether the task was solved.
+            score: The final score, in [0, 1].
+            rewards: The rewards of all steps.
         """
         return float(success)
 
     def versions(self) -> Mapping[str, str]:
-        """Versions of programs outside this package that the episode ran in, by name; kept with a run. None here."""
+        """Return the versions of external programs that the episode runs in, by name. They are stored with a run."""
         return {}
 
     def picture(self) -> bytes | None:
-        """What is seen now as an image (PNG, JPEG or WebP), for reports; None where there is nothing to see.
+        """Return an image of the current state for reports (PNG, JPEG or WebP), or None if there is none.
 
-        Changes nothing of the episode. May raise `InfraError`.
+        Must not change the episode. May raise `InfraError`.
         """
         return None
 
     def default_task(self) -> Task:
-        """The task of a `reset` that names none, drawn from `self.np_random`."""
+        """Return the task of a `reset` without a task: by default, a task of `train` drawn from `self.np_random`."""
         train = self.tasks("train").tasks
         return train[int(self.np_random.integers(len(train)))]
 
     # -- Gymnasium ------------------------------------------------------------------------------------------------
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
-        """Begin an episode of `options["task"]`, or of a task drawn from the generator when none is given.
+        """Start an episode.
 
-        Without `seed`, a given task is begun with `task.seed`. Raises `UsageError` for a task of another environment
-        and for unknown options.
+        Args:
+            seed: Seed of `self.np_random`. By default, the seed of the given task; without a task, the generator goes
+                on from its current state.
+            options: `{"task": task}` selects the task. Otherwise `default_task` draws one.
+
+        Returns:
+            The first observation and `info`.
+
+        Raises:
+            UsageError: If the task belongs to another environment, or if an option is unknown.
         """
         options = options or {}
         task = options.get("task")
@@ -314,27 +255,37 @@ class AgentEnv(gymnasium.Env[str, str], ABC):
             raise unknown("reset option", min(options.keys() - {"task"}), ["task"])
         if task is not None and not isinstance(task, Task):
             raise UsageError(
-                f"reset option 'task' is {task!r}, expected a Task: take one from {type(self).__name__}.tasks"
+                f"reset option 'task' is {task!r}; expected a Task: take one from {type(self).__name__}.tasks"
             )
         if task is not None and task.env_id != self.env_id:
-            raise UsageError(f"task {task.id!r} is of {task.env_id!r}, this environment is {self.env_id!r}")
+            raise UsageError(f"task {task.id!r} has env_id {task.env_id!r}; expected {self.env_id!r}")
         super().reset(seed=task.seed if seed is None and task is not None else seed)
         return self._begin(self.default_task() if task is None else task)
 
     def _begin(self, task: Task) -> tuple[str, dict[str, Any]]:
         self.task, self.steps, self._finished = task, 0, True
         if self._actions is not None:
-            # Drawing a task moves the generator, so the seed alone would not bring this beginning back.
-            self._origin, self._actions = self.np_random.bit_generator.state, []
+            # Drawing a task advances the generator, so its seed alone does not restore this state.
+            self._initial_rng, self._actions = self.np_random.bit_generator.state, []
         observation, info = self.begin(task)
         info["task_id"] = task.id
         self._observation, self._finished = observation, False
         return observation, info
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
-        """Play one action. Raises `UsageError` before the first `reset` and after the end of an episode."""
+        """Play one action.
+
+        Args:
+            action: Any text. `info["invalid"]` says why a bad action was refused.
+
+        Returns:
+            Observation, reward, `terminated`, `truncated` and `info`, as in Gymnasium.
+
+        Raises:
+            UsageError: If no episode is running: before the first `reset`, or after the end of an episode.
+        """
         if self._finished:
-            raise UsageError(f"{type(self).__name__}.step was called on no running episode; call reset first")
+            raise UsageError(f"{type(self).__name__}.step was called without a running episode; call reset first")
         observation, reward, terminated, info = self.act(action)
         self.steps += 1
         truncated = not terminated and (self.steps >= self.max_steps or self.exhausted())
@@ -347,31 +298,40 @@ class AgentEnv(gymnasium.Env[str, str], ABC):
         return observation, reward, terminated, truncated, info
 
     def render(self) -> str | None:
-        """The last observation, for `render_mode="ansi"`."""
+        """Return the last observation if the render mode is `"ansi"`, else None."""
         return self._observation if self.render_mode == "ansi" else None
 
     # -- Snapshots ------------------------------------------------------------------------------------------------
 
     def snapshot(self) -> Snapshot:
-        """This instant: world, step counter, generator. Raises `UsageError` before the first `reset`."""
+        """Return the current state of the episode: task state, step counter and random generator.
+
+        Raises:
+            UsageError: Before the first `reset`.
+        """
         if self.task is None:
-            raise UsageError("there is nothing to snapshot yet; call reset first")
-        state = self.get_state() if self._actions is None else (self._origin, tuple(self._actions))
+            raise UsageError("snapshot was called before the first reset; call reset first")
+        state = self.get_state() if self._actions is None else (self._initial_rng, tuple(self._actions))
         rng = self.np_random.bit_generator.state
         return Snapshot(self.env_id, self.task, self.steps, self._finished, rng, (self._observation, state))
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Go back to an instant of the current task (or of any, when none was begun).
+        """Return to the state of a snapshot, also one that another instance or process took.
 
-        Exact where `metadata["snapshot"]` is `"exact"`; otherwise the episode is replayed, and `UsageError` is raised
-        when the replay ends in another observation. A snapshot of another environment or task is refused.
+        With exact snapshots, the state is set directly. Otherwise, all actions up to the snapshot are played again.
+
+        Args:
+            snapshot: A snapshot of the current task. An instance that was never reset accepts any task.
+
+        Raises:
+            UsageError: If the snapshot is of another environment or task, or if a replay ends in another observation.
         """
         if snapshot.env_id != self.env_id:
-            raise UsageError(f"the snapshot is of {snapshot.env_id!r}, this environment is {self.env_id!r}")
+            raise UsageError(f"the snapshot is of {snapshot.env_id!r}; expected one of {self.env_id!r}")
         if self.task is not None and snapshot.task != self.task:
             raise UsageError(
-                f"the snapshot is of task {snapshot.task.id!r}, the environment plays {self.task.id!r}; "
-                "reset it to that task first"
+                f"the snapshot is of task {snapshot.task.id!r}; expected the current task {self.task.id!r}: "
+                "reset the environment to the snapshot's task first"
             )
         observation, state = snapshot.state
         if self._actions is None:
@@ -381,15 +341,15 @@ class AgentEnv(gymnasium.Env[str, str], ABC):
             self._replay(snapshot.task, *state)
             if self._observation != observation:
                 raise UsageError(
-                    f"replaying {snapshot.steps} actions of task {snapshot.task.id!r} ended in another observation: "
-                    f"{self._observation[:80]!r} where {observation[:80]!r} was recorded; "
-                    "the world is not deterministic"
+                    f"replaying {snapshot.steps} actions of task {snapshot.task.id!r} ended in the observation "
+                    f"{self._observation[:80]!r}; expected {observation[:80]!r}: "
+                    "make the environment deterministic, or replay in the version that took the snapshot"
                 )
         self.np_random.bit_generator.state = snapshot.rng
         self.steps, self._finished, self._observation = snapshot.steps, snapshot.finished, observation
 
-    def _replay(self, task: Task, origin: Mapping[str, Any], actions: tuple[str, ...]) -> None:
-        self.np_random.bit_generator.state = origin
+    def _replay(self, task: Task, initial_rng: Mapping[str, Any], actions: tuple[str, ...]) -> None:
+        self.np_random.bit_generator.state = initial_rng
         self._begin(task)
         for action in actions:
             self.step(action)

@@ -1,4 +1,4 @@
-"""Random draws that are the same on every Python and every platform."""
+"""Random numbers that are the same on every Python version and platform."""
 
 from __future__ import annotations
 
@@ -11,40 +11,40 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def seed_of(text: str) -> int:
-    """A 53-bit seed from a text: SHA-256, cut to what JSON numbers carry everywhere."""
+def seed_from_text(text: str) -> int:
+    """Return a 53-bit seed from the SHA-256 of a text. JSON numbers hold 53 bits exactly in every language."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 11
 
 
 class PortableRng:
-    """Draws built on `random.Random.random` alone, the one sequence that Python promises never to change."""
+    """A generator that uses only `random.Random.random`, whose sequence Python guarantees for all versions."""
 
     __slots__ = ("_random",)
 
     def __init__(self, seed: int | str) -> None:
-        self._random = random.Random(seed_of(seed) if isinstance(seed, str) else seed).random
+        self._random = random.Random(seed_from_text(seed) if isinstance(seed, str) else seed).random
 
     def below(self, n: int) -> int:
-        """An integer in [0, n)."""
+        """Return an integer in [0, n)."""
         return int(self._random() * n)
 
     def between(self, low: int, high: int) -> int:
-        """An integer in [low, high]."""
+        """Return an integer in [low, high]."""
         return low + int(self._random() * (high - low + 1))
 
     def choice(self, items: Sequence[T]) -> T:
-        """One of `items`, all equally likely."""
+        """Return one of `items`, uniformly."""
         return items[int(self._random() * len(items))]
 
-    def weighted(self, items: Sequence[T], sums: Sequence[float]) -> T:
-        """One of `items`; `sums` are the running sums of their weights."""
-        return items[min(bisect_right(sums, self._random() * sums[-1]), len(items) - 1)]
+    def weighted(self, items: Sequence[T], cumulative_weights: Sequence[float]) -> T:
+        """Return one of `items`, with probabilities proportional to their weights."""
+        return items[min(bisect_right(cumulative_weights, self._random() * cumulative_weights[-1]), len(items) - 1)]
 
     def sample(self, items: Sequence[T], n: int) -> list[T]:
-        """`n` different ones of `items`, in random order."""
-        left = list(items)
-        return [left.pop(int(self._random() * len(left))) for _ in range(n)]
+        """Return `n` of `items` without replacement, in random order."""
+        remaining = list(items)
+        return [remaining.pop(int(self._random() * len(remaining))) for _ in range(n)]
 
-    def chance(self, share: float) -> bool:
-        """True in so large a share of draws."""
-        return self._random() < share
+    def chance(self, probability: float) -> bool:
+        """Return True with this probability."""
+        return self._random() < probability

@@ -1,4 +1,4 @@
-"""Playing an environment to compare it with itself: seeded walks, the same calls again, the first difference."""
+"""Random walks through an environment: record calls, replay them, and find the first difference."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from gymnasium.utils.env_checker import data_equivalence
 
 from .core import AgentEnv, Task
 
-NONSENSE = (
+NONSENSE_ACTIONS = (
     "",
     " ",
     "xyzzy",
@@ -33,13 +33,14 @@ NONSENSE = (
     "\udcff",
     "ab" * 50_000,
 )
-"""Actions that agents and people come up with: empty, control characters, other scripts, broken encodings, 100 kB."""
+"""Bad actions: empty, unknown, control characters, other scripts, broken encodings, 100 kB."""
 
 
 class Call(NamedTuple):
-    """One `reset` (then `action` is None) or `step`, and a copy of what it returned, which no later call can change."""
+    """One call of `reset` or `step`, with a deep copy of what it returned."""
 
     action: str | None
+    """None for `reset`."""
     observation: str
     reward: Any
     terminated: Any
@@ -52,88 +53,92 @@ class Call(NamedTuple):
         return bool(self.terminated or self.truncated)
 
     def __str__(self) -> str:
-        return "reset" if self.action is None else f"action {short(self.action)}"
+        return "reset" if self.action is None else f"action {short_repr(self.action)}"
 
 
-class Actions:
-    """Draws actions: half of them admissible where the environment lists them, the others nonsense."""
+class RandomActions:
+    """A seeded stream of actions: half of them admissible if the environment lists any, the others nonsense."""
 
     def __init__(self, *seed: int) -> None:
         self._rng = np.random.default_rng(seed)
 
     def __call__(self, info: dict[str, Any]) -> str:
-        """One action for what the last call's `info` says."""
+        """Return the next action, given the `info` of the last call."""
         nonsense = self._rng.random() < 0.5 or not info.get("admissible")
-        options = NONSENSE if nonsense else info["admissible"]
+        options = NONSENSE_ACTIONS if nonsense else info["admissible"]
         return str(options[int(self._rng.integers(len(options)))])
 
 
-def begin(env: AgentEnv, task: Task | None, seed: int | None = None) -> Call:
-    """Reset, to a task that the environment draws when none is given."""
+def record_reset(env: AgentEnv, task: Task | None, seed: int | None = None) -> Call:
+    """Reset to `task`, or to a task that the environment draws, and return the call."""
     observation, info = env.reset(seed=seed, options=None if task is None else {"task": task})
     return Call(None, observation, None, False, False, copy.deepcopy(info))
 
 
-def play(env: AgentEnv, task: Task, action: str | None) -> Call:
-    """One step, or a reset to `task` when the action is None."""
+def record_call(env: AgentEnv, task: Task, action: str | None) -> Call:
+    """Step, or reset to `task` if the action is None, and return the call."""
     if action is None:
-        return begin(env, task)
+        return record_reset(env, task)
     observation, reward, terminated, truncated, info = env.step(action)
     return Call(action, observation, reward, terminated, truncated, copy.deepcopy(info))
 
 
-def walk(env: AgentEnv, task: Task, actions: Actions, steps: int, last: Call | None = None) -> list[Call]:
-    """So many calls on from `last`, or a reset and so many; an episode that ends is followed by another."""
-    calls = [last or begin(env, task)]
+def random_walk(env: AgentEnv, task: Task, actions: RandomActions, steps: int, last: Call | None = None) -> list[Call]:
+    """Play `steps` random actions and return the calls; an episode that ends is followed by a reset.
+
+    Without `last`, the walk starts with a reset, which is the first call returned. With `last`, it continues after that
+    call.
+    """
+    calls = [last or record_reset(env, task)]
     for _ in range(steps):
-        calls.append(play(env, task, None if calls[-1].over else actions(calls[-1].info)))
+        calls.append(record_call(env, task, None if calls[-1].over else actions(calls[-1].info)))
     return calls[1:] if last else calls
 
 
-def follow(env: AgentEnv, task: Task, calls: Sequence[Call]) -> list[Call]:
-    """Make the same calls again."""
-    return [play(env, task, call.action) for call in calls]
+def replay_calls(env: AgentEnv, task: Task, calls: Sequence[Call]) -> list[Call]:
+    """Repeat the calls and return the new ones."""
+    return [record_call(env, task, call.action) for call in calls]
 
 
-def difference(first: Sequence[Call], second: Sequence[Call]) -> str | None:
-    """Where the second differs from the first, in type or value and without any tolerance; None when it does not."""
+def first_difference(first: Sequence[Call], second: Sequence[Call]) -> str | None:
+    """Describe the first difference in type or value, without tolerance. Return None if there is none."""
     for number, (a, b) in enumerate(zip_longest(first, second)):
         if a is None or b is None:
             return f"one has {len(first)} calls and the other {len(second)}"
         for field, one, two in zip(Call._fields, a, b, strict=True):
             if not data_equivalence(one, two, exact=True):
-                return f"at call {number} ({a}) {_differing(field, one, two)}"
+                return f"at call {number} ({a}) {_describe_difference(field, one, two)}"
     return None
 
 
-def _differing(field: str, one: Any, two: Any) -> str:
+def _describe_difference(field: str, one: Any, two: Any) -> str:
     if isinstance(one, dict) and isinstance(two, dict):
         for key in sorted(one.keys() | two.keys(), key=str):
             if key not in one or key not in two:
-                return f"{field}[{key!r}] is absent from one and {short(one.get(key, two.get(key)))} in the other"
+                return f"{field}[{key!r}] is absent from one and {short_repr(one.get(key, two.get(key)))} in the other"
             if not data_equivalence(one[key], two[key], exact=True):
-                return f"{field}[{key!r}] is {short(one[key])} in one and {short(two[key])} in the other"
-    return f"{field} is {short(one)} in one and {short(two)} in the other"
+                return f"{field}[{key!r}] is {short_repr(one[key])} in one and {short_repr(two[key])} in the other"
+    return f"{field} is {short_repr(one)} in one and {short_repr(two)} in the other"
 
 
-def digests(cls: type[AgentEnv], task: Task, calls: Sequence[Call], hash_seeds: Sequence[int]) -> set[str]:
-    """What the actions of `calls` give in one new process for each PYTHONHASHSEED: one digest when all agree.
+def process_digests(cls: type[AgentEnv], task: Task, calls: Sequence[Call], hash_seeds: Sequence[int]) -> set[str]:
+    """Replay the actions of `calls` in one new process for each `PYTHONHASHSEED` and return the digests of the results.
 
-    Empty for no seed, and where no new process can make the environment: its module is no file there, or its class
-    wants arguments.
+    The set has one element if all processes agree. It is empty without hash seeds, and if a new process cannot make the
+    environment: its module cannot be imported there, or its class needs arguments.
     """
     root = cls.__module__.partition(".")[0]
     if not hash_seeds or root == "__main__" or not any(finder.find_spec(root, None) for finder in sys.meta_path):
         return set()
     actions = [call.action for call in calls if call.action is not None]
-    asked = json.dumps([cls.__module__, cls.__qualname__, asdict(task), actions])
+    request = json.dumps([cls.__module__, cls.__qualname__, asdict(task), actions])
 
-    def told(hash_seed: int) -> str:
+    def digest_of_child(hash_seed: int) -> str:
         path = os.pathsep.join(filter(None, sys.path))
         done = subprocess.run(
-            [sys.executable, "-c", f"from {__name__} import _child; _child()"],
+            [sys.executable, "-c", f"from {__name__} import _child_main; _child_main()"],
             env={**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": str(hash_seed)},
-            input=asked,
+            input=request,
             capture_output=True,
             text=True,
             check=False,
@@ -141,21 +146,22 @@ def digests(cls: type[AgentEnv], task: Task, calls: Sequence[Call], hash_seeds: 
         return done.stdout.rpartition("\n")[2] if done.returncode == 0 else ""
 
     with ThreadPoolExecutor(len(hash_seeds)) as threads:
-        found = set(threads.map(told, hash_seeds))
+        found = set(threads.map(digest_of_child, hash_seeds))
     return found if any(found) else set()
 
 
-def _child() -> None:
+def _child_main() -> None:
+    """Play the actions that are given as JSON on standard input, and print the digest of all calls."""
     module, name, task_fields, actions = json.load(sys.stdin)
     cls: Any = functools.reduce(getattr, name.split("."), importlib.import_module(module))
     env, task = cls(), Task(**task_fields)
-    calls = [begin(env, task)]
+    calls = [record_reset(env, task)]
     for action in actions:
-        calls.append(play(env, task, None if calls[-1].over else action))
+        calls.append(record_call(env, task, None if calls[-1].over else action))
     sys.stdout.write("\n" + hashlib.sha256(repr(calls).encode("utf-8", "backslashreplace")).hexdigest())
 
 
-def short(value: Any) -> str:
-    """`repr`, cut where it gets long."""
+def short_repr(value: Any) -> str:
+    """Return `repr(value)`, shortened to about 120 characters."""
     text = repr(value)
     return text if len(text) <= 160 else f"{text[:120]}... ({len(text)} characters)"

@@ -1,6 +1,6 @@
-"""Which environments there are, and `EnvSpec`: an environment with its constructor's arguments, as plain data.
+"""The registry of environments, and `EnvSpec`: an environment with its constructor arguments, as plain data.
 
-A package offers one by naming it after its Gymnasium id in its `pyproject.toml`:
+A package adds an environment with an entry point in its `pyproject.toml`, named by the Gymnasium id:
 
     [project.entry-points."kintsugi.envs"]
     "mine/Garden-v0" = "mypackage.garden:GardenEnv"
@@ -16,7 +16,7 @@ from typing import Any
 
 import gymnasium
 
-from ..arguments import arguments, defaults, plain
+from ..arguments import defaults, parse_arguments, to_plain
 from ..errors import UsageError, unknown
 from ..plugins import Plugin, load, plugins
 from .core import AgentEnv, TaskSet
@@ -26,22 +26,26 @@ GROUP = "kintsugi.envs"
 
 @dataclass(frozen=True)
 class EnvEntry:
-    """One registered environment; the class is imported only when it is used."""
+    """One registered environment. Its class is imported when it is first used."""
 
     id: str
     """Gymnasium id, e.g. `kintsugi/Household-v0`."""
     entry_point: str
-    """`module:Class` of an `AgentEnv`."""
+    """`module:Class` of a subclass of `AgentEnv`."""
     about: str
-    """One line for `kintsugi envs`."""
+    """Description in one line, shown by `kintsugi envs`."""
 
     @property
     def name(self) -> str:
-        """The short name of the command line: `kintsugi/Household-v0` is `household`."""
+        """Short name for the command line: `kintsugi/Household-v0` is `household`."""
         return re.sub(r"-v\d+$", "", self.id.rpartition("/")[2]).lower()
 
     def load(self) -> type[AgentEnv]:
-        """Import the class; raises `UsageError` when the entry point is not an `AgentEnv`."""
+        """Return the class. Its module is imported if necessary.
+
+        Raises:
+            UsageError: If the entry point cannot be imported or is not an `AgentEnv` with an `env_id`.
+        """
         about = f"environment {self.id!r} ({self.about})"
         found = load(self.entry_point, about)
         if not (isinstance(found, type) and issubclass(found, AgentEnv)):
@@ -49,31 +53,43 @@ class EnvEntry:
                 f"{about}: {self.entry_point!r} is {found!r}, expected a subclass of kintsugi.envs.AgentEnv"
             )
         if not isinstance(getattr(found, "env_id", None), str):
-            raise UsageError(f"{about}: {self.entry_point!r} has no env_id; give it one such as 'mine/Garden-v0'")
+            raise UsageError(f"{about}: {self.entry_point!r} has no env_id; set it to an id such as 'mine/Garden-v0'")
         return found
 
 
 BUILTIN = (
-    EnvEntry("kintsugi/Household-v0", "kintsugi.envs.household:HouseholdEnv", "household chores in ALFWorld's manner"),
+    EnvEntry(
+        "kintsugi/Household-v0", "kintsugi.envs.household:HouseholdEnv", "household chores in the style of ALFWorld"
+    ),
     EnvEntry("kintsugi/Code-v0", "kintsugi.envs.code:CodeEnv", "programming tasks, solved in a sandbox"),
-    EnvEntry("kintsugi/Trading-v0", "kintsugi.envs.trading:TradingEnv", "an account in a market, with its news"),
-    EnvEntry("kintsugi/Web-v0", "kintsugi.envs.web:WebEnv", "web sites in a real browser, MiniWoB++, live web tasks"),
+    EnvEntry("kintsugi/Trading-v0", "kintsugi.envs.trading:TradingEnv", "trading one account on prices and news"),
+    EnvEntry("kintsugi/Web-v0", "kintsugi.envs.web:WebEnv", "websites in a real browser, MiniWoB++, live web tasks"),
 )
 
 
 def entries() -> list[EnvEntry]:
-    """Ours first, then those of installed packages; a foreign entry cannot take one of our ids."""
+    """Return all environments: the built-in ones first, then those of installed packages.
+
+    An entry point cannot replace a built-in id.
+    """
     ours = [Plugin(entry.id, entry.entry_point, entry.about) for entry in BUILTIN]
     return [EnvEntry(part.name, part.target, part.about) for part in plugins(GROUP, ours)]
 
 
 def find(name: str) -> EnvEntry:
-    """The environment of this short name, id or `module:Class`; raises `UsageError` with the nearest names."""
+    """Return an environment by name. A class given as `module:Class` is not imported yet.
+
+    Args:
+        name: Short name such as `household`, Gymnasium id, or `module:Class`.
+
+    Raises:
+        UsageError: If there is none (the message suggests similar names), or if a short name is ambiguous.
+    """
     known = entries()
     meant = [entry for entry in known if name == entry.id] or [entry for entry in known if name == entry.name]
     if len(meant) > 1:
         both = ", ".join(entry.id for entry in meant)
-        raise UsageError(f"environment {name!r} may be any of {both}; name one of these")
+        raise UsageError(f"environment name {name!r} is ambiguous: it fits {both}; use one of these ids")
     if meant:
         return meant[0]
     if ":" in name:
@@ -83,67 +99,100 @@ def find(name: str) -> EnvEntry:
 
 @dataclass(frozen=True)
 class EnvSpec:
-    """An environment as plain data: what is recorded of it, and what makes it again on another machine."""
+    """An environment as plain data, to store it with a run and to make it again on another machine.
+
+    The short form of environments everywhere in the package: `EnvSpec("household").make()`.
+    """
 
     id: str = "household"
     """Short name, Gymnasium id or `module:Class`."""
     kwargs: Mapping[str, Any] = field(default_factory=dict)
-    """Arguments of its constructor, as the constructor takes them or as text (`config.screenshots`: `true`)."""
+    """Constructor arguments, as values or as text, which is converted (`config.screenshots`: `true`)."""
 
     @property
     def cls(self) -> type[AgentEnv]:
-        """The class."""
+        """The environment class. Raises `UsageError` if there is no such environment."""
         return find(self.id).load()
 
     @property
     def name(self) -> str:
-        """The short name; of an environment that is not registered, its class's id without namespace and version."""
+        """Short name: the id of the class without namespace and version, in lower case."""
         return EnvEntry(self.cls.env_id, "", "").name
 
     def make(self) -> AgentEnv:
-        """A fresh environment. Raises `UsageError` for an argument that does not exist or does not fit."""
+        """Return a new environment.
+
+        Raises:
+            UsageError: If an argument does not exist or has the wrong type.
+        """
         return self.cls(**self._arguments())
 
     def tasks(self, split: str, n: int | None = None, seed: int = 0, **params: Any) -> TaskSet:
-        """Tasks of a split; raises `UsageError` when there are none."""
+        """Return tasks of a split.
+
+        Args:
+            split: Name of the split, such as `train`.
+            n: Number of tasks; None is the environment's default.
+            seed: Seed of the drawn tasks.
+            **params: Further arguments of the environment's `tasks`.
+
+        Raises:
+            UsageError: If `n` is less than 1, or if the split is unknown or empty.
+        """
         if n is not None and n < 1:
-            raise UsageError(f"tasks is {n}; at least 1 is needed")
+            raise UsageError(f"tasks is {n}; expected at least 1")
         found = self.cls.tasks(split, n, seed, **params)
         if not len(found):
-            raise UsageError(f"split {split!r} of {self.id!r} holds no task that can be played; name another one")
+            raise UsageError(f"split {split!r} of {self.id!r} has no tasks; choose another split")
         return found
 
     def check(self) -> None:
-        """Raise `UsageError` for an environment or an argument that does not exist."""
+        """Raise `UsageError` if the environment or one of the arguments does not exist."""
         self._arguments()
 
     def with_args(self, **kwargs: Any) -> EnvSpec:
-        """The same with more arguments."""
+        """Return a copy with further constructor arguments.
+
+        Args:
+            **kwargs: Arguments, as values or as text. They replace those of the same name.
+        """
         return replace(self, kwargs={**self.kwargs, **kwargs})
 
-    def default(self, what: str) -> Any:
-        """What `metadata` says, or what it says of any environment: `turn_tokens`, `at_once`, `gate_split`."""
-        return self.cls.metadata.get(what, AgentEnv.metadata[what])
+    def metadata_value(self, key: str) -> Any:
+        """Return an entry of the class's `metadata`, or else the default of `AgentEnv`.
+
+        Args:
+            key: A key of `AgentEnv.metadata`, such as `turn_tokens`.
+
+        Raises:
+            KeyError: If `AgentEnv.metadata` has no such key.
+        """
+        return self.cls.metadata.get(key, AgentEnv.metadata[key])
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-clean, with the constructor's defaults. What text named, such as a judge, stays that text; other objects
-        that are no data are named by their class.
+        """Return the environment as JSON values, with the constructor's defaults filled in.
+
+        An object that was given as text, such as a judge, is stored as that text. Other objects that are not plain data
+        are stored as the name of their class.
         """
         made = self._arguments()
         named = {name: text for name, text in self.kwargs.items() if isinstance(text, str) and callable(made.get(name))}
-        return {"id": find(self.id).id, "kwargs": plain({**defaults(self.cls), **made, **named})}
+        return {"id": find(self.id).id, "kwargs": to_plain({**defaults(self.cls), **made, **named})}
 
     def _arguments(self) -> dict[str, Any]:
-        return arguments(self.cls, self.kwargs, f"environment {self.id!r}")
+        return parse_arguments(self.cls, self.kwargs, f"environment {self.id!r}")
 
 
 def register_all() -> None:
-    """Tell Gymnasium of every entry; safe to call again. An id that Gymnasium refuses is left out with a warning."""
+    """Register all environments with Gymnasium. Repeated calls do nothing. Warns about ids that Gymnasium rejects."""
     for entry in entries():
         if entry.id in gymnasium.registry:
             continue
         try:
             gymnasium.register(id=entry.id, entry_point=entry.entry_point)
         except gymnasium.error.Error as error:
-            # One bad package must not keep everybody from importing this one.
-            warnings.warn(f"environment {entry.id!r} ({entry.about}) is not registered: {error}", stacklevel=2)
+            # One broken package must not prevent the import of Kintsugi.
+            warnings.warn(
+                f"environment {entry.id!r} ({entry.about}) is not registered with Gymnasium: {error}; correct its id",
+                stacklevel=2,
+            )

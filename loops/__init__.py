@@ -1,4 +1,4 @@
-"""The mending: one loop a file, and what the loops share."""
+"""Loops of self-improvement: one module per loop, and their shared parts."""
 
 from .learning.training_data import TrainingData
 from .registry import Loop, LoopConfig

@@ -1,12 +1,14 @@
-"""Re-ReST: Reflection-Reinforced Self-Training (Dou et al., EMNLP 2024), section 3.
+"""Re-ReST: Reflection-Reinforced Self-Training (arXiv 2406.01495), section 3.
 
-1. y^1..y^k ~ M(x)                         sample                              collect/policy
-2. D_M = {(x, y): E(x, y) = 1}             judge, in the environment
-3. y~ ~ R(x, y, E(x, y)) for each failed y one reflection, played live         collect/reflection
-   D_R = {(x, y~): E(x, y~) = 1}           keep what passed
-4. R is trained on (x, y_lose, y_win) and step 3 repeated for what still fails collect/reflection_trained
-5. M is trained on D_M and D_R, on the input x alone: it never sees the reflection
-6. inference: M alone
+1. y^1..y^k ~ M(x)                          sample                             collect/policy
+2. D_M = {(x, y): E(x, y) = 1}              evaluate in the environment
+3. y~ ~ R(x, y, E(x, y)) for each failed y  reflect once, play the correction  collect/reflection
+   D_R = {(x, y~): E(x, y~) = 1}            keep corrections that passed
+4. train R on (x, y_lose, y_win), repeat step 3 for what still fails           collect/reflection_trained
+5. train M on D_M and D_R; the input is x without the reflection
+6. inference uses M alone
+
+M is the agent's model, R the reflector, E the environment's success. The last column names the stages.
 """
 
 from __future__ import annotations
@@ -35,87 +37,97 @@ class ReReST(LoopConfig):
 
     data: TrainingData = field(default_factory=TrainingData)
     reflector: Literal["zero_shot", "trained"] = "trained"
-    """`trained` also trains R and lets it reflect on what the zero-shot reflector could not mend."""
+    """`zero_shot` reflects with the policy model; `trained` then also trains R for attempts that still fail."""
     reflection: ReflectorConfig = field(default_factory=ReflectorConfig)
     rounds: int = 1
-    """The paper has one."""
+    """Number of rounds; 1 in the paper."""
 
     def validate(self, env: EnvSpec, agent: Agent) -> None:
-        """See `LoopConfig.validate`."""
+        """Check also that the agent is a ReAct agent; see `LoopConfig.validate`."""
         super().validate(env, agent)
-        chatting(agent)
+        require_react_agent(agent)
 
 
 @dataclass(frozen=True)
 class Mended:
-    """What steps 1 to 4 found."""
+    """Attempts from steps 1 to 4."""
 
     passed: list[Trajectory]
-    """D_M"""
+    """D_M: the policy's attempts that passed."""
     zero_shot: list[Trajectory]
-    """All attempts of the zero-shot reflector, passed or not."""
+    """Corrections by the zero-shot reflector, passed or not."""
     trained: list[Trajectory]
-    """All attempts of the trained reflector."""
+    """Corrections by the trained reflector, passed or not."""
 
     @property
     def corrected(self) -> list[Trajectory]:
-        """D_R"""
+        """D_R: corrections that passed."""
         return [t for t in [*self.zero_shot, *self.trained] if t.success]
 
 
 def re_rest(run: Run, config: ReReST) -> Path | None:
-    """Run the loop; returns the last adopted adapter, None when no round helped."""
+    """Run the loop; return the last adopted adapter, or None if none was adopted."""
     adopted: Path | None = None
     for i in range(1, config.rounds + 1):
         mended = collect_and_mend(run, adopted, config, i)
-        agent = run.acting(adopted, config.attempts)
-        own = [*mended.passed, *mended.corrected]
-        examples = config.data.mixture(agent, own, run.demonstrations, config.seed)
+        agent = run.make_agent(adopted, config.attempts)
+        collected = [*mended.passed, *mended.corrected]
+        examples = config.data.mixture(agent, collected, run.demonstrations, config.seed)
         adapter = run.train(f"re_rest@{i}", examples, config.fit, seed=config.seed, rename=config.data.rename)
         run.store.result(Stage("counts", "re_rest", config.practice.split, i), summary, mended, len(examples))
-        if config.admits(run, adopted, adapter):
+        if config.passes_gate(run, adopted, adapter):
             adopted = adapter
     return adopted
 
 
 def collect_and_mend(run: Run, adopted: Path | None, config: ReReST, i: int = 1) -> Mended:
-    """Steps 1 to 4 of round `i` with the agent M of `adopted`; the zero-shot reflector is the same model."""
+    """Run steps 1 to 4 of a round.
+
+    Args:
+        run: The run.
+        adopted: Adapter of M and of the zero-shot reflector; None is the base.
+        config: Configuration.
+        i: Round, from 1.
+
+    Returns:
+        Passed attempts and corrections.
+    """
     split, suffix = config.practice.split, "" if i == 1 else f"@{i}"
 
-    # 1, 2: SAMPLE AND JUDGE
+    # 1, 2: SAMPLE AND EVALUATE
     stage = Stage("collect", "policy", split, i)
-    agent = chatting(run.acting(adopted, config.attempts))
+    agent = require_react_agent(run.make_agent(adopted, config.attempts))
     tasks = config.practice.task_set(run.env, config.seed)
     stream = f"collect/policy{suffix}"
     attempts = run.attempt(stage, agent, tasks, config.attempts, seed=config.seed, stream=stream)
     passed = [attempt for attempt in attempts if attempt.success]
     failed = {run.store.key(stage, t.key): t for t in attempts if t.outcome in ("failure", "truncated")}
 
-    # 3: REFLECT ONCE ON EACH FAILURE, PLAY IT LIVE
+    # 3: REFLECT ONCE ON EACH FAILURE, PLAY THE CORRECTION
     zero_shot = reflect(run, Stage("collect", "reflection", split, i), agent, failed, config, suffix)
     if config.reflector == "zero_shot":
         return Mended(passed, zero_shot, [])
 
-    # 4: TRAIN R, REFLECT AGAIN ON WHAT STILL FAILS
+    # 4: TRAIN R, REFLECT ON WHAT STILL FAILS
     pairs = reflector_examples(failed, passed, zero_shot, agent, config)
     if not any(t.success for t in zero_shot) and not pairs:
         return Mended(passed, zero_shot, [])
     adapter = run.train(f"reflector@{i}", pairs, config.fit, seed=config.seed, rename=config.data.rename)
-    reflector = chatting(run.acting(adapter, config.attempts))
+    reflector = require_react_agent(run.make_agent(adapter, config.attempts))
     mended = {key for t in zero_shot if t.success for key in t.parents}
-    still = {key: t for key, t in failed.items() if key not in mended}
-    again = reflect(run, Stage("collect", "reflection_trained", split, i), reflector, still, config, suffix)
-    return Mended(passed, zero_shot, again)
+    unmended = {key: t for key, t in failed.items() if key not in mended}
+    trained = reflect(run, Stage("collect", "reflection_trained", split, i), reflector, unmended, config, suffix)
+    return Mended(passed, zero_shot, trained)
 
 
 def reflect(
-    run: Run, stage: Stage, acting: ReActAgent, failed: Mapping[str, Trajectory], config: ReReST, suffix: str
+    run: Run, stage: Stage, agent: ReActAgent, failed: Mapping[str, Trajectory], config: ReReST, suffix: str
 ) -> list[Trajectory]:
-    """One reflection and one live attempt for each failed one; `parents` names it."""
+    """Make one reflection and one attempt per failed attempt, whose full key becomes its `parents`."""
     jobs = [
         job(
             failure.task,
-            ReflectingAgent(acting, failure, config.reflection),
+            ReflectingAgent(agent, failure, config.reflection),
             failure.sample,
             config.seed,
             f"collect/{stage.model}{suffix}",
@@ -131,14 +143,25 @@ def reflector_examples(
     failed: Mapping[str, Trajectory],
     passed: Sequence[Trajectory],
     reflected: Sequence[Trajectory],
-    acting: ReActAgent,
+    agent: ReActAgent,
     config: ReReST,
 ) -> list[Example]:
-    """(x, y_lose, y_win): corrections that passed, and the agent's own passed attempts at tasks that it also failed.
+    """Make the training examples (x, y_lose, y_win) of the reflector.
 
-    The second kind was not written by a reflector: what the reflector said of y_lose stands before it, untrained.
+    y_win is a correction that passed, or an attempt of the policy that passed at the same task. In the second case the
+    reflection on y_lose stays in the context without a loss, because it did not lead to y_win.
+
+    Args:
+        failed: Failed attempts by full key.
+        passed: The policy's attempts that passed.
+        reflected: Corrections, passed or not.
+        agent: Agent whose chat format is used.
+        config: Configuration.
+
+    Returns:
+        The examples; the weights of each failed attempt sum to 1.
     """
-    said = {parent: t.reflection for t in reflected for parent in t.parents}
+    reflections = {parent: t.reflection for t in reflected for parent in t.parents}
     wins: dict[str, list[Trajectory]] = {}
     for win in passed:
         wins.setdefault(win.task.id, []).append(win)
@@ -147,17 +170,19 @@ def reflector_examples(
     for key, failure in failed.items():
         pairs = [(corrected[key], True)] if key in corrected else []
         pairs += [(win, False) for win in wins.get(failure.task.id, [])[:1]]
-        for win, own in pairs:
-            learnt = config.data.learnt(win)
-            reflection = said.get(key)
+        for win, is_correction in pairs:
+            y_win = config.data.for_training(win)
+            reflection = reflections.get(key)
             if reflection is not None:
-                chat = reflector_chat(failure, learnt, reflection, acting.config, config.reflection, trainable=own)
+                chat = reflector_chat(
+                    failure, y_win, reflection, agent.config, config.reflection, trainable=is_correction
+                )
                 examples.append(Example(chat, 1.0 / len(pairs)))
     return examples
 
 
 def summary(mended: Mended, examples: int) -> dict[str, int]:
-    """What a round came to."""
+    """Count the attempts and examples of a round."""
     return {
         "passed": len(mended.passed),
         "reflections_zero_shot": len(mended.zero_shot),
@@ -168,11 +193,11 @@ def summary(mended: Mended, examples: int) -> dict[str, int]:
     }
 
 
-def chatting(agent: Agent) -> ReActAgent:
-    """The agent as one with a chat that a reflector can go on in."""
+def require_react_agent(agent: Agent) -> ReActAgent:
+    """Return the agent if it is a ReAct agent, whose chat the reflector continues; else raise `UsageError`."""
     if not isinstance(agent, ReActAgent):
-        raise UsageError(f"Re-ReST's reflector goes on in a ReAct agent's chat, and {agent.name!r} is none; use react")
+        raise UsageError(f"agent {agent.name!r} is not a ReAct agent, which Re-ReST expects; pass --agent react")
     return agent
 
 
-LOOP = Loop("re-rest", "also mend the failed attempts with a reflector (Re-ReST)", ReReST, re_rest)
+LOOP = Loop("re-rest", "also mend failed attempts with a reflector (Re-ReST)", ReReST, re_rest)

@@ -1,6 +1,7 @@
-"""Which loops there are, and what a loop is: one file with a configuration, an algorithm, and one line here.
+"""The registry of loops, `Loop` and `LoopConfig`.
 
-A package offers one by its name in its `pyproject.toml`:
+A loop is one module with a configuration, an algorithm and a `Loop`. Another package registers its loop by an entry
+point in its `pyproject.toml`:
 
     [project.entry-points."kintsugi.loops"]
     my-loop = "mypackage.loop:LOOP"
@@ -23,46 +24,75 @@ from ..errors import UsageError
 from ..plugins import Plugin, find_plugin, plugins
 from .learning.core import FitConfig
 from .measuring.gate import Gate
-from .measuring.measure import Measure, Measured
+from .measuring.measure import Measure, MeasuredAttempts
 from .run import Attempts, Practice, Run
 
 GROUP = "kintsugi.loops"
 BUILTIN = (
-    Plugin("self-training", "kintsugi.loops.self_training:LOOP", "sample, keep what passed, train (ReST-EM)"),
-    Plugin("re-rest", "kintsugi.loops.re_rest:LOOP", "also mend the failed attempts with a reflector (Re-ReST)"),
+    Plugin("self-training", "kintsugi.loops.self_training:LOOP", "train on attempts that passed (ReST-EM)"),
+    Plugin("re-rest", "kintsugi.loops.re_rest:LOOP", "also mend failed attempts with a reflector (Re-ReST)"),
     Plugin("agent-r", "kintsugi.loops.agent_r:LOOP", "search, splice bad and good paths, train (Agent-R)"),
-    Plugin("rest-mcts", "kintsugi.loops.rest_mcts:LOOP", "search trees by value, learn from both (ReST-MCTS*)"),
-    Plugin("trading-group", "kintsugi.loops.trading_group:LOOP", "a desk learns from days whose outcome is known"),
+    Plugin("rest-mcts", "kintsugi.loops.rest_mcts:LOOP", "value-guided search, train policy and value (ReST-MCTS*)"),
+    Plugin(
+        "trading-group",
+        "kintsugi.loops.trading_group:LOOP",
+        "train a trading desk on its own calls, labelled by realised outcomes",
+    ),
 )
 
 
 @dataclass(frozen=True)
 class LoopConfig:
-    """What every loop configures; a loop's own configuration is a subclass."""
+    """Settings that all loops share; each loop has a frozen subclass."""
 
     practice: Practice = field(default_factory=Practice)
     attempts: Attempts = field(default_factory=Attempts)
     fit: FitConfig = field(default_factory=FitConfig)
     gate: Gate = field(default_factory=Gate)
     seed: int = 0
-    """Of the choice of tasks, of sampling and of training."""
+    """Seed of the choice of tasks, of sampling and of training."""
 
     def validate(self, env: EnvSpec, agent: Agent) -> None:
-        """Raise `UsageError` for what can only go wrong, before anything is played."""
+        """Check the configuration before anything is played.
+
+        Args:
+            env: Environment of the run.
+            agent: Agent of the run.
+
+        Raises:
+            UsageError: The loop cannot run with this environment or agent.
+        """
         self.practice.task_set(env, self.seed)
 
-    def refuse_shared(self, env: EnvSpec, scored: Mapping[str, TaskSet]) -> None:
-        """Raise `UsageError` when the gate's tasks are practised on, or are of the sets `scored`; see `Gate.check`."""
+    def refuse_shared_tasks(self, env: EnvSpec, scored: Mapping[str, TaskSet]) -> None:
+        """Check that the gate shares no tasks with the practice tasks or the scored ones; see `Gate.check`.
+
+        Args:
+            env: Environment of the run.
+            scored: Task sets that models are measured on, by split.
+
+        Raises:
+            UsageError: The gate shares tasks or a scored split, or has no tasks.
+        """
         self.gate.check(env, self.practice, self.practice.task_set(env, self.seed), scored)
 
-    def admits(self, run: Run, old: Path | None, new: Path) -> bool:
-        """Whether the gate adopts the adapter `new` after `old` (None is the base); see `Gate.admits`."""
+    def passes_gate(self, run: Run, old: Path | None, new: Path) -> bool:
+        """Compare two adapters on the gate's tasks; the verdict is stored.
+
+        Args:
+            run: The run.
+            old: Adapter adopted last; None is the base model.
+            new: Adapter to decide on.
+
+        Returns:
+            Whether to adopt `new`.
+        """
         return self.gate.admits(run, old, new, practice=self.practice, attempts=self.attempts, seed=self.seed)
 
 
 C = TypeVar("C", bound=LoopConfig)
 Test = Callable[[str, Path | None], list[Trajectory]]
-"""Measures a model by name and adapter on one more set of tasks."""
+"""Measures a model, given by name and adapter, on one further set of tasks."""
 
 
 @dataclass(frozen=True)
@@ -70,35 +100,41 @@ class Loop(Generic[C]):
     """A loop as `kintsugi improve` runs it."""
 
     name: str
+    """Name on the command line."""
     about: str
     """One line of help."""
     config: type[C]
+    """Configuration, a subclass of `LoopConfig`."""
     run: Callable[[Run, C], Path | None]
-    """The algorithm; returns the last adopted adapter, None when no round helped."""
-    tests: Callable[[Run, C, Measure], Mapping[str, Test]] = lambda run, config, on: {}
-    """What else models are measured on before and after, by the name of the set of tasks."""
-    findings: Callable[[Run, C, Measure, Mapping[str, Measured]], Iterable[RenderableType]] = (
-        lambda run, config, on, measured: ()
+    """The algorithm; returns the last adopted adapter, or None if none was adopted."""
+    tests: Callable[[Run, C, Measure], Mapping[str, Test]] = lambda run, config, held_out: {}
+    """Further measurements of the base and the trained model, by the name of their set of tasks."""
+    findings: Callable[[Run, C, Measure, Mapping[str, MeasuredAttempts]], Iterable[RenderableType]] = (
+        lambda run, config, held_out, measured: ()
     )
-    """What is printed beyond the scores; `measured` are the attempts by model and set of tasks: those of `base`, and of
-    the loop's name where a round was adopted."""
+    """Returns what to print after the scores. The last argument holds the attempts by model and set of tasks; the
+    models are `base` and, if a round was adopted, the loop's name."""
     env: str = "household"
-    """The environment that it practises in unless another is named."""
+    """Default environment."""
     agent: str = "react"
-    """The agent that it trains unless another is named."""
+    """Default agent."""
     held_out: Measure = field(default_factory=Measure)
-    """What models are measured on unless something else is asked for."""
+    """Default held-out tasks and how they are attempted."""
 
 
 def loops() -> list[Plugin]:
-    """Ours first, then those of installed packages."""
+    """Return the built-in loops, then those of installed packages."""
     return plugins(GROUP, BUILTIN)
 
 
 def find_loop(name: str) -> Loop[Any]:
-    """The loop of this name; raises `UsageError` with the nearest names, and for what is no loop."""
-    part = find_plugin("loop", GROUP, name, BUILTIN)
-    found = part.load()
-    if not isinstance(found, Loop):
-        raise UsageError(f"loop {name!r} ({part.about}): {part.target!r} is {found!r:.80}, expected a Loop")
-    return found
+    """Return a loop by name.
+
+    Raises:
+        UsageError: There is no such loop (the message suggests similar names), or its entry point is not a `Loop`.
+    """
+    plugin = find_plugin("loop", GROUP, name, BUILTIN)
+    loop = plugin.load()
+    if not isinstance(loop, Loop):
+        raise UsageError(f"loop {name!r} ({plugin.about}): {plugin.target!r} is {loop!r:.80}; expected a Loop")
+    return loop

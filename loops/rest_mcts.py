@@ -1,12 +1,15 @@
-"""ReST-MCTS*: self-training by process-reward guided tree search (Zhang et al., NeurIPS 2024, algorithm 1).
+"""ReST-MCTS*: self-training by process-reward guided tree search (arXiv 2406.03816, algorithm 1).
 
-0. D_V0 <- trees of the first policy, searched by UCT, since there is no value model yet     search/first
-   V_0  <- regression on their process rewards                                               value@0
+0. D_V0 <- UCT trees of the first policy (there is no value model yet)              search/first
+   V_0  <- regression on their process rewards                                      value@0
 for i in 1..T:
-1. D_G  <- MCTS*(pi_{i-1}, V_{i-1}) on the tasks                                              search/policy@i
-2. D_V  <- process rewards inferred from the finished trees;  V_i <- regression on all so far  value@i
-3. D_pi <- traces that the environment passed, chosen by value                               collect/traces@i
-   pi_i <- SFT of the base on D_pi, adopted if the gate admits it                            rest_mcts@i
+1. D_G  <- MCTS*(pi_{i-1}, V_{i-1}) on the practice tasks                           search/policy@i
+2. D_V  <- process rewards of the finished trees
+   V_i  <- regression on all D_V so far                                             value@i
+3. D_pi <- passed traces of the highest value                                       collect/traces@i
+   pi_i <- SFT of the base on D_pi, adopted if it passes the gate                   rest_mcts@i
+
+The last column names the stages and adapters.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from typing import Any, cast
 
 from ..agents.core import Agent
 from ..agents.search import MctsStar, PromptValue, SearchTree, Uct
-from ..agents.search.search_env import Prompting
+from ..agents.search.search_env import PromptingAgent
 from ..agents.search.strategy import SearchConfig
 from ..agents.search.tree import ROOT
 from ..agents.trajectory import Trajectory
@@ -26,7 +29,7 @@ from ..envs.registry import EnvSpec
 from ..errors import UsageError
 from .learning.core import FitConfig
 from .learning.training_data import TrainingData
-from .learning.value import ValueRegression, judgements
+from .learning.value import ValueRegression, value_examples
 from .registry import Loop, LoopConfig
 from .run import Attempts, Practice, Run, job
 from .runs.stages import Stage
@@ -38,110 +41,130 @@ class ReSTMCTS(LoopConfig):
 
     practice: Practice = field(default_factory=lambda: Practice(tasks=300))
     attempts: Attempts = field(default_factory=lambda: Attempts(k=1))
-    """`k` is how many trees are searched for each task, `at_once` how many are in flight."""
+    """Here `k` is the number of trees per task, and `at_once` the number of trees searched in parallel."""
     data: TrainingData = field(default_factory=TrainingData)
-    first: Uct = field(default_factory=lambda: Uct(iterations=4))
-    """How the trees that V_0 learns from are searched."""
+    first_search: Uct = field(default_factory=lambda: Uct(iterations=4))
+    """Search of the trees that V_0 is trained on."""
     search: MctsStar = field(default_factory=lambda: MctsStar(iterations=24))
-    """The released scripts have 50 iterations."""
+    """Search of each round; the authors' scripts use 50 iterations."""
     value: FitConfig = field(default_factory=lambda: FitConfig(epochs=3.0))
-    """How value models are trained."""
+    """Training of the value models."""
     traces: int = 2
-    """Of one task, at most so many are learnt from: those of the highest value."""
+    """Maximum number of traces per task to train the policy on, highest values first."""
     min_value: float = 0.2
-    """A trace is learnt from if its turns' mean value is at least so much."""
+    """Minimum mean value of a trace to train the policy on."""
     rounds: int = 2
-    """T; the paper has two."""
+    """Number of rounds T; 2 in the paper."""
 
     def validate(self, env: EnvSpec, agent: Agent) -> None:
-        """See `LoopConfig.validate`."""
+        """Check also that the agent has a prompt for the value model; see `LoopConfig.validate`."""
         super().validate(env, agent)
-        prompting(agent)
+        require_prompt(agent)
 
 
 def rest_mcts(run: Run, config: ReSTMCTS) -> Path | None:
-    """Run the loop; returns the last adopted policy, None when no round helped."""
+    """Run the loop; return the last adopted adapter, or None if none was adopted."""
     split, seed = config.practice.split, config.seed
-    # 0: A FIRST VALUE MODEL
-    agent = acting(run, None, config)
-    seen = grow(run, Stage("search", "first", split), "search/first", agent, None, config.first, config)
-    value = train_value(run, "value@0", agent, seen, config)
+    # 0: TRAIN A FIRST VALUE MODEL
+    agent = make_policy(run, None, config)
+    all_trees = search_trees(
+        run, Stage("search", "first", split), "search/first", agent, None, config.first_search, config
+    )
+    value = train_value(run, "value@0", agent, all_trees, config)
     adopted: Path | None = None
     for i in range(1, config.rounds + 1):
         # 1: SEARCH
-        agent = acting(run, adopted, config)
+        agent = make_policy(run, adopted, config)
         stage = Stage("search", "policy", split, i)
-        trees = grow(run, stage, f"search/policy@{i}", agent, value, config.search, config)
-        seen += trees
+        trees = search_trees(run, stage, f"search/policy@{i}", agent, value, config.search, config)
+        all_trees += trees
 
         # 2: LABEL, TRAIN THE VALUE MODEL
-        value = train_value(run, f"value@{i}", agent, seen, config)
+        value = train_value(run, f"value@{i}", agent, all_trees, config)
 
-        # 3: CHOOSE, TRAIN THE POLICY
-        traces = [trace for part in by_task(trees) for trace in chosen(part, config)]
-        kept = Stage("collect", "traces", split, i)
-        if traces and not run.store.trajectories(kept):
-            run.store.add(kept, traces)
+        # 3: CHOOSE TRACES, TRAIN THE POLICY
+        traces = [trace for of_task in group_by_task(trees) for trace in choose_traces(of_task, config)]
+        traces_stage = Stage("collect", "traces", split, i)
+        if traces and not run.store.trajectories(traces_stage):
+            run.store.add(traces_stage, traces)
         examples = config.data.mixture(agent, traces, run.demonstrations, seed)
         adapter = run.train(f"rest_mcts@{i}", examples, config.fit, seed=seed, rename=config.data.rename)
         run.store.result(Stage("counts", "rest_mcts", split, i), summary, trees, traces, len(examples))
-        if config.admits(run, adopted, adapter):
+        if config.passes_gate(run, adopted, adapter):
             adopted = adapter
     return adopted
 
 
-def acting(run: Run, adapter: Path | None, config: ReSTMCTS) -> Prompting:
-    """The policy."""
-    together = config.attempts.resolved(run.env).at_once or 1
-    return prompting(run.acting(adapter, config.attempts, parallel=2 * together, batch_invariant=True))
+def make_policy(run: Run, adapter: Path | None, config: ReSTMCTS) -> PromptingAgent:
+    """Return the policy with an adapter (None is the base)."""
+    at_once = config.attempts.resolved(run.env).at_once or 1
+    return require_prompt(run.make_agent(adapter, config.attempts, parallel=2 * at_once, batch_invariant=True))
 
 
-def prompting(agent: Agent) -> Prompting:
-    """The agent as one that can say what it would be shown, which a value model is to read."""
+def require_prompt(agent: Agent) -> PromptingAgent:
+    """Return the agent if it has the method `prompt`, whose result the value model reads; else raise `UsageError`."""
     if not hasattr(agent, "prompt"):
         raise UsageError(
-            f"the value model of ReST-MCTS* reads what the agent would be shown next, and {agent.name!r} has no method "
-            "`prompt(episode)` that says it; use react"
+            f"agent {agent.name!r} has no method `prompt(episode)`, which the value model of ReST-MCTS* needs; "
+            "pass --agent react"
         )
-    return cast(Prompting, agent)
+    return cast(PromptingAgent, agent)
 
 
-def grow(
+def search_trees(
     run: Run,
     stage: Stage,
     stream: str,
-    agent: Prompting,
+    agent: PromptingAgent,
     value: Path | None,
     search: SearchConfig,
     config: ReSTMCTS,
 ) -> list[SearchTree]:
-    """`k` trees for each task, searched or taken from the store."""
+    """Search `k` trees per practice task, or take them from the store.
+
+    Args:
+        run: The run.
+        stage: Stage that holds the trees.
+        stream: Name of the random stream.
+        agent: Policy.
+        value: Adapter of the value model; None searches without one.
+        search: Search algorithm and budget.
+        config: Configuration.
+
+    Returns:
+        The finished trees, ordered by task, then sample.
+    """
     tasks = config.practice.task_set(run.env, config.seed)
     jobs = [job(task, agent, sample, config.seed, stream) for task in tasks for sample in range(config.attempts.k)]
-    judge = PromptValue(run.backend.critic(value), agent) if value else None
-    return run.search(stage, jobs, search, config.attempts.resolved(run.env).at_once or 1, judge)
+    critic = PromptValue(run.backend.critic(value), agent) if value else None
+    return run.search(stage, jobs, search, config.attempts.resolved(run.env).at_once or 1, critic)
 
 
-def train_value(run: Run, name: str, agent: Prompting, trees: Sequence[SearchTree], config: ReSTMCTS) -> Path:
-    """The value model `name` of this run, trained on all instants of `trees`, now or before."""
-    found = judgements(trees, agent)
-    if not found:
+def train_value(run: Run, name: str, agent: PromptingAgent, trees: Sequence[SearchTree], config: ReSTMCTS) -> Path:
+    """Train a value model on the process rewards of all trees, or take it from the store."""
+    examples = value_examples(trees, agent)
+    if not examples:
         raise UsageError(f"nothing to train {name!r} on: no tree reached an end; search longer or raise max_depth")
-    return run.train(name, found, config.value, seed=config.seed, objective=ValueRegression())
+    return run.train(name, examples, config.value, seed=config.seed, objective=ValueRegression())
 
 
-def by_task(trees: Iterable[SearchTree]) -> list[list[SearchTree]]:
-    """The trees of each task, in the order of the tasks' first trees."""
-    found: dict[str, list[SearchTree]] = {}
+def group_by_task(trees: Iterable[SearchTree]) -> list[list[SearchTree]]:
+    """Return the trees of each task, in the order of the tasks' first trees."""
+    by_task: dict[str, list[SearchTree]] = {}
     for tree in trees:
-        found.setdefault(tree.task.id, []).append(tree)
-    return list(found.values())
+        by_task.setdefault(tree.task.id, []).append(tree)
+    return list(by_task.values())
 
 
-def chosen(trees: Sequence[SearchTree], config: ReSTMCTS) -> list[Trajectory]:
-    """Of one task's trees, the passed traces to learn from, the best first and numbered anew.
+def choose_traces(trees: Sequence[SearchTree], config: ReSTMCTS) -> list[Trajectory]:
+    """Choose the traces of one task to train the policy on.
 
-    A trace is worth the mean value of its turns; of equal ones the shorter comes first. No two have the same actions.
+    Args:
+        trees: Trees of the task.
+        config: `traces` and `min_value` limit the choice.
+
+    Returns:
+        Passed traces with distinct actions, by descending value (shorter first if equal), as samples 0, 1, ...
     """
     ranked = sorted(
         (-trace_value(tree, end), tree.depth(end), tree.sample, end)
@@ -149,23 +172,23 @@ def chosen(trees: Sequence[SearchTree], config: ReSTMCTS) -> list[Trajectory]:
         for end in tree.ends()
         if tree.nodes[end].outcome == "success"
     )
-    of = {tree.sample: tree for tree in trees}
-    found: dict[tuple[str, ...], Trajectory] = {}
-    for worth, _, sample, end in ranked:
-        if -worth >= config.min_value:
-            trace = of[sample].trajectory(end)
-            found.setdefault(tuple(step.action for step in trace.steps), trace)
-    return [replace(trace, sample=i) for i, trace in enumerate(list(found.values())[: config.traces])]
+    by_sample = {tree.sample: tree for tree in trees}
+    distinct: dict[tuple[str, ...], Trajectory] = {}
+    for negative_value, _, sample, end in ranked:
+        if -negative_value >= config.min_value:
+            trace = by_sample[sample].trajectory(end)
+            distinct.setdefault(tuple(step.action for step in trace.steps), trace)
+    return [replace(trace, sample=i) for i, trace in enumerate(list(distinct.values())[: config.traces])]
 
 
 def trace_value(tree: SearchTree, end: int) -> float:
-    """The mean of the search's values from the first turn to `end`."""
+    """Return the mean of the search's values over the nodes from the first turn to `end`."""
     path = [number for number in tree.path(end) if number != ROOT]
     return sum(tree.values[number] for number in path) / len(path)
 
 
 def summary(trees: Sequence[SearchTree], traces: Sequence[Trajectory], examples: int) -> dict[str, Any]:
-    """What a round found."""
+    """Count the trees, traces and examples of a round."""
     return {
         "trees": len(trees),
         "nodes": sum(map(len, trees)),
@@ -178,4 +201,4 @@ def summary(trees: Sequence[SearchTree], traces: Sequence[Trajectory], examples:
     }
 
 
-LOOP = Loop("rest-mcts", "search trees by value, learn from both (ReST-MCTS*)", ReSTMCTS, rest_mcts)
+LOOP = Loop("rest-mcts", "value-guided search, train policy and value (ReST-MCTS*)", ReSTMCTS, rest_mcts)

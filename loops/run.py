@@ -1,7 +1,7 @@
-"""`Run`: everything that a loop is given. A loop knows nothing of weight files, devices, event loops or folders.
+"""`Run`: what a loop works with. It hides weight files, devices, event loops and folders from loops.
 
-Beside it, what loops configure: which tasks are attempted (`Practice`) and how (`Attempts`). What is learnt is in
-`learning.data` and `learning.core`, when a model is kept in `measuring.gate`.
+Two shared parts of loop configurations are here too: `Practice` (tasks to attempt) and `Attempts` (how to attempt
+them). See `learning.training_data` for the training data and `measuring.gate` for the gate.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tyro.constructors import PrimitiveConstructorSpec
 from ..agents.core import Agent
 from ..agents.models.core import Backend, LanguageModel, derived_seed
 from ..agents.registry import make_agent
-from ..agents.rollout import Job, Keep, Progress, Timing, Wave, waves
+from ..agents.rollout import Job, Progress, SavePicture, Timing, Wave, waves
 from ..agents.search import SearchTree, ValueModel, search
 from ..agents.search.strategy import SearchConfig
 from ..agents.trajectory import AgentSpec, Trajectory
@@ -44,105 +44,160 @@ Params = Annotated[
         str_from_instance=lambda params: [f"{name}={value}" for name, value in params.items()],
     ),
 ]
-"""Parameters by name; on a command line `size=small seed=1`."""
+"""Type of parameters by name, written as `size=small seed=1` on a command line."""
 
 
 @dataclass(frozen=True)
 class Practice:
-    """Which tasks are practised on."""
+    """Which tasks a loop collects training data on."""
 
     split: str = "train"
+    """Split of the practice tasks."""
     tasks: int | None = None
-    """How many; None is the usual number for the environment."""
+    """Number of practice tasks; None takes the default of the environment's seed family."""
     params: Params = field(default_factory=dict)
-    """What the environment's task sets take, e.g. `size=small`."""
+    """Parameters of the environment's task sets, e.g. `size=small`."""
 
     def task_set(self, env: EnvSpec, seed: int) -> TaskSet:
-        """The tasks, drawn by `seed`; raises `UsageError` when there are none."""
+        """Return the practice tasks.
+
+        Args:
+            env: Environment of the tasks.
+            seed: Seed of the choice of tasks; equal seeds give equal sets.
+
+        Raises:
+            UsageError: The environment has no such split or tasks, or does not know a parameter.
+        """
         return env.tasks(self.split, self.resolved(env).tasks, seed, **self.params)
 
     def resolved(self, env: EnvSpec) -> Practice:
-        """The same with numbers in place of None."""
+        """Return a copy with the environment's default in place of None.
+
+        Args:
+            env: Environment whose default applies.
+        """
         return self if self.tasks is not None else replace(self, tasks=defaults_of(env).practice)
 
 
 @dataclass(frozen=True)
 class Attempts:
-    """How tasks are attempted."""
+    """How a loop attempts tasks."""
 
     k: int = 4
-    """Attempts at each task."""
+    """Attempts per task."""
     temperature: float = 1.0
-    """0 is greedy."""
+    """Sampling temperature; 0 is greedy."""
     max_tokens: int | None = None
-    """Of one answer; None is the environment's usual number."""
+    """Maximum tokens of one answer; None takes the environment's default."""
     at_once: int | None = None
-    """Episodes that are played together; None is the environment's usual number. Part of the result: batches differ in
-    rounding."""
+    """Episodes played in parallel, which can change results by rounding; None takes the environment's default."""
 
     def __post_init__(self) -> None:
-        checked(self)
+        check_numbers(self)
 
     def resolved(self, env: EnvSpec) -> Attempts:
-        """The same with numbers in place of None."""
+        """Return a copy with the environment's defaults in place of None.
+
+        Args:
+            env: Environment whose defaults apply.
+        """
         return replace(
             self,
-            max_tokens=self.max_tokens or env.default("turn_tokens"),
-            at_once=self.at_once or env.default("at_once"),
+            max_tokens=self.max_tokens or env.metadata_value("turn_tokens"),
+            at_once=self.at_once or env.metadata_value("at_once"),
         )
 
 
-def checked(numbers: Any) -> None:
-    """Raise `UsageError` for numbers of attempts that nothing can be played with."""
+def check_numbers(settings: Any) -> None:
+    """Raise `UsageError` if a count or the temperature of these settings is out of range."""
     for name in ("tasks", "k", "samples", "max_tokens", "at_once"):
-        number = getattr(numbers, name, None)
+        number = getattr(settings, name, None)
         if number is not None and number < 1:
-            raise UsageError(f"{name} is {number}; at least 1 is needed")
-    if not 0 <= numbers.temperature < math.inf:
-        raise UsageError(f"temperature is {numbers.temperature}; it is 0 (greedy) or above")
+            raise UsageError(f"{name} is {number}; expected at least 1")
+    if not 0 <= settings.temperature < math.inf:
+        raise UsageError(f"temperature is {settings.temperature}; expected 0 (greedy) or a positive number")
 
 
 class Player(Protocol):
-    """Plays episodes: in this process, or on other machines."""
+    """Plays episodes, in this process or on other machines."""
 
     def play(
-        self, env: EnvSpec, jobs: Sequence[Job], at_once: int, *, progress: Progress, timing: Timing, keep: Keep | None
+        self,
+        env: EnvSpec,
+        jobs: Sequence[Job],
+        at_once: int,
+        *,
+        progress: Progress,
+        timing: Timing,
+        save_picture: SavePicture | None,
     ) -> Iterator[Wave]:
-        """The attempts of `jobs`, in their order, in waves of `at_once`; see `agents.rollout.waves`."""
+        """Play jobs and yield their attempts; see `agents.rollout.waves`.
+
+        Args:
+            env: Environment to play in.
+            jobs: Attempts to make.
+            at_once: Jobs per wave, which are played in parallel.
+            progress: Called with the completed share of `jobs`, in [0, 1].
+            timing: Wall time is added here.
+            save_picture: Stores a picture and returns its name; None discards pictures.
+
+        Yields:
+            Waves of attempts, in the order of `jobs`.
+        """
         ...
 
 
 class LocalPlayer:
-    """Plays in this process, all episodes of a wave in one event loop."""
+    """Plays in this process, with all episodes of a wave in one event loop."""
 
     def play(
-        self, env: EnvSpec, jobs: Sequence[Job], at_once: int, *, progress: Progress, timing: Timing, keep: Keep | None
+        self,
+        env: EnvSpec,
+        jobs: Sequence[Job],
+        at_once: int,
+        *,
+        progress: Progress,
+        timing: Timing,
+        save_picture: SavePicture | None,
     ) -> Iterator[Wave]:
         """See `Player.play`."""
-        return waves(env.make, jobs, at_once=at_once, progress=progress, timing=timing, keep=keep)
+        return waves(env.make, jobs, at_once=at_once, progress=progress, timing=timing, save_picture=save_picture)
 
 
 @dataclass(frozen=True)
 class Run:
-    """What a loop works with: where results go, who thinks, who learns, in which environment."""
+    """The store, models, learner and environment that a loop works with.
+
+    Every result goes through the store. A loop that is interrupted and run again takes finished stages from it and ends
+    with the same result.
+    """
 
     store: RunStore
+    """Stores attempts, trees, results and adapters."""
     backend: Backend
+    """Opens models."""
     learner: Learner
+    """Trains adapters."""
     env: EnvSpec
+    """Environment of all tasks."""
     agent: AgentSpec = field(default_factory=AgentSpec)
-    """Who acts, over whichever model."""
+    """Agent that acts, without its model."""
     player: Player = field(default_factory=LocalPlayer)
+    """Plays episodes."""
     demonstrations: Sequence[Trajectory] = ()
-    """An expert's attempts, for loops that mix them in."""
+    """Attempts of an expert, for loops that mix them into the training data."""
 
-    def scoped(self, scope: str) -> Run:
-        """The same run, whose stages and adapters are those of a scope, such as `seed0`."""
-        return replace(self, store=self.store.scoped(scope))
+    def with_scope(self, scope: str) -> Run:
+        """Return a view of this run whose stages and adapters belong to a scope.
+
+        Args:
+            scope: Name of the scope, such as `seed0`; see `Stage.scope`.
+        """
+        return replace(self, store=self.store.with_scope(scope))
 
     # -- acting ---------------------------------------------------------------------------------------------------
 
-    def acting(
+    def make_agent(
         self,
         adapter: Path | None,
         attempts: Attempts,
@@ -152,45 +207,85 @@ class Run:
         parallel: int | None = None,
         batch_invariant: bool = False,
     ) -> Agent:
-        """The agent over the base with an adapter; its model is loaded when it is first asked.
+        """Return the run's agent with the base model and an adapter; the model loads on its first call.
 
-        `temperature` replaces that of `attempts`. `parallel` is how many conversations are held at once, `at_once` when
-        None. `batch_invariant` is as in `Backend.model`.
+        Args:
+            adapter: Adapter folder; None is the base model itself.
+            attempts: Temperature, token limit and parallelism.
+            temperature: Replaces `attempts.temperature`.
+            decoding: Replaces the agent's decoding, `free` or `constrained`.
+            parallel: Conversations that the model keeps in parallel; None is `attempts.at_once`.
+            batch_invariant: Whether results must not depend on batching; see `Backend.model`.
         """
         attempts = attempts.resolved(self.env)
         model = self.backend.model(adapter, parallel=parallel or attempts.at_once or 1, batch_invariant=batch_invariant)
-        return self.agent_over(
+        return self.agent_for_model(
             model,
             temperature=attempts.temperature if temperature is None else temperature,
             max_tokens=attempts.max_tokens,
             decoding=decoding,
         )
 
-    def agent_over(self, model: LanguageModel, **defaults_of: Any) -> Agent:
-        """The agent over a model; see `agents.registry.make_agent`."""
-        return make_agent(self.agent, model, **defaults_of)
+    def agent_for_model(self, model: LanguageModel, **settings: Any) -> Agent:
+        """Return the run's agent with an open model.
+
+        Args:
+            model: Model of the agent.
+            **settings: Arguments of the agent, such as `temperature`; see `agents.registry.make_agent`.
+        """
+        return make_agent(self.agent, model, **settings)
 
     def play(
         self, stage: Stage, jobs: Sequence[Job], attempts: Attempts, timing: Timing | None = None
     ) -> list[Trajectory]:
-        """The attempts of `jobs` in their order, played or taken from the store."""
+        """Play jobs, or take their attempts from the store.
+
+        Args:
+            stage: Stage that holds the attempts.
+            jobs: Attempts to make.
+            attempts: Its `at_once` is the wave size.
+            timing: Wall time of the played attempts is added here.
+
+        Returns:
+            The attempts, in the order of `jobs`.
+
+        Raises:
+            UsageError: The stage holds attempts that do not match the first of `jobs`.
+        """
         at_once = attempts.resolved(self.env).at_once or 1
 
-        def play(left: Sequence[Job]) -> Iterator[Wave]:
-            done = len(jobs) - len(left)
+        def play(remaining: Sequence[Job]) -> Iterator[Wave]:
+            done = len(jobs) - len(remaining)
 
             def progress(share: float) -> None:
-                self.store.watch(str(self.store.scope(stage)), (done + share * len(left)) / len(jobs))
+                self.store.on_status(str(self.store.scoped_stage(stage)), (done + share * len(remaining)) / len(jobs))
 
-            keep = self.store.keep if self.store.illustrated else None
-            return self.player.play(self.env, left, at_once, progress=progress, timing=timing or Timing(), keep=keep)
+            save_picture = self.store.save_picture if self.store.keeps_pictures else None
+            return self.player.play(
+                self.env, remaining, at_once, progress=progress, timing=timing or Timing(), save_picture=save_picture
+            )
 
         return self.store.collect(stage, jobs, play)
 
     def attempt(
         self, stage: Stage, agent: Agent, tasks: Iterable[Task], attempts: Attempts, *, seed: int, stream: str
     ) -> list[Trajectory]:
-        """`k` attempts at each task, played or taken from the store; for `stream` see `job`."""
+        """Make `attempts.k` attempts at each task, or take them from the store.
+
+        Args:
+            stage: Stage that holds the attempts.
+            agent: Agent that acts.
+            tasks: Tasks to attempt.
+            attempts: Number of attempts per task and wave size.
+            seed: Seed of the random numbers.
+            stream: Name of the random stream; see `job`.
+
+        Returns:
+            The attempts, ordered by task, then sample.
+
+        Raises:
+            UsageError: The stage holds attempts that do not match.
+        """
         jobs = [job(task, agent, i, seed, stream) for task in tasks for i in range(attempts.k)]
         return self.play(stage, jobs, attempts)
 
@@ -202,7 +297,21 @@ class Run:
         at_once: int,
         value: ValueModel | None = None,
     ) -> list[SearchTree]:
-        """A tree for each of `jobs`, searched or taken from the store; its agents have to be `batch_invariant`."""
+        """Search one tree per job, or take it from the store.
+
+        Args:
+            stage: Stage that holds the trees.
+            jobs: Searches to run; models of their agents must be batch-invariant.
+            config: Search algorithm and budget.
+            at_once: Trees searched in parallel.
+            value: Value model of the search; None goes without.
+
+        Returns:
+            The finished trees, in the order of `jobs`.
+
+        Raises:
+            UsageError: The stage holds trees that were started with different settings.
+        """
         log = self.store.tree_log(stage)
         return search(self.env.make, jobs, config, value=value, log=log, at_once=at_once)
 
@@ -220,36 +329,63 @@ class Run:
         start: Path | None = None,
         rename: bool = False,
     ) -> Path:
-        """The adapter `name` of this run, trained now (on from the adapter `start`) or taken from the store.
+        """Train an adapter, or take it from the store. Open models are freed before, because training needs the memory.
 
-        Models are freed before, since training may need their memory. `stream`, or else the name, tells its random
-        numbers from those of others. With `rename`, each epoch has the texts with other names, where that is known.
+        Args:
+            name: Name of the adapter, such as `re_rest@1`.
+            examples: Examples of the objective.
+            fit: Hyperparameters; `fit.seed` is replaced.
+            seed: Seed of the random numbers.
+            stream: Name of the random stream; None is the adapter's name.
+            objective: Rows and loss; None is supervised fine-tuning.
+            start: Adapter to continue from; None starts a new one.
+            rename: Whether to exchange entity names each epoch, where the environment's seed family supports it.
+
+        Returns:
+            Folder of the adapter.
+
+        Raises:
+            UsageError: There is nothing to train on, or a hyperparameter is invalid.
         """
         random_seed = derived_seed(seed, name if stream is None else stream) % (1 << 31)
         fit = replace(resolved(fit, self.env), seed=random_seed)
 
         def progress(share: float) -> None:
-            self.store.watch(f"train/{name}", share)
+            self.store.on_status(f"train/{name}", share)
 
         def train(out: Path) -> None:
-            told, config, renamed = examples, fit, defaults_of(self.env).rename if rename else None
-            if renamed is not None:
-                copies = max(1, round(fit.times))
-                told = renamed_copies(examples, renamed, copies, random.Random(fit.seed))
-                config = replace(fit, epochs=fit.times / copies)
+            training_examples, config, rename_chat = examples, fit, defaults_of(self.env).rename if rename else None
+            if rename_chat is not None:
+                copies = max(1, round(fit.epochs_or_default))
+                training_examples = renamed_copies(examples, rename_chat, copies, random.Random(fit.seed))
+                config = replace(fit, epochs=fit.epochs_or_default / copies)
             self.backend.free()
-            self.learner.fit(told, out, name=name, config=config, objective=objective, start=start, progress=progress)
+            self.learner.fit(
+                training_examples, out, name=name, config=config, objective=objective, start=start, progress=progress
+            )
 
         return self.store.adapter(name, train)
 
 
-def job(task: Task, agent: Agent, sample: int, seed: int, stream: str, **about: Any) -> Job:
-    """One attempt; `stream` names the stage, so that no two share random numbers."""
-    return Job(task, agent, derived_seed(seed, stream, task.id, sample), sample, **about)
+def job(task: Task, agent: Agent, sample: int, seed: int, stream: str, **provenance: Any) -> Job:
+    """Make a job with its own random numbers.
+
+    Args:
+        task: Task to attempt.
+        agent: Agent that acts.
+        sample: Number of the attempt at this task.
+        seed: Seed of the loop.
+        stream: Name of the random stream; streams with different names share no random numbers.
+        **provenance: `source` and `parents` of the attempt; see `Job`.
+
+    Returns:
+        The job, with a seed derived from `seed`, `stream`, the task's id and `sample`.
+    """
+    return Job(task, agent, derived_seed(seed, stream, task.id, sample), sample, **provenance)
 
 
 def resolved(config: C, env: EnvSpec) -> C:
-    """A configuration with everything that None leaves to the environment put in, parts of it too: what is recorded."""
+    """Return a configuration with the environment's defaults in place of None, nested parts included."""
     if isinstance(config, FitConfig):
         return replace(config, epochs=defaults_of(env).epochs) if config.epochs is None else config
     if hasattr(config, "resolved"):
@@ -257,5 +393,5 @@ def resolved(config: C, env: EnvSpec) -> C:
     if not dataclasses.is_dataclass(config) or isinstance(config, type):
         return config
     values: Mapping[str, Any] = {part.name: getattr(config, part.name) for part in dataclasses.fields(config)}
-    found: C = replace(config, **{name: resolved(value, env) for name, value in values.items()})
-    return found
+    complete: C = replace(config, **{name: resolved(value, env) for name, value in values.items()})
+    return complete

@@ -1,14 +1,14 @@
-"""TradingGroup's data synthesis (arXiv 2508.17565): days of a desk, labelled by what the market then did.
+"""TradingGroup's data synthesis (arXiv 2508.17565): train a desk on its own calls, labelled by realised outcomes.
 
-1. the desk trades windows of the past; every call of every agent is logged           collect/desk
-2. label     forecasts by w_hit, decisions by r_eq - beta * r_bm - gamma * c_a         (labels of what was realised)
-3. keep      the best labelled calls                                                  rows/desk.jsonl
-4. train     one LoRA for all roles                                                   adapters/trading_group@1
-5. the backtest is run again with it, on windows that no label has seen
+1. collect   the desk trades practice windows; every model call is recorded           collect/desk
+2. label     forecasts by w_hit, decisions by r_eq - beta * r_bm - gamma * c_a
+3. select    the calls with the best labels                                           rows/desk.jsonl
+4. train     one LoRA adapter for all roles                                           adapters/trading_group@1
+5. gate      the adapter must beat the base model on other windows
 
-A label is made from the bars of its own window alone; what the window's end cuts off stays unlabelled and is not
-learnt. The windows share no bar of an asset, which `TradingEnv.tasks` promises, and those of a walk-forward split end
-at least a horizon before the first test.
+A label uses only bars of its own window. Calls whose outcome lies beyond the end of the window stay unlabelled and are
+not trained on. `TradingEnv.tasks` guarantees that no two windows share a bar of an asset. The windows of a walk-forward
+split end at least one label horizon before the first test.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from rich.console import RenderableType
 from ..agents.core import Agent
 from ..agents.experts.trading_rules import RULES
 from ..agents.trading_group.desk import TradingGroup, chat_of_call
-from ..agents.trading_group.labels import LabelConfig, Realised
+from ..agents.trading_group.labels import LabelConfig, RealisedSeries
 from ..agents.trading_group.roles import answer_of, read_forecast
 from ..agents.trajectory import Call, Trajectory
 from ..arguments import convert
@@ -34,118 +34,139 @@ from ..envs.registry import EnvSpec
 from ..envs.trading.features import FEATURES
 from ..errors import UsageError
 from .learning.core import Example, FitConfig
-from .measuring.backtests import Backtests, backtests, differ, performance, replayed
+from .measuring.backtests import (
+    BacktestsByName,
+    compare_backtests,
+    measure_backtests,
+    performance_tables,
+    replay_infos,
+)
 from .measuring.gate import Gate
-from .measuring.measure import Measure, Measured, measure_agent
+from .measuring.measure import Measure, MeasuredAttempts, measure_agent
 from .registry import Loop, LoopConfig
 from .run import Attempts, Practice, Run
 from .runs.stages import Stage
 
 NAME = "trading_group"
 ROWS = "desk.jsonl"
-"""In the run's folder `rows`: every labelled call, whether kept or not."""
-_JUDGED_BY: Mapping[str, str] = {
+"""File in the run's folder `rows` with every labelled call, kept or not."""
+_LABEL_OF_ROLE: Mapping[str, str] = {
     "news": "w_hit",
     "report": "w_hit",
     "forecast": "w_hit",
     "style": "reward",
     "decision": "reward",
 }
-"""News and reports are judged by the forecast that was made of them on the same day, the style by the decision."""
+"""Label by role. News and reports get the label of the same day's forecast, the style that of the decision."""
 
 
 @dataclass(frozen=True)
 class SynthesisConfig(LoopConfig):
-    """TradingGroup: a desk learns from days whose outcome is known. What the paper leaves open is ours."""
+    """TradingGroup: train a desk on its own labelled calls. Values that the paper does not publish are chosen here."""
 
     practice: Practice = field(default_factory=lambda: Practice(tasks=100, params={"bars": "60"}))
-    """Windows that are traded; one asset each."""
+    """Windows that the desk trades; one asset each."""
     attempts: Attempts = field(default_factory=lambda: Attempts(k=1))
-    """Drawn at a temperature of 1, so that agents say different things of like days."""
+    """Sampled at temperature 1, so that answers to similar days vary."""
     keep: float = 0.25
-    """Share of the labelled calls that is learnt from, the best ones. Unpublished."""
+    """Share of the labelled calls to train on, the best ones. Unpublished."""
     within_answers: bool = True
-    """Take that share of each answer (up, down, side; buy, hold, sell; ...) by itself. Otherwise the sizes of labels
-    decide how often each is said: staying out of the market never earns as much as being in."""
+    """Select that share separately for each answer (up, down, side; buy, hold, sell; ...). Otherwise label sizes change
+    the answer frequencies: staying out of the market never earns the highest rewards."""
     fit: FitConfig = field(default_factory=lambda: FitConfig(epochs=1.0))
-    """One epoch, as in the paper; the rest of it is unpublished."""
+    """Training settings: one epoch as in the paper; all others are unpublished."""
     gate: Gate = field(default_factory=lambda: Gate(tasks=25))
-    """By the return of windows that neither labels nor scores are taken on."""
+    """Gate on the return of windows that are used neither for labels nor for scores."""
 
     def validate(self, env: EnvSpec, agent: Agent) -> None:
         """See `LoopConfig.validate`."""
-        self.windows(env, desk_of(agent).config.labels)
+        self.windows(env, require_desk(agent).config.labels)
 
     def windows(self, env: EnvSpec, labels: LabelConfig) -> TaskSet:
-        """The windows; raises `UsageError` when labels could reach into the tests that follow them."""
+        """Return the practice tasks.
+
+        Args:
+            env: The trading environment.
+            labels: Parameters of the labels.
+
+        Raises:
+            UsageError: If labels could use bars of a test, or tasks have several assets.
+        """
         params = self.practice.params
         purge = convert(params.get("purge", 20), int, "purge")
         if params.get("source") == "file" and purge < labels.horizon:
             raise UsageError(
-                f"purge is {purge} and the horizon of labels {labels.horizon} days, so labels would know "
-                "bars of the test; expected a purge of at least the horizon"
+                f"purge is {purge} and the label horizon is {labels.horizon} days, so labels would use bars of the "
+                "test; expected a purge of at least the horizon"
             )
         if str(params.get("assets", 1)) != "1":
-            raise UsageError(f"assets is {params['assets']}; the desk trades one")
+            raise UsageError(f"assets is {params['assets']}; expected 1, since the desk trades one asset")
         return self.practice.task_set(env, self.seed)
 
 
 @dataclass(frozen=True)
-class Row:
-    """One call of one agent on one day, and its label."""
+class LabelledCall:
+    """One labelled model call of one role on one day."""
 
     task: str
     sample: int
     day: int
-    """Number of the bar in the window."""
+    """Index of the bar in the window."""
     call: Call
     answer: str
-    """What was said in a word; `unread` when it could not be read."""
+    """The parsed answer in one word; `unread` if it could not be parsed."""
     label: str
     """`w_hit` or `reward`."""
     value: float
+    """Value of the label."""
     realised: float
-    """The asset's return over the horizon (`w_hit`) or the next day (`reward`)."""
+    """The asset's realised return over the horizon (`w_hit`) or the next day (`reward`)."""
     equity: float
-    """The account's worth when it was said."""
+    """Equity of the account at the time of the call."""
     action: str
-    """What the desk sent to the market that day."""
+    """The desk's action on that day."""
 
 
 def trading_group(run: Run, config: SynthesisConfig) -> Path | None:
-    """Run the pipeline; returns the adapter, None when it did not help.
+    """Run the pipeline.
 
-    Raises `UsageError` when nothing was worth learning.
+    Args:
+        run: The run.
+        config: Settings of the loop.
+
+    Returns:
+        The adapter, or None if the gate did not let it pass.
+
+    Raises:
+        UsageError: If no labelled call is worth training on, or the agent is not a desk.
     """
-    # 1: TRADE
-    desk = desk_of(run.acting(None, config.attempts))
+    # 1: COLLECT
+    desk = require_desk(run.make_agent(None, config.attempts))
     labels = desk.config.labels
-    windows = trade(run, desk, config)
+    attempts = collect_windows(run, desk, config)
 
-    # 2, 3: LABEL, KEEP, EXPORT
+    # 2, 3: LABEL, SELECT, EXPORT
     env = run.env.make()
-    rows = [row for window in windows for row in annotate(window, labels, realised_in(window, env))]
-    kept = select(rows, config)
-    export(run.store.place("rows", ROWS), rows, kept)
-    run.store.result(Stage("counts", NAME, config.practice.split, 1), counts, windows, rows, kept)
+    rows = [row for attempt in attempts for row in label_calls(attempt, labels, realised_series(attempt, env))]
+    kept = select_best(rows, config)
+    export_calls(run.store.path_of("rows", ROWS), rows, kept)
+    run.store.result(Stage("counts", NAME, config.practice.split, 1), count_calls, attempts, rows, kept)
 
     # 4: TRAIN
     examples = [Example(chat_of_call(row.call)) for row in kept]
     adapter = run.train(f"{NAME}@1", examples, config.fit, seed=config.seed, stream=NAME)
-    return adapter if config.admits(run, None, adapter) else None
+    return adapter if config.passes_gate(run, None, adapter) else None
 
 
-def desk_of(agent: Agent) -> TradingGroup:
-    """The agent as the desk that it has to be."""
+def require_desk(agent: Agent) -> TradingGroup:
+    """Return the agent if it is a trading desk, else raise `UsageError`."""
     if not isinstance(agent, TradingGroup):
-        raise UsageError(
-            f"TradingGroup labels the calls of a trading desk, and {agent.name!r} is none; use trading-group"
-        )
+        raise UsageError(f"the agent is {agent.name!r}; expected a trading desk; pass --agent trading-group")
     return agent
 
 
-def trade(run: Run, desk: TradingGroup, config: SynthesisConfig) -> list[Trajectory]:
-    """The desk's backtests of the windows, run or taken from the store."""
+def collect_windows(run: Run, desk: TradingGroup, config: SynthesisConfig) -> list[Trajectory]:
+    """Return the desk's attempts on the practice windows, played or taken from the store."""
     stage = Stage("collect", "desk", config.practice.split, 1)
     tasks = config.windows(run.env, desk.config.labels)
     return run.attempt(stage, desk, tasks, config.attempts, seed=config.seed, stream="collect/desk")
@@ -154,41 +175,43 @@ def trade(run: Run, desk: TradingGroup, config: SynthesisConfig) -> list[Traject
 # -- Labels -----------------------------------------------------------------------------------------------------------
 
 
-def realised_in(window: Trajectory, env: AgentEnv) -> Realised:
-    """What happened in a window of `env`."""
-    infos = replayed(window, env)
-    move = list(FEATURES).index("return")
-    return Realised(
-        [float(info["arrays"]["features"][0, move]) for info in infos],
+def realised_series(attempt: Trajectory, env: AgentEnv) -> RealisedSeries:
+    """Return the realised returns, equity and commissions of an attempt, by replaying it in `env`."""
+    infos = replay_infos(attempt, env)
+    return_column = list(FEATURES).index("return")
+    return RealisedSeries(
+        [float(info["arrays"]["features"][0, return_column]) for info in infos],
         [info["account"].equity for info in infos],
         [sum(fill.cost for fill in info["fills"]) for info in infos],
     )
 
 
-def annotate(window: Trajectory, labels: LabelConfig, past: Realised) -> Iterator[Row]:
-    """The labelled calls of a window; those whose outcome lies beyond its end are left out.
+def label_calls(attempt: Trajectory, labels: LabelConfig, realised: RealisedSeries) -> Iterator[LabelledCall]:
+    """Yield the labelled calls of an attempt. Calls whose outcome lies beyond the end of `realised` are skipped.
 
-    `past` is what was realised (`realised_in`); cut shorter, it gives the labels known by then.
+    Args:
+        attempt: An attempt of a desk.
+        labels: Parameters of the labels.
+        realised: The series from `realised_series`. A shorter prefix gives the labels known at its last close.
     """
-    for day, step in enumerate(window.steps):
-        said = next((read_forecast(call.text) for call in step.calls if call.role == "forecast"), None)
-        hit = None if said is None else past.w_hit(day, said.trend, said.probabilities, labels)
-        values = {"w_hit": hit, "reward": past.reward(day, labels)}
-        outcomes = {"w_hit": past.ahead(day, labels.horizon), "reward": past.ahead(day, 1)}
+    for day, step in enumerate(attempt.steps):
+        forecast = next((read_forecast(call.text) for call in step.calls if call.role == "forecast"), None)
+        hit = None if forecast is None else realised.w_hit(day, forecast.trend, forecast.probabilities, labels)
+        values = {"w_hit": hit, "reward": realised.reward(day, labels)}
+        outcomes = {"w_hit": realised.return_ahead(day, labels.horizon), "reward": realised.return_ahead(day, 1)}
         for call in step.calls:
-            label = _JUDGED_BY[call.role]
+            label = _LABEL_OF_ROLE[call.role]
             value, outcome = values[label], outcomes[label]
             if value is not None and outcome is not None:
-                answer, equity = answer_of(call.role, call.text) or "unread", past.equity[day]
-                name = (window.task.id, window.sample, day)
-                yield Row(*name, call, answer, label, value, outcome, equity, step.action)
+                answer, equity = answer_of(call.role, call.text) or "unread", realised.equity[day]
+                name = (attempt.task.id, attempt.sample, day)
+                yield LabelledCall(*name, call, answer, label, value, outcome, equity, step.action)
 
 
-def select(rows: Sequence[Row], config: SynthesisConfig) -> list[Row]:
-    """The best `keep` of the rows, in their order; never one whose answer could not be read or whose label is not
-    above 0.
+def select_best(rows: Sequence[LabelledCall], config: SynthesisConfig) -> list[LabelledCall]:
+    """Return the best share `keep` of the calls, in their order, without unparsed answers and labels of 0 or less.
 
-    Rows are ranked among those of the same role and, with `within_answers`, of the same answer.
+    Calls are ranked within their role and, with `within_answers`, within their answer.
     """
     groups: dict[tuple[str, str], list[int]] = {}
     for number, row in enumerate(rows):
@@ -201,8 +224,8 @@ def select(rows: Sequence[Row], config: SynthesisConfig) -> list[Row]:
     return [rows[number] for number in sorted(chosen)]
 
 
-def export(path: Path, rows: Sequence[Row], kept: Sequence[Row]) -> None:
-    """Every row as a line of JSON (OpenAI-style `messages`, label, realised outcome, `kept`); whole or not at all."""
+def export_calls(path: Path, rows: Sequence[LabelledCall], kept: Sequence[LabelledCall]) -> None:
+    """Write all calls as JSON lines with OpenAI-style `messages`, label, outcome and `kept`. The write is atomic."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished, chosen = path.with_name(f".{path.name}.unfinished"), set(map(id, kept))
     with unfinished.open("w", encoding="ascii") as file:
@@ -211,8 +234,8 @@ def export(path: Path, rows: Sequence[Row], kept: Sequence[Row]) -> None:
     unfinished.replace(path)
 
 
-def to_json(row: Row, kept: bool) -> dict[str, Any]:
-    """A row for other people's trainers; columns are the same in every one."""
+def to_json(row: LabelledCall, kept: bool) -> dict[str, Any]:
+    """Return a call as a row for other training tools. All rows have the same keys."""
     return {
         "messages": [{"role": m.role, "content": m.content} for m in chat_of_call(row.call)],
         "task_id": row.task,
@@ -229,12 +252,14 @@ def to_json(row: Row, kept: bool) -> dict[str, Any]:
     }
 
 
-def counts(windows: Sequence[Trajectory], rows: Sequence[Row], kept: Sequence[Row]) -> dict[str, Any]:
-    """How much was traded, labelled and kept, by role; and how much could not be read."""
+def count_calls(
+    attempts: Sequence[Trajectory], rows: Sequence[LabelledCall], kept: Sequence[LabelledCall]
+) -> dict[str, Any]:
+    """Count windows, days, labelled and kept calls by role, and the share of unparsed answers by role."""
     roles = sorted({row.call.role for row in rows})
     return {
-        "windows": len(windows),
-        "days": sum(len(window.steps) for window in windows),
+        "windows": len(attempts),
+        "days": sum(len(attempt.steps) for attempt in attempts),
         "labelled": {role: sum(row.call.role == role for row in rows) for role in roles},
         "kept": {role: sum(row.call.role == role for row in kept) for role in roles},
         "unread": {
@@ -245,38 +270,38 @@ def counts(windows: Sequence[Trajectory], rows: Sequence[Row], kept: Sequence[Ro
     }
 
 
-# -- What is printed beyond success -----------------------------------------------------------------------------------
+# -- Findings ---------------------------------------------------------------------------------------------------------
 
 
 def findings(
-    run: Run, config: SynthesisConfig, on: Measure, measured: Mapping[str, Measured]
+    run: Run, config: SynthesisConfig, held_out: Measure, measured: Mapping[str, MeasuredAttempts]
 ) -> Iterable[RenderableType]:
-    """What both desks and three rules earned on the held-out windows, and what was learnt from."""
-    by_rules = {rule.name: measure_agent(run, rule.name, rule, on) for rule in RULES}
+    """Yield the performance of base desk, trained desk and three rules on the held-out tasks, and the training data."""
+    by_rules = {rule.name: measure_agent(run, rule.name, rule, held_out) for rule in RULES}
     env = run.env.make()
-    found: Backtests = {
-        name: [backtests(attempts, env) for attempts in sets.values()]
+    found: BacktestsByName = {
+        name: [measure_backtests(attempts, env) for attempts in sets.values()]
         for name, sets in {**by_rules, **measured}.items()
     }
     measures, pairs = ("cumulative_return", "sharpe"), itertools.pairwise(measured)
-    differences = [differ(found, before, after, each) for before, after in pairs for each in measures]
-    caption = f"{', '.join(on.splits)}; intervals by bootstrap of windows"
-    yield from performance(run.store, found, differences, ", ".join(on.splits), caption)
-    yield counted(run.store.results())
+    differences = [compare_backtests(found, before, after, each) for before, after in pairs for each in measures]
+    caption = f"{', '.join(held_out.splits)}; intervals by bootstrap of windows"
+    yield from performance_tables(run.store, found, differences, ", ".join(held_out.splits), caption)
+    yield training_summary(run.store.results())
 
 
-def counted(results: Mapping[Stage, Any]) -> str:
-    """What was learnt from, over all seeds."""
+def training_summary(results: Mapping[Stage, Any]) -> str:
+    """Return one line on the amount of training data, summed over all seeds."""
     found = [result for stage, result in results.items() if (stage.kind, stage.model) == ("counts", NAME)]
     kept = sum(sum(each["kept"].values()) for each in found)
     labelled = sum(sum(each["labelled"].values()) for each in found)
     days = sum(each["days"] for each in found)
-    return f"learnt from {kept} of {labelled} labelled calls of {days} days"
+    return f"trained on {kept} of {labelled} labelled calls from {days} days"
 
 
 LOOP = Loop(
     "trading-group",
-    "a desk learns from days whose outcome is known",
+    "train a trading desk on its own calls, labelled by realised outcomes",
     SynthesisConfig,
     trading_group,
     findings=findings,

@@ -1,4 +1,4 @@
-"""What all tests share: no network, and programs that a test may need."""
+"""Fixtures and settings for all tests: offline mode, optional programs, tiny models."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import settings
 settings.register_profile("kintsugi", max_examples=30, deadline=None)
 settings.load_profile("kintsugi")
 os.environ["HF_HUB_OFFLINE"] = "1"
-# As the command does, before torch is imported: threads that spin while they wait take the other processes' cores.
+# Set before torch is imported, as the command does: idle threads that spin take cores from other processes.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
@@ -45,15 +45,15 @@ FINDERS: dict[str, Callable[[], object]] = {
     "sandbox": lambda: _sandbox("auto"),
     "cuda": lambda: importlib.util.find_spec("torch") and importlib.import_module("torch").cuda.is_available(),
 }
-"""How to find what `requires` names; any other name is a Python module."""
+"""Checks for the names of the marker `requires`. Any other name is a Python module."""
 
 
 def require(name: str) -> None:
-    """Skip the test when `name` is missing, or fail it when KINTSUGI_REQUIRE (names with commas between) says so."""
+    """Skip the test if `name` is missing, or fail it if KINTSUGI_REQUIRE (names separated by commas) lists it."""
     if FINDERS.get(name, lambda: importlib.util.find_spec(name))():
         return
     if name in os.environ.get("KINTSUGI_REQUIRE", "").split(","):
-        pytest.fail(f"{name} is missing, and KINTSUGI_REQUIRE asks for it", pytrace=False)
+        pytest.fail(f"{name} is missing, but KINTSUGI_REQUIRE lists it: install it", pytrace=False)
     pytest.skip(f"needs {name}")
 
 
@@ -65,22 +65,22 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
-    """Path of the browser, for Playwright's `executable_path`."""
+    """Path of the browser, for the `executable_path` of Playwright."""
     require("chromium")
     return _program(*CHROMIUM) or ""
 
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model folder: a random network of two layers, a token a byte."""
-    from tiny_models import saved
+    """A model folder: a random network with two layers and one token per byte."""
+    from tiny_models import save_tiny_model
 
-    return saved(tmp_path_factory.mktemp("models") / "tiny")
+    return save_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
 
 
 @pytest.fixture(scope="session")
 def doors_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for `sys.path` in which a package that brings the world of doors is installed."""
+    """A folder for `sys.path` with an installed package that provides `Doors`."""
     import door_env
 
     site = tmp_path_factory.mktemp("site")
@@ -93,14 +93,14 @@ def doors_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def doors_world(doors_site: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The name of the world of doors, which is installed for this test."""
+    """Short name of `Doors`, which is installed for this test."""
     monkeypatch.syspath_prepend(str(doors_site))
     return "doors"
 
 
 @pytest.fixture(scope="session")
 def doors_seed(tmp_path_factory: pytest.TempPathFactory, doors_site: Path) -> Path:
-    """A seed policy that finds the open door now and then, made in two seconds."""
+    """A seed policy that sometimes finds the open door, trained in two seconds."""
     from kintsugi.loops.seeds.config import Architecture, PretrainConfig
     from kintsugi.loops.seeds.family import SeedRecipe
     from kintsugi.loops.seeds.recipe import seed_model

@@ -1,4 +1,4 @@
-"""From plain data to typed arguments and back: conversions, nested fields, references, and what is refused."""
+"""Conversion of plain data to typed arguments and back: nested fields, references and errors."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from kintsugi.agents.models import ScriptedModel
 from kintsugi.agents.registry import make_agent
 from kintsugi.agents.trajectory import AgentSpec
-from kintsugi.arguments import arguments, build, changed, convert, defaults, parse_pairs, plain
+from kintsugi.arguments import build, convert, defaults, parse_arguments, parse_pairs, replace_fields, to_plain
 from kintsugi.errors import UsageError
 
 
-def built(**values: Any) -> Outer:
+def build_outer(**values: Any) -> Outer:
     return build(Outer, values, "thing")
 
 
@@ -39,12 +39,12 @@ def built(**values: Any) -> Outer:
         (["a=1", "a=2"], {"a": "2"}),
     ],
 )
-def test_pairs(words, pairs):
+def test_parse_pairs(words, pairs):
     assert parse_pairs(words) == pairs
 
 
 @pytest.mark.parametrize("words", [["a"], ["a=1", "b"], ["a", "1", "b"], ["a", ""]])
-def test_a_name_without_a_value_is_refused(words):
+def test_name_without_value_is_rejected(words):
     with pytest.raises(UsageError, match="'[ab]' has no value; expected NAME=VALUE"):
         parse_pairs(words)
 
@@ -77,8 +77,8 @@ def test_a_name_without_a_value_is_refused(words):
         ("noted", "5", 5),
     ],
 )
-def test_text_becomes_what_is_declared(name, text, value):
-    found = getattr(built(**{name: text}), name)
+def test_text_is_converted_to_the_annotated_type(name, text, value):
+    found = getattr(build_outer(**{name: text}), name)
     assert (found, type(found)) == (value, type(value))
 
 
@@ -97,8 +97,8 @@ def test_text_becomes_what_is_declared(name, text, value):
         ("make", configs.doubled, configs.doubled),
     ],
 )
-def test_what_is_no_text_is_taken_as_it_is(name, value, found):
-    assert getattr(built(**{name: value}), name) == found
+def test_values_of_the_right_type_are_kept(name, value, found):
+    assert getattr(build_outer(**{name: value}), name) == found
 
 
 @pytest.mark.parametrize(
@@ -109,10 +109,10 @@ def test_what_is_no_text_is_taken_as_it_is(name, value, found):
         ("share", "much", "a number"),
         ("loud", "perhaps", "true or false"),
         ("level", "3", "1 or 2 or 'top'"),
-        ("alpha", "1,x", "values with commas between"),
-        ("pair", "1", "values with commas between"),
-        ("pair", [1, "b", "c"], "values with commas between"),
-        ("many", "1;2", "values with commas between"),
+        ("alpha", "1,x", "values separated by commas"),
+        ("pair", "1", "values separated by commas"),
+        ("pair", [1, "b", "c"], "values separated by commas"),
+        ("many", "1;2", "values separated by commas"),
         ("limit", "x", "none or a whole number"),
         ("noted", "x", "a whole number"),
         ("middle", "x", r"its fields, such as inner=..., needy=..., perhaps=..."),
@@ -124,37 +124,37 @@ def test_what_is_no_text_is_taken_as_it_is(name, value, found):
         ("loud", 1, "true or false"),
         ("level", 3, "1 or 2 or 'top'"),
         ("level", True, "1 or 2 or 'top'"),
-        ("alpha", 3, "values with commas between"),
-        ("words", {"a": 1}, "values with commas between"),
+        ("alpha", 3, "values separated by commas"),
+        ("words", {"a": 1}, "values separated by commas"),
         ("limit", 2.5, "none or a whole number"),
         ("middle", 3, r"its fields, such as inner=..., needy=..., perhaps=..."),
         ("make", 3, r"none or a reference, 'module:attribute' or 'module:function\(text\)'"),
         ("make", "not a reference", r"none or a reference, 'module:attribute' or 'module:function\(text\)'"),
     ],
 )
-def test_bad_values_say_what_was_expected(name, text, expected):
+def test_errors_state_the_expected_type(name, text, expected):
     with pytest.raises(UsageError, match=rf"^thing argument '{name}' is .*; expected {expected}$"):
-        built(**{name: text})
+        build_outer(**{name: text})
 
 
 @given(st.integers(), st.floats(allow_nan=False), st.booleans(), st.lists(st.floats(allow_nan=False), max_size=3))
-def test_what_is_written_is_read_back(count, share, loud, alpha):
+def test_text_round_trip(count, share, loud, alpha):
     config = Outer(count=count, share=share, loud=loud, alpha=tuple(alpha))
     text = {"count": str(count), "share": repr(share), "loud": str(loud), "alpha": ",".join(map(repr, alpha))}
-    assert built(**text) == config
+    assert build_outer(**text) == config
 
 
 # -- References -------------------------------------------------------------------------------------------------------
 
 
-def test_an_object_is_named_by_where_it_is_defined():
-    assert built(make="configs:doubled").make is configs.doubled
-    assert built(make="configs:Parent.__init__").make is Parent.__init__
-    assert built(middle="configs:INNER").middle is configs.INNER
+def test_reference_to_an_object():
+    assert build_outer(make="configs:doubled").make is configs.doubled
+    assert build_outer(make="configs:Parent.__init__").make is Parent.__init__
+    assert build_outer(middle="configs:INNER").middle is configs.INNER
 
 
 @pytest.mark.parametrize("text", ["x", "a:b", "local:models/small (old)", "", "(", ")", "two\nlines"])
-def test_what_a_function_makes_of_a_text(text):
+def test_reference_with_a_function_call(text):
     assert convert(f"configs:doubled({text})", Inner, "it") == 2 * text
 
 
@@ -168,57 +168,57 @@ def test_what_a_function_makes_of_a_text(text):
         (":doubled", "expected none or a reference"),
         (
             "configs:unlucky(it)",
-            r"'configs:unlucky\(it\)' cannot be made \(UnicodeError: it cannot be read\); expected a",
+            r"'configs:unlucky\(it\)' cannot be created \(UnicodeError: it cannot be read\); expected a",
         ),
-        ("configs:INNER(x)", r"'configs:INNER\(x\)' cannot be made \(TypeError: 'Inner' object is not callable\)"),
+        ("configs:INNER(x)", r"'configs:INNER\(x\)' cannot be created \(TypeError: 'Inner' object is not callable\)"),
     ],
 )
-def test_what_names_no_object_is_refused(text, why):
+def test_invalid_references_are_rejected(text, why):
     with pytest.raises(UsageError, match=why):
-        built(make=text)
+        build_outer(make=text)
 
 
 # -- Names ------------------------------------------------------------------------------------------------------------
 
 
-def test_unknown_names_suggest_the_nearest():
+def test_unknown_names_suggest_similar_names():
     with pytest.raises(UsageError, match="^unknown thing argument 'cuont'; did you mean 'count'"):
-        built(cuont=1)
+        build_outer(cuont=1)
     with pytest.raises(UsageError, match="'nner'; did you mean 'inner'"):
-        built(**{"middle.nner.rate": 1})
+        build_outer(**{"middle.nner.rate": 1})
     with pytest.raises(UsageError, match="'raet'; did you mean 'rate'"):
-        built(middle={"perhaps": {"raet": 1}})
+        build_outer(middle={"perhaps": {"raet": 1}})
     with pytest.raises(UsageError, match="unknown thing argument ''"):
-        built(**{"": 1})
+        build_outer(**{"": 1})
     with pytest.raises(UsageError, match="unknown thing argument 'count.more'"):
-        built(**{"count": "1", "count.more": "2"})
+        build_outer(**{"count": "1", "count.more": "2"})
 
 
-def test_what_is_missing_is_said():
+def test_missing_arguments_are_reported():
     assert build(Needy, {"size": "3", "colour": "red", "tags": "b,a"}, "it") == Needy(3, "red", frozenset("ab"))
     with pytest.raises(UsageError, match="^it needs the argument 'colour'; expected text$"):
         build(Needy, {"size": 3}, "it")
     with pytest.raises(UsageError, match="^it needs the argument 'first'; expected a whole number$"):
-        arguments(anything, {"second": "x"}, "it")
-    assert arguments(anything, {}, "it", given=["first"]) == {}
+        parse_arguments(anything, {"second": "x"}, "it")
+    assert parse_arguments(anything, {}, "it", provided=["first"]) == {}
 
 
-def test_a_function_that_takes_anything_gets_it_as_it_is():
-    assert arguments(anything, {"first": "1", "third": "3"}, "it") == {"first": 1, "third": "3"}
-    assert anything(**arguments(anything, {"first": "1", "other.a": "3"}, "it"))["other"] == {"a": "3"}
+def test_other_keywords_are_passed_unconverted():
+    assert parse_arguments(anything, {"first": "1", "third": "3"}, "it") == {"first": 1, "third": "3"}
+    assert anything(**parse_arguments(anything, {"first": "1", "other.a": "3"}, "it"))["other"] == {"a": "3"}
 
 
 @pytest.mark.parametrize("cls", [Child, Grandchild])
-def test_a_class_that_passes_arguments_on_has_those_of_its_parents(cls):
-    made = cls(**arguments(cls, {"pace": "2", "steps": "7", "mode": "none"}, "it"))
+def test_class_with_options_has_the_arguments_of_its_parents(cls):
+    made = cls(**parse_arguments(cls, {"pace": "2", "steps": "7", "mode": "none"}, "it"))
     assert (made.pace, made.steps, made.mode) == (2.0, 7, None)
     with pytest.raises(UsageError, match="unknown it argument 'stesp'; did you mean 'steps'"):
-        arguments(cls, {"stesp": "7"}, "it")
+        parse_arguments(cls, {"stesp": "7"}, "it")
     with pytest.raises(UsageError, match="it argument 'steps' is 'x'; expected a whole number"):
-        arguments(cls, {"steps": "x"}, "it")
+        parse_arguments(cls, {"steps": "x"}, "it")
 
 
-def test_what_can_be_left_out_has_a_default():
+def test_defaults():
     assert defaults(Grandchild) == {"pace": 1.0, "steps": 50, "mode": None}
     assert defaults(anything) == {"second": "b"}
     assert defaults(Needy) == {"tags": frozenset()}
@@ -226,16 +226,16 @@ def test_what_can_be_left_out_has_a_default():
     assert list(defaults(Outer)) == [each.name for each in fields(Outer)]
 
 
-def test_a_class_without_arguments_takes_none():
+def test_class_without_arguments():
     class Plain:
         pass
 
-    assert arguments(Plain, {}, "it") == {}
+    assert parse_arguments(Plain, {}, "it") == {}
     with pytest.raises(UsageError, match="unknown it argument 'a'; known: none"):
-        arguments(Plain, {"a": "1"}, "it")
+        parse_arguments(Plain, {"a": "1"}, "it")
 
 
-# -- Fields of fields -------------------------------------------------------------------------------------------------
+# -- Nested fields ----------------------------------------------------------------------------------------------------
 
 NESTED: list[dict[str, Any]] = [
     {"middle.inner.kind": "hard", "middle.needy.size": "5"},
@@ -247,62 +247,64 @@ NESTED: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("values", NESTED, ids=str)
-def test_fields_of_fields_are_set_by_dots_and_by_mappings(values):
-    """What is left out is as it is in the object that the field has by default."""
+def test_nested_fields_are_set_by_dotted_keys_and_mappings(values):
+    """Omitted nested fields keep the values of the default object."""
     before = json.dumps(values)
     wanted = Outer(middle=Middle(inner=Inner(0.75, "hard"), needy=Needy(5, "red")))
     assert build(Outer, values, "it") == wanted
-    assert changed(Outer(), values, "it") == wanted
+    assert replace_fields(Outer(), values, "it") == wanted
     assert json.dumps(values) == before
 
 
-def test_a_field_that_may_be_none_is_made_anew():
-    assert built(**{"middle.perhaps.rate": "2"}).middle.perhaps == Inner(2.0)
-    assert built(middle={"perhaps": None}).middle == Outer().middle
-    assert built(**{"params.a.b": "2"}).params == {"a.b": "2"}
+def test_optional_nested_field_is_created():
+    assert build_outer(**{"middle.perhaps.rate": "2"}).middle.perhaps == Inner(2.0)
+    assert build_outer(middle={"perhaps": None}).middle == Outer().middle
+    assert build_outer(**{"params.a.b": "2"}).params == {"a.b": "2"}
 
 
-def test_whole_objects_are_taken():
+def test_objects_are_kept():
     middle = Middle(needy=Needy(1, "blue"))
-    assert built(middle=middle).middle is middle
+    assert build_outer(middle=middle).middle is middle
 
 
-# -- Changing ---------------------------------------------------------------------------------------------------------
+# -- Replacing fields -------------------------------------------------------------------------------------------------
 
 
-def test_a_change_keeps_what_it_does_not_name():
+def test_replace_fields_keeps_other_fields():
     config = Outer(count=7, middle=Middle(inner=Inner(rate=0.25, name="mine"), perhaps=Inner(kind="hard")))
-    found = changed(config, {"share": "0.5", "middle.inner.kind": "hard", "middle": {"perhaps": {"rate": 3}}}, "it")
+    found = replace_fields(
+        config, {"share": "0.5", "middle.inner.kind": "hard", "middle": {"perhaps": {"rate": 3}}}, "it"
+    )
     inner = Inner(rate=0.25, kind="hard", name="mine")
     assert found == replace(config, share=0.5, middle=Middle(inner=inner, perhaps=Inner(rate=3, kind="hard")))
     assert config.middle.inner == Inner(rate=0.25, name="mine")
-    assert changed(config, {}, "it") == config
-    assert changed(config, {"middle.perhaps": None}, "it").middle.perhaps is None
-    assert changed(config, {"alpha": [1, 2]}, "it").alpha == (1, 2)
+    assert replace_fields(config, {}, "it") == config
+    assert replace_fields(config, {"middle.perhaps": None}, "it").middle.perhaps is None
+    assert replace_fields(config, {"alpha": [1, 2]}, "it").alpha == (1, 2)
 
 
-def test_changes_that_do_not_fit_are_refused():
+def test_replace_fields_rejects_invalid_values():
     with pytest.raises(UsageError, match="^unknown key in it 'cuont'; did you mean 'count'"):
-        changed(Outer(), {"cuont": 1}, "it")
+        replace_fields(Outer(), {"cuont": 1}, "it")
     with pytest.raises(UsageError, match=r"^unknown key in it, table \[middle.inner\]: 'raet'; did you mean 'rate'"):
-        changed(Outer(), {"middle.inner.raet": 1}, "it")
+        replace_fields(Outer(), {"middle.inner.raet": 1}, "it")
     with pytest.raises(UsageError, match="^it: middle.inner.rate is 'x'; expected a number"):
-        changed(Outer(), {"middle.inner.rate": "x"}, "it")
+        replace_fields(Outer(), {"middle.inner.rate": "x"}, "it")
 
 
-# -- Plain ------------------------------------------------------------------------------------------------------------
+# -- Plain data -------------------------------------------------------------------------------------------------------
 
 
-def test_plain_data_says_what_a_configuration_is():
+def test_to_plain():
     params: dict[Any, Any] = {"b": Path("x"), 3: None}
     config = Outer(stops=("a",), make=configs.doubled, params=params, words=["w"])
-    found = plain(config)
+    found = to_plain(config)
     assert json.loads(json.dumps(found)) == found
     assert (found["folder"], found["alpha"], found["stops"], found["limit"]) == ("here", [0.5], ["a"], None)
     assert found["params"] == {"b": "x", "3": None}
     assert found["middle"]["inner"] == {"rate": 0.75, "kind": "soft", "name": "inner"}
     assert found["make"] == "configs:doubled"
-    assert [plain(each) for each in (Child(), Child, configs.INNER, Inner)] == [
+    assert [to_plain(each) for each in (Child(), Child, configs.INNER, Inner)] == [
         "configs:Child",
         "configs:Child",
         {"rate": 9.0, "kind": "soft", "name": "inner"},
@@ -318,13 +320,13 @@ def test_plain_data_says_what_a_configuration_is():
         Outer(middle=Middle(Inner(1.0, "hard", ""), Needy(9, "", frozenset("ab")), Inner(2.0)), make=configs.doubled),
     ],
 )
-def test_a_configuration_survives_as_json(config):
-    assert build(Outer, json.loads(json.dumps(plain(config))), "it") == config
-    assert changed(Outer(), json.loads(json.dumps(plain(config))), "it") == config
+def test_configuration_round_trip_through_json(config):
+    assert build(Outer, json.loads(json.dumps(to_plain(config))), "it") == config
+    assert replace_fields(Outer(), json.loads(json.dumps(to_plain(config))), "it") == config
 
 
-def test_a_set_is_the_same_in_every_process():
-    code = "from kintsugi.arguments import plain; print(plain(frozenset('abcdefgh')), plain({3, 1, 2}))"
+def test_sets_are_sorted_in_every_process():
+    code = "from kintsugi.arguments import to_plain; print(to_plain(frozenset('abcdefgh')), to_plain({3, 1, 2}))"
     found = {
         subprocess.run([sys.executable, "-c", code], env={"PYTHONHASHSEED": seed}, capture_output=True).stdout
         for seed in "123"
@@ -332,8 +334,8 @@ def test_a_set_is_the_same_in_every_process():
     assert found == {f"{list('abcdefgh')} [1, 2, 3]\n".encode()}
 
 
-def test_types_that_cannot_be_found_are_said():
+def test_undefined_annotations_are_reported():
     with pytest.raises(UsageError, match=r"arguments of 'configs:Vague' cannot be read \(name 'Missing'"):
-        arguments(configs.Vague, {"config": "x"}, "it")
+        parse_arguments(configs.Vague, {"config": "x"}, "it")
     with pytest.raises(UsageError, match="'configs:Vague' cannot be read"):
         make_agent(AgentSpec("configs:Vague"), ScriptedModel([""]))

@@ -1,4 +1,4 @@
-"""The package itself: what is in it, what importing it costs, and what an installed copy holds."""
+"""Packaging: modules, light imports, import rules, and the contents of a wheel."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from kintsugi.loops.registry import BUILTIN
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 SETUPTOOLS = PROJECT["tool"]["setuptools"]
-FLOORS = ("agents", "benchmarks", "cli", "envs", "loops", "world_models")
+FOLDERS = ("agents", "benchmarks", "cli", "envs", "loops", "world_models")
 HEAVY = ("docker", "peft", "playwright", "plotly", "ray", "scipy", "torch", "transformers", "vllm")
 
 
 def package_files() -> set[str]:
-    """Every file that belongs into the package, relative to the root."""
+    """Return all files of the package, relative to the root."""
     files = {path.name for path in ROOT.glob("*.py")} | {"py.typed"}
-    for floor in FLOORS:
-        for path in (ROOT / floor).rglob("*"):
+    for folder in FOLDERS:
+        for path in (ROOT / folder).rglob("*"):
             hidden = any(part.startswith((".", "__pycache__")) for part in path.relative_to(ROOT).parts)
             if path.is_file() and not hidden:
                 files.add(str(path.relative_to(ROOT)))
     return files
 
 
-def test_the_list_of_packages_is_complete():
+def test_list_of_packages_is_complete():
     folders = {Path(file).parent for file in package_files() if file.endswith(".py")}
     packages = {"kintsugi" if folder == Path() else ".".join(("kintsugi", *folder.parts)): folder for folder in folders}
     assert SETUPTOOLS["packages"] == sorted(SETUPTOOLS["packages"])
@@ -46,32 +46,32 @@ def test_every_package_has_an_init():
     assert missing == []
 
 
-def test_the_root_holds_no_stray_module():
+def test_root_has_no_other_modules():
     assert {path.stem for path in ROOT.glob("*.py")} == {"__init__", "__main__", "arguments", "errors", "plugins"}
 
 
-def test_the_rules_of_imports_name_every_module_of_the_loops():
-    """A new file in `loops/` falls under them, or this says so."""
+def test_import_rules_cover_all_modules_of_loops():
+    """Fails if a new module in `loops/` is not covered by the rules."""
     rules = {rule["name"]: rule for rule in PROJECT["tool"]["importlinter"]["contracts"]}
     here = {f"kintsugi.loops.{path.stem}" for path in (ROOT / "loops").iterdir() if path.stem[0].isalpha()}
     loops = {part.target.partition(":")[0] for part in BUILTIN}
     trainers = {"kintsugi.loops.learning", "kintsugi.loops.seeds"}
-    networks = rules["loops know nothing of networks and back ends, but for what trains them"]
+    networks = rules["loops do not import networks and backends, except for training"]
     assert set(networks["source_modules"]) == here - trainers
-    below = rules["the foundations of loops do not know the loops"]
+    below = rules["modules shared by loops do not import loops"]
     assert set(below["forbidden_modules"]) == {*loops, "kintsugi.loops.registry"}
     assert set(below["source_modules"]) == here - loops - {"kintsugi.loops.registry"}
-    assert set(rules["loops do not know each other"]["modules"]) == loops
+    assert set(rules["loops do not import each other"]["modules"]) == loops
 
 
-def test_importing_it_is_light():
+def test_import_does_not_load_heavy_libraries():
     code = f"import sys, kintsugi, kintsugi.envs; print(*sorted(set({HEAVY!r}) & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd="/")
     assert done.stdout.split() == []
 
 
-def test_a_wheel_holds_every_module_and_every_data_file(tmp_path: Path):
-    """Built in a copy, since building leaves files behind."""
+def test_wheel_contains_all_modules_and_data_files(tmp_path: Path):
+    """The wheel is built in a copy, since building leaves files behind."""
     source = tmp_path / "source"
     source.mkdir()
     for name in ("pyproject.toml", "README.md", "LICENSE", *package_files()):
@@ -90,13 +90,13 @@ def test_a_wheel_holds_every_module_and_every_data_file(tmp_path: Path):
     assert any(name.startswith(info) and name.endswith("LICENSE") for name in names)
 
 
-def test_the_versions_agree():
+def test_versions_agree():
     import kintsugi
 
     assert kintsugi.__version__ == PROJECT["project"]["version"]
 
 
-def test_what_is_required_is_skipped_or_fails(monkeypatch):
+def test_missing_requirements_skip_or_fail(monkeypatch):
     spec = importlib.util.spec_from_file_location("kintsugi_conftest", ROOT / "tests" / "conftest.py")
     assert spec
     assert spec.loader
@@ -107,5 +107,5 @@ def test_what_is_required_is_skipped_or_fails(monkeypatch):
     with pytest.raises(pytest.skip.Exception, match="needs no_such_module"):
         conftest.require("no_such_module")
     monkeypatch.setenv("KINTSUGI_REQUIRE", "chromium,no_such_module")
-    with pytest.raises(pytest.fail.Exception, match="no_such_module is missing, and KINTSUGI_REQUIRE asks for it"):
+    with pytest.raises(pytest.fail.Exception, match="no_such_module is missing, but KINTSUGI_REQUIRE lists it"):
         conftest.require("no_such_module")

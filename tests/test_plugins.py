@@ -1,4 +1,4 @@
-"""Parts of other packages: they are listed without being imported, and one that is bad says so and harms no other."""
+"""Plugins of other packages: listing without imports, name conflicts, and import errors."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from kintsugi.errors import EXTRAS, MissingExtraError, UsageError
 from kintsugi.plugins import Plugin, find_plugin, load, plugins
 
 GROUP = "kintsugi.tests"
-OURS = (Plugin("zebra", "json:dumps", "ours, and first"), Plugin("ant", "json:loads", "ours too"))
+BUILTIN = (Plugin("zebra", "json:dumps", "ours, and first"), Plugin("ant", "json:loads", "ours too"))
 Offer = Callable[..., None]
 
 
 @pytest.fixture
 def offer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Offer:
-    """Installs a package that offers these parts; its module is called after it."""
+    """Return a function that installs a package with these plugins and a module named after it."""
 
-    def installed(package: str, source: str = "", **parts: str) -> None:
+    def install(package: str, source: str = "", **parts: str) -> None:
         info = tmp_path / f"{package}-1.0.dist-info"
         info.mkdir()
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
@@ -30,24 +30,24 @@ def offer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Offer:
         (tmp_path / f"{package}_module.py").write_text(source)
 
     monkeypatch.syspath_prepend(str(tmp_path))
-    return installed
+    return install
 
 
-def test_ours_come_first_and_then_all_others_by_name(offer: Offer):
+def test_builtin_plugins_come_first_then_others_by_name(offer: Offer):
     offer("walnut", nut="walnut_module:A", bird="walnut_module:B")
     offer("almond", fish="almond_module:A")
-    found = plugins(GROUP, OURS)
-    assert tuple(found[:2]) == OURS
+    found = plugins(GROUP, BUILTIN)
+    assert tuple(found[:2]) == BUILTIN
     assert [(part.name, part.target, part.about) for part in found[2:]] == [
         ("bird", "walnut_module:B", "from walnut"),
         ("fish", "almond_module:A", "from almond"),
         ("nut", "walnut_module:A", "from walnut"),
     ]
-    assert plugins(GROUP, OURS) == found
+    assert plugins(GROUP, BUILTIN) == found
     assert plugins("kintsugi.nothing") == []
 
 
-def test_to_list_is_not_to_import(offer: Offer):
+def test_listing_does_not_import(offer: Offer):
     offer("cashew", "BAR = [1, 2]", cashew="cashew_module:BAR", broken="cashew_module:missing.part")
     part = find_plugin("nut", GROUP, "cashew")
     assert [each.name for each in plugins(GROUP)] == ["broken", "cashew"]
@@ -57,20 +57,21 @@ def test_to_list_is_not_to_import(offer: Offer):
     assert load("cashew_module:BAR.index", "here")(2) == 1
 
 
-def test_a_name_that_is_taken_is_left_out_with_a_warning_and_the_rest_works(offer: Offer):
+def test_duplicate_names_are_skipped_with_a_warning(offer: Offer):
     offer("pecan", "A = 'pecan'", zebra="pecan_module:A", pea="pecan_module:A")
     offer("peanut", "A = 'peanut'", pea="peanut_module:A", pod="peanut_module:A")
     with pytest.warns(UserWarning, match="is taken") as caught:
-        found = {part.name: part.load() for part in plugins(GROUP, OURS) if part not in OURS}
+        found = {part.name: part.load() for part in plugins(GROUP, BUILTIN) if part not in BUILTIN}
     assert found == {"pea": "peanut", "pod": "peanut"}
     assert sorted(str(each.message) for each in caught) == [
-        f"{GROUP}: the name 'pea' from pecan is left out: it is taken (from peanut); rename the entry point",
-        f"{GROUP}: the name 'zebra' from pecan is left out: it is taken (ours, and first); rename the entry point",
+        f"{GROUP}: the entry point {name} from pecan is skipped because the name is taken ({owner}); "
+        "rename the entry point"
+        for name, owner in (("'pea'", "from peanut"), ("'zebra'", "ours, and first"))
     ]
 
 
-def test_what_is_found_twice_is_one_part(offer: Offer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """An editable install and its metadata may both be on the path."""
+def test_duplicate_metadata_is_one_plugin(offer: Offer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The metadata of an editable install may be on the path twice."""
     offer("hazel", hazel="hazel_module:A")
     again = tmp_path / "again"
     again.mkdir()
@@ -95,7 +96,7 @@ def test_what_is_found_twice_is_one_part(offer: Offer, tmp_path: Path, monkeypat
         ("", ":", "ValueError: Empty module name"),
     ],
 )
-def test_a_part_that_cannot_be_imported_is_one_error_that_names_it(offer: Offer, source, target, why):
+def test_import_errors_name_the_plugin(offer: Offer, source, target, why):
     package = f"brazil{zlib.crc32(f'{source}/{target}'.encode())}"
     offer(package, source, nut=target.format(f"{package}_module"), fine="json:dumps")
     part = find_plugin("nut", GROUP, "nut")
@@ -107,7 +108,7 @@ def test_a_part_that_cannot_be_imported_is_one_error_that_names_it(offer: Offer,
 
 
 @pytest.mark.parametrize(("library", "extra"), [("yfinance", "yahoo"), ("playwright.async_api", "web"), ("PIL", "web")])
-def test_a_library_that_an_extra_of_ours_brings_is_named_with_it(offer: Offer, library, extra):
+def test_missing_library_names_the_extra(offer: Offer, library, extra):
     package = f"filbert{library.partition('.')[0].lower()}"
     source = f"raise ModuleNotFoundError('No module named {library}', name={library!r})"
     offer(package, source, nut=f"{package}_module:A")
@@ -117,19 +118,19 @@ def test_a_library_that_an_extra_of_ours_brings_is_named_with_it(offer: Offer, l
     assert EXTRAS[library.partition(".")[0]] == extra
 
 
-def test_what_a_part_itself_refuses_is_said_as_it_says_it(offer: Offer):
+def test_usage_errors_of_a_plugin_are_raised_unchanged(offer: Offer):
     offer("acorn", "from kintsugi.errors import UsageError\nraise UsageError('plant it first')", nut="acorn_module:A")
     with pytest.raises(UsageError, match="^plant it first$"):
         find_plugin("nut", GROUP, "nut").load()
 
 
-def test_unknown_names_suggest_the_nearest_and_a_module_is_a_name(offer: Offer):
+def test_find_plugin_by_name_or_module(offer: Offer):
     offer("chestnut", chestnut="chestnut_module:A")
     with pytest.raises(UsageError, match="^unknown nut 'chesnut'; did you mean 'chestnut'"):
-        find_plugin("nut", GROUP, "chesnut", OURS)
+        find_plugin("nut", GROUP, "chesnut", BUILTIN)
     with pytest.raises(UsageError, match="unknown nut 'q'; known: ant, chestnut, zebra"):
-        find_plugin("nut", GROUP, "q", OURS)
-    part = find_plugin("nut", GROUP, "json:dumps", OURS)
+        find_plugin("nut", GROUP, "q", BUILTIN)
+    part = find_plugin("nut", GROUP, "json:dumps", BUILTIN)
     assert part.load()([1]) == "[1]"
     assert "nut named by its module" in part.about
-    assert find_plugin("nut", GROUP, "ant", OURS) is OURS[1]
+    assert find_plugin("nut", GROUP, "ant", BUILTIN) is BUILTIN[1]

@@ -1,4 +1,4 @@
-"""The package is imported where there are no modules and functions that Unix alone has."""
+"""The package imports and runs without modules and functions that exist only on Unix."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ FUNCTIONS = {
     "signal": ("SIGALRM", "SIGCHLD", "SIGHUP", "SIGKILL", "SIGSTOP", "SIGUSR1", "alarm", "setitimer", "sigwait"),
     "socket": ("AF_UNIX",),
 }  # fmt: skip
-"""What the modules lack on Windows, as far as anybody would use it."""
+"""Functions and constants that the modules lack on Windows."""
 SCRIPT = """
 import importlib, pkgutil, sys
 
-# Libraries of others ask which system it is, and this one is no Windows.
+# Other libraries check the operating system, so they are imported before anything is removed.
 for name in {libraries!r}:
     try:
         importlib.import_module(name)
@@ -59,11 +59,11 @@ for entry in BUILTIN:
     assert entry.load().env_id == entry.id
 for part in loops():
     part.load()
-# What runs within the sandbox alone, which is a Linux.
+# The guest modules run only in the sandbox, on Linux.
 guest = "kintsugi.envs.code.sandbox.guest."
 found = []
-for floor in (kintsugi.agents, kintsugi.cli, kintsugi.envs, kintsugi.loops, kintsugi.world_models):
-    for module in pkgutil.walk_packages(floor.__path__, f"{floor.__name__}."):
+for package in (kintsugi.agents, kintsugi.cli, kintsugi.envs, kintsugi.loops, kintsugi.world_models):
+    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
         if not module.name.startswith(guest):
             importlib.import_module(module.name)
             found.append(module.name)
@@ -93,7 +93,7 @@ for module, names in {functions!r}.items():
 
 
 def on_windows(code: str, libraries: tuple[str, ...] = ()) -> str:
-    """What code prints in a process that lacks what Windows lacks."""
+    """Return the output of code in a process without modules and functions that exist only on Unix."""
     script = SCRIPT.format(libraries=("asyncio", "tempfile", *libraries), unix=UNIX, functions=FUNCTIONS, code=code)
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -101,14 +101,14 @@ def on_windows(code: str, libraries: tuple[str, ...] = ()) -> str:
 
 
 @pytest.mark.requires("playwright", "torch", "werkzeug")
-def test_every_module_is_imported_without_what_unix_alone_has():
+def test_all_modules_import_without_unix_modules():
     assert int(on_windows(MODULES, LIBRARIES)) > 150
 
 
-def test_worlds_of_one_process_are_played_there():
+def test_in_process_environments_run_without_unix_modules():
     assert on_windows(PLAYED, LIBRARIES).strip() == "played"
 
 
-def test_what_unix_alone_has_is_missing_there():
-    """Otherwise the test above would say nothing."""
+def test_unix_modules_are_removed():
+    """Checks that the tests above really run without them."""
     assert on_windows(MISSING.format(unix=UNIX, functions=FUNCTIONS)).strip() == ""

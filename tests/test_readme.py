@@ -1,4 +1,4 @@
-"""What README.md and the pages beside it show works as it stands."""
+"""The examples in README.md and docs/ work."""
 
 import json
 import re
@@ -14,11 +14,11 @@ ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
 PLACEHOLDERS = re.compile(r"my-loop|my-agent|opposites|kintsugi export$")
-"""Of the page that says how such parts are written."""
+"""Names of the user's own parts in docs/extending.md, which are not installed here."""
 
 
 def commands(page: Path) -> list[str]:
-    """Command lines in shell blocks and between backticks."""
+    """Return the command lines of a page, in shell blocks and between backticks."""
     text = page.read_text()
     blocks = "\n".join(re.findall(r"```sh\n(.*?)```", text, re.DOTALL))
     inline = re.findall(r"`(kintsugi [^`]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
@@ -27,46 +27,46 @@ def commands(page: Path) -> list[str]:
 
 
 @pytest.mark.requires("sandbox")
-def test_the_python_of_the_readme_runs(tmp_path: Path) -> None:
+def test_python_examples_of_the_readme_run(tmp_path: Path) -> None:
     script = tmp_path / "readme.py"
     script.write_text("\n".join(re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)))
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "You are in the middle of a room" in done.stdout
+    process = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert process.returncode == 0, process.stderr
+    assert "You are in the middle of a room" in process.stdout
 
 
-def test_two_agents_are_compared_as_the_page_on_parts_says(tmp_path: Path) -> None:
-    """Over a scripted model, for the seed policy takes minutes to make."""
+def test_comparison_example_of_the_extending_page_runs(tmp_path: Path) -> None:
+    """Replace the seed policy, which takes minutes to build, by a scripted model."""
     (tmp_path / "turns.json").write_text(json.dumps(["Thought: hm\nAction: look"]))
     script = "".join(re.findall(r"```python\n(.*?)```", (ROOT / "docs/extending.md").read_text(), re.DOTALL))
     assert script.count("seed:household") == 1
     assert len(script.splitlines()) <= 10
     (tmp_path / "compared.py").write_text(script.replace("seed:household", "scripted:turns.json"))
-    done = subprocess.run([sys.executable, "compared.py"], capture_output=True, text=True, check=False, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "free" in done.stdout
-    assert "constrained" in done.stdout
+    process = subprocess.run([sys.executable, "compared.py"], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert process.returncode == 0, process.stderr
+    assert "free" in process.stdout
+    assert "constrained" in process.stdout
 
 
 @pytest.mark.parametrize("line", [line for page in PAGES for line in dict.fromkeys(commands(page))])
-def test_every_command_that_is_shown_is_understood_with_its_flags(line: str) -> None:
+def test_every_documented_command_parses(line: str) -> None:
     arguments = shlex.split(line, comments=True)[1:]
     if arguments[-1] == "--help":
         assert _exit_code(arguments) == 0
         return
     _, config = parse(arguments)
-    # The environment and its arguments, where there is one, exist too.
+    # Check the environment and its arguments, if the command has them.
     getattr(config, "env_spec", None)
 
 
 def _exit_code(arguments: list[str]) -> object:
     try:
         return main(arguments)
-    except SystemExit as exited:  # tyro's own help
+    except SystemExit as exited:  # help and usage errors of tyro
         return exited.code
 
 
-def test_the_readme_shows_most_commands_and_the_pages_are_read() -> None:
+def test_the_readme_shows_most_commands() -> None:
     shown = {line.split()[1] for line in commands(README)}
     assert len(shown) >= 8
     assert shown <= COMMANDS.keys()

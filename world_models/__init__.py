@@ -1,1 +1,1 @@
-"""Imagination: models that predict what the world would answer."""
+"""World models: models that predict an environment's observations."""

@@ -1,6 +1,6 @@
-"""An expert for the embedded code tasks that knows only what it was told: it reads the steps and writes them.
+"""An expert for the generated code tasks. It parses the steps in the task text and writes their code.
 
-It is used for demonstrations, so its thoughts are short and of a few fixed forms.
+It uses only what the agent can see. Its thoughts have a few fixed forms, since they serve as demonstrations.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import re
 from collections.abc import Mapping, Sequence
 
 from ...envs.code.family import DOMAINS, STEPS
-from ...envs.code.family.generator import ENTRY, Chain, write
-from ...envs.code.family.steps import KINDS
+from ...envs.code.family.generator import ENTRY, Chain, write_solution
+from ...envs.code.family.steps import KIND_PHRASES
 from ...errors import UsageError
 from ..core import Episode, RuleAgent
 from ..trajectory import Step
@@ -21,10 +21,11 @@ _GOAL = re.compile(rf"write {ENTRY}\(x\), where x is (?P<takes>[^:]+): (?P<steps
 
 
 class CodeExpert(RuleAgent):
-    """Reads a task, writes its solution, tests it, mends it where it deviates from the task, and submits.
+    """Writes the solution of a generated code task, runs the visible tests, corrects wrong drafts, and submits.
 
-    `drafts` are what it writes before, one after another, each until a test shows that it is wrong; turns that write
-    these are not to be learnt from.
+    Args:
+        drafts: Wrong solutions to write first, one after another, until a test shows that each is wrong. The turns
+            that write them are not trainable.
     """
 
     name = "code-expert"
@@ -33,71 +34,78 @@ class CodeExpert(RuleAgent):
         self._drafts = list(drafts)
 
     async def act(self, episode: Episode) -> Step:
-        """The next turn; raises `UsageError` for a task that is none of the embedded ones."""
+        """Return the next turn. Raises `UsageError` if the task is not a generated one."""
         thought, action, learn = self._advise(episode)
         return Step(episode.observation, thought, action, trainable=learn)
 
     def _advise(self, episode: Episode) -> tuple[str, str, bool]:
-        said, chain = read_goal(episode.goal)
+        phrases, chain = read_goal(episode.goal)
         last = episode.steps[-1].action if episode.steps else ""
         if last.startswith("write"):
             return "I run the visible tests.", "test", True
         if last == "test" and PASSED.match(episode.observation):
             return "All visible tests pass.", "submit", True
         if self._drafts:
-            return plan(chain), f"write {self._drafts.pop(0)}", False
+            return plan_thought(chain), f"write {self._drafts.pop(0)}", False
         written = next((step.action for step in reversed(episode.steps) if step.action.startswith("write")), None)
-        thought = plan(chain) if written is None else correction(written, said, chain)
-        return thought, f"write {write(chain)}", True
+        thought = plan_thought(chain) if written is None else correction_thought(written, phrases, chain)
+        return thought, f"write {write_solution(chain)}", True
 
 
-def plan(chain: Chain) -> str:
-    """The thought before a solution is written for the first time."""
+def plan_thought(chain: Chain) -> str:
+    """Return the thought before the first solution."""
     return f"I write {len(chain)} step{'s' * (len(chain) > 1)}."
 
 
-def correction(written: str, said: Sequence[str], chain: Chain) -> str:
-    """The thought before a wrong solution is written anew: where it first deviates from what the task says."""
-    number = deviation(written, chain)
-    return f"Step {number + 1} should {said[number]}."
+def correction_thought(written: str, phrases: Sequence[str], chain: Chain) -> str:
+    """Return the thought before a correction, which names the first step that the written solution gets wrong."""
+    number = first_deviation(written, chain)
+    return f"Step {number + 1} should {phrases[number]}."
 
 
-def deviation(written: str, chain: Chain) -> int:
-    """Index of the first step of a task that a solution does not take, the last one where all are there."""
+def first_deviation(written: str, chain: Chain) -> int:
+    """Return the index of the first step that a solution gets wrong, or of the last step if there is none."""
     parts = written.partition("(x): ")[2].split("; ")
-    for number, code in enumerate(statements(chain)):
+    for number, code in enumerate(solution_lines(chain)):
         if number >= len(parts) or parts[number] != code:
             return number
     return len(chain) - 1
 
 
-def statements(chain: Chain) -> list[str]:
-    """The lines of the solution, one a step."""
-    return [f"x = {expression(step)}" for step in chain]
+def solution_lines(chain: Chain) -> list[str]:
+    """Return the statements of the correct solution, one per step."""
+    return [f"x = {step_expression(step)}" for step in chain]
 
 
-def expression(step: tuple[str, object]) -> str:
-    """How Python writes one step."""
+def step_expression(step: tuple[str, object]) -> str:
+    """Return the Python expression of one step."""
     name, constant = step
     return STEPS[name].code.format(k=constant)
 
 
 def read_goal(goal: str) -> tuple[list[str], Chain]:
-    """The steps as they are said, and what they mean; raises `UsageError` for what is no task of the family."""
+    """Parse the goal of a generated task.
+
+    Returns:
+        The phrases of the steps, and the chain of steps that they describe.
+
+    Raises:
+        UsageError: If the goal does not belong to a generated task.
+    """
     match = _GOAL.fullmatch(goal)
-    kind = next((KINDS_SAID[text] for text in KINDS_SAID if match and match["takes"] == text), None)
+    kind = next((KINDS_BY_PHRASE[text] for text in KINDS_BY_PHRASE if match and match["takes"] == text), None)
     if match is None or kind is None:
-        raise UsageError(f"{goal!r} is none of the embedded code tasks; expected 'write f(x), where x is a list ...'")
-    said, chain = match["steps"].split("; "), list[tuple[str, object]]()
-    for phrase in said:
+        raise UsageError(f"{goal!r} is not a generated code task; expected a goal like 'write f(x), where x is ...'")
+    phrases, chain = match["steps"].split("; "), list[tuple[str, object]]()
+    for phrase in phrases:
         step = _step(kind, phrase)
         chain.append(step)
-        kind = STEPS[step[0]].gives
-    return said, tuple(chain)
+        kind = STEPS[step[0]].output_kind
+    return phrases, tuple(chain)
 
 
-KINDS_SAID = {KINDS[kind]: kind for kind in DOMAINS.values()}
-"""Kinds of values that functions take, by how tasks call them."""
+KINDS_BY_PHRASE = {KIND_PHRASES[kind]: kind for kind in DOMAINS.values()}
+"""Kinds of values that functions accept, by their phrase in task texts."""
 
 
 def _step(kind: str, phrase: str) -> tuple[str, object]:
@@ -107,9 +115,9 @@ def _step(kind: str, phrase: str) -> tuple[str, object]:
     for form, constant in ((phrase, None), (without, int(number[0]) if number else None)):
         if form in meanings:
             return meanings[form], constant
-    raise UsageError(f"the step {phrase!r} is none that the embedded code tasks know for {KINDS[kind]}")
+    raise UsageError(f"the step {phrase!r} is not a step of generated code tasks for {KIND_PHRASES[kind]}")
 
 
 @functools.cache
 def _meanings(kind: str) -> Mapping[str, str]:
-    return {phrase: step.name for step in STEPS.values() if step.takes == kind for phrase in step.phrases}
+    return {phrase: step.name for step in STEPS.values() if step.input_kind == kind for phrase in step.phrases}

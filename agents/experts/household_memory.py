@@ -1,4 +1,4 @@
-"""What an agent can know of a household from what it was told: a reader of ALFWorld's observations."""
+"""Knowledge about a household from observations: a parser of ALFWorld's observations."""
 
 from __future__ import annotations
 
@@ -21,65 +21,69 @@ _USE = re.compile(r"you turn on the (\w+ \d+)\.$", re.I)
 _CARRY = re.compile(r"you are carrying: (?:a|an) (.+?)\.$", re.I)
 _FACING = re.compile(r"you are facing the (.+?)\. next to it", re.I)
 
-TREATED = {"heat": "hot", "cool": "cool", "clean": "clean"}
-"""What an object is after it was heated, cooled or cleaned."""
+STATE_AFTER = {"heat": "hot", "cool": "cool", "clean": "clean"}
+"""State of an object after each treatment."""
 
 
 def read_list(text: str) -> tuple[str, ...]:
-    """The names in `a mug 1, and a cup 2`, without articles; none for `nothing`."""
+    """Return the names in a list such as `a mug 1, and a cup 2`, without articles; none for `nothing`."""
     parts = re.split(r", and |, | and ", text.strip())
     names = (re.sub(r"^(?:a|an|the) ", "", part.strip()) for part in parts)
     return tuple(name for name in names if name and name != "nothing")
 
 
 def kind_of(name: str) -> str:
-    """`mug` for `mug 2`."""
+    """Return the kind of an object or receptacle: `mug` for `mug 2`."""
     return name.rpartition(" ")[0] or name
 
 
 @dataclass
 class HouseholdMemory:
-    """Everything that one attempt was told so far; `update` reads one observation into it.
+    """Knowledge from the observations of one attempt; `update` adds one observation.
 
-    Nothing here comes from hidden state. What an action did is believed only if the observation says so.
+    No knowledge comes from hidden state. Effects of an action are only recorded if the observation confirms them.
     """
 
     task: str = ""
-    """The task text, without `Your task is to:` and the full stop."""
+    """Task text, without `Your task is to:` and the full stop."""
     receptacles: tuple[str, ...] = ()
-    """All receptacles, in the order in which the first observation lists them; where it lists only those at hand, in
-    the order in which they were met."""
+    """Known receptacles, in the order of the first observation, then in the order of discovery."""
     location: str | None = None
-    """The receptacle that the agent last went to."""
+    """Receptacle that the agent last went to."""
     held: str | None = None
-    """The object in hand."""
+    """Object in hand."""
     seen: dict[str, str] = field(default_factory=dict)
-    """Where every object was last seen or put; an object in hand is in none."""
+    """For each object, the receptacle where it was last seen or put. Objects in hand are missing."""
     first_seen: dict[str, str] = field(default_factory=dict)
-    """Where every object was seen first: where it is when the same task begins anew."""
+    """For each object, the receptacle where it was first seen, which is its initial receptacle."""
     visited: dict[str, None] = field(default_factory=dict)
-    """Receptacles where the agent has been, in that order (a dict for its order)."""
+    """Receptacles that the agent went to, in order. The values are not used."""
     searched: dict[str, None] = field(default_factory=dict)
-    """Receptacles whose content was seen."""
+    """Receptacles whose contents were seen."""
     opened: dict[str, None] = field(default_factory=dict)
     """Receptacles known to be open now."""
     closed: dict[str, None] = field(default_factory=dict)
     """Receptacles known to be closed now."""
     states: dict[str, frozenset[str]] = field(default_factory=dict)
-    """`hot`, `cool`, `clean`, `on` for the objects that are."""
+    """Known states of objects: `hot`, `cool`, `clean`, `on`."""
     refused: list[str] = field(default_factory=list)
     """Actions that were answered by `Nothing happens.`, in order."""
-    tried: Counter[tuple[str, str | None]] = field(default_factory=Counter)
-    """How often an action was refused at a location, since its object was last picked up."""
-    asked: bool = False
-    """Whether it was told what is in hand: an episode may begin with something there."""
-    older: bool = False
-    """Whether the game is worded as before November 2024: objects are put in/on receptacles, places have numbers."""
+    refusal_counts: Counter[tuple[str, str | None]] = field(default_factory=Counter)
+    """Number of refusals by action and location, since the action's object was last picked up."""
+    hand_checked: bool = False
+    """Whether an answer to `inventory` was seen. An episode may start with an object in hand."""
+    older_wording: bool = False
+    """Whether the game uses the wording before November 2024, such as `put X in/on Y` and `loc 15`."""
     steps: int = 0
-    """Actions so far."""
+    """Number of actions so far."""
 
     def update(self, action: str | None, observation: str) -> None:
-        """Read the answer to `action`; the first observation of an episode has none."""
+        """Add an observation to the memory.
+
+        Args:
+            action: The action that led to it; None for the first observation of an episode.
+            observation: The observation.
+        """
         text = observation.strip()
         if action is None:
             self._read_start(text)
@@ -90,25 +94,28 @@ class HouseholdMemory:
             return
         arrived = _ARRIVED.match(text)
         if arrived:
-            self.older = self.older or not arrived[1]
+            self.older_wording = self.older_wording or not arrived[1]
             self.location = arrived[1] or re.sub(r"^go to ", "", action.strip())
             self.visited.setdefault(self.location)
         if not (self._read_view(text) or self._read_change(text)):
             self._read_status(text)
 
     def note_refusal(self, action: str) -> None:
-        """Remember that `action` is not admissible here; a receptacle that one cannot go to is where one stands."""
+        """Record that `action` is not admissible here. A refused `go to` shows that the agent is already there."""
         self.refused.append(action)
-        self.tried[action, self.location] += 1
+        self.refusal_counts[action, self.location] += 1
         place = action.removeprefix("go to ")
         if place != action and place in self.receptacles:
             self.location = place
 
     def note_admissible(self, actions: Sequence[str]) -> None:
-        """Learn what the first observation may have left out: it lists only the receptacles at hand when there are any,
-        and never what is in hand. Only that, and receptacles, can be examined.
+        """Add knowledge from the admissible actions.
+
+        If the agent starts at a receptacle, the first observation does not list the other receptacles. It never shows
+        the object in hand. Receptacles are found by `go to`. Besides receptacles, only the object in hand can be
+        examined.
         """
-        self.older = self.older or any(action.startswith("put ") for action in actions)
+        self.older_wording = self.older_wording or any(action.startswith("put ") for action in actions)
         named = [action.partition(" ")[2] for action in actions if action.startswith("examine ")]
         going = [action.removeprefix("go to ") for action in actions if action.startswith("go to ")]
         self.receptacles += tuple(name for name in going if name not in self.receptacles)
@@ -116,16 +123,16 @@ class HouseholdMemory:
         if held:
             self._hold(held[0])
 
-    def known(self, kind: str) -> dict[str, str]:
-        """Objects of this kind with the receptacles where they were last seen."""
+    def objects_of_kind(self, kind: str) -> dict[str, str]:
+        """Return the objects of this kind, with the receptacles where they were last seen."""
         return {name: place for name, place in self.seen.items() if kind_of(name) == kind}
 
     def unsearched(self) -> tuple[str, ...]:
-        """Receptacles whose content was never seen, in the order of the first observation."""
+        """Return the receptacles whose contents were never seen, in the order of `receptacles`."""
         return tuple(name for name in self.receptacles if name not in self.searched)
 
     def next_attempt(self) -> HouseholdMemory:
-        """What of this stays true when the same task begins anew: where things lie at first."""
+        """Return the memory for a new attempt at the same task: initial places of objects and searched receptacles."""
         return HouseholdMemory(
             task=self.task,
             receptacles=self.receptacles,
@@ -181,7 +188,7 @@ class HouseholdMemory:
                 self.states.get(match[2], frozenset())
                 - ({"heat": {"cool"}, "cool": {"hot"}, "clean": set()}[match[1].lower()])
             )
-            self.states[match[2]] = others | {TREATED[match[1].lower()]}
+            self.states[match[2]] = others | {STATE_AFTER[match[1].lower()]}
         elif match := _USE.match(text):
             self.states[match[1]] = self.states.get(match[1], frozenset()) | {"on"}
         elif match := _CLOSE.match(text):
@@ -196,16 +203,18 @@ class HouseholdMemory:
             return
         self.held = name
         self.seen.pop(name, None)
-        forgotten = [pair for pair in self.tried if f" {name} " in f"{pair[0]} " or pair[0].startswith("take ")]
+        forgotten = [
+            pair for pair in self.refusal_counts if f" {name} " in f"{pair[0]} " or pair[0].startswith("take ")
+        ]
         for pair in forgotten:
-            del self.tried[pair]
+            del self.refusal_counts[pair]
 
     def _read_status(self, text: str) -> None:
         if match := _CARRY.match(text):
-            self.asked = True
+            self.hand_checked = True
             self._hold(match[1])
         elif text == "You are not carrying anything.":
-            self.asked = True
+            self.hand_checked = True
             self.held = None
         elif match := _FACING.match(text):
             self.location = read_list(match[1])[0]

@@ -1,4 +1,4 @@
-"""Reading pages as the web environment tells them: lines of roles, names and values, some of them numbered."""
+"""Parser for observations of the web environment: lines with roles, names, values and element numbers."""
 
 from __future__ import annotations
 
@@ -11,65 +11,65 @@ from ...envs.web.condense import LINE, QUOTED
 
 _VALUE = re.compile(rf" value ({QUOTED})")
 _OPTIONS = re.compile(rf" options ((?:{QUOTED})(?:, (?:{QUOTED}))*)")
-FIELDS = ("textbox", "searchbox")
+FIELD_ROLES = ("textbox", "searchbox")
 
 
-class Lost(Exception):
-    """The page does not show what was looked for; the text says what that was."""
+class PageMismatch(Exception):
+    """The page lacks an element that a script expects."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a page."""
+    """One line of an observation."""
 
     depth: int
     role: str
     name: str
     id: int | None = None
-    """Number of what can be acted on."""
+    """Number of an element that actions can use; None for other lines."""
     value: str = ""
     options: tuple[str, ...] = ()
     states: tuple[str, ...] = ()
 
 
 class Page:
-    """One observation, read."""
+    """A parsed observation."""
 
     def __init__(self, observation: str) -> None:
         self.lines = [line for line in map(read_line, observation.split("\n")) if line is not None]
 
     def find(self, roles: str | Sequence[str], names: Iterable[str]) -> Line:
-        """The first line of these roles that can be acted on and has one of these names; raises `Lost`."""
+        """Return the first numbered element with one of the roles and one of the names, or raise `PageMismatch`."""
         wanted = set(names)
         for line in self.lines:
-            if line.id is not None and line.role in _tuple(roles) and line.name in wanted:
+            if line.id is not None and line.role in _as_tuple(roles) and line.name in wanted:
                 return line
-        raise Lost(f"{' or '.join(_tuple(roles))} {' or '.join(sorted(wanted))}")
+        raise PageMismatch(f"{' or '.join(_as_tuple(roles))} {' or '.join(sorted(wanted))}")
 
     def has(self, roles: str | Sequence[str], names: Iterable[str]) -> bool:
-        """Whether `find` would find something."""
+        """Return whether `find` finds an element."""
         try:
             self.find(roles, names)
-        except Lost:
+        except PageMismatch:
             return False
         return True
 
-    def after(self, name: str) -> str:
-        """What stands below the text `name`; raises `Lost`."""
+    def text_after(self, name: str) -> str:
+        """Return the name of the line after the text `name`, or raise `PageMismatch`."""
         for first, second in zip(self.lines, self.lines[1:], strict=False):
             if (first.role, first.name) == ("text", name):
                 return second.name
-        raise Lost(f"what is said of {name}")
+        raise PageMismatch(f"a line after the text {name}")
 
     def first(self, role: str) -> Line:
-        """The first line of a role, whatever its name; raises `Lost`."""
+        """Return the first line with this role, or raise `PageMismatch`."""
         for line in self.lines:
             if line.role == role:
                 return line
-        raise Lost(f"a {role}")
+        raise PageMismatch(f"a {role}")
 
     def rows(self) -> list[list[str]]:
-        """The rows of all tables, cell by cell."""
+        """Return the cells of the rows of all tables."""
         rows: list[list[str]] = []
         for line in self.lines:
             if line.role == "row":
@@ -79,29 +79,29 @@ class Page:
         return rows
 
     def cell(self, row: int, column: int) -> str:
-        """What a cell of the tables says, counted from 0; raises `Lost`."""
+        """Return a cell of the rows of all tables, counted from 0, or raise `PageMismatch`."""
         rows = self.rows()
         if row < len(rows) and column < len(rows[row]):
             return rows[row][column]
-        raise Lost(f"row {row} of a table")
+        raise PageMismatch(f"row {row} of a table with a column {column}")
 
-    def fact(self, name: str, column: int = 1) -> str:
-        """A cell of the row that begins with `name`; raises `Lost`."""
+    def row_value(self, name: str, column: int = 1) -> str:
+        """Return a cell of the first row whose first cell is `name`, or raise `PageMismatch`."""
         for row in self.rows():
             if len(row) > column and row[0] == name:
                 return row[column]
-        raise Lost(f"a row {name}")
+        raise PageMismatch(f"a row {name}")
 
-    def below(self, heading: str) -> list[Line]:
-        """The lines that follow the first heading of this name."""
+    def lines_below(self, heading: str) -> list[Line]:
+        """Return the lines after the first heading with this name, or raise `PageMismatch`."""
         for number, line in enumerate(self.lines):
             if (line.role, line.name) == ("heading", heading):
                 return self.lines[number + 1 :]
-        raise Lost(f"a heading {heading}")
+        raise PageMismatch(f"a heading {heading}")
 
 
 def read_line(text: str) -> Line | None:
-    """One line of a page; None for what is none (address, title, notes)."""
+    """Parse one line of an observation; return None for the URL, title, notes and other lines without a role."""
     match = LINE.fullmatch(text)
     if match is None or text.startswith(("URL: ", "Title: ", "Tabs: ", "Note: ", "Refused: ", "Task: ", "Actions: ")):
         return None
@@ -110,17 +110,17 @@ def read_line(text: str) -> Line | None:
     return Line(
         depth=len(match["indent"]) // 2,
         role=match["role"],
-        name=_unquoted(match["name"]),
+        name=_unquote(match["name"]),
         id=int(match["id"]) if match["id"] else None,
-        value=_unquoted(value[1]) if value else "",
-        options=tuple(_unquoted(found) for found in re.findall(QUOTED, options[1])) if options else (),
+        value=_unquote(value[1]) if value else "",
+        options=tuple(_unquote(found) for found in re.findall(QUOTED, options[1])) if options else (),
         states=tuple(re.sub(QUOTED, "", more).split()),
     )
 
 
-def _unquoted(text: str | None) -> str:
+def _unquote(text: str | None) -> str:
     return str(ast.literal_eval(text)) if text else ""
 
 
-def _tuple(roles: str | Sequence[str]) -> tuple[str, ...]:
+def _as_tuple(roles: str | Sequence[str]) -> tuple[str, ...]:
     return (roles,) if isinstance(roles, str) else tuple(roles)

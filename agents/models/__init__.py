@@ -1,4 +1,4 @@
-"""Language models behind one small protocol; `open_backend` imports heavy libraries when they are needed."""
+"""Language models and the backends that open them. Heavy libraries are imported only when they are needed."""
 
 from .core import Backend, Completion, Critic, LanguageModel, Message, ModelBase, Sampling, Usage, derived_seed
 from .registry import open_backend

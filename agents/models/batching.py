@@ -1,4 +1,4 @@
-"""`Batcher`: coroutines that wait at the same moment are answered together."""
+"""`Batcher`: processes the requests of concurrent coroutines in batches."""
 
 from __future__ import annotations
 
@@ -8,54 +8,54 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
-Asked = TypeVar("Asked")
-Answered = TypeVar("Answered")
+Request = TypeVar("Request")
+Result = TypeVar("Result")
 
 
-class Batcher(Generic[Asked, Answered]):
-    """Calls `work` with everything that is asked while a pass of the event loop goes by without a new question.
+class Batcher(Generic[Request, Result]):
+    """Collects requests and processes them with `run_batch` once all coroutines of the event loop are waiting.
 
-    It works in the event loop's own thread, once every coroutine waits for it; a batch is therefore the same whenever
-    the coroutines are. Several loops, each in its own thread, take turns.
+    A batch starts when a whole pass of the event loop has added no request. The same coroutines therefore always form
+    the same batches. `run_batch` runs in the thread of the event loop. Event loops in different threads take turns.
     """
 
-    def __init__(self, work: Callable[[list[Asked]], Sequence[Answered]]) -> None:
-        self._work = work
-        self._pending: dict[asyncio.AbstractEventLoop, list[tuple[Asked, asyncio.Future[Answered]]]] = {}
-        self.working = threading.Lock()
-        """Held while `work` runs."""
+    def __init__(self, run_batch: Callable[[list[Request]], Sequence[Result]]) -> None:
+        self._run_batch = run_batch
+        self._pending: dict[asyncio.AbstractEventLoop, list[tuple[Request, asyncio.Future[Result]]]] = {}
+        self.lock = threading.Lock()
+        """Held while `run_batch` runs."""
         self.busy_seconds = 0.0
-        """Wall time that `work` has run."""
+        """Total wall time of `run_batch`, in seconds."""
 
-    async def ask(self, question: Asked) -> Answered:
-        """The answer; what `work` raises is raised to everyone whose question was in the batch."""
+    async def submit(self, request: Request) -> Result:
+        """Return the result of a request. An exception of `run_batch` is raised for every request of the batch."""
         loop = asyncio.get_running_loop()
         for other in [other for other in list(self._pending) if other.is_closed()]:
-            # What an interrupted loop left behind has nobody who waits for it.
+            # No coroutine waits for the requests of a closed event loop.
             self._pending.pop(other, None)
-        future: asyncio.Future[Answered] = loop.create_future()
+        future: asyncio.Future[Result] = loop.create_future()
         if loop not in self._pending:
             self._pending[loop] = []
-            loop.call_soon(self._settle, loop, 0)
-        self._pending[loop].append((question, future))
+            loop.call_soon(self._run_when_idle, loop, 0)
+        self._pending[loop].append((request, future))
         return await future
 
-    def _settle(self, loop: asyncio.AbstractEventLoop, seen: int) -> None:
-        """Wait until a whole pass of the event loop has added nothing; then every coroutine waits for us."""
+    def _run_when_idle(self, loop: asyncio.AbstractEventLoop, seen: int) -> None:
+        """Process the pending requests once a whole pass of the event loop has added none."""
         if len(self._pending[loop]) != seen:
-            loop.call_soon(self._settle, loop, len(self._pending[loop]))
+            loop.call_soon(self._run_when_idle, loop, len(self._pending[loop]))
             return
-        batch = [(question, future) for question, future in self._pending.pop(loop) if not future.done()]
+        batch = [(request, future) for request, future in self._pending.pop(loop) if not future.done()]
         try:
-            with self.working:
+            with self.lock:
                 start = time.perf_counter()
                 try:
-                    answers = self._work([question for question, _ in batch])
+                    results = self._run_batch([request for request, _ in batch])
                 finally:
                     self.busy_seconds += time.perf_counter() - start
         except BaseException as error:
             for _, future in batch:
                 future.set_exception(error)
             return
-        for (_, future), answer in zip(batch, answers, strict=True):
-            future.set_result(answer)
+        for (_, future), result in zip(batch, results, strict=True):
+            future.set_result(result)

@@ -1,8 +1,8 @@
-"""Chats to tokens and back: what was sampled goes in as it was sampled, and every token knows whose it is.
+"""Encoding of chats as tokens. Sampled tokens are kept exactly, and a mask marks the tokens of assistant turns.
 
-A chat template is taken apart once: a probe conversation is rendered, and the text around each turn's content is read
-off. Where a template cannot be taken apart so (it trims or reorders content), each chat is rendered whole, with marks
-in place of the assistant's turns. Either way the assistant's tokens are spliced in by turn and never searched for.
+The encoder splits a chat template once: it renders a probe chat and reads off the text around each message's content.
+If a template cannot be split (it trims or reorders content), each chat is rendered whole, with marks in place of the
+assistant's turns. In both cases the tokens of the assistant are inserted turn by turn and never searched for.
 """
 
 from __future__ import annotations
@@ -20,20 +20,21 @@ _MARK = "\ue000{}\ue001"
 
 @dataclass(frozen=True)
 class Encoded:
-    """A chat as tokens. All lists are flat; `mask` is as long as `ids`."""
+    """A chat as tokens."""
 
     ids: list[int]
+    """Token ids of the whole chat."""
     mask: list[bool]
-    """True on the tokens of trainable assistant turns, their end-of-turn token included."""
+    """One value for each token: True for trainable assistant turns, including their end-of-turn token."""
     turn_ends: list[int]
-    """Lengths of `ids` just after what the assistant said in each turn: where a cached prefix may end."""
-    opening: int = 0
-    """Tokens at the end of `ids` that belong to the assistant's turn that was left open."""
+    """Positions in `ids` after the tokens of each assistant turn, where a cached prefix may end."""
+    prefix_length: int = 0
+    """Number of tokens at the end of `ids` that belong to an open assistant turn."""
 
 
 @dataclass(frozen=True)
-class _Pieces:
-    """Text that the template puts around the content of each turn."""
+class _TemplateParts:
+    """Texts that a template puts around the content of messages, by role."""
 
     before_first: dict[str, str]
     before: dict[str, str]
@@ -42,67 +43,87 @@ class _Pieces:
 
 
 class ChatEncoder:
-    """Encodes chats for one Hugging Face tokenizer. Raises `UsageError` when it has no chat template or end of turn."""
+    """Encodes chats with the chat template of a Hugging Face tokenizer."""
 
-    def __init__(self, tokenizer: Any, where: str = "the tokenizer") -> None:
+    def __init__(self, tokenizer: Any, name: str = "the tokenizer") -> None:
+        """Create the encoder.
+
+        Args:
+            tokenizer: A Hugging Face tokenizer.
+            name: Name of the model for error messages.
+
+        Raises:
+            UsageError: If the tokenizer has no chat template or no `eos_token`.
+        """
         if not getattr(tokenizer, "chat_template", None):
-            raise UsageError(f"{where} has no chat template; use an instruction-tuned model, or set and save one")
+            raise UsageError(
+                f"{name} has no chat template; use an instruction-tuned model, or save the tokenizer with one"
+            )
         if tokenizer.eos_token is None:
-            raise UsageError(f"{where} has no eos_token, so a turn has no end; set one and save it")
+            raise UsageError(f"{name} has no eos_token, which ends turns; save the tokenizer with one")
         self.tokenizer = tokenizer
-        self.where = where
+        self.name = name
         self.tokens = functools.lru_cache(maxsize=65536)(self._tokens)
         self.eos: str = self._end_of_turn()
         self.eos_id: int = tokenizer.convert_tokens_to_ids(self.eos)
-        self._lead = self._lead_of_past_turns()
-        self._pieces = self._take_apart()
+        self._turn_prefix = self._find_turn_prefix()
+        self._parts = self._find_template_parts()
 
     def encode(self, messages: Sequence[Message], *, generate: bool) -> Encoded:
-        """The chat as tokens, ending where the assistant's next turn begins if `generate`.
+        """Encode a chat.
 
-        With `generate` and an assistant's turn at the end, that turn is left open, to be continued.
+        Args:
+            messages: The chat.
+            generate: Whether to end where the model continues: after the generation prompt or, if the last message is
+                the assistant's, within that message.
+
+        Raises:
+            UsageError: If the template rejects the chat, or drops or repeats assistant turns.
         """
-        texts = self._texts(messages, generate)
+        texts = self._surrounding_texts(messages, generate)
         ids: list[int] = []
         mask: list[bool] = []
         turn_ends: list[int] = []
         replies = [m for m in messages if m.role == "assistant"]
         open_last = generate and messages[-1].role == "assistant"
-        said: list[int] = []
+        turn_ids: list[int] = []
         for number, reply in enumerate(replies):
             ids += self.tokens(texts[number])
-            said = list(reply.token_ids if reply.token_ids is not None else self.tokens(reply.content))
-            sampled_end = bool(said) and said[-1] == self.eos_id
+            turn_ids = list(reply.token_ids if reply.token_ids is not None else self.tokens(reply.content))
+            sampled_end = bool(turn_ids) and turn_ids[-1] == self.eos_id
             closed = not (open_last and number == len(replies) - 1)
-            mask += [False] * (len(ids) - len(mask)) + [reply.trainable] * len(said)
-            ids += said
+            mask += [False] * (len(ids) - len(mask)) + [reply.trainable] * len(turn_ids)
+            ids += turn_ids
             turn_ends.append(len(ids))
             if closed and not sampled_end:
                 ids.append(self.eos_id)
                 mask.append(reply.trainable and reply.token_ids is None)
         ids += self.tokens(texts[-1])
         mask += [False] * (len(ids) - len(mask))
-        return Encoded(ids, mask, turn_ends, len(said) if open_last else 0)
+        return Encoded(ids, mask, turn_ends, len(turn_ids) if open_last else 0)
 
-    def fitting(self, messages: Sequence[Message], room: int, *, generate: bool = True) -> Sequence[Message]:
-        """`messages`, or what is left of them in `room` tokens.
+    def truncate(self, messages: Sequence[Message], max_tokens: int, *, generate: bool = True) -> Sequence[Message]:
+        """Drop the oldest turns until the chat has at most `max_tokens` tokens.
 
-        Whole pairs of turns go, oldest first, but never the system's turn nor the first user's. Raises `TooLongError`
-        when even the last pair does not fit.
+        Turns are dropped in pairs of assistant and user messages. The system message, the first user message and the
+        last pair are kept.
+
+        Raises:
+            TooLongError: If the messages that are kept exceed `max_tokens`.
         """
         kept = list(messages)
-        head = next((i for i, m in enumerate(kept) if m.role == "user"), 0) + 1
-        while len(self.encode(kept, generate=generate).ids) > room:
-            if len(kept) <= head + 2:
+        fixed = next((i for i, m in enumerate(kept) if m.role == "user"), 0) + 1
+        while len(self.encode(kept, generate=generate).ids) > max_tokens:
+            if len(kept) <= fixed + 2:
                 raise TooLongError(
-                    f"{self.where} has room for {room} tokens and the chat's first and last turns alone have more; "
-                    "use a model with a longer window"
+                    f"{self.name} allows {max_tokens} tokens here, but the first and last turns of the chat alone are "
+                    "longer; use a model with a longer window"
                 )
-            del kept[head : head + 2]
+            del kept[fixed : fixed + 2]
         return kept
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of sampled tokens, special tokens and the end of the turn left out."""
+        """Decode sampled tokens without the end of the turn and special tokens."""
         ids = ids[:-1] if ids and ids[-1] == self.eos_id else ids
         return str(self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
@@ -111,16 +132,16 @@ class ChatEncoder:
     def _tokens(self, text: str) -> list[int]:
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"]) if text else []
 
-    def _texts(self, messages: Sequence[Message], generate: bool) -> list[str]:
-        """The text before, between and after the assistant's turns, without the end-of-turn that closes each."""
-        if self._pieces is None:
-            return self._rendered_texts(messages, generate)
-        return _joined(self._pieces, messages, generate, self.eos)
+    def _surrounding_texts(self, messages: Sequence[Message], generate: bool) -> list[str]:
+        """Return the texts before, between and after the assistant turns, without end-of-turn tokens."""
+        if self._parts is None:
+            return self._surrounding_texts_by_marks(messages, generate)
+        return _join_parts(self._parts, messages, generate, self.eos)
 
     def _end_of_turn(self) -> str:
-        """The token that closes the assistant's turns in the template, `eos_token` where the template has none.
+        """Return the token that ends assistant turns in the template, or `eos_token` if the template has none.
 
-        Gemma's turns end with `<end_of_turn>` and Phi's with `<|end|>`, neither of which is their `eos_token`.
+        It may differ from `eos_token`: Gemma uses `<end_of_turn>` and Phi `<|end|>`.
         """
         mark, eos = _MARK.format(0), str(self.tokenizer.eos_token)
         try:
@@ -132,8 +153,8 @@ class ChatEncoder:
         closed_by = [token for token in added if closing.startswith(token)]
         return eos if closing.startswith(eos) or not closed_by else max(closed_by, key=len)
 
-    def _lead_of_past_turns(self) -> str:
-        """What the template puts before past turns and the model did not see when it began them: Llama 2's space."""
+    def _find_turn_prefix(self) -> str:
+        """Return the text that only past assistant turns have before their content, such as the space of Llama 2."""
         chat = [{"role": "user", "content": "a"}, {"role": "assistant", "content": _MARK.format(0)}]
         try:
             seen = self._render(chat[:1], True)
@@ -142,15 +163,16 @@ class ChatEncoder:
             return ""
         return shown[len(seen) :] if shown.startswith(seen) else ""
 
-    def _rendered_texts(self, messages: Sequence[Message], generate: bool) -> list[str]:
+    def _surrounding_texts_by_marks(self, messages: Sequence[Message], generate: bool) -> list[str]:
         if messages[-1].role != "assistant":
-            return self._split(messages, generate)
-        # Some templates put something else before a chat's last turn than what the model saw when it began that turn.
-        before = self._split(messages[:-1], True)
-        return [*before, "" if generate else self._split(messages, False)[-1]]
+            return self._render_around_turns(messages, generate)
+        # Some templates render the last turn differently from the prompt that the model saw, e.g. with a thinking
+        # block.
+        before = self._render_around_turns(messages[:-1], True)
+        return [*before, "" if generate else self._render_around_turns(messages, False)[-1]]
 
-    def _split(self, messages: Sequence[Message], prompt: bool) -> list[str]:
-        """The rendered chat, cut at the assistant's turns; their contents and end-of-turn tokens left out."""
+    def _render_around_turns(self, messages: Sequence[Message], prompt: bool) -> list[str]:
+        """Render the chat with marks as assistant turns and split it at them, without end-of-turn tokens."""
         marked: list[dict[str, str]] = []
         marks: list[str] = []
         for message in messages:
@@ -164,11 +186,11 @@ class ChatEncoder:
         for mark in marks:
             if rest.count(mark) != 1:
                 raise UsageError(
-                    f"{self.where}: its chat template drops or repeats earlier assistant turns, so training cannot see "
-                    "what was sampled; use a prefix-preserving template"
+                    f"{self.name}: the chat template drops or repeats earlier assistant turns, so training would not "
+                    "see the sampled tokens; use a template that preserves prefixes"
                 )
             before, rest = rest.split(mark)
-            texts.append(before.removesuffix(self._lead))
+            texts.append(before.removesuffix(self._turn_prefix))
             closing = rest.lstrip()
             rest = closing[len(self.eos) :] if closing.startswith(self.eos) else rest
         return [*texts, rest]
@@ -177,10 +199,10 @@ class ChatEncoder:
         try:
             return str(self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=generate))
         except Exception as error:
-            raise UsageError(f"{self.where}: its chat template refuses the chat: {error}") from error
+            raise UsageError(f"{self.name}: the chat template rejects the chat: {error}") from error
 
-    def _take_apart(self) -> _Pieces | None:
-        """The template's pieces, or None when a probe shows that it is more than pieces around contents."""
+    def _find_template_parts(self) -> _TemplateParts | None:
+        """Return the parts of the template, or None if it does not reduce to fixed texts around contents."""
         roles = ("system", "user", "assistant", "user", "assistant")
         probe = [{"role": role, "content": f"  {_MARK.format(i)}\n "} for i, role in enumerate(roles)]
         try:
@@ -195,15 +217,16 @@ class ChatEncoder:
             gap, _, text = text.partition(turn["content"])
             gaps.append(gap)
         opens_user = gaps[3].removeprefix(text)
-        pieces = _Pieces(
+        parts = _TemplateParts(
             before_first={"system": gaps[0], "user": first_user},
             before={"user": opens_user, "assistant": generation_prompt},
             after={"system": gaps[1].removesuffix(opens_user), "user": after_user, "assistant": text},
             generation_prompt=generation_prompt,
         )
-        return pieces if text.startswith(self.eos) and self._agrees(pieces) else None
+        return parts if text.startswith(self.eos) and self._reproduce_template(parts) else None
 
-    def _agrees(self, pieces: _Pieces) -> bool:
+    def _reproduce_template(self, parts: _TemplateParts) -> bool:
+        """Return whether `parts` give the same texts as the template for several test chats."""
         chat = [
             Message("user", "a\n b "),
             Message("assistant", " c"),
@@ -214,21 +237,24 @@ class ChatEncoder:
             for end in (1, 2, 3, 4):
                 messages = [*first, *chat[:end]]
                 for generate in (True, False):
-                    if _joined(pieces, messages, generate, self.eos) != self._rendered_texts(messages, generate):
+                    if _join_parts(parts, messages, generate, self.eos) != self._surrounding_texts_by_marks(
+                        messages, generate
+                    ):
                         return False
         return True
 
 
-def _joined(pieces: _Pieces, messages: Sequence[Message], generate: bool, eos: str) -> list[str]:
+def _join_parts(parts: _TemplateParts, messages: Sequence[Message], generate: bool, eos: str) -> list[str]:
+    """Return the texts before, between and after the assistant turns, without end-of-turn tokens."""
     texts, text = [], ""
     for number, message in enumerate(messages):
-        before = pieces.before_first if number == 0 else pieces.before
+        before = parts.before_first if number == 0 else parts.before
         text += before.get(message.role, "")
         if message.role == "assistant":
             texts.append(text)
-            text = pieces.after["assistant"][len(eos) :]
+            text = parts.after["assistant"][len(eos) :]
         else:
-            text += message.content + pieces.after[message.role]
+            text += message.content + parts.after[message.role]
     if generate and messages[-1].role == "assistant":
         return [*texts, ""]
-    return [*texts, text + (pieces.generation_prompt if generate else "")]
+    return [*texts, text + (parts.generation_prompt if generate else "")]

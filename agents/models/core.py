@@ -1,4 +1,4 @@
-"""What language models and their back ends are to everything above them."""
+"""Protocols of language models, critics and backends."""
 
 from __future__ import annotations
 
@@ -15,65 +15,67 @@ Role = Literal["system", "user", "assistant"]
 
 @dataclass(frozen=True)
 class Message:
-    """One turn of a chat."""
+    """One message of a chat."""
 
     role: Role
     content: str
     token_ids: tuple[int, ...] | None = None
-    """Assistant turns only: the tokens as they were sampled. Given back to the model and to training as they are,
-    never made anew from `content`."""
+    """Assistant messages only: the sampled tokens. Models and training use them instead of tokenising `content`."""
     trainable: bool = True
-    """Assistant turns only: whether training counts a loss on this turn."""
+    """Assistant messages only: whether the loss includes this message."""
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How to draw one completion."""
+    """Sampling parameters of one completion."""
 
     temperature: float = 1.0
-    """0 takes the likeliest token."""
+    """0 selects the most likely token."""
     max_tokens: int = 64
-    """The completion ends here at the latest (`finish="length"`)."""
+    """Maximum number of sampled tokens; a completion that reaches it has `finish="length"`."""
     seed: int = 0
-    """The completion is a function of messages, sampling and model: not of what else is in the batch, up to the
-    rounding of the batched matrix products."""
+    """Random seed. The completion depends only on messages, sampling parameters and model. Other requests in a batch
+    affect it only through rounding in batched matrix products."""
     stop: tuple[str, ...] = ()
-    """The completion ends before the first of these; the text leaves it out."""
+    """Strings that end the completion. The text does not include them."""
     choices: tuple[str, ...] | None = None
-    """When given, what follows `choices_after` is one of these, drawn token by token among those that still fit."""
+    """Constrained decoding: the text after `choices_after` is one of these. None allows any text."""
     choices_after: str = ""
-    """The text up to and including the first of this is free; empty binds the whole completion to the choices."""
+    """The text up to the first occurrence of this string is free. If empty, the whole completion is a choice."""
 
 
 @dataclass(frozen=True)
 class Completion:
-    """What the model said."""
+    """Result of `LanguageModel.complete`."""
 
     text: str
+    """Decoded text without special tokens."""
     token_ids: tuple[int, ...]
-    """As sampled, the end-of-turn token included when it was."""
+    """Sampled tokens, including the end-of-turn token if it was sampled."""
     logprobs: tuple[float, ...]
-    """Log-probability (nats) of each sampled token under the raw model: at temperature 1, without any constraint."""
+    """Log-probability (nats) of each sampled token at temperature 1 and without constraints."""
     finish: Literal["stop", "length"]
-    opening_ids: tuple[int, ...] = ()
-    """Tokens of the assistant's turn that was continued, when one was: `opening_ids + token_ids` is the whole turn."""
+    """`stop`: end of turn or a stop string. `length`: `max_tokens` was reached."""
+    prefix_ids: tuple[int, ...] = ()
+    """Tokens of the assistant message that was continued, if any: the turn is `prefix_ids + token_ids`."""
     prompt_tokens: int = 0
-    """Tokens of the prompt, of which a cache may have held most."""
+    """Number of prompt tokens, cached ones included."""
 
 
 @dataclass(frozen=True)
 class Usage:
-    """What a model has done since it was made."""
+    """What a model has done since it was created."""
 
     calls: int = 0
-    """Completions, scores and values."""
+    """Number of calls of `complete`, `score` and `value`."""
     read_tokens: int = 0
-    """Prompt tokens, cached ones included."""
+    """Number of prompt tokens, cached ones included."""
     sampled_tokens: int = 0
+    """Number of sampled tokens."""
     seconds: float = 0.0
-    """Wall time in which it worked."""
+    """Wall time spent in the model, in seconds."""
     cost: float = 0.0
-    """In US dollars, where a server has prices."""
+    """Cost in US dollars, if the server has prices."""
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))
@@ -81,117 +83,167 @@ class Usage:
 
 @runtime_checkable
 class LanguageModel(Protocol):
-    """A language model for code that is written for one conversation; a back end batches whatever is pending."""
+    """A language model. Implement this protocol to connect another one.
+
+    Callers await one conversation at a time. A model may batch all calls that are pending in the same event loop.
+    """
 
     @property
     def version(self) -> str:
-        """Names the weights: hash of the base, and the adapter if there is one."""
+        """Identifier of the weights: hash of the base model and, if there is one, name and hash of the adapter."""
         ...
 
     @property
     def window(self) -> int:
-        """Tokens of prompt and completion together that it can read."""
+        """Context window: maximum number of tokens in prompt and completion together."""
         ...
 
     async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
-        """Continue the chat. When the last message is the assistant's, that turn is continued."""
+        """Complete a chat.
+
+        Args:
+            messages: The chat. If the last message is the assistant's, that message is continued.
+            sampling: Sampling parameters.
+
+        Returns:
+            The completion. It is deterministic for given messages, sampling parameters and weights, up to rounding.
+
+        Raises:
+            TooLongError: If the first and last turns alone exceed the context window. Otherwise the oldest turns of a
+                long chat are dropped.
+        """
         ...
 
     async def score(self, messages: Sequence[Message], candidates: Sequence[str]) -> list[float]:
-        """Log-probability (nats, summed over tokens, end of turn included) of each candidate as the next turn."""
+        """Score candidates for the next assistant message.
+
+        Args:
+            messages: The chat before the candidates.
+            candidates: Texts of the next message.
+
+        Returns:
+            Log-probability (nats) of each candidate, summed over its tokens and the end of the turn.
+        """
         ...
 
     def start_wave(self) -> None:
-        """Forget earlier conversations: what comes next is then the same, to the bit, as at the start."""
+        """Clear caches, so that later results are bit-identical to those of a newly opened model."""
         ...
 
     def usage(self) -> Usage:
-        """What it has done so far."""
+        """Return what the model has done so far."""
         ...
 
 
 class Critic(Protocol):
-    """A model that says what a chat is worth."""
+    """A model that predicts the final score of an unfinished episode from its chat."""
 
     @property
     def version(self) -> str:
-        """Names the weights."""
+        """Identifier of the weights."""
         ...
 
     async def value(self, messages: Sequence[Message]) -> float:
-        """In [0, 1]; the same whatever else is asked at that moment."""
+        """Predict the final score of an episode.
+
+        Args:
+            messages: The chat so far.
+
+        Returns:
+            A value in [0, 1], independent of other pending calls.
+        """
         ...
 
     def usage(self) -> Usage:
-        """What it has done so far."""
+        """Return what the model has done so far."""
         ...
 
 
 class Backend(Protocol):
-    """Opens models of one base. It alone knows of slots, devices, weight files and addresses."""
+    """Opens models of one base model. Implement this protocol to add a backend (entry-point group `kintsugi.backends`).
+
+    The backend hides devices, caches, weight files and addresses from the rest of the package.
+    """
 
     @property
     def base(self) -> str:
-        """Names the base in a run's record: name and hash."""
+        """Name and hash of the base model, as stored with a run."""
         ...
 
     @property
     def repeatable(self) -> bool:
-        """Whether equal calls give equal tokens; printed with every score."""
+        """Whether equal calls give equal tokens; printed with each score."""
         ...
 
     @property
     def weights(self) -> str | Path | None:
-        """The base as a learner can load it: a Hugging Face folder or name; None where there are no such weights."""
+        """Hugging Face folder or name of the base model for training; None if it cannot be trained here."""
         ...
 
     def model(
         self, adapter: Path | None = None, *, parallel: int = 128, batch_invariant: bool = False
     ) -> LanguageModel:
-        """The base with an adapter folder. Nothing is loaded before it is first asked.
+        """Return the base model, optionally with an adapter. The weights are loaded at the first call.
 
-        `parallel` is how many conversations are held at once. `batch_invariant` makes tokens independent of what else
-        is in a batch, at some cost. Raises `UsageError` for an adapter that is damaged or another base's.
+        Args:
+            adapter: Folder of the adapter; None for the base model.
+            parallel: Number of conversations whose key/value caches are kept.
+            batch_invariant: Whether sampled tokens must not depend on the other requests in a batch. This is slower.
+
+        Raises:
+            UsageError: If the adapter is damaged or belongs to another base model.
         """
         ...
 
     def critic(self, adapter: Path) -> Critic:
-        """The value model in a folder; loaded when it is first asked. Raises `UsageError` as `model` does."""
+        """Return a value model. The weights are loaded at the first call.
+
+        Args:
+            adapter: Folder of the value model.
+
+        Raises:
+            UsageError: If the value model is damaged or belongs to another base model.
+        """
         ...
 
     def free(self) -> None:
-        """Give back the memory of all models; one that is asked again is loaded again."""
+        """Release the memory of all models. A model that is called again is loaded again."""
         ...
 
 
 class ModelBase:
-    """What a model has beside its two verbs where it keeps nothing and counts nothing."""
+    """Base class with defaults for everything but `version`, `complete` and `score`: no cache, no usage."""
 
     window = 1 << 30
 
     def start_wave(self) -> None:
-        """Nothing is kept."""
+        """Do nothing: there is no cache."""
 
     def usage(self) -> Usage:
-        """Nothing is counted."""
+        """Return zero usage."""
         return Usage()
 
 
-class Unusable(ModelBase):
-    """Stands where an agent wants a model and none will be asked: to render chats, to list what it is made of."""
+class NoModel(ModelBase):
+    """Placeholder model for agents that only render chats. Every call raises `UsageError`."""
 
     version = "none"
 
     async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
-        """Raises `UsageError`."""
-        raise UsageError("this agent was made to read attempts with, and has no model to act; give it one")
+        """Raise `UsageError`."""
+        raise UsageError("this agent has no model to act with; it only renders attempts; create it with a model")
 
     async def score(self, messages: Sequence[Message], candidates: Sequence[str]) -> list[float]:
-        """Raises `UsageError`."""
-        raise UsageError("this agent was made to read attempts with, and has no model to score with; give it one")
+        """Raise `UsageError`."""
+        raise UsageError("this agent has no model to score with; it only renders attempts; create it with a model")
 
 
 def derived_seed(*parts: object) -> int:
-    """63 bits that depend on every one of `parts` (by their text): seeds for streams that must share nothing."""
+    """Return a seed of 63 bits. Different parts give independent random streams.
+
+    Args:
+        *parts: What the random stream is for, such as seed, task id and step. Their texts (`str`) are hashed, so equal
+            texts give equal seeds on every machine.
+    """
     digest = hashlib.blake2b("\x1f".join(map(str, parts)).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1

@@ -1,12 +1,12 @@
-"""Batched decoding with a key/value cache that outlives the call: a growing conversation is only ever read once.
+"""Batched decoding with a key/value cache that persists between calls, so that a growing chat is read only once.
 
-Rows of the cache are slots. Each holds the tokens of one conversation; a request takes the slot whose tokens are its
-longest prefix (ending at a turn) and feeds only the rest. Rows have different lengths, so every forward pass gets the
-positions and a mask of its own; `Engine` proves at start that the model follows them, and otherwise keeps no cache.
+The rows of the cache are slots. Each slot holds the tokens of one conversation. A request gets the slot that holds its
+longest prefix (ending at a turn) and feeds only the remaining tokens. Rows have different lengths, so every forward
+pass passes its own positions and mask. `Engine` tests at start whether the model follows them, and disables the cache
+if not.
 
-Matrix products round differently in batches of different shapes, so that about one draw in a million would fall
-otherwise beside other requests. An exact engine sees which draws are that close, and settles them by reading the text
-alone.
+Matrix products round differently in batches of different shapes, which changes about one sampled token in a million.
+With `exact=True` the engine detects samples that rounding could change and repeats them with the text alone.
 """
 
 from __future__ import annotations
@@ -26,40 +26,42 @@ from .networks import causal_masks, head_logits
 from .slots import SlotTable
 
 PREFILL_TOKENS = 8192
-"""Tokens, padding included, of one forward pass over prompts."""
+"""Maximum number of tokens, padding included, in one forward pass over prompts."""
 
 
 ROUNDING = 64
-"""Logits of one text in different batches differ by less than so many units in the last place of the largest: about
-ten times what was measured in float32."""
+"""Bound on the difference between logits of one text in different batches, in units of machine epsilon times the
+largest absolute log-probability. About ten times the difference measured in float32."""
 DENSE = 4
-"""A batch is run as a range of slots while the range has at most so many slots for each row of the batch."""
+"""A batch runs as a contiguous range of slots if the range has at most this many slots for each row of the batch."""
 
 
 @dataclass
 class Request:
-    """One completion to make."""
+    """One completion to sample, and its result."""
 
     ids: list[int]
     """The prompt."""
     turn_ends: list[int]
-    """Lengths of `ids` at which turns that were sampled before may end: where a cached prefix is looked for."""
+    """Positions in `ids` where earlier sampled turns end; cached prefixes are looked up there."""
     sampling: Sampling
-    opening: int = 0
-    """How many tokens at the end of the prompt are the turn's own."""
+    prefix_length: int = 0
+    """Number of tokens at the end of the prompt that belong to the continued turn."""
     choices: dict[int, Any] | None = None
-    """Trie of the token sequences allowed next: token id to sub-trie; None allows all."""
-    watch: Callable[[Request], bool] | None = None
-    """Called after each token; True ends the completion. May set `choices`."""
+    """Trie of the allowed token sequences (token id to subtrie); None allows all."""
+    on_token: Callable[[Request], bool] | None = None
+    """Called after each token; ends the completion by returning True. It may set `choices`."""
     out: list[int] = field(default_factory=list)
+    """Sampled tokens."""
     logprobs: list[float] = field(default_factory=list)
+    """Log-probability (nats) of each sampled token, at temperature 1 and without constraints."""
     finish: Literal["stop", "length"] = "length"
 
 
 class _RaggedLayer(CacheLayerMixin):
-    """One layer's keys and values, [slots, heads, length, dim]; `plan` says where the next ones go."""
+    """Keys and values of one layer, [slots, heads, length, dim]. `plan` gives the positions of the next ones."""
 
-    def __init__(self, plan: _Plan) -> None:
+    def __init__(self, plan: _WritePlan) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.plan = plan
 
@@ -81,7 +83,7 @@ class _RaggedLayer(CacheLayerMixin):
         assert self.values is not None
         plan = self.plan
         if plan.capacity > self.keys.shape[2]:
-            self.keys, self.values = _grown(self.keys, plan.capacity), _grown(self.values, plan.capacity)
+            self.keys, self.values = _enlarged(self.keys, plan.capacity), _enlarged(self.values, plan.capacity)
         at = (plan.rows[:, None], slice(None), plan.positions)
         self.keys[at] = key_states.transpose(1, 2)
         self.values[at] = value_states.transpose(1, 2)
@@ -100,15 +102,15 @@ class _RaggedLayer(CacheLayerMixin):
         return -1
 
 
-def _grown(tensor: torch.Tensor, capacity: int) -> torch.Tensor:
+def _enlarged(tensor: torch.Tensor, capacity: int) -> torch.Tensor:
     slots, heads, length, dim = tensor.shape
     grown = torch.zeros(slots, heads, capacity, dim, dtype=tensor.dtype, device=tensor.device)
     grown[:, :, :length] = tensor
     return grown
 
 
-class _Plan:
-    """Where the next forward pass writes: shared by all layers."""
+class _WritePlan:
+    """Rows and positions that the next forward pass writes; shared by all layers."""
 
     def __init__(self, slots: int, capacity: int, device: torch.device) -> None:
         self.slots, self.capacity, self.device = slots, capacity, device
@@ -118,7 +120,7 @@ class _Plan:
         self.end = 0
 
     def set(self, rows: Sequence[int], starts: Sequence[int], width: int) -> None:
-        """The next pass writes `width` tokens of each of `rows` from `starts` on."""
+        """Plan to write `width` tokens to each of `rows`, from position `starts` on."""
         start = torch.tensor(starts)
         self.rows = torch.tensor(rows, device=self.device)
         self.positions = (start[:, None] + torch.arange(width)).to(self.device)
@@ -129,7 +131,7 @@ class _Plan:
 
 
 class Engine:
-    """Decodes batches of requests on one model. Not thread-safe; one call at a time."""
+    """Decodes batches of requests with one model. Not thread-safe."""
 
     def __init__(
         self,
@@ -142,26 +144,36 @@ class Engine:
         prefill_tokens: int = PREFILL_TOKENS,
         rounding: float = ROUNDING,
     ) -> None:
-        """`prefill_tokens` and `rounding` are as `PREFILL_TOKENS` and `ROUNDING` say."""
-        # Two rows at least: with one, nothing could be proved about rows of different lengths.
+        """Create the engine.
+
+        Args:
+            model: A Hugging Face causal language model.
+            eos_ids: Tokens that end a completion.
+            slots: Number of conversations in the cache.
+            pad_id: Padding token.
+            exact: Whether sampled tokens must not depend on the other requests in a batch.
+            prefill_tokens: See `PREFILL_TOKENS`.
+            rounding: See `ROUNDING`.
+        """
+        # The test of `_follows_positions` needs two rows.
         self.model, self.eos_ids, self.slots, self.pad_id = model, eos_ids, max(2, slots), pad_id
         self.device = next(model.parameters()).device
         self.prefill_tokens, self.rounding = prefill_tokens, rounding
         self.exact = exact
-        """Whether tokens do not depend on what else is in the batch (their log-probabilities may, by rounding)."""
+        """Whether sampled tokens are independent of the batch. Log-probabilities may still differ by rounding."""
         self._config = model.config.get_text_config()
-        self._plan = _Plan(self.slots, 512, self.device)
+        self._plan = _WritePlan(self.slots, 512, self.device)
         self._cache: Any = Cache(layers=[_RaggedLayer(self._plan) for _ in range(self._config.num_hidden_layers)])
-        takes = inspect.signature(type(model.base_model).forward).parameters
-        # The argument was renamed in Transformers 5.24.
-        self._cache_argument = "cache" if "cache" in takes else "past_key_values"
+        parameters = inspect.signature(type(model.base_model).forward).parameters
+        # Transformers before 5.24 calls this argument `past_key_values`.
+        self._cache_argument = "cache" if "cache" in parameters else "past_key_values"
         self._table = SlotTable(self.slots)
         self.reuse = self._follows_positions()
-        """Whether conversations are kept in the cache between calls."""
+        """Whether the cache keeps conversations between calls."""
 
     @torch.inference_mode()
     def generate(self, requests: Sequence[Request]) -> None:
-        """Fill in `out`, `logprobs` and `finish` of every request."""
+        """Decode all requests and set their `out`, `logprobs` and `finish`."""
         for first in range(0, len(requests), self.slots):
             chunk = requests[first : first + self.slots]
             try:
@@ -180,7 +192,7 @@ class Engine:
                 self._table.remember(row, request.ids + request.out)
 
     def forget(self) -> None:
-        """Start anew: no conversation is found in the cache."""
+        """Clear the cache."""
         self._table = SlotTable(self.slots)
 
     def _copy(self, source: int, target: int, length: int) -> None:
@@ -193,12 +205,12 @@ class Engine:
     def _forward(
         self, rows: Sequence[int], starts: Sequence[int], ids: torch.Tensor, last: torch.Tensor
     ) -> torch.Tensor:
-        """Logits [rows, vocabulary] in float32 after each row's token number `last`."""
+        """Return float32 logits [rows, vocabulary] after the token with index `last` in each row of `ids`."""
         if not self.reuse:
-            return self._forward_plain(ids, last)
+            return self._forward_uncached(ids, last)
         self._plan.set(rows, starts, ids.shape[1])
         positions = self._plan.positions
-        # Padding may lie behind the last position that a model with a table of positions has.
+        # Padding may exceed the last position of a model with learned positions.
         last_position = getattr(self._config, "max_position_embeddings", None) or 1 << 30
         hidden = self.model.base_model(
             input_ids=ids.to(self.device),
@@ -210,84 +222,89 @@ class Engine:
         chosen = hidden[torch.arange(len(rows), device=self.device), last.to(self.device)]
         return head_logits(self.model, chosen)
 
-    def _forward_plain(self, ids: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
-        """The same for models that do not follow positions: the whole texts (padded right), no cache."""
+    def _forward_uncached(self, ids: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
+        """Return the same logits without the cache, for whole texts (padded on the right)."""
         logits: torch.Tensor = self.model(input_ids=ids.to(self.device), use_cache=False).logits
         return logits[torch.arange(len(ids), device=self.device), last.to(self.device)].float()
 
     def _prefill(self, requests: Sequence[Request], rows: Sequence[int], starts: Sequence[int]) -> torch.Tensor:
-        """Feed what each slot lacks of its prompt; prompts of like length go together."""
-        waiting = [request.ids[start:] for request, start in zip(requests, starts, strict=True)]
+        """Feed the uncached rest of each prompt, batched by length. Return the logits after the prompts."""
+        unread = [request.ids[start:] for request, start in zip(requests, starts, strict=True)]
         out: dict[int, torch.Tensor] = {}
-        todo = sorted(range(len(requests)), key=lambda i: len(waiting[i]))
-        while todo:
-            width = len(waiting[todo[-1]])
+        remaining = sorted(range(len(requests)), key=lambda i: len(unread[i]))
+        while remaining:
+            width = len(unread[remaining[-1]])
             size = max(1, self.prefill_tokens // width)
-            batch, todo = sorted(todo[-size:]), todo[:-size]
+            batch, remaining = sorted(remaining[-size:]), remaining[:-size]
             ids = torch.full((len(batch), width), self.pad_id)
             for row, i in enumerate(batch):
-                ids[row, : len(waiting[i])] = torch.tensor(waiting[i])
-            last = torch.tensor([len(waiting[i]) - 1 for i in batch])
+                ids[row, : len(unread[i])] = torch.tensor(unread[i])
+            last = torch.tensor([len(unread[i]) - 1 for i in batch])
             logits = self._forward([rows[i] for i in batch], [starts[i] for i in batch], ids, last)
             out.update(zip(batch, logits, strict=True))
         return torch.stack([out[i] for i in range(len(requests))])
 
     def _decode(self, requests: Sequence[Request], rows: Sequence[int], logits: torch.Tensor) -> None:
-        """One token a pass for all rows that are not done."""
+        """Sample one token per forward pass for all unfinished requests."""
         uniform = [random.Random(request.sampling.seed).random for request in requests]
-        live = list(range(len(requests)))
+        active = list(range(len(requests)))
         while True:
-            tokens, logprobs = self._sample([requests[i] for i in live], logits, [uniform[i]() for i in live])
+            tokens, logprobs = self._sample([requests[i] for i in active], logits, [uniform[i]() for i in active])
             done = [
-                _take(requests[i], token, logprob, self.eos_ids)
-                for i, token, logprob in zip(live, tokens, logprobs, strict=True)
+                _append_token(requests[i], token, logprob, self.eos_ids)
+                for i, token, logprob in zip(active, tokens, logprobs, strict=True)
             ]
-            live = [i for i, ended in zip(live, done, strict=True) if not ended]
-            if not live:
+            active = [i for i, ended in zip(active, done, strict=True) if not ended]
+            if not active:
                 return
             if self.reuse:
-                logits = self._next(requests, rows, live)
+                logits = self._next_logits(requests, rows, active)
             else:
-                texts = [replace(requests[i], ids=requests[i].ids + requests[i].out) for i in live]
-                logits = self._prefill(texts, [0] * len(live), [0] * len(live))
+                texts = [replace(requests[i], ids=requests[i].ids + requests[i].out) for i in active]
+                logits = self._prefill(texts, [0] * len(active), [0] * len(active))
 
-    def _next(self, requests: Sequence[Request], rows: Sequence[int], live: Sequence[int]) -> torch.Tensor:
-        """Feed each live row its last token. A dense enough batch runs as a whole range of slots: no keys are copied.
+    def _next_logits(self, requests: Sequence[Request], rows: Sequence[int], active: Sequence[int]) -> torch.Tensor:
+        """Feed the last token of each active row and return the next logits.
 
-        Rows of the range that are done are fed their last token too, slots that are not in the batch padding behind
-        what they hold: either is overwritten when it is really fed.
+        A dense batch runs on a contiguous range of slots, which avoids copying keys and values. The range may contain
+        finished rows, which are fed their last token again, and slots outside the batch, which are fed padding after
+        their tokens. The written keys and values are overwritten before they are used.
         """
-        first, width = rows[live[0]], rows[live[-1]] - rows[live[0]] + 1
-        ranged = list(range(first, first + width)) if width <= DENSE * len(live) else [rows[i] for i in live]
+        first, width = rows[active[0]], rows[active[-1]] - rows[active[0]] + 1
+        fed_rows = list(range(first, first + width)) if width <= DENSE * len(active) else [rows[i] for i in active]
         last = {row: (r.out[-1], len(r.ids) + len(r.out) - 1) for row, r in zip(rows, requests, strict=True)}
-        fed = [last.get(row) or (self.pad_id, self._table.length(row)) for row in ranged]
-        ids = torch.tensor([[token] for token, _ in fed])
-        logits = self._forward(ranged, [start for _, start in fed], ids, torch.zeros(len(ranged), dtype=torch.long))
-        return logits if len(ranged) == len(live) else logits[[rows[i] - first for i in live]]
+        inputs = [last.get(row) or (self.pad_id, self._table.length(row)) for row in fed_rows]
+        ids = torch.tensor([[token] for token, _ in inputs])
+        logits = self._forward(
+            fed_rows, [start for _, start in inputs], ids, torch.zeros(len(fed_rows), dtype=torch.long)
+        )
+        return logits if len(fed_rows) == len(active) else logits[[rows[i] - first for i in active]]
 
     def _sample(
         self, requests: Sequence[Request], logits: torch.Tensor, uniform: Sequence[float]
     ) -> tuple[list[int], list[float]]:
-        """A token for each row, and its log-probability."""
+        """Return a sampled token and its log-probability for each row."""
         token, logprob, close = self._draw(requests, logits, uniform)
         for row in close.nonzero()[:, 0].tolist() if self.exact else ():
             text = requests[row].ids + requests[row].out
-            alone = self._forward_plain(torch.tensor([text]), torch.tensor([len(text) - 1]))
+            alone = self._forward_uncached(torch.tensor([text]), torch.tensor([len(text) - 1]))
             token[row], logprob[row], _ = (part[0] for part in self._draw([requests[row]], alone, [uniform[row]]))
         return token.tolist(), logprob.tolist()
 
     def _draw(
         self, requests: Sequence[Request], logits: torch.Tensor, uniform: Sequence[float]
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """[rows] tokens, log-probabilities, and whether rounding might have led to another token."""
+        """Return tokens, log-probabilities and whether rounding could have changed the token, each [rows]."""
         raw = torch.log_softmax(logits, dim=-1)
         allowed = logits
         if any(request.choices is not None for request in requests):
             allowed = logits.clone()
             for row, request in enumerate(requests):
                 if request.choices is not None:
-                    keep = torch.tensor(sorted(request.choices), device=logits.device)
-                    allowed[row] = torch.full_like(logits[row], -torch.inf).index_copy(0, keep, logits[row, keep])
+                    allowed_ids = torch.tensor(sorted(request.choices), device=logits.device)
+                    allowed[row] = torch.full_like(logits[row], -torch.inf).index_copy(
+                        0, allowed_ids, logits[row, allowed_ids]
+                    )
         temperature = torch.tensor(
             [max(request.sampling.temperature, 1e-6) for request in requests], device=logits.device
         )
@@ -303,15 +320,15 @@ class Engine:
         close = torch.where(greedy, best - second < 2 * rounding, margin < rounding / temperature)
         return token, raw.gather(-1, token[:, None])[:, 0], close
 
-    # -- does the model follow? -----------------------------------------------------------------------------------
+    # -- test of the model ----------------------------------------------------------------------------------------
 
     @torch.inference_mode()
     def _follows_positions(self) -> bool:
-        """Whether reading a text in two uneven parts, beside another, gives the logits of reading it whole."""
+        """Return whether two texts read in parts, with positions and masks, give the logits of reading them whole."""
         generator = random.Random(0)
         texts = [[generator.randrange(self._config.vocab_size) for _ in range(length)] for length in (9, 6)]
         self.reuse = True
-        # Attention to a sliding window is tried with one that is shorter than the texts.
+        # A sliding window takes effect only if it is shorter than the texts.
         window = getattr(self._config, "sliding_window", None)
         try:
             if window is not None:
@@ -319,28 +336,31 @@ class Engine:
             self._forward([1, 0], [0, 0], torch.tensor([texts[0][:4], texts[1][:4]]), torch.tensor([3, 3]))
             rest = torch.tensor([texts[0][4:], texts[1][4:] + [self.pad_id] * 3])
             split = self._forward([1, 0], [4, 4], rest, torch.tensor([4, 1]))
-            whole = [self._forward_plain(torch.tensor([text]), torch.tensor([len(text) - 1]))[0] for text in texts]
-        except Exception:  # any failure of a foreign model here means the same: it cannot be driven this way
+            whole = [self._forward_uncached(torch.tensor([text]), torch.tensor([len(text) - 1]))[0] for text in texts]
+        except Exception:  # the model may raise anything; any failure means that the cache cannot be used
             return False
         finally:
             if window is not None:
                 self._config.sliding_window = window
-        return all(_agree(ours, theirs, self.model.dtype) for ours, theirs in zip(split, whole, strict=True))
+        return all(
+            _agree_up_to_rounding(actual, expected, self.model.dtype)
+            for actual, expected in zip(split, whole, strict=True)
+        )
 
 
-def _agree(ours: torch.Tensor, theirs: torch.Tensor, dtype: torch.dtype) -> bool:
-    """Whether two logit vectors [vocabulary] are equal up to rounding in `dtype`."""
-    spread = float((theirs - theirs.mean()).abs().max())
-    return float((ours - theirs).abs().max()) <= max(1e-3, 16 * torch.finfo(dtype).eps) * spread
+def _agree_up_to_rounding(actual: torch.Tensor, expected: torch.Tensor, dtype: torch.dtype) -> bool:
+    """Return whether two logit vectors [vocabulary] are equal up to rounding in `dtype`."""
+    spread = float((expected - expected.mean()).abs().max())
+    return float((actual - expected).abs().max()) <= max(1e-3, 16 * torch.finfo(dtype).eps) * spread
 
 
-def _take(request: Request, token: int, logprob: float, eos_ids: frozenset[int]) -> bool:
-    """Append a token; True when the request is complete."""
+def _append_token(request: Request, token: int, logprob: float, eos_ids: frozenset[int]) -> bool:
+    """Append a sampled token. Return whether the request is complete."""
     request.out.append(token)
     request.logprobs.append(logprob)
     if request.choices is not None:
         request.choices = request.choices[token]
-    if token in eos_ids or (request.watch is not None and request.watch(request)):
+    if token in eos_ids or (request.on_token is not None and request.on_token(request)):
         request.finish = "stop"
         return True
     return len(request.out) >= request.sampling.max_tokens

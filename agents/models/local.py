@@ -1,4 +1,4 @@
-"""Hugging Face models in this process: `LocalModel` decodes on CPU or GPU, `LocalBackend` opens models of one base."""
+"""Hugging Face models in this process, on CPU or GPU: `LocalModel` and `LocalBackend`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class _Pending:
 
 
 class LocalModel:
-    """A `LanguageModel` on transformers. Calls that are pending at the same moment are decoded as one batch."""
+    """Language model that runs on transformers. All calls that are pending at the same time form one batch."""
 
     def __init__(
         self,
@@ -36,20 +36,20 @@ class LocalModel:
         tokenizer: Any,
         version: str,
         *,
-        where: str = "the model",
+        name: str = "the model",
         slots: int = 128,
         exact: bool = False,
     ) -> None:
         self.network = model.eval()
-        self.chat = ChatEncoder(tokenizer, where)
+        self.chat = ChatEncoder(tokenizer, name)
         self.version = version
-        self.where = where
+        self.name = name
         self.window = window_of(model.config)
         self._encoding_seconds = 0.0
         self._calls = self._read = self._sampled = 0
         eos_ids = _eos_ids(model) | {self.chat.eos_id, int(tokenizer.eos_token_id)}
         self._engine = Engine(model, frozenset(eos_ids), slots, tokenizer.pad_token_id or 0, exact=exact)
-        self._batcher: Batcher[_Pending, Any] = Batcher(self._work)
+        self._batcher: Batcher[_Pending, Any] = Batcher(self._run_batch)
 
     @classmethod
     def load(
@@ -61,13 +61,20 @@ class LocalModel:
         slots: int = 128,
         exact: bool = False,
     ) -> Self:
-        """Load a model folder, or a name in the local Hugging Face cache; an adapter is merged in memory.
+        """Load a model and, optionally, merge an adapter into it in memory.
 
-        `exact` makes completions the same whatever else is in the batch: draws so close that rounding might decide them
-        are settled by reading the text alone. In float32 they are few; in half precision nearly all, which is slow.
+        Args:
+            model: Model folder, or name of a model in the local Hugging Face cache.
+            adapter: Folder of a PEFT adapter.
+            device: `cpu`, `cuda`, or `auto` for a GPU if there is one.
+            slots: Number of conversations in the key/value cache.
+            exact: Whether completions must not depend on the other requests in a batch. Samples that rounding could
+                change are repeated with the text alone. They are rare in float32. In half precision nearly all samples
+                are repeated, which is slow.
 
-        Raises `UsageError` when the folder is no model, has no tokenizer or no chat template, and when the adapter was
-        trained on another base.
+        Raises:
+            UsageError: If the folder is not a model, has no tokenizer or chat template, or if the adapter was trained
+                on another base model.
         """
         network, tokenizer = load_base(model)
         version = model_version(model, adapter)
@@ -75,33 +82,33 @@ class LocalModel:
             network = with_adapter(network, Path(adapter))
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        return cls(network.to(device), tokenizer, version, where=str(model), slots=slots, exact=exact)
+        return cls(network.to(device), tokenizer, version, name=str(model), slots=slots, exact=exact)
 
     async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
-        """See `LanguageModel.complete`. Raises `UsageError` when a single turn does not fit the model's window."""
+        """See `LanguageModel.complete`."""
         start = time.perf_counter()
-        encoded = self.chat.encode(self.chat.fitting(messages, self.window - sampling.max_tokens), generate=True)
-        request = Request(encoded.ids, encoded.turn_ends, sampling, encoded.opening)
+        encoded = self.chat.encode(self.chat.truncate(messages, self.window - sampling.max_tokens), generate=True)
+        request = Request(encoded.ids, encoded.turn_ends, sampling, encoded.prefix_length)
         self._constrain(request)
         self._encoding_seconds += time.perf_counter() - start
-        return await self._batcher.ask(_Pending(functools.partial(self._completion, request), request))  # type: ignore[no-any-return]
+        return await self._batcher.submit(_Pending(functools.partial(self._completion, request), request))  # type: ignore[no-any-return]
 
     async def score(self, messages: Sequence[Message], candidates: Sequence[str]) -> list[float]:
         """See `LanguageModel.score`."""
         self._calls += 1
         scores = functools.partial(self._scores, list(messages), list(candidates))
-        return await self._batcher.ask(_Pending(scores, None))  # type: ignore[no-any-return]
+        return await self._batcher.submit(_Pending(scores, None))  # type: ignore[no-any-return]
 
     def start_wave(self) -> None:
         """See `LanguageModel.start_wave`."""
-        with self._batcher.working:
+        with self._batcher.lock:
             self._engine.forget()
 
     def usage(self) -> Usage:
-        """What it did since it was loaded; its seconds are those of encoding and decoding."""
+        """Return usage since loading. Its seconds are those of encoding and decoding."""
         return Usage(self._calls, self._read, self._sampled, self._encoding_seconds + self._batcher.busy_seconds)
 
-    def _work(self, batch: Sequence[_Pending]) -> list[Any]:
+    def _run_batch(self, batch: Sequence[_Pending]) -> list[Any]:
         self._engine.generate([item.request for item in batch if item.request is not None])
         return [item.run() for item in batch]
 
@@ -114,32 +121,32 @@ class LocalModel:
         self._calls += 1
         self._read += len(request.ids)
         self._sampled += len(request.out)
-        opening = tuple(request.ids[len(request.ids) - request.opening :])
-        return Completion(text, tuple(request.out), tuple(request.logprobs), request.finish, opening, len(request.ids))
+        prefix = tuple(request.ids[len(request.ids) - request.prefix_length :])
+        return Completion(text, tuple(request.out), tuple(request.logprobs), request.finish, prefix, len(request.ids))
 
     def _constrain(self, request: Request) -> None:
         sampling = request.sampling
         if sampling.choices is not None and not sampling.choices:
-            raise UsageError("choices is empty, so nothing may be said; give at least one text, or None for any")
-        bound_later = sampling.choices is not None and bool(sampling.choices_after)
-        if sampling.choices is not None and not bound_later:
+            raise UsageError("choices is empty; expected at least one text; pass None to allow any text")
+        constrain_later = sampling.choices is not None and bool(sampling.choices_after)
+        if sampling.choices is not None and not constrain_later:
             request.choices = self._trie(sampling.choices)
-        if not sampling.stop and not bound_later:
+        if not sampling.stop and not constrain_later:
             return
 
-        def watch(request: Request) -> bool:
+        def on_token(request: Request) -> bool:
             text = self.chat.decode(request.out)
-            if bound_later and request.choices is None:
-                request.choices = self._bound(text, sampling)
+            if constrain_later and request.choices is None:
+                request.choices = self._choices_after(text, sampling)
             return any(stop in text for stop in sampling.stop)
 
-        request.watch = watch
+        request.on_token = on_token
 
-    def _bound(self, text: str, sampling: Sampling) -> dict[int, Any] | None:
-        """What may follow `text`; None while everything may.
+    def _choices_after(self, text: str, sampling: Sampling) -> dict[int, Any] | None:
+        """Return the trie of tokens that may follow `text`, or None if any token may follow.
 
-        Most tokenizers write a space as part of the word after it, so the choices begin before spaces at the end of
-        `choices_after`.
+        Most tokenizers encode a space as part of the following word. The choices therefore start before trailing spaces
+        of `choices_after`.
         """
         before = sampling.choices_after.rstrip()
         spaces = sampling.choices_after[len(before) :]
@@ -163,7 +170,7 @@ class LocalModel:
         if not endings:
             return []
         width = max(map(len, endings))
-        prompt = self.chat.encode(self.chat.fitting(messages, self.window - width), generate=True).ids
+        prompt = self.chat.encode(self.chat.truncate(messages, self.window - width), generate=True).ids
         ids = torch.tensor(
             [prompt + ending + [0] * (width - len(ending)) for ending in endings], device=self._engine.device
         )
@@ -173,43 +180,43 @@ class LocalModel:
 
 
 def _eos_ids(model: Any) -> set[int]:
-    listed = model.generation_config.eos_token_id if model.generation_config is not None else None
-    return {listed} if isinstance(listed, int) else set(listed or [])
+    eos_token_ids = model.generation_config.eos_token_id if model.generation_config is not None else None
+    return {eos_token_ids} if isinstance(eos_token_ids, int) else set(eos_token_ids or [])
 
 
-class _Loaded(Protocol):
+class _HasUsage(Protocol):
     def usage(self) -> Usage: ...
 
 
-M = TypeVar("M", bound=_Loaded)
+M = TypeVar("M", bound=_HasUsage)
 
 
 class _Lazy(Generic[M]):
-    """A model that is loaded when it is first asked, and again when it is asked after `free`."""
+    """A model that is loaded at its first call, and again at the first call after `free`."""
 
     def __init__(self, version: str, load: Callable[[], M]) -> None:
         self.version = version
         self._load = load
         self._model: M | None = None
-        self._before = Usage()
+        self._usage_when_freed = Usage()
 
     def usage(self) -> Usage:
-        """What it did so far, in all its lives."""
-        return self._before + self._model.usage() if self._model else self._before
+        """Return usage so far, including that before `free`."""
+        return self._usage_when_freed + self._model.usage() if self._model else self._usage_when_freed
 
     def free(self) -> None:
-        """Give the memory back."""
-        self._before, self._model = self.usage(), None
+        """Release the memory of the model."""
+        self._usage_when_freed, self._model = self.usage(), None
 
     def loaded(self) -> M:
-        """The model itself."""
+        """Return the model, and load it if necessary."""
         if self._model is None:
             self._model = self._load()
         return self._model
 
 
 class LazyModel(_Lazy[LocalModel]):
-    """A `LanguageModel`."""
+    """Language model that is loaded at its first call."""
 
     def __init__(self, version: str, window: int, load: Callable[[], LocalModel]) -> None:
         super().__init__(version, load)
@@ -230,19 +237,27 @@ class LazyModel(_Lazy[LocalModel]):
 
 
 class LazyCritic(_Lazy[Any]):
-    """A `Critic`: a `LocalValue`."""
+    """Critic (`LocalValue`) that is loaded at its first call."""
 
     async def value(self, messages: Sequence[Message]) -> float:
         """See `Critic.value`."""
-        worth: float = await self.loaded().value(messages)
-        return worth
+        value: float = await self.loaded().value(messages)
+        return value
 
 
 class LocalBackend:
-    """A `Backend` of a Hugging Face folder, or of a name in the local cache; `open_backend("local:FOLDER")`."""
+    """Backend for a Hugging Face model folder or cached model; opened by `open_backend("local:FOLDER")`."""
 
     def __init__(self, weights: str | Path, *, device: str = "auto") -> None:
-        """Raises `UsageError` when there is no such model, or it has no tokenizer that can encode chats."""
+        """Open the backend. No weights are loaded.
+
+        Args:
+            weights: Model folder, or name of a model in the local Hugging Face cache.
+            device: `cpu`, `cuda`, or `auto` for a GPU if there is one.
+
+        Raises:
+            UsageError: If there is no such model, or its tokenizer cannot encode chats.
+        """
         load_tokenizer(weights)
         self.weights: str | Path = weights
         self.base = f"{Path(weights).name}:{base_hash(weights)}"
@@ -252,7 +267,7 @@ class LocalBackend:
 
     @property
     def repeatable(self) -> bool:
-        """Whether it works on a CPU: matrix products of a GPU may differ from one run to the next."""
+        """Whether the models run on a CPU. Matrix products on a GPU may differ between runs."""
         return self.device == "cpu"
 
     def model(
@@ -279,12 +294,12 @@ class LocalBackend:
         """See `Backend.free`."""
         for handle in self._handles:
             handle.free()
-        # Networks that an adapter was merged into refer to themselves.
+        # Networks with a merged adapter contain reference cycles.
         gc.collect()
         if self.device != "cpu":
             torch.cuda.empty_cache()
 
 
-def open_local(weights: str, watch: object = None) -> LocalBackend:
-    """`local:FOLDER`: see `agents.models.registry`."""
+def open_local(weights: str, on_status: object = None) -> LocalBackend:
+    """Open `local:FOLDER`; see `agents.models.registry`."""
     return LocalBackend(Path(weights) if Path(weights).exists() else weights)

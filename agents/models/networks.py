@@ -1,4 +1,4 @@
-"""What differs between families of Hugging Face networks: how attention is masked, and how logits are scaled."""
+"""Attention masks and logit scaling of different families of Hugging Face networks."""
 
 from __future__ import annotations
 
@@ -9,17 +9,25 @@ from typing import Any
 import torch
 
 KNOWN_ATTENTION = {"full_attention", "sliding_attention"}
-"""Layer types whose masks are known; others (linear, chunked) keep more than keys and values."""
+"""Supported layer types. Others (linear, chunked) have a state beyond keys and values."""
 
 
 def causal_masks(
     config: Any, positions: torch.Tensor, end: int, dtype: torch.dtype
 ) -> torch.Tensor | dict[str, torch.Tensor]:
-    """What a base model takes as `attention_mask` when rows have different lengths.
+    """Return the `attention_mask` argument of a base model for rows of different lengths.
 
-    `positions` [rows, width] are those of the tokens fed; `end` is how many keys there are. Masks are
-    [rows, 1, width, end], 0 where attended and -inf elsewhere; a dictionary by layer type where layers differ. Raises
-    `NotImplementedError` for layer types other than those of `KNOWN_ATTENTION`.
+    Args:
+        config: Text configuration of the model.
+        positions: Positions of the new tokens, [rows, width].
+        end: Number of keys.
+        dtype: Data type of the masks.
+
+    Returns:
+        A mask [rows, 1, width, end], 0 where attended and -inf elsewhere, or masks by layer type if layers differ.
+
+    Raises:
+        NotImplementedError: If a layer type is not in `KNOWN_ATTENTION`.
     """
     kinds, window = set(getattr(config, "layer_types", None) or ()), getattr(config, "sliding_window", None)
     if kinds - KNOWN_ATTENTION:
@@ -37,7 +45,7 @@ def causal_masks(
 
 
 def head_logits(model: Any, hidden: torch.Tensor) -> torch.Tensor:
-    """Logits in float32 of last hidden states [..., width], as the model's own `forward` makes them."""
+    """Return float32 logits for last hidden states [..., width], scaled as in the model's own `forward`."""
     config = model.config.get_text_config()
     logits: torch.Tensor = model.get_output_embeddings()(hidden)
     if scale := getattr(config, "logit_scale", None):
@@ -50,10 +58,10 @@ def head_logits(model: Any, hidden: torch.Tensor) -> torch.Tensor:
 
 
 @contextlib.contextmanager
-def denormals_flushed() -> Iterator[None]:
-    """Within, this thread and those that it starts take floats below 1e-38 for 0; torch's own workers do not.
+def flush_denormals() -> Iterator[None]:
+    """Flush denormal floats (below 1e-38) to 0 in this thread and those that it starts, but not in torch's workers.
 
-    A trained network's attention is full of them, and some processors take twice as long over a step with them.
+    Attention weights of trained networks contain many denormals, with which some processors need twice the time.
     """
     already = not torch.full((1,), 1e-39).mul(1.0).any()
     torch.set_flush_denormal(True)

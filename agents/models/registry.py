@@ -1,10 +1,10 @@
-"""`open_backend`: what `--model` means. `KIND:REST`, or a Hugging Face folder or name by itself.
+"""Registry of backends. `open_backend` takes the value of `--model`: `KIND:REST`, or a Hugging Face folder or name.
 
     local:FOLDER      a Hugging Face model folder, or a name in the local cache
     scripted:FILE     answers from a file (`agents.models.scripted`)
-    seed:ENV          the seed policy of an environment, made when it is first asked for
+    seed:ENV          the seed policy of an environment, trained at first use
 
-A package offers another kind by a function of the rest and of `watch`:
+A package registers another kind with a function `open_mine(rest, on_status)`:
 
     [project.entry-points."kintsugi.backends"]
     mine = "mypackage.backend:open_mine"
@@ -21,8 +21,8 @@ from ...errors import UsageError, unknown
 from ...plugins import Plugin, plugins
 from .core import Backend
 
-Watch = Callable[[str, float], None]
-"""Gets the name of what is being done and the share of it that is done, in [0, 1]."""
+OnStatus = Callable[[str, float], None]
+"""Callback for progress: receives the name of the current work and its completed fraction, in [0, 1]."""
 GROUP = "kintsugi.backends"
 BUILTIN = (
     Plugin("local", "kintsugi.agents.models.local:open_local", "a Hugging Face model folder, in this process"),
@@ -31,60 +31,66 @@ BUILTIN = (
 )
 
 
-def ignored(what: str, share: float) -> None:
-    """A `Watch` that nobody looks at."""
+def no_status(what: str, share: float) -> None:
+    """Ignore progress: the default `OnStatus`."""
 
 
 def backends() -> list[Plugin]:
-    """Ours first, then those of installed packages."""
+    """Return the built-in backends, then those of installed packages."""
     return plugins(GROUP, BUILTIN)
 
 
-def open_backend(spec: str, watch: Watch = ignored) -> Backend:
-    """The back end that `spec` names; `watch` is told of work that opening takes, such as making a seed policy.
+def open_backend(spec: str, on_status: OnStatus = no_status) -> Backend:
+    """Return the backend that a specification names.
 
-    Raises `UsageError` for a kind that is unknown, with the nearest names, and for what the kind itself refuses.
+    Args:
+        spec: `KIND:REST`, such as `seed:household`, or a Hugging Face model folder or name.
+        on_status: Receives the progress of long work, such as training a seed policy.
+
+    Raises:
+        UsageError: If the kind or the model is unknown (the message suggests similar names), or if the backend rejects
+            the rest of `spec`.
     """
     kind, colon, rest = spec.partition(":")
     known = {part.name: part for part in backends()}
     if kind in known:
-        return _opened(known[kind], rest, watch)
+        return _open_plugin(known[kind], rest, on_status)
     if not spec:
-        raise UsageError("the model's name is empty; expected KIND:REST, or a Hugging Face model folder")
+        raise UsageError("the model's name is empty; expected KIND:REST or a Hugging Face model folder")
     if colon and not Path(spec).exists():
         raise unknown("model", spec, [f"{name}:{rest}" for name in known])
     from .weights import known_models, load_config
 
     if load_config(spec) is None:
         raise unknown("model", spec, [*known, *known_models(spec)])
-    return _opened(known["local"], spec, watch)
+    return _open_plugin(known["local"], spec, on_status)
 
 
-def _takes_two(opener: Callable[..., Any]) -> bool:
+def _accepts_two_arguments(opener: Callable[..., Any]) -> bool:
     try:
-        inspect.signature(opener).bind("", ignored)
+        inspect.signature(opener).bind("", no_status)
     except TypeError:
         return False
     except ValueError:
-        # What is written in C may have no signature that could be asked for.
+        # Functions written in C may have no signature.
         return True
     return True
 
 
-def _opened(part: Plugin, rest: str, watch: Watch) -> Backend:
+def _open_plugin(part: Plugin, rest: str, on_status: OnStatus) -> Backend:
     opener = part.load()
-    if not (callable(opener) and _takes_two(opener)):
+    if not (callable(opener) and _accepts_two_arguments(opener)):
         raise UsageError(
-            f"back end {part.name!r} ({part.about}): {part.target!r} is {opener!r:.80}; expected a function of the "
-            "text after the colon and of watch"
+            f"backend {part.name!r} ({part.about}): {part.target!r} is {opener!r:.80}; expected a function with the "
+            "arguments rest (the text after the colon) and on_status"
         )
-    found: Backend = opener(rest, watch)
+    found: Backend = opener(rest, on_status)
     lacking = [
         name for name in ("base", "repeatable", "weights", "model", "critic", "free") if not hasattr(found, name)
     ]
     if lacking:
         raise UsageError(
-            f"back end {part.name!r} ({part.about}) opened {found!r:.80}, which lacks {', '.join(lacking)}; expected a "
+            f"backend {part.name!r} ({part.about}) opened {found!r:.80}, which lacks {', '.join(lacking)}; expected a "
             "kintsugi.agents.models.Backend"
         )
     return found

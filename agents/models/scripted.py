@@ -1,7 +1,7 @@
-"""Models that say what a function or a file tells them to: for tests, examples and baselines.
+"""Scripted models, whose completions come from a function or a file: for tests, examples and baselines.
 
-`ScriptedBackend` opens them as models of one base. Its adapters are tables, which `loops.learning.table` learns: what
-a table does not know is answered by the base's script.
+`ScriptedBackend` opens scripted models. Its adapters are tables from chats to answers, written by
+`loops.learning.table`. For a chat that is not in the table, the base script answers.
 """
 
 from __future__ import annotations
@@ -16,30 +16,37 @@ from ...errors import UsageError
 from .core import Completion, Message, Sampling, Usage
 
 Script = Callable[[Sequence[Message], Sampling], str]
+"""Function that returns the completion of a chat."""
 TABLE = "table.json"
-"""In an adapter's folder: `turns`, chat to answer, and `values`, chat to number, by `chat_key`."""
+"""File in an adapter's folder: answers (`turns`) and values (`values`) by `chat_key`."""
 
 
 class ScriptedModel:
-    """Deterministic: each completion is `script(messages, sampling)`; token ids are its UTF-8 bytes, log-probabilities
-    0.
+    """Deterministic language model whose completions are `script(messages, sampling)`.
 
-    `calls` counts completions and scores, so that tests can check budgets.
+    Token ids are the UTF-8 bytes of the text. All log-probabilities are 0.
     """
 
     window = 1 << 30
 
     def __init__(self, script: Script | Sequence[str], version: str = "scripted") -> None:
-        self.script = script_of(script)
-        """What it says."""
+        """Create the model.
+
+        Args:
+            script: A function, or texts that are returned in turn; see `as_script`.
+            version: Identifier of the model.
+        """
+        self.script = as_script(script)
+        """The function that returns completions."""
         self.version = version
         self.calls = 0
+        """Number of completions and scores."""
         self.waves = 0
-        """How often `start_wave` was called."""
+        """Number of calls of `start_wave`."""
         self._read = self._sampled = 0
 
     async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
-        """The script's next line; cut to `max_tokens` bytes. With `choices`, the first of them that it says."""
+        """Return the script's text, cut to `max_tokens` bytes. With `choices`, one of them follows `choices_after`."""
         self.calls += 1
         text = self.script(messages, sampling)
         if sampling.choices is not None:
@@ -55,22 +62,22 @@ class ScriptedModel:
         return Completion(text, ids, (0.0,) * len(ids), "stop", prompt_tokens=read)
 
     async def score(self, messages: Sequence[Message], candidates: Sequence[str]) -> list[float]:
-        """0 for what the script would say, and otherwise a fixed number in [-11, -1] that depends on the text alone."""
+        """Score 0 for the script's own text, and a hash of the text in [-11, -1] for any other candidate."""
         self.calls += 1
-        said = self.script(messages, Sampling(temperature=0))
-        return [0.0 if c == said else -1.0 - zlib.crc32(c.encode()) % 1001 / 100 for c in candidates]
+        own_text = self.script(messages, Sampling(temperature=0))
+        return [0.0 if c == own_text else -1.0 - zlib.crc32(c.encode()) % 1001 / 100 for c in candidates]
 
     def start_wave(self) -> None:
-        """Nothing is kept; it is counted."""
+        """Count the call. There is no cache."""
         self.waves += 1
 
     def usage(self) -> Usage:
-        """Tokens are bytes."""
+        """Return calls and tokens so far. Tokens are bytes."""
         return Usage(self.calls, self._read, self._sampled)
 
 
 class ScriptedCritic:
-    """Values from a table; 0.5 for a chat that it does not know."""
+    """Critic with values from a table, and 0.5 for any other chat."""
 
     def __init__(self, values: Mapping[str, float], version: str) -> None:
         self._values = values
@@ -83,12 +90,12 @@ class ScriptedCritic:
         return self._values.get(chat_key(messages), 0.5)
 
     def usage(self) -> Usage:
-        """Its calls."""
+        """Return the number of calls so far."""
         return Usage(self.calls)
 
 
 class ScriptedBackend:
-    """A `Backend` of scripts. Nothing is trained here but tables, so `weights` is None."""
+    """Backend of scripted models. Adapters are tables, so `weights` is None."""
 
     repeatable = True
     weights = None
@@ -96,39 +103,46 @@ class ScriptedBackend:
     def __init__(
         self, script: Script | Sequence[str], base: str = "scripted", adapters: Mapping[str, Script] | None = None
     ) -> None:
-        """`adapters` replaces what the adapters of these names, with or without `@<round>`, have learnt."""
+        """Create the backend.
+
+        Args:
+            script: Script of the base model; see `as_script`.
+            base: Name of the base model.
+            adapters: Scripts that replace adapters, by adapter name with or without `@<round>`. The name `base`
+                replaces the base script.
+        """
         self.base = base
-        self._script = script_of(script)
+        self._script = as_script(script)
         self._adapters = dict(adapters or {})
         self.opened: list[str] = []
-        """Names of the models that were asked something, in the order of their first call; `base` for the base."""
+        """Names of the models that were called, in the order of their first call; `base` for the base model."""
         self.freed = 0
-        """How often `free` was called."""
+        """Number of calls of `free`."""
 
     def model(
         self, adapter: Path | None = None, *, parallel: int = 128, batch_invariant: bool = False
     ) -> ScriptedModel:
         """See `Backend.model`."""
-        name, begun = (adapter.name if adapter else "base"), list[bool]()
-        script = self._of(adapter)
+        name, started = (adapter.name if adapter else "base"), list[bool]()
+        script = self._script_for(adapter)
 
-        def noted(messages: Sequence[Message], sampling: Sampling) -> str:
-            if not begun:
-                begun.append(True)
+        def recording_script(messages: Sequence[Message], sampling: Sampling) -> str:
+            if not started:
+                started.append(True)
                 self.opened.append(name)
             return script(messages, sampling)
 
-        return ScriptedModel(noted, self._version(adapter))
+        return ScriptedModel(recording_script, self._version(adapter))
 
     def critic(self, adapter: Path) -> ScriptedCritic:
         """See `Backend.critic`."""
         return ScriptedCritic(read_table(adapter)[1], self._version(adapter))
 
     def free(self) -> None:
-        """Nothing is held; it is counted."""
+        """Count the call. There is no memory to release."""
         self.freed += 1
 
-    def _of(self, adapter: Path | None) -> Script:
+    def _script_for(self, adapter: Path | None) -> Script:
         if adapter is None:
             return self._adapters.get("base", self._script)
         for name in (adapter.name, adapter.name.partition("@")[0]):
@@ -136,11 +150,11 @@ class ScriptedBackend:
                 return self._adapters[name]
         turns, _ = read_table(adapter)
 
-        def learnt(messages: Sequence[Message], sampling: Sampling) -> str:
+        def from_table(messages: Sequence[Message], sampling: Sampling) -> str:
             known = turns.get(chat_key(messages))
             return self._script(messages, sampling) if known is None else known
 
-        return learnt
+        return from_table
 
     def _version(self, adapter: Path | None) -> str:
         if adapter is None:
@@ -150,8 +164,8 @@ class ScriptedBackend:
         return f"{self.base}+{adapter.name}:{digest}"
 
 
-def script_of(script: Script | Sequence[str]) -> Script:
-    """A function as it is; of texts, the one whose number is that of the assistant's turns so far, round and round."""
+def as_script(script: Script | Sequence[str]) -> Script:
+    """Return a function as it is, or a script that cycles through texts, one for each assistant turn."""
     if callable(script):
         return script
     lines = tuple(script)
@@ -159,37 +173,44 @@ def script_of(script: Script | Sequence[str]) -> Script:
 
 
 def chat_key(messages: Sequence[Message]) -> str:
-    """What a table knows a chat by: 16 hexadecimal digits of its roles and texts."""
+    """Return the key of a chat in a table: 16 hexadecimal digits of a hash of its roles and texts."""
     text = "\x1e".join(f"{m.role}\x1f{m.content}" for m in messages)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def read_table(adapter: Path) -> tuple[dict[str, str], dict[str, float]]:
-    """Turns and values that `loops.learning.table` wrote; raises `UsageError` for another kind of adapter."""
+    """Return the answers and values of an adapter. Raise `UsageError` if the folder has no valid table."""
     try:
         table = json.loads((adapter / TABLE).read_text())
         return dict(table["turns"]), dict(table["values"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{adapter} holds no {TABLE} of a scripted model ({error}); train it anew") from error
+        raise UsageError(
+            f"{adapter} has no valid {TABLE} of a scripted model ({error}); train the adapter again"
+        ) from error
 
 
-def open_scripted(rest: str, watch: object = None) -> ScriptedBackend:
-    """`scripted:FILE`: a JSON list of turns that are said one after another, or an object.
+def open_scripted(rest: str, on_status: object = None) -> ScriptedBackend:
+    """Open `scripted:FILE`, where FILE is a JSON list or object.
 
-    In an object, each key is a text to look for in the system prompt and in the last turn; the first that is found
-    there gives the answer, a text or a list of texts to draw from. The empty key is always found.
+    A list holds the turns, in order. An object maps texts to answers: the first key that occurs in the system prompt or
+    in the last message selects the answer, which is a text or a list of texts to draw from. The empty key always
+    matches.
     """
     try:
         content = json.loads(Path(rest).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UsageError(f"cannot read the script {rest!r} ({error}); expected scripted:FILE, a JSON file") from error
+        raise UsageError(
+            f"cannot read the script {rest!r} ({error}); expected scripted:FILE with a JSON file"
+        ) from error
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
     base = f"{Path(rest).name}:{digest}"
     if isinstance(content, list) and content and all(isinstance(turn, str) for turn in content):
         return ScriptedBackend(content, base)
     if isinstance(content, dict) and content and all(map(_is_answer, content.values())):
-        return ScriptedBackend(_looked_up(content), base)
-    raise UsageError(f"the script {rest!r} is neither a list of texts nor an object of texts or lists of texts")
+        return ScriptedBackend(_script_from_rules(content), base)
+    raise UsageError(
+        f"the script {rest!r} has the wrong form; expected a list of texts, or an object of texts or lists of texts"
+    )
 
 
 def _is_answer(value: object) -> bool:
@@ -198,17 +219,17 @@ def _is_answer(value: object) -> bool:
     )
 
 
-def _looked_up(rules: Mapping[str, str | list[str]]) -> Script:
+def _script_from_rules(rules: Mapping[str, str | list[str]]) -> Script:
     def script(messages: Sequence[Message], sampling: Sampling) -> str:
         shown = f"{messages[0].content}\n{messages[-1].content}"
-        answer = next((said for text, said in rules.items() if text in shown), "")
+        answer = next((text for key, text in rules.items() if key in shown), "")
         return answer if isinstance(answer, str) else answer[sampling.seed % len(answer)]
 
     return script
 
 
 def _constrained(text: str, sampling: Sampling) -> str:
-    """The text with what follows `choices_after` replaced by a choice, the one that it names or the first."""
+    """Replace the text after `choices_after` by the choice that it equals, or by one that the seed selects."""
     choices = sampling.choices or ("",)
     before, mark, rest = text.partition(sampling.choices_after) if sampling.choices_after else ("", "", text)
     if sampling.choices_after and not mark:

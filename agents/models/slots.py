@@ -1,4 +1,4 @@
-"""Which row of the key/value cache holds which conversation."""
+"""Assignment of conversations to slots, the rows of the key/value cache."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 LARGE = 8
-"""A batch of at least the slots divided by this is large."""
+"""A batch is large if it has at least 1 / LARGE as many prompts as there are slots."""
 
 
 class _Prompt(Protocol):
@@ -16,38 +16,46 @@ class _Prompt(Protocol):
 
 
 class SlotTable:
-    """Finds, for a prompt, the slot that holds its longest prefix ending at a turn; the least recently used are reused.
+    """Maps prompts to slots. A prompt gets the slot with its longest cached prefix, or the least recently used slot.
 
-    A slot holds the keys and values of all its tokens but the last, which was sampled and never fed.
+    Prefixes end at turns. A slot holds keys and values of all its tokens but the last, which was sampled but never fed
+    to the network.
     """
 
     def __init__(self, slots: int) -> None:
-        self._held: list[list[int]] = [[] for _ in range(slots)]
-        self._marks: list[list[tuple[int, int]]] = [[] for _ in range(slots)]
+        self._slot_ids: list[list[int]] = [[] for _ in range(slots)]
+        self._prefixes: list[list[tuple[int, int]]] = [[] for _ in range(slots)]
         self._slot_of: dict[int, int] = {}
-        self._used = [0] * slots
+        self._last_used = [0] * slots
         self._clock = 0
 
     def assign(
         self, prompts: Sequence[_Prompt], reuse: bool
     ) -> tuple[list[tuple[int, int]], list[tuple[int, int, int]]]:
-        """Each prompt's slot and how many of its tokens are there already; and copies (from, to, length) to make first.
+        """Assign a slot to each prompt.
 
-        At most as many prompts as there are slots. The slots of a large batch are kept below twice its size, so that it
-        is a dense range of rows; conversations farther up are copied down.
+        A large batch gets slots below twice its size, so that its rows form a dense range. Conversations in higher
+        slots are copied down.
+
+        Args:
+            prompts: At most as many prompts as there are slots.
+            reuse: Whether to use cached prefixes.
+
+        Returns:
+            Slot and number of cached tokens for each prompt, and the copies (source, target, length) to make first.
         """
         self._clock += 1
-        slots = len(self._used)
-        near = min(slots, 2 * len(prompts)) if LARGE * len(prompts) >= slots else slots
-        found = [self._find(prompt) if reuse else None for prompt in prompts]
+        slots = len(self._last_used)
+        limit = min(slots, 2 * len(prompts)) if LARGE * len(prompts) >= slots else slots
+        prefixes = [self._find_prefix(prompt) if reuse else None for prompt in prompts]
         owner: dict[int, int] = {}
-        for i, place in enumerate(found):
-            if place is not None and place[0] not in owner and place[0] < near:
+        for i, place in enumerate(prefixes):
+            if place is not None and place[0] not in owner and place[0] < limit:
                 owner[place[0]] = i
-        free = iter(sorted((s for s in range(near) if s not in owner), key=lambda s: (self._used[s], s)))
+        free = iter(sorted((s for s in range(limit) if s not in owner), key=lambda s: (self._last_used[s], s)))
         places: list[tuple[int, int]] = []
         copies: list[tuple[int, int, int]] = []
-        for i, place in enumerate(found):
+        for i, place in enumerate(prefixes):
             if place is not None and owner.get(place[0]) == i:
                 places.append(place)
                 continue
@@ -56,36 +64,36 @@ class SlotTable:
                 copies.append((place[0], target, place[1]))
             places.append((target, place[1] if place else 0))
         for slot, length in places:
-            self._used[slot] = self._clock
+            self._last_used[slot] = self._clock
             if slot not in owner:
                 length = 0
-            self._forget(slot, beyond=length + 1)
+            self._drop_prefixes(slot, beyond=length + 1)
         return places, copies
 
     def length(self, slot: int) -> int:
-        """How many tokens the slot holds."""
-        return len(self._held[slot])
+        """Return the number of tokens in a slot."""
+        return len(self._slot_ids[slot])
 
     def remember(self, slot: int, ids: list[int]) -> None:
-        """The slot now holds `ids`, the last of which was never fed."""
+        """Record that a slot holds `ids`, the last of which was never fed to the network."""
         key = _key(ids, len(ids))
-        self._held[slot] = ids
-        self._marks[slot].append((len(ids), key))
+        self._slot_ids[slot] = ids
+        self._prefixes[slot].append((len(ids), key))
         self._slot_of[key] = slot
 
-    def _find(self, prompt: _Prompt) -> tuple[int, int] | None:
-        packed = array("i", prompt.ids).tobytes()
+    def _find_prefix(self, prompt: _Prompt) -> tuple[int, int] | None:
+        packed_ids = array("i", prompt.ids).tobytes()
         for length in reversed(prompt.turn_ends):
-            slot = self._slot_of.get(hash(packed[: 4 * length]))
-            if slot is not None and self._held[slot][:length] == prompt.ids[:length]:
-                return slot, min(length, len(self._held[slot]) - 1, len(prompt.ids) - 1)
+            slot = self._slot_of.get(hash(packed_ids[: 4 * length]))
+            if slot is not None and self._slot_ids[slot][:length] == prompt.ids[:length]:
+                return slot, min(length, len(self._slot_ids[slot]) - 1, len(prompt.ids) - 1)
         return None
 
-    def _forget(self, slot: int, beyond: int) -> None:
-        for length, key in self._marks[slot]:
+    def _drop_prefixes(self, slot: int, beyond: int) -> None:
+        for length, key in self._prefixes[slot]:
             if length > beyond and self._slot_of.get(key) == slot:
                 del self._slot_of[key]
-        self._marks[slot] = [(length, key) for length, key in self._marks[slot] if length <= beyond]
+        self._prefixes[slot] = [(length, key) for length, key in self._prefixes[slot] if length <= beyond]
 
 
 def _key(ids: list[int], length: int) -> int:

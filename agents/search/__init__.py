@@ -1,10 +1,10 @@
-"""Tree search over environments: many trees at once, exact instants, budgets, and a journal that survives a kill."""
+"""Tree search over any environment: many trees in parallel, budgets, and logs from which a killed search resumes."""
 
-from .journal import TreeLog, finished
 from .mcts_star import MctsStar
 from .search import search, search_async
 from .search_env import PromptValue, SearchStats, ValueModel
 from .tree import SearchTree
+from .tree_log import TreeLog, finished_trees
 from .uct import Uct
 
 __all__ = [
@@ -15,7 +15,7 @@ __all__ = [
     "TreeLog",
     "Uct",
     "ValueModel",
-    "finished",
+    "finished_trees",
     "search",
     "search_async",
 ]

@@ -1,15 +1,15 @@
-"""MCTS* as ReST-MCTS* searches (Zhang et al., NeurIPS 2024, section 3.3, algorithm 2 and the released `mcts.py`).
+"""MCTS* search as in ReST-MCTS* (Zhang et al., NeurIPS 2024, section 3.3, algorithm 2 and the released `mcts.py`).
 
 for i in 1..T:
     1. select       from the root by  V(s) + c * sqrt(2 ln N(parent) / N(s)),  and  V(s) + INF  for N(s) = 0,
                     down to a node without children
-    2. expand       `branch` candidates become children; the value model judges each
-    3. simulate     from the best child s play on greedily for a few turns; V_max is the largest value on the way
+    2. expand       `candidates` candidates become children; the value model estimates V of each
+    3. simulate     play on greedily from the best child s for `rollout_steps` turns; V_max is the highest value seen
                     V(s) <- (1 - alpha) V(s) + alpha V_max;  N(s) <- N(s) + 1
-    4. back up      every ancestor:  N <- N + 1;  V <- sum_c N(c) V(c) / sum_c N(c)
+    4. back up      every ancestor:  N <- N + 1;  V <- sum_c N(c) V(c) / sum_c N(c)   over its children c
 
-Where the paper asks the model whether a solution is complete, here the environment ends the episode: an end is worth
-what the environment says, is never selected again, and nothing is played on from it.
+In the paper, the model decides whether a solution is complete. Here, the environment ends the episode: the value of a
+terminal node is its score, it is never selected again, and step 3 plays no turns from it.
 """
 
 from __future__ import annotations
@@ -19,40 +19,42 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 
-from .strategy import ROOT, Descent, Expand, Roll, SearchConfig, TreeBuilder
+from .strategy import ROOT, Descent, Expand, GreedyRollout, SearchConfig, TreeBuilder
 
 
 @dataclass(frozen=True)
 class MctsStar(SearchConfig):
-    """Value-guided search; the defaults are those of the released generation scripts."""
+    """Search guided by a value model. The defaults are those of the released generation scripts."""
 
     candidates: int = 3
     iterations: int = 50
     c: float = 0.5
-    """How much exploration counts."""
+    """Exploration constant."""
     inf: float = 0.9
-    """Added to the value of a child that was never visited."""
+    """INF of the paper: bonus on the value of a child without visits."""
     alpha: float = 0.5
-    """Weight of what the roll-out saw."""
-    roll_steps: int = 1
-    """Turns that a roll-out plays on; 0 is none."""
-    roll_branch: int = 1
-    """Candidates for each of them."""
+    """Weight of the highest value seen in the rollout."""
+    rollout_steps: int = 1
+    """Turns of a rollout; 0 disables rollouts."""
+    rollout_branch: int = 1
+    """Candidates per turn of a rollout."""
 
     @property
-    def judged(self) -> bool:
-        """By a value model."""
+    def needs_value_model(self) -> bool:
+        """True: MCTS* needs a value model."""
         return True
 
     def descend(self, tree: TreeBuilder, number: int) -> Descent:
-        """One round."""
-        node = tree.select(ROOT, partial(self.bound, tree), number)
+        """Make one iteration: select, expand, simulate, back up."""
+        node = tree.select(ROOT, partial(self.selection_score, tree), number)
         if node is None:
             return
         yield Expand(node)
-        best = tree.best(tree.children[node], lambda s: tree.values[s] - _taken(tree, s), number, node, "simulate")
-        if self.roll_steps and not tree.nodes[best].ends:
-            v_max = yield Roll(best, self.roll_steps, self.roll_branch)
+        best = tree.argmax(
+            tree.children[node], lambda s: tree.values[s] - _already_simulated(tree, s), number, node, "simulate"
+        )
+        if self.rollout_steps and not tree.nodes[best].ends:
+            v_max = yield GreedyRollout(best, self.rollout_steps, self.rollout_branch)
             tree.values[best] = (1 - self.alpha) * tree.values[best] + self.alpha * v_max
         tree.visits[best] += 1
         for above in tree.ancestors(best):
@@ -61,20 +63,26 @@ class MctsStar(SearchConfig):
             total = sum(tree.visits[s] * tree.values[s] for s in below)
             tree.values[above] = total / sum(tree.visits[s] for s in below)
 
-    def grown(self, tree: TreeBuilder, children: Iterable[int]) -> None:
-        """V(s) is what the value model says, and of ends what the environment says."""
+    def on_expanded(self, tree: TreeBuilder, children: Iterable[int]) -> None:
+        """Set V(s) to the estimate of the value model, or to the score of a terminal node."""
         for child in children:
             node = tree.nodes[child]
             tree.values[child] = node.score if node.ends else node.estimate or 0.0
 
-    def bound(self, tree: TreeBuilder, parent: int, child: int) -> float:
-        """The score of step 1, with every other descent in flight below s counted as a visit."""
-        n, above = tree.visits[child] + tree.pending[child], tree.visits[parent] + tree.pending[parent]
+    def selection_score(self, tree: TreeBuilder, parent: int, child: int) -> float:
+        """Return the score of step 1. Each waiting descent at or below s counts as a visit.
+
+        Args:
+            tree: The tree under construction, with visit counts and values.
+            parent: Number of the parent node.
+            child: Number of the child s.
+        """
+        n, above = tree.visits[child] + tree.virtual_visits[child], tree.visits[parent] + tree.virtual_visits[parent]
         if n == 0:
             return tree.values[child] + self.inf
         return tree.values[child] + self.c * math.sqrt(2 * math.log(above) / n)
 
 
-def _taken(tree: TreeBuilder, child: int) -> float:
-    """1 for a child that another descent, which came to the same node, has simulated already."""
-    return float(tree.visits[child] + tree.pending[child] > 0)
+def _already_simulated(tree: TreeBuilder, child: int) -> float:
+    """Return 1 for a child that another descent through the same node has already simulated, else 0."""
+    return float(tree.visits[child] + tree.virtual_visits[child] > 0)

@@ -1,11 +1,11 @@
-"""Tree search over any `AgentEnv`: many trees at once, whose model calls are batched together.
+"""Tree search over any `AgentEnv`. Many trees grow in parallel, and their model calls are batched.
 
-A tree is a function of its task, agent, seed and search configuration (`Uct` or `MctsStar`): not of how many trees are
-in flight, nor of where it was interrupted. For that the agent's turn has to be a function of the episode and its seed
-alone; a `LocalModel` is one to the bit when it is loaded with `exact=True`.
+A tree depends only on its task, agent, seed and search configuration (`Uct` or `MctsStar`), not on the number of
+parallel trees or on interruptions. This requires that each turn of the agent is a function of the episode and its seed.
+A `LocalModel` guarantees this bit for bit if it is loaded with `exact=True`.
 
-A tree takes rounds: every descent in flight asks for something, all of it is asked of the world together, and the
-answers are added in the order of the descents, whichever came first.
+A tree grows in rounds. In each round, every active descent makes one request. All requests of a round are carried out
+concurrently, and their results are added in the order of the descents.
 """
 
 from __future__ import annotations
@@ -21,17 +21,27 @@ from typing import Any
 from ...envs.core import AgentEnv
 from ...errors import InfraError, UsageError
 from ..core import version_of
-from ..rollout import Job, all_or_none, models_of, run_sync, usage_of
-from .journal import Answer, Journal, Recorded, TreeLog, refuse_other, tree_of
+from ..rollout import Job, gather_or_cancel, models_of, run_sync, total_usage
 from .search_env import NodeState, SearchEnv, SearchStats, ValueModel
-from .strategy import ROOT, Ask, Descent, Expand, Roll, SearchConfig, TreeBuilder
-from .tree import Ended, Node, SearchTree, SearchUsage, node_to_json
+from .strategy import ROOT, Descent, Expand, GreedyRollout, Request, SearchConfig, TreeBuilder
+from .tree import Node, SearchTree, SearchUsage, StopReason, node_to_json
+from .tree_log import BufferedTreeLog, RecordedResults, RequestResult, TreeLog, check_same_settings, tree_from_parts
 
 
 def search(
     make_env: Callable[[], AgentEnv], jobs: Sequence[Job], config: SearchConfig, **options: Any
 ) -> list[SearchTree]:
-    """`search_async` for code without an event loop; inside a running one it works in its own thread."""
+    """Search one tree per job. Blocks until all trees are finished.
+
+    Args:
+        make_env: Returns a new environment; called once per parallel tree.
+        jobs: Task, agent, seed and sample of each tree.
+        config: The search policy and its settings, `Uct` or `MctsStar`.
+        **options: Further arguments of `search_async`.
+
+    Returns:
+        The finished trees, in the order of `jobs`.
+    """
     return run_sync(search_async(make_env, jobs, config, **options))
 
 
@@ -46,79 +56,92 @@ async def search_async(
     retries: int = 2,
     stats: SearchStats | None = None,
 ) -> list[SearchTree]:
-    """One tree per job (its task, agent, seed and sample), in their order; `at_once` are in flight, each in its own
-    environment.
+    """Search one tree per job.
 
-    With a log, trees are written to it as they grow, and those that are there are continued or taken as they are;
-    `UsageError` is raised when they were begun otherwise.
+    Args:
+        make_env: Returns a new environment; called once per parallel tree.
+        jobs: Task, agent, seed and sample of each tree. Several trees of one task need different samples.
+        config: The search policy and its settings, `Uct` or `MctsStar`.
+        value: Value model that estimates the final score at each node. Required by `MctsStar`, not accepted by `Uct`.
+        log: Log that trees are written to as they grow. Unfinished trees in it are continued, and finished ones are
+            returned without a new search.
+        at_once: Number of trees that grow in parallel, each in its own environment.
+        retries: How often a failed operation is repeated after an `InfraError`. After that, the tree ends with the stop
+            reason `infra_error` and keeps the nodes found so far. Any other exception ends all searches.
+        stats: Cost counters to add to.
 
-    What an `InfraError` breaks is repeated up to `retries` times; then the tree ends as `infra_error` and is kept. Any
-    other exception ends all searches; what was stored is kept. `MctsStar` needs `value`, and `Uct` takes none.
+    Returns:
+        The finished trees, in the order of `jobs`.
+
+    Raises:
+        UsageError: If arguments do not fit together, or if a tree in the log was started with different settings.
     """
     if at_once < 1:
-        raise UsageError(f"at_once is {at_once}; at least 1 tree is searched at a time")
-    if config.judged != (value is not None):
+        raise UsageError(f"at_once is {at_once}; expected at least 1")
+    if config.needs_value_model != (value is not None):
         raise UsageError(
-            f"{type(config).__name__} {'judges instants: give it' if config.judged else 'judges nothing: leave out'} "
-            "`value`"
+            f"{type(config).__name__} {'needs' if config.needs_value_model else 'does not use'} a value model; "
+            f"{'pass' if config.needs_value_model else 'leave out'} `value`"
         )
-    keys = Counter(map(key_of, jobs))
+    keys = Counter(map(tree_key, jobs))
     if twice := [key for key, count in keys.items() if count > 1]:
-        raise UsageError(f"two jobs are of {twice[0]!r}; give each of several trees of a task a `sample` of its own")
-    journal, stats = Journal(log), stats if stats is not None else SearchStats()
+        raise UsageError(
+            f"two jobs have the key {twice[0]!r}; expected different keys: give each job of a task another `sample`"
+        )
+    buffer, stats = BufferedTreeLog(log), stats if stats is not None else SearchStats()
     trees: dict[int, SearchTree] = {}
     queue = iter(enumerate(jobs))
 
     async def work(env: AgentEnv) -> None:
         for number, job in queue:
-            world = SearchEnv(env, job, config.max_depth, value, retries, stats)
-            trees[number] = await _Search(world, config, journal).tree()
+            search_env = SearchEnv(env, job, config.max_depth, value, retries, stats)
+            trees[number] = await _TreeSearch(search_env, config, buffer).run()
             stats.trees += 1
 
     models = [*models_of(jobs), *([value] if value else [])]
-    start, busy = time.perf_counter(), usage_of(models).seconds
+    start, busy = time.perf_counter(), total_usage(models).seconds
     with contextlib.ExitStack() as closing:
         envs = [closing.enter_context(contextlib.closing(make_env())) for _ in range(min(at_once, len(jobs)))]
         try:
-            await all_or_none(list(map(work, envs)))
+            await gather_or_cancel(list(map(work, envs)))
         finally:
-            journal.flush()
+            buffer.flush()
             stats.wall += time.perf_counter() - start
-            stats.model += usage_of(models).seconds - busy
+            stats.model += total_usage(models).seconds - busy
     if log:
         log.close(asdict(stats))
     return [trees[number] for number in range(len(jobs))]
 
 
 @dataclass
-class _Flight:
-    """A descent that waits for an answer."""
+class _PendingDescent:
+    """A descent that waits for the result of a request."""
 
     descent: Descent
-    ask: Ask
+    request: Request
 
 
-class _Search:
-    """One tree's search."""
+class _TreeSearch:
+    """The search of one tree."""
 
-    def __init__(self, world: SearchEnv, config: SearchConfig, journal: Journal) -> None:
-        self.world, self.config, self.journal, self.job = world, config, journal, world.job
-        self.key = key_of(world.job)
+    def __init__(self, search_env: SearchEnv, config: SearchConfig, buffer: BufferedTreeLog) -> None:
+        self.search_env, self.config, self.buffer, self.job = search_env, config, buffer, search_env.job
+        self.key = tree_key(search_env.job)
         self.usage = SearchUsage()
-        self.instants: dict[int, NodeState] = {}
+        self.node_states: dict[int, NodeState] = {}
 
-    async def tree(self) -> SearchTree:
-        """The tree: stored before, or searched now."""
-        parts = self.journal.read(self.key)
-        if (done := tree_of(parts)) is not None:
-            refuse_other(self.key, parts[0], self._begin(parts[0]["begin"]["root"], done.goal))
+    async def run(self) -> SearchTree:
+        """Return the finished tree from the log, or search it."""
+        parts = self.buffer.read(self.key)
+        if (done := tree_from_parts(parts)) is not None:
+            check_same_settings(self.key, parts[0], self._begin_part(parts[0]["begin"]["root"], done.goal))
             return done
-        self._plant(parts)
+        self._start(parts)
         try:
             ended, error = await self._descents(), None
         except InfraError as broken:
             ended, error = "infra_error", str(broken)
-        visits, values = tuple(self.growing.visits), tuple(self.growing.values)
+        visits, values = tuple(self.builder.visits), tuple(self.builder.values)
         self._write({"end": {"ended": ended, "error": error, "visits": visits, "values": values}})
         return SearchTree(
             task=self.job.task,
@@ -126,29 +149,30 @@ class _Search:
             agent=self.job.agent.name,
             made_by=self.job.agent.spec,
             seed=self.job.seed,
-            nodes=tuple(self.growing.nodes),
+            nodes=tuple(self.builder.nodes),
             visits=visits,
             values=values,
             ended=ended,
             usage=self.usage,
             sample=self.job.sample,
-            goal=self.instants[ROOT].episode.goal,
+            goal=self.node_states[ROOT].episode.goal,
             error=error,
         )
 
-    def _plant(self, parts: Sequence[Any]) -> None:
-        """Begin the episode, and the tree or what is stored of it."""
-        root, self.instants[ROOT] = self.world.begin()
-        begin = self._begin(node_to_json(root), self.instants[ROOT].episode.goal)
-        self.recorded, self.parts = Recorded(self.key, parts, root), len(parts)
-        self.growing = TreeBuilder(self.job.seed, root)
+    def _start(self, parts: Sequence[Any]) -> None:
+        """Reset the environment, and create the root or load the stored parts of the tree."""
+        root, self.node_states[ROOT] = self.search_env.begin()
+        begin = self._begin_part(node_to_json(root), self.node_states[ROOT].episode.goal)
+        self.recorded, self.parts = RecordedResults(self.key, parts, root), len(parts)
+        self.builder = TreeBuilder(self.job.seed, root)
         if parts:
-            refuse_other(self.key, parts[0], begin)
+            check_same_settings(self.key, parts[0], begin)
         else:
             self._write(begin)
 
-    def _begin(self, root: Any, goal: str) -> dict[str, Any]:
-        job, value = self.job, self.world.value
+    def _begin_part(self, root: Any, goal: str) -> dict[str, Any]:
+        """Return the first part of the stored tree: root and settings."""
+        job, value = self.job, self.search_env.value
         made_by = asdict(job.agent.spec) if job.agent.spec else None
         about: dict[str, Any] = {"task": asdict(job.task), "seed": job.seed, "sample": job.sample}
         about |= {"agent": job.agent.name, "model": version_of(job.agent), "made_by": made_by}
@@ -156,54 +180,55 @@ class _Search:
         return {"begin": {**about, "search": {"policy": type(self.config).__name__, **asdict(self.config)}}}
 
     def _write(self, part: Any) -> None:
-        self.journal.write(self.key, self.parts, part)
+        self.buffer.write(self.key, self.parts, part)
         self.parts += 1
 
-    # -- rounds ---------------------------------------------------------------------------------------------------
+    # -- Rounds ---------------------------------------------------------------------------------------------------
 
-    async def _descents(self) -> Ended:
-        """Make the descents, `parallel` at a time, in rounds."""
-        numbers, closed = deque(range(self.config.iterations)), self.growing.closed
-        flying: list[_Flight] = []
-        short = False
-        while flying or (numbers and not short and not closed[ROOT]):
-            while numbers and len(flying) < self.config.parallel and not short and not closed[ROOT]:
-                flying += self._onward(self.config.descend(self.growing, numbers.popleft()), None)
-            sizes = self._sizes([flight.ask for flight in flying])
-            short = short or 0 in sizes.values()
-            flying = [flight for flight in flying if sizes[flight.ask] or self._given_up(flight)]
-            best = await self._round({ask: size for ask, size in sizes.items() if size})
+    async def _descents(self) -> StopReason:
+        """Make all descents, `parallel` at a time, in rounds, and return why the search stopped."""
+        descents, closed = deque(range(self.config.iterations)), self.builder.closed
+        in_flight: list[_PendingDescent] = []
+        out_of_budget = False
+        while in_flight or (descents and not out_of_budget and not closed[ROOT]):
+            while descents and len(in_flight) < self.config.parallel and not out_of_budget and not closed[ROOT]:
+                in_flight += self._advance(self.config.descend(self.builder, descents.popleft()), None)
+            sizes = self._allot_budget([pending.request for pending in in_flight])
+            out_of_budget = out_of_budget or 0 in sizes.values()
+            in_flight = [pending for pending in in_flight if sizes[pending.request] or self._abandon(pending)]
+            best = await self._play_round({request: size for request, size in sizes.items() if size})
             if self._solved():
                 return "solved"
-            landed, flying = flying, []
-            for flight in landed:
-                self.growing.mark(flight.ask.node, -1)
-                flying += self._onward(flight.descent, best[flight.ask])
-        if short:
+            answered, in_flight = in_flight, []
+            for pending in answered:
+                self.builder.add_virtual_visits(pending.request.node, -1)
+                in_flight += self._advance(pending.descent, best[pending.request])
+        if out_of_budget:
             return "budget"
         return "exhausted" if closed[ROOT] else "iterations"
 
-    def _onward(self, descent: Descent, answer: float | None) -> list[_Flight]:
-        """The descent as far as its next question; nothing when it has none."""
+    def _advance(self, descent: Descent, result: float | None) -> list[_PendingDescent]:
+        """Run a descent up to its next request. Return an empty list if it has finished."""
         try:
-            ask = next(descent) if answer is None else descent.send(answer)
+            request = next(descent) if result is None else descent.send(result)
         except StopIteration:
             return []
-        self.growing.mark(ask.node, 1)
-        return [_Flight(descent, ask)]
+        self.builder.add_virtual_visits(request.node, 1)
+        return [_PendingDescent(descent, request)]
 
-    def _given_up(self, flight: _Flight) -> bool:
-        """Ends a descent for want of budget; False."""
-        self.growing.mark(flight.ask.node, -1)
-        flight.descent.close()
+    def _abandon(self, pending: _PendingDescent) -> bool:
+        """End a descent that the budget does not allow to continue. Returns False, for use as a filter."""
+        self.builder.add_virtual_visits(pending.request.node, -1)
+        pending.descent.close()
         return False
 
-    def _sizes(self, asks: Sequence[Ask]) -> dict[Ask, int]:
-        """What the budget has for each: candidates of an expansion, turns of a roll-out; 0 for nothing.
+    def _allot_budget(self, requests: Sequence[Request]) -> dict[Request, int]:
+        """Return how much of each request the budget allows: candidates of an expansion, turns of a rollout.
 
-        Set aside in order as if no two candidates were alike, so that the budget is never exceeded.
+        0 means that the request cannot be carried out. Costs are reserved in order and assume that all candidates
+        differ, so the budget is never exceeded.
         """
-        calls = 1 + self.config.judged
+        calls = 1 + self.config.needs_value_model
         left = [
             math.inf if limit is None else limit - usage
             for limit, usage in (
@@ -211,82 +236,91 @@ class _Search:
                 (self.config.env_steps, self.usage.env_steps),
             )
         ]
-        sizes: dict[Ask, int] = {}
-        for ask in dict.fromkeys(asks):
-            wanted, each = (self.config.candidates, 1) if isinstance(ask, Expand) else (ask.steps, ask.branch)
-            size = sizes[ask] = int(min(wanted, left[0] // (calls * each), left[1] // each))
+        sizes: dict[Request, int] = {}
+        for request in dict.fromkeys(requests):
+            wanted, each = (
+                (self.config.candidates, 1) if isinstance(request, Expand) else (request.steps, request.branch)
+            )
+            size = sizes[request] = int(min(wanted, left[0] // (calls * each), left[1] // each))
             left = [left[0] - size * calls * each, left[1] - size * each]
         return sizes
 
-    async def _round(self, sizes: Mapping[Ask, int]) -> dict[Ask, float]:
-        """Ask everything of the store, then the rest of the world at once; add the answers in order."""
-        best: dict[Ask, float] = {}
-        stored: dict[Ask, Answer] = {}
-        for ask in sizes:
-            if (known := self.recorded.next(ask)) is None:
+    async def _play_round(self, sizes: Mapping[Request, int]) -> dict[Request, float]:
+        """Answer requests from the log, carry out the others concurrently, and add all results in order."""
+        best: dict[Request, float] = {}
+        stored: dict[Request, RequestResult] = {}
+        for request in sizes:
+            if (known := self.recorded.next(request)) is None:
                 break
-            stored[ask] = known
-        if not self.recorded.remembers:
-            best = {ask: self._add(ask, answer, ()) for ask, answer in stored.items()}
-        live = [ask for ask in sizes if ask not in best]
-        for ask, (answer, instants) in zip(
-            live, await all_or_none([self._live(ask, sizes[ask]) for ask in live]), strict=True
+            stored[request] = known
+        if not self.recorded.has_memory:
+            best = {request: self._apply_result(request, result, ()) for request, result in stored.items()}
+        live = [request for request in sizes if request not in best]
+        for request, (result, node_states) in zip(
+            live, await gather_or_cancel([self._perform(request, sizes[request]) for request in live]), strict=True
         ):
-            best[ask] = self._add(ask, answer, instants)
-            if ask in stored:
-                self.recorded.refuse_other(ask, stored[ask], answer)
+            best[request] = self._apply_result(request, result, node_states)
+            if request in stored:
+                self.recorded.check_same(request, stored[request], result)
                 continue
-            if self.journal.log:
-                self._write(answer.part(ask))
-            self.world.stats.nodes += len(answer.nodes)
+            if self.buffer.log:
+                self._write(result.part(request))
+            self.search_env.stats.nodes += len(result.nodes)
         return best
 
-    def _add(self, ask: Ask, answer: Answer, instants: Sequence[NodeState]) -> float:
-        self.usage += answer.usage
-        if isinstance(ask, Expand):
-            children = self.growing.add(ask.node, answer.nodes)
-            self.instants.update(zip(children, instants, strict=False))
-            self.config.grown(self.growing, children)
-        return answer.best
+    def _apply_result(self, request: Request, result: RequestResult, node_states: Sequence[NodeState]) -> float:
+        """Add the cost and the new nodes of a result. Return the best value of a rollout."""
+        self.usage += result.usage
+        if isinstance(request, Expand):
+            children = self.builder.add_children(request.node, result.nodes)
+            self.node_states.update(zip(children, node_states, strict=False))
+            self.config.on_expanded(self.builder, children)
+        return result.best
 
     def _solved(self) -> bool:
-        gate = self.config.end_gate
-        return gate is not None and any(node.ends and node.score >= gate for node in self.growing.nodes)
+        stop_score = self.config.stop_score
+        return stop_score is not None and any(node.ends and node.score >= stop_score for node in self.builder.nodes)
 
-    # -- the world ------------------------------------------------------------------------------------------------
+    # -- Environment and agent ------------------------------------------------------------------------------------
 
-    async def _live(self, ask: Ask, size: int) -> tuple[Answer, list[NodeState]]:
-        at = self._instant(ask.node)
-        if isinstance(ask, Roll):
-            return await self._roll(at, ask, size), []
-        found, usage = await self.world.tries(at, ask.node, size, "candidate", ask.node)
-        answer = Answer(tuple(node for node, _ in found), 0.0, usage, any(instant.remembers for _, instant in found))
-        return answer, [instant for _, instant in found]
+    async def _perform(self, request: Request, size: int) -> tuple[RequestResult, list[NodeState]]:
+        """Expand a node or roll out from it. Return the result and the states of new children."""
+        at = self._node_state(request.node)
+        if isinstance(request, GreedyRollout):
+            return await self._rollout(at, request, size), []
+        found, usage = await self.search_env.try_candidates(at, request.node, size, "candidate", request.node)
+        result = RequestResult(
+            tuple(node for node, _ in found), 0.0, usage, any(state.has_memory for _, state in found)
+        )
+        return result, [state for _, state in found]
 
-    async def _roll(self, at: NodeState, ask: Roll, steps: int) -> Answer:
-        """Play on from an instant, always the candidate of the largest value."""
+    async def _rollout(self, at: NodeState, request: GreedyRollout, steps: int) -> RequestResult:
+        """Play on from a node state for at most `steps` turns, always with the candidate of the highest value."""
         best, usage = 0.0, SearchUsage()
         for number in range(steps):
-            found, cost = await self.world.tries(at, ask.node, ask.branch, "roll", ask.node, number)
+            found, cost = await self.search_env.try_candidates(
+                at, request.node, request.branch, "roll", request.node, number
+            )
             usage += cost
-            node, at = max(found, key=lambda pair: _worth(pair[0]))
-            best = max(best, _worth(node))
+            node, at = max(found, key=lambda pair: _node_value(pair[0]))
+            best = max(best, _node_value(node))
             if node.ends:
                 break
-        return Answer((), best, usage)
+        return RequestResult((), best, usage)
 
-    def _instant(self, number: int) -> NodeState:
-        """Of a node; of one that another process found, made again from its nearest known ancestor."""
-        if number not in self.instants:
-            node = self.growing.nodes[number]
-            self.instants[number] = self.world.again(self._instant(node.parent), node)
-        return self.instants[number]
+    def _node_state(self, number: int) -> NodeState:
+        """Return the state of a node. If an earlier process found the node, replay its step from the parent's state."""
+        if number not in self.node_states:
+            node = self.builder.nodes[number]
+            self.node_states[number] = self.search_env.rebuild(self._node_state(node.parent), node)
+        return self.node_states[number]
 
 
-def _worth(node: Node) -> float:
+def _node_value(node: Node) -> float:
+    """Return the final score of a terminal node, or the estimate of the value model."""
     return node.score if node.ends else node.estimate or 0.0
 
 
-def key_of(job: Job) -> str:
-    """The key of a job's tree."""
+def tree_key(job: Job) -> str:
+    """Return the key of a job's tree, as in `SearchTree.key`."""
     return f"{job.task.id}#{job.sample}"

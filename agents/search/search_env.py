@@ -1,4 +1,4 @@
-"""The world's side of a search: instants of one task's episode, come back to at will, and the turns tried from them."""
+"""Environment and agent of one search: return to any node of the tree and try turns from there."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ...envs.core import AgentEnv, Snapshot
 from ...errors import InfraError, UsageError
 from ..core import Agent, Episode
 from ..models.core import Critic, Message, Usage, derived_seed
-from ..rollout import Job, Timing, all_or_none
+from ..rollout import Job, Timing, gather_or_cancel
 from ..trajectory import Outcome, Step
 from .tree import Node, SearchUsage
 
@@ -19,40 +19,46 @@ T = TypeVar("T")
 
 
 class ValueModel(Protocol):
-    """Judges how well an episode stands."""
+    """Predicts the final score of an unfinished episode."""
 
     @property
     def version(self) -> str:
-        """Names the weights."""
+        """Identifies the weights; stored with each tree."""
         ...
 
     async def value(self, episode: Episode) -> float:
-        """What the episode is likely to be worth in the end, in [0, 1]; the same whatever else is judged beside it."""
+        """Return the predicted final score, in [0, 1].
+
+        The result must depend on the episode only, not on other episodes in the same batch.
+
+        Args:
+            episode: The episode so far.
+        """
         ...
 
     def usage(self) -> Usage:
-        """What it has done so far."""
+        """Return the usage so far."""
         ...
 
 
-class Prompting(Agent, Protocol):
-    """An agent that can say what it would be shown next: what a value model reads."""
+class PromptingAgent(Agent, Protocol):
+    """An agent that can return its next prompt, for a value model to read."""
 
     def prompt(self, episode: Episode) -> list[Message]:
-        """The chat that the agent would answer next."""
+        """Return the chat that the agent would be given next."""
         ...
 
 
 @dataclass(frozen=True)
 class PromptValue:
-    """A `ValueModel`: a critic that reads what the acting agent would be shown."""
+    """A `ValueModel`: a critic that reads the agent's next prompt."""
 
     critic: Critic
-    agent: Prompting
+    agent: PromptingAgent
 
     @property
     def version(self) -> str:
-        """The critic's."""
+        """Version of the critic."""
         return self.critic.version
 
     async def value(self, episode: Episode) -> float:
@@ -60,48 +66,57 @@ class PromptValue:
         return await self.critic.value(self.agent.prompt(episode))
 
     def usage(self) -> Usage:
-        """The critic's."""
+        """Return the usage of the critic."""
         return self.critic.usage()
 
 
 @dataclass
 class SearchStats(Timing):
-    """What many searches cost in this process. Unlike `SearchUsage` it also has what resuming and coming back cost."""
+    """Cost of all searches in this process. Unlike `SearchUsage`, it includes resuming and restoring environments."""
 
     trees: int = 0
     nodes: int = 0
-    """Made now, not taken from a store."""
+    """Nodes created by this process, not read from a log."""
     restores: int = 0
-    """How often an environment was brought back to an instant."""
+    """How often an environment was restored to a node."""
     replayed_steps: int = 0
-    """Actions that were played again for that: the price of environments without exact snapshots, and of resuming."""
+    """Actions played again to restore replay snapshots and to resume."""
 
     def __str__(self) -> str:
         share = 100 * (1 - self.model / self.wall) if self.wall else 0.0
         return (
             f"{self.trees} trees, {self.nodes} nodes in {self.wall:.1f} s (model {self.model:.1f} s, environment "
-            f"{self.env:.1f} s, not model {share:.1f} %); {self.restores} times back to an instant, for which "
-            f"{self.replayed_steps} actions were played again"
+            f"{self.env:.1f} s, outside models {share:.1f} %); {self.restores} restores, which replayed "
+            f"{self.replayed_steps} actions"
         )
 
 
 @dataclass(frozen=True)
 class NodeState:
-    """A point of the episode from which turns can be tried."""
+    """State of environment and agent at a node, from which the search can continue."""
 
     snapshot: Snapshot | None
-    """None where the episode has ended."""
+    """None if the episode has ended."""
     episode: Episode
-    """As the agent left it; turns are tried in forks of it."""
+    """The agent's episode. Candidates are sampled in forks of it."""
 
     @property
-    def remembers(self) -> bool:
-        """Whether the agent keeps what the steps do not say, so that the instant cannot be made again from them."""
+    def has_memory(self) -> bool:
+        """Whether the agent keeps notes or a reflection, so that the steps alone do not restore the episode."""
         return bool(self.episode.notes) or self.episode.reflection is not None
 
 
 class SearchEnv:
-    """One environment, playing one task, and the agent that acts in it."""
+    """One environment that plays one task, and the agent that acts in it.
+
+    Args:
+        env: The environment. It must not be used elsewhere meanwhile.
+        job: Task, agent and seed.
+        max_depth: Turns after which an episode counts as truncated; None means no limit.
+        value: Value model that estimates new nodes, or None.
+        retries: How often a failed operation is repeated after an `InfraError`.
+        stats: Cost counters to add to.
+    """
 
     def __init__(
         self, env: AgentEnv, job: Job, max_depth: int | None, value: ValueModel | None, retries: int, stats: SearchStats
@@ -109,86 +124,105 @@ class SearchEnv:
         self.env, self.job, self.max_depth, self.value, self.retries = env, job, max_depth, value, retries
         self.stats = stats
         self.replays = env.metadata.get("snapshot") != "exact"
-        self._at: NodeState | None = None
+        self._current: NodeState | None = None
 
     def begin(self) -> tuple[Node, NodeState]:
-        """The root. Raises `InfraError` when the environment cannot begin, however often it is tried."""
+        """Reset the environment and return the root. Raises `InfraError` if all retries fail."""
 
         def reset() -> tuple[str, dict[str, Any]]:
             return self.env.reset(options={"task": self.job.task})
 
-        observation, info = self._insisting(reset)
+        observation, info = self._retry(reset)
         node = Node(-1, None, observation, score=_score(info, False))
-        return node, self._instant(node, Episode(self.job.task, observation, info, self.job.seed))
+        return node, self._node_state(node, Episode(self.job.task, observation, info, self.job.seed))
 
-    def again(self, before: NodeState, node: Node) -> NodeState:
-        """The instant of a node that was found in an earlier process, by playing its turn once more.
+    def rebuild(self, parent_state: NodeState, node: Node) -> NodeState:
+        """Return the state of a node that an earlier process found, by replaying its step from the parent's state.
 
-        Raises `UsageError` when that leads elsewhere than it did.
+        Raises:
+            UsageError: If observation or outcome differ from those of the node.
         """
         assert node.step is not None
         self.stats.replayed_steps += 1
         step, parent = node.step, node.parent
-        # The chat as well: the agent makes it anew from the steps.
-        found, instant = self._insisting(
-            lambda: self._played(before, step, replace(before.episode.fork(self.job.seed), chat=[]), parent)
+        # The chat is emptied because the agent rebuilds it from the steps.
+        found, state = self._retry(
+            lambda: self._play(parent_state, step, replace(parent_state.episode.fork(self.job.seed), chat=[]), parent)
         )
         if (found.observation, found.outcome) != (node.observation, node.outcome):
             raise UsageError(
-                f"task {self.job.task.id!r}: {node.step.action!r} was answered by {node.observation[:80]!r} when the "
-                f"tree was begun and is by {found.observation[:80]!r} now; the environment has changed or is not "
-                "deterministic: use a new run folder"
+                f"task {self.job.task.id!r}: replaying the action {node.step.action!r} gave the observation "
+                f"{found.observation[:80]!r}; expected {node.observation[:80]!r} as in the stored tree: the "
+                "environment has changed or is not deterministic, so use a new run folder"
             )
-        return instant
+        return state
 
-    async def tries(
+    async def try_candidates(
         self, at: NodeState, parent: int, n: int, *stream: object
     ) -> tuple[list[tuple[Node, NodeState]], SearchUsage]:
-        """Up to `n` candidates drawn, told apart by action, and played; `stream` names their random numbers.
+        """Sample candidates at a node and play each distinct action once.
 
-        Repeated after an `InfraError`, which is raised when it happens each time.
+        Args:
+            at: State of the node.
+            parent: Number of the node.
+            n: Number of candidates to sample.
+            *stream: Names the random stream of the candidates.
+
+        Returns:
+            The new nodes with their states, in the order of sampling, and the cost.
+
+        Raises:
+            InfraError: If all retries fail.
         """
         for attempt in range(self.retries + 1):
             try:
-                return await self._tries(at, parent, n, stream)
+                return await self._try_once(at, parent, n, stream)
             except InfraError:
-                self._at = None
+                self._current = None
                 if attempt == self.retries:
                     raise
         raise AssertionError("unreachable")
 
-    async def _tries(
+    async def _try_once(
         self, at: NodeState, parent: int, n: int, stream: tuple[object, ...]
     ) -> tuple[list[tuple[Node, NodeState]], SearchUsage]:
         forks = [at.episode.fork(derived_seed(self.job.seed, *stream, i)) for i in range(n)]
-        said = await all_or_none([self.job.agent.act(fork) for fork in forks])
-        drawn: dict[str, list[int]] = {}
-        for i, step in enumerate(said):
-            drawn.setdefault(step.action.strip(), []).append(i)
+        steps = await gather_or_cancel([self.job.agent.act(fork) for fork in forks])
+        indices_of: dict[str, list[int]] = {}
+        for i, step in enumerate(steps):
+            indices_of.setdefault(step.action.strip(), []).append(i)
         read = sum(fork.prompt_tokens for fork in forks)
         reflected = [] if at.episode.reflection else [fork.reflection for fork in forks if fork.reflection]
-        found = [self._played(at, said[same[0]], forks[same[0]], parent, len(same)) for same in drawn.values()]
+        found = [
+            self._play(at, steps[indices[0]], forks[indices[0]], parent, len(indices))
+            for indices in indices_of.values()
+        ]
         usage = SearchUsage(
             model_calls=n,
             env_steps=len(found),
-            sampled_tokens=sum(step.sampled_tokens for step in [*said, *reflected]),
+            sampled_tokens=sum(step.sampled_tokens for step in [*steps, *reflected]),
             read_tokens=read,
         )
         if self.value is None:
             return found, usage
-        return await self._judged(found), usage + SearchUsage(model_calls=sum(not node.ends for node, _ in found))
+        return await self._with_estimates(found), usage + SearchUsage(
+            model_calls=sum(not node.ends for node, _ in found)
+        )
 
-    async def _judged(self, found: list[tuple[Node, NodeState]]) -> list[tuple[Node, NodeState]]:
+    async def _with_estimates(self, found: list[tuple[Node, NodeState]]) -> list[tuple[Node, NodeState]]:
+        """Add the value model's estimates to the nodes that are not terminal."""
         assert self.value is not None
-        asked = [self.value.value(instant.episode) for node, instant in found if not node.ends]
-        values = iter(await all_or_none(asked))
-        return [(node if node.ends else replace(node, estimate=next(values)), instant) for node, instant in found]
+        asked = [self.value.value(state.episode) for node, state in found if not node.ends]
+        values = iter(await gather_or_cancel(asked))
+        return [(node if node.ends else replace(node, estimate=next(values)), state) for node, state in found]
 
-    def _played(self, at: NodeState, step: Step, fork: Episode, parent: int, drawn: int = 1) -> tuple[Node, NodeState]:
-        """Play one action from an instant; `fork` is the agent's episode with that turn taken."""
+    def _play(
+        self, at: NodeState, step: Step, fork: Episode, parent: int, sampled_count: int = 1
+    ) -> tuple[Node, NodeState]:
+        """Play one step from a node state. `fork` is the agent's episode in which the step was sampled."""
         self._restore(at)
         start = time.perf_counter()
-        self._at = None
+        self._current = None
         observation, reward, done, truncated, info = self.env.step(step.action)
         step = replace(
             step,
@@ -205,30 +239,32 @@ class SearchEnv:
             outcome = "success" if info.get("success") else "failure"
         elif truncated or (self.max_depth is not None and len(fork.steps) >= self.max_depth):
             outcome = "truncated"
-        node = Node(parent, step, observation, outcome, _score(info, done), drawn=drawn)
-        return node, self._instant(node, fork)
+        node = Node(parent, step, observation, outcome, _score(info, done), sampled_count=sampled_count)
+        return node, self._node_state(node, fork)
 
-    def _instant(self, node: Node, episode: Episode) -> NodeState:
+    def _node_state(self, node: Node, episode: Episode) -> NodeState:
+        """Take a snapshot of the environment, which has just reached `node`."""
         start = time.perf_counter()
-        instant = NodeState(None if node.ends else self.env.snapshot(), episode)
+        state = NodeState(None if node.ends else self.env.snapshot(), episode)
         self.stats.env += time.perf_counter() - start
-        self._at = None if node.ends else instant
-        return instant
+        self._current = None if node.ends else state
+        return state
 
     def _restore(self, at: NodeState) -> None:
-        """Bring the environment to an instant, unless it is there."""
-        if self._at is at:
+        """Restore the environment to a node state, unless it is already there."""
+        if self._current is at:
             return
         assert at.snapshot is not None
-        self._at = None
+        self._current = None
         start = time.perf_counter()
         self.env.restore(at.snapshot)
         self.stats.env += time.perf_counter() - start
         self.stats.restores += 1
         self.stats.replayed_steps += at.snapshot.steps if self.replays else 0
-        self._at = at
+        self._current = at
 
-    def _insisting(self, act: Callable[[], T]) -> T:
+    def _retry(self, act: Callable[[], T]) -> T:
+        """Call `act`, and repeat it up to `retries` times after an `InfraError`."""
         for _ in range(self.retries):
             try:
                 return act()
@@ -238,5 +274,5 @@ class SearchEnv:
 
 
 def _score(info: dict[str, Any], done: bool) -> float:
-    """What the environment says, in [0, 1]."""
+    """Return the score in `info`, clipped to [0, 1]. Without one, a success counts as 1 and everything else as 0."""
     return min(1.0, max(0.0, float(info.get("score", done and bool(info.get("success"))))))

@@ -1,8 +1,8 @@
-"""A tree while it is searched: `TreeBuilder` is what the policies `Uct` and `MctsStar` read and write.
+"""Base class of search policies, and `TreeBuilder`, the growing tree that they read and change.
 
-A policy is a configuration with two methods. `descend` is one descent from the root, written as its paper's
-pseudo-code: a generator that yields what it needs of the world (`Expand`, `Roll`) and goes on when it is there. `grown`
-is told of new nodes. Everything else (models, environments, budgets, storage) is the search's.
+A policy is a configuration with two methods. `descend` makes one descent from the root: a generator that yields
+requests (`Expand`, `GreedyRollout`) and continues when their results are available. `on_expanded` updates statistics
+for new nodes. The search itself handles models, environments, budgets and storage.
 """
 
 from __future__ import annotations
@@ -14,92 +14,107 @@ from dataclasses import dataclass
 
 from ...errors import UsageError
 from ..models.core import derived_seed
-from .tree import ROOT, Node, path_of
+from .tree import ROOT, Node, path_to
 
 
 @dataclass(frozen=True)
 class Expand:
-    """Draw candidates at a node without children, play them, add them."""
+    """Request to sample candidates at a node without children, play them and add them as children."""
 
     node: int
 
 
 @dataclass(frozen=True)
-class Roll:
-    """Play on greedily from a node, outside of the tree; answered by the largest value seen on the way."""
+class GreedyRollout:
+    """Request to play on greedily from a node without adding nodes. The result is the highest value seen."""
 
     node: int
     steps: int
-    """At most so many turns."""
+    """Maximum number of turns."""
     branch: int
-    """Candidates for each; the best is played on."""
+    """Candidates per turn. The one with the highest value is played on."""
 
 
-Ask = Expand | Roll
-Descent = Generator[Ask, float, None]
+Request = Expand | GreedyRollout
+Descent = Generator[Request, float, None]
 
 
 @dataclass(frozen=True)
 class SearchConfig(ABC):
-    """What both searches have."""
+    """Settings that all search policies share."""
 
     candidates: int = 4
-    """Turns drawn at a node when it is expanded; those with the same action become one child."""
+    """Candidates sampled when a node is expanded. Those with the same action become one child."""
     iterations: int = 8
-    """Descents from the root."""
+    """Number of descents from the root."""
     max_depth: int | None = 20
-    """Turns after which an episode counts as truncated; None leaves that to the environment."""
+    """Turns after which an episode counts as truncated; None means only the environment's limit."""
     parallel: int = 1
-    """Descents in flight in one tree, kept apart by virtual visits. Part of the result."""
+    """Concurrent descents in one tree, spread by virtual visits. Changes the resulting tree."""
     model_calls: int | None = None
-    """Budget of one tree in turns drawn and instants judged; never exceeded. None is no limit."""
+    """Budget of one tree: calls of the language model and the value model. None means no limit."""
     env_steps: int | None = None
-    """Budget of one tree in actions played for the first time; never exceeded. None is no limit."""
-    end_gate: float | None = None
-    """The search ends at the first end that is worth so much; None goes on, to collect more."""
+    """Budget of one tree: actions played for the first time. None means no limit."""
+    stop_score: float | None = None
+    """Stop when a terminal node has at least this score; None never stops early."""
 
     def __post_init__(self) -> None:
         for name in ("candidates", "iterations", "parallel"):
             if getattr(self, name) < 1:
-                raise UsageError(f"{name} is {getattr(self, name)}; a search needs at least 1")
+                raise UsageError(f"{name} is {getattr(self, name)}; expected at least 1")
         for name in ("max_depth", "model_calls", "env_steps"):
             if (value := getattr(self, name)) is not None and value < 1:
-                raise UsageError(f"{name} is {value}; give at least 1, or None for no limit")
+                raise UsageError(f"{name} is {value}; expected at least 1, or None for no limit")
 
     @property
     @abstractmethod
-    def judged(self) -> bool:
-        """Whether every instant is judged by a value model."""
+    def needs_value_model(self) -> bool:
+        """Whether a value model estimates every new node."""
 
     @abstractmethod
     def descend(self, tree: TreeBuilder, number: int) -> Descent:
-        """Descent `number`."""
+        """Make one descent.
+
+        Args:
+            tree: The tree to read and change.
+            number: Number of the descent, used to break ties.
+
+        Yields:
+            Requests. The generator is resumed with the result: the highest value of a rollout, 0 for an expansion.
+        """
 
     @abstractmethod
-    def grown(self, tree: TreeBuilder, children: Iterable[int]) -> None:
-        """New children of one node are there."""
+    def on_expanded(self, tree: TreeBuilder, children: Iterable[int]) -> None:
+        """Update values and visit counts for new children of one node."""
 
 
 class TreeBuilder:
-    """Nodes, and what is thought of them: lists by number. The same calls on equal trees leave equal trees."""
+    """A growing tree: nodes and their statistics, as lists indexed by node number.
+
+    Equal sequences of calls lead to equal trees.
+
+    Args:
+        seed: Seed of random tie-breaking.
+        root: The first node.
+    """
 
     def __init__(self, seed: int, root: Node) -> None:
         self.seed = seed
         self.nodes: list[Node] = []
         self.children: list[list[int]] = []
         self.visits: list[int] = []
-        self.returns: list[float] = []
-        """UCT's: sums of what the ends below a node were worth."""
+        self.score_sums: list[float] = []
+        """Sums of the scores of terminal nodes at or below each node; used by UCT."""
         self.values: list[float] = []
-        """In [0, 1]."""
+        """Estimates of the final score, in [0, 1]."""
         self.closed: list[bool] = []
-        """Whether a node and everything below it has ended, so that nothing is left to try."""
-        self.pending: list[int] = []
-        """Virtual visits: how many other descents in flight are at a node or below it."""
+        """Whether all leaves at or below each node are terminal, so that nothing is left to explore."""
+        self.virtual_visits: list[int] = []
+        """Numbers of waiting descents at or below each node."""
         self._append(root)
 
-    def add(self, parent: int, nodes: Sequence[Node]) -> list[int]:
-        """Numbers of the new children of `parent`, which had none."""
+    def add_children(self, parent: int, nodes: Sequence[Node]) -> list[int]:
+        """Add children to a node that has none, and return their numbers."""
         numbers = [self._append(node) for node in nodes]
         self.children[parent] = numbers
         while parent >= 0 and all(self.closed[child] for child in self.children[parent]):
@@ -111,39 +126,39 @@ class TreeBuilder:
         self.nodes.append(node)
         self.children.append([])
         self.visits.append(0)
-        self.returns.append(0.0)
+        self.score_sums.append(0.0)
         self.values.append(0.0)
         self.closed.append(node.ends)
-        self.pending.append(0)
+        self.virtual_visits.append(0)
         return len(self.nodes) - 1
 
     def ancestors(self, number: int) -> list[int]:
-        """From the parent up to the root; empty for the root."""
-        return list(path_of(self.nodes, number)[-2::-1])
+        """Return the nodes from the parent up to the root; empty for the root."""
+        return list(path_to(self.nodes, number)[-2::-1])
 
-    def best(self, numbers: Sequence[int], score: Callable[[int], float], *stream: object) -> int:
-        """The node of the highest score; ties are broken uniformly by seed and `stream`."""
+    def argmax(self, numbers: Sequence[int], score: Callable[[int], float], *stream: object) -> int:
+        """Return the node with the highest score. Ties are broken uniformly at random, by seed and `stream`."""
         scores = [score(number) for number in numbers]
         highest = max(scores)
         tied = [number for number, value in zip(numbers, scores, strict=True) if value == highest]
         return tied[0] if len(tied) == 1 else tied[derived_seed(self.seed, "tie", *stream) % len(tied)]
 
     def select(self, number: int, score: Callable[[int, int], float], descent: int) -> int | None:
-        """From `number` down the children of the highest `score(parent, child)` to a node without children.
+        """Follow the children with the highest `score(parent, child)` down to a node without children.
 
-        Closed children are passed by; None where nothing else is left.
+        Closed children are skipped. Returns None if all children of a node on the way are closed.
         """
         while self.children[number]:
             options = [child for child in self.children[number] if not self.closed[child]]
             if not options:
                 return None
-            number = self.best(options, functools.partial(score, number), descent, number)
+            number = self.argmax(options, functools.partial(score, number), descent, number)
         return None if self.closed[number] else number
 
-    def mark(self, number: int, change: int) -> None:
-        """A descent arrives at a node (1) or leaves it (-1)."""
-        for each in path_of(self.nodes, number):
-            self.pending[each] += change
+    def add_virtual_visits(self, number: int, change: int) -> None:
+        """Add `change` (1 or -1) to the virtual visits of a node and of all its ancestors."""
+        for each in path_to(self.nodes, number):
+            self.virtual_visits[each] += change
 
 
-__all__ = ["ROOT", "Ask", "Descent", "Expand", "Roll", "SearchConfig", "TreeBuilder"]
+__all__ = ["ROOT", "Descent", "Expand", "GreedyRollout", "Request", "SearchConfig", "TreeBuilder"]

@@ -1,8 +1,7 @@
-"""`SearchTree`: everything that a search of one task tried, each turn held once.
+"""`SearchTree`: all turns that a search tried on one task, each stored once.
 
-A tree is a list of nodes. A node holds the turn that led to it and the number of its parent, which is always smaller
-than its own; the episode up to a node is the turns on the way from the root, so a prefix that a thousand leaves share
-is held, and written, once.
+A tree is a list of nodes, numbered by their position. Each node holds the step that led to it and the number of its
+parent, which is smaller than its own. The episode up to a node is the sequence of steps on the path from the root.
 """
 
 from __future__ import annotations
@@ -17,52 +16,51 @@ from ...envs.core import Task
 from ...errors import UsageError
 from ..trajectory import AgentSpec, Outcome, Step, Trajectory, step_from_json
 
-Ended = Literal["iterations", "exhausted", "solved", "budget", "infra_error"]
-"""Why a search stopped: it made all its descents; every leaf is an end; an end was good enough; calls or steps ran out;
-what it stood on broke."""
+StopReason = Literal["iterations", "exhausted", "solved", "budget", "infra_error"]
+"""Why a search stopped: all descents were made; all leaves are terminal; a terminal node reached `stop_score`; the
+budget of model calls or environment steps ran out; an infrastructure failure."""
 ROOT = 0
-"""The number of the first node."""
+"""Number of the root node."""
 
 
 @dataclass(frozen=True)
 class Node:
-    """An instant of the searched episode: facts only. What the search thinks of it, the tree says."""
+    """One state of the searched episode and the step that led to it. Visit counts and values are in `SearchTree`."""
 
     parent: int
-    """Number of the node that this one follows; -1 for the root."""
+    """Number of the parent node; -1 for the root."""
     step: Step | None
-    """The turn that led here, its `observation` being the parent's; None for the root. It has no `logprobs`: they
-    depend on the batch in the last digit, and a tree does not; `LanguageModel.score` gives them again."""
+    """The step that led here; None for the root. Its `observation` is that of the parent. `logprobs` are not stored,
+    because their last digits depend on the batch; `LanguageModel.score` recomputes them."""
     observation: str
-    """What the environment showed then."""
+    """The observation at this node."""
     outcome: Outcome | None = None
-    """How the episode ended here (`truncated` also where the search's own depth limit cut it); None where it goes
-    on."""
+    """How the episode ended here; None if it did not end. `truncated` includes the depth limit of the search."""
     score: float = 0.0
-    """What the environment said that the episode was worth here, in [0, 1]."""
+    """Score that the environment reported here, in [0, 1]."""
     estimate: float | None = None
-    """What the value model said of this instant when it was first seen, in [0, 1]; None without a value model."""
-    drawn: int = 1
-    """How many of the candidates drawn at the parent had this action; the first one's turn was kept."""
+    """Final score that the value model predicted here, in [0, 1]; None without a value model."""
+    sampled_count: int = 1
+    """Number of candidates at the parent with this action. The turn of the first one is stored."""
 
     @property
     def ends(self) -> bool:
-        """Whether nothing can follow."""
+        """Whether the episode ended at this node."""
         return self.outcome is not None
 
 
 @dataclass(frozen=True)
 class SearchUsage:
-    """What a search has cost, as a function of its seed: what resuming or an environment's replay adds is not here."""
+    """Cost of one search. Deterministic: excludes the extra cost of resuming and of replayed snapshots."""
 
     model_calls: int = 0
-    """Completions, and instants that a value model judged."""
+    """Calls of the language model and of the value model."""
     env_steps: int = 0
-    """Actions played for the first time, those of roll-outs included."""
+    """Actions played for the first time, including rollouts."""
     sampled_tokens: int = 0
-    """Tokens that the policy wrote."""
+    """Tokens sampled by the agent's models."""
     read_tokens: int = 0
-    """Tokens that the policy read, cached ones included."""
+    """Tokens read by the agent's models, including cached ones."""
 
     def __add__(self, other: SearchUsage) -> SearchUsage:
         return SearchUsage(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))
@@ -70,94 +68,122 @@ class SearchUsage:
 
 @dataclass(frozen=True)
 class SearchTree:
-    """One finished search of one task."""
+    """The finished search of one task."""
 
     task: Task
     model: str
-    """Versions of the policy's models."""
+    """Versions of the agent's models."""
     seed: int
-    """Task, agent, seed and the search's configuration determine the tree."""
+    """Seed of the search. Task, agent, seed and search configuration determine the tree."""
     nodes: tuple[Node, ...]
-    """In the order in which they were made; the root first."""
+    """In the order of creation; the root is first."""
     visits: tuple[int, ...]
-    """How often each node was counted: the visits of its children and its own (an end counts itself when it is found, a
-    node of MCTS* when it is rolled forward)."""
+    """Visit count of each node: the sum of its children's counts plus its own. UCT counts a terminal node when it is
+    found; MCTS* counts the node that it rolls out from."""
     values: tuple[float, ...]
-    """What the search thinks of each node, in [0, 1]; of a node that was never visited, its estimate, or 0."""
-    ended: Ended
+    """The search's estimate of the final score at each node, in [0, 1]. Unvisited nodes have `estimate`, or 0."""
+    ended: StopReason
+    """Why the search stopped."""
     usage: SearchUsage = field(default_factory=SearchUsage)
     sample: int = 0
-    """Which of several trees of the task this is."""
+    """Number of this tree among several trees of the same task."""
     goal: str = ""
-    """The task in words, where the environment says it."""
+    """The task in words, if the environment provides it."""
     error: str | None = None
-    """What broke, for `infra_error`: the tree holds what was found before, and its ends count."""
+    """Message of the infrastructure failure, for `infra_error`. The nodes found before it are valid."""
     agent: str = ""
-    """`Agent.name` of the policy."""
+    """`Agent.name` of the agent."""
     made_by: AgentSpec | None = None
-    """What makes the policy again."""
+    """Specification from which the agent can be made again; None if it has none."""
 
     def __post_init__(self) -> None:
         if not len(self.nodes) == len(self.visits) == len(self.values) > 0:
             raise UsageError(
                 f"tree {self.key!r} has {len(self.nodes)} nodes, {len(self.visits)} visits and {len(self.values)} "
-                "values; expected one of each per node, and a root"
+                "values; expected equal numbers, at least 1"
             )
         for number, node in enumerate(self.nodes):
             placed = node.parent == -1 if number == ROOT else 0 <= node.parent < number
             if not placed or (node.step is None) != (number == ROOT):
                 raise UsageError(
                     f"tree {self.key!r}: node {number} has parent {node.parent} and "
-                    f"{'no step' if node.step is None else 'a step'}; a parent comes before its children, and the root "
-                    "alone has neither parent nor step"
+                    f"{'no step' if node.step is None else 'a step'}; expected a smaller number and a step, or -1 "
+                    "and no step for the root"
                 )
 
     @property
     def key(self) -> str:
-        """Names the tree within its stage: task id and sample number."""
+        """Key of the tree within its stage: task id and sample number."""
         return f"{self.task.id}#{self.sample}"
 
     def __len__(self) -> int:
         return len(self.nodes)
 
-    # -- shape ----------------------------------------------------------------------------------------------------
+    # -- Shape ----------------------------------------------------------------------------------------------------
 
     @functools.cached_property
     def children(self) -> tuple[tuple[int, ...], ...]:
-        """Of each node, the numbers of its children in the order in which they were drawn."""
+        """Numbers of the children of each node, in the order in which they were sampled."""
         found: list[list[int]] = [[] for _ in self.nodes]
         for number, node in enumerate(self.nodes[1:], start=1):
             found[node.parent].append(number)
         return tuple(map(tuple, found))
 
     def path(self, number: int) -> tuple[int, ...]:
-        """Numbers of the nodes from the root to this one, both included."""
-        return path_of(self.nodes, number)
+        """Return the numbers of the nodes from the root to a node, inclusive.
+
+        Args:
+            number: Number of the last node of the path.
+        """
+        return path_to(self.nodes, number)
 
     def depth(self, number: int) -> int:
-        """How many turns led here; 0 for the root."""
+        """Return the number of steps from the root to a node.
+
+        Args:
+            number: Number of the node.
+        """
         return len(self.path(number)) - 1
 
-    def common(self, a: int, b: int) -> int:
-        """The last node that the paths to `a` and `b` share."""
+    def common_ancestor(self, a: int, b: int) -> int:
+        """Return the number of the deepest node that is on both the path to `a` and the path to `b`.
+
+        Args:
+            a: Number of one node.
+            b: Number of the other node; may equal `a`.
+        """
         pairs = zip(self.path(a), self.path(b), strict=False)
         return [one for one, two in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs)][-1]
 
     def ends(self) -> Iterator[int]:
-        """Numbers of the nodes where the episode ended, oldest first."""
+        """Yield the numbers of the terminal nodes, in the order of creation."""
         return (number for number, node in enumerate(self.nodes) if node.ends)
 
-    # -- episodes -------------------------------------------------------------------------------------------------
+    # -- Episodes -------------------------------------------------------------------------------------------------
 
     def steps(self, number: int) -> tuple[Step, ...]:
-        """The turns from the root to a node."""
+        """Return the steps from the root to a node.
+
+        Args:
+            number: Number of the node.
+        """
         return steps_to(self.nodes, number)
 
     def trajectory(self, end: int, source: str = "policy") -> Trajectory:
-        """The attempt that ends at node `end`, which is its `sample`; raises `UsageError` where the episode goes on."""
+        """Return the attempt that ends at a terminal node.
+
+        Args:
+            end: Number of the terminal node. It becomes the attempt's `sample`.
+            source: How the attempt came about; see `Trajectory.source`.
+
+        Raises:
+            UsageError: If the episode did not end at this node.
+        """
         node = self.nodes[end]
         if node.outcome is None:
-            raise UsageError(f"tree {self.key!r}: the episode goes on at node {end}; only an end makes an attempt")
+            raise UsageError(
+                f"tree {self.key!r}: the episode does not end at node {end}; choose a node of SearchTree.ends"
+            )
         return Trajectory(
             task=self.task,
             steps=self.steps(end),
@@ -176,7 +202,7 @@ class SearchTree:
     # -- JSON -----------------------------------------------------------------------------------------------------
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-clean, each observation once; `from_json` gives an equal tree."""
+        """Return the tree as JSON values, with each observation once. `from_json` reads them back."""
         shallow = {each.name: getattr(self, each.name) for each in fields(self)}
         about = {"task": asdict(self.task), "usage": asdict(self.usage), "nodes": list(map(node_to_json, self.nodes))}
         made_by = asdict(self.made_by) if self.made_by else None
@@ -185,7 +211,14 @@ class SearchTree:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """What `to_json` gave; raises `KeyError`, `TypeError` or `UsageError` when it is not that."""
+        """Return a tree from JSON values.
+
+        Args:
+            data: Result of `to_json`.
+
+        Raises:
+            KeyError: If a field is missing. Other malformed data raises `TypeError` or `UsageError`.
+        """
         values = dict(data)
         nodes: list[Node] = []
         for node in values["nodes"]:
@@ -196,8 +229,8 @@ class SearchTree:
         return cls(**values)
 
 
-def path_of(nodes: Sequence[Node], number: int) -> tuple[int, ...]:
-    """Numbers of the nodes from the root to `number`, both included."""
+def path_to(nodes: Sequence[Node], number: int) -> tuple[int, ...]:
+    """Return the numbers of the nodes from the root to node `number`, inclusive."""
     path = []
     while number >= 0:
         path.append(number)
@@ -206,33 +239,33 @@ def path_of(nodes: Sequence[Node], number: int) -> tuple[int, ...]:
 
 
 def steps_to(nodes: Sequence[Node], number: int) -> tuple[Step, ...]:
-    """The turns from the root to `number`."""
-    return tuple(step for step in (nodes[i].step for i in path_of(nodes, number)) if step is not None)
+    """Return the steps from the root to node `number`."""
+    return tuple(step for step in (nodes[i].step for i in path_to(nodes, number)) if step is not None)
 
 
-_STEP = Step("", "", "")
-_NODE = Node(-1, None, "")
+_DEFAULT_STEP = Step("", "", "")
+_DEFAULT_NODE = Node(-1, None, "")
 
 
 def node_to_json(node: Node) -> dict[str, Any]:
-    """JSON-clean: what differs from the defaults, and the step without what its parent shows."""
-    data = _unusual(node, _NODE)
+    """Return a node as JSON values: fields that differ from their defaults, and the step without its observation."""
+    data = _non_default_fields(node, _DEFAULT_NODE)
     if node.step is not None:
-        data["step"] = _unusual(replace(node.step, observation="", logprobs=None), _STEP)
+        data["step"] = _non_default_fields(replace(node.step, observation="", logprobs=None), _DEFAULT_STEP)
         if node.step.calls:
             data["step"]["calls"] = [asdict(call) for call in node.step.calls]
     return data
 
 
 def node_from_json(data: Mapping[str, Any], earlier: Sequence[Node]) -> Node:
-    """What `node_to_json` gave; `earlier` are the nodes before it."""
-    node = replace(_NODE, **data)
+    """Return the node that `node_to_json` wrote. `earlier` holds the nodes before it, among them the parent."""
+    node = replace(_DEFAULT_NODE, **data)
     if node.step is None:
         return node
     seen = earlier[node.parent].observation
-    return replace(node, step=step_from_json({**asdict(_STEP), **data["step"], "observation": seen}))
+    return replace(node, step=step_from_json({**asdict(_DEFAULT_STEP), **data["step"], "observation": seen}))
 
 
-def _unusual(value: Any, usual: Any) -> dict[str, Any]:
+def _non_default_fields(value: Any, default: Any) -> dict[str, Any]:
     found = {each.name: getattr(value, each.name) for each in fields(value)}
-    return {name: part for name, part in found.items() if part != getattr(usual, name)}
+    return {name: part for name, part in found.items() if part != getattr(default, name)}

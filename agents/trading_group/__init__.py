@@ -1,4 +1,4 @@
-"""TradingGroup: a desk of five agents over one language model, and the formulas that judge it."""
+"""TradingGroup: a trading desk of five roles over one language model, with the paper's formulas."""
 
 from .desk import DeskConfig, TradingGroup
 

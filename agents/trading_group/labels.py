@@ -1,6 +1,6 @@
-"""What the market made of a forecast or a decision (section "Data synthesis" of arXiv 2508.17565).
+"""Labels of forecasts and decisions from realised outcomes (section "Data synthesis" of arXiv 2508.17565).
 
-A label is a function of what had been realised when it is made; whoever calls these decides on when that is.
+A label depends only on the realised values that the caller passes.
 """
 
 from __future__ import annotations
@@ -16,53 +16,69 @@ from .signals import Trend
 
 @dataclass(frozen=True)
 class LabelConfig:
-    """beta and gamma are the paper's; what it leaves open is ours and printed with results."""
+    """Parameters of the labels. beta and gamma are the paper's; unpublished values are chosen here."""
 
     horizon: int = 5
-    """Days that a forecast is about. Unpublished."""
+    """Forecast horizon in days. Unpublished."""
     alpha: float = 2.0
-    """Multiplies the mean size of the last 20 daily returns. Unpublished; about the root of the horizon."""
+    """Factor on the mean absolute return of the last 20 days. Unpublished; about sqrt(horizon)."""
     epsilon_min: float = 0.005
-    """The least tolerance, as a fraction. Unpublished."""
+    """Minimum of epsilon, as a fraction. Smaller moves are sideways. Unpublished."""
     beta: float = 0.2
-    """What the decision reward takes off for the market's own return."""
+    """Weight of the market return in the decision reward."""
     gamma: float = 1.0
-    """What the decision reward takes off for commission."""
+    """Weight of the commission in the decision reward."""
 
 
 def tolerance(returns: Sequence[float], config: LabelConfig) -> float:
-    """Epsilon = max(alpha * mean|r_20|, epsilon_min): the size of move that counts, a fraction.
+    """Return epsilon = max(alpha * mean|r_20|, epsilon_min), the scale of a significant move, as a fraction.
 
-    `returns` are daily simple returns known when the forecast was made, oldest first; the last 20 count.
+    `returns` are the daily simple returns known when the forecast was made, oldest first. The last 20 are used.
     """
     mean = float(np.mean(np.abs(np.asarray(returns[-20:], dtype=np.float64)))) if len(returns) else 0.0
     return max(config.alpha * mean, config.epsilon_min)
 
 
-def realised(pct: float, config: LabelConfig) -> Trend:
-    """What a return over the horizon was: `side` when smaller than `epsilon_min`."""
+def realised_trend(pct: float, config: LabelConfig) -> Trend:
+    """Return the trend of a return over the horizon: `side` if its size is below `epsilon_min`."""
     if abs(pct) < config.epsilon_min:
         return "side"
     return "up" if pct > 0 else "down"
 
 
 def w_hit(trend: Trend, probabilities: Mapping[Trend, float], pct: float, epsilon: float, config: LabelConfig) -> float:
-    """w_hit = sign_ok * tanh(|pct| / epsilon) * p_true, in [0, 1).
+    """Return w_hit = sign_ok * tanh(|pct| / epsilon) * p_true, in [0, 1].
 
-    `pct` is the realised return over the horizon, a fraction. sign_ok is 1 when `trend` is what was realised, else 0;
-    p_true is the probability that the forecast gave to what was realised.
+    sign_ok is 1 if `trend` equals the realised trend, else 0. p_true is the forecast probability of the realised trend.
+
+    Args:
+        trend: Trend of the forecast.
+        probabilities: Probability of each trend.
+        pct: Realised return over the horizon, as a fraction.
+        epsilon: Scale of a significant move (see `tolerance`).
+        config: Parameters of the labels.
     """
-    true = realised(pct, config)
+    true = realised_trend(pct, config)
     return float(trend == true) * math.tanh(abs(pct) / epsilon) * probabilities[true]
 
 
 def decision_reward(
     equity: float, equity_before: float, price: float, price_before: float, commission: float, config: LabelConfig
 ) -> float:
-    """r_eq - beta * r_bm - gamma * c_a over the day after a decision.
+    """Return the reward r_eq - beta * r_bm - gamma * c_a of the day after a decision.
 
-    r_eq = (E_a - E_prev) / E_prev, r_bm = (P - P_prev) / P_prev, c_a = commission / E_prev; money in one currency.
-    Raises `ZeroDivisionError` for an empty account.
+    r_eq = (E_a - E_prev) / E_prev, r_bm = (P - P_prev) / P_prev and c_a = commission / E_prev.
+
+    Args:
+        equity: E_a, equity after the day.
+        equity_before: E_prev, equity before the day.
+        price: P, price after the day.
+        price_before: P_prev, price before the day.
+        commission: Commission paid during the day, in the currency of the equity.
+        config: Parameters of the labels.
+
+    Raises:
+        ZeroDivisionError: If `equity_before` or `price_before` is 0.
     """
     r_eq = (equity - equity_before) / equity_before
     r_bm = (price - price_before) / price_before
@@ -70,36 +86,36 @@ def decision_reward(
 
 
 @dataclass(frozen=True)
-class Realised:
-    """What had happened by the last of some consecutive closes; everything that labels may be made of."""
+class RealisedSeries:
+    """Realised values at consecutive closes: the inputs of all labels."""
 
-    moves: Sequence[float]
-    """Return of the asset from the close before to each close, with dividends."""
+    returns: Sequence[float]
+    """The asset's return from the previous close to each close, including dividends."""
     equity: Sequence[float]
-    """The account's worth at each close."""
-    paid: Sequence[float]
-    """Commission paid since the close before each close."""
+    """Equity of the account at each close."""
+    commission: Sequence[float]
+    """Commission paid between the previous close and each close."""
 
-    def ahead(self, at: int, days: int) -> float | None:
-        """The asset's return over the `days` days after close number `at`; None while they are not over."""
-        if at + days >= len(self.moves):
+    def return_ahead(self, t: int, days: int) -> float | None:
+        """Return the asset's return over the `days` days after close `t`; None if the series ends before."""
+        if t + days >= len(self.returns):
             return None
-        return math.prod(1.0 + move for move in self.moves[at + 1 : at + 1 + days]) - 1.0
+        return math.prod(1.0 + asset_return for asset_return in self.returns[t + 1 : t + 1 + days]) - 1.0
 
-    def gain(self, at: int) -> float | None:
-        """The account's return over the day after close number `at`; None while it is not over."""
-        return self.equity[at + 1] / self.equity[at] - 1.0 if at + 1 < len(self.equity) else None
+    def account_return(self, t: int) -> float | None:
+        """Return the account's return over the day after close `t`; None if the series ends before."""
+        return self.equity[t + 1] / self.equity[t] - 1.0 if t + 1 < len(self.equity) else None
 
-    def w_hit(self, at: int, trend: Trend, probabilities: Mapping[Trend, float], config: LabelConfig) -> float | None:
-        """`w_hit` of a forecast made at close number `at`; None while its horizon is not over."""
-        pct = self.ahead(at, config.horizon)
+    def w_hit(self, t: int, trend: Trend, probabilities: Mapping[Trend, float], config: LabelConfig) -> float | None:
+        """Return `w_hit` of a forecast made at close `t`; None if the series ends before its horizon."""
+        pct = self.return_ahead(t, config.horizon)
         if pct is None:
             return None
-        return w_hit(trend, probabilities, pct, tolerance(self.moves[max(0, at - 19) : at + 1], config), config)
+        return w_hit(trend, probabilities, pct, tolerance(self.returns[max(0, t - 19) : t + 1], config), config)
 
-    def reward(self, at: int, config: LabelConfig) -> float | None:
-        """`decision_reward` of a decision taken at close number `at`; None while the day after is not over."""
-        if at + 1 >= len(self.equity):
+    def reward(self, t: int, config: LabelConfig) -> float | None:
+        """Return `decision_reward` of a decision made at close `t`; None if the series ends before the next close."""
+        if t + 1 >= len(self.equity):
             return None
-        move, paid = self.moves[at + 1], self.paid[at + 1]
-        return decision_reward(self.equity[at + 1], self.equity[at], 1.0 + move, 1.0, paid, config)
+        asset_return, commission = self.returns[t + 1], self.commission[t + 1]
+        return decision_reward(self.equity[t + 1], self.equity[t], 1.0 + asset_return, 1.0, commission, config)

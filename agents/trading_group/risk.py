@@ -1,7 +1,7 @@
-"""Dynamic risk management: hard rules that no agent of the desk can overrule (section "Risk management").
+"""Dynamic risk management: hard limits that no agent can override (section "Risk management" of arXiv 2508.17565).
 
-stop-loss = m_s^sl * sigma_d,10 and take-profit = m_s^tp * sigma_d,10, with multipliers that depend on the style s. The
-limits are set anew each day, with that day's volatility and style, and the market executes them within its bars.
+stop-loss = m_s^sl * sigma_d,10 and take-profit = m_s^tp * sigma_d,10, with multipliers that depend on the style s.
+Limits are updated each day with the day's volatility and style, and are executed within the next bar.
 """
 
 from __future__ import annotations
@@ -15,39 +15,39 @@ STYLES: tuple[Style, ...] = ("aggressive", "balanced", "conservative")
 
 @dataclass(frozen=True)
 class StyleRisk:
-    """What one style allows."""
+    """Risk limits of one style."""
 
     stop_loss: float
-    """m^sl: multiplies sigma_d,10."""
+    """m^sl: stop-loss distance in units of sigma_d,10."""
     take_profit: float
-    """m^tp: multiplies sigma_d,10."""
+    """m^tp: take-profit distance in units of sigma_d,10."""
     size: float
     """Share of the account that a purchase invests, in (0, 1]."""
 
 
 @dataclass(frozen=True)
 class RiskConfig:
-    """By style. Only the size of `conservative` is published (50 %); the other values are ours."""
+    """Risk limits by style. Only the size of `conservative` (50 %) is published; other values are chosen here."""
 
     aggressive: StyleRisk = StyleRisk(stop_loss=4.0, take_profit=8.0, size=1.0)
     balanced: StyleRisk = StyleRisk(stop_loss=3.0, take_profit=6.0, size=0.75)
     conservative: StyleRisk = StyleRisk(stop_loss=2.0, take_profit=4.0, size=0.5)
 
-    def of(self, style: Style) -> StyleRisk:
-        """What `style` allows."""
+    def for_style(self, style: Style) -> StyleRisk:
+        """Return the limits of a style."""
         found: StyleRisk = getattr(self, style)
         return found
 
 
-WITHOUT = StyleRisk(stop_loss=0.0, take_profit=0.0, size=1.0)
-"""What holds where risk management is switched off."""
-LEAST = 0.001
-"""Limits are never nearer to the entry price, so that a price that does not move is not sold."""
+NO_RISK_MANAGEMENT = StyleRisk(stop_loss=0.0, take_profit=0.0, size=1.0)
+"""Limits if risk management is switched off: invest the whole account."""
+MIN_DISTANCE = 0.001
+"""Minimum distance of a limit, as a fraction, so that a price without volatility does not trigger it."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Where a position is closed whatever anybody thinks; distances from the entry price, as fractions."""
+    """Stop-loss and take-profit as distances from the entry price, as fractions."""
 
     stop_loss: float
     take_profit: float
@@ -57,5 +57,5 @@ class Limits:
 
 
 def limits(style: StyleRisk, sigma: float) -> Limits:
-    """m^sl * sigma_d,10 and m^tp * sigma_d,10, for a daily volatility `sigma` (a fraction)."""
-    return Limits(max(LEAST, style.stop_loss * sigma), max(LEAST, style.take_profit * sigma))
+    """Return m^sl * sigma_d,10 and m^tp * sigma_d,10, for a daily volatility `sigma`, as a fraction."""
+    return Limits(max(MIN_DISTANCE, style.stop_loss * sigma), max(MIN_DISTANCE, style.take_profit * sigma))

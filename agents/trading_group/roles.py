@@ -1,7 +1,7 @@
-"""The five agents of the desk: what each is told, what it is asked, and how its answer is read.
+"""The five roles of the desk: system prompts, prompts, and parsing of answers.
 
-An answer that cannot be read counts as such, and the desk goes on with the role's neutral default. Reading is lenient
-towards emphasis, case, JSON and percentages, and never guesses a direction that was not said.
+Parsing tolerates Markdown emphasis, case, JSON and percentages, but never guesses a direction that the answer does not
+state. An answer that cannot be parsed counts as unread and is replaced by the role's neutral default.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Literal, TypeVar, get_args
 
 from .risk import STYLES, Style
 from .signals import GateConfig, Trend, breakout_threshold, simplified_atr
-from .view import View
+from .view import DeskView
 
 Role = Literal["news", "report", "forecast", "style", "decision"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -46,16 +46,16 @@ SYSTEM: Mapping[str, str] = {
         "reason, and 'Decision:' with buy, hold or sell."
     ),
 }
-"""By role."""
+"""System prompts by role."""
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """What the forecast agent said."""
+    """Answer of the forecast agent."""
 
     trend: Trend
     probabilities: dict[Trend, float] = field(default_factory=lambda: dict.fromkeys(TRENDS, 1 / 3))
-    """Sum to 1."""
+    """Probability of each trend; they sum to 1."""
 
     def __str__(self) -> str:
         parts = (f"{trend} {100 * p:.0f}" for trend, p in self.probabilities.items())
@@ -66,45 +66,51 @@ NEUTRAL_SENTIMENT: Sentiment = "neutral"
 NEUTRAL_FORECAST = Forecast("side")
 NEUTRAL_STYLE: Style = "balanced"
 NEUTRAL_DECISION: Decision = "hold"
-"""What the desk goes on with when an answer cannot be read."""
+"""Defaults for answers that cannot be parsed."""
 
 
-# -- Questions --------------------------------------------------------------------------------------------------------
+# -- Prompts ----------------------------------------------------------------------------------------------------------
 
 
-def ask_news(symbol: str, items: Sequence[str]) -> str:
-    """What the news agent is asked."""
+def news_prompt(symbol: str, items: Sequence[str]) -> str:
+    """Return the prompt of the news agent."""
     return f"News on {symbol}:" + "".join(f"\n{number}. {text}" for number, text in enumerate(items, start=1))
 
 
-def ask_report(symbol: str, passages: Sequence[str]) -> str:
-    """What the report agent is asked."""
+def report_prompt(symbol: str, passages: Sequence[str]) -> str:
+    """Return the prompt of the report agent."""
     return f"From the last report of {symbol}:" + "".join(f"\n- {text}" for text in passages)
 
 
-def ask_forecast(
-    view: View, horizon: int, sentiments: Sequence[str], outlook: str, gate: GateConfig, experience: str
+def forecast_prompt(
+    view: DeskView, horizon: int, sentiments: Sequence[str], outlook: str, gate: GateConfig, experience: str
 ) -> str:
-    """What the forecast agent is asked. `sentiments` are the news' of the last days, today's first."""
-    strength, atr = view.features["rsi"], simplified_atr(view.features["volatility_20"])
-    zone = "overbought" if strength >= gate.overbought else "oversold" if strength <= gate.oversold else "middle"
+    """Return the prompt of the forecast agent. `sentiments` are those of the last days' news, today's first."""
+    rsi, atr = view.features["rsi"], simplified_atr(view.features["volatility_20"])
+    zone = "overbought" if rsi >= gate.overbought else "oversold" if rsi <= gate.oversold else "middle"
     deviation, threshold = 100.0 * view.features["sma_20"], breakout_threshold(atr)
-    move = last_move(view)
-    broke = "a breakout up" if move >= threshold else "a breakout down" if move <= -threshold else "no breakout"
+    last_return = last_return_percent(view)
+    broke = (
+        "a breakout up"
+        if last_return >= threshold
+        else "a breakout down"
+        if last_return <= -threshold
+        else "no breakout"
+    )
     return (
         f"The next {horizon} days of {view.symbol}."
-        f"\nRSI-14: {strength:.0f}, {zone}"
+        f"\nRSI-14: {rsi:.0f}, {zone}"
         f"\nSMA-20: {abs(deviation):.1f} % {'above' if deviation >= 0 else 'below'}"
         f"\nVolatility: {atr:.1f} %"
-        f"\nLast day: {move:+.1f} %, {broke}"
+        f"\nLast day: {last_return:+.1f} %, {broke}"
         f"\nNews today: {sentiments[0] if sentiments else 'none'}"
         f"\nNews before: {', '.join(sentiments[1:]) or 'none'}"
         f"\nReport: {outlook}{experience}"
     )
 
 
-def ask_style(view: View, equity: Sequence[float], experience: str) -> str:
-    """What the style agent is asked. `equity` is the account's worth at the closes before, oldest first."""
+def style_prompt(view: DeskView, equity: Sequence[float], experience: str) -> str:
+    """Return the prompt of the style agent. `equity` is the equity at previous closes, oldest first."""
     known = [*equity, view.equity]
     recent = 100.0 * (view.equity / known[max(0, len(known) - 11)] - 1.0)
     drawdown = 100.0 * (1.0 - view.equity / max(known))
@@ -116,10 +122,10 @@ def ask_style(view: View, equity: Sequence[float], experience: str) -> str:
     )
 
 
-def ask_decision(
-    view: View, forecast: Forecast, trend: Trend, sentiment: str, outlook: str, style: str, experience: str
+def decision_prompt(
+    view: DeskView, forecast: Forecast, trend: Trend, sentiment: str, outlook: str, style: str, experience: str
 ) -> str:
-    """What the decision agent is asked. `trend` is the forecast's after the gate."""
+    """Return the prompt of the decision agent. `trend` is the trend after the gate."""
     gated = "" if trend == forecast.trend else f", but {trend} after the gate"
     gain = 100.0 * (view.price / view.entry - 1.0) if view.weight else 0.0
     position = f"{100 * view.weight:.0f} % of the account, {gain:+.1f} %" if view.weight else "none"
@@ -132,8 +138,8 @@ def ask_decision(
     )
 
 
-def last_move(view: View) -> float:
-    """The last day's change in %."""
+def last_return_percent(view: DeskView) -> float:
+    """Return the asset's return of the last day in percent."""
     return 100.0 * view.features["return"]
 
 
@@ -141,32 +147,32 @@ def last_move(view: View) -> float:
 
 
 def read_sentiment(text: str) -> Sentiment | None:
-    """The answer of the news agent."""
-    return _word(text, "overall", SENTIMENTS)
+    """Parse the answer of the news agent; None if unparsable."""
+    return _labelled_word(text, "overall", SENTIMENTS)
 
 
 def read_outlook(text: str) -> Sentiment | None:
-    """The answer of the report agent."""
-    return _word(text, "outlook", SENTIMENTS)
+    """Parse the answer of the report agent; None if unparsable."""
+    return _labelled_word(text, "outlook", SENTIMENTS)
 
 
 def read_style(text: str) -> Style | None:
-    """The answer of the style agent."""
-    return _word(text, "style", STYLES)
+    """Parse the answer of the style agent; None if unparsable."""
+    return _labelled_word(text, "style", STYLES)
 
 
 def read_decision(text: str) -> Decision | None:
-    """The answer of the decision agent."""
-    return _word(text, "decision", get_args(Decision))
+    """Parse the answer of the decision agent; None if unparsable."""
+    return _labelled_word(text, "decision", get_args(Decision))
 
 
 def read_forecast(text: str) -> Forecast | None:
-    """The answer of the forecast agent; probabilities are scaled to sum to 1.
+    """Parse the answer of the forecast agent; None unless it has all three probabilities.
 
-    Without a `Trend:` line the trend is the most probable one. All three probabilities must be there.
+    Probabilities are normalised to sum 1. Without a `Trend:` line, the most probable trend is used.
     """
-    said = _plain(text)
-    listed = said.rpartition("forecast:")[2]
+    plain = _strip_markup(text)
+    listed = plain.rpartition("forecast:")[2]
     numbers: dict[Trend, float] = {}
     for trend in TRENDS:
         name = "side(?:ways)?" if trend == "side" else trend
@@ -179,26 +185,26 @@ def read_forecast(text: str) -> Forecast | None:
         return None
     probabilities = {trend: number / total for trend, number in numbers.items()}
     likeliest = max(TRENDS, key=lambda trend: probabilities[trend])
-    return Forecast(_word(text, "trend", TRENDS) or likeliest, probabilities)
+    return Forecast(_labelled_word(text, "trend", TRENDS) or likeliest, probabilities)
 
 
 def answer_of(role: str, text: str) -> str | None:
-    """An answer in a word; None when it cannot be read."""
+    """Return the answer of any role as one word; None if unparsable."""
     if role == "forecast":
         forecast = read_forecast(text)
         return forecast.trend if forecast else None
     return {"news": read_sentiment, "report": read_outlook, "style": read_style, "decision": read_decision}[role](text)
 
 
-def _word(text: str, label: str, words: Sequence[T]) -> T | None:
-    """The word after the last `label:`; None when what stands there is none of `words`."""
-    found = re.findall(rf"(?<![a-z]){label}\s*:\s*([a-z]+)", _plain(text))
+def _labelled_word(text: str, label: str, words: Sequence[T]) -> T | None:
+    """Return the word after the last `label:`; None if it is not one of `words`."""
+    found = re.findall(rf"(?<![a-z]){label}\s*:\s*([a-z]+)", _strip_markup(text))
     if not found:
         return None
-    said = {"sideways": "side"}.get(found[-1], found[-1])
-    return next((word for word in words if word == said), None)
+    answer = {"sideways": "side"}.get(found[-1], found[-1])
+    return next((word for word in words if word == answer), None)
 
 
-def _plain(text: str) -> str:
-    """In lower case and without the marks of Markdown and JSON."""
+def _strip_markup(text: str) -> str:
+    """Return the text in lower case and without Markdown and JSON markup."""
     return re.sub(r"[*`\"']", "", text.lower()).replace("_", " ")

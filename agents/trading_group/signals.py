@@ -1,4 +1,4 @@
-"""The rules that TradingGroup's forecasts stand on (section "Stock-Forecasting" of arXiv 2508.17565)."""
+"""Signals and gate of TradingGroup's forecasts (section "Stock-Forecasting" of arXiv 2508.17565)."""
 
 from __future__ import annotations
 
@@ -9,39 +9,48 @@ Trend = Literal["up", "down", "side"]
 
 
 def simplified_atr(volatility_20: float) -> float:
-    """SimplifiedATR20 = 100 * sqrt(mean((r - mean r)^2)) of the last 20 log-returns, in %.
+    """Return SimplifiedATR20 = 100 * sqrt(mean((r - mean r)^2)) of the last 20 log-returns, in percent.
 
-    `volatility_20` is the root: the world's feature of that name. In spite of its own name, SimplifiedATR20 is no
-    average true range but the volatility of closes.
+    `volatility_20` is the environment's feature of that name, the square root in the formula. Despite its name,
+    SimplifiedATR20 is the volatility of closes, not an average true range.
     """
     return 100.0 * volatility_20
 
 
 def breakout_threshold(atr: float) -> float:
-    """max(1 %, 0.5 * SimplifiedATR20), in %."""
+    """Return the breakout threshold max(1 %, 0.5 * SimplifiedATR20), in percent."""
     return max(1.0, 0.5 * atr)
 
 
 @dataclass(frozen=True)
 class GateConfig:
-    """The hybrid gate. The paper gives the rule; these values are unpublished and ours."""
+    """Thresholds of the hybrid gate. The paper publishes the rule; these values are chosen here."""
 
     overbought: float = 70.0
-    """RSI from which on it is extreme."""
+    """RSI from which the asset is overbought."""
     oversold: float = 30.0
-    """RSI down to which it is extreme."""
+    """RSI up to which the asset is oversold."""
     certain: float = 0.8
-    """A trend whose probability is at least so high passes the gate."""
+    """Probability from which a trend passes the gate unchanged."""
 
 
-def hybrid_gate(trend: Trend, probability: float, rsi: float, move: float, threshold: float, gate: GateConfig) -> Trend:
-    """The trend that is acted on: an extreme RSI without a breakout forces `side`.
+def hybrid_gate(
+    trend: Trend, probability: float, rsi: float, last_return: float, threshold: float, gate: GateConfig
+) -> Trend:
+    """Return the trend to act on. An extreme RSI without a breakout forces `side`.
 
-    `move` is the last day's change and `threshold` the breakout's, both in %. A breakout is a move that way: up when
-    overbought, down when oversold. `probability` is the forecast's own of `trend`.
+    A breakout is a move beyond `threshold`: upwards if overbought, downwards if oversold.
+
+    Args:
+        trend: Trend of the forecast.
+        probability: Probability of `trend` in the forecast.
+        rsi: RSI-14.
+        last_return: Return of the last day in percent.
+        threshold: Breakout threshold in percent.
+        gate: Thresholds of the gate.
     """
     if probability >= gate.certain:
         return trend
-    tired = rsi >= gate.overbought and move < threshold
-    drained = rsi <= gate.oversold and move > -threshold
-    return "side" if tired or drained else trend
+    overbought = rsi >= gate.overbought and last_return < threshold
+    oversold = rsi <= gate.oversold and last_return > -threshold
+    return "side" if overbought or oversold else trend

@@ -1,4 +1,4 @@
-"""What the desk sees on one day."""
+"""The data that the desk sees on one day."""
 
 from __future__ import annotations
 
@@ -10,45 +10,45 @@ from ...errors import UsageError
 from ..core import Episode
 
 FIRST_REPORT = re.compile(r"^last report \S+ [^:]*:\d\d: (.*)$", re.MULTILINE)
-"""How the first observation tells of a report that was published before it."""
+"""Matches a report in the first observation that was published before the window."""
 
 
 @dataclass(frozen=True)
-class View:
-    """What was known of one asset and of the account at the close of one bar."""
+class DeskView:
+    """Asset, account, news and report at the close of one bar."""
 
     symbol: str
     price: float
-    """The close."""
+    """Closing price."""
     features: dict[str, float]
-    """`FEATURES` by name."""
+    """Values of `FEATURES` by name."""
     equity: float
-    """The account's worth at the close."""
+    """Equity of the account at the close."""
     weight: float
-    """Worth of the position / worth of the account; 0 without one."""
+    """Value of the position / equity; 0 without a position."""
     entry: float
-    """Mean price at which the position was entered; 0 without one."""
+    """Average entry price of the position; 0 without a position."""
     commission: float
-    """Paid since the close before."""
+    """Commission and fees paid since the previous close."""
     news: tuple[str, ...]
-    """Published since the close before."""
+    """News published since the previous close."""
     report: str
-    """Published since the close before, or before the first one; else empty."""
+    """Newest report since the previous close; at the first bar also an earlier one; empty without a new report."""
 
 
-def view_of(episode: Episode) -> View:
-    """Read an episode of `kintsugi/Trading-v0`; raises `UsageError` for another world or several assets."""
+def view_of(episode: Episode) -> DeskView:
+    """Return the view of an episode's last bar. Raises `UsageError` for other environments and for several assets."""
     info = episode.info
     if "arrays" not in info or len(info["account"].weights) != 1:
         raise UsageError(
-            f"the desk trades one asset of kintsugi/Trading-v0; task {episode.task.id!r} is of {episode.task.env_id} "
-            "or has several: ask for tasks with assets 1"
+            f"the desk cannot trade task {episode.task.id!r} of {episode.task.env_id}; expected a task of "
+            "kintsugi/Trading-v0 with one asset; pass tasks with assets=1"
         )
     account, items = info["account"], info["items"]
     reports = [item.text for item in items if item.kind == "report"]
     if not reports and not episode.steps:
         reports = FIRST_REPORT.findall(episode.observation)
-    return View(
+    return DeskView(
         symbol=episode.goal.removeprefix("trade ").partition(" ")[0],
         price=float(info["arrays"]["bars"][0, 3]),
         features=dict(zip(FEATURES, map(float, info["arrays"]["features"][0]), strict=True)),

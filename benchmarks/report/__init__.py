@@ -1,1 +1,1 @@
-"""A run as static pages, to look at in a browser."""
+"""Write a run as static HTML pages."""

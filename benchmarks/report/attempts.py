@@ -1,7 +1,7 @@
-"""The attempts of a run as `.js` files that a page opened from disk can load piece by piece.
+"""Write the attempts of a run as `.js` files that a page opened from disk can load in parts.
 
-A page from `file://` may not fetch, but it may load scripts. `data/index.js` says in a few bytes an attempt what the
-list needs; the texts lie in `data/chunk-<n>.js`, about half a megabyte each, loaded when one is looked at.
+A page from `file://` may not fetch files, but it may load scripts. `data/index.js` holds a few bytes per attempt for
+the list. The texts are in `data/chunk-<n>.js`, about half a megabyte each, loaded when an attempt is selected.
 """
 
 from __future__ import annotations
@@ -19,32 +19,38 @@ from ...loops.runs.pictures import NAME
 from ...loops.runs.stages import Stage
 
 CHUNK_BYTES = 500_000
-"""A file of texts is closed when it has grown past this."""
+"""Size after which a new file of texts is started."""
 TEXT_HEAD, TEXT_TAIL = 4_500, 1_500
-"""Characters kept of the beginning and the end of a longer text."""
+"""Characters kept of the beginning and the end of a text that is too long."""
 PER_STAGE = 10_000
-"""Attempts of one stage that can be looked at; all of them are in the scores."""
+"""Maximum number of attempts shown per stage; scores use all of them."""
 
 
 class AttemptFiles:
-    """Writes `data/` of a report; holds one chunk and the index in memory, never a run's texts."""
+    """Writes the folder `data/` of a report, with one chunk and the index in memory."""
 
     def __init__(self, folder: Path, per_stage: int = PER_STAGE, pictures: Path | None = None) -> None:
-        """`pictures` is where the run keeps what attempts showed; those of the attempts in here are copied."""
+        """Create the folder.
+
+        Args:
+            folder: Folder to write to.
+            per_stage: Maximum number of attempts shown per stage.
+            pictures: The run's folder of screenshots; those of shown attempts are copied. None copies none.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         self._pictures = pictures
         self._folder = folder
         self._per_stage = per_stage
         self._rows: list[list[Any]] = []
         self._keys: dict[str, int] = {}
-        """Full keys of attempts."""
+        """Row of each attempt, by its full key."""
         self._parents: dict[int, tuple[str, ...]] = {}
         self._tables: dict[str, dict[Any, int]] = {name: {} for name in ("stages", "tasks", "outcomes")}
         self._chunks = Chunks(folder, "chunk")
         self.left_out: dict[Stage, int] = {}
 
     def add(self, stage: Stage, trajectories: Iterable[Trajectory]) -> None:
-        """The attempts of one stage; those past `per_stage` are counted in `left_out`."""
+        """Add the attempts of one stage; attempts beyond `per_stage` are only counted, in `left_out`."""
         self._number("stages", str(stage))
         for position, trajectory in enumerate(trajectories):
             if position < self._per_stage:
@@ -53,7 +59,7 @@ class AttemptFiles:
                 self.left_out[stage] = self.left_out.get(stage, 0) + 1
 
     def close(self) -> int:
-        """Write what is left and the index; returns how many attempts there are."""
+        """Write the last chunk and the index, and return the number of attempts."""
         self._chunks.flush()
         for row, keys in self._parents.items():
             self._rows[row][-1] = [self._keys[key] for key in keys if key in self._keys]
@@ -73,7 +79,7 @@ class AttemptFiles:
         self._chunks.add(_texts(t, [self._picture(step.picture) for step in t.steps]))
 
     def _picture(self, name: str) -> str:
-        """Copy a picture into the report; empty where there is none any more."""
+        """Copy a screenshot into the report and return its name; empty if the file no longer exists."""
         if not (self._pictures and re.fullmatch(NAME, name) and (self._pictures / name).is_file()):
             return ""
         copy = self._folder / "pictures" / name
@@ -87,7 +93,7 @@ class AttemptFiles:
 
 
 class Chunks:
-    """Writes values to `<name>-<n>.js`, about half a megabyte each, for a page to load when one is looked at."""
+    """Writes values to files `<name>-<n>.js` of about half a megabyte, which a page loads on demand."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self._folder = folder
@@ -96,10 +102,10 @@ class Chunks:
         self._bytes = 0
         self._count = 0
         self.starts: list[int] = []
-        """Number of the first value of each file."""
+        """Index of the first value in each file."""
 
     def add(self, value: Any) -> None:
-        """One more value; written when enough have come together."""
+        """Add a value; a file is written when it is large enough."""
         if not self._pending:
             self.starts.append(self._count)
         self._pending.append(_json(value))
@@ -109,7 +115,7 @@ class Chunks:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is pending."""
+        """Write the pending values to a file."""
         if self._pending:
             number = len(self.starts) - 1
             text = f"kintsugi.{self._name}({number}, [\n" + ",\n".join(self._pending) + "\n]);\n"
@@ -118,11 +124,11 @@ class Chunks:
 
 
 def clipped(text: str) -> str:
-    """`text`, or its beginning and end with a note of how much lies between."""
+    """Return `text`, or its beginning and end with the number of characters omitted between them."""
     if len(text) <= TEXT_HEAD + TEXT_TAIL:
         return text
     left_out = len(text) - TEXT_HEAD - TEXT_TAIL
-    return f"{text[:TEXT_HEAD]}\n[… {left_out:,} characters are left out here; run.db has them …]\n{text[-TEXT_TAIL:]}"
+    return f"{text[:TEXT_HEAD]}\n[… {left_out:,} characters omitted; run.db has the full text …]\n{text[-TEXT_TAIL:]}"
 
 
 def _texts(t: Trajectory, pictures: list[str]) -> dict[str, Any]:
@@ -136,27 +142,27 @@ def _texts(t: Trajectory, pictures: list[str]) -> dict[str, Any]:
         "read": t.prompt_tokens,
         "error": t.error and clipped(t.error),
         "params": _json(t.task.params),
-        "reflection": t.reflection and _said(t.reflection),
+        "reflection": t.reflection and _turn(t.reflection),
         "steps": [[*step_texts(step), picture] for step, picture in zip(t.steps, pictures, strict=True)],
         "final": clipped(t.final_observation),
     }
 
 
 def step_texts(step: Step) -> list[Any]:
-    """What a page shows of a step: what was seen, thought, done and refused; reward; whether it is trained on."""
+    """Return a step for a page: observation, thought, action, refusal, reward, and whether it is trained on."""
     texts = [text and clipped(text) for text in (step.observation, step.thought, step.action, step.invalid)]
     return [*texts, step.reward, step.trainable]
 
 
-def _said(step: Step) -> str:
+def _turn(step: Step) -> str:
     return clipped(step.text or "\n".join(part for part in (step.thought, step.action) if part))
 
 
 def _json(value: Any) -> str:
-    """ASCII alone, so that neither the encoding of the page nor a lone surrogate can spoil it."""
+    """Encode as ASCII, so that the page's encoding and lone surrogates cannot corrupt it."""
     return json.dumps(value, ensure_ascii=True, separators=(",", ":"))
 
 
 def write_call(path: Path, function: str, value: Any) -> None:
-    """A script that hands `value` to the page."""
+    """Write a script that passes `value` to a function of the page."""
     path.write_text(f"kintsugi.{function}({_json(value)});\n", encoding="ascii")

@@ -1,12 +1,13 @@
-"""`write_report`: a run as a folder of static pages that open from disk: no server, no network, nothing to install.
+"""Write a run as a folder of static pages that open from disk, without a server or network access.
 
-    index.html       what was run, scores with intervals, paired differences, task types, time
-    attempts.html    every attempt step by step, the failed beside the mended
-    trees.html       every search tree, and where attempts were spliced together; in runs that have some
-    assets/ data/    styles, scripts and plotly; the attempts' texts and pictures, loaded piece by piece
+    index.html       settings, scores with intervals, paired differences, task types, time
+    attempts.html    every attempt step by step, failed attempts next to the mended ones
+    trees.html       every search tree and its splices, if the run has trees
+    assets/ data/    styles, scripts and plotly; texts and screenshots of the attempts, loaded on demand
 
-The same run gives the same bytes. Whatever models and environments said is shown as text and never as markup: templates
-escape, scripts set `textContent` alone, and the pages' content security policy forbids inline scripts and all requests.
+Reports of the same run are identical byte by byte. Text from models and environments is never interpreted as markup:
+templates escape it, scripts only set `textContent`, and the content security policy forbids inline scripts and
+requests.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from typing import Any
 
 from ... import __version__
 from ...errors import UsageError
-from ...loops.measuring.evaluation import Attempt
-from ...loops.measuring.tables import interval, p_value, percent, points, short
+from ...loops.measuring.evaluation import AttemptSummary
+from ...loops.measuring.tables import p_value, percent, percent_interval, percentage_points, short_count
 from ...loops.runs.stages import Stage
 from ...loops.runs.store import RunStore
 from .attempts import PER_STAGE, AttemptFiles, clipped
@@ -30,14 +31,24 @@ from .trees import write_trees
 TEMPLATES = Path(__file__).with_name("templates")
 ASSETS = ("style.css", "common.js", "charts.js", "browse.js", "attempts.js", "detail.js", "trees.js")
 MARK = '<meta name="generator" content="kintsugi report">'
-"""Tells a folder that this module wrote from one that it must not replace."""
+"""Marks a folder as a report, which may be replaced."""
 
 
 def write_report(run_folder: Path, out: Path | None = None, *, per_stage: int = PER_STAGE) -> Path:
-    """Write the report of a run and return its `index.html`.
+    """Write the report of a run.
 
-    The folder appears whole or not at all. Raises `UsageError` when `run_folder` is no run, when a row of it is
-    damaged, and when `out` holds something else than an older report.
+    The folder is written completely or not at all.
+
+    Args:
+        run_folder: Folder of the run.
+        out: Folder of the report, replaced if it holds an older report; `run_folder/report` when None.
+        per_stage: Maximum number of attempts shown per stage.
+
+    Returns:
+        The path of the report's `index.html`.
+
+    Raises:
+        UsageError: `run_folder` is not a run, a record in it is damaged, or `out` holds something other than a report.
     """
     out = run_folder / "report" if out is None else out
     _refuse_foreign(out)
@@ -51,7 +62,9 @@ def write_report(run_folder: Path, out: Path | None = None, *, per_stage: int = 
                 shutil.rmtree(out)
             unfinished.rename(out)
         except OSError as error:
-            raise UsageError(f"{out}: {error}; the run is untouched. Mend the cause or name another folder") from error
+            raise UsageError(
+                f"cannot write the report to {out} ({error}); the run is unchanged; fix the cause or pass another --out"
+            ) from error
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
     return out / "index.html"
@@ -60,15 +73,15 @@ def write_report(run_folder: Path, out: Path | None = None, *, per_stage: int = 
 def _write(store: RunStore, name: str, folder: Path, per_stage: int) -> None:
     results = store.results()
     files = AttemptFiles(folder / "data", per_stage, store.pictures.folder)
-    attempts: dict[Stage, list[Attempt]] = {}
+    attempts: dict[Stage, list[AttemptSummary]] = {}
     training = []
     for stage in store.trajectory_stages():
         trajectories = store.trajectories(stage)
         files.add(stage, trajectories)
-        attempts[stage] = [Attempt.of(t) for t in trajectories]
+        attempts[stage] = [AttemptSummary.from_trajectory(t) for t in trajectories]
         if stage.kind != "eval":
             training.append(collected(stage, attempts[stage], sum(bool(t.parents) for t in trajectories)))
-    shown = files.close()
+    attempt_count = files.close()
     trees = write_trees(folder / "data", store, results)
     summary = summarise(attempts, results, training)
     _assets(folder / "assets")
@@ -77,7 +90,7 @@ def _write(store: RunStore, name: str, folder: Path, per_stage: int) -> None:
         "name": name,
         "version": __version__,
         "mark": MARK,
-        "shown": shown,
+        "shown": attempt_count,
         "trees": trees,
         "per_stage": per_stage,
         "left_out": files.left_out,
@@ -93,7 +106,7 @@ def _write(store: RunStore, name: str, folder: Path, per_stage: int) -> None:
 
 
 def render(page: str, context: Mapping[str, Any]) -> str:
-    """One page as HTML; every value is escaped, and a name that the context lacks is an error."""
+    """Render one page as HTML. Values are escaped; a name that `context` lacks raises."""
     import jinja2
 
     env = jinja2.Environment(
@@ -103,7 +116,9 @@ def render(page: str, context: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    env.filters.update(percent=percent, interval=interval, points=points, p_value=p_value, short=short)
+    env.filters.update(
+        percent=percent, interval=percent_interval, points=percentage_points, p_value=p_value, short=short_count
+    )
     return env.get_template(f"{page}.j2").render(context)
 
 
@@ -117,7 +132,7 @@ def _assets(folder: Path) -> None:
 
 
 def _charts(summary: Summary) -> dict[str, Any]:
-    """The numbers behind the charts, in percent and seconds."""
+    """Return the data of the charts, in percent and seconds."""
     return {
         "tasksets": [
             {
@@ -148,4 +163,6 @@ def _refuse_foreign(out: Path) -> None:
         return
     index = out / "index.html"
     if not out.is_dir() or (any(out.iterdir()) and not (index.is_file() and MARK in index.read_text(errors="replace"))):
-        raise UsageError(f"{out} holds something else than a report; name a new folder, or empty this one yourself")
+        raise UsageError(
+            f"{out} holds something other than a report; choose a new folder with --out, or empty this one"
+        )

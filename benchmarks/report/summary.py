@@ -1,4 +1,4 @@
-"""What a report says of a run: scores, comparisons, training attempts, time and settings, worked out from its store."""
+"""Compute the contents of a report from a run's store: scores, comparisons, training attempts and timings."""
 
 from __future__ import annotations
 
@@ -9,34 +9,34 @@ from typing import Any, TypeVar
 
 from ...envs.core import TaskSet, canonical_json
 from ...errors import InfraError, UsageError
-from ...loops.measuring.evaluation import Attempt, Comparison, Score, compare
+from ...loops.measuring.evaluation import AttemptSummary, Comparison, Score, compare
 from ...loops.measuring.gate import Verdict, verdicts
 from ...loops.measuring.references import eval_stages, pooled_score
 from ...loops.runs.stages import Stage
 
 ALL_PAIRS = 6
-"""With more models on a TaskSet than this, each is compared with the first and with the one before it only."""
+"""Maximum number of models to compare all pairs of; beyond it, each is compared with the first and the previous."""
 
 T = TypeVar("T")
 Results = Mapping[Stage, Any]
-StageAttempts = Mapping[Stage, list[Attempt]]
+StageAttempts = Mapping[Stage, list[AttemptSummary]]
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredAttempts:
     """One model on one TaskSet, all training seeds together."""
 
     model: str
     score: Score
     by_seed: dict[str, float] = field(default_factory=dict)
-    """Success rate of each training seed, where there are several."""
+    """Success rate of each training seed, if there are several."""
     stages: tuple[Stage, ...] = ()
-    """The stages behind it."""
+    """Stages that the attempts come from."""
 
 
 @dataclass(frozen=True)
 class Collected:
-    """One stage of attempts that measure nothing: made to train on, or for the gate."""
+    """One stage of attempts made for training or for the gate, not for scores."""
 
     stage: Stage
     tasks: int
@@ -45,56 +45,56 @@ class Collected:
     successes: int
     infra_errors: int
     mending: int
-    """Attempts that have parents."""
+    """Number of attempts that mend an earlier one."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Everything on a report's first page but the settings."""
+    """Contents of the report's first page, except the settings."""
 
-    measured: dict[str, list[Measured]]
-    """By the TaskSet's name, in the order in which the models were measured."""
+    measured: dict[str, list[MeasuredAttempts]]
+    """Scores by task set name, in the order of evaluation."""
     comparisons: dict[str, list[Comparison]]
-    """By the TaskSet's name."""
+    """Paired comparisons by task set name."""
     collected: list[Collected]
     verdicts: dict[Stage, Verdict]
-    """What the gate said of each round."""
+    """The gate's verdict on each round."""
     timings: dict[Stage, dict[str, float]]
-    """Seconds by stage: `wall`, `model` and `env`."""
+    """Seconds per stage: `wall`, `model` and `env`."""
     notes: list[str]
-    """What could not be worked out, and why."""
+    """What could not be computed, and why."""
 
 
 def summarise(attempts: StageAttempts, results: Results, collected: Sequence[Collected]) -> Summary:
-    """Score and compare what `attempts` holds, by stage of the store; what fails is told in `notes`, not raised."""
+    """Score and compare attempts by stage; errors are collected in `Summary.notes` instead of raised."""
     notes: list[str] = []
-    measured: dict[str, list[Measured]] = {}
+    measured: dict[str, list[MeasuredAttempts]] = {}
     compared: dict[str, list[Comparison]] = {}
     stages = eval_stages(attempts)
     for tasks in dict.fromkeys(stage.tasks for stage in stages):
         groups = _by_model([stage for stage in stages if stage.tasks == tasks])
-        found = [_told(notes, measure, model, group, attempts, results) for model, group in groups.items()]
+        found = [_or_note(notes, measure, model, group, attempts, results) for model, group in groups.items()]
         measured[tasks] = [m for m in found if m]
         pairs = [
-            _told(notes, compare, _pooled(groups[a], attempts), _pooled(groups[b], attempts), names=(a, b))
+            _or_note(notes, compare, _pooled(groups[a], attempts), _pooled(groups[b], attempts), names=(a, b))
             for a, b in _pairs([m.model for m in measured[tasks]])
         ]
         compared[tasks] = [pair for pair in pairs if pair]
     return Summary(measured, compared, list(collected), verdicts(results), timings(results), notes)
 
 
-def measure(model: str, group: Sequence[Stage], attempts: StageAttempts, results: Results) -> Measured:
-    """The score of one model on one TaskSet; raises what `score` raises."""
+def measure(model: str, group: Sequence[Stage], attempts: StageAttempts, results: Results) -> MeasuredAttempts:
+    """Score one model on one task set, pooled over seeds; raises what `score` raises."""
     whole = pooled_score(model, {stage: attempts[stage] for stage in group}, results)
     by_seed = {}
     if len(group) > 1:
         singles = [(s.scope or "no seed", pooled_score(model, {s: attempts[s]}, results)) for s in group]
         by_seed = {seed: single.success.value for seed, single in singles}
-    return Measured(model, whole, by_seed, tuple(group))
+    return MeasuredAttempts(model, whole, by_seed, tuple(group))
 
 
-def collected(stage: Stage, attempts: Sequence[Attempt], mending: int) -> Collected:
-    """What one stage of such attempts came to."""
+def collected(stage: Stage, attempts: Sequence[AttemptSummary], mending: int) -> Collected:
+    """Summarise one stage of attempts that were not made for scores."""
     tasks = TaskSet({a.task for a in attempts})
     return Collected(
         stage=stage,
@@ -108,27 +108,27 @@ def collected(stage: Stage, attempts: Sequence[Attempt], mending: int) -> Collec
 
 
 def timings(results: Results) -> dict[Stage, dict[str, float]]:
-    """Where the wall time of stages went: of measuring and of searches."""
-    kinds = {"clock": "eval", "cost": "search"}
+    """Return seconds of wall time per evaluation and search stage."""
+    kinds = {"timing": "eval", "cost": "search"}
     return {
-        stage.of(kinds[stage.kind]): {key: float(result[key]) for key in ("wall", "model", "env")}
+        stage.with_kind(kinds[stage.kind]): {key: float(result[key]) for key in ("wall", "model", "env")}
         for stage, result in results.items()
         if stage.kind in kinds
     }
 
 
 def flat(value: Any, prefix: str = "") -> dict[str, str]:
-    """A configuration as dotted names and JSON values."""
+    """Flatten a configuration to dotted names and JSON values."""
     if isinstance(value, Mapping) and value:
         return {k: v for key, item in value.items() for k, v in flat(item, f"{prefix}{key}.").items()}
     return {prefix[:-1]: value if isinstance(value, str) else canonical_json(value)}
 
 
 def _by_model(stages: Sequence[Stage]) -> dict[str, list[Stage]]:
-    return {who: [s for s in stages if s.who == who] for who in dict.fromkeys(s.who for s in stages)}
+    return {who: [s for s in stages if s.model_round == who] for who in dict.fromkeys(s.model_round for s in stages)}
 
 
-def _pooled(group: Sequence[Stage], attempts: StageAttempts) -> list[Attempt]:
+def _pooled(group: Sequence[Stage], attempts: StageAttempts) -> list[AttemptSummary]:
     return [a for stage in group for a in attempts[stage]]
 
 
@@ -139,7 +139,7 @@ def _pairs(models: Sequence[str]) -> list[tuple[str, str]]:
     return [(a, b) for a, b in pairs if a == models[0] or models.index(b) == models.index(a) + 1]
 
 
-def _told(notes: list[str], work: Callable[..., T], *args: Any, **named: Any) -> T | None:
+def _or_note(notes: list[str], work: Callable[..., T], *args: Any, **named: Any) -> T | None:
     try:
         return work(*args, **named)
     except (UsageError, InfraError) as error:

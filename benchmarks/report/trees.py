@@ -1,7 +1,7 @@
-"""The search trees of a run as `.js` files: `data/trees.js` says what the list needs, `data/tree-<n>.js` hold nodes.
+"""Write the search trees of a run as `.js` files: `data/trees.js` has the list, `data/tree-<n>.js` have the nodes.
 
-With a tree go its splices: where a bad and a good path were joined, what became of it, and the turns as they were
-trained on.
+Each tree includes its splices: where a bad and a good path were joined, how the splice was verified, and the turns as
+they were trained on.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ...agents.search import finished
+from ...agents.search import finished_trees
 from ...agents.search.tree import Node, SearchTree
 from ...agents.trajectory import Trajectory
 from ...loops.runs.stages import Stage
@@ -21,13 +21,13 @@ Results = Mapping[Stage, Any]
 
 
 def write_trees(folder: Path, store: RunStore, results: Results) -> int:
-    """Write the trees of all stages, one in memory at a time; returns how many there are."""
+    """Write the trees of all stages, with one tree in memory at a time, and return their number."""
     chunks, rows = Chunks(folder, "tree"), list[list[Any]]()
     stages = store.tree_stages()
     for number, stage in enumerate(stages):
-        joined = _splices(store, stage, results)
-        for tree in finished(store.tree_log(stage)):
-            own = joined.get(tree.key, [])
+        by_tree = _splices(store, stage, results)
+        for tree in finished_trees(store.tree_log(stage)):
+            own = by_tree.get(tree.key, [])
             ends = [tree.nodes[end].score for end in tree.ends()]
             rows.append([number, tree.key, clipped(tree.goal), len(tree), len(ends), max(ends, default=0.0), len(own)])
             chunks.add(_texts(tree, own))
@@ -39,15 +39,15 @@ def write_trees(folder: Path, store: RunStore, results: Results) -> int:
 
 
 def _splices(store: RunStore, trees: Stage, results: Results) -> dict[str, list[dict[str, Any]]]:
-    """The splices of a stage's trees, by tree."""
+    """Return the splices of a stage's trees by tree key."""
     found: dict[str, list[dict[str, Any]]] = {}
     for stage, result in results.items():
         if stage.kind != "spliced" or result["trees"] != str(trees):
             continue
-        learnt = {t.sample: t for t in store.trajectories(stage.of("splice"))}
+        trained = {t.sample: t for t in store.trajectories(stage.with_kind("splice"))}
         for number, (cut, how) in enumerate(zip(result["cuts"], result["how"], strict=True)):
             found.setdefault(cut["tree"], []).append(
-                {"name": stage.who, "how": how, **cut, "attempt": _attempt(learnt.get(number))}
+                {"name": stage.model_round, "how": how, **cut, "attempt": _attempt(trained.get(number))}
             )
     return found
 
@@ -72,12 +72,12 @@ def _texts(tree: SearchTree, splices: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _node(node: Node, visits: int, value: float) -> list[Any]:
-    """Parent, thought, action, refusal, what was seen then, outcome, score, visits, value, estimate, drawn."""
+    """Return parent, thought, action, refusal, observation, outcome, score, visits, value, estimate, sample count."""
     step = node.step
-    said = (
+    turn = (
         [clipped(step.thought), clipped(step.action), step.invalid and clipped(step.invalid)]
         if step
         else ["", "", None]
     )
-    about = [node.outcome, node.score, visits, round(value, 4), node.estimate, node.drawn]
-    return [node.parent, *said, clipped(node.observation), *about]
+    about = [node.outcome, node.score, visits, round(value, 4), node.estimate, node.sampled_count]
+    return [node.parent, *turn, clipped(node.observation), *about]

@@ -1,7 +1,7 @@
-"""Agent-R: the paper's comparison, with the check of splices that it lacks as one of the columns.
+"""Reproduction of Agent-R's comparison (arXiv 2501.11425), with unverified splices as an additional baseline.
 
-All baselines learn from the trees of the first round, which the base grew; Agent-R's second and third round grow their
-own. So that the three rounds can be told from what Agent-R adds to good paths, its first round is compared as well.
+All baselines train on the trees of the first round, which the base model searched. Rounds two and three of Agent-R
+search new trees. The first round is compared as well, to separate the effect of splices from that of more rounds.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any, ClassVar
 
 from rich.console import RenderableType
 
-from ...loops.agent_r import AgentR, round_of, rounds_table
+from ...loops.agent_r import AgentR, rounds_table, train_round
 from ...loops.measuring.measure import Measure
 from ...loops.measuring.recovery import (
-    TASKS,
+    RECOVERY_TASKS,
     bad_beginnings,
+    behaviour_by_model,
     behaviour_table,
-    behaviours,
     measure_recovery,
 )
 from ...loops.registry import LoopConfig
@@ -31,17 +31,17 @@ BASELINES: dict[str, dict[str, Any]] = {
     "direct-revision": {"first_error": False},
     "unchecked": {"check": False},
 }
-"""What each changes in Agent-R's first round."""
+"""Settings of Agent-R's first round that each baseline changes."""
 
 
 @dataclass(frozen=True)
 class ReproduceAgentR(Reproduction):
-    """The comparison of Agent-R's rounds, the base, and baselines that each leave one part out, over several seeds."""
+    """Compare Agent-R's rounds, the base, and baselines that each leave one component out, over several seeds."""
 
     loop: AgentR = field(default_factory=lambda: AgentR(gate=UNGATED))
     held_out: Measure = field(default_factory=lambda: Measure(splits=("valid_unseen",), tasks=200))
     baselines: bool = True
-    """Also: good paths alone, Direct-Revision, splices that nobody checked."""
+    """Also run the baselines: good paths alone, Direct-Revision, unverified splices."""
 
     paper: ClassVar[str] = "agent-r"
     gated: ClassVar[bool] = True
@@ -57,42 +57,42 @@ class ReproduceAgentR(Reproduction):
 
     @property
     def settings(self) -> LoopConfig:
-        """Agent-R's."""
+        """The configuration of Agent-R."""
         return self.loop
 
     def one_seed(self, lab: Lab) -> None:
-        """Everything with one seed policy."""
+        """Run all models with one seed policy."""
         run, loop = lab.run, replace(self.loop, seed=self.loop.seed + lab.seed)
 
         def evaluate(name: str, adapter: Path | None) -> None:
             lab.measure(name, adapter)
             recovered = measure_recovery(run, name, adapter, self.held_out, loop.recovery, begun)
-            lab.attempts[name][TASKS] = recovered
+            lab.attempts[name][RECOVERY_TASKS] = recovered
 
         lab.say("bad beginnings")
         begun = bad_beginnings(run, self.held_out, loop.recovery)
         evaluate("base", None)
-        lab.say("growing trees")
+        lab.say("searching trees")
         for name, changes in BASELINES.items() if self.baselines else ():
             lab.say(f"training {name}")
-            evaluate(name, round_of(run, None, replace(loop, **changes), 1, name))
+            evaluate(name, train_round(run, None, replace(loop, **changes), 1, name))
         adopted: Path | None = None
         for i in range(1, loop.rounds + 1):
             lab.say(f"Agent-R, round {i}")
-            adapter = round_of(run, adopted, loop, i)
+            adapter = train_round(run, adopted, loop, i)
             evaluate(f"agent-r {i}", adapter)
-            if loop.admits(run, adopted, adapter):
+            if loop.passes_gate(run, adopted, adapter):
                 adopted = adapter
 
     def pools(self) -> dict[str, tuple[str, ...]]:
-        """Success from the start, and from the bad beginnings."""
-        return {"Success, paired": self.held_out.splits, "Recovery, paired": (TASKS,)}
+        """Return the held-out splits (success) and the bad beginnings (recovery)."""
+        return {"Success, paired": self.held_out.splits, "Recovery, paired": (RECOVERY_TASKS,)}
 
     def findings(self, attempts: Attempts, results: Mapping[Stage, Any]) -> list[RenderableType]:
-        """How the models went about it, and what the splices were."""
-        said = self.loop.revisions
+        """Return tables of the models' behaviour and of the splices."""
+        revisions = self.loop.revisions
         return [
-            behaviour_table(behaviours(attempts, self.held_out.splits, said), "From the start"),
-            behaviour_table(behaviours(attempts, (TASKS,), said), "From bad beginnings"),
+            behaviour_table(behaviour_by_model(attempts, self.held_out.splits, revisions), "From the start"),
+            behaviour_table(behaviour_by_model(attempts, (RECOVERY_TASKS,), revisions), "From bad beginnings"),
             rounds_table(results),
         ]

@@ -1,7 +1,7 @@
-"""What the comparisons of papers share. A `Reproduction` says what one seed does; TradingGroup's has its own tables.
+"""Shared code of the paper reproductions. A `Reproduction` defines what is run for one seed.
 
-Every seed makes its own seed policy, trains and measures in a scope of one run, and hands its attempts to a `Lab`;
-pairs of models are then compared on all seeds together.
+Each seed trains its own seed policy and runs in its own scope of one run. A `Lab` collects its attempts. Pairs of
+models are then compared on the attempts of all seeds. TradingGroup's reproduction has tables of its own.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from typing import Any, ClassVar
 
 from rich.console import Console, RenderableType
 
-from ...agents.models.registry import Watch
-from ...agents.registry import reader
+from ...agents.models.registry import OnStatus
+from ...agents.registry import make_reader
 from ...agents.trajectory import AgentSpec
-from ...arguments import plain
+from ...arguments import to_plain
 from ...envs.core import TaskSet
 from ...envs.registry import EnvSpec
 from ...errors import UsageError
 from ...loops.learning import open_learner
 from ...loops.measuring.evaluation import Comparison, Score, compare, score
 from ...loops.measuring.gate import Gate, verdicts
-from ...loops.measuring.measure import Measure, Measured, measure, where_time_went
+from ...loops.measuring.measure import Measure, MeasuredAttempts, measure, timing_summary
 from ...loops.measuring.tables import comparison_table, score_table, verdict_table
 from ...loops.registry import LoopConfig
 from ...loops.run import Params, Run, resolved
@@ -36,34 +36,34 @@ from ...loops.seeds.registry import recipe_of
 from ..progress import bar
 from ..report.pages import write_report
 
-Attempts = dict[str, Measured]
-"""Model to the name of a set of tasks to held-out attempts, all seeds together."""
+Attempts = dict[str, MeasuredAttempts]
+"""Held-out attempts of all seeds, by model and task set name."""
 Say = Callable[[str], None]
 UNGATED = Gate("off")
-"""Every model of a comparison is measured, whether or not a gate would adopt it."""
+"""Comparisons evaluate every model, so their loops run without a gate."""
 AGENT = AgentSpec()
-"""Who acts in all of them but TradingGroup's."""
+"""The agent of all reproductions except TradingGroup's."""
 
 
 @dataclass(frozen=True)
 class Reproduction(ABC):
-    """A paper's comparison over several seeds."""
+    """A paper's comparison, over several seeds."""
 
     recipe: SeedRecipe = field(default_factory=lambda: recipe_of("household"))
-    """Of the seed policy; each seed of the comparison makes its own."""
+    """Recipe of the seed policy; each seed of the comparison trains its own."""
     env: str = "household"
-    """The environment to practise in and to be measured in."""
+    """Environment for practice and evaluation."""
     env_args: Params = field(default_factory=dict)
     """Arguments of the environment's constructor."""
     held_out: Measure = field(default_factory=Measure)
     seeds: int = 3
 
     paper: ClassVar[str]
-    """What `kintsugi reproduce` calls it."""
+    """Name of the comparison in `kintsugi reproduce`."""
     gated: ClassVar[bool] = False
-    """Whether a gate says from which round's model the next one goes on."""
+    """Whether a gate decides which round's adapter the next round starts from."""
     pairs: ClassVar[tuple[tuple[str, str], ...]]
-    """Models that are compared with a test, where both were measured."""
+    """Pairs of models to compare, if both were evaluated."""
 
     @property
     def env_spec(self) -> EnvSpec:
@@ -77,69 +77,69 @@ class Reproduction(ABC):
 
     @abstractmethod
     def one_seed(self, lab: Lab) -> None:
-        """Train and measure everything for one seed."""
+        """Train and evaluate all models of one seed."""
 
     def check(self) -> None:
-        """Raise `UsageError` for what can only be wrong, before a run is begun that could only be begun anew."""
+        """Raise `UsageError` for invalid settings, before a run folder is created with them."""
         env = self.env_spec
         env.check()
         if self.recipe.family != env.name:
             raise UsageError(
-                f"the seed policy would be that of {self.recipe.family!r}, and it would act in {env.name!r}; pass "
-                f"--recipe.family {env.name}, or another --env"
+                f"the seed policy's family is {self.recipe.family!r}, but the environment is {env.name!r}; "
+                f"expected the same; pass --recipe.family {env.name} or another --env"
             )
         if not self.gated:
             refuse_gate(self.settings)
-        self.settings.validate(env, reader(AGENT))
-        self.settings.refuse_shared(env, self.held_out.task_sets(env))
+        self.settings.validate(env, make_reader(AGENT))
+        self.settings.refuse_shared_tasks(env, self.held_out.task_sets(env))
 
     def pools(self) -> dict[str, tuple[str, ...]]:
-        """Title to the sets of tasks on which pairs of models are compared together."""
+        """Return the task set names that are pooled in each table, by the table's title."""
         return {"Paired on the same tasks": self.held_out.splits}
 
     def findings(self, attempts: Attempts, results: Mapping[Stage, Any]) -> list[RenderableType]:
-        """What else is printed."""
+        """Return additional tables to print."""
         return []
 
     def run(self, folder: Path, console: Console) -> None:
-        """Run or continue the comparison in `folder`, print its tables and write its report."""
+        """Run or resume the comparison in `folder`, print its tables and write its report."""
         run_in(folder, self, console)
 
 
 def refuse_gate(settings: LoopConfig) -> None:
-    """Raise `UsageError` where the gate is on in a comparison that measures every model whatever a gate would say."""
+    """Raise `UsageError` if the gate is on in a comparison that evaluates every model anyway."""
     if settings.gate.mode == "on":
-        raise UsageError("every model of this comparison is measured, so a gate would decide nothing; pass --gate off")
+        raise UsageError("gate mode is 'on', but this comparison evaluates every model; expected --gate off")
 
 
 class Lab:
-    """Where one seed's models are trained and measured."""
+    """Evaluates the models of one seed and collects their attempts."""
 
-    def __init__(self, run: Run, seed: int, on: Measure, say: Say) -> None:
+    def __init__(self, run: Run, seed: int, held_out: Measure, say: Say) -> None:
         self.run = run
         self.seed = seed
         self.say = say
         self.attempts: Attempts = {}
-        self._on = on
+        self._on = held_out
 
     def measure(self, name: str, adapter: Path | None) -> None:
-        """Measure the base with an adapter on the held-out splits."""
+        """Evaluate the base model with `adapter` (or alone, when None) on the held-out splits."""
         self.say(f"measuring {name}")
         self.attempts[name] = measure(self.run, name, adapter, self._on)
 
 
 SeedRun = Callable[[SeedRecipe, RunStore], Run]
-"""Makes the seed policy of a recipe, and a run of it in a store."""
+"""Trains the seed policy of a recipe and returns a run of it in a store."""
 
 
-def seed_run(env: EnvSpec, watch: Watch) -> SeedRun:
-    """Runs of seed policies in an environment, in this process."""
+def seed_run(env: EnvSpec, on_status: OnStatus) -> SeedRun:
+    """Return a function that trains seed policies and makes runs in this process."""
 
     def made(recipe: SeedRecipe, store: RunStore) -> Run:
         from ...agents.models.local import LocalBackend
         from ...loops.seeds.recipe import demonstrations_of, seed_model
 
-        folder = seed_model(recipe, progress=watch)
+        folder = seed_model(recipe, progress=on_status)
         backend = LocalBackend(folder)
         return Run(store, backend, open_learner(backend), env, demonstrations=demonstrations_of(folder))
 
@@ -147,11 +147,11 @@ def seed_run(env: EnvSpec, watch: Watch) -> SeedRun:
 
 
 def reproduce(store: RunStore, config: Reproduction, make: SeedRun, say: Say) -> Attempts:
-    """Run or continue the comparison in `store`; `say` gets a line at each step."""
+    """Run or resume the comparison in `store`, and pass one line per step to `say`."""
     attempts: Attempts = {}
     for seed in range(config.seeds):
         say(f"seed {seed}: the seed policy")
-        run = make(config.recipe.reseeded(seed), store).scoped(f"seed{seed}")
+        run = make(config.recipe.with_seed_offset(seed), store).with_scope(f"seed{seed}")
         lab = Lab(run, seed, config.held_out, say)
         config.one_seed(lab)
         for name, found in lab.attempts.items():
@@ -161,7 +161,7 @@ def reproduce(store: RunStore, config: Reproduction, make: SeedRun, say: Say) ->
 
 
 def comparisons(attempts: Attempts, pairs: Sequence[tuple[str, str]], tasks: Sequence[str]) -> list[Comparison]:
-    """Those of `pairs` that were both measured, on the sets of `tasks` all together."""
+    """Compare the `pairs` of models that were both evaluated, pooled over the task sets `tasks`."""
     found = []
     for pair in pairs:
         if all(name in attempts and all(each in attempts[name] for each in tasks) for name in pair):
@@ -171,7 +171,7 @@ def comparisons(attempts: Attempts, pairs: Sequence[tuple[str, str]], tasks: Seq
 
 
 def sayer(console: Console) -> Say:
-    """Prints lines with the time since now before them."""
+    """Return a function that prints lines prefixed with the elapsed time."""
     start = time.monotonic()
 
     def say(line: str) -> None:
@@ -182,19 +182,23 @@ def sayer(console: Console) -> Say:
 
 
 def run_in(folder: Path, config: Reproduction, console: Console, make: SeedRun | None = None) -> None:
-    """Run or continue the comparison in `folder`, print its tables and write its report.
+    """Run or resume the comparison in `folder`, print its tables and write its report.
 
-    `make` is what makes seed policies and runs of them; None makes them in this process.
+    Args:
+        folder: Folder of the run.
+        config: The comparison.
+        console: Where tables are printed.
+        make: Trains seed policies and makes their runs; in this process when None.
     """
     say, env = sayer(console), config.env_spec
     config.check()
     config = replace(config, held_out=resolved(config.held_out, env))
-    world, loop = env.to_json(), plain(resolved(config.settings, env))
-    record = {**plain(config), "loop": loop, "env": world["id"], "env_args": world["kwargs"]}
-    record["agent"] = plain(reader(AGENT).spec)
+    world, loop = env.to_json(), to_plain(resolved(config.settings, env))
+    record = {**to_plain(config), "loop": loop, "env": world["id"], "env_args": world["kwargs"]}
+    record["agent"] = to_plain(make_reader(AGENT).spec)
     with RunStore.open(folder, {"command": f"reproduce {config.paper}", **record}) as store:
-        with bar(console) as store.watch:
-            attempts = reproduce(store, config, make or seed_run(env, store.watch), say)
+        with bar(console) as store.on_status:
+            attempts = reproduce(store, config, make or seed_run(env, store.on_status), say)
         found = {title: comparisons(attempts, config.pairs, tasks) for title, tasks in config.pools().items()}
         for title, compared in found.items():
             for each in compared:
@@ -204,21 +208,21 @@ def run_in(folder: Path, config: Reproduction, console: Console, make: SeedRun |
         console.print(score_table(_scores(attempts, tasks, results), tasks))
     for title, compared in found.items():
         console.print(comparison_table(compared, title))
-    if told := verdicts(results):
-        console.print(verdict_table(told))
+    if decided := verdicts(results):
+        console.print(verdict_table(decided))
     for finding in config.findings(attempts, results):
         console.print(finding, highlight=False)
-    console.print(where_time_went(results), highlight=False)
+    console.print(timing_summary(results), highlight=False)
     say("report")
     console.print(str(write_report(folder, folder / "report")), soft_wrap=True, highlight=False)
 
 
 def _scores(attempts: Attempts, tasks: str, results: Mapping[Stage, Any]) -> list[Score]:
-    """Of all seeds together, measured as the first one was."""
+    """Return the scores of all models, pooled over seeds, with the evaluation settings of the first seed."""
     found = []
     for name, measured in attempts.items():
         if tasks in measured:
-            first = Score.from_json(results[replace(Stage.named("score", name, tasks), scope="seed0")])
+            first = Score.from_json(results[replace(Stage.from_model_round("score", name, tasks), scope="seed0")])
             pooled = score(
                 name,
                 TaskSet({t.task for t in measured[tasks]}),

@@ -1,4 +1,4 @@
-"""Re-ReST, self-training and the base, and the controls that the paper lacks."""
+"""Reproduction of Re-ReST's comparison (arXiv 2406.01495), with controls that the paper lacks."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ PAIRS = (
 
 @dataclass(frozen=True)
 class ReproduceReReST(Reproduction):
-    """The comparison of Re-ReST, self-training, the base and the controls, over several seeds."""
+    """Compare Re-ReST, self-training, the base and the controls, over several seeds."""
 
     loop: ReReST = field(default_factory=lambda: ReReST(practice=Practice(tasks=300), gate=UNGATED))
     held_out: Measure = field(default_factory=lambda: Measure(splits=("valid_seen", "valid_unseen"), tasks=200))
     controls: bool = True
-    """Also: as many extra samples as reflections, demonstrations alone, the zero-shot reflector alone."""
+    """Also run the controls: extra samples as many as reflections, demonstrations alone, zero-shot reflector alone."""
 
     paper: ClassVar[str] = "re-rest"
     pairs: ClassVar[tuple[tuple[str, str], ...]] = PAIRS
 
     @property
     def settings(self) -> LoopConfig:
-        """Re-ReST's."""
+        """The configuration of Re-ReST."""
         return self.loop
 
     def one_seed(self, lab: Lab) -> None:
-        """Everything with one seed policy."""
+        """Run all models with one seed policy."""
         run, loop = lab.run, replace(self.loop, seed=self.loop.seed + lab.seed)
         data, seed, split = loop.data, loop.seed, loop.practice.split
-        agent = run.acting(None, loop.attempts)
+        agent = run.make_agent(None, loop.attempts)
 
         def trained(name: str, passed: list[Trajectory]) -> None:
             examples = data.mixture(agent, passed, run.demonstrations, seed)
@@ -56,7 +56,7 @@ class ReproduceReReST(Reproduction):
             lab.measure(name, run.train(adapter, examples, loop.fit, seed=seed, rename=data.rename))
 
         lab.measure("base", None)
-        lab.say("sampling, reflecting, reflecting again with a trained reflector")
+        lab.say("sampling, reflecting zero-shot, reflecting with the trained reflector")
         mended = collect_and_mend(run, None, loop)
         run.store.result(Stage("counts", "mended", split), lambda: counts_of(mended))
         trained("self-training", mended.passed)
@@ -71,18 +71,18 @@ class ReproduceReReST(Reproduction):
         trained("re-rest", [*mended.passed, *mended.corrected])
 
     def findings(self, attempts: Attempts, results: Mapping[Stage, Any]) -> list[RenderableType]:
-        """What the reflectors mended, seed by seed."""
+        """Return how many failures the reflectors mended, per seed."""
         return [
-            f"of {counts['failed']} failures the zero-shot reflector mended {counts['mended_zero_shot']}, "
-            f"the trained one {counts['mended_trained']} of the {counts['reflections_trained']} left"
+            f"the zero-shot reflector mended {counts['mended_zero_shot']} of {counts['failed']} failures, "
+            f"the trained one {counts['mended_trained']} of the remaining {counts['reflections_trained']}"
             for stage, counts in results.items()
             if (stage.kind, stage.model) == ("counts", "mended")
         ]
 
 
 def _extra_samples(lab: Lab, loop: ReReST, mended: Mended) -> list[Trajectory]:
-    """One more plain attempt for every reflection, at the same task: what the reflector's budget buys without it."""
-    agent, drawn, jobs = lab.run.acting(None, loop.attempts), dict[str, int](), []
+    """Sample one additional attempt per reflection, at the same task: the reflector's budget spent on plain samples."""
+    agent, drawn, jobs = lab.run.make_agent(None, loop.attempts), dict[str, int](), []
     for reflected in [*mended.zero_shot, *mended.trained]:
         sample = loop.attempts.k + drawn.get(reflected.task.id, 0)
         drawn[reflected.task.id] = drawn.get(reflected.task.id, 0) + 1
@@ -92,7 +92,7 @@ def _extra_samples(lab: Lab, loop: ReReST, mended: Mended) -> list[Trajectory]:
 
 
 def counts_of(mended: Mended) -> dict[str, int]:
-    """How many attempts passed, failed and were mended."""
+    """Count the attempts that passed, failed and were mended."""
     return {
         "passed": len(mended.passed),
         "failed": len(mended.zero_shot),

@@ -1,4 +1,4 @@
-"""TradingGroup: rules, the desk with parts switched off, and the desk that learnt."""
+"""Reproduction of TradingGroup: baseline rules, ablations of the desk, and the trained desk."""
 
 from __future__ import annotations
 
@@ -16,11 +16,17 @@ from ...agents.models.core import derived_seed
 from ...agents.rollout import Job
 from ...agents.trading_group.desk import DeskConfig, TradingGroup, chat_of_call
 from ...agents.trajectory import AgentSpec
-from ...arguments import plain
+from ...arguments import to_plain
 from ...envs.core import Task, TaskSet, canonical_json
 from ...envs.registry import EnvSpec
 from ...loops.learning.core import Example
-from ...loops.measuring.backtests import Backtest, Backtests, backtests, differ, performance
+from ...loops.measuring.backtests import (
+    BacktestsByName,
+    MeasuredBacktest,
+    compare_backtests,
+    measure_backtests,
+    performance_tables,
+)
 from ...loops.run import Attempts, Params, Run, resolved
 from ...loops.runs.stages import Stage
 from ...loops.runs.store import RunStore
@@ -28,13 +34,13 @@ from ...loops.seeds.family import SeedRecipe
 from ...loops.seeds.registry import recipe_of
 from ...loops.trading_group import (
     SynthesisConfig,
-    annotate,
-    counted,
-    desk_of,
-    realised_in,
-    select,
-    trade,
+    collect_windows,
+    label_calls,
+    realised_series,
+    require_desk,
+    select_best,
     trading_group,
+    training_summary,
 )
 from ..progress import bar
 from .core import UNGATED, SeedRun, refuse_gate, sayer, seed_run
@@ -46,10 +52,10 @@ DESKS: dict[str, dict[str, bool]] = {
     "no risk management": {"risk_management": False},
     "full": {},
 }
-"""Name to the parts that are switched off, or on."""
+"""Untrained desks by name, with the parts that differ from the full desk."""
 TRAINED = "full + LoRA"
 CONTROL = "full + LoRA, any calls"
-"""The control that the paper lacks: as many calls of each answer, not chosen by their labels."""
+"""Control that the paper lacks: trained on as many calls of each answer, drawn regardless of their labels."""
 COMPARISONS = (
     ("base desk", TRAINED),
     ("full", TRAINED),
@@ -59,122 +65,139 @@ COMPARISONS = (
     ("no reflection", "full"),
     ("no risk management", "full"),
 )
-"""Pairs that are printed with a test, where both were measured."""
+"""Pairs of agents that are compared with a test, if both were measured."""
 ENV = EnvSpec("trading")
 
 
 @dataclass(frozen=True)
-class Windows:
-    """Windows that desks are tested on; none of them is ever learnt from."""
+class HeldOutWindows:
+    """Held-out windows on which all agents are tested."""
 
     split: str = "valid_unseen"
     params: Params = field(default_factory=lambda: {"bars": "120"})
-    """What the task sets of `trading` take; one asset each."""
+    """Parameters of the trading tasks; each has one asset."""
     stocks: int = 5
-    """Windows of one seed, each of another stock."""
+    """Windows per training seed, each of a different stock."""
     at_once: int = 128
-    """Backtests that are run together."""
+    """Number of backtests run in parallel."""
     seed: int = 2026
+    """Seed of the held-out windows."""
 
     def task_set(self, seed: int) -> TaskSet:
-        """The windows of training seed `seed`."""
+        """Return the windows of training seed `seed`."""
         return ENV.tasks(self.split, self.stocks, self.seed + seed, **{**self.params, "assets": "1"})
 
 
 @dataclass(frozen=True)
 class ReproduceTradingGroup:
-    """The paper's ablation and its last table on simulated stocks, over several seeds."""
+    """The paper's ablation and its last table, on simulated stocks and over several training seeds."""
 
     recipe: SeedRecipe = field(default_factory=lambda: recipe_of("trading"))
-    """Of the seed policy, which all seeds share: each has its own past, its own LoRA and its own stocks."""
+    """Recipe of the seed policy that all training seeds share. Practice and held-out windows differ by seed."""
     loop: SynthesisConfig = field(default_factory=lambda: SynthesisConfig(gate=UNGATED))
+    """Settings of the loop that trains the desk."""
     desk: DeskConfig = FULL
-    """The full desk; greedy where it is tested."""
-    held_out: Windows = field(default_factory=Windows)
+    """The full desk. Tests are greedy."""
+    held_out: HeldOutWindows = field(default_factory=HeldOutWindows)
+    """Held-out windows of the tests."""
     seeds: int = 5
+    """Number of training seeds."""
     controls: bool = True
-    """Also a LoRA of calls that were not chosen by their labels."""
+    """Also train the control adapter on calls drawn regardless of their labels."""
 
     paper: ClassVar[str] = "trading-group"
 
     @property
     def agent(self) -> AgentSpec:
-        """The full desk, but for what whoever plays it decides."""
-        args = {name: value for name, value in plain(self.desk).items() if name not in ("temperature", "max_tokens")}
+        """The full desk, without the sampling settings, which each stage sets."""
+        args = {name: value for name, value in to_plain(self.desk).items() if name not in ("temperature", "max_tokens")}
         return AgentSpec("trading-group", args)
 
     def run(self, folder: Path, console: Console, make: SeedRun | None = None) -> None:
-        """Run or continue the comparison in `folder` and print its tables; `make` is as in `run_in`."""
+        """Run or continue the comparison in `folder` and print its tables. `make` replaces `seed_run`."""
         say = sayer(console)
         refuse_gate(self.loop)
         self.loop.windows(ENV, self.desk.labels)
         hashes = [self.held_out.task_set(seed).hash for seed in range(self.seeds)]
-        record = {**plain(self), "loop": plain(resolved(self.loop, ENV)), "env": ENV.to_json()}
+        record = {**to_plain(self), "loop": to_plain(resolved(self.loop, ENV)), "env": ENV.to_json()}
         with RunStore.open(folder, {"command": f"reproduce {self.paper}", **record}) as store:
-            say("the seed policy")
-            with bar(console) as store.watch:
-                made = (make or seed_run(ENV, store.watch))(self.recipe, store)
+            say("preparing the seed policy")
+            with bar(console) as store.on_status:
+                made = (make or seed_run(ENV, store.on_status))(self.recipe, store)
                 found = reproduce(replace(made, agent=self.agent), self, say)
             pairs = [(a, b) for a, b in COMPARISONS if a in found and b in found]
             measures = ("cumulative_return", "sharpe")
-            differences = [differ(found, a, b, measure) for measure in measures for a, b in pairs]
+            differences = [compare_backtests(found, a, b, measure) for measure in measures for a, b in pairs]
             split, bars = self.held_out.split, self.held_out.params.get("bars", "60")
             caption = f"{split}, {bars} bars a window; TaskSets {', '.join(hashes)}; intervals by bootstrap of windows"
-            for table in performance(store, found, differences, split, caption):
+            for table in performance_tables(store, found, differences, split, caption):
                 console.print(table)
-            console.print(counted(store.results()), highlight=False)
+            console.print(training_summary(store.results()), highlight=False)
             console.print(_unpublished(self.loop, self.desk), soft_wrap=True, highlight=False)
 
 
-def reproduce(run: Run, config: ReproduceTradingGroup, say: Callable[[str], None]) -> Backtests:
-    """Run or continue the comparison; `say` gets a line at each step."""
+def reproduce(run: Run, config: ReproduceTradingGroup, say: Callable[[str], None]) -> BacktestsByName:
+    """Run or continue the comparison.
+
+    Args:
+        run: The run that provides models, training and the store.
+        config: Settings of the comparison.
+        say: Receives one line of progress per step.
+
+    Returns:
+        The measured backtests by agent and training seed.
+    """
     held_out = config.held_out
     sets = [held_out.task_set(seed) for seed in range(config.seeds)]
-    found: dict[str, list[list[Backtest]]] = {}
+    found: dict[str, list[list[MeasuredBacktest]]] = {}
     greedy = Attempts(1, 0.0, config.desk.max_tokens, held_out.at_once)
 
-    # What no seed trains is tested on the windows of all seeds at once.
+    # Untrained agents are the same for all seeds, so they are tested on the windows of all seeds at once.
     agents: dict[str, Agent] = {rule.name: rule for rule in RULES}
     untrained = run.backend.model(parallel=held_out.at_once)
-    agents |= {name: TradingGroup(untrained, config.desk.switched(**parts)) for name, parts in DESKS.items()}
+    agents |= {name: TradingGroup(untrained, config.desk.with_parts(**parts)) for name, parts in DESKS.items()}
     for name, agent in agents.items():
         say(f"testing {name}")
-        played = backtest(run, name, agent, held_out, [task for each in sets for task in each], greedy)
-        by_task = {b.played.task: b for b in played}
+        tested = backtest(run, name, agent, held_out, [task for each in sets for task in each], greedy)
+        by_task = {b.attempt.task: b for b in tested}
         found[name] = [[by_task[task] for task in tasks] for tasks in sets]
 
     for seed, tasks in enumerate(sets):
-        scoped, loop = run.scoped(f"seed{seed}"), replace(config.loop, seed=config.loop.seed + seed)
-        say(f"seed {seed}: trading the past, labelling, training")
+        scoped, loop = run.with_scope(f"seed{seed}"), replace(config.loop, seed=config.loop.seed + seed)
+        say(f"seed {seed}: collecting, labelling, training")
         adapters = {TRAINED: trading_group(scoped, loop)}
         if config.controls:
-            adapters[CONTROL] = control(scoped, loop)
+            adapters[CONTROL] = train_control(scoped, loop)
         for name, adapter in adapters.items():
             say(f"seed {seed}: testing {name}")
-            trained = scoped.acting(adapter, greedy)
+            trained = scoped.make_agent(adapter, greedy)
             found.setdefault(name, []).append(backtest(scoped, name, trained, held_out, tasks, greedy))
     return found
 
 
 def backtest(
-    run: Run, name: str, agent: Agent, held_out: Windows, tasks: Iterable[Task], attempts: Attempts
-) -> list[Backtest]:
-    """The backtests of one agent, run or taken from the store; kept as `eval/<name>/<split>`."""
+    run: Run, name: str, agent: Agent, held_out: HeldOutWindows, tasks: Iterable[Task], attempts: Attempts
+) -> list[MeasuredBacktest]:
+    """Return the measured backtests of one agent, played or taken from the stage `eval/<name>/<split>`."""
     jobs = [Job(task, agent, derived_seed(held_out.seed, task.id)) for task in tasks]
-    return backtests(run.play(Stage("eval", name, held_out.split), jobs, attempts), run.env.make())
+    return measure_backtests(run.play(Stage("eval", name, held_out.split), jobs, attempts), run.env.make())
 
 
-def control(run: Run, loop: SynthesisConfig) -> Path:
-    """The LoRA of as many calls of each role and answer as were kept, drawn whatever their labels."""
-    desk = desk_of(run.acting(None, loop.attempts))
+def train_control(run: Run, loop: SynthesisConfig) -> Path:
+    """Train the control adapter on as many calls of each role and answer, drawn regardless of their labels."""
+    desk = require_desk(run.make_agent(None, loop.attempts))
     env, labels = run.env.make(), desk.config.labels
-    rows = [row for window in trade(run, desk, loop) for row in annotate(window, labels, realised_in(window, env))]
+    rows = [
+        row
+        for window in collect_windows(run, desk, loop)
+        for row in label_calls(window, labels, realised_series(window, env))
+    ]
     rng = random.Random(derived_seed(loop.seed, "control"))
     pools: dict[tuple[str, str], list[int]] = {}
     for number, row in enumerate(rows):
         pools.setdefault((row.call.role, row.answer), []).append(number)
     wanted: dict[tuple[str, str], int] = {}
-    for row in select(rows, loop):
+    for row in select_best(rows, loop):
         wanted[row.call.role, row.answer] = wanted.get((row.call.role, row.answer), 0) + 1
     chosen = sorted(number for kind, count in sorted(wanted.items()) for number in rng.sample(pools[kind], count))
     examples = [Example(chat_of_call(rows[i].call)) for i in chosen]
@@ -182,13 +205,13 @@ def control(run: Run, loop: SynthesisConfig) -> Path:
 
 
 def _unpublished(loop: SynthesisConfig, desk: DeskConfig) -> str:
-    """What the paper leaves open, as it was chosen here."""
+    """Return one line with the values that the paper does not publish."""
     chosen = {
-        "labels": plain(desk.labels),
-        "risk": plain(desk.risk),
-        "gate": plain(desk.gate_rule),
+        "labels": to_plain(desk.labels),
+        "risk": to_plain(desk.risk),
+        "gate": to_plain(desk.gate_rule),
         "keep": loop.keep,
         "within_answers": loop.within_answers,
-        "fit": plain(loop.fit),
+        "fit": to_plain(loop.fit),
     }
     return f"unpublished values, chosen here: {canonical_json(chosen)}"

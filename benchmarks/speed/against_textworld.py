@@ -1,7 +1,8 @@
-"""The household against ALFWorld's own engine: the same game files, the same actions, one run, one core.
+"""Speed of the household environment compared with ALFWorld's engine, TextWorld.
 
-TextWorld is timed as it is and with its parser memoised, which is the fair floor. CPU time is compared, for other
-programs on the machine disturb it less; the library that TextWorld plans with runs in the same process.
+Both play the same game files with the same actions on one core. TextWorld is measured with and without a memoised
+parser. All times are CPU times, which depend less on other programs. TextWorld's planner library runs in the same
+process, so its time is included.
 """
 
 from __future__ import annotations
@@ -23,30 +24,30 @@ import gymnasium
 from ...envs.core import AgentEnv, Task, TaskSet
 from ...envs.household import HouseholdEnv
 from ...envs.household.alfworld.export import write_game
-from ...envs.household.env import engine_of_task, forget_engines
+from ...envs.household.env import clear_engine_cache, engine_of_task
 from ...envs.household.planner import shortest_plan
 from ...envs.registry import register_all
-from ..textworld.peer import Peer, memoised
+from ..textworld.textworld_game import TextWorldGame, memoised
 from .snapshots import snapshot_restore
 
-ROUNDS = 40
-"""How often our engine plays what TextWorld plays once: a single episode is over too soon to be timed."""
+REPEATS = 40
+"""Number of times that Kintsugi plays each episode, since a single one is too short to measure."""
 
 
 @dataclass(frozen=True)
-class Timed:
-    """Seconds of CPU that one engine took."""
+class EngineTimes:
+    """CPU times of one engine, in seconds."""
 
     step: float
-    """Of one step, admissible commands included; the mean."""
+    """Mean time of one step, including the admissible commands."""
     reset: float
-    """Of one reset to a game that it has loaded; the median."""
+    """Median time of a reset to a loaded game."""
     load: float
-    """Of loading a game file and the first reset; the median."""
+    """Median time to load a game file and reset."""
 
 
 def walk_of(task: Task, actions: int, rng: random.Random) -> list[str]:
-    """Random admissible actions that do not end the episode."""
+    """Return random admissible actions that do not end the episode."""
     env = HouseholdEnv(max_steps=actions + 1)
     _, info = env.reset(options={"task": task})
     walk: list[str] = []
@@ -62,12 +63,12 @@ def walk_of(task: Task, actions: int, rng: random.Random) -> list[str]:
     return walk
 
 
-def time_textworld(games: Sequence[Mapping[str, Any]], walks: Sequence[Sequence[str]]) -> Timed:
-    """TextWorld, with admissible commands, as ALFWorld starts it."""
+def time_textworld(games: Sequence[Mapping[str, Any]], walks: Sequence[Sequence[str]]) -> EngineTimes:
+    """Measure TextWorld, configured like in ALFWorld, with admissible commands."""
     steps, resets, loads = [], [], []
     for game, walk in zip(games, walks, strict=True):
         start = time.process_time()
-        with Peer(game) as peer:
+        with TextWorldGame(game) as peer:
             peer.reset()
             loads.append(time.process_time() - start)
             resets.append(_cpu(peer.reset))
@@ -75,25 +76,25 @@ def time_textworld(games: Sequence[Mapping[str, Any]], walks: Sequence[Sequence[
             for action in walk:
                 peer.step(action)
             steps.append((time.process_time() - start) / len(walk))
-    return Timed(statistics.mean(steps), statistics.median(resets), statistics.median(loads))
+    return EngineTimes(statistics.mean(steps), statistics.median(resets), statistics.median(loads))
 
 
-def time_ours(tasks: TaskSet, walks: Sequence[Sequence[str]]) -> Timed:
-    """Ours, through `gymnasium.make`."""
+def time_kintsugi(tasks: TaskSet, walks: Sequence[Sequence[str]]) -> EngineTimes:
+    """Measure Kintsugi, created with `gymnasium.make`."""
     register_all()
     env = gymnasium.make("kintsugi/Household-v0")
     steps, resets, loads = [], [], []
     for task, walk in zip(tasks, walks, strict=True):
         loads.append(_cpu(functools.partial(env.reset, options={"task": task})))
         took = 0.0
-        for _ in range(ROUNDS):
+        for _ in range(REPEATS):
             resets.append(_cpu(functools.partial(env.reset, options={"task": task})))
             start = time.process_time()
             for action in walk:
                 env.step(action)
             took += time.process_time() - start
-        steps.append(took / ROUNDS / len(walk))
-    return Timed(statistics.mean(steps), statistics.median(resets), statistics.median(loads))
+        steps.append(took / REPEATS / len(walk))
+    return EngineTimes(statistics.mean(steps), statistics.median(resets), statistics.median(loads))
 
 
 def _cpu(call: Callable[[], object]) -> float:
@@ -103,7 +104,7 @@ def _cpu(call: Callable[[], object]) -> float:
 
 
 def megabytes_of_copies(task: Task, copies: int, rng: random.Random) -> float:
-    """What `copies` live environments take, each at a moment of its own of one game."""
+    """Return the memory of `copies` environments in different states of one game, in megabytes."""
     first = HouseholdEnv()
     first.reset(options={"task": task})
     beginning = first.snapshot()
@@ -122,7 +123,7 @@ def megabytes_of_copies(task: Task, copies: int, rng: random.Random) -> float:
 
 
 def report(size: str, games: int, seed: int, copies: int, actions: int = 50) -> str:
-    """A table of both engines on `games` generated games, written as game files."""
+    """Return a table that compares both engines on generated games, written as game files."""
     rng = random.Random(seed)
     with tempfile.TemporaryDirectory(prefix="kintsugi-") as folder:
         root = Path(folder)
@@ -132,8 +133,8 @@ def report(size: str, games: int, seed: int, copies: int, actions: int = 50) -> 
         tasks = HouseholdEnv.tasks("valid_unseen", source="alfworld", path=root)
         files = [json.loads(Path(task.source).read_text(encoding="utf-8")) for task in tasks]
         walks = [walk_of(task, actions - 1, rng) for task in tasks]
-        forget_engines()
-        ours = time_ours(tasks, walks)
+        clear_engine_cache()
+        ours = time_kintsugi(tasks, walks)
         plain = time_textworld(files, walks)
         with memoised():
             floor = time_textworld(files, walks)
@@ -141,8 +142,8 @@ def report(size: str, games: int, seed: int, copies: int, actions: int = 50) -> 
         snapshot = snapshot_restore(env, tasks) * 1e6
         memory = megabytes_of_copies(tasks.tasks[0], copies, rng)
     rows = [
-        f"{games} games of size {size}, {len(walks[0])} actions each, CPU time of one core",
-        "                       ours        TextWorld      memoised   ratio   to memoised",
+        f"{games} games of size {size}, {len(walks[0])} actions each, CPU time on one core",
+        "                   Kintsugi        TextWorld      memoised   ratio   to memoised",
     ]
     for name, unit, scale in (("step", "µs", 1e6), ("reset", "µs", 1e6), ("load", "ms", 1e3)):
         a, b, c = (getattr(timed, name) for timed in (ours, plain, floor))
@@ -151,5 +152,5 @@ def report(size: str, games: int, seed: int, copies: int, actions: int = 50) -> 
             f" {b / a:9,.0f} {c / a:9,.0f}"
         )
     rows.append(f"  snapshot + restore {snapshot:12.1f} µs (at most 50)")
-    rows.append(f"  {copies:,} live copies {memory:12.1f} MB (at most 100)")
+    rows.append(f"  {copies:,} environments {memory:12.1f} MB (at most 100)")
     return "\n".join(rows)

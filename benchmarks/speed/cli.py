@@ -1,6 +1,7 @@
-"""How long the command line takes to say something that needs no model: help, and a flag that does not exist.
+"""Time of command-line calls that need no model: help, and an unknown flag.
 
-Beside it, in turn with it: what any command pays for (Python, tyro and rich), and what these must not pay for (torch).
+The references, measured in alternation, are the imports that every command needs (tyro, rich, gymnasium) and those that
+these calls must avoid (torch, transformers).
 """
 
 from __future__ import annotations
@@ -27,14 +28,14 @@ PEERS: dict[str, list[str]] = {
 
 
 def seconds(words: list[str]) -> float:
-    """Wall time of one call of Python."""
+    """Return the wall time of one Python process in seconds."""
     start = time.perf_counter()
     subprocess.run([sys.executable, *words], capture_output=True, check=False)
     return time.perf_counter() - start
 
 
 def measure(repeats: int) -> dict[str, float]:
-    """Median seconds of each command and peer, all of them in turn."""
+    """Return the median seconds of each command and reference, measured in alternation."""
     both = {**COMMANDS, **PEERS}
     found: dict[str, list[float]] = {name: [] for name in both}
     for _ in range(repeats):
@@ -46,7 +47,7 @@ def measure(repeats: int) -> dict[str, float]:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=positive, default=5, help="calls of each")
+    parser.add_argument("--repeats", type=positive, default=5, help="number of calls of each")
     found = measure(parser.parse_args().repeats)
     libraries, torch = (found[name] for name in PEERS)
     print(f"{'seconds, median':<34}{'s':>7}{'x tyro, rich, gymnasium':>26}{'x torch':>10}")

@@ -1,10 +1,13 @@
 """Speed of tree search: `python -m kintsugi.benchmarks.speed.search`.
 
-In one run and interleaved: the same trees (UCT, depth 20) grown from snapshots, and by playing every action again from
-the beginning for each node, as Agent-R does; with a policy that costs nothing. Then the share of the wall time that is
-not the model with the seed policy. Household plays a step in microseconds, so that what a search itself does outweighs
-the world; a second world waits a millisecond a step, as game engines, sandboxes and browsers do at least. `--against
-textworld` also replays the same games in ALFWorld's own engine, which is what Agent-R does (extra `alfworld`).
+Compares exact snapshots with replay. Both search the same trees (UCT, depth 20) in alternation, with a policy without a
+model. Replay plays all actions again from the start for each node, as Agent-R's code does.
+
+The household environment needs microseconds per step, so the search itself dominates. The second comparison therefore
+waits 1 ms per step, the least that game engines, sandboxes and browsers need. `--against textworld` also replays the
+same games in ALFWorld's own engine, as Agent-R does (extra `alfworld`).
+
+The last part measures the share of wall time outside the model for a search with the seed policy.
 """
 
 from __future__ import annotations
@@ -30,60 +33,61 @@ from ...envs.household.env import engine_of_task
 from ...envs.household.planner import shortest_plan
 from ..scripts import positive, run
 
-DEPTH = 20
+MAX_DEPTH = 20
+"""Depth limit of all searches, in turns."""
 SLOW_STEP = 1e-3
-"""Seconds that a step of the slow world waits."""
+"""Seconds per step of the slow environment."""
 
 
-class Replayed(HouseholdEnv):
-    """The same world, brought back to an instant by playing it again."""
+class ReplayHousehold(HouseholdEnv):
+    """The household environment with replay snapshots."""
 
     metadata = {**HouseholdEnv.metadata, "snapshot": "replay"}
 
 
-class Slow(HouseholdEnv):
-    """The same world, slow to step."""
+class SlowHousehold(HouseholdEnv):
+    """The household environment with slow steps."""
 
     def act(self, action: str) -> tuple[str, float, bool, dict[str, Any]]:
-        """Wait, then act."""
+        """Wait, then play the action."""
         time.sleep(SLOW_STEP)
         return super().act(action)
 
 
-class SlowReplayed(Slow):
-    """Both."""
+class SlowReplayHousehold(SlowHousehold):
+    """The household environment with slow steps and replay snapshots."""
 
-    metadata = Replayed.metadata
+    metadata = ReplayHousehold.metadata
 
 
-class Free(RuleAgent):
-    """A policy that costs nothing: an admissible action by seed."""
+class FreePolicy(RuleAgent):
+    """A policy without a model: it plays an admissible action that depends on the seed."""
 
     name = "free"
 
     async def act(self, episode: Episode) -> Step:
-        """At once."""
+        """Return the step at once."""
         actions = episode.info["admissible"]
         return Step(episode.observation, "", actions[episode.seed % len(actions)])
 
 
 @dataclass(frozen=True)
-class Compared:
-    """One world, both ways."""
+class SpeedComparison:
+    """Costs of the same searches with exact snapshots and with replay."""
 
     exact: SearchStats
     replayed: SearchStats
     depth: float
-    """Mean depth of the nodes."""
+    """Mean depth of the nodes, without roots."""
 
     @property
     def ratio(self) -> float:
-        """Nodes a second from snapshots over nodes a second by replay."""
+        """Nodes per second of wall time: exact snapshots divided by replay."""
         return (self.exact.nodes / self.exact.wall) / (self.replayed.nodes / self.replayed.wall)
 
     @property
-    def world_ratio(self) -> float:
-        """The same of the time that the environment took alone."""
+    def env_ratio(self) -> float:
+        """Nodes per second of environment time: exact snapshots divided by replay."""
         return (self.exact.nodes / self.exact.env) / (self.replayed.nodes / self.replayed.env)
 
 
@@ -93,23 +97,34 @@ def compare(
     tasks: Iterable[Task],
     iterations: int,
     rounds: int = 3,
-) -> Compared:
-    """The same trees from snapshots and by replay, in `rounds` alternating parts."""
-    jobs = [Job(task, Free(), 1) for task in tasks]
-    config, ours, theirs = Uct(iterations=iterations, max_depth=DEPTH), SearchStats(), SearchStats()
-    grown: list[SearchTree] = []
+) -> SpeedComparison:
+    """Search the same trees with exact snapshots and with replay.
+
+    Args:
+        exact: Makes an environment with exact snapshots.
+        replayed: Makes an environment with replay snapshots that gives the same episodes.
+        tasks: One tree is searched for each task.
+        iterations: Descents per tree.
+        rounds: The tasks are split into this many parts; both searches alternate between parts.
+
+    Raises:
+        AssertionError: If the trees differ.
+    """
+    jobs = [Job(task, FreePolicy(), 1) for task in tasks]
+    config, exact_stats, replay_stats = Uct(iterations=iterations, max_depth=MAX_DEPTH), SearchStats(), SearchStats()
+    trees: list[SearchTree] = []
     for part in range(rounds):
-        mine = search(exact, jobs[part::rounds], config, stats=ours)
-        if search(replayed, jobs[part::rounds], config, stats=theirs) != mine:
-            raise AssertionError("snapshots and replay led to different trees")
-        grown += mine
-    depths = [tree.depth(number) for tree in grown for number in range(1, len(tree))]
-    return Compared(ours, theirs, sum(depths) / len(depths))
+        searched = search(exact, jobs[part::rounds], config, stats=exact_stats)
+        if search(replayed, jobs[part::rounds], config, stats=replay_stats) != searched:
+            raise AssertionError("exact snapshots and replay gave different trees")
+        trees += searched
+    depths = [tree.depth(number) for tree in trees for number in range(1, len(tree))]
+    return SpeedComparison(exact_stats, replay_stats, sum(depths) / len(depths))
 
 
-def against_textworld(games: int) -> Compared:
-    """Games of ALFWorld's format: our engine with snapshots, and ALFWorld's own by replay."""
-    from ..textworld.original import OriginalEnv
+def against_textworld(games: int) -> SpeedComparison:
+    """Compare Kintsugi's engine with snapshots to ALFWorld's own engine with replay, on games in ALFWorld's format."""
+    from ..textworld.textworld_env import TextWorldEnv
 
     with tempfile.TemporaryDirectory(prefix="kintsugi-") as folder:
         for task in HouseholdEnv.tasks("train", games, seed=5):
@@ -117,49 +132,49 @@ def against_textworld(games: int) -> Compared:
             path = Path(folder) / "train" / task.id.replace("/", "-")
             write_game(path, engine.game, shortest_plan(engine) or ())
         return compare(
-            HouseholdEnv, OriginalEnv, HouseholdEnv.tasks("train", source="alfworld", path=folder), 1, rounds=1
+            HouseholdEnv, TextWorldEnv, HouseholdEnv.tasks("train", source="alfworld", path=folder), 1, rounds=1
         )
 
 
 def with_seed_policy(model: Path | str, trees: int) -> tuple[SearchStats, Sequence[SearchTree]]:
-    """What a search by the seed policy costs."""
-    acting = ReActAgent(LocalModel.load(model, slots=256, exact=True), ReActConfig(temperature=1.0, max_tokens=32))
-    jobs, stats = [Job(task, acting, 1) for task in HouseholdEnv.tasks("train", trees, seed=5)], SearchStats()
-    return stats, search(HouseholdEnv, jobs, Uct(iterations=2, max_depth=DEPTH), stats=stats, at_once=32)
+    """Search with the seed policy and return the cost and the trees."""
+    agent = ReActAgent(LocalModel.load(model, slots=256, exact=True), ReActConfig(temperature=1.0, max_tokens=32))
+    jobs, stats = [Job(task, agent, 1) for task in HouseholdEnv.tasks("train", trees, seed=5)], SearchStats()
+    return stats, search(HouseholdEnv, jobs, Uct(iterations=2, max_depth=MAX_DEPTH), stats=stats, at_once=32)
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print the results."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", help="a model folder; the household seed policy when not given")
-    parser.add_argument("--trees", type=positive, default=24, help="trees of each search with the free policy")
-    parser.add_argument("--seed-trees", type=positive, default=32, help="trees searched by the seed policy")
+    parser.add_argument("--model", help="model folder (default: the household seed policy)")
+    parser.add_argument("--trees", type=positive, default=24, help="number of trees of each search without a model")
+    parser.add_argument("--seed-trees", type=positive, default=32, help="number of trees searched with the seed policy")
     parser.add_argument("--against", choices=("textworld",), help="also replay in ALFWorld's own engine")
-    wanted = parser.parse_args()
-    if wanted.model is None:
+    arguments = parser.parse_args()
+    if arguments.model is None:
         from ...loops.seeds.recipe import seed_model
         from ...loops.seeds.registry import recipe_of
 
-        wanted.model = seed_model(recipe_of("household"))
-    tasks = [*HouseholdEnv.tasks("train", wanted.trees, seed=5)]
-    worlds: dict[str, Callable[[], Compared]] = {
-        "household": lambda: compare(HouseholdEnv, Replayed, tasks, 8),
-        "1 ms a step": lambda: compare(Slow, SlowReplayed, tasks[: max(3, wanted.trees // 8)], 2),
+        arguments.model = seed_model(recipe_of("household"))
+    tasks = [*HouseholdEnv.tasks("train", arguments.trees, seed=5)]
+    comparisons: dict[str, Callable[[], SpeedComparison]] = {
+        "household": lambda: compare(HouseholdEnv, ReplayHousehold, tasks, 8),
+        "1 ms per step": lambda: compare(SlowHousehold, SlowReplayHousehold, tasks[: max(3, arguments.trees // 8)], 2),
     }
-    if wanted.against:
-        worlds["household, replay in ALFWorld's own engine"] = lambda: against_textworld(1)
-    for name, made in worlds.items():
-        found = made()
-        print(f"{name} (free policy, {found.exact.nodes} nodes, mean depth {found.depth:.1f} of {DEPTH})")
+    if arguments.against:
+        comparisons["household, replay in ALFWorld's own engine"] = lambda: against_textworld(1)
+    for name, measure in comparisons.items():
+        found = measure()
+        print(f"{name} (no model, {found.exact.nodes} nodes, mean depth {found.depth:.1f} of {MAX_DEPTH})")
         print(f"  nodes/s, snapshots           {found.exact.nodes / found.exact.wall:10.0f}")
         print(f"  nodes/s, replay              {found.replayed.nodes / found.replayed.wall:10.0f}")
         print(f"  ratio                        {found.ratio:10.1f}  (at least 5)")
-        print(f"  ratio of the world's time    {found.world_ratio:10.1f}")
-        print(f"  actions played again         {found.replayed.replayed_steps:10d}")
-    stats, trees = with_seed_policy(wanted.model, wanted.seed_trees)
+        print(f"  ratio of environment time    {found.env_ratio:10.1f}")
+        print(f"  replayed actions             {found.replayed.replayed_steps:10d}")
+    stats, trees = with_seed_policy(arguments.model, arguments.seed_trees)
     print(f"household, seed policy: {stats}")
     print(f"  completions/s                {sum(t.usage.model_calls for t in trees) / stats.wall:10.0f}")
-    print(f"  not model                    {100 * (1 - stats.model / stats.wall):10.1f} % of the wall (at most 10)")
+    print(f"  outside the model            {100 * (1 - stats.model / stats.wall):10.1f} % of wall time (at most 10)")
 
 
 if __name__ == "__main__":

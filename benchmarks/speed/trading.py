@@ -1,11 +1,11 @@
-"""Speed of the trading world: `python -m kintsugi.benchmarks.speed.trading`.
+"""Speed of the trading environment: `python -m kintsugi.benchmarks.speed.trading`.
 
-The peers (`pip install gym-trading-env gym-anytrading backtesting vectorbt`) are measured in the same run; one that is
-not installed is said to be missing. All figures are CPU time of one thread over the same simulated prices, so that
-others may work on the machine meanwhile.
+Other packages (`pip install gym-trading-env gym-anytrading backtesting vectorbt`) are measured in the same run; missing
+ones are listed. All measurements are CPU time of one thread on the same simulated prices, so that other load on the
+machine matters little.
 
-The actions of the Gymnasium worlds are the same for all, 1 to be invested and 0 not to be: those of an SMA cross, and
-random ones that trade at every other bar.
+All Gymnasium environments get the same actions, 1 to be invested and 0 to stay out: those of an SMA cross, and random
+ones, which trade at every second bar.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
 from ...envs.trading.arrays import TradingArrays, TradingVector
-from ...envs.trading.backtest import backtest, backtest_many, decisions
+from ...envs.trading.backtest import backtest, backtest_many, orders_from_weights
 from ...envs.trading.env import TradingEnv
 from ...envs.trading.indicators import sma
 from ...envs.trading.market import Floats, Market
@@ -39,18 +39,18 @@ ACCOUNTS = 1000
 FAST, SLOW = 10, 20
 COMMISSION = 0.001
 WINDOWS = range(2, 101)
-"""Every pair of these, the smaller one fast, is a strategy of the grid."""
+"""Window lengths of the grid. Each pair of a shorter and a longer one is a strategy."""
 
 
-def pairs() -> list[tuple[int, int]]:
-    """Windows of the grid."""
+def window_pairs() -> list[tuple[int, int]]:
+    """Return the window lengths (fast, slow) of all strategies of the grid."""
     return [(fast, slow) for fast in WINDOWS for slow in WINDOWS if fast < slow]
 
 
-def best(call: Callable[[], object], rounds: int = 7) -> float:
-    """CPU seconds of the quickest of some calls, after one that does not count."""
+def fastest_seconds(call: Callable[[], object], rounds: int = 7) -> float:
+    """Return the CPU seconds of the fastest of `rounds` calls, after one warm-up call."""
     times = []
-    # One of the peers makes errors of warnings when it is imported, another one warns.
+    # One package turns warnings into errors on import; another one emits warnings.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for _ in range(1 + rounds):
@@ -60,8 +60,8 @@ def best(call: Callable[[], object], rounds: int = 7) -> float:
     return min(times[1:])
 
 
-def played(env: Any, actions: Sequence[Any]) -> float:
-    """Steps a second of an environment over these actions, episode after episode."""
+def steps_per_second(env: Any, actions: Sequence[Any]) -> float:
+    """Return the steps per second of an environment for these actions, restarting finished episodes."""
 
     def episode() -> None:
         env.reset(seed=0)
@@ -70,45 +70,47 @@ def played(env: Any, actions: Sequence[Any]) -> float:
             if terminated or truncated:
                 env.reset()
 
-    return len(actions) / best(episode)
+    return len(actions) / fastest_seconds(episode)
 
 
 def actions_of(close: Floats) -> dict[str, list[int]]:
-    """What is done at each bar: 1 invested, 0 not."""
+    """Return the actions of each rule at every bar: 1 invested, 0 out."""
     crossed = sma(close, FAST) > sma(close, SLOW)
     return {"SMA cross": [int(x) for x in crossed], "random": np.random.default_rng(0).integers(0, 2, BARS).tolist()}
 
 
-# -- Ours -------------------------------------------------------------------------------------------------------------
+# -- Kintsugi ---------------------------------------------------------------------------------------------------------
 
 
-def ours(market: Market) -> dict[str, float]:
-    """Rates of ours, by what is measured."""
+def own_rates(market: Market) -> dict[str, float]:
+    """Return Kintsugi's measurements by name."""
     task = task_set("train", 1, 0, bars=BARS, commission=COMMISSION).tasks[0]
     entry: Any = TradingArrays
     spec = EnvSpec("TradingArrays-v0", entry_point=entry, disable_env_checker=True)
     env = gymnasium.make(spec, task=task, positions=(0.0, 1.0))
     found = {}
     for name, actions in actions_of(market.close[:, 0]).items():
-        found[f"steps/s, {name}"] = played(env, actions[: BARS - 1])
-    told = TradingEnv(max_steps=10 * BARS)
-    found["steps/s with text"] = (BARS - 1) / best(lambda: _read(told, task), 3)
-    found["account-steps/s, SMA cross"], found["account-steps/s, random"] = _fleet(market, task)
+        found[f"steps/s, {name}"] = steps_per_second(env, actions[: BARS - 1])
+    text_env = TradingEnv(max_steps=10 * BARS)
+    found["steps/s with text"] = (BARS - 1) / fastest_seconds(lambda: _play_with_text(text_env, task), 3)
+    found["account-steps/s, SMA cross"], found["account-steps/s, random"] = _vector_rates(market, task)
     rules = Rules(commission=COMMISSION, spread=0, borrow=0, loan=0)
-    found["backtest, s"] = best(
-        lambda: backtest(market, decisions(sma_cross(market, FAST, SLOW, short=True)), rules), 20
+    found["backtest, s"] = fastest_seconds(
+        lambda: backtest(market, orders_from_weights(sma_cross(market, FAST, SLOW, short=True)), rules), 20
     )
-    found["grid, s a pair"] = best(lambda: backtest_many(market, grid(market.close[:, 0]), rules), 3) / len(pairs())
+    found["grid, s a pair"] = fastest_seconds(
+        lambda: backtest_many(market, grid_weights(market.close[:, 0]), rules), 3
+    ) / len(window_pairs())
     return found
 
 
-def _read(env: TradingEnv, task: Any) -> None:
+def _play_with_text(env: TradingEnv, task: Any) -> None:
     env.reset(options={"task": task})
     for number in range(BARS - 1):
         env.step("target 1" if number % 40 == 0 else "target 0" if number % 40 == 20 else "hold")
 
 
-def _fleet(market: Market, task: Any) -> tuple[float, float]:
+def _vector_rates(market: Market, task: Any) -> tuple[float, float]:
     close, rng = market.close[:, 0], np.random.default_rng(0)
     fast, slow = rng.integers(5, 30, ACCOUNTS), rng.integers(31, 90, ACCOUNTS)
     means = {n: np.nan_to_num(sma(close, n)) for n in range(5, 90)}
@@ -122,24 +124,24 @@ def _fleet(market: Market, task: Any) -> tuple[float, float]:
             for bar in range(BARS - 1):
                 env.step(actions[bar])
 
-        rates.append(ACCOUNTS * (BARS - 1) / best(episode, 3))
+        rates.append(ACCOUNTS * (BARS - 1) / fastest_seconds(episode, 3))
     return rates[0], rates[1]
 
 
-def grid(close: Floats) -> Floats:
-    """Target weights (T, K) of the pairs, NaN where nothing changes: long above, out below."""
+def grid_weights(close: Floats) -> Floats:
+    """Return the target weights (T, K) of all pairs, NaN for no order: long while fast is above slow, else out."""
     means = {n: sma(close, n) for n in WINDOWS}
-    fast, slow = (np.stack([means[pair[side]] for pair in pairs()], axis=1) for side in (0, 1))
+    fast, slow = (np.stack([means[pair[side]] for pair in window_pairs()], axis=1) for side in (0, 1))
     held = np.where(fast > slow, 1.0, 0.0)
     changed = np.diff(held, axis=0, prepend=0.0) != 0
     return np.where(changed, held, np.nan)
 
 
-# -- Peers ------------------------------------------------------------------------------------------------------------
+# -- Other packages ---------------------------------------------------------------------------------------------------
 
 
-def peers(market: Market) -> dict[str, dict[str, float]]:
-    """Rates of the peers that are installed."""
+def peer_rates(market: Market) -> dict[str, dict[str, float]]:
+    """Return the measurements of the installed packages."""
     if not importlib.util.find_spec("pandas"):
         return {}
     import pandas
@@ -162,7 +164,7 @@ def _anytrading(frame: Any) -> dict[str, float]:
 
     env = gymnasium.make("stocks-v0", df=frame, window_size=10, frame_bound=(10, BARS), disable_env_checker=True)
     actions = actions_of(frame.Close.to_numpy())
-    return {f"steps/s, {name}": played(env, chosen[: BARS - 11]) for name, chosen in actions.items()}
+    return {f"steps/s, {name}": steps_per_second(env, chosen[: BARS - 11]) for name, chosen in actions.items()}
 
 
 def _trading_env(frame: Any) -> dict[str, float]:
@@ -175,7 +177,7 @@ def _trading_env(frame: Any) -> dict[str, float]:
         "TradingEnv", df=table, positions=[0, 1], trading_fees=COMMISSION, verbose=0, disable_env_checker=True
     )
     actions = actions_of(frame.Close.to_numpy())
-    return {f"steps/s, {name}": played(env, chosen[: BARS - 1]) for name, chosen in actions.items()}
+    return {f"steps/s, {name}": steps_per_second(env, chosen[: BARS - 1]) for name, chosen in actions.items()}
 
 
 def _backtesting(frame: Any) -> dict[str, float]:
@@ -200,7 +202,7 @@ def _backtesting(frame: Any) -> dict[str, float]:
                 self.sell()
 
     test = Backtest(frame, Cross, cash=100_000, commission=COMMISSION)
-    return {"backtest, s": best(test.run, 5)}
+    return {"backtest, s": fastest_seconds(test.run, 5)}
 
 
 def _vectorbt(frame: Any) -> dict[str, float]:
@@ -208,9 +210,9 @@ def _vectorbt(frame: Any) -> dict[str, float]:
 
     def run() -> Any:
         close = frame.Close
-        fast = vectorbt.MA.run(close, [pair[0] for pair in pairs()], short_name="fast")
-        slow = vectorbt.MA.run(close, [pair[1] for pair in pairs()], short_name="slow")
-        # Filled at the next open, as ours are.
+        fast = vectorbt.MA.run(close, [pair[0] for pair in window_pairs()], short_name="fast")
+        slow = vectorbt.MA.run(close, [pair[1] for pair in window_pairs()], short_name="slow")
+        # Filled at the next open, as in Kintsugi.
         entries = fast.ma_crossed_above(slow).vbt.fshift(1)
         exits = fast.ma_crossed_below(slow).vbt.fshift(1)
         held = vectorbt.Portfolio.from_signals(
@@ -218,7 +220,7 @@ def _vectorbt(frame: Any) -> dict[str, float]:
         )
         return held.value()
 
-    return {"grid, s a pair": best(run, 3) / len(pairs())}
+    return {"grid, s a pair": fastest_seconds(run, 3) / len(window_pairs())}
 
 
 PEERS: dict[str, Callable[[Any], dict[str, float]]] = {
@@ -230,10 +232,10 @@ PEERS: dict[str, Callable[[Any], dict[str, float]]] = {
 
 
 def main() -> None:
-    """Print ours, the peers' and the ratios."""
+    """Print all measurements and ratios."""
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     market = simulate(SimulatorConfig(assets=1, bars=BARS, silent=True), 0)
-    mine, theirs = ours(market), peers(market)
+    mine, theirs = own_rates(market), peer_rates(market)
     print(f"trading, {BARS} bars, one thread, CPU time; missing: {', '.join(PEERS.keys() - theirs.keys()) or 'none'}")
     print(f"  steps/s with text                  {mine['steps/s with text']:14,.0f}")
     for name in ("SMA cross", "random"):

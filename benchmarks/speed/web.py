@@ -1,10 +1,10 @@
 """Speed of the web environment: `python -m kintsugi.benchmarks.speed.web --peers PYTHON`.
 
-The same MiniWoB++ pages, seeds and clicks (on the middle of the page's first element) are played by this environment
-and by the peers in turn, in the same Chromium, so that a busy machine slows all of them. Observations have the same
-parts: accessibility tree and DOM, once with and once without a screenshot, for each of which we have a browser that is
-set for it; the `miniwob` package reads the DOM by a script of its own. PYTHON is an interpreter with
-`browsergym-miniwob` and `miniwob` and may be of another environment.
+Our environment and the peers play the same MiniWoB++ pages, seeds and clicks (at the centre of the page's first
+element) in alternation and in the same Chromium, so that other load slows all of them. Observations have the same
+parts: accessibility tree and DOM, with or without a screenshot. Our browser is configured for each of the two cases.
+The `miniwob` package reads the DOM with its own script. PYTHON is an interpreter with `browsergym-miniwob` and
+`miniwob`, possibly of another virtual environment.
 """
 
 from __future__ import annotations
@@ -35,46 +35,46 @@ Times = dict[str, list[float]]
 
 
 class Peer:
-    """A process that plays and times."""
+    """A process that plays with a peer and times itself."""
 
     def __init__(self, python: str, name: str, delays: bool, images: bool, chromium: str) -> None:
         script = Path(__file__).with_name("web_peers.py")
         flags = [str(int(delays)), str(int(images)), chromium]
         self._name = name
-        self._complaints = tempfile.TemporaryFile("w+")  # noqa: SIM115
+        self._stderr = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self._process = subprocess.Popen(
             [python, str(script), name, *flags],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self._complaints,
+            stderr=self._stderr,
             text=True,
         )
 
     def ask(self, *words: object) -> float:
-        """Milliseconds that it took; raises `UsageError` when the peer failed: mostly, something is not installed."""
+        """Return the milliseconds taken; raise `UsageError` if the peer fails, usually because it is not installed."""
         if self._process.stdin is None or self._process.stdout is None:
             raise RuntimeError("the peer has no pipes")
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.write(json.dumps(words) + "\n")
             self._process.stdin.flush()
-        said = self._process.stdout.readline()
-        if not said:
+        answer = self._process.stdout.readline()
+        if not answer:
             self._process.wait()
-            self._complaints.seek(0)
-            last = (self._complaints.read().strip().splitlines() or ["it said nothing"])[-1]
+            self._stderr.seek(0)
+            last = (self._stderr.read().strip().splitlines() or ["it printed no error"])[-1]
             raise UsageError(f"the peer {self._name!r} cannot be measured: {last}; see --peers")
-        return float(json.loads(said))
+        return float(json.loads(answer))
 
     def close(self) -> None:
         """End the process."""
         if self._process.stdin is not None:
             self._process.stdin.close()
         self._process.wait(60)
-        self._complaints.close()
+        self._stderr.close()
 
 
 class Ours:
-    """This environment, asked like a peer."""
+    """Our environment, with the interface of a peer."""
 
     def __init__(self, chromium: str, images: bool) -> None:
         self._browser = Browser(BrowserConfig(executable=chromium, frame_limit=not images))
@@ -82,7 +82,7 @@ class Ours:
         self._env = WebEnv(config=config, browser=self._browser, max_steps=10**6)
 
     def ask(self, verb: str, page: str = "", seed: int = 0) -> float:
-        """Milliseconds that it took."""
+        """Return the milliseconds taken."""
         tasks = WebEnv.tasks("train", 50, world="miniwob", page=page).tasks
         start = time.perf_counter()
         if verb == "reset":
@@ -91,10 +91,10 @@ class Ours:
             self._env.step("click [1]")
         return 1000 * (time.perf_counter() - start)
 
-    def middle(self) -> tuple[float, float]:
-        """Where the first element of the page is."""
+    def centre(self) -> tuple[float, float]:
+        """Return the centre of the page's first element, in pixels."""
         box = self._env.elements()[1].box
-        return box.middle if box else (80.0, 100.0)
+        return box.centre if box else (80.0, 100.0)
 
     def close(self) -> None:
         """End the browser."""
@@ -103,19 +103,19 @@ class Ours:
 
 
 def compare(python: str, rounds: int, chromium: str) -> tuple[Times, Times]:
-    """Milliseconds of resets and of clicks, by who played; all play in the same `chromium`."""
+    """Return the milliseconds of resets and of clicks by program; all use the same `chromium`."""
     ours = {"ours": Ours(chromium, False), "ours, with screenshots": Ours(chromium, True)}
     settings = {
         "browsergym, no delays, no screenshots": ("browsergym", False, False),
         "browsergym, no delays": ("browsergym", False, True),
-        "browsergym as it comes": ("browsergym", True, True),
+        "browsergym, default settings": ("browsergym", True, True),
         "miniwob (Selenium)": ("selenium", False, True),
     }
     peers = {name: Peer(python, *setting, chromium) for name, setting in settings.items()}
     resets: Times = {name: [] for name in (*ours, *peers)}
     clicks: Times = {name: [] for name in (*ours, *peers)}
     for page in PAGES:
-        # The first on a page loads it.
+        # The first reset loads the page and is not timed.
         for mine in ours.values():
             mine.ask("reset", page, 0)
         for peer in peers.values():
@@ -123,10 +123,10 @@ def compare(python: str, rounds: int, chromium: str) -> tuple[Times, Times]:
         for seed in range(1, rounds + 1):
             for name, mine in ours.items():
                 resets[name].append(mine.ask("reset", page, seed))
-                x, y = mine.middle()
+                x, y = mine.centre()
                 clicks[name].append(mine.ask("click"))
             for name, peer in peers.items():
-                if name != "browsergym as it comes" or seed == 1:
+                if name != "browsergym, default settings" or seed == 1:
                     resets[name].append(peer.ask("reset", page, seed))
                     clicks[name].append(peer.ask("click", x, y))
     for mine in ours.values():
@@ -137,7 +137,7 @@ def compare(python: str, rounds: int, chromium: str) -> tuple[Times, Times]:
 
 
 def episodes_per_second(browser: Browser, contexts: int, episodes: int) -> float:
-    """Episodes of one reset and one click, played by threads with a context each."""
+    """Return episodes (one reset, one click) per second, played by threads with one browser context each."""
     tasks = WebEnv.tasks("train", episodes, world="miniwob", page="click-test-2").tasks
 
     def play(part: int) -> None:
@@ -154,7 +154,7 @@ def episodes_per_second(browser: Browser, contexts: int, episodes: int) -> float
 
 
 def memory() -> float:
-    """Megabytes (proportional share) of this process, Playwright's driver and the browser."""
+    """Return the memory of this process, Playwright's driver and the browser, in megabytes (proportional set size)."""
     children: dict[int, list[int]] = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -175,7 +175,7 @@ def memory() -> float:
 
 
 def settled_memory() -> float:
-    """The least of a second: processes of pages that were closed take a moment to end."""
+    """Return the minimum memory within one second, since processes of closed pages take a moment to end."""
     samples = []
     for _ in range(6):
         samples.append(memory())
@@ -184,7 +184,7 @@ def settled_memory() -> float:
 
 
 def memory_over(episodes: int, fresh: bool, first: int = 50) -> tuple[float, float]:
-    """Megabytes after `first` episodes of a new browser and after all; `fresh` ones have contexts of their own."""
+    """Return the megabytes after `first` episodes and after all of a browser; `fresh` opens a context per episode."""
     browser, after = Browser(), 0.0
     env = WebEnv(config=WebConfig(view=VIEW), browser=browser)
     for number, task in enumerate(WebEnv.tasks("train", episodes, world="miniwob").tasks, start=1):
@@ -203,9 +203,11 @@ def memory_over(episodes: int, fresh: bool, first: int = 50) -> tuple[float, flo
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--peers", default=sys.executable, help="Python that has browsergym-miniwob and miniwob")
+    parser.add_argument(
+        "--peers", default=sys.executable, help="Python interpreter with browsergym-miniwob and miniwob"
+    )
     parser.add_argument("--rounds", type=positive, default=5, help="resets and clicks on each page")
-    parser.add_argument("--episodes", type=positive, default=500, help="for the memory")
+    parser.add_argument("--episodes", type=positive, default=500, help="episodes of the memory measurement")
     config = parser.parse_args()
     chromium = find_chromium(None, "")
     browser = Browser(BrowserConfig(executable=chromium))
@@ -220,9 +222,11 @@ def main() -> None:
         shown = "" if name.startswith("ours") else f"{ratio[0]:10.1f} x{ratio[1]:7.1f} x"
         print(f"{name:40}{reset:9.1f}{click:9.1f}{shown}")
     for contexts in (1, 2, 4):
-        print(f"{contexts} contexts: {episodes_per_second(browser, contexts, 80):.1f} episodes (reset, click) a second")
+        print(
+            f"{contexts} contexts: {episodes_per_second(browser, contexts, 80):.1f} episodes (reset, click) per second"
+        )
     browser.close()
-    for fresh, where in ((True, "in contexts of their own"), (False, "going on in one page")):
+    for fresh, where in ((True, "in one context each"), (False, "in one page")):
         first, last = memory_over(config.episodes, fresh)
         change = f"{last / first - 1:+.1%}"
         print(f"memory after 50 episodes {where} {first:.0f} MB, after {config.episodes} {last:.0f} MB ({change})")

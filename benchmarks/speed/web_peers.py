@@ -1,7 +1,8 @@
-"""Plays MiniWoB++ through BrowserGym or through the `miniwob` package's own environment, for `web.py` to time.
+"""Plays MiniWoB++ with BrowserGym or with the `miniwob` package's own environment; `web.py` times it.
 
-Run by the Python that has them, as `python web_peers.py browsergym 0 1 CHROMIUM`: peer, its delays, screenshots. It
-answers each line of JSON, `["reset", page, seed]` or `["click", x, y]`, with the milliseconds that it took.
+Run it with a Python that has the peer installed: `python web_peers.py browsergym 0 1 CHROMIUM` (peer, its default
+delays on or off, screenshots on or off). It reads lines of JSON, `["reset", page, seed]` or `["click", x, y]`, and
+answers each with the milliseconds taken.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 
 
 def browsergym(delays: bool, images: bool, chromium: str) -> tuple[Any, Any]:
-    """`reset` and `click` of BrowserGym; without `images` it takes no screenshots."""
+    """Return `reset` and `click` of BrowserGym; without `images` it takes no screenshots."""
     import browsergym.core.env as core
     import browsergym.miniwob as tasks
     import miniwob
@@ -25,7 +26,7 @@ def browsergym(delays: bool, images: bool, chromium: str) -> tuple[Any, Any]:
     from playwright.sync_api import BrowserType
 
     launch = BrowserType.launch
-    # Its chat window is a browser too, and knows no other Chromium than Playwright's own.
+    # BrowserGym opens a second browser for its chat window, which would use Playwright's own Chromium.
     patched: Any = BrowserType
     patched.launch = lambda self, **given: launch(self, **{**given, "executable_path": chromium})
 
@@ -57,14 +58,14 @@ def browsergym(delays: bool, images: bool, chromium: str) -> tuple[Any, Any]:
 
 
 def selenium(delays: bool, images: bool, chromium: str) -> tuple[Any, Any]:
-    """`reset` and `click` of the `miniwob` package; a browser a page, which is not part of any time."""
+    """Return `reset` and `click` of the `miniwob` package. Starting its browser for a page is not timed."""
     import gymnasium
     import miniwob
     from miniwob.action import ActionTypes
 
     driver = shutil.which("chromedriver")
     if driver is None:
-        sys.exit("there is no chromedriver; install the package 'chromium-driver'")
+        sys.exit("chromedriver was not found; install Debian's package chromium-driver")
     os.environ |= {"MINIWOB_CHROME_BINARY": chromium, "MINIWOB_CHROMEDRIVER": driver}
     gymnasium.register_envs(miniwob)
     envs: dict[str, Any] = {}
@@ -86,7 +87,7 @@ def selenium(delays: bool, images: bool, chromium: str) -> tuple[Any, Any]:
 
 
 def main() -> None:
-    """Serve until the end of input."""
+    """Answer requests until the end of the input."""
     name, delays, images, chromium = sys.argv[1:]
     makers = {"browsergym": browsergym, "selenium": selenium}
     reset, click = makers[name](delays == "1", images == "1", chromium)

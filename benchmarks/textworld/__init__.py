@@ -1,1 +1,1 @@
-"""ALFWorld's own engine beside ours: random games, both played with the same actions, differences reported."""
+"""Comparison of Kintsugi's engine with ALFWorld's engine, TextWorld, on random games."""

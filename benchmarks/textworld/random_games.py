@@ -1,7 +1,8 @@
-"""Random ALFWorld games that are valid and odd: what real games have now and then, these have often.
+"""Random valid ALFWorld games, in which the special cases of real games are frequent.
 
-Several receptacles share a place, objects lie in two receptacles or in none, count as being elsewhere than they lie,
-are hot or sliced or in hand at the beginning, contain others; receptacles are open at first or have no place.
+Several receptacles share a place. Objects lie in two receptacles or in none, have a location different from their
+receptacle's, contain other objects, or are hot, sliced or in hand initially. Receptacles are open initially or have no
+place.
 """
 
 from __future__ import annotations
@@ -14,30 +15,34 @@ from typing import Any
 
 from ...envs.household.alfworld.export import goal_pddl
 from ...envs.household.alfworld.files import load_engine, parse_file
-from ...envs.household.catalog import ABILITIES, APPLIANCE, FIXED, HOLDS, OPENABLE, USUAL
+from ...envs.household.catalog import ABILITIES, APPLIANCE, CAN_CONTAIN, FIXED, OPENABLE, USUAL_RECEPTACLES
 from ...envs.household.goals import TASK_TYPES, TREATMENT, Goal
 from ...envs.household.planner import shortest_plan
 
 SCENERY = ("Window", "StoveKnob", "Chair", "LightSwitch", "Sink", "Mirror")
-"""Kinds of objects that lie in no receptacle and can do nothing."""
-TREATED = {"heat": "heatable", "cool": "coolable", "clean": "cleanable"}
+"""Kinds of objects without abilities that lie in no receptacle."""
+ABILITY_OF_TREATMENT = {"heat": "heatable", "cool": "coolable", "clean": "cleanable"}
+"""Ability that an object needs for each treatment."""
 WORDINGS = ("present", "older")
-"""`older` says `put X in/on Y` and `You arrive at loc 15.`"""
+"""Wordings of games. `older` uses `put X in/on Y` and `You arrive at loc 15.`."""
 
 
 @dataclass
 class _Draft:
-    """A problem in the making."""
+    """A problem under construction."""
 
     rng: random.Random
+    """Source of all random choices."""
     lamp_in_hand: bool = False
-    """Whether what is in hand at the beginning, if anything, is something that cannot be picked up."""
+    """Whether the object in hand initially, if any, should be a lamp, which cannot be picked up."""
     entities: dict[str, str] = field(default_factory=dict)
+    """Types of the entities."""
     facts: list[str] = field(default_factory=list)
+    """Facts in PDDL."""
     at: dict[str, str] = field(default_factory=dict)
-    """For every receptacle its place."""
+    """Places of the receptacles."""
     kinds: dict[str, str] = field(default_factory=dict)
-    """For every receptacle and object its kind."""
+    """Kinds of the receptacles and objects."""
 
     def entity(self, kind: str, type_: str, tail: str = "") -> str:
         rng = self.rng
@@ -52,16 +57,22 @@ class _Draft:
                 self.kinds[id_] = kind
                 return id_
 
-    def say(self, *words: str) -> None:
+    def add_fact(self, *words: str) -> None:
         self.facts.append("(" + " ".join(words) + ")")
 
 
 def random_game(seed: int, size: int, texts: Mapping[str, str], wording: str = "present") -> dict[str, Any]:
-    """The content of a `game.tw-pddl`; `texts` are the domain and the grammar that it gets.
+    """Return the content of a random `game.tw-pddl`. Deterministic.
 
-    `size` is the number of receptacles; there are about one and a half times as many objects. The six task types
-    come in turn. `walkthrough` is a shortest way to the goal; it is empty where the game is won at the beginning, and
-    where it cannot be won, since what is in hand fits nowhere: then `solvable` is false.
+    Args:
+        seed: Number of the game. The task types cycle with it.
+        size: Number of receptacles. There are about one and a half times as many objects.
+        texts: Domain (`pddl_domain`) and grammar (`grammar`) of the game.
+        wording: One of `WORDINGS`.
+
+    Returns:
+        The fields of the file. `walkthrough` is a shortest plan. It is empty if the game is won initially. It is also
+        empty if the game cannot be won because the object in hand fits nowhere; then `solvable` is false.
     """
     rng = random.Random(seed)
     type_ = TASK_TYPES[seed % len(TASK_TYPES)]
@@ -76,7 +87,7 @@ def random_game(seed: int, size: int, texts: Mapping[str, str], wording: str = "
     lower = Goal(goal.type, goal.object.lower(), goal.target.lower())
     grammar = texts["grammar"].replace("UNKNOWN GOAL", lower.text(rng.randrange(2)))
     if wording == "older":
-        grammar = older(grammar)
+        grammar = with_older_wording(grammar)
     game = {
         "pddl_domain": texts["pddl_domain"],
         "grammar": grammar,
@@ -87,8 +98,8 @@ def random_game(seed: int, size: int, texts: Mapping[str, str], wording: str = "
     return {**game, "solvable": found is not None, "walkthrough": list(found or ())}
 
 
-def older(grammar: str) -> str:
-    """A grammar in the wording before November 2024."""
+def with_older_wording(grammar: str) -> str:
+    """Return the grammar with the wording before November 2024."""
     for new, old in (
         ("You arrive at {r.name}.", "You arrive at {lend.name}."),
         ("move {o} to {r}", "put {o} in/on {r}"),
@@ -100,13 +111,13 @@ def older(grammar: str) -> str:
 
 
 def _goal(rng: random.Random, type_: str) -> Goal:
-    movable = [kind for kind in USUAL if kind not in FIXED]
+    movable = [kind for kind in USUAL_RECEPTACLES if kind not in FIXED]
     if type_ == "look_at_obj_in_light":
         return Goal(type_, rng.choice(movable), "DeskLamp")
     treatment = TREATMENT.get(type_)
-    able = [kind for kind in movable if not treatment or kind in ABILITIES[TREATED[treatment]]]
+    able = [kind for kind in movable if not treatment or kind in ABILITIES[ABILITY_OF_TREATMENT[treatment]]]
     thing = rng.choice(able)
-    targets = [kind for kind in HOLDS if thing in HOLDS[kind] and kind != APPLIANCE.get(treatment or "")]
+    targets = [kind for kind in CAN_CONTAIN if thing in CAN_CONTAIN[kind] and kind != APPLIANCE.get(treatment or "")]
     return Goal(type_, thing, rng.choice(targets))
 
 
@@ -119,7 +130,7 @@ def _receptacles(draft: _Draft, goal: Goal, size: int, places: Sequence[str]) ->
     wanted = [] if goal.count == 0 else [goal.target]
     wanted += [APPLIANCE[goal.treatment]] if goal.treatment else []
     wanted += ["Fridge", "Microwave", "SinkBasin", "CounterTop", "Cabinet"]
-    kinds = [*wanted, *[rng.choice([*HOLDS, "Toaster"]) for _ in range(max(0, size - len(wanted)))]]
+    kinds = [*wanted, *[rng.choice([*CAN_CONTAIN, "Toaster"]) for _ in range(max(0, size - len(wanted)))]]
     found = []
     for number, kind in enumerate(kinds):
         if kind.endswith("Basin"):
@@ -128,47 +139,47 @@ def _receptacles(draft: _Draft, goal: Goal, size: int, places: Sequence[str]) ->
         else:
             id_ = draft.entity(kind, "receptacle")
         found.append(id_)
-        draft.say("receptacleType", id_, f"{kind}Type")
+        draft.add_fact("receptacleType", id_, f"{kind}Type")
         if number < len(wanted) or rng.random() < 0.97:
             draft.at[id_] = rng.choice(places)
-            draft.say("receptacleAtLocation", id_, draft.at[id_])
+            draft.add_fact("receptacleAtLocation", id_, draft.at[id_])
         if kind in OPENABLE and rng.random() < 0.8:
-            draft.say("openable", id_)
+            draft.add_fact("openable", id_)
         if rng.random() < 0.1:
-            draft.say("opened", id_)
+            draft.add_fact("opened", id_)
     return found
 
 
 def _things(
     draft: _Draft, goal: Goal, size: int, receptacles: Sequence[str], places: Sequence[str]
 ) -> dict[str, list[str]]:
-    """For every object the receptacles that it is in."""
+    """Add objects. Return the receptacles of each."""
     rng = draft.rng
     kinds = [goal.object] * rng.randint(max(1, goal.count), 3) + (["DeskLamp"] if goal.count == 0 else [])
     needed = len(kinds)
-    kinds += rng.choices([*USUAL], k=size)
+    kinds += rng.choices([*USUAL_RECEPTACLES], k=size)
     kinds += ["Knife", "Apple", "Mug"][: rng.randint(0, 3)] + rng.choices(SCENERY, k=rng.randint(0, 3))
     found: dict[str, list[str]] = {}
     for number, kind in enumerate(kinds):
         id_ = draft.entity(kind, "object")
-        draft.say("objectType", id_, f"{kind}Type")
+        draft.add_fact("objectType", id_, f"{kind}Type")
         for ability, able in ABILITIES.items():
             if kind in able and (number < needed or rng.random() < 0.9):
-                draft.say("isReceptacleObject" if ability == "container" else ability, id_)
+                draft.add_fact("isReceptacleObject" if ability == "container" else ability, id_)
         if kind in SCENERY:
             found[id_] = []
-            draft.say("objectAtLocation", id_, rng.choice(places))
+            draft.add_fact("objectAtLocation", id_, rng.choice(places))
             continue
         if kind not in FIXED:
-            draft.say("pickupable", id_)
+            draft.add_fact("pickupable", id_)
         inside = rng.sample(receptacles, 1 if rng.random() < 0.93 else 2)
         if number < needed:
             inside = [rng.choice([r for r in receptacles if r in draft.at])]
         found[id_] = inside
         for r in inside:
-            draft.say("inReceptacle", id_, r)
+            draft.add_fact("inReceptacle", id_, r)
         near = draft.at.get(inside[0], rng.choice(places)) if rng.random() < 0.93 else rng.choice(places)
-        draft.say("objectAtLocation", id_, near)
+        draft.add_fact("objectAtLocation", id_, near)
     return found
 
 
@@ -177,12 +188,12 @@ def _states(draft: _Draft, things: Mapping[str, Sequence[str]]) -> None:
     for id_ in things:
         for state in ("isHot", "isClean", "isSliced", "isToggled"):
             if rng.random() < 0.02:
-                draft.say(state, id_)
+                draft.add_fact(state, id_)
     for id_ in things:
         if rng.random() < 0.05:
             outer = rng.choice([*things])
             if outer != id_:
-                draft.say("inReceptacleObject", id_, outer)
+                draft.add_fact("inReceptacleObject", id_, outer)
 
 
 def _start(draft: _Draft, things: Mapping[str, Sequence[str]], places: Sequence[str]) -> None:
@@ -192,28 +203,30 @@ def _start(draft: _Draft, things: Mapping[str, Sequence[str]], places: Sequence[
         start = draft.entity("loc", "location")
     else:
         start = rng.choice(places)
-    draft.say("atLocation", "agent1", start)
+    draft.add_fact("atLocation", "agent1", start)
     if rng.random() < 0.1:
-        free = [id_ for id_ in things if draft.kinds[id_] in USUAL and draft.kinds[id_] not in FIXED]
+        free = [id_ for id_ in things if draft.kinds[id_] in USUAL_RECEPTACLES and draft.kinds[id_] not in FIXED]
         fixed = [id_ for id_ in things if draft.kinds[id_] in FIXED]
         held = rng.choice(free)
         if fixed and draft.lamp_in_hand:
-            # It can be put down but not taken again.
+            # The lamp can be put down but not picked up again.
             held = fixed[0]
             for kind in sorted({draft.kinds[r] for r in draft.at}):
-                draft.say("canContain", f"{kind}Type", f"{draft.kinds[held]}Type")
+                draft.add_fact("canContain", f"{kind}Type", f"{draft.kinds[held]}Type")
         draft.facts = [fact for fact in draft.facts if not fact.startswith(f"(inReceptacle {held} ")]
-        draft.say("holds", "agent1", held)
-        draft.say("holdsAny", "agent1")
+        draft.add_fact("holds", "agent1", held)
+        draft.add_fact("holdsAny", "agent1")
 
 
 def _problem(draft: _Draft, goal: Goal) -> str:
-    kinds = {*HOLDS, "Toaster"}
+    kinds = {*CAN_CONTAIN, "Toaster"}
     types = {f"{kind}Type": "rtype" for kind in sorted(kinds)}
-    types |= {f"{kind}Type": "otype" for kind in sorted({*USUAL, *SCENERY})}
+    types |= {f"{kind}Type": "otype" for kind in sorted({*USUAL_RECEPTACLES, *SCENERY})}
     entities = {**types, **draft.entities}
     facts = [
-        f"(canContain {kind}Type {thing}Type)" for kind in sorted(HOLDS) for thing in sorted(HOLDS[kind] & {*USUAL})
+        f"(canContain {kind}Type {thing}Type)"
+        for kind in sorted(CAN_CONTAIN)
+        for thing in sorted(CAN_CONTAIN[kind] & {*USUAL_RECEPTACLES})
     ]
     lines = [f"    {name} - {type_}" for name, type_ in entities.items()]
     return "\n".join(

@@ -1,4 +1,4 @@
-"""Code: programming tasks whose solutions run in a sandbox."""
+"""The code environment: programming tasks whose solutions run in a sandbox."""
 
 from .env import CodeEnv
 from .problem import Call, Problem

@@ -1,4 +1,4 @@
-"""`kintsugi/Code-v0`: programming tasks, solved in a sandbox."""
+"""The environment `kintsugi/Code-v0`: programming tasks, solved in a sandbox."""
 
 from __future__ import annotations
 
@@ -10,32 +10,36 @@ from typing import Any, ClassVar
 from ...errors import UsageError, unknown
 from ..core import AgentEnv, Task, TaskSet
 from .family import SPLITS, generator
-from .judge import Judge, Verdict, ended, plain
+from .judge import Judge, Verdict, describe_end, hide_addresses
 from .problem import Problem
 from .sandbox import Limits, Sandbox, shared_sandbox
-from .tasks import SOURCES, proven_task, task_set
+from .tasks import SOURCES, task_set, verified_task
 
 ACTIONS = "write CODE, test, run CODE, submit"
 _FENCE = re.compile(r"```[^\n]*\n(.*?)(?:\n)?```", re.DOTALL)
 
 
 class CodeEnv(AgentEnv):
-    """An agent writes a solution, tries it, reads what came back, and submits it.
+    """Programming tasks: the agent writes a solution, runs it on visible tests, and submits it.
 
-    Actions: `write CODE` replaces the solution, `test` runs it on the visible tests, `run CODE` runs code of one's own
-    after it and shows what that prints and the value of its last expression, `submit` ends the episode. Code may be
-    several lines long and may stand in a Markdown fence. What is none of these is refused: `info["invalid"]` says why.
-    There are too many actions to list, so `info["admissible"]` is absent.
+    Actions:
+        * `write CODE` replaces the solution.
+        * `test` runs the solution on the visible tests.
+        * `run CODE` runs extra code after the solution. It shows the output and the value of the last expression.
+        * `submit` ends the episode.
 
-    On `submit`, the score and the reward are the share of hidden tests passed, and success is all of them; before, both
-    are 0. Everything runs in a sandbox (`kintsugi.envs.code.sandbox`), each time in a new process that nothing
-    survives, so an instant is the text of the solution alone and snapshots are exact. That an episode is a function of
-    its actions holds for programs that are one: clocks, hashes and `random` are frozen, system entropy is not.
+    Code may have several lines and may be enclosed in a Markdown fence. Any other action is refused, and
+    `info["invalid"]` says why. `info["admissible"]` is absent because the set of actions is infinite.
 
-    Tasks are generated (`source="steps"`: chains of 1 to 4 steps over numbers, lists and strings; splits `train`,
-    `valid`, `valid_unseen`, the last with neighbouring steps that the others never have) or read from the published
-    files of HumanEval and MBPP (`source="humaneval"`, `path=...`). `Task.params["type"]` is domain and number of steps,
-    or the source.
+    On `submit`, the score and the reward are the share of hidden tests passed; success means that all of them passed.
+    Before that, both are 0. Each run uses a new process in a sandbox (`kintsugi.envs.code.sandbox`) and leaves nothing
+    behind. A snapshot is therefore the text of the solution, and it is exact. Episodes are deterministic as long as
+    the programs are: clocks, hashes and `random` are frozen, system entropy is not.
+
+    Tasks are generated (`source="steps"`) or read from the published files of HumanEval and MBPP
+    (`source="humaneval"`, `path=...`). Generated tasks are chains of 1 to 4 steps over numbers, lists and strings, with
+    the splits `train`, `valid` and `valid_unseen`. Tasks of `valid_unseen` contain pairs of adjacent steps that occur
+    in no other split. `Task.params["type"]` is the domain and the number of steps, or the source.
     """
 
     metadata: dict[str, Any] = {
@@ -59,14 +63,22 @@ class CodeEnv(AgentEnv):
         limits: Limits | None = None,
         feedback: int = 1000,
     ) -> None:
-        """Of what a program says, `feedback` characters are shown.
+        """Create the environment.
 
-        `sandbox` is an open one, or the name or class of a back end that this process shares; None is
-        `$KINTSUGI_SANDBOX` or `auto`.
+        Args:
+            max_steps: Number of actions after which an episode is truncated.
+            render_mode: None or `ansi`, as in Gymnasium.
+            sandbox: An open sandbox, or the name or class of a backend. Sandboxes opened by name or class are shared
+                within this process. None means `$KINTSUGI_SANDBOX`, or `auto` if that is not set.
+            limits: Limits of each run of a program.
+            feedback: Maximum number of characters of program output that the agent is shown.
+
+        Raises:
+            UsageError: If `feedback` is below 100.
         """
         super().__init__(max_steps=max_steps, render_mode=render_mode)
         if feedback < 100:
-            raise UsageError(f"feedback is {feedback} characters; an agent needs at least 100 to learn anything")
+            raise UsageError(f"feedback is {feedback} characters; expected at least 100; pass a larger feedback")
         self.feedback = feedback
         self.limits = limits or Limits()
         self._sandbox = f"{sandbox.__module__}:{sandbox.__qualname__}" if isinstance(sandbox, type) else sandbox
@@ -77,30 +89,42 @@ class CodeEnv(AgentEnv):
     def tasks(
         cls, split: str, n: int | None = None, seed: int = 0, source: str = "steps", path: str = "", **params: Any
     ) -> TaskSet:
-        """The first `n` tasks of a split; of a published set, `n` drawn by `seed`. All, or the usual number, when None.
+        """Return the tasks of a split.
 
-        Every task's own solution is run three times first; tasks where it fails are left out, and a warning counts and
-        names them, as it does lines of a file that are no tasks. Raises `UsageError` for an unknown split or source, a
-        file that cannot be read, and where there is no sandbox.
+        The reference solution of every task is run three times first. Tasks whose reference solution fails are left
+        out with a warning, and so are lines of a file that are not tasks.
+
+        Args:
+            split: Name of the split.
+            n: Number of tasks: the first `n` generated tasks, or a random sample of a published set. None means the
+                default number of generated tasks, or the whole published set.
+            seed: Seed of the generated tasks, or of the sample of a published set.
+            source: `steps` for generated tasks, `humaneval` or `mbpp`.
+            path: The published JSONL file, plain or gzipped. Required for `humaneval` and `mbpp`.
+            **params: None are supported.
+
+        Raises:
+            UsageError: If the split, the source or a parameter is unknown, if the file cannot be read, or if no
+                sandbox is available.
         """
         if params:
             raise UsageError(
-                f"unknown parameter {min(params)!r} of code tasks; there are source ({', '.join(SOURCES)}) and path"
+                f"unknown parameter {min(params)!r} of code tasks; expected source ({', '.join(SOURCES)}) or path"
             )
         return task_set(split, n, seed, source, path, None)
 
     @staticmethod
     def overwritten(actions: Sequence[str]) -> set[int]:
-        """Solutions that another one replaced."""
-        return set([number for number, action in enumerate(actions) if parse(action)[0] == "write"][:-1])
+        """Return the indices of `write` actions that a later `write` replaced."""
+        return set([number for number, action in enumerate(actions) if parse_action(action)[0] == "write"][:-1])
 
     def default_task(self) -> Task:
-        """One of the generated tasks of `train`."""
+        """Return a random generated task of `train`."""
         backend = self._sandbox if isinstance(self._sandbox, str) else None
-        return proven_task("train", int(self.np_random.integers(SPLITS["train"])), backend)
+        return verified_task("train", int(self.np_random.integers(SPLITS["train"])), backend)
 
     def begin(self, task: Task) -> tuple[str, dict[str, Any]]:
-        """State the problem; nothing runs yet."""
+        """Return the problem statement as the first observation. Nothing is run yet."""
         self._problem, self._solution = Problem.of(task), ""
         problem = self._problem
         examples = [f"{call.text(problem.entry)} == {call.expected!r}" for call in problem.visible]
@@ -108,56 +132,56 @@ class CodeEnv(AgentEnv):
         return text, {"score": 0.0, "goal": problem.goal}
 
     def act(self, action: str) -> tuple[str, float, bool, dict[str, Any]]:
-        """Carry out one action; raises `InfraError` when the sandbox breaks."""
-        verb, code = parse(action)
+        """Carry out one action. Raises `InfraError` if the sandbox fails."""
+        verb, code = parse_action(action)
         if verb == "submit":
             return self._submit()
         try:
-            said = self._carry_out(verb, code)
-        except Refused as refused:
+            text = self._carry_out(verb, code)
+        except RefusedAction as refused:
             return f"Refused: {refused}", 0.0, False, {"score": 0.0, "invalid": str(refused)}
-        return self._shown(said), 0.0, False, {"score": 0.0}
+        return self._shorten(text), 0.0, False, {"score": 0.0}
 
     def get_state(self) -> str:
-        """The solution as it stands."""
+        """Return the current solution."""
         return self._solution
 
     def set_state(self, state: str) -> None:
-        """Go on with this solution, of the task that is set."""
+        """Restore a solution of the current task."""
         if self.task is None:
-            raise UsageError("there is no task to restore a state of; call reset first")
+            raise UsageError("cannot restore a state without a task; call reset first")
         self._problem, self._solution = Problem.of(self.task), state
 
     def _carry_out(self, verb: str, code: str) -> str:
-        problem = self._playing()
+        problem = self._current_problem()
         if verb == "write":
             if not code:
-                raise Refused("there is no code after 'write'")
+                raise RefusedAction("there is no code after 'write'")
             self._solution = code
-            wrong = self._judge().load(problem, code)
+            wrong = self._judge().load_error(problem, code)
             count = code.count("\n") + 1
             return f"Written, {count} line{'s' * (count > 1)}." + (f" But: {wrong}." if wrong else "")
         if verb == "test":
             if not self._solution:
-                raise Refused("nothing is written yet")
+                raise RefusedAction("nothing is written yet")
             if not (problem.visible or problem.visible_code):
                 return "There are no visible tests."
-            return report(self._judge().visible(problem, self._solution))
+            return render_verdict(self._judge().run_visible(problem, self._solution))
         if verb == "run":
             if not code:
-                raise Refused("there is no code after 'run'")
-            result = self._judge().snippet(problem, self._solution, code)
+                raise RefusedAction("there is no code after 'run'")
+            result = self._judge().run_snippet(problem, self._solution, code)
             parts = [result.text.strip("\n"), result.errors.strip("\n")]
             if result.exit < 0 or result.timed_out or result.oom or result.truncated:
-                parts.append(f"It {ended(result, self.limits)}.")
-            return plain("\n".join(filter(None, parts))) or "It printed nothing."
-        raise Refused(str(unknown("action", verb[:40], ("write", "test", "run", "submit"))))
+                parts.append(f"It {describe_end(result, self.limits)}.")
+            return hide_addresses("\n".join(filter(None, parts))) or "It printed nothing."
+        raise RefusedAction(str(unknown("action", verb[:40], ("write", "test", "run", "submit"))))
 
     def _submit(self) -> tuple[str, float, bool, dict[str, Any]]:
-        problem = self._playing()
+        problem = self._current_problem()
         if not self._solution:
             return "Submitted nothing.", 0.0, True, {"score": 0.0, "success": False}
-        verdict = self._judge().hidden(problem, self._solution)
+        verdict = self._judge().run_hidden(problem, self._solution)
         text = f"Submitted: {verdict.passed} of {verdict.total} hidden tests pass."
         success = verdict.passed == verdict.total > 0
         return text, verdict.score, True, {"score": verdict.score, "success": success}
@@ -167,33 +191,33 @@ class CodeEnv(AgentEnv):
             self._sandbox = shared_sandbox(self._sandbox)
         return Judge(self._sandbox, self.limits)
 
-    def _playing(self) -> Problem:
+    def _current_problem(self) -> Problem:
         if self._problem is None:
-            raise UsageError("there is no running code episode; call reset first")
+            raise UsageError("no code episode is running; call reset first")
         return self._problem
 
-    def _shown(self, text: str) -> str:
-        """Cut in the middle, since both the beginning and the end of what a program says tell most."""
+    def _shorten(self, text: str) -> str:
+        """Cut the middle of a long text, since the beginning and the end of program output matter most."""
         if len(text) <= self.feedback:
             return text
         half = self.feedback // 2
         return f"{text[:half]}\n[{len(text) - 2 * half} characters left out]\n{text[-half:]}"
 
 
-class Refused(Exception):
-    """The action cannot be carried out."""
+class RefusedAction(Exception):
+    """An action that is not carried out. The message is shown to the agent."""
 
 
-def parse(action: str) -> tuple[str, str]:
-    """Verb and code of an action."""
+def parse_action(action: str) -> tuple[str, str]:
+    """Return the verb and the code of an action."""
     verb, rest = re.match(r"\s*(\S*)[ \t]*(.*)", action, re.DOTALL).groups()  # type: ignore[union-attr]
     fenced = _FENCE.search(rest)
     code = fenced[1] if fenced else inspect.cleandoc(rest) if rest.startswith("\n") else rest
     return verb.rstrip(":").lower(), code.strip("\n").rstrip()
 
 
-def report(verdict: Verdict) -> str:
-    """A verdict in words."""
+def render_verdict(verdict: Verdict) -> str:
+    """Return a verdict as the text that the agent reads."""
     lines = [f"{verdict.passed} of {verdict.total} visible tests pass.", *verdict.failures]
     if verdict.printed.strip():
         lines.append(f"It printed:\n{verdict.printed.strip()}")

@@ -1,4 +1,4 @@
-"""The programs that run a solution in a sandbox, put together from the modules of `guest`."""
+"""The programs that run a solution in a sandbox, assembled from the modules of `guest`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Literal
 from . import guest
 
 Harness = Literal["calls", "asserts", "snippet"]
-_NEEDS = {
+_MODULES = {
     "calls": ("values", "calls"),
     "asserts": ("values", "calls", "asserts"),
     "snippet": ("values", "calls", "snippet"),
@@ -29,7 +29,7 @@ module.main()
 
 @functools.cache
 def program(harness: Harness) -> str:
-    """The source of a harness, to be run with its request on stdin."""
+    """Return the source of a harness. It reads its request from stdin."""
     folder = Path(guest.__file__).parent
-    sources = [(name, (folder / f"{name}.py").read_text(encoding="utf-8")) for name in _NEEDS[harness]]
+    sources = [(name, (folder / f"{name}.py").read_text(encoding="utf-8")) for name in _MODULES[harness]]
     return inspect.cleandoc(_PROGRAM).format(sources=json.dumps(sources))

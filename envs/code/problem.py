@@ -1,4 +1,4 @@
-"""A programming problem: what is asked, and the tests that say whether it was done."""
+"""A programming problem: its statement, its tests and its reference solution."""
 
 from __future__ import annotations
 
@@ -11,46 +11,59 @@ from ..core import Task
 
 @dataclass(frozen=True)
 class Call:
-    """A test by a call: these arguments must give this value (JSON-clean, compared by Python's `==`)."""
+    """A test that calls the solution: the arguments must give the expected value, compared by Python's `==`."""
 
     arguments: tuple[Any, ...]
+    """Arguments, as JSON-serialisable values."""
     expected: Any
+    """Expected return value, as a JSON-serialisable value."""
 
     def text(self, entry: str) -> str:
-        """As Python would write it."""
+        """Return the call as Python source.
+
+        Args:
+            entry: Name of the function to call.
+        """
         return f"{entry}({', '.join(map(repr, self.arguments))})"
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What a task's params say; either calls or code tests it."""
+    """One programming problem, as stored in `Task.params`. It is tested either by calls or by assertions."""
 
     type: str
-    """The kind of task, for tables."""
+    """Kind of task, for tables of results."""
     prompt: str
-    """What the agent is told."""
+    """Problem statement that the agent reads."""
     goal: str
-    """The same in one line."""
+    """Problem statement in one line."""
     entry: str
-    """The function that is asked for."""
+    """Name of the function to write."""
     solution: str
-    """One that passes all tests; never shown."""
+    """Reference solution, which passes all tests. Never shown to the agent."""
     visible: tuple[Call, ...] = ()
-    """Tests by calls that the agent may see and run."""
+    """Visible tests by calls."""
     hidden: tuple[Call, ...] = ()
-    """Tests by calls that score it."""
+    """Hidden tests by calls."""
     visible_code: str = ""
-    """Assertions that the agent may see and run."""
+    """Visible tests as assertions."""
     hidden_code: str = ""
-    """Assertions, alone or in a function `check(candidate)`, that score it."""
+    """Hidden tests as assertions, at top level or in a function `check(candidate)`."""
     setup: str = ""
-    """Code that runs before assertions, out of the solution's reach."""
+    """Code that runs before the assertions, in a process that the solution cannot access."""
     given: str = ""
-    """Code that runs before the solution, such as the imports and helpers that a prompt shows."""
+    """Code that runs before the solution, such as the imports and helpers that the prompt shows."""
 
     @classmethod
     def of(cls, task: Task) -> Self:
-        """The problem of a task; raises `UsageError` when its params are none."""
+        """Return the problem of a task.
+
+        Args:
+            task: A task of `CodeEnv`.
+
+        Raises:
+            UsageError: If the task's params are not a problem, or if the problem has no hidden tests.
+        """
         params = dict(task.params)
         try:
             for name in ("visible", "hidden"):
@@ -58,17 +71,21 @@ class Problem:
             problem = cls(**{name: params[name] for name in cls.__dataclass_fields__ if name in params})
         except (TypeError, ValueError) as error:
             raise UsageError(
-                f"task {task.id!r}: its params are no programming problem ({error}); take tasks from CodeEnv.tasks"
+                f"the params of task {task.id!r} are not a programming problem ({error}); take tasks from CodeEnv.tasks"
             ) from None
         if not problem.hidden and not problem.hidden_code:
-            raise UsageError(f"task {task.id!r}: it has no hidden tests, so nothing could be scored")
+            raise UsageError(f"task {task.id!r} has no hidden tests, so it cannot be scored; add hidden or hidden_code")
         return problem
 
     def params(self, **more: Any) -> dict[str, Any]:
-        """As JSON-clean params of a task; `more` is kept beside it."""
-        usual = {each.name: each.default for each in fields(self)}
-        said = {name: value for name, value in asdict(self).items() if value != usual[name]}
+        """Return the problem as JSON-serialisable task params. Fields with default values are left out.
+
+        Args:
+            **more: Further params. A field of the problem replaces an entry of the same name.
+        """
+        defaults = {each.name: each.default for each in fields(self)}
+        values = {name: value for name, value in asdict(self).items() if value != defaults[name]}
         for name in ("visible", "hidden"):
-            if name in said:
-                said[name] = [[list(call["arguments"]), call["expected"]] for call in said[name]]
-        return {**more, **said}
+            if name in values:
+                values[name] = [[list(call["arguments"]), call["expected"]] for call in values[name]]
+        return {**more, **values}

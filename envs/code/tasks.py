@@ -1,4 +1,4 @@
-"""Which tasks enter a set: those whose own solution passes all their tests, three times in a row."""
+"""Task sets of the code environment: only tasks whose reference solution passes all tests, three times in a row."""
 
 from __future__ import annotations
 
@@ -17,49 +17,58 @@ from .judge import Judge
 from .problem import Problem
 from .sandbox import Limits, shared_sandbox
 
-RUNS = 3
-"""How often a gold solution is run before its task enters a set."""
-BATCH = 50
-"""So many gold solutions of the embedded family are run in one program."""
+VERIFICATION_RUNS = 3
+"""Number of times that a reference solution must pass before its task is used."""
+BATCH_SIZE = 50
+"""Number of reference solutions of generated tasks that are run in one program."""
 SOURCES = ("steps", "humaneval", "mbpp")
 
 
 @functools.lru_cache(maxsize=32)
 def task_set(split: str, n: int | None, seed: int, source: str, path: str, backend: str | None) -> TaskSet:
-    """The tasks of a source, without those whose gold solution fails, which a warning counts and names."""
+    """Return the tasks of a source. Tasks whose reference solution fails are left out with a warning.
+
+    See `CodeEnv.tasks` for the parameters. `backend` names the sandbox that runs the reference solutions.
+    """
     judge = Judge(shared_sandbox(backend), Limits())
     if source == "steps":
         if path:
-            raise UsageError(f"the path {path!r} was given, but the embedded tasks (source 'steps') come from no file")
+            raise UsageError(f"path is {path!r}, but source 'steps' generates its tasks; leave out path or set source")
         candidates = make_tasks(split, n, seed)
-        return TaskSet(proven(judge, candidates, _in_batches(judge, candidates.tasks)))
+        return TaskSet(verified(judge, candidates, _verify_in_batches(judge, candidates.tasks)))
     if source not in SOURCES:
         raise unknown("source of code tasks", source, SOURCES)
     if not path:
-        raise UsageError(f"{source} tasks come from its published JSONL file; say where it is: path FILE")
+        raise UsageError(f"{source} tasks are read from the published JSONL file; pass its location as path FILE")
     read = published.read(source, Path(path), split)
-    for problem in read.problems:
-        warnings.warn(f"{problem}; the rest is loaded", stacklevel=2)
-    return TaskSet(_drawn(judge, TaskSet(read.tasks), n, seed))
+    for bad_line in read.bad_lines:
+        warnings.warn(f"{bad_line}; the line is skipped", stacklevel=2)
+    return TaskSet(_sample_verified(judge, TaskSet(read.tasks), n, seed))
 
 
-def _drawn(judge: Judge, tasks: TaskSet, n: int | None, seed: int) -> list[Task]:
-    """`n` proven tasks, or all that there are."""
+def _sample_verified(judge: Judge, tasks: TaskSet, n: int | None, seed: int) -> list[Task]:
+    """Return `n` verified tasks drawn at random, or all of them if there are fewer."""
     if n is None or n >= len(tasks):
-        return proven(judge, tasks)
+        return verified(judge, tasks)
     order = [tasks.tasks[i] for i in np.random.default_rng(seed).permutation(len(tasks))]
     kept: list[Task] = []
     while order and len(kept) < n:
         drawn, order = order[: n - len(kept)], order[n - len(kept) :]
-        kept += proven(judge, drawn)
+        kept += verified(judge, drawn)
     return kept
 
 
-def proven(judge: Judge, tasks: Iterable[Task], known: Iterable[str] = ()) -> list[Task]:
-    """The tasks whose gold solution passes `RUNS` times; those in `known` (ids) have passed already."""
+def verified(judge: Judge, tasks: Iterable[Task], known: Iterable[str] = ()) -> list[Task]:
+    """Return the tasks whose reference solution passes `VERIFICATION_RUNS` times, and warn about the others.
+
+    Args:
+        judge: Runs the solutions.
+        tasks: Tasks to verify.
+        known: Ids of tasks that are verified already.
+    """
     known, kept, failed = set(known), [], {}
     for task in tasks:
-        why = "" if task.id in known else failing(judge, task)
+        why = "" if task.id in known else solution_failure(judge, task)
         if why:
             failed[task.id] = why
         else:
@@ -67,43 +76,42 @@ def proven(judge: Judge, tasks: Iterable[Task], known: Iterable[str] = ()) -> li
     if failed:
         named = "; ".join(f"{name} ({why})" for name, why in list(failed.items())[:10])
         warnings.warn(
-            f"{len(failed)} of {len(failed) + len(kept)} code tasks are left out, since their own solution fails: "
-            + named
-            + ("; ..." if len(failed) > 10 else ""),
+            f"{len(failed)} of {len(failed) + len(kept)} code tasks are left out because their reference solution "
+            "fails: " + named + ("; ..." if len(failed) > 10 else ""),
             stacklevel=3,
         )
     return kept
 
 
-def failing(judge: Judge, task: Task) -> str:
-    """Why a task's gold solution does not pass; empty when it does, `RUNS` times."""
+def solution_failure(judge: Judge, task: Task) -> str:
+    """Return why a task's reference solution fails, or an empty string if it passes `VERIFICATION_RUNS` times."""
     problem = Problem.of(task)
-    for number in range(RUNS):
-        verdicts = [judge.hidden(problem, problem.solution)]
+    for number in range(VERIFICATION_RUNS):
+        verdicts = [judge.run_hidden(problem, problem.solution)]
         if problem.visible or problem.visible_code:
-            verdicts.append(judge.visible(problem, problem.solution))
+            verdicts.append(judge.run_visible(problem, problem.solution))
         for verdict in verdicts:
             if verdict.passed < verdict.total or not verdict.total:
-                said = verdict.failures[0] if verdict.failures else "there are no tests"
-                return f"run {number + 1} of {RUNS}: {said}"
+                why = verdict.failures[0] if verdict.failures else "it has no tests"
+                return f"run {number + 1} of {VERIFICATION_RUNS}: {why}"
     return ""
 
 
-def proven_task(split: str, index: int, backend: str | None) -> Task:
-    """One embedded task, or the next that is in order."""
+def verified_task(split: str, index: int, backend: str | None) -> Task:
+    """Return the first verified generated task at or after an index."""
     judge = Judge(shared_sandbox(backend), Limits())
-    while failing(judge, task := make_task(split, index)):
+    while solution_failure(judge, task := make_task(split, index)):
         index += 1
     return task
 
 
-def _in_batches(judge: Judge, tasks: Sequence[Task]) -> set[str]:
-    """Ids of the tasks whose gold solutions pass when many are run in one program, `RUNS` programs in a row."""
+def _verify_in_batches(judge: Judge, tasks: Sequence[Task]) -> set[str]:
+    """Return the ids of the tasks whose reference solution passes `VERIFICATION_RUNS` times, many tasks per program."""
     passed = {task.id for task in tasks}
-    for first in range(0, len(tasks), BATCH):
-        batch = tasks[first : first + BATCH]
+    for first in range(0, len(tasks), BATCH_SIZE):
+        batch = tasks[first : first + BATCH_SIZE]
         problems = [Problem.of(task) for task in batch]
-        for _ in range(RUNS):
-            results = judge.golds(problems)
+        for _ in range(VERIFICATION_RUNS):
+            results = judge.check_solutions(problems)
             passed -= {task.id for task, fine in zip(batch, results, strict=True) if not fine}
     return passed

@@ -1,4 +1,4 @@
-"""Household: ALFWorld's text world in pure Python."""
+"""Household environment: ALFWorld's text world in pure Python."""
 
 from .env import HouseholdEnv
 from .game import Game, Object, Receptacle

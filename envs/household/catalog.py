@@ -1,6 +1,6 @@
-"""What there is in the world: receptacles and what they may hold, objects and what can be done to them, goal priors.
+"""Kinds of receptacles and objects: permitted contents, abilities and usual receptacles.
 
-Names are those of ALFRED's scenes (`CounterTop`, `SoapBar`); the game shows them in lower case.
+Names are those of ALFRED's scenes, such as `CounterTop` and `SoapBar`. Games show them in lower case.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _DRESSER = (
     "Vase Watch WateringCan WineBottle"
 )
 
-HOLDS: Mapping[str, frozenset[str]] = {
+CAN_CONTAIN: Mapping[str, frozenset[str]] = {
     receptacle: frozenset(objects.split())
     for receptacle, objects in {
         "ArmChair": _SEAT,
@@ -77,10 +77,10 @@ HOLDS: Mapping[str, frozenset[str]] = {
         "TowelHolder": "Towel",
     }.items()
 }
-"""For every kind of receptacle, the kinds of objects that the game lets one put there."""
+"""For each kind of receptacle, the kinds of objects that may be put there."""
 
 OPENABLE = frozenset({"Cabinet", "Drawer", "Fridge", "Microwave", "Safe"})
-"""Receptacles that start closed."""
+"""Kinds of receptacles that can be opened. They are closed initially."""
 
 ABILITIES: Mapping[str, frozenset[str]] = {
     "heatable": frozenset("Apple Bread Cup Egg Mug Plate Potato Tomato".split()),
@@ -95,17 +95,17 @@ ABILITIES: Mapping[str, frozenset[str]] = {
     "sliceable": frozenset("Apple Bread Egg Lettuce Potato Tomato".split()),
     "container": frozenset("Bowl Box Cup Mug Pan Plate Pot".split()),
 }
-"""What can be done to which kinds of objects, beside picking them up; a `container` only says so when examined."""
+"""Kinds of objects with each ability, except `pickupable`. `container` only affects the answer to `examine`."""
 
 FIXED = frozenset({"DeskLamp", "FloorLamp"})
-"""Objects that cannot be picked up."""
+"""Kinds of objects that cannot be picked up."""
 KNIVES = frozenset({"ButterKnife", "Knife"})
-"""Objects that slice."""
+"""Kinds of objects that slice."""
 
 APPLIANCE: Mapping[str, str] = {"heat": "Microwave", "cool": "Fridge", "clean": "SinkBasin"}
-"""The kind of receptacle at which an object is heated, cooled or cleaned."""
+"""Kind of receptacle for each treatment."""
 
-USUAL: Mapping[str, tuple[str, ...]] = {
+USUAL_RECEPTACLES: Mapping[str, tuple[str, ...]] = {
     thing: tuple(places.split())
     for thing, places in {
         "AlarmClock": "SideTable Desk Dresser Shelf",
@@ -165,5 +165,7 @@ USUAL: Mapping[str, tuple[str, ...]] = {
         "WineBottle": "CounterTop Fridge Cabinet GarbageCan Shelf",
     }.items()
 }
-"""Where an object is usually found, the likeliest kind of receptacle first: common knowledge, used to lay out rooms
-and, by an expert, to search them."""
+"""For each kind of object, its usual kinds of receptacles, the likeliest first.
+
+The generator places objects by this table, and the expert searches by it. It stands for common knowledge.
+"""

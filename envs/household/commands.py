@@ -1,4 +1,4 @@
-"""The commands that a state admits, in TextWorld's order, and what each of them means."""
+"""The admissible commands of a state in TextWorld's order, and their parsed forms."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from .game import Game
 from .language.relations import Tables
 from .language.texts import Text
-from .state import NOTHING, State
+from .state import NO_OBJECT, State
 from .verbs import (
     CLEAN,
     CLOSE,
@@ -30,16 +30,23 @@ from .verbs import (
 )
 from .wording import Wording
 
-NOWHEN = State(0, NOTHING, 0, (), ())
-"""Commands read the same in every state, so any will do."""
-REMEMBERED = 512
-"""How many lists are kept; all are forgotten when there are so many."""
+ANY_STATE = State(0, NO_OBJECT, 0, (), ())
+"""Placeholder state for rendering commands, whose texts do not depend on the state."""
+MAX_CACHED_LISTS = 512
+"""Maximum number of cached command lists. The full cache is emptied."""
 
 
-def entities(command: Command, start: int, place: int, lamp_in: int = 0) -> tuple[int, ...]:
-    """What the parameters of a command's action stand for, in the domain's order.
+def action_arguments(command: Command, start: int, place: int, lamp_in: int = 0) -> tuple[int, ...]:
+    """Return the arguments of a command's PDDL action, in the order of its parameters.
 
-    `start` is where the agent stands, `place` where it goes to, `lamp_in` the receptacle of a lamp.
+    Args:
+        command: The parsed command.
+        start: Place of the agent before the command.
+        place: Place that the agent goes to, for `go to`.
+        lamp_in: Receptacle of the lamp, for `use`.
+
+    Returns:
+        Indices of the entities. The agent is 0.
     """
     verb, a, b = command
     if verb == GO:
@@ -57,14 +64,14 @@ def entities(command: Command, start: int, place: int, lamp_in: int = 0) -> tupl
     return (0, start) if verb == LOOK else (0,)
 
 
-Make = Callable[[int, int], str]
-"""The text of a verb's command on two entities."""
+CommandFormatter = Callable[[int, int], str]
+"""Function that renders the command of one verb on two entities."""
 
 
-def _maker(verb: int, text: Text, tables: Tables) -> Make:
-    """How a verb's commands are made; literals around names, which nearly all are, without detours."""
-    # What the slots stand for, told by what `entities` puts there.
-    markers = entities((verb, 1, 2), 0, 0)
+def _make_formatter(verb: int, text: Text, tables: Tables) -> CommandFormatter:
+    """Return the formatter of a verb. Templates of literals around one or two names get a fast one."""
+    # The markers 1 and 2 show which slots hold the first and the second entity of the command.
+    markers = action_arguments((verb, 1, 2), 0, 0)
     names = [part for part in text.parts if not isinstance(part, str)]
     if text.parts and len(names) in (1, 2) and all(markers[name.slot] for name in names):
         literals = ["", "", ""]
@@ -84,11 +91,11 @@ def _maker(verb: int, text: Text, tables: Tables) -> Make:
         if (markers[names[0].slot], markers[names[1].slot]) == (1, 2):
             return lambda a, b: before + first[a] + between + second[b] + after
 
-    def make(a: int, b: int) -> str:
-        place = tables.place[a] if verb == GO else 0
-        return text.say(tables, NOWHEN, *entities((verb, a, b), 0, place))
+    def format_command(a: int, b: int) -> str:
+        place = tables.place_of[a] if verb == GO else 0
+        return text.render(tables, ANY_STATE, *action_arguments((verb, a, b), 0, place))
 
-    return make
+    return format_command
 
 
 class Commands:
@@ -98,101 +105,104 @@ class Commands:
         self._game = game
         self._wording = wording
         self._tables = tables
-        self.here = tables.here
-        """For every place the receptacles that one faces there."""
-        self.meaning: dict[str, Command] = {}
-        """What every command that was listed so far means."""
-        self._mask = [sum(1 << r for r in numbers) for numbers in self.here]
+        self.receptacles_at = tables.receptacles_at
+        """For each place, the receptacles that the agent reaches from there."""
+        self.by_text: dict[str, Command] = {}
+        """Parsed form of each command listed so far."""
+        self._mask = [sum(1 << r for r in numbers) for numbers in self.receptacles_at]
         self._knives = frozenset(o for o, thing in enumerate(game.objects) if thing.kind in game.tools["slice"])
         lamps = [o for o, thing in enumerate(game.objects) if "toggleable" in thing.abilities]
         self._lamps = frozenset(lamps)
-        # With something in hand, what lies about matters for the lamps in it alone.
-        self._lamps_stay = not any("pickupable" in game.objects[o].abilities or o == game.held for o in lamps)
+        # With an object in hand, the contents of the receptacles only matter if a lamp can be moved.
+        self._lamps_fixed = not any("pickupable" in game.objects[o].abilities or o == game.held for o in lamps)
         self._text: dict[Command, str] = {}
-        self._make = {verb: _maker(verb, text, tables) for verb, text in wording.commands.items()}
-        self._here_text: dict[int, list[str]] = {}
-        self._lists: dict[tuple[object, ...], tuple[str, ...]] = {}
-        for r, place in enumerate(tables.place):
+        self._formatters = {verb: _make_formatter(verb, text, tables) for verb, text in wording.commands.items()}
+        self._always_by_place: dict[int, list[str]] = {}
+        self._list_cache: dict[tuple[object, ...], tuple[str, ...]] = {}
+        for r, place in enumerate(tables.place_of):
             if place >= 0:
                 self.text(GO, r)
         for verb in (INVENTORY, LOOK, HELP):
             self.text(verb)
-        self._everywhere = sorted(set(self._text.values()) - {""})
+        self._in_every_place = sorted(set(self._text.values()) - {""})
 
     def admissible(self, state: State) -> tuple[str, ...]:
-        """The commands that `state` admits, sorted, none twice."""
+        """Return the admissible commands, sorted and without duplicates."""
         at, held, opened, inside, near = state[:5]
-        here = self.here[at]
-        if held != NOTHING and self._lamps_stay:
+        here = self.receptacles_at[at]
+        if held != NO_OBJECT and self._lamps_fixed:
             key: tuple[object, ...] = (at, held, opened & self._mask[at], near[at] if held in self._knives else None)
         else:
-            lies = inside[here[0]] if len(here) == 1 else tuple([inside[r] for r in here])
-            key = (at, held, opened & self._mask[at], lies, near[at] if held in self._knives else None)
-        found = self._lists.get(key)
-        if found is None:
-            if len(self._lists) >= REMEMBERED:
-                self._lists.clear()
-            found = self._lists[key] = self._collect(state)
-        return found
+            contents = inside[here[0]] if len(here) == 1 else tuple([inside[r] for r in here])
+            key = (at, held, opened & self._mask[at], contents, near[at] if held in self._knives else None)
+        commands = self._list_cache.get(key)
+        if commands is None:
+            if len(self._list_cache) >= MAX_CACHED_LISTS:
+                self._list_cache.clear()
+            commands = self._list_cache[key] = self._collect(state)
+        return commands
 
     def text(self, verb: int, a: int = 0, b: int = 0) -> str:
-        """The text of a command; empty when the game has no such verb. The first that reads so is meant."""
+        """Return the text of a command, or an empty text if the game lacks the verb.
+
+        If two commands have the same text, the text stands for the one rendered first.
+        """
         command = (verb, a, b)
         text = self._text.get(command)
         if text is None:
-            make = self._make.get(verb)
-            text = "" if make is None else make(a, b)
+            format_command = self._formatters.get(verb)
+            text = "" if format_command is None else format_command(a, b)
             self._text[command] = text
-            self.meaning.setdefault(text.strip(), command)
+            self.by_text.setdefault(text.strip(), command)
         return text
 
     def _collect(self, state: State) -> tuple[str, ...]:
         held = state.held
-        found = self._anyway(state.at).copy()
-        for r in self.here[state.at]:
-            self._add_of_receptacle(found, state, r)
-        if held != NOTHING:
-            self._add(found, EXAMINE_OBJECT, held)
+        commands = self._always_admissible(state.at).copy()
+        for r in self.receptacles_at[state.at]:
+            self._add_receptacle_commands(commands, state, r)
+        if held != NO_OBJECT:
+            self._add(commands, EXAMINE_OBJECT, held)
         if held in self._knives:
             for o in state.near[state.at]:
                 if "sliceable" in self._game.objects[o].abilities:
-                    self._add(found, SLICE, o, held)
-        return tuple(found)
+                    self._add(commands, SLICE, o, held)
+        return tuple(commands)
 
-    def _add(self, found: list[str], verb: int, a: int, b: int = 0) -> None:
+    def _add(self, commands: list[str], verb: int, a: int, b: int = 0) -> None:
         text = self._text.get((verb, a, b)) or self.text(verb, a, b)
         if not text:
             return
-        place = bisect_left(found, text)
-        if place == len(found) or found[place] != text:
-            found.insert(place, text)
+        index = bisect_left(commands, text)
+        if index == len(commands) or commands[index] != text:
+            commands.insert(index, text)
 
-    def _anyway(self, at: int) -> list[str]:
-        """What can be done in this place whatever else holds, sorted."""
-        found = self._here_text.get(at)
-        if found is None:
-            here = {self.text(GO, r) for r in self.here[at]}
-            found = self._here_text[at] = [text for text in self._everywhere if text not in here]
-        return found
+    def _always_admissible(self, at: int) -> list[str]:
+        """Return the commands that are admissible at this place in any state, sorted."""
+        commands = self._always_by_place.get(at)
+        if commands is None:
+            here = {self.text(GO, r) for r in self.receptacles_at[at]}
+            commands = self._always_by_place[at] = [text for text in self._in_every_place if text not in here]
+        return commands
 
-    def _add_of_receptacle(self, found: list[str], state: State, r: int) -> None:
+    def _add_receptacle_commands(self, commands: list[str], state: State, r: int) -> None:
         add, held, game = self._add, state.held, self._game
         objects, receptacle = game.objects, game.receptacles[r]
         is_open = state.opened >> r & 1
-        add(found, EXAMINE_RECEPTACLE, r)
+        add(commands, EXAMINE_RECEPTACLE, r)
         if receptacle.openable:
-            add(found, CLOSE if is_open else OPEN, r)
+            add(commands, CLOSE if is_open else OPEN, r)
         within_reach = is_open or not receptacle.openable
         for o in state.inside[r]:
             if o in self._lamps:
-                add(found, USE, o)
-            if held == NOTHING and within_reach and "pickupable" in objects[o].abilities:
-                add(found, TAKE, o, r)
-        if held == NOTHING:
+                add(commands, USE, o)
+            if held == NO_OBJECT and within_reach and "pickupable" in objects[o].abilities:
+                add(commands, TAKE, o, r)
+        if held == NO_OBJECT:
             return
         thing = objects[held]
-        if within_reach and thing.kind in game.holds.get(receptacle.kind, ()):
-            add(found, MOVE, held, r)
+        if within_reach and thing.kind in game.can_contain.get(receptacle.kind, ()):
+            add(commands, MOVE, held, r)
         for verb, name, ability in TREATMENTS:
             if ability in thing.abilities and receptacle.kind in game.tools[name]:
-                add(found, verb, held, r)
+                add(commands, verb, held, r)

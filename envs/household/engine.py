@@ -1,64 +1,71 @@
-"""The rules: which commands a state admits, what they change and what is said.
+"""The rules of the game: admissible commands, state changes and answers.
 
-They are TextWorld's for `alfred.pddl`, its oddities included: going to where one stands is refused, only what is held
-can be examined, appliances work closed, a lamp in a closed receptacle can be used, a second `use` still turns on.
+The rules are those of TextWorld for `alfred.pddl`, including its peculiarities: the agent cannot go to its own place,
+only the object in hand can be examined, closed appliances work, a lamp in a closed receptacle can be used, and a second
+`use` turns the lamp on again.
 
-Commands are looked up, not parsed. The admissible ones of a state depend on little of it (where one stands, what one
-holds, what is open and lies there), so they are remembered by that part and built once for many states; so are most
-answers.
+Commands are looked up, not parsed. The admissible commands depend on a small part of the state: the agent's place, the
+object in hand, the open receptacles and the objects at this place. They are cached by that part. So are most answers.
 """
 
 from __future__ import annotations
 
-from .commands import Commands, entities
+from .commands import Commands, action_arguments
 from .game import Game
-from .judge import judge
 from .language.relations import Tables
-from .state import NOTHING, State
+from .state import NO_OBJECT, State
 from .verbs import CLEAN, CLOSE, COOL, GO, HEAT, MOVE, OPEN, SLICE, TAKE, USE, Command
-from .wording import UNKNOWN_GOAL, Wording, present
+from .win_condition import win_condition
+from .wording import UNKNOWN_GOAL, Wording, current_wording
 
-REMEMBERED = 2048
-"""How many answers an engine keeps; it forgets all when it has so many."""
+MAX_CACHED_ANSWERS = 2048
+"""Maximum number of answers cached per engine. The full cache is emptied."""
 
-STATES = ("hot", "cool", "clean", "sliced", "toggled")
-"""What an object can be, in the order of the state's fields."""
+OBJECT_STATES = ("hot", "cool", "clean", "sliced", "toggled")
+"""States of an object, in the order of the fields of `State`."""
 
 _tuple = tuple.__new__
 
 
 class Engine:
-    """Plays one game. Holds no state of play: every method takes the state, so one engine serves many episodes."""
+    """Rules of one game.
+
+    Each method takes the state as an argument, so one engine serves many episodes.
+
+    Args:
+        game: The game to play.
+        wording: Texts of commands and answers; ALFWorld's current ones if None.
+    """
 
     def __init__(self, game: Game, wording: Wording | None = None) -> None:
         self.game = game
-        self.wording = wording or present()
+        self.wording = wording or current_wording()
         self.tables = Tables(game)
         self.commands = Commands(game, self.wording, self.tables)
-        self.won = judge(game)
-        """Whether a state wins the game."""
-        self._place = self.tables.place
-        self._shared = [place >= 0 and len(self.tables.here[place]) > 1 for place in self._place]
-        self._said: dict[tuple[object, ...], str] = {}
-        reads = {verb: text.reads for verb, text in self.wording.answers.items()}
-        self._by_content = frozenset(verb for verb, what in reads.items() if what in ("opened", "inside"))
-        self._always_the_same = frozenset(verb for verb, what in reads.items() if what == "nothing")
-        self._by_view = frozenset(verb for verb, what in reads.items() if what == "view")
-        self._first = self._begin()
+        self.won = win_condition(game)
+        """Function that returns whether a state satisfies the goal."""
+        self._place = self.tables.place_of
+        self._shared = [place >= 0 and len(self.tables.receptacles_at[place]) > 1 for place in self._place]
+        self._answer_cache: dict[tuple[object, ...], str] = {}
+        dependency = {verb: text.depends_on for verb, text in self.wording.answers.items()}
+        self._content_verbs = frozenset(verb for verb, what in dependency.items() if what in ("opened", "inside"))
+        self._constant_verbs = frozenset(verb for verb, what in dependency.items() if what == "nothing")
+        self._view_verbs = frozenset(verb for verb, what in dependency.items() if what == "view")
+        self._initial = self._make_initial()
         self._intro = ""
 
     def __reduce__(self) -> tuple[type[Engine], tuple[Game, Wording]]:
         return Engine, (self.game, self.wording)
 
-    def initial(self) -> State:
-        """The state at the beginning."""
-        return self._first
+    def initial_state(self) -> State:
+        """Return the initial state."""
+        return self._initial
 
-    def _begin(self) -> State:
+    def _make_initial(self) -> State:
         game = self.game
         inside: list[list[int]] = [[] for _ in game.receptacles]
         near: list[list[int]] = [[] for _ in range(game.places)]
-        bits = dict.fromkeys(STATES, 0)
+        bits = dict.fromkeys(OBJECT_STATES, 0)
         for o, thing in enumerate(game.objects):
             for r in thing.inside:
                 inside[r].append(o)
@@ -67,62 +74,64 @@ class Engine:
             for state in thing.states:
                 bits[state] |= 1 << o
         opened = sum(1 << r for r, receptacle in enumerate(game.receptacles) if receptacle.opened)
-        lies, close = tuple(map(tuple, inside)), tuple(map(tuple, near))
+        contents, nearby = tuple(map(tuple, inside)), tuple(map(tuple, near))
         hot, cool, clean, sliced, toggled = bits.values()
-        return State(game.start, game.held, opened, lies, close, hot, cool, clean, sliced, toggled)
+        return State(game.start, game.held, opened, contents, nearby, hot, cool, clean, sliced, toggled)
 
     def intro(self, state: State) -> str:
-        """TextWorld's first observation, its banner included."""
-        if state is self._first and self._intro:
+        """Return the first observation, with TextWorld's banner."""
+        if state is self._initial and self._intro:
             return self._intro
-        text = self.wording.intro.say(self.tables, state).replace(UNKNOWN_GOAL, self.game.task)
-        if state is self._first:
+        text = self.wording.intro.render(self.tables, state).replace(UNKNOWN_GOAL, self.game.task)
+        if state is self._initial:
             self._intro = text
         return text
 
     def admissible(self, state: State) -> tuple[str, ...]:
-        """The commands that `state` admits, sorted as TextWorld sorts them."""
+        """Return the admissible commands, sorted and without duplicates, as TextWorld lists them."""
         return self.commands.admissible(state)
 
     def step(self, state: State, command: str) -> tuple[State, str] | None:
-        """The next state and what is said; None when `command` is not admissible (blanks around it do not matter)."""
+        """Return the next state and the answer, or None if `command` is not admissible. Outer blanks are ignored."""
         command = command.strip()
         if command not in self.commands.admissible(state):
             return None
-        return self.carry_out(state, self.commands.meaning[command])
+        return self.execute(state, self.commands.by_text[command])
 
-    def carry_out(self, state: State, command: Command) -> tuple[State, str]:
-        """The next state and what is said, for the meaning of a command that `state` admits."""
+    def execute(self, state: State, command: Command) -> tuple[State, str]:
+        """Return the next state and the answer for an admissible command, given in its parsed form."""
         verb, a, _ = command
         if verb == GO:
-            # Three times as fast as State(...), and most steps go somewhere.
+            # Three times as fast as State(...), and most steps are `go to`.
             after = _tuple(State, (self._place[a], *state[1:]))
         else:
-            after = self.change(state, command)
-        if verb in self._by_content:
+            after = self.next_state(state, command)
+        if verb in self._content_verbs:
             key: tuple[object, ...] = (verb, a, after[2] >> a & 1, after[3][a])
-        elif verb in self._always_the_same:
+        elif verb in self._constant_verbs:
             key = command
-        elif verb in self._by_view:
+        elif verb in self._view_verbs:
             key = (command, after[0], after[1], after[4], after[10])
         else:
             return after, self._answer(state, after, command)
-        text = self._said.get(key)
+        text = self._answer_cache.get(key)
         if text is None:
-            if len(self._said) >= REMEMBERED:
-                self._said.clear()
-            text = self._said[key] = self._answer(state, after, command)
+            if len(self._answer_cache) >= MAX_CACHED_ANSWERS:
+                self._answer_cache.clear()
+            text = self._answer_cache[key] = self._answer(state, after, command)
         return after, text
 
     def _answer(self, before: State, after: State, command: Command) -> str:
         verb, a, _ = command
         lamp_in = 0
         if verb == USE:
-            lamp_in = next(r for r in self.tables.here[before.at] if a in before.inside[r])
-        return self.wording.answers[verb].say(self.tables, after, *entities(command, before.at, after.at, lamp_in))
+            lamp_in = next(r for r in self.tables.receptacles_at[before.at] if a in before.inside[r])
+        return self.wording.answers[verb].render(
+            self.tables, after, *action_arguments(command, before.at, after.at, lamp_in)
+        )
 
-    def change(self, state: State, command: Command) -> State:
-        """The next state alone."""
+    def next_state(self, state: State, command: Command) -> State:
+        """Return the next state, without rendering the answer."""
         verb, a, b = command
         if verb == GO:
             return _tuple(State, (self._place[a], *state[1:]))
@@ -145,10 +154,10 @@ class Engine:
 
     def _take(self, state: State, o: int, r: int) -> State:
         at, _, opened, inside, near, hot, cool, clean, sliced, toggled, taken = state
-        lies = tuple([x for x in inside[r] if x != o])
-        close = tuple([x for x in near[at] if x != o])
-        inside = (*inside[:r], lies, *inside[r + 1 :])
-        near = (*near[:at], close, *near[at + 1 :])
+        contents = tuple([x for x in inside[r] if x != o])
+        nearby = tuple([x for x in near[at] if x != o])
+        inside = (*inside[:r], contents, *inside[r + 1 :])
+        near = (*near[:at], nearby, *near[at + 1 :])
         if self._shared[r]:
             taken |= {(o, r)}
         return State(at, o, opened, inside, near, hot, cool, clean, sliced, toggled, taken)
@@ -159,4 +168,4 @@ class Engine:
         near = (*near[:at], tuple(sorted({*near[at], o})), *near[at + 1 :])
         if taken:
             taken -= {(o, r)}
-        return State(at, NOTHING, opened, inside, near, hot, cool, clean, sliced, toggled, taken)
+        return State(at, NO_OBJECT, opened, inside, near, hot, cool, clean, sliced, toggled, taken)

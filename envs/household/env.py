@@ -1,4 +1,4 @@
-"""`kintsugi/Household-v0`: ALFWorld's text world."""
+"""The environment `kintsugi/Household-v0`: ALFWorld's text world."""
 
 from __future__ import annotations
 
@@ -15,44 +15,59 @@ from .state import State
 from .wording import BANNER, NOTHING_HAPPENS
 from .worlds import World, make_game, world_of
 
-ENGINES = 64
-"""How many games a process keeps laid out, so that attempts at the same task share one."""
+MAX_ENGINES = 64
+"""Maximum number of engines cached per process. Attempts at the same task share one engine."""
 
 
-@functools.lru_cache(maxsize=ENGINES)
-def _engine_of_world(world: World) -> Engine:
+@functools.lru_cache(maxsize=MAX_ENGINES)
+def _cached_world_engine(world: World) -> Engine:
     return Engine(make_game(world))
 
 
-@functools.lru_cache(maxsize=ENGINES)
-def _engine_of_file(task: Task) -> Engine:
-    from .alfworld.files import engine_of
+@functools.lru_cache(maxsize=MAX_ENGINES)
+def _cached_file_engine(task: Task) -> Engine:
+    from .alfworld.files import load_task_engine
 
-    return engine_of(task)
+    return load_task_engine(task)
 
 
 def engine_of_task(task: Task) -> Engine:
-    """The engine that plays a task, of the generator's or of a game file. Raises `UsageError` for bad params."""
-    return _engine_of_file(task) if "game" in task.params else _engine_of_world(world_of(task))
+    """Return the engine for a generated task or a task from a game file.
+
+    Args:
+        task: A task from `HouseholdEnv.tasks`.
+
+    Returns:
+        The engine, which is cached and holds no episode state.
+
+    Raises:
+        UsageError: If the parameters of the task are invalid, or its game file is missing, changed or unplayable.
+    """
+    return _cached_file_engine(task) if "game" in task.params else _cached_world_engine(world_of(task))
 
 
-def forget_engines() -> None:
-    """Lay out every game anew when it is next played."""
-    _engine_of_world.cache_clear()
-    _engine_of_file.cache_clear()
+def clear_engine_cache() -> None:
+    """Empty the engine caches of this process."""
+    _cached_world_engine.cache_clear()
+    _cached_file_engine.cache_clear()
 
 
 class HouseholdEnv(AgentEnv):
-    """Household chores in ALFWorld's world and wording.
+    """Household chores with ALFWorld's rules and wording.
 
-    One acts by ALFWorld's commands (`go to fridge 1`, `take mug 1 from desk 1`, `move mug 1 to shelf 2`); whatever is
-    not admissible is answered by `Nothing happens.` and `info["invalid"]` says why. The reward is 1 on success, which
-    ends the episode, and 0 before. `info["admissible"]` lists the admissible commands in TextWorld's order. The first
-    observation is TextWorld's without its banner; with `banner=True` it is whole.
+    Actions are ALFWorld's commands, such as `go to fridge 1`, `take mug 1 from desk 1` or `move mug 1 to shelf 2`. A
+    command that is not admissible returns the observation `Nothing happens.`, and `info["invalid"]` gives the reason.
+    The reward is 1 on success, which ends the episode, and 0 otherwise. `info["admissible"]` lists the admissible
+    commands in TextWorld's order.
 
     Tasks are generated in three sizes (`small`, `medium`, `kitchen`) and three splits (`train`, `valid_seen`,
-    `valid_unseen`), or read from ALFWorld's own game files (`source="alfworld"`, `path=...`), which speak as their
-    grammars say. `Task.params["type"]` is one of ALFWorld's six task types.
+    `valid_unseen`), or read from ALFWorld's game files (`source="alfworld"`, `path=...`). All text of a game file comes
+    from its own grammar. `Task.params["type"]` is one of ALFWorld's six task types.
+
+    Args:
+        max_steps: Number of steps after which an episode is truncated.
+        render_mode: A Gymnasium render mode of `AgentEnv`, or None.
+        banner: Whether the first observation includes TextWorld's banner.
     """
 
     metadata: dict[str, Any] = {**AgentEnv.metadata, "snapshot": "exact", "gate_split": "valid_seen"}
@@ -66,7 +81,7 @@ class HouseholdEnv(AgentEnv):
         super().__init__(max_steps=max_steps, render_mode=render_mode)
         self.banner = banner
         self._engine: Engine | None = None
-        self._laid_out: Task | None = None
+        self._engine_task: Task | None = None
         self._state: State | None = None
         self._admissible: tuple[str, ...] = ()
 
@@ -81,41 +96,56 @@ class HouseholdEnv(AgentEnv):
         path: Path | str | None = None,
         **params: Any,
     ) -> TaskSet:
-        """Tasks of `train`, `valid_seen` or `valid_unseen`.
+        """Return generated tasks, or tasks for the game files in a folder.
 
-        Generated ones are the first `n` of a `size`, `small` by default (when `n` is None 2,000, of the last two splits
-        200); the six types come in turn, there are as many as one asks for, and `seed` gives other ones. With
-        `source="alfworld"` they are the games in the folder `path`/`split`, all or `n` of them drawn by `seed`; games
-        that ALFWorld skips (`movable`, `Sliced`, not solvable) and files that cannot be played are left out, and a
-        warning says how many.
+        Generated tasks cycle through the six task types and are a function of the arguments. There is no upper limit on
+        their number. With `source="alfworld"`, games that ALFWorld skips (`movable`, `Sliced`, not solvable) and files
+        that cannot be played are left out. A warning reports how many.
 
-        Raises `UsageError` for an unknown split, size, source or parameter, and when a folder holds no game.
+        Args:
+            split: `train`, `valid_seen` or `valid_unseen`.
+            n: Number of tasks. None means 2,000 generated tasks of `train`, 200 of another split, or all game files.
+            seed: Selects the generated tasks, or the random subset of game files.
+            size: Size of generated worlds: `small` (the default), `medium` or `kitchen`.
+            source: `generated` or `alfworld`.
+            path: Folder with one subfolder per split. Required for `source="alfworld"` only.
+            params: Not supported; any further keyword raises an error.
+
+        Returns:
+            The task set.
+
+        Raises:
+            UsageError: If the split, size, source or a parameter is unknown, or the folder holds no playable game.
         """
         if params:
-            raise UsageError(f"unknown parameter {min(params)!r} of household tasks; there are size, source and path")
+            raise UsageError(f"unknown parameter {min(params)!r} of household tasks; known: size, source, path")
         if source == "generated":
             if path is not None:
-                raise UsageError(f"path is {path!r}, and generated tasks are read from none; add source=alfworld")
+                raise UsageError(
+                    f"path is {path!r}, but generated tasks have no folder; add source=alfworld or drop path"
+                )
             return make_tasks(split, n, seed, size or "small")
         if source != "alfworld":
             raise unknown("source of household tasks", source, ["alfworld", "generated"])
         if size is not None:
-            raise UsageError(f"size is {size!r}, and games of ALFWorld have their own; leave it out, or name no source")
+            raise UsageError(f"size is {size!r}, but game files have a fixed size; drop size or source=alfworld")
         if path is None:
-            raise UsageError("source=alfworld needs path=FOLDER, the folder with train, valid_seen and valid_unseen")
-        from .alfworld.files import tasks_of
+            raise UsageError(
+                "source=alfworld needs a path; pass path=FOLDER, the folder with train, valid_seen and valid_unseen"
+            )
+        from .alfworld.files import load_tasks
 
-        games = tasks_of(path, split)
+        games = load_tasks(path, split)
         return games if n is None else games.sample(min(n, len(games)), seed)
 
     def default_task(self) -> Task:
-        """One of the small tasks of `train`."""
+        """Draw a small task of `train` with the environment's random generator."""
         return make_task("train", int(self.np_random.integers(SPLITS["train"])), 0, "small")
 
     def begin(self, task: Task) -> tuple[str, dict[str, Any]]:
-        """Lay out the world of `task`."""
-        self._engine, self._laid_out = engine_of_task(task), task
-        self._state = self._engine.initial()
+        """Start an episode of `task` and return its first observation and info."""
+        self._engine, self._engine_task = engine_of_task(task), task
+        self._state = self._engine.initial_state()
         self._admissible = self._engine.admissible(self._state)
         text = self._engine.intro(self._state)
         if not self.banner:
@@ -123,22 +153,22 @@ class HouseholdEnv(AgentEnv):
         return text, {"admissible": self._admissible, "score": 0.0, "goal": f"{self._engine.game.task}."}
 
     def act(self, action: str) -> tuple[str, float, bool, dict[str, Any]]:
-        """Play one command."""
+        """Execute one command. Return observation, reward, whether the episode terminated, and info."""
         engine, state, admissible = self._engine, self._state, self._admissible
         if engine is None or state is None:
-            raise UsageError("there is no running household episode; call reset first")
+            raise UsageError("no household episode is running; call reset first")
         command = action.strip() if isinstance(action, str) else None
         if command not in admissible:
             info = {"admissible": admissible, "score": 0.0, "invalid": explain(engine, state, action)}
             if not engine.won(state):
                 return NOTHING_HAPPENS, 0.0, False, info
-            # A game may be won before it begins; TextWorld says so at the first step, whatever that is.
+            # A game may be won in its initial state. TextWorld reports that at the first step, even if it is refused.
             return NOTHING_HAPPENS, 1.0, True, {**info, "score": 1.0, "success": True}
         try:
-            state, observation = engine.carry_out(state, engine.commands.meaning[command])
+            state, observation = engine.execute(state, engine.commands.by_text[command])
             admissible = engine.commands.admissible(state)
         except (UsageError, RecursionError) as error:
-            # A game's grammar may hold what cannot be said only later.
+            # Some errors of a grammar only show when the text is rendered.
             raise UsageError(f"{self.task.source if self.task else 'the game'}: {error}") from None
         self._state, self._admissible = state, admissible
         if engine.won(state):
@@ -146,17 +176,17 @@ class HouseholdEnv(AgentEnv):
         return observation, 0.0, False, {"admissible": admissible, "score": 0.0}
 
     def get_state(self) -> State:
-        """The state, an immutable value: nothing is copied."""
+        """Return the state. It is immutable, so nothing is copied."""
         if self._state is None:
-            raise UsageError("there is no running household episode; call reset first")
+            raise UsageError("no household episode is running; call reset first")
         return self._state
 
     def set_state(self, state: State) -> None:
-        """Go on from `state`, of the task that is set."""
+        """Continue from `state`, which must be a state of the current task."""
         if self.task is None:
-            raise UsageError("there is no task to restore a state of; call reset first")
-        if self._engine is None or self._laid_out is not self.task:
-            self._engine, self._laid_out = engine_of_task(self.task), self.task
+            raise UsageError("cannot restore a state without a task; call reset first")
+        if self._engine is None or self._engine_task is not self.task:
+            self._engine, self._engine_task = engine_of_task(self.task), self.task
         self._state = state
         self._admissible = self._engine.admissible(state)
 

@@ -1,4 +1,4 @@
-"""A game: everything about one household world that play does not change, and how it stands at the beginning."""
+"""A game: the fixed properties, the initial state and the goal of one household world."""
 
 from __future__ import annotations
 
@@ -7,47 +7,47 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from .goals import Goal
-from .state import NOTHING
+from .state import NO_OBJECT
 
 
 @dataclass(frozen=True, slots=True)
 class Receptacle:
-    """A thing that objects lie in or on."""
+    """A piece of furniture or an appliance that objects lie in or on."""
 
     id: str
-    """The entity's name in the problem, lower case: `cabinet_bar_01`."""
+    """Entity name in the PDDL problem, in lower case, such as `cabinet_bar_01`."""
     name: str
-    """What the game calls it: `cabinet 1`."""
+    """Name in commands and observations, such as `cabinet 1`."""
     kind: str
-    """Its type, lower case without `type`: `cabinet`."""
+    """Type in lower case, without the suffix `type`, such as `cabinet`."""
     place: int
-    """Where one stands to reach it, -1 when nowhere; several receptacles may share a place."""
+    """Place from which the agent reaches it, or -1 if it cannot be reached. Several receptacles may share a place."""
     openable: bool
-    """Whether it opens and closes."""
+    """Whether it can be opened and closed."""
     opened: bool = False
-    """Whether it is open at the beginning."""
+    """Whether it is open initially."""
 
 
 @dataclass(frozen=True, slots=True)
 class Object:
-    """A thing that lies in a receptacle and, usually, can be picked up."""
+    """A thing that lies in a receptacle and can usually be picked up."""
 
     id: str
-    """The entity's name in the problem, lower case."""
+    """Entity name in the PDDL problem, in lower case."""
     name: str
-    """What the game calls it: `mug 1`."""
+    """Name in commands and observations, such as `mug 1`."""
     kind: str
-    """Its type, lower case: `mug`."""
+    """Type in lower case, without the suffix `type`, such as `mug`."""
     abilities: frozenset[str]
-    """Of `pickupable`, `heatable`, `coolable`, `cleanable`, `toggleable`, `sliceable`, `container`."""
+    """Subset of `pickupable`, `heatable`, `coolable`, `cleanable`, `toggleable`, `sliceable`, `container`."""
     inside: tuple[int, ...]
-    """Receptacles that it is in at the beginning (indices into `Game.receptacles`); one, as a rule."""
+    """Indices of the receptacles that contain it initially; usually one."""
     near: tuple[int, ...]
-    """Places where it counts as being (ALFRED's `objectAtLocation`), which decide where it can be sliced."""
+    """Initial places of the object (ALFRED's `objectAtLocation`). It can be sliced there."""
     states: frozenset[str] = frozenset()
-    """Of `hot`, `cool`, `clean`, `sliced`, `toggled`, what it is at the beginning."""
+    """Initial states: a subset of `hot`, `cool`, `clean`, `sliced`, `toggled`."""
     contents: tuple[int, ...] = ()
-    """Objects that lie in it (ALFRED's `inReceptacleObject`); play never changes that."""
+    """Indices of the objects inside it (ALFRED's `inReceptacleObject`). They never change."""
 
 
 TOOLS: Mapping[str, frozenset[str]] = {
@@ -56,47 +56,54 @@ TOOLS: Mapping[str, frozenset[str]] = {
     "clean": frozenset({"sinkbasin"}),
     "slice": frozenset({"knife", "butterknife"}),
 }
-"""Kinds of receptacles at which objects are heated, cooled and cleaned, and kinds of objects that slice."""
+"""Kinds of receptacles that heat, cool and clean objects, and kinds of objects that slice."""
 
 
 @dataclass(frozen=True)
 class Game:
-    """One household world at its beginning, and its goal.
+    """The initial state and the goal of one household world.
 
-    Receptacles and objects are sorted by id: TextWorld lists everything in that order.
+    Receptacles and objects are sorted by id, because TextWorld lists everything in that order. All other fields refer
+    to them by index.
     """
 
     receptacles: tuple[Receptacle, ...]
-    """Sorted by id."""
+    """All receptacles, sorted by id."""
     objects: tuple[Object, ...]
-    """Sorted by id."""
-    holds: Mapping[str, frozenset[str]]
-    """For every kind of receptacle the kinds of objects that may be put there, lower case."""
+    """All objects, sorted by id."""
+    can_contain: Mapping[str, frozenset[str]]
+    """For each kind of receptacle, the kinds of objects that may be put there, in lower case."""
     places: int
-    """How many places there are; they are numbered from 0."""
+    """Number of places. Places are numbered from 0."""
     start: int
-    """The place where the agent stands at first."""
+    """Initial place of the agent."""
     goal: Goal
-    """When the game is won."""
+    """The condition for winning."""
     task: str
-    """The goal as the game states it, without the closing full stop."""
-    held: int = NOTHING
-    """The object in hand at the beginning."""
+    """Goal in the words of the game, without the closing full stop."""
+    held: int = NO_OBJECT
+    """Index of the object in hand initially, or `NO_OBJECT`."""
     tools: Mapping[str, frozenset[str]] = field(default_factory=lambda: TOOLS)
-    """What heats, cools, cleans and slices, where that is not the usual."""
+    """Kinds of receptacles and objects that heat, cool, clean and slice; see `TOOLS`."""
     place_ids: tuple[str, ...] = ()
-    """The places' names in the problem, sorted; given for games that come from a file."""
+    """Entity names of the places in the PDDL problem, sorted. Empty for generated games."""
     place_names: tuple[str, ...] = ()
-    """What older wordings call the places: `loc 15`."""
+    """Names of the places in older wordings, such as `loc 15`. Empty for generated games."""
     agent: str = "agent1 "
-    """What the game calls the agent: TextWorld names what has no number with a blank at the end."""
+    """Name of the agent. TextWorld ends names without a number with a blank."""
 
 
-def number_names(ids: Iterable[str]) -> dict[str, str]:
-    """What ALFWorld's demangler calls every entity: `mug_bar_07` is `mug 2`.
+def display_names(ids: Iterable[str]) -> dict[str, str]:
+    """Return the display name of each entity, as ALFWorld's demangler forms it: `mug_bar_07` may become `mug 2`.
 
-    Entities are counted by the part before `_bar_` (with `basin` appended when the id contains that) and, in the order
-    of their ids, given the numbers from the highest down. An id without `_bar_` keeps its own name and a blank.
+    The kind is the part of the id before `_bar_`, with `basin` appended if the id contains that word. Within a kind,
+    the first id in sorted order gets the highest number. An id without `_bar_` keeps its name, followed by a blank.
+
+    Args:
+        ids: Entity names in the PDDL problem.
+
+    Returns:
+        Display names by id.
     """
     kinds: dict[str, str] = {}
     for id_ in sorted(ids):

@@ -1,4 +1,4 @@
-"""The six task types: their wording, read and written, and when they are won."""
+"""ALFWorld's six task types and their goal texts."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ TASK_TYPES = (
     "pick_cool_then_place_in_recep",
     "pick_two_obj_and_place",
 )
+"""ALFWorld's task types, in the order in which generated tasks cycle through them."""
 
 TEMPLATES: Mapping[str, tuple[str, str]] = {
     "pick_and_place_simple": ("put a {object} in {target}", "put some {object} on {target}"),
@@ -28,39 +29,43 @@ TEMPLATES: Mapping[str, tuple[str, str]] = {
     "pick_cool_then_place_in_recep": ("put a cool {object} in {target}", "cool some {object} and put it in {target}"),
     "pick_two_obj_and_place": ("put two {object} in {target}", "find two {object} and put them in {target}"),
 }
-"""ALFWorld's two ways of saying each goal."""
+"""ALFWorld's two goal texts for each task type."""
 
 TREATMENT: Mapping[str, str] = {
     "pick_clean_then_place_in_recep": "clean",
     "pick_heat_then_place_in_recep": "heat",
     "pick_cool_then_place_in_recep": "cool",
 }
-"""What has to be done to the object before it is put down, for the types that ask for something."""
+"""Treatment of the object before it is put down, for the task types with one."""
 
 
 @dataclass(frozen=True)
 class Goal:
-    """What is to be brought about."""
+    """The goal of a household task."""
 
     type: str
-    """One of `TASK_TYPES`."""
+    """Task type, one of `TASK_TYPES`."""
     object: str
-    """Kind of object, in the game's lower case: `mug`."""
+    """Kind of the object in lower case, such as `mug`."""
     target: str
-    """Kind of receptacle that it goes to or, for `look_at_obj_in_light`, the kind of lamp."""
+    """Kind of the receptacle to put the object in, or kind of the lamp for `look_at_obj_in_light`."""
 
     @property
     def treatment(self) -> str | None:
-        """`clean`, `heat` or `cool` where the type asks for it."""
+        """`clean`, `heat` or `cool`, or None if the task type has no treatment."""
         return TREATMENT.get(self.type)
 
     @property
     def count(self) -> int:
-        """How many objects have to be put down (0 for `look_at_obj_in_light`)."""
+        """Number of objects to put down; 0 for `look_at_obj_in_light`."""
         return {"look_at_obj_in_light": 0, "pick_two_obj_and_place": 2}.get(self.type, 1)
 
     def text(self, variant: int) -> str:
-        """The goal in ALFWorld's words; `variant` is 0 or 1."""
+        """Return the goal text, without a full stop.
+
+        Args:
+            variant: Index of the template of this task type in `TEMPLATES`: 0 or 1.
+        """
         return TEMPLATES[self.type][variant].format(object=self.object, target=self.target)
 
 
@@ -68,18 +73,28 @@ def _pattern(template: str) -> re.Pattern[str]:
     return re.compile(template.format(object=r"(?P<object>\w+)", target=r"(?P<target>\w+)") + r"\.?")
 
 
-# "put a hot mug in shelf" must not be read as "put a <hot mug>": \w+ takes one word, so the order does not matter.
+# Objects are single words, so "put a hot mug in shelf" cannot match "put a {object} in {target}", in any order.
 _PATTERNS = tuple((type_, _pattern(template)) for type_, pair in TEMPLATES.items() for template in pair)
 
 
 def read_goal(text: str) -> Goal:
-    """The goal that a task text states, e.g. `put a hot mug in shelf.`; raises `UsageError` for any other text."""
+    """Parse a goal text such as `put a hot mug in shelf.`.
+
+    Args:
+        text: A text of `TEMPLATES`. Outer blanks and the full stop are optional.
+
+    Returns:
+        The goal.
+
+    Raises:
+        UsageError: If the text matches no template.
+    """
     wanted = text.strip()
     for type_, pattern in _PATTERNS:
         match = pattern.fullmatch(wanted)
         if match:
             return Goal(type_, match["object"], match["target"])
     raise UsageError(
-        f"cannot read the household goal {wanted[:120]!r}; expected one of ALFWorld's texts, e.g. "
+        f"cannot parse the household goal {wanted[:120]!r}; expected one of ALFWorld's goal texts, such as "
         f"{TEMPLATES['pick_heat_then_place_in_recep'][0].format(object='mug', target='shelf')!r}"
     )

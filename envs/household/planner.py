@@ -1,8 +1,8 @@
-"""Shortest plans, by A* over the states of the engine.
+"""Shortest plans, found by A* search over the states of the engine.
 
-What is of no use to a goal is left out of the search: objects of other kinds stay where they are (but for one that is
-in hand at the beginning), and receptacles that neither have, treat nor take the goal's objects are never visited. That
-loses no shortest plan, for going anywhere costs the same from everywhere and only a hand that is free can take.
+The search skips commands that cannot help. It moves only objects of the goal's kind and the object in hand initially.
+It visits only receptacles that contain, treat or receive these objects. The plans stay optimal: each place can be
+reached in one step from any other, and the agent carries one object at a time.
 """
 
 from __future__ import annotations
@@ -12,25 +12,33 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 
 from .engine import Engine
-from .state import NOTHING, State
+from .state import NO_OBJECT, State
 from .verbs import GO, MOVE, OPEN, TAKE, TREATMENTS, USE, Command
 
-MOST_STATES = 1_000_000
-"""The search gives up after so many states; ALFWorld's games take hundreds."""
+MAX_STATES = 1_000_000
+"""Maximum number of states to visit. ALFWorld's games take hundreds."""
 
 
 def shortest_plan(engine: Engine, state: State | None = None) -> tuple[str, ...] | None:
-    """The commands of a shortest plan from `state`, or from the beginning; None when the game cannot be won.
+    """Return a shortest plan. Deterministic.
 
-    Deterministic. Raises `RuntimeError` when `MOST_STATES` states were met without an end.
+    Args:
+        engine: The engine of the game.
+        state: Where the plan starts; the initial state if None.
+
+    Returns:
+        The commands of the plan, or None if the game cannot be won.
+
+    Raises:
+        RuntimeError: If the search visited `MAX_STATES` states without finding a plan.
     """
-    start = engine.initial() if state is None else state
+    start = engine.initial_state() if state is None else state
     search = _Search(engine, start)
     order = itertools.count()
     queue: list[tuple[int, int, int, State]] = []
-    came: dict[State, tuple[State, Command] | None] = {start: None}
+    parents: dict[State, tuple[State, Command] | None] = {start: None}
     steps = {start: 0}
-    estimate = search.least(start)
+    estimate = search.lower_bound(start)
     if estimate is not None:
         heapq.heappush(queue, (estimate, 0, next(order), start))
     while queue:
@@ -39,34 +47,36 @@ def shortest_plan(engine: Engine, state: State | None = None) -> tuple[str, ...]
         if depth > steps[at]:
             continue
         if engine.won(at):
-            return _told(engine, at, came)
+            return _extract_plan(engine, at, parents)
         for command in search.useful(at):
             if command[0] not in engine.wording.commands:
                 continue
-            after = engine.change(at, command)
-            if depth + 1 >= steps.get(after, MOST_STATES):
+            after = engine.next_state(at, command)
+            if depth + 1 >= steps.get(after, MAX_STATES):
                 continue
-            estimate = search.least(after)
+            estimate = search.lower_bound(after)
             if estimate is not None:
-                steps[after], came[after] = depth + 1, (at, command)
+                steps[after], parents[after] = depth + 1, (at, command)
                 heapq.heappush(queue, (depth + 1 + estimate, -depth - 1, next(order), after))
-        if len(steps) > MOST_STATES:
-            raise RuntimeError(f"no plan among {MOST_STATES:,} states of the game {engine.game.task!r}")
+        if len(steps) > MAX_STATES:
+            raise RuntimeError(
+                f"the search for a plan for {engine.game.task!r} visited {MAX_STATES:,} states; expected fewer"
+            )
     return None
 
 
-def _told(engine: Engine, end: State, came: dict[State, tuple[State, Command] | None]) -> tuple[str, ...]:
+def _extract_plan(engine: Engine, end: State, parents: dict[State, tuple[State, Command] | None]) -> tuple[str, ...]:
     plan: list[str] = []
-    step = came[end]
+    step = parents[end]
     while step is not None:
         before, command = step
         plan.append(engine.commands.text(*command))
-        step = came[before]
+        step = parents[before]
     return tuple(reversed(plan))
 
 
 class _Search:
-    """What can be done that helps, and how many steps are left at least."""
+    """Useful commands and an admissible heuristic for A*."""
 
     def __init__(self, engine: Engine, start: State) -> None:
         game, goal = engine.game, engine.game.goal
@@ -89,17 +99,17 @@ class _Search:
         self.tools = [r for r, kind in enumerate(kinds) if kind in tools]
         useful = {r for o in (*self.things, *self.lamps) for r in range(len(kinds)) if o in start.inside[r]}
         useful |= {*self.targets, *self.tools}
-        if start.held != NOTHING:
-            # It may be in the way, and then it has to be put somewhere.
+        if start.held != NO_OBJECT:
+            # The object in hand may be the wrong one and has to be put somewhere first.
             held = game.objects[start.held].kind
-            useful |= {r for r, kind in enumerate(kinds) if held in game.holds.get(kind, ())}
-        place = engine.tables.place
+            useful |= {r for r, kind in enumerate(kinds) if held in game.can_contain.get(kind, ())}
+        place = engine.tables.place_of
         self.places = sorted({place[r] for r in useful if place[r] >= 0})
         self.tool_places = frozenset(place[r] for r in self.tools if place[r] >= 0)
 
     def useful(self, state: State) -> Iterable[Command]:
-        """The commands that can be part of a shortest plan."""
-        game, here = self.game, self.engine.tables.here
+        """Yield the commands that can be part of a shortest plan."""
+        game, here = self.game, self.engine.tables.receptacles_at
         for place in self.places:
             if place != state.at:
                 yield GO, here[place][0], 0
@@ -109,31 +119,31 @@ class _Search:
             closed = receptacle.openable and not state.opened >> r & 1
             if closed:
                 yield OPEN, r, 0
-            lies = state.inside[r]
-            for o in lies:
+            contents = state.inside[r]
+            for o in contents:
                 if o in self.lamps and not state.toggled >> o & 1:
                     yield USE, o, 0
-            if held == NOTHING and not closed:
+            if held == NO_OBJECT and not closed:
                 for o in self.things:
-                    if o in lies and "pickupable" in game.objects[o].abilities:
+                    if o in contents and "pickupable" in game.objects[o].abilities:
                         yield TAKE, o, r
-            if held != NOTHING:
+            if held != NO_OBJECT:
                 thing = game.objects[held]
-                if not closed and thing.kind in game.holds.get(receptacle.kind, ()):
+                if not closed and thing.kind in game.can_contain.get(receptacle.kind, ()):
                     yield MOVE, held, r
                 if self.treatment and r in self.tools and self.treatment[2] in thing.abilities:
                     yield self.treatment[0], held, r
 
-    def least(self, state: State) -> int | None:
-        """Never more than the steps that are left; None when nothing can help any more."""
+    def lower_bound(self, state: State) -> int | None:
+        """Return a lower bound on the remaining steps, or None if the goal is out of reach."""
         if self.goal.count == 0:
-            return self._least_to_look(state)
-        found = [steps for r in self.targets if (steps := self._least_to_fill(state, r)) is not None]
+            return self._bound_to_look(state)
+        found = [steps for r in self.targets if (steps := self._bound_to_fill(state, r)) is not None]
         return min(found, default=None)
 
-    def _least_to_fill(self, state: State, target: int) -> int | None:
-        """Steps until enough of the goal's objects, treated, are in one receptacle."""
-        place = self.engine.tables.place[target]
+    def _bound_to_fill(self, state: State, target: int) -> int | None:
+        """Bound the steps until `target` contains enough treated objects of the goal's kind."""
+        place = self.engine.tables.place_of[target]
         done = self._done(state)
         there = [o for o in self.things if o in state.inside[target] and done >> o & 1]
         missing = self.goal.count - len(there)
@@ -144,7 +154,7 @@ class _Search:
         costs = sorted(
             cost
             for o in self.things
-            if o not in there and (cost := self._least_to_bring(state, o, place, bool(done >> o & 1))) is not None
+            if o not in there and (cost := self._bound_to_bring(state, o, place, bool(done >> o & 1))) is not None
         )
         if len(costs) < missing:
             return None
@@ -156,15 +166,15 @@ class _Search:
             return -1
         return {"heat": state.hot, "cool": state.cool, "clean": state.clean}[self.treatment[1]]
 
-    def _least_to_bring(self, state: State, o: int, place: int, treated: bool) -> int | None:
-        """Take, treat and put down one object, and the ways that no other object can share."""
+    def _bound_to_bring(self, state: State, o: int, place: int, treated: bool) -> int | None:
+        """Bound the steps to take, treat and put down one object, without moves that another object may share."""
         steps = 1
         at: frozenset[int] = frozenset({state.at})
         if state.held != o:
             at = frozenset(self._places_of(state, o))
             if not at:
                 return None
-            # Of two objects, one that lies where both go to is reached by the way of the other.
+            # If one of two objects lies at the target's place, the move there may be shared with the other object.
             shared = self.goal.count > 1 and place in at
             steps += 1 + (state.at not in at and not shared)
         if not treated:
@@ -175,19 +185,19 @@ class _Search:
         return steps + (place not in at)
 
     def _places_of(self, state: State, o: int) -> list[int]:
-        place = self.engine.tables.place
+        place = self.engine.tables.place_of
         if "pickupable" not in self.game.objects[o].abilities:
             return []
-        return [place[r] for r, lies in enumerate(state.inside) if o in lies and place[r] >= 0]
+        return [place[r] for r, contents in enumerate(state.inside) if o in contents and place[r] >= 0]
 
-    def _least_to_look(self, state: State) -> int | None:
+    def _bound_to_look(self, state: State) -> int | None:
         lamp_places = {
             place: lit
             for lit in (0, 1)
             for o in self.lamps
             if state.toggled >> o & 1 == lit
-            for r, lies in enumerate(state.inside)
-            if o in lies and (place := self.engine.tables.place[r]) >= 0
+            for r, contents in enumerate(state.inside)
+            if o in contents and (place := self.engine.tables.place_of[r]) >= 0
         }
         if state.held in self.lamps:
             return 1
@@ -203,5 +213,5 @@ class _Search:
 
 
 def _nearest_lamp(places: Sequence[int], lamp_places: Mapping[int, int]) -> int | None:
-    """Steps to a lamp that is lit, from one of `places`."""
+    """Return the steps from one of `places` to a lamp, including `use` if it is not lit."""
     return min(((place not in places) + (not lit) for place, lit in lamp_places.items()), default=None)

@@ -1,4 +1,4 @@
-"""Says why a command is not admissible, from what the agent can know and nothing else."""
+"""Reasons why a command is not admissible. They reveal nothing that the agent cannot observe."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import re
 
 from .engine import Engine
 from .game import Object, Receptacle
-from .state import NOTHING, State
+from .state import NO_OBJECT, State
 from .verbs import MOVE
 
-SHOWN = 60
-"""Characters of a command that a refusal repeats."""
+MAX_SHOWN_CHARACTERS = 60
+"""Maximum number of characters of a command that a refusal quotes."""
 _FORM = re.compile(
     r"(?P<verb>go to|open|close|take|move|put|heat|cool|clean|slice|use|examine) (?P<a>.+?)"
     r"(?: (?:from|to|in/on|with) (?P<b>.+))?"
@@ -18,22 +18,25 @@ _FORM = re.compile(
 
 
 def explain(engine: Engine, state: State, command: object) -> str:
-    """One clause: `the cabinet 2 is closed`. Its length is bounded whatever the command is."""
+    """Return the reason why `command` is not admissible as one clause, such as `cabinet 2 is closed`.
+
+    The length of the clause is bounded for any command.
+    """
     if not isinstance(command, str):
         return f"an action is a text, not {type(command).__name__}"
     text = command.strip()
     if not text:
         return "the action is empty"
     if len(text) > 200 or not text.isprintable():
-        return f"{_show(text)} is not a command (it has {len(text)} characters, some unprintable or too many)"
+        return f"{_quote(text)} is not a command (it has {len(text)} characters, some unprintable or too many)"
     match = _FORM.fullmatch(text)
     if match is None:
-        return f"{_show(text)} is not a command; help lists them"
-    return _explain(engine, state, match["verb"], match["a"], match["b"]) or f"{_show(text)} cannot be done now"
+        return f"{_quote(text)} is not a command; help lists them"
+    return _explain(engine, state, match["verb"], match["a"], match["b"]) or f"{_quote(text)} cannot be done now"
 
 
-def _show(text: str) -> str:
-    return repr(text if len(text) <= SHOWN else text[:SHOWN] + "…")
+def _quote(text: str) -> str:
+    return repr(text if len(text) <= MAX_SHOWN_CHARACTERS else text[:MAX_SHOWN_CHARACTERS] + "…")
 
 
 def _explain(engine: Engine, state: State, verb: str, a: str, b: str | None) -> str | None:
@@ -43,7 +46,7 @@ def _explain(engine: Engine, state: State, verb: str, a: str, b: str | None) -> 
             return f"you are not at {name}"
     if verb in ("go to", "open", "close"):
         return _explain_receptacle(engine, state, verb, a, receptacles)
-    held = None if state.held == NOTHING else engine.game.objects[state.held]
+    held = None if state.held == NO_OBJECT else engine.game.objects[state.held]
     if verb == "take":
         return _explain_take(engine, state, a, b, held, receptacles)
     if verb == "use":
@@ -58,14 +61,14 @@ def _explain(engine: Engine, state: State, verb: str, a: str, b: str | None) -> 
     if verb in ("move", "put"):
         return _closed(state, receptacles[b], receptacle) or (
             f"a {held.kind} does not go in a {receptacle.kind}"
-            if verb == _to_put(engine)
+            if verb == _move_verb(engine)
             else f"the verb is not {verb}"
         )
     return f"you cannot {verb} a {held.kind} with a {receptacle.kind}"
 
 
-def _to_put(engine: Engine) -> str:
-    """`move` or, in older games, `put`."""
+def _move_verb(engine: Engine) -> str:
+    """Return the verb for putting down an object: `move`, or `put` in older games."""
     return engine.commands.text(MOVE).partition(" ")[0]
 
 
@@ -101,4 +104,4 @@ def _closed(state: State, r: int, receptacle: Receptacle) -> str | None:
 
 
 def _is_here(engine: Engine, state: State, r: int) -> bool:
-    return r in engine.commands.here[state.at]
+    return r in engine.commands.receptacles_at[state.at]

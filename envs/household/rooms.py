@@ -1,7 +1,7 @@
-"""The rooms of the procedural generator: which receptacles they have, in which numbers, and which objects lie about.
+"""The rooms of the task generator: their receptacles and objects.
 
-A *layout* is the multiset of receptacles of one room. Every room has 30 layouts a size, all different; the first 24
-are those of `train` and `valid_seen`, the last 6 are kept for `valid_unseen` (ALFRED's own proportion of scenes).
+A *layout* is the multiset of receptacles of one room. Each room has 30 different layouts per size. The first 24 belong
+to `train` and `valid_seen`, the last 6 to `valid_unseen`; ALFRED divides its scenes in the same proportion.
 """
 
 from __future__ import annotations
@@ -13,28 +13,30 @@ from dataclasses import dataclass
 from ..portable_rng import PortableRng
 
 SIZES = ("small", "medium", "kitchen")
-LAYOUTS = 30
-SEEN_LAYOUTS = 24
+N_LAYOUTS = 30
+"""Number of layouts per room and size."""
+N_SEEN_LAYOUTS = 24
+"""Number of layouts in `train` and `valid_seen`; the rest belong to `valid_unseen`."""
 
 
 @dataclass(frozen=True)
-class Size:
-    """How large a world is; both ends of every range are included."""
+class WorldSize:
+    """Size of a world. The ranges include both ends."""
 
     receptacles: tuple[int, int]
-    """Number of receptacles."""
+    """Range of the number of receptacles."""
     objects: tuple[int, int]
-    """Number of objects."""
+    """Range of the number of objects."""
 
 
-SIZE: Mapping[str, Size] = {
-    "small": Size((6, 8), (8, 12)),
-    "medium": Size((10, 16), (16, 24)),
-    "kitchen": Size((30, 38), (40, 50)),
+SIZE_RANGES: Mapping[str, WorldSize] = {
+    "small": WorldSize((6, 8), (8, 12)),
+    "medium": WorldSize((10, 16), (16, 24)),
+    "kitchen": WorldSize((30, 38), (40, 50)),
 }
 
 Range = tuple[int, int]
-RECIPES: Mapping[str, Mapping[str, tuple[Range, Range, Range]]] = {
+ROOM_RECEPTACLES: Mapping[str, Mapping[str, tuple[Range, Range, Range]]] = {
     "kitchen": {
         "Fridge": ((1, 1), (1, 1), (1, 1)),
         "Microwave": ((1, 1), (1, 1), (1, 1)),
@@ -94,9 +96,9 @@ RECIPES: Mapping[str, Mapping[str, tuple[Range, Range, Range]]] = {
         "Safe": ((0, 1), (0, 1), (0, 1)),
     },
 }
-"""For every room and kind of receptacle, how many there may be in a small, a medium and a kitchen-sized world."""
+"""For each room and kind of receptacle, the range of their number in a small, medium and kitchen-sized world."""
 
-OBJECTS: Mapping[str, tuple[str, ...]] = {
+ROOM_OBJECTS: Mapping[str, tuple[str, ...]] = {
     room: tuple(objects.split())
     for room, objects in {
         "kitchen": (
@@ -117,17 +119,17 @@ OBJECTS: Mapping[str, tuple[str, ...]] = {
         ),
     }.items()
 }
-"""The kinds of objects that lie about in a room."""
+"""Kinds of objects that a room may contain."""
 
 Layout = tuple[tuple[str, int], ...]
-"""Kinds of receptacles with their numbers, in alphabetical order."""
+"""Kinds of receptacles with their numbers, sorted by kind."""
 
 
 def _draw_layout(size: str, room: str, rng: PortableRng) -> Layout:
     column = SIZES.index(size)
-    ranges = {kind: columns[column] for kind, columns in RECIPES[room].items()}
+    ranges = {kind: columns[column] for kind, columns in ROOM_RECEPTACLES[room].items()}
     counts = {kind: low for kind, (low, _) in ranges.items()}
-    total = rng.between(*SIZE[size].receptacles)
+    total = rng.between(*SIZE_RANGES[size].receptacles)
     while sum(counts.values()) < total:
         open_kinds = [kind for kind, (_, high) in ranges.items() if counts[kind] < high]
         counts[rng.choice(open_kinds)] += 1
@@ -136,9 +138,9 @@ def _draw_layout(size: str, room: str, rng: PortableRng) -> Layout:
 
 @functools.cache
 def layouts(size: str, room: str) -> tuple[Layout, ...]:
-    """The 30 different layouts of a room; the first 24 are seen in training."""
+    """Return the layouts of a room. Deterministic; the first `N_SEEN_LAYOUTS` are seen in training."""
     rng = PortableRng(f"layouts/{size}/{room}")
     found: dict[Layout, None] = {}
-    while len(found) < LAYOUTS:
+    while len(found) < N_LAYOUTS:
         found.setdefault(_draw_layout(size, room, rng))
     return tuple(found)

@@ -1,31 +1,34 @@
-"""The state of a household world: an immutable value, so that a snapshot is a reference."""
+"""The state of a household world. It is immutable, so a snapshot is a reference."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-NOTHING = -1
+NO_OBJECT = -1
+"""Value of `State.held` when the hand is empty."""
 
 
 class State(NamedTuple):
-    """All that play changes. Objects, receptacles and places are numbers: indices into the game's tuples."""
+    """The changing part of a game. Objects, receptacles and places are indices into the tuples of `Game`."""
 
     at: int
-    """The place where the agent stands."""
+    """Place of the agent."""
     held: int
-    """The object in hand, or `NOTHING`."""
+    """Object in hand, or `NO_OBJECT`."""
     opened: int
-    """Bit r is set when receptacle r is open."""
+    """Bit mask of the open receptacles: bit r stands for receptacle r."""
     inside: tuple[tuple[int, ...], ...]
-    """For every receptacle the objects in it, ascending."""
+    """For each receptacle, the objects in it, ascending."""
     near: tuple[tuple[int, ...], ...]
-    """For every place the objects that count as being there, ascending."""
+    """For each place, the objects there according to `objectAtLocation`, ascending."""
     hot: int = 0
-    """Bit o is set when object o is hot; the same for the next four."""
+    """Bit mask of the hot objects: bit o stands for object o. The next four fields have the same form."""
     cool: int = 0
     clean: int = 0
     sliced: int = 0
     toggled: int = 0
     taken: frozenset[tuple[int, int]] = frozenset()
-    """(object, receptacle) for objects taken from a receptacle that shares its place with another and not put back:
-    TextWorld shows such an object "next to" the receptacle once it lies in the neighbour."""
+    """Pairs (object, receptacle) of objects that were taken and not put back, for receptacles that share their place.
+
+    TextWorld shows such an object "next to" the receptacle once it lies in a neighbouring one.
+    """

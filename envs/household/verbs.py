@@ -1,13 +1,13 @@
-"""The fifteen verbs: their numbers, what ALFWorld's domain calls them, and what a command is."""
+"""The fifteen verbs, their action names in ALFWorld's domain, and the parsed form of a command."""
 
 from __future__ import annotations
 
 GO, OPEN, CLOSE, TAKE, MOVE, HEAT, COOL, CLEAN, SLICE, USE = range(10)
 EXAMINE_OBJECT, EXAMINE_RECEPTACLE, INVENTORY, LOOK, HELP = range(10, 15)
 Command = tuple[int, int, int]
-"""Verb and two entities: receptacle, object and receptacle, or object and knife; 0 where there is none."""
+"""A verb and two entities: a receptacle, an object and a receptacle, or an object and a knife. Unused ones are 0."""
 
-ACTIONS = {
+ACTION_NAMES = {
     GO: "GotoLocation",
     OPEN: "OpenObject",
     CLOSE: "CloseObject",
@@ -24,6 +24,6 @@ ACTIONS = {
     LOOK: "look",
     HELP: "help",
 }
-"""What ALFWorld's domain calls the verbs."""
+"""Action names of the verbs in ALFWorld's domain."""
 TREATMENTS = ((HEAT, "heat", "heatable"), (COOL, "cool", "coolable"), (CLEAN, "clean", "cleanable"))
-"""What is done, what it is called, and the ability that an object needs for it."""
+"""Verbs that treat an object, with their names and the ability that the object needs."""

@@ -1,4 +1,4 @@
-"""Builds the game that a generated task stands for."""
+"""Builder of the games of generated tasks."""
 
 from __future__ import annotations
 
@@ -11,77 +11,95 @@ from dataclasses import dataclass
 from ...errors import UsageError, unknown
 from ..core import Task
 from ..portable_rng import PortableRng
-from .catalog import ABILITIES, FIXED, HOLDS, OPENABLE, USUAL
-from .game import Game, Object, Receptacle, number_names
+from .catalog import ABILITIES, CAN_CONTAIN, FIXED, OPENABLE, USUAL_RECEPTACLES
+from .game import Game, Object, Receptacle, display_names
 from .goals import TASK_TYPES, Goal
-from .rooms import LAYOUTS, OBJECTS, SIZE, SIZES, layouts
+from .rooms import N_LAYOUTS, ROOM_OBJECTS, SIZE_RANGES, SIZES, layouts
 
-MOST_ALIKE: Mapping[str, int] = {"small": 2, "medium": 3, "kitchen": 5}
-"""How many objects of one kind lie about at most, beside those of the goal."""
-FALLOFF = 0.6
-"""An object is so much less often in its second usual kind of receptacle than in its first, and so on."""
+MAX_OTHERS_PER_KIND: Mapping[str, int] = {"small": 2, "medium": 3, "kitchen": 5}
+"""Maximum number of objects of one kind, not counting the kinds of the goal."""
+HOME_DECAY = 0.6
+"""Factor between the weights of successive usual kinds of receptacles, starting with 1 for the first."""
 
-_KIND = {kind.lower(): kind for kind in (*HOLDS, *USUAL)}
+_KIND = {kind.lower(): kind for kind in (*CAN_CONTAIN, *USUAL_RECEPTACLES)}
 
 _ABILITIES = {
     kind: frozenset(
         [name for name, kinds in ABILITIES.items() if kind in kinds] + ([] if kind in FIXED else ["pickupable"])
     )
-    for kind in USUAL
+    for kind in USUAL_RECEPTACLES
 }
 
-_MOST_HOMES = max(map(len, USUAL.values()))
-_SUMS = [tuple(itertools.accumulate(FALLOFF**rank for rank in range(n))) for n in range(_MOST_HOMES + 1)]
-"""For so many usual kinds of receptacles the running sums of their weights."""
+_MAX_HOMES = max(map(len, USUAL_RECEPTACLES.values()))
+_CUMULATIVE_WEIGHTS = [
+    tuple(itertools.accumulate(HOME_DECAY**rank for rank in range(n))) for n in range(_MAX_HOMES + 1)
+]
+"""Entry n: cumulative weights of n usual kinds of receptacles."""
 
-Placed = list[tuple[str, int]]
-"""Kinds of objects with the receptacles that they are in."""
+Placement = list[tuple[str, int]]
+"""Kinds of objects, each with the index of its receptacle."""
 
-HOLDS_BY_NAME = {kind.lower(): frozenset(thing.lower() for thing in things) for kind, things in HOLDS.items()}
+CAN_CONTAIN_LOWER = {kind.lower(): frozenset(thing.lower() for thing in things) for kind, things in CAN_CONTAIN.items()}
+"""The table `CAN_CONTAIN` in lower case."""
 
 
 @dataclass(frozen=True)
 class World:
-    """What a generated game is a function of."""
+    """Parameters that determine a generated game."""
 
     size: str
     """`small`, `medium` or `kitchen`."""
     room: str
     """`kitchen`, `bedroom`, `bathroom` or `livingroom`."""
     layout: int
-    """Which of the room's layouts."""
+    """Index of the room's layout."""
     goal: Goal
-    """What is to be done."""
+    """The goal."""
     seed: int
-    """Decides what lies where, and which wording the goal has."""
+    """Seed of the object placement and of the goal text."""
 
 
 def world_of(task: Task) -> World:
-    """The world that a task stands for. Raises `UsageError` for params that name none."""
+    """Return the world of a task. Raises `UsageError` if the task's parameters are invalid."""
     params = task.params
-    for name, known in (("size", SIZES), ("type", TASK_TYPES), ("room", tuple(OBJECTS)), ("layout", range(LAYOUTS))):
+    for name, known in (
+        ("size", SIZES),
+        ("type", TASK_TYPES),
+        ("room", tuple(ROOM_OBJECTS)),
+        ("layout", range(N_LAYOUTS)),
+    ):
         value = params.get(name)
         if not isinstance(value, str if name != "layout" else int) or value not in known or isinstance(value, bool):
             raise unknown(f"household {name} (in params of task {task.id!r})", str(value), map(str, known))
     room, thing, target = params["room"], params.get("object"), params.get("target")
-    if thing not in OBJECTS[room] or target not in _KIND.values():
+    if thing not in ROOM_OBJECTS[room] or target not in _KIND.values():
         raise UsageError(
-            f"task {task.id!r}: the object {thing!r} and target {target!r} of its params are not of this world; "
-            f"objects of the {room}: {' '.join(OBJECTS[room])}"
+            f"task {task.id!r} has object {thing!r} and target {target!r} in its params; expected kinds of this world; "
+            f"objects of the {room}: {' '.join(ROOM_OBJECTS[room])}"
         )
     goal = Goal(params["type"], str(thing).lower(), str(target).lower())
     return World(params["size"], room, params["layout"], goal, task.seed)
 
 
 def make_game(world: World) -> Game:
-    """The game of a world. Raises `UsageError` when the layout has no receptacle for the goal's objects."""
+    """Return the game of a world. Deterministic.
+
+    Args:
+        world: The parameters of the game.
+
+    Returns:
+        The game.
+
+    Raises:
+        UsageError: If the layout has no receptacle for an object of the goal.
+    """
     rng = PortableRng(f"world/{world.seed}")
     furnished = _furnish(world.size, world.room, world.layout)
     places = len(furnished.receptacles)
     return Game(
         receptacles=furnished.receptacles,
         objects=_objects(_scatter(rng, world.size, world.room, world.goal, furnished.homes)),
-        holds=HOLDS_BY_NAME,
+        can_contain=CAN_CONTAIN_LOWER,
         places=places + 1,
         start=places,
         goal=world.goal,
@@ -90,23 +108,23 @@ def make_game(world: World) -> Game:
 
 
 Homes = Mapping[str, Sequence[tuple[str, tuple[int, ...]]]]
-"""For every kind of object, its usual kinds of receptacles that there are, with the numbers of those of each kind."""
+"""For each kind of object, its usual kinds of receptacles in this room, with the indices of the receptacles."""
 
 
 @dataclass(frozen=True)
-class _Furnished:
-    """A room before anything lies in it."""
+class _FurnishedRoom:
+    """A room without objects."""
 
     receptacles: tuple[Receptacle, ...]
     homes: Homes
 
 
 @functools.cache
-def _furnish(size: str, room: str, layout: int) -> _Furnished:
+def _furnish(size: str, room: str, layout: int) -> _FurnishedRoom:
     kinds = {
         _entity(kind, number): kind for kind, count in layouts(size, room)[layout] for number in range(1, count + 1)
     }
-    names = number_names(kinds)
+    names = display_names(kinds)
     numbers: dict[str, list[int]] = {}
     receptacles = []
     for place, id_ in enumerate(sorted(kinds)):
@@ -114,26 +132,26 @@ def _furnish(size: str, room: str, layout: int) -> _Furnished:
         numbers.setdefault(kind, []).append(place)
         receptacles.append(Receptacle(id_, names[id_], kind.lower(), place, kind in OPENABLE))
     groups = {kind: (kind, tuple(places)) for kind, places in numbers.items()}
-    homes = {thing: [groups[kind] for kind in usual if kind in groups] for thing, usual in USUAL.items()}
-    return _Furnished(tuple(receptacles), homes)
+    homes = {thing: [groups[kind] for kind in usual if kind in groups] for thing, usual in USUAL_RECEPTACLES.items()}
+    return _FurnishedRoom(tuple(receptacles), homes)
 
 
 def _entity(kind: str, number: int) -> str:
-    """The id of an entity; a basin's has `basin` in its tail only, for the demangler adds it to the name."""
+    """Return the id of an entity. Only the tail of a basin's id has `basin`, since the demangler appends it."""
     head = kind.lower()
     return f"{head.removesuffix('basin')}_bar_{number:02d}" + (f"_bar_{head}" if head.endswith("basin") else "")
 
 
-def _scatter(rng: PortableRng, size: str, room: str, goal: Goal, homes: Homes) -> Placed:
+def _scatter(rng: PortableRng, size: str, room: str, goal: Goal, homes: Homes) -> Placement:
     thing, target = _KIND[goal.object], _KIND[goal.target]
     things = [thing] * (2 + rng.below(2) if goal.count == 2 else rng.weighted((1, 2, 3), (5, 8, 10)))
     away = [home for home in homes[thing] if home[0] != target]
     placed = [(thing, _place(rng, thing, away)) for thing in things]
     if goal.count == 0:
         placed.append((target, _place(rng, target, homes[target])))
-    others = [kind for kind in OBJECTS[room] if kind not in (thing, target) and homes[kind]]
-    left = {kind: 1 if kind in FIXED else MOST_ALIKE[size] for kind in others}
-    total = rng.between(*SIZE[size].objects)
+    others = [kind for kind in ROOM_OBJECTS[room] if kind not in (thing, target) and homes[kind]]
+    left = {kind: 1 if kind in FIXED else MAX_OTHERS_PER_KIND[size] for kind in others}
+    total = rng.between(*SIZE_RANGES[size].objects)
     while len(placed) < total and others:
         kind = rng.choice(others)
         placed.append((kind, _place(rng, kind, homes[kind])))
@@ -145,11 +163,11 @@ def _scatter(rng: PortableRng, size: str, room: str, goal: Goal, homes: Homes) -
 
 def _place(rng: PortableRng, kind: str, homes: Sequence[tuple[str, tuple[int, ...]]]) -> int:
     if not homes:
-        raise UsageError(f"no receptacle of this layout can have the {kind.lower()} of the goal; choose another layout")
-    return rng.choice(rng.weighted(homes, _SUMS[len(homes)])[1])
+        raise UsageError(f"this layout has no receptacle for the {kind.lower()} of the goal; choose another layout")
+    return rng.choice(rng.weighted(homes, _CUMULATIVE_WEIGHTS[len(homes)])[1])
 
 
-def _objects(placed: Placed) -> tuple[Object, ...]:
+def _objects(placed: Placement) -> tuple[Object, ...]:
     total = Counter([kind for kind, _ in placed])
     count: Counter[str] = Counter()
     objects = []
@@ -166,6 +184,6 @@ def _lower_kind(pair: tuple[str, int]) -> str:
 @functools.lru_cache(maxsize=10_000)
 def _object(kind: str, number: int, total: int, r: int) -> Object:
     lower = kind.lower()
-    # The demangler numbers from the highest down in the order of ids.
+    # The first id in sorted order gets the highest number; see `display_names`.
     name = f"{lower} {total - number + 1}"
     return Object(f"{lower}_bar_{number:02d}", name, lower, _ABILITIES[kind], (r,), (r,))

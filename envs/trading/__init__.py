@@ -1,4 +1,4 @@
-"""Trading: an account in a market that it cannot see ahead."""
+"""Trading environment: one account in a historical or simulated market, without look-ahead."""
 
 from .env import TradingEnv
 from .market import Item, Market

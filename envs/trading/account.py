@@ -1,4 +1,4 @@
-"""One account, bar by bar: the rules of `Rules` in plain numbers."""
+"""A trading account, simulated bar by bar with plain floats. `Rules` documents the rules."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 
 from .rules import Fill, Order, Rules
 
-ROUNDING = 1e-9
-"""Lots are counted with this much of one to spare, so that 0.1 + 0.2 is three lots of 0.1."""
+LOT_TOLERANCE = 1e-9
+"""Tolerance in lots when units are rounded down to whole lots, so that 0.1 + 0.2 counts as three lots of 0.1."""
 
 
 class Bar(NamedTuple):
-    """One bar of all assets, as plain numbers."""
+    """One bar of all assets. Each sequence has one value per asset."""
 
     open: Sequence[float]
     high: Sequence[float]
@@ -25,39 +25,39 @@ class Bar(NamedTuple):
 
 
 class Account:
-    """Cash and positions under `rules`. What happens in a bar, and in which order, is said in `Rules`."""
+    """Cash and positions under `rules`. `Rules` documents what happens within a bar, and in which order."""
 
     __slots__ = (
-        "_borrow", "_closing", "_commission", "_fee", "_guarded", "_interest", "_leverage", "_loan", "_lot",
-        "_maintenance", "_opening", "_short", "cash", "entry", "equity", "fills", "gross", "liquidating", "marks",
-        "notes", "ruined", "rules", "stop", "take", "units",
+        "_borrow", "_closing_markup", "_commission", "_fee", "_has_protection", "_interest", "_leverage", "_loan",
+        "_lot", "_maintenance", "_opening_markup", "_short", "cash", "entry", "equity", "fills", "gross", "liquidating",
+        "marks", "notes", "ruined", "rules", "stop", "take", "units",
     )  # fmt: skip
 
     def __init__(self, rules: Rules, closes: Sequence[float]) -> None:
-        """An account of `rules.cash`, at a close where the assets cost `closes`."""
+        """Open an account with `rules.cash` at a bar with the closing prices `closes`, one per asset."""
         count = len(closes)
         self.rules = rules
         self.cash = self.equity = float(rules.cash)
-        """Equity is cash and positions at the last close."""
+        """`equity` is cash plus the value of all positions at the last close."""
         self.gross = 0.0
         """Sum of the absolute values of the positions at the last close."""
         self.units = [0.0] * count
         self.entry = [0.0] * count
-        """Average price paid for each position; 0 without one."""
+        """Average entry price of each position; 0 without a position."""
         self.stop: list[float | None] = [None] * count
         self.take: list[float | None] = [None] * count
         self.marks: Sequence[float] = tuple(closes)
-        """The last closes."""
+        """Last closing prices, at which positions are valued."""
         self.liquidating = False
-        """Whether everything is to be sold at the next open."""
+        """Whether the broker closes all positions at the next open."""
         self.ruined = False
         self.fills: list[Fill] = []
-        """Of the last bar."""
+        """Fills of the last bar."""
         self.notes: list[tuple[int, str]] = []
-        """Asset and what became of its order in the last bar, where it was not filled as given."""
-        self._guarded = False
-        # Looked up at every bar, so not through properties.
-        self._opening, self._closing = rules.opening, rules.closing
+        """Asset and explanation for each order of the last bar that was cut or not filled."""
+        self._has_protection = False
+        # Copied from the rules: these are read at every bar, and property access is slow.
+        self._opening_markup, self._closing_markup = rules.opening_markup, rules.closing_markup
         self._commission, self._fee, self._lot = rules.commission, rules.fee, rules.lot
         self._leverage, self._maintenance, self._short = rules.leverage, rules.maintenance, rules.short
         self._borrow, self._interest, self._loan = (
@@ -65,39 +65,39 @@ class Account:
         )
 
     def state(self) -> tuple[Any, ...]:
-        """Everything that the future depends on, as an immutable value."""
+        """Return the complete state as an immutable tuple."""
         return (
             self.cash, self.equity, self.gross, tuple(self.units), tuple(self.entry), tuple(self.stop),
             tuple(self.take), tuple(self.marks), self.liquidating, self.ruined,
         )  # fmt: skip
 
     def set_state(self, state: tuple[Any, ...]) -> None:
-        """Be what `state` says."""
+        """Restore a state that `state` returned."""
         self.cash, self.equity, self.gross, units, entry, stop, take, marks, self.liquidating, self.ruined = state
         self.units, self.entry, self.stop, self.take = list(units), list(entry), list(stop), list(take)
         self.marks = marks
         self.fills, self.notes = [], []
-        self._guarded = any(price is not None for price in (*stop, *take))
+        self._has_protection = any(price is not None for price in (*stop, *take))
 
     def advance(self, bar: Bar, orders: Sequence[Order] = ()) -> list[Fill]:
-        """Live through the next bar with these orders; returns the fills. A ruined account does nothing."""
+        """Process the next bar with these orders and return its fills. A ruined account does not trade."""
         self.fills, self.notes = [], []
         if self.ruined:
             return self.fills
         if bar.splits is not None or bar.dividends is not None:
-            self._corporate(bar)
-        self._accrue()
+            self._apply_corporate_actions(bar)
+        self._accrue_interest()
         if self.liquidating:
             self._liquidate(bar)
         elif orders:
-            self._carry_out(bar, orders)
-        if self._guarded:
-            self._watch(bar)
+            self._execute_orders(bar, orders)
+        if self._has_protection:
+            self._trigger_protection(bar)
         self.mark(bar.close)
         return self.fills
 
     def mark(self, closes: Sequence[float]) -> None:
-        """Value the account at a close; see what its broker says to that."""
+        """Value the account at these closing prices and check for ruin and margin calls."""
         equity, gross = self.cash, 0.0
         for units, price in zip(self.units, closes, strict=True):
             if units:
@@ -111,9 +111,9 @@ class Account:
         else:
             self.liquidating = equity < self._maintenance * gross
 
-    # -- What happens in a bar ------------------------------------------------------------------------------------
+    # -- Events of a bar ------------------------------------------------------------------------------------------
 
-    def _corporate(self, bar: Bar) -> None:
+    def _apply_corporate_actions(self, bar: Bar) -> None:
         for asset, units in enumerate(self.units):
             if not units:
                 continue
@@ -127,8 +127,8 @@ class Account:
             if bar.dividends is not None:
                 self.cash += units * bar.dividends[asset]
 
-    def _accrue(self) -> None:
-        """Interest, borrow cost and interest on loans, on the balances of the last close."""
+    def _accrue_interest(self) -> None:
+        """Book interest, borrow cost and loan interest on the balances of the last close."""
         shorts, cash = 0.0, self.cash
         if cash >= 0 and not self._interest and min(self.units) >= 0:
             return
@@ -143,10 +143,10 @@ class Account:
     def _liquidate(self, bar: Bar) -> None:
         for asset, units in enumerate(self.units):
             if units and bar.tradable[asset]:
-                self._trade(asset, -units, bar.open[asset], self._closing, "margin")
+                self._trade(asset, -units, bar.open[asset], self._closing_markup, "margin")
 
-    def _carry_out(self, bar: Bar, orders: Sequence[Order]) -> None:
-        """Fill orders at the open: first what reduces positions, then what increases them."""
+    def _execute_orders(self, bar: Bar, orders: Sequence[Order]) -> None:
+        """Fill orders at the open. Parts that reduce positions are filled before parts that increase them."""
         opens, units = bar.open, self.units
         equity, gross = self.cash, 0.0
         for held, price in zip(units, opens, strict=True):
@@ -155,17 +155,17 @@ class Account:
                 gross += abs(held * price)
         if len(orders) > 1:
             orders = sorted(orders, key=lambda order: order.asset)
-        before, increases = equity, []
+        equity_at_open, increases = equity, []
         for order in orders:
             asset, price = order.asset, opens[order.asset]
             if not bar.tradable[asset]:
                 self.notes.append((asset, "not traded in this bar, the order lapsed"))
                 continue
             held = units[asset]
-            change = self._change(order, held, price, before)
+            change = self._order_units(order, held, price, equity_at_open)
             reduce = 0.0 if change * held >= 0 else math.copysign(min(abs(change), abs(held)), change)
             if reduce:
-                cost = self._trade(asset, reduce, price, self._closing, "order")
+                cost = self._trade(asset, reduce, price, self._closing_markup, "order")
                 equity -= cost
                 gross -= abs(reduce) * price
             increases.append((order, change - reduce if reduce else change))
@@ -173,56 +173,58 @@ class Account:
             if change:
                 equity, gross = self._increase(order, change, opens[order.asset], equity, gross)
             if order.stop is not None or order.take is not None:
-                self._protect(order)
+                self._set_protection(order)
 
-    def _change(self, order: Order, held: float, price: float, equity: float) -> float:
-        """Units to buy or sell, before the buying power is asked."""
+    def _order_units(self, order: Order, held: float, price: float, equity: float) -> float:
+        """Return the signed units that an order asks for, before the limit of the buying power."""
         if order.kind == "to_weight":
-            change = self._lots(order.size * equity / price) - held if order.size else -held
+            change = self._round_to_lots(order.size * equity / price) - held if order.size else -held
         elif order.kind == "by_weight":
-            change = self._lots(order.size * equity / price)
+            change = self._round_to_lots(order.size * equity / price)
         else:
-            change = self._lots(order.size)
+            change = self._round_to_lots(order.size)
         if not self._short and held + change < 0:
             self.notes.append((order.asset, "short positions are not allowed, the order was cut at 0"))
             change = -held
         return change
 
-    def _lots(self, units: float) -> float:
+    def _round_to_lots(self, units: float) -> float:
         lot = self._lot
         if not lot:
             return units
-        return math.copysign(math.floor(abs(units) / lot + ROUNDING) * lot, units)
+        return math.copysign(math.floor(abs(units) / lot + LOT_TOLERANCE) * lot, units)
 
     def _increase(self, order: Order, change: float, price: float, equity: float, gross: float) -> tuple[float, float]:
         side, leverage = 1.0 if change > 0 else -1.0, self._leverage
-        paid = price * (1 + side * self._opening)
-        power = leverage * (equity - self._fee) - gross
-        most = self._lots(max(power, 0.0) / (price + leverage * (abs(paid - price) + self._commission * paid)))
-        if abs(change) > most:
-            cut = f"{abs(change):g} units are more than the account can pay for, the order was cut to {most:g}"
+        fill_price = price * (1 + side * self._opening_markup)
+        buying_power = leverage * (equity - self._fee) - gross
+        max_units = self._round_to_lots(
+            max(buying_power, 0.0) / (price + leverage * (abs(fill_price - price) + self._commission * fill_price))
+        )
+        if abs(change) > max_units:
+            cut = f"{abs(change):g} units are more than the account can pay for, the order was cut to {max_units:g}"
             self.notes.append((order.asset, cut))
-            change = side * most
+            change = side * max_units
         if change:
-            equity -= self._trade(order.asset, change, price, self._opening, "order")
+            equity -= self._trade(order.asset, change, price, self._opening_markup, "order")
             gross += abs(change) * price
         return equity, gross
 
-    def _protect(self, order: Order) -> None:
-        """Set stop and take of the position that an order left."""
+    def _set_protection(self, order: Order) -> None:
+        """Set stop-loss and take-profit of the position after its order was filled."""
         asset, units, entry = order.asset, self.units[order.asset], self.entry[order.asset]
         if not units:
             return
         side = 1.0 if units > 0 else -1.0
         if order.stop is not None:
             self.stop[asset] = entry * (1 - side * order.stop) if order.relative else order.stop
-            self._guarded = True
+            self._has_protection = True
         if order.take is not None:
             self.take[asset] = entry * (1 + side * order.take) if order.relative else order.take
-            self._guarded = True
+            self._has_protection = True
 
-    def _watch(self, bar: Bar) -> None:
-        """Stop-loss and take-profit inside the bar."""
+    def _trigger_protection(self, bar: Bar) -> None:
+        """Fill the stop-losses and take-profits that the bar reaches."""
         guarded = False
         for asset, units in enumerate(self.units):
             stop, take = self.stop[asset], self.take[asset]
@@ -233,12 +235,12 @@ class Account:
                 guarded = True
             elif stop is not None and (low <= stop if units > 0 else high >= stop):
                 reached = min(open_, stop) if units > 0 else max(open_, stop)
-                self._trade(asset, -units, reached, self._closing, "stop")
+                self._trade(asset, -units, reached, self._closing_markup, "stop")
             elif take is not None and (high >= take if units > 0 else low <= take):
                 self._trade(asset, -units, max(open_, take) if units > 0 else min(open_, take), 0.0, "take")
             else:
                 guarded = True
-        self._guarded = guarded
+        self._has_protection = guarded
 
     def _ruin(self, closes: Sequence[float]) -> None:
         for asset, units in enumerate(self.units):
@@ -247,23 +249,27 @@ class Account:
         self.cash = self.equity = self.gross = 0.0
         self.ruined, self.liquidating = True, False
 
-    def _trade(self, asset: int, change: float, price: float, beyond: float, why: str) -> float:
-        """Buy or sell, either reducing or increasing the position; returns what it costs against the plain price."""
+    def _trade(self, asset: int, change: float, price: float, markup: float, reason: str) -> float:
+        """Book one fill that either reduces or increases the position.
+
+        Returns:
+            The loss of equity at `price`: commission, fee, and the markup paid.
+        """
         held = self.units[asset]
-        paid = price * (1 + beyond) if change > 0 else price * (1 - beyond)
-        value = change * paid
+        fill_price = price * (1 + markup) if change > 0 else price * (1 - markup)
+        value = change * fill_price
         cost = abs(value) * self._commission + self._fee
         self.cash -= value + cost
         left = held + change
         opened = held * change >= 0
         profit = 0.0
         if opened:
-            self.entry[asset] = (abs(held) * self.entry[asset] + abs(change) * paid) / abs(left)
+            self.entry[asset] = (abs(held) * self.entry[asset] + abs(change) * fill_price) / abs(left)
         else:
-            profit = -change * (paid - self.entry[asset]) - cost
+            profit = -change * (fill_price - self.entry[asset]) - cost
             if not left:
                 self.entry[asset] = 0.0
                 self.stop[asset] = self.take[asset] = None
         self.units[asset] = left
-        self.fills.append(tuple.__new__(Fill, (asset, change, paid, cost, why, profit, opened)))
-        return change * (paid - price) + cost
+        self.fills.append(tuple.__new__(Fill, (asset, change, fill_price, cost, reason, profit, opened)))
+        return change * (fill_price - price) + cost

@@ -1,4 +1,4 @@
-"""Reading price files block by block into columns, in memory or in files."""
+"""Block-wise reading of price files into columns, in memory or in files."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from numpy.typing import NDArray
 from ...errors import MissingExtraError, UsageError
 
 BLOCK_BYTES = 1 << 24
-"""Of a CSV file that are read at once."""
+"""Bytes of a CSV file read at once."""
 BLOCK_ROWS = 1 << 18
-"""Of a Parquet file that are read at once."""
-NAMES = {
+"""Rows of a Parquet file read at once."""
+COLUMN_NAMES = {
     "date": "times", "time": "times", "timestamp": "times", "datetime": "times",
     "open": "open", "high": "high", "low": "low", "close": "close", "volume": "volume", "adj close": "adjusted",
     "adjclose": "adjusted", "symbol": "symbol", "ticker": "symbol", "split": "splits", "splits": "splits",
     "stock splits": "splits", "dividend": "dividends", "dividends": "dividends",
 }  # fmt: skip
-"""What the columns of a file may be called."""
+"""Accepted column names, mapped to the names used here."""
 REQUIRED = ("times", "open", "high", "low", "close")
 
 
 @dataclass(frozen=True)
 class Block:
-    """Some rows of a file, in their order."""
+    """Consecutive rows of a file."""
 
     columns: dict[str, NDArray[Any]]
-    """`times` in nanoseconds UTC, prices and the like in float64."""
+    """Columns by name: `times` in nanoseconds UTC, all others float64."""
     symbols: NDArray[Any] | None
-    """Of each row; None when the file has one asset."""
+    """Symbol of each row; None if the file has one asset."""
 
     def by_symbol(self, name: str) -> Iterator[tuple[str, dict[str, NDArray[Any]]]]:
-        """The rows of each asset, the assets in order of appearance; `name` is the asset's when rows name none."""
+        """Yield symbol and rows of each asset, in order of appearance. `name` is the symbol of rows without one."""
         if self.symbols is None:
             yield name, self.columns
             return
@@ -49,25 +49,25 @@ class Block:
             yield str(found[number]), {column: values[rows] for column, values in self.columns.items()}
 
 
-class Builder:
-    """The columns of one asset, growing block by block."""
+class ColumnBuilder:
+    """The columns of one asset, built block by block."""
 
     def __init__(self, symbol: str, store: Path | None) -> None:
         self.symbol = symbol
         self._store = store
         self._parts: dict[str, list[NDArray[Any]]] = {}
-        self._kinds: dict[str, Any] = {}
+        self._dtypes: dict[str, Any] = {}
         self._rows = 0
 
     def append(self, columns: dict[str, NDArray[Any]]) -> None:
-        """Add rows; each call brings the same columns."""
-        if self._rows and columns.keys() != self._kinds.keys():
+        """Add rows. Every call must have the same columns."""
+        if self._rows and columns.keys() != self._dtypes.keys():
             raise UsageError(
-                f"{self.symbol}: a file has the columns {', '.join(columns)}, another one {', '.join(self._kinds)}; "
-                "an asset's rows must all have the same"
+                f"{self.symbol}: a file has the columns {', '.join(columns)}, another one {', '.join(self._dtypes)}; "
+                "expected the same columns in all files of an asset"
             )
         for name, values in columns.items():
-            self._kinds[name] = values.dtype
+            self._dtypes[name] = values.dtype
             if self._store is None:
                 self._parts.setdefault(name, []).append(values)
             else:
@@ -76,21 +76,28 @@ class Builder:
         self._rows += len(columns["times"])
 
     def finish(self) -> dict[str, NDArray[Any]]:
-        """Each column whole; of a store, as a map of its file."""
+        """Return the complete columns; with a store, as memory maps."""
         if self._store is None:
             return {name: np.concatenate(self._parts.pop(name)) for name in list(self._parts)}
-        return {name: np.memmap(self._file(name), dtype=kind, mode="r") for name, kind in self._kinds.items()}
+        return {name: np.memmap(self._file(name), dtype=kind, mode="r") for name, kind in self._dtypes.items()}
 
     def _file(self, name: str) -> Path:
         assert self._store is not None
-        # Symbols may hold what file names may not.
+        # Symbols can contain characters that file names cannot.
         return self._store / f"{self.symbol.encode().hex()}.{name}"
 
 
-def blocks(path: Path, timezone: str, *, adjusts: bool) -> Iterator[Block]:
-    """The rows of a file, in order; with `adjusts`, prices are multiplied by adjusted close / close.
+def read_blocks(path: Path, timezone: str, *, adjust: bool) -> Iterator[Block]:
+    """Yield the rows of a price file in blocks.
 
-    Raises `UsageError` for a file that cannot be read, a column that is missing, and a value that is none.
+    Args:
+        path: A CSV or Parquet file.
+        timezone: Time zone of times without an offset.
+        adjust: Whether to multiply prices by adjusted close / close.
+
+    Raises:
+        UsageError: If the file cannot be read, a column is missing, or a value is invalid.
+        MissingExtraError: If `pyarrow` is not installed.
     """
     try:
         import pyarrow
@@ -99,16 +106,16 @@ def blocks(path: Path, timezone: str, *, adjusts: bool) -> Iterator[Block]:
     try:
         ZoneInfo(timezone)
     except (ValueError, OSError, KeyError):
-        raise UsageError(f"there is no time zone {timezone!r}; expected one like America/New_York") from None
+        raise UsageError(f"timezone is {timezone!r}; expected a known time zone such as America/New_York") from None
     parquet = path.suffix in (".parquet", ".pq")
-    row, zoned = 1 if parquet else 2, None
+    row, file_is_aware = 1 if parquet else 2, None
     try:
         for batch in _parquet(path) if parquet else _csv(path):
             if batch.num_rows:
-                block, aware = _block(path, batch, timezone, adjusts, row)
-                if zoned not in (None, aware):
-                    raise UsageError(f"{path}: times with and without an offset are mixed; write all in one way")
-                zoned = aware
+                block, aware = _block(path, batch, timezone, adjust, row)
+                if file_is_aware not in (None, aware):
+                    raise UsageError(f"{path} mixes times with and without an offset; expected one form per file")
+                file_is_aware = aware
                 yield block
             row += batch.num_rows
     except (pyarrow.ArrowException, OSError) as error:
@@ -124,11 +131,11 @@ def _csv(path: Path) -> Iterator[Any]:
         header = file.readline()
         head = csv.read_csv(io.BytesIO(header), parse_options=csv.ParseOptions(newlines_in_values=False))
         names = head.schema.names
-        wanted = [name for name in names if _known(name)]
-        kinds = {name: pa.string() if _known(name) in ("times", "symbol") else pa.float64() for name in wanted}
+        wanted = [name for name in names if _canonical_name(name)]
+        kinds = {name: pa.string() if _canonical_name(name) in ("times", "symbol") else pa.float64() for name in wanted}
         convert = csv.ConvertOptions(column_types=kinds, include_columns=wanted, strings_can_be_null=True)
         read = csv.ReadOptions(column_names=names, use_threads=False)
-        # Arrow's own streaming reads ahead without limit.
+        # The streaming reader of Arrow reads ahead without limit, so blocks are cut here.
         while block := file.read(BLOCK_BYTES):
             whole = block + file.readline()
             if whole.strip():
@@ -139,33 +146,37 @@ def _parquet(path: Path) -> Iterator[Any]:
     from pyarrow import parquet
 
     with parquet.ParquetFile(path, pre_buffer=False) as file:
-        names = [name for name in file.schema_arrow.names if _known(name)]
+        names = [name for name in file.schema_arrow.names if _canonical_name(name)]
         yield from file.iter_batches(BLOCK_ROWS, columns=names, use_threads=False)
 
 
-def _known(name: str) -> str | None:
-    return NAMES.get(name.strip().lower().replace("_", " "))
+def _canonical_name(name: str) -> str | None:
+    return COLUMN_NAMES.get(name.strip().lower().replace("_", " "))
 
 
-def _block(path: Path, batch: Any, timezone: str, adjusts: bool, row: int) -> tuple[Block, bool]:
+def _block(path: Path, batch: Any, timezone: str, adjust: bool, row: int) -> tuple[Block, bool]:
     found: dict[str, Any] = {}
     for name in batch.schema.names:
-        known = _known(name)
+        known = _canonical_name(name)
         if known in found:
-            raise UsageError(f"{path} has two columns for {known}: one is {name!r}; leave one out")
+            raise UsageError(
+                f"{path} has two columns for {known}, one of them {name!r}; expected one; remove the other"
+            )
         if known:
             found[known] = batch.column(name)
-    lacking = [name for name in (*REQUIRED, *(["adjusted"] if adjusts else [])) if name not in found]
-    if lacking:
-        wanted = {"times": "date", "adjusted": "adj close"}.get(lacking[0], lacking[0])
-        raise UsageError(f"{path} has no column {wanted!r}; there are {', '.join(batch.schema.names) or 'none'}")
-    times, aware = _times(path, found.pop("times"), timezone, row)
+    absent = [name for name in (*REQUIRED, *(["adjusted"] if adjust else [])) if name not in found]
+    if absent:
+        wanted = {"times": "date", "adjusted": "adj close"}.get(absent[0], absent[0])
+        raise UsageError(f"{path} has no column {wanted!r}; its columns are {', '.join(batch.schema.names) or 'none'}")
+    times, aware = _utc_times(path, found.pop("times"), timezone, row)
     symbols = found.pop("symbol", None)
     if symbols is not None and symbols.null_count:
-        raise UsageError(f"{path}: row {row + int(np.argmax(symbols.is_null()))} has no symbol; every row needs one")
-    numbers = {name: _numbers(values) for name, values in found.items()}
+        raise UsageError(
+            f"{path}: row {row + int(np.argmax(symbols.is_null()))} has no symbol; expected one in every row"
+        )
+    numbers = {name: _float64(values) for name, values in found.items()}
     factor = numbers.pop("adjusted", None)
-    if adjusts and factor is not None:
+    if adjust and factor is not None:
         factor = factor / numbers["close"]
         for name in ("open", "high", "low", "close"):
             numbers[name] = numbers[name] * factor
@@ -178,23 +189,25 @@ def _block(path: Path, batch: Any, timezone: str, adjusts: bool, row: int) -> tu
     return Block({"times": times, **numbers}, names), aware
 
 
-def _numbers(values: Any) -> NDArray[np.float64]:
+def _float64(values: Any) -> NDArray[np.float64]:
     return np.array(values.cast("float64").to_numpy(zero_copy_only=False), dtype=np.float64)
 
 
-def _times(path: Path, values: Any, timezone: str, row: int) -> tuple[NDArray[np.datetime64], bool]:
-    """Nanoseconds in UTC, and whether the file said an offset."""
+def _utc_times(path: Path, values: Any, timezone: str, row: int) -> tuple[NDArray[np.datetime64], bool]:
+    """Convert to nanoseconds in UTC. Also return whether the file's times have an offset."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     if values.null_count:
-        raise UsageError(f"{path}: row {row + int(np.argmax(values.is_null()))} has no date; every row needs one")
+        raise UsageError(f"{path}: row {row + int(np.argmax(values.is_null()))} has no date; expected one in every row")
     if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
-        values = _parsed(path, values, row)
+        values = _parse_strings(path, values, row)
     if pa.types.is_date(values.type):
         values = values.cast(pa.timestamp("ns"))
     if not pa.types.is_timestamp(values.type):
-        raise UsageError(f"{path}: dates are {values.type}; expected ISO 8601 like 2024-05-01 or 2024-05-01T14:30:00Z")
+        raise UsageError(
+            f"{path}: dates have the type {values.type}; expected ISO 8601 such as 2024-05-01 or 2024-05-01T14:30:00Z"
+        )
     aware = values.type.tz is not None
     if not aware and timezone != "UTC":
         values = pc.assume_timezone(values.cast(pa.timestamp("ns")), timezone)
@@ -202,7 +215,7 @@ def _times(path: Path, values: Any, timezone: str, row: int) -> tuple[NDArray[np
     return np.array(values.cast("int64").to_numpy(zero_copy_only=False)).astype("datetime64[ns]"), aware
 
 
-def _parsed(path: Path, values: Any, row: int) -> Any:
+def _parse_strings(path: Path, values: Any, row: int) -> Any:
     import pyarrow as pa
 
     kinds = (pa.timestamp("ns"), pa.timestamp("ns", "UTC"))
@@ -211,23 +224,23 @@ def _parsed(path: Path, values: Any, row: int) -> Any:
             return values.cast(kind)
         except pa.ArrowInvalid:
             continue
-    first = _readable(values[0], kinds)
+    first = _parsable_type(values[0], kinds)
     for number, value in enumerate(values):
-        found = _readable(value, kinds)
+        found = _parsable_type(value, kinds)
         if found is None:
             raise UsageError(
-                f"{path}: row {row + number} is dated {value.as_py()!r}; expected ISO 8601 like 2024-05-01 or "
+                f"{path}: row {row + number} has the date {value.as_py()!r}; expected ISO 8601 such as 2024-05-01 or "
                 "2024-05-01T14:30:00Z"
             )
         if found != first:
             raise UsageError(
-                f"{path}: row {row + number} is dated {value.as_py()!r} and row {row} {values[0].as_py()!r}: times "
-                "with and without an offset are mixed; write all in one way"
+                f"{path}: row {row + number} has the date {value.as_py()!r} and row {row} {values[0].as_py()!r}; "
+                "the file mixes times with and without an offset; expected one form per file"
             )
-    raise UsageError(f"{path}: dates from row {row} on cannot be read; expected ISO 8601 like 2024-05-01")
+    raise UsageError(f"{path}: the dates from row {row} on cannot be parsed; expected ISO 8601 such as 2024-05-01")
 
 
-def _readable(value: Any, kinds: tuple[Any, ...]) -> int | None:
+def _parsable_type(value: Any, kinds: tuple[Any, ...]) -> int | None:
     import pyarrow as pa
 
     for number, kind in enumerate(kinds):

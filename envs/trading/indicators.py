@@ -1,7 +1,8 @@
-"""Indicators of prices, each a function of the bars up to its own.
+"""Technical indicators without look-ahead.
 
-All take an array whose first axis is time, (T,) or (T, A), and return one of the same shape; a window that is not full
-yet gives NaN. A value depends on the bars of its window alone (`ema` and `rsi`: on all before), bit for bit.
+All functions take arrays whose first axis is time, (T,) or (T, A), and return arrays of the same shape. Values are NaN
+while the window is not full. A value depends only on the bars of its window; those of the recursive indicators `ema`,
+`rsi` and `atr` depend on all bars so far.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ from numpy.typing import NDArray
 from ...errors import UsageError
 
 Floats = NDArray[np.float64]
-ROWS = 1 << 14
-"""Windows that are summed at once, so that memory stays bounded however many bars there are."""
+BLOCK_ROWS = 1 << 14
+"""Number of windows processed at once, which bounds memory for any number of bars."""
 
 
 def sma(values: Floats, n: int) -> Floats:
-    """Mean of the last `n` values, from running sums: rounding errors are those of a sum of all values so far."""
-    _require(n)
+    """Return the mean of the last `n` values, computed from cumulative sums with their rounding errors."""
+    _require_window(n)
     out = np.full(values.shape, np.nan)
     if len(values) >= n:
         sums = np.cumsum(values, axis=0)
@@ -30,26 +31,26 @@ def sma(values: Floats, n: int) -> Floats:
 
 
 def std(values: Floats, n: int, ddof: int = 0) -> Floats:
-    """Standard deviation of the last `n` values."""
-    _require(n)
+    """Return the standard deviation of the last `n` values."""
+    _require_window(n)
     out = np.full(values.shape, np.nan)
     if len(values) >= n:
         windows = sliding_window_view(values, n, axis=0)
-        for first in range(0, len(windows), ROWS):
-            part = windows[first : first + ROWS]
+        for first in range(0, len(windows), BLOCK_ROWS):
+            part = windows[first : first + BLOCK_ROWS]
             out[first + n - 1 : first + n - 1 + len(part)] = part.std(axis=-1, ddof=ddof)
     return out
 
 
 def ema(values: Floats, n: int) -> Floats:
-    """Exponential mean with weight 2 / (n + 1) of the newest; begins at the first value."""
-    _require(n)
+    """Return the exponential moving average with weight 2 / (n + 1), started at the first value."""
+    _require_window(n)
     return _smooth(values, 2 / (n + 1))
 
 
 def rsi(values: Floats, n: int = 14) -> Floats:
-    """Wilder's relative strength index, 0 to 100; 50 where nothing moved."""
-    _require(n)
+    """Return Wilder's relative strength index, in [0, 100]; 50 if the values do not move."""
+    _require_window(n)
     out = np.full(values.shape, np.nan)
     if len(values) <= n:
         return out
@@ -63,37 +64,37 @@ def rsi(values: Floats, n: int = 14) -> Floats:
 
 
 def atr(high: Floats, low: Floats, close: Floats, n: int = 14) -> Floats:
-    """Wilder's average true range, in units of price."""
-    _require(n)
+    """Return Wilder's average true range, in units of price."""
+    _require_window(n)
     out = np.full(close.shape, np.nan)
     if len(close) > n:
         before = close[:-1]
-        reach = np.maximum(high[1:], before) - np.minimum(low[1:], before)
-        out[n:] = _wilder(reach, n)
+        true_range = np.maximum(high[1:], before) - np.minimum(low[1:], before)
+        out[n:] = _wilder(true_range, n)
     return out
 
 
 def bollinger(values: Floats, n: int = 20, width: float = 2.0) -> tuple[Floats, Floats, Floats]:
-    """Lower band, middle and upper band: the mean of `n` values, and `width` standard deviations around it."""
-    middle, away = sma(values, n), width * std(values, n)
-    return middle - away, middle, middle + away
+    """Return the lower, middle and upper band: the mean of `n` values, and `width` standard deviations around it."""
+    middle, half_width = sma(values, n), width * std(values, n)
+    return middle - half_width, middle, middle + half_width
 
 
-def crossed(above: Floats, below: Floats) -> NDArray[np.bool_]:
-    """Where the first goes above the second: it was below the bar before, and is above now."""
-    out = np.zeros(above.shape, dtype=bool)
-    out[1:] = (above[:-1] < below[:-1]) & (above[1:] > below[1:])
+def crossed_above(first: Floats, second: Floats) -> NDArray[np.bool_]:
+    """Return where `first` crosses above `second`: it was below at the previous bar and is above now."""
+    out = np.zeros(first.shape, dtype=bool)
+    out[1:] = (first[:-1] < second[:-1]) & (first[1:] > second[1:])
     return out
 
 
 def _wilder(values: Floats, n: int) -> Floats:
-    """Wilder's smoothing: begins with the mean of the first `n`, then 1 / n of the newest; from the `n`th value on."""
+    """Return Wilder's smoothing from the `n`th value on: weight 1 / n, started at the mean of the first `n` values."""
     first = values[:n].mean(axis=0, keepdims=True)
     return _smooth(np.concatenate([first, values[n:]]), 1 / n)
 
 
 def _smooth(values: Floats, weight: float) -> Floats:
-    """y[t] = y[t-1] + weight * (x[t] - y[t-1]), beginning at y[0] = x[0]."""
+    """Return y with y[0] = x[0] and y[t] = y[t-1] + weight * (x[t] - y[t-1])."""
     out = np.array(values, dtype=np.float64)
     if out.ndim == 1:
         out[:] = _smooth_one(out.tolist(), weight)
@@ -112,6 +113,6 @@ def _smooth_one(values: list[float], weight: float) -> list[float]:
     return smoothed
 
 
-def _require(n: int) -> None:
+def _require_window(n: int) -> None:
     if n < 1:
-        raise UsageError(f"a window of {n} bars was asked for; expected at least 1")
+        raise UsageError(f"the window is {n} bars; expected at least 1")

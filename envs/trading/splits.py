@@ -1,4 +1,4 @@
-"""Walk-forward splits: train on the past, test on what comes next, with nothing shared in between."""
+"""Walk-forward splits with purging and embargo, and division of bars into windows."""
 
 from __future__ import annotations
 
@@ -9,41 +9,49 @@ from ...errors import UsageError
 
 @dataclass(frozen=True)
 class WalkForward:
-    """How bars are divided; purge and embargo as in Lopez de Prado, Advances in Financial Machine Learning, ch. 7."""
+    """Settings of a walk-forward split (Lopez de Prado, Advances in Financial Machine Learning, chapter 7)."""
 
     folds: int = 5
-    """Tests; each is followed by the next, and the last ends with the data."""
+    """Number of consecutive tests. The last one ends with the data."""
     test: int | None = None
-    """Bars of a test; None takes bars / (folds + 1)."""
+    """Bars of each test; None: bars // (folds + 1)."""
     train: int | None = None
-    """Most bars of training, the newest; None takes all from the beginning."""
+    """Maximum number of training bars, the newest ones; None: all bars from the start."""
     purge: int = 20
-    """Bars before a test that are not trained on: what is learnt at a bar may be labelled with so many bars after it,
-    and these would be bars of the test."""
+    """Bars before a test that are excluded from training, since their labels may use bars of the test."""
     embargo: int = 5
-    """Bars after a test that later folds do not train on, since they still depend on what happened in it."""
+    """Bars after a test that later folds exclude from training, since they depend on the test."""
 
 
 @dataclass(frozen=True)
 class Fold:
-    """One training and its test."""
+    """Training and test bars of one fold."""
 
     train: tuple[range, ...]
-    """Bars, in order; several pieces where embargoes lie between."""
+    """Training bars in order. Embargoes split them into several ranges."""
     test: range
-    """Bars, all after those of the training."""
+    """Test bars, all after the training bars."""
 
 
 def walk_forward(bars: int, config: WalkForward) -> tuple[Fold, ...]:
-    """The folds of `bars` bars, in order of time.
+    """Split bars into walk-forward folds.
 
-    No bar of a training is among the `purge` bars before its test, nor among the `embargo` bars after an earlier test.
-    Raises `UsageError` when there are too few bars for every fold to train on one.
+    Training excludes the `purge` bars before the test and the `embargo` bars after each earlier test.
+
+    Args:
+        bars: Number of bars.
+        config: Settings of the split.
+
+    Returns:
+        The folds, in order of time.
+
+    Raises:
+        UsageError: If a setting is out of range, or a fold would have no training bars.
     """
     for name in ("folds", "test", "train", "purge", "embargo"):
-        value, least = getattr(config, name), 0 if name in ("purge", "embargo") else 1
-        if value is not None and value < least:
-            raise UsageError(f"walk-forward: {name} is {value}; expected {least} or more")
+        value, minimum = getattr(config, name), 0 if name in ("purge", "embargo") else 1
+        if value is not None and value < minimum:
+            raise UsageError(f"walk-forward: {name} is {value}; expected {minimum} or more")
     length = config.test or bars // (config.folds + 1)
     tests = [
         range(first, first + length)
@@ -53,20 +61,20 @@ def walk_forward(bars: int, config: WalkForward) -> tuple[Fold, ...]:
     folds = []
     for test in tests:
         stop = test.start - config.purge
-        left_out = [range(before.stop, before.stop + config.embargo) for before in tests if before.stop <= test.start]
-        train = _without(range(max(stop - (config.train or stop), 0), max(stop, 0)), left_out)
+        embargoed = [range(before.stop, before.stop + config.embargo) for before in tests if before.stop <= test.start]
+        train = _remove(range(max(stop - (config.train or stop), 0), max(stop, 0)), embargoed)
         folds.append(Fold(train, test))
     if len(folds) < config.folds or not all(fold.train for fold in folds):
         raise UsageError(
             f"{bars} bars are too few for {config.folds} folds of {length} bars each after a purge of {config.purge}; "
-            "take fewer folds, or a smaller test or purge"
+            "reduce folds, test or purge"
         )
     return tuple(folds)
 
 
-def _without(bars: range, left_out: list[range]) -> tuple[range, ...]:
+def _remove(bars: range, embargoed: list[range]) -> tuple[range, ...]:
     pieces, first = [], bars.start
-    for gap in left_out:
+    for gap in embargoed:
         if gap.stop > first and gap.start < bars.stop:
             pieces.append(range(first, gap.start))
             first = max(gap.stop, first)
@@ -75,7 +83,7 @@ def _without(bars: range, left_out: list[range]) -> tuple[range, ...]:
 
 
 def windows(pieces: tuple[range, ...], length: int) -> list[range]:
-    """As many stretches of `length` bars as fit into the pieces, from the beginning, none overlapping another."""
+    """Return as many disjoint windows of `length` bars as fit into the pieces, each from the start of its piece."""
     return [
         range(first, first + length)
         for piece in pieces

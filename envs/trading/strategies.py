@@ -1,4 +1,4 @@
-"""Rules to compare with: each gives target weights (T, A), NaN where it changes nothing, from the bars up to each."""
+"""Baseline strategies. Each maps a market to target weights (T, A), NaN for no order, without look-ahead."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from .features import series
+from .features import adjusted_series
 from .indicators import bollinger, rsi, sma
 from .market import Floats, Market
 
@@ -14,41 +14,39 @@ Strategy = Callable[[Market], Floats]
 
 
 def buy_and_hold(market: Market) -> Floats:
-    """Equal weights at the first open, and never again."""
+    """Buy equal weights at the first open and hold them."""
     out = np.full((len(market), market.assets), np.nan)
     out[0] = 1 / market.assets
     return out
 
 
 def sma_cross(market: Market, fast: int = 10, slow: int = 20, short: bool = False) -> Floats:
-    """Hold an asset while its mean of `fast` bars is above that of `slow`; else nothing, or with `short` its
-    opposite.
-    """
-    close = series(market).close
+    """Hold an asset while its `fast` moving average is above the `slow` one; otherwise stay out, or go short."""
+    close = adjusted_series(market).close
     above, below = sma(close, fast), sma(close, slow)
     held = np.where(above > below, 1.0, -1.0 if short else 0.0)
-    return _changes(np.where(np.isnan(below) | (above == below), np.nan, held), market.assets)
+    return _orders_on_change(np.where(np.isnan(below) | (above == below), np.nan, held), market.assets)
 
 
 def bands(market: Market, n: int = 20, width: float = 2.0) -> Floats:
-    """Buy below the lower Bollinger band, sell above the upper one."""
-    close = series(market).close
+    """Buy below the lower Bollinger band and sell above the upper one."""
+    close = adjusted_series(market).close
     lower, _, upper = bollinger(close, n, width)
-    return _changes(np.where(close < lower, 1.0, np.where(close > upper, 0.0, np.nan)), market.assets)
+    return _orders_on_change(np.where(close < lower, 1.0, np.where(close > upper, 0.0, np.nan)), market.assets)
 
 
 def rsi_bounds(market: Market, n: int = 14, low: float = 30.0, high: float = 70.0) -> Floats:
-    """Buy when RSI is below `low`, sell when it is above `high`."""
-    values = rsi(series(market).close, n)
-    return _changes(np.where(values < low, 1.0, np.where(values > high, 0.0, np.nan)), market.assets)
+    """Buy while the RSI is below `low` and sell while it is above `high`."""
+    values = rsi(adjusted_series(market).close, n)
+    return _orders_on_change(np.where(values < low, 1.0, np.where(values > high, 0.0, np.nan)), market.assets)
 
 
 def momentum(market: Market, n: int = 20) -> Floats:
-    """Hold what has risen over `n` bars."""
-    close = series(market).close
+    """Hold the assets that have risen over `n` bars."""
+    close = adjusted_series(market).close
     wanted = np.full_like(close, np.nan)
     wanted[n:] = np.where(close[n:] > close[:-n], 1.0, 0.0)
-    return _changes(wanted, market.assets)
+    return _orders_on_change(wanted, market.assets)
 
 
 STRATEGIES: Mapping[str, Strategy] = {
@@ -58,11 +56,11 @@ STRATEGIES: Mapping[str, Strategy] = {
     "RSI 14, 30/70": rsi_bounds,
     "momentum 20": momentum,
 }
-"""By the name that tables use."""
+"""Strategies by their name in tables."""
 
 
-def _changes(wanted: Floats, assets: int) -> Floats:
-    """What is wanted (NaN: what was wanted before) as orders where it changes, the account shared by the assets."""
+def _orders_on_change(wanted: Floats, assets: int) -> Floats:
+    """Return orders at the bars where `wanted` changes, divided by the number of assets. NaN repeats the last value."""
     rows = np.where(np.isnan(wanted), 0, np.arange(1, len(wanted) + 1)[:, None])
     newest = np.maximum.accumulate(rows, axis=0)
     padded = np.concatenate([np.zeros((1, wanted.shape[1])), wanted])

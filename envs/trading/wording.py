@@ -1,8 +1,8 @@
-"""What the simulator's companies are called and what is written about them: one bank of texts a split.
+"""Company names and text templates of the simulator, one set per split.
 
-A text says a direction by what rises or falls and not by one word: rising demand is good, rising costs are bad. The
-splits share no company, no product and no frame; `valid_unseen` also says things that `train` never says, such as
-falling costs, made of words that `train` knows.
+The direction of a statement depends on its subject and its verb: rising demand is good, rising costs are bad. Splits
+share no company, no product and no frame. `valid_unseen` also has statements that `train` lacks, such as falling costs,
+built from words of `train`.
 """
 
 from __future__ import annotations
@@ -15,31 +15,32 @@ Direction = Literal[-1, 0, 1]
 
 @dataclass(frozen=True)
 class Wording:
-    """The texts of one split. `{company}` and `{product}` are filled in, and `{said}` in frames."""
+    """Text templates of one split, with the fields `{company}`, `{product}` and, in frames, `{said}`."""
 
     heads: tuple[str, ...]
-    """First halves of companies' names; their first two letters are distinct."""
+    """First parts of company names. Their first two letters are distinct, which makes symbols unique."""
     tails: tuple[str, ...]
-    """Second halves; their first two letters are distinct."""
+    """Second parts of company names. Their first two letters are distinct."""
     products: tuple[str, ...]
+    """Products of the companies."""
     frames: tuple[str, ...]
-    """How news is put: around `{said}`."""
+    """Sentences around a news statement `{said}`."""
     news: dict[int, tuple[str, ...]]
-    """Direction to what is said: 1 good, -1 bad, 0 neither."""
+    """News statements by direction: 1 good, -1 bad, 0 neutral."""
     recaps: dict[int, tuple[str, ...]]
-    """What is said of the share's own move of the day before: prices tell it too."""
+    """News about the share's previous return, by its sign. It adds nothing to the prices."""
     reports: dict[int, tuple[str, ...]]
-    """Sentences of a quarterly report that say something, by direction."""
+    """Informative sentences of quarterly reports, by direction."""
     filler: tuple[str, ...]
-    """Sentences of a quarterly report that say nothing."""
+    """Uninformative sentences of quarterly reports."""
 
     @property
     def companies(self) -> int:
-        """How many there can be."""
+        """Number of possible companies."""
         return len(self.heads) * len(self.tails)
 
     def company(self, number: int) -> tuple[str, str, str]:
-        """Symbol, name and product of company `number`, in [0, `companies`)."""
+        """Return symbol, name and product of company `number`, in [0, `companies`)."""
         head, tail = self.heads[number % len(self.heads)], self.tails[number // len(self.heads)]
         product = self.products[(7 * number + number // len(self.products)) % len(self.products)]
         return (head[:2] + tail[:2]).upper(), head + tail, product
@@ -143,4 +144,4 @@ _UNSEEN = Wording(
 )
 
 WORDINGS = {"train": _TRAIN, "valid": _VALID, "valid_unseen": _UNSEEN}
-"""By split."""
+"""Wordings by split."""

@@ -1,4 +1,4 @@
-"""The web: a real browser, and worlds to browse."""
+"""Web environment: a real browser and the worlds to browse in it."""
 
 from .env import WebConfig, WebEnv
 

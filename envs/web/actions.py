@@ -1,4 +1,4 @@
-"""The language of actions: `click [12]`, `type [5] [blue mug] [submit]`, `goto [http://...]`, `stop [42]`."""
+"""Parser of the action language: `click [12]`, `type [5] [blue mug] [submit]`, `goto [http://...]`, `stop [42]`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from ...errors import unknown
 from .view import Element
 
 
-class Refused(Exception):
-    """The action cannot be carried out; the text says why and what would do."""
+class RefusedAction(Exception):
+    """The action cannot be carried out. The message, which the agent reads, gives the reason and the expected form."""
 
 
 @dataclass(frozen=True)
@@ -19,11 +19,13 @@ class Verb:
     """One kind of action."""
 
     usage: str
-    least: int
-    """Arguments that it needs, the element's number included."""
-    most: int
-    element: bool = False
-    """Whether the first argument is the number of an element."""
+    """Expected form, as the agent reads it."""
+    min_args: int
+    """Smallest number of arguments, including the element number."""
+    max_args: int
+    """Largest number of arguments, including the element number."""
+    takes_element: bool = False
+    """Whether the first argument is an element number."""
 
 
 VERBS: Mapping[str, Verb] = {
@@ -44,54 +46,61 @@ VERBS: Mapping[str, Verb] = {
     "stop": Verb("stop [answer]", 0, 1),
 }
 PAGE_VERBS = ("click", "type", "select", "hover", "drag", "press", "scroll", "wait", "stop")
-"""Those that stay on the page, for worlds of one page."""
-DIRECTIONS = {"up": (0, -1), "down": (0, 1), "left": (-1, 0), "right": (1, 0)}
-SUBMIT = {"submit": True, "1": True, "": False, "0": False}
-SAMPLES = {"date field": "2026-05-14", "time field": "09:30", "colour field": "#336699", "spinbutton": "1"}
-"""What stands for all that could be typed, by role; elsewhere it is `text`."""
+"""Verbs that do not leave the page, for worlds of single pages."""
+SCROLL_DIRECTIONS = {"up": (0, -1), "down": (0, 1), "left": (-1, 0), "right": (1, 0)}
+SUBMIT_FLAGS = {"submit": True, "1": True, "": False, "0": False}
+SAMPLE_TEXTS = {"date field": "2026-05-14", "time field": "09:30", "colour field": "#336699", "spinbutton": "1"}
+"""Placeholder text of listed `type` actions, by element role. For other roles it is `text`."""
 
-_SPLIT = re.compile(r"\]\s*\[")
+_ARGUMENT_SEPARATOR = re.compile(r"\]\s*\[")
 
 
 @dataclass(frozen=True)
 class Action:
-    """An action that was understood."""
+    """A parsed action."""
 
     verb: str
     id: int | None = None
-    """Number of the element that it is about."""
+    """Number of the target element."""
     args: tuple[str, ...] = ()
-    """The other arguments."""
+    """The arguments after the element number."""
 
 
-def parse(text: str, verbs: Sequence[str] = tuple(VERBS)) -> Action:
-    """The action that a text says; raises `Refused` when it says none of `verbs`.
+def parse_action(text: str, verbs: Sequence[str] = tuple(VERBS)) -> Action:
+    """Parse an action.
 
-    Brackets may be left out where one argument is clear without them. The text of `type` may hold brackets itself.
+    Brackets are optional where a single argument is unambiguous. The text of `type` may contain brackets.
+
+    Args:
+        text: The action as the agent wrote it.
+        verbs: The verbs that the world accepts.
+
+    Raises:
+        RefusedAction: If the text is not a valid action with one of `verbs`.
     """
     found = re.match(r"\s*(\S*?)(?=[\s\[]|$)\s*(.*?)\s*$", text, re.DOTALL)
     word, rest = (found[1], found[2]) if found else ("", "")
     name = word.lower().rstrip(":")
     if name not in verbs:
-        raise Refused(str(unknown("action", word[:40], verbs)))
+        raise RefusedAction(str(unknown("action", word[:40], verbs)))
     verb = VERBS[name]
     arguments = _arguments(rest, verb)
     if name == "type" and len(arguments) > 2:
-        # What looks like several texts is one with brackets in it.
-        tail = arguments[-1] if arguments[-1].strip().lower() in SUBMIT else None
+        # Several text arguments are one text that contains brackets.
+        tail = arguments[-1] if arguments[-1].strip().lower() in SUBMIT_FLAGS else None
         middle = arguments[1:] if tail is None else arguments[1:-1]
         arguments = [arguments[0], "] [".join(middle), *([] if tail is None else [tail.strip().lower()])]
-    if not verb.least <= len(arguments) <= verb.most:
-        raise Refused(f"{name} takes {_count(verb)}, not {len(arguments)}: {verb.usage}")
-    if not (verb.element or (name == "scroll" and len(arguments) == 2)):
+    if not verb.min_args <= len(arguments) <= verb.max_args:
+        raise RefusedAction(f"{name} takes {_argument_count(verb)}, not {len(arguments)}: {verb.usage}")
+    if not (verb.takes_element or (name == "scroll" and len(arguments) == 2)):
         return Action(name, None, tuple(arguments))
-    return Action(name, number(arguments[0], verb), tuple(arguments[1:]))
+    return Action(name, parse_element_id(arguments[0], verb), tuple(arguments[1:]))
 
 
-def number(text: str, verb: Verb) -> int:
-    """The number of an element; raises `Refused` for anything else."""
+def parse_element_id(text: str, verb: Verb) -> int:
+    """Parse an element number; raise `RefusedAction` for any other text."""
     if not re.fullmatch(r"\s*[0-9]{1,9}\s*", text):
-        raise Refused(f"{text[:40]!r} is no number of an element, like the 12 of [12]: {verb.usage}")
+        raise RefusedAction(f"{text[:40]!r} is no number of an element, like the 12 of [12]: {verb.usage}")
     return int(text)
 
 
@@ -102,10 +111,10 @@ def _arguments(rest: str, verb: Verb) -> list[str]:
         if verb is VERBS["type"] and rest.endswith("] submit"):
             return [*_arguments(rest.removesuffix(" submit"), verb), "submit"]
         if not rest.endswith("]"):
-            raise Refused(f"a ']' is missing at the end: {verb.usage}")
-        return _SPLIT.split(rest[1:-1]) if verb.most > 1 else [rest[1:-1]]
-    if verb.most < 2:
-        return [rest] if verb.most else rest.split()
+            raise RefusedAction(f"a ']' is missing at the end: {verb.usage}")
+        return _ARGUMENT_SEPARATOR.split(rest[1:-1]) if verb.max_args > 1 else [rest[1:-1]]
+    if verb.max_args < 2:
+        return [rest] if verb.max_args else rest.split()
     first, *tail = rest.split(maxsplit=1)
     if tail and re.fullmatch(r"\[.*\]", tail[0], re.DOTALL):
         return [first, *_arguments(tail[0], verb)]
@@ -114,16 +123,18 @@ def _arguments(rest: str, verb: Verb) -> list[str]:
     return [first, *tail]
 
 
-def _count(verb: Verb) -> str:
-    if verb.least == verb.most:
-        return f"{verb.least} argument{'s' * (verb.least != 1)}"
-    return f"{verb.least} or more arguments" if verb.most > 9 else f"{verb.least} or {verb.most} arguments"
+def _argument_count(verb: Verb) -> str:
+    if verb.min_args == verb.max_args:
+        return f"{verb.min_args} argument{'s' * (verb.min_args != 1)}"
+    return (
+        f"{verb.min_args} or more arguments" if verb.max_args > 9 else f"{verb.min_args} or {verb.max_args} arguments"
+    )
 
 
-def on_elements(elements: Mapping[int, Element], verbs: Sequence[str]) -> list[str]:
-    """What can be done with the elements of a page.
+def element_actions(elements: Mapping[int, Element], verbs: Sequence[str]) -> list[str]:
+    """List the admissible actions on the elements of a page.
 
-    Of the texts that could be typed one stands for all of them: `type [5] [text]`.
+    For each text field, one placeholder text stands for all texts: `type [5] [text]`.
     """
     found: list[str] = []
     for element in elements.values():
@@ -135,6 +146,6 @@ def on_elements(elements: Mapping[int, Element], verbs: Sequence[str]) -> list[s
             continue
         found += [f"click {what}"] if "click" in verbs else []
         if element.editable and "type" in verbs:
-            sample = SAMPLES.get(element.role, "text")
+            sample = SAMPLE_TEXTS.get(element.role, "text")
             found += [f"type {what} [{sample}]", f"type {what} [{sample}] [submit]"]
     return found

@@ -1,4 +1,4 @@
-"""One Chromium for all episodes of a process: started when needed, watched, replaced when it hangs or has grown old."""
+"""Chromium shared by all episodes of a process. Starts on demand and is replaced when it hangs or grows old."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...errors import InfraError, MissingExtraError, UsageError
-from .chromium import BrowserConfig, check_chromium, end_processes, find_chromium
-from .hosts import Wall
-from .worker import Overdue, Worker
+from .chromium import BrowserConfig, check_chromium, find_chromium, kill_processes
+from .hosts import BlockingProxy
+from .worker import CallTimeout, Worker
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser as PlaywrightBrowser
@@ -27,30 +27,33 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 NO_DISPLAY = "Missing X server"
-"""What Chromium says when it cannot open a window at all."""
+"""Part of Chromium's error message when there is no display to open a window on."""
 
 logger = logging.getLogger(__name__)
 
 
 class Chromium:
-    """One running browser: its processes and the sessions in it. Lives on the browser's thread."""
+    """A running browser with its processes and sessions. All methods run on the browser thread."""
 
     def __init__(self, playwright: Playwright, browser: PlaywrightBrowser, config: BrowserConfig) -> None:
         self.playwright = playwright
         self.browser = browser
         self.config = config
         self.sessions: set[Session] = set()
-        self.begun = 0
-        """Episodes so far, for recycling."""
+        self.episodes_started = 0
+        """Number of episodes played in this browser; limited by `recycle_after`."""
         self.group: int | None = None
-        """Process group of the browser, for the time when it does not listen any more."""
+        """Process group of the browser, to kill it when it no longer responds."""
         self.process: int | None = None
 
     @classmethod
     async def launch(cls, config: BrowserConfig) -> Chromium:
         """Start Playwright's driver and a browser.
 
-        Raises `InfraError` when it does not start, and `UsageError` where that cannot be otherwise.
+        Raises:
+            InfraError: If the browser does not start, though a retry may succeed.
+            UsageError: If the browser cannot start in this setup: no display, or not a Chromium executable.
+            MissingExtraError: If Playwright is not installed.
         """
         try:
             from playwright.async_api import Error, TimeoutError, async_playwright
@@ -68,7 +71,7 @@ class Chromium:
                 headless=config.headless,
                 args=config.arguments(),
                 slow_mo=config.slow_motion,
-                # Windows that no click asked for stay shut, as in every browser of people.
+                # Pop-ups without a user gesture stay blocked, as in an ordinary browser.
                 ignore_default_args=["--disable-popup-blocking"],
                 timeout=1000 * config.start_seconds,
                 handle_sigint=False,
@@ -78,13 +81,13 @@ class Chromium:
             found = cls(playwright, browser, config)
             await found._find_processes()
         except BaseException as error:
-            # Ends the browser with it, where there is one.
+            # Stopping the driver also ends a browser that already runs.
             await playwright.stop()
             if isinstance(error, Error) and NO_DISPLAY in str(error):
-                shown = os.environ.get("DISPLAY")
+                display = os.environ.get("DISPLAY")
                 raise UsageError(
-                    f"Chromium found no display to open its window on ($DISPLAY is {shown!r}); "
-                    "browse without a window, or on a virtual display, e.g. by xvfb-run"
+                    f"Chromium found no display to open its window on ($DISPLAY is {display!r}); "
+                    "pass headless=True, or use a virtual display such as xvfb-run"
                 ) from None
             if isinstance(error, Error):
                 if not isinstance(error, TimeoutError):
@@ -95,22 +98,22 @@ class Chromium:
 
     async def _find_processes(self) -> None:
         cdp = await self.browser.new_browser_cdp_session()
-        said = await cdp.send("SystemInfo.getProcessInfo")
+        reply = await cdp.send("SystemInfo.getProcessInfo")
         await cdp.detach()
-        self.process = next(int(p["id"]) for p in said["processInfo"] if p["type"] == "browser")
+        self.process = next(int(p["id"]) for p in reply["processInfo"] if p["type"] == "browser")
         with contextlib.suppress(ProcessLookupError, AttributeError):
             self.group = os.getpgid(self.process)
 
     @property
     def alive(self) -> bool:
-        """Whether the browser is connected, as far as is known."""
+        """Whether Playwright is connected to the browser. A hung browser may still be connected."""
         return bool(self.browser.is_connected())
 
-    async def session(self, config: SessionConfig, wall: Wall) -> Session:
-        """A new context, set up so that every page of it is the same on every machine."""
+    async def session(self, config: SessionConfig, blocking_proxy: BlockingProxy) -> Session:
+        """Open a context whose pages behave the same on every machine."""
         from .session import Session
 
-        view, start = config.view, datetime.fromisoformat(config.now).timestamp()
+        view, clock_start = config.view, datetime.fromisoformat(config.start_time).timestamp()
         context = await self.browser.new_context(
             viewport={"width": view.width, "height": view.height},
             locale=config.locale,
@@ -120,18 +123,18 @@ class Chromium:
             device_scale_factor=1,
             accept_downloads=True,
             service_workers="block",
-            proxy=config.hosts.proxy(wall),  # type: ignore[arg-type]
+            proxy=config.hosts.proxy_settings(blocking_proxy),  # type: ignore[arg-type]
         )
         script = (Path(__file__).parent / "page.js").read_text(encoding="utf-8")
-        filled = script.replace("__START__", json.dumps(int(1000 * start))).replace("__SEED__", str(config.seed))
-        await context.add_init_script(filled)
+        script = script.replace("__START__", json.dumps(int(1000 * clock_start))).replace("__SEED__", str(config.seed))
+        await context.add_init_script(script)
         session = await Session.open(context, config)
         self.sessions.add(session)
-        self.begun += 1
+        self.episodes_started += 1
         return session
 
     async def ping(self) -> bool:
-        """Whether the browser still answers."""
+        """Return whether the browser answers within `ping_seconds`."""
         seconds = self.config.ping_seconds
         try:
             cdp = await asyncio.wait_for(self.browser.new_browser_cdp_session(), seconds)
@@ -142,43 +145,43 @@ class Chromium:
         return True
 
     async def close(self) -> None:
-        """End the browser and its driver, by force where asking does not help."""
+        """Close the browser and its driver; kill the processes if closing fails or takes too long."""
         self.sessions.clear()
         for end in (self.browser.close, self.playwright.stop):
             try:
                 await asyncio.wait_for(end(), self.config.close_seconds)
             except Exception as error:
                 logger.debug("ending Chromium: %s", error)
-            # A browser that closed has no processes left; one that hangs is not asked again.
+            # No effect on a closed browser. A hung browser is killed before its driver is stopped.
             self.kill()
 
     def kill(self) -> None:
-        """End all processes of the browser at once."""
-        end_processes(self.group, (self.process,) if self.process else ())
+        """Kill all processes of the browser."""
+        kill_processes(self.group, (self.process,) if self.process else ())
         self.group = self.process = None
 
 
 class Browser:
-    """The synchronous face: works with and without a running event loop, from any thread.
+    """Synchronous interface to Chromium. Works from any thread, with or without a running event loop.
 
-    A call that outlives its deadline, a browser that went away, a page that crashed: all are `InfraError`, and the
-    session they happened in is closed. A browser that does not answer even then is killed, by its process group, and
-    the next session starts another; sessions that were in it end with `InfraError` at their next call.
+    A call that exceeds its time limit, a lost browser and a crashed page all raise `InfraError`, and their session is
+    closed. If the browser then does not answer a ping, its process group is killed and the next session starts a new
+    browser. The remaining sessions of a killed browser raise `InfraError` at their next call.
     """
 
     def __init__(self, config: BrowserConfig | None = None) -> None:
         self.config = config or BrowserConfig()
         self._worker = Worker("kintsugi-browser")
-        self._wall = Wall()
+        self._blocking_proxy = BlockingProxy()
         self._lock = threading.Lock()
         self._current: Chromium | None = None
-        self._homes: dict[Session, Chromium] = {}
+        self._chromium_by_session: dict[Session, Chromium] = {}
         self._pid = os.getpid()
         self._version = ""
 
     @property
     def version(self) -> str:
-        """Of Chromium, e.g. `156.0.8078.79`; recorded beside every result. Starts the browser when there is none."""
+        """Version of Chromium, e.g. `156.0.8078.79`; stored with every result. Starts the browser if necessary."""
         if not self._version:
             with self._lock:
                 self._chromium()
@@ -186,130 +189,152 @@ class Browser:
 
     @property
     def processes(self) -> tuple[int | None, int | None]:
-        """Process id and group of the running browser."""
+        """Process id and process group of the running browser; `(None, None)` without one."""
         current = self._current
         return (current.process, current.group) if current else (None, None)
 
     def open(self, config: SessionConfig) -> Session:
-        """A session for one episode, in a browser that is not too old."""
-        if self._forked:
-            raise InfraError("this browser is that of the process which this one is a fork of; make another one here")
+        """Open a session for an episode.
+
+        Raises:
+            InfraError: If the browser does not start or cannot open a page, or if the process was forked.
+        """
+        if self._is_forked:
+            raise InfraError(
+                "this browser belongs to the parent of this forked process; create a new Browser in the child"
+            )
         with self._lock:
             for attempt in (0, 1):
                 chromium = self._chromium()
                 try:
-                    session = self._worker.call(chromium.session(config, self._wall), self.config.start_seconds)
+                    session = self._worker.call(
+                        chromium.session(config, self._blocking_proxy), self.config.start_seconds
+                    )
                 except Exception as error:
-                    # Between two episodes a browser may have died without anybody noticing.
-                    self._drop(chromium)
+                    # The browser may have died between two episodes, so try once more with a new one.
+                    self._discard(chromium)
                     if attempt:
                         raise InfraError(f"Chromium cannot open a page: {_first_line(error)}") from None
                 else:
-                    self._homes[session] = chromium
+                    self._chromium_by_session[session] = chromium
                     return session
         raise AssertionError
 
-    def goes_on(self, session: Session) -> bool:
-        """Whether one more episode can be played in this session: it is open, and not too old."""
-        chromium = self._homes.get(session)
-        if self._forked or chromium is None or not chromium.alive:
+    def reuse_session(self, session: Session) -> bool:
+        """Count one more episode in this session if it is open and below its limits; return whether it is."""
+        chromium = self._chromium_by_session.get(session)
+        if self._is_forked or chromium is None or not chromium.alive:
             return False
-        if session.episodes >= self.config.episodes or chromium.begun >= self.config.recycle_after:
+        if (
+            session.episodes_started >= self.config.episodes_per_session
+            or chromium.episodes_started >= self.config.recycle_after
+        ):
             return False
-        session.episodes += 1
-        chromium.begun += 1
+        session.episodes_started += 1
+        chromium.episodes_started += 1
         return True
 
     def run(self, session: Session, work: Coroutine[Any, Any, T], seconds: float) -> T:
-        """Do something in a session; raises `InfraError`, and closes the session, when that breaks or takes longer."""
-        chromium = self._homes.get(session)
+        """Run a coroutine in a session.
+
+        Args:
+            session: A session of this browser.
+            work: The coroutine; it runs on the browser thread.
+            seconds: Time limit in seconds.
+
+        Raises:
+            InfraError: If the browser fails or exceeds the limit. The session is then closed.
+        """
+        chromium = self._chromium_by_session.get(session)
         if chromium is None:
             work.close()
-            raise InfraError("the browser that this episode ran in is gone")
-        if self._forked:
+            raise InfraError("the browser of this episode is gone; reset the environment")
+        if self._is_forked:
             work.close()
-            raise InfraError("the browser that this episode ran in is that of the process which this one is a fork of")
+            raise InfraError(
+                "the browser of this episode belongs to the parent of this forked process; reset the environment"
+            )
         try:
             return self._worker.call(work, seconds)
         except InfraError:
             self.close_session(session)
             raise
-        except Overdue as error:
-            self._check(chromium)
+        except CallTimeout as error:
+            self._replace_if_hung(chromium)
             self.close_session(session)
             raise InfraError(str(error)) from None
         except Exception as error:
-            if not _is_playwrights(error):
+            if not _is_playwright_error(error):
                 raise
-            self._check(chromium)
+            self._replace_if_hung(chromium)
             self.close_session(session)
             raise InfraError(f"the browser failed: {_first_line(error)}") from None
 
     def close_session(self, session: Session) -> None:
-        """Close a session; again, or in a browser that is gone, is no error."""
-        chromium = self._homes.pop(session, None)
-        if chromium is None or self._forked:
+        """Close a session. Does nothing if the session or its browser is already closed."""
+        chromium = self._chromium_by_session.pop(session, None)
+        if chromium is None or self._is_forked:
             return
         chromium.sessions.discard(session)
         try:
             self._worker.call(session.close(), self.config.close_seconds)
         except Exception as error:
             logger.debug("closing a session: %s", error)
-            self._check(chromium)
+            self._replace_if_hung(chromium)
         if not chromium.sessions and chromium is not self._current:
-            self._end(chromium)
+            self._stop(chromium)
 
     def close(self) -> None:
-        """End the browser and its thread; can be called again. A forked child leaves its parent's alone."""
-        if self._forked:
+        """Close the browser and its thread. Can be called repeatedly; in a forked child it does nothing."""
+        if self._is_forked:
             return
         with self._lock:
-            for chromium in {*self._homes.values(), *([self._current] if self._current else [])}:
-                self._end(chromium)
-            self._homes.clear()
+            for chromium in {*self._chromium_by_session.values(), *([self._current] if self._current else [])}:
+                self._stop(chromium)
+            self._chromium_by_session.clear()
             self._current = None
             self._worker.stop()
-            self._wall.close()
+            self._blocking_proxy.close()
 
     @property
-    def _forked(self) -> bool:
-        """Whether this is a copy in a forked child, which has neither the browser's thread nor its processes."""
+    def _is_forked(self) -> bool:
+        """Whether this is the copy in a forked child, which has neither the browser thread nor the processes."""
         return os.getpid() != self._pid
 
     def _chromium(self) -> Chromium:
         current = self._current
-        if current is not None and (not current.alive or current.begun >= self.config.recycle_after):
+        if current is not None and (not current.alive or current.episodes_started >= self.config.recycle_after):
             self._current = None
             if not current.alive or not current.sessions:
-                self._drop(current)
+                self._discard(current)
         if self._current is None:
             try:
                 seconds = self.config.start_seconds + self.config.close_seconds
                 self._current = self._worker.call(Chromium.launch(self.config), seconds)
-            except Overdue as error:
+            except CallTimeout as error:
                 raise InfraError(f"Chromium did not start: {error}") from None
             self._version = self._current.browser.version
         return self._current
 
-    def _check(self, chromium: Chromium) -> None:
-        """Kill and forget a browser that does not answer."""
+    def _replace_if_hung(self, chromium: Chromium) -> None:
+        """Kill and discard the browser if it does not answer a ping."""
         try:
             answers = chromium.alive and self._worker.call(chromium.ping(), 4 * self.config.ping_seconds)
-        except Overdue:
+        except CallTimeout:
             answers = False
         if not answers:
-            logger.warning("Chromium does not answer; it is replaced")
-            self._drop(chromium)
+            logger.warning("Chromium does not answer; a new browser replaces it")
+            self._discard(chromium)
 
-    def _drop(self, chromium: Chromium) -> None:
+    def _discard(self, chromium: Chromium) -> None:
         if chromium is self._current:
             self._current = None
-        # Other threads close their sessions meanwhile.
-        for session in [session for session, home in list(self._homes.items()) if home is chromium]:
-            self._homes.pop(session, None)
-        self._end(chromium)
+        # Copy: other threads may close their sessions during the loop.
+        for session in [session for session, home in list(self._chromium_by_session.items()) if home is chromium]:
+            self._chromium_by_session.pop(session, None)
+        self._stop(chromium)
 
-    def _end(self, chromium: Chromium) -> None:
+    def _stop(self, chromium: Chromium) -> None:
         if not chromium.alive:
             chromium.kill()
         try:
@@ -320,20 +345,20 @@ class Browser:
 
 
 _shared: dict[tuple[int, BrowserConfig], Browser] = {}
-_sharing = threading.Lock()
+_shared_lock = threading.Lock()
 
 
 def shared_browser(config: BrowserConfig | None = None) -> Browser:
-    """The browser of this configuration that this process shares; it is closed when the process ends."""
+    """Return the browser that this process shares for a configuration. It is closed when the process ends."""
     key = os.getpid(), config or BrowserConfig()
-    with _sharing:
+    with _shared_lock:
         if key not in _shared:
             _shared[key] = browser = Browser(key[1])
             atexit.register(browser.close)
         return _shared[key]
 
 
-def _is_playwrights(error: Exception) -> bool:
+def _is_playwright_error(error: Exception) -> bool:
     return type(error).__module__.startswith("playwright.")
 
 

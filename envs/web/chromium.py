@@ -1,4 +1,4 @@
-"""Which Chromium is run, with which arguments, and how all of its processes are ended."""
+"""Finds the Chromium executable, builds its command line and kills its processes."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from pathlib import Path
 
 from ...errors import UsageError
 
-VARIABLE = "KINTSUGI_CHROMIUM"
-"""Names the browser's executable where the code does not."""
-SHELLS = ("chromium-headless-shell", "chrome-headless-shell", "headless_shell")
-"""Chromium without windows: the same pages, and an episode takes half the time, since no window is made for it."""
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+EXECUTABLE_VARIABLE = "KINTSUGI_CHROMIUM"
+"""Environment variable with the path of Chromium's executable."""
+HEADLESS_NAMES = ("chromium-headless-shell", "chrome-headless-shell", "headless_shell")
+"""Executables of Chromium without windows. Pages are the same, and an episode takes half the time."""
+BROWSER_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+"""Executables of Chromium with windows."""
 ARGUMENTS = (
     "--disable-background-networking",
     "--disable-component-update",
@@ -24,48 +25,47 @@ ARGUMENTS = (
     "--disable-quic",
     "--disable-sync",
     "--no-first-run",
-    # Where a page is scrolled to, and not somewhere on the way.
+    # Observations show the final scroll position, not one on the way to it.
     "--disable-smooth-scrolling",
-    # All frames of a page in one process: one tree, one set of coordinates, less memory.
+    # One process for all frames of a page: one tree, one coordinate system, less memory.
     "--disable-site-isolation-trials",
-    # The allow-list is kept by a proxy; what would go around it (WebRTC's UDP) must not.
+    # A proxy enforces the allow-list; WebRTC must not bypass it over UDP.
     "--webrtc-ip-handling-policy=disable_non_proxied_udp",
-    # What Chromium without windows calls the same.
+    # The same option under the name that headless shells use.
     "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",
 )
 
 
 @dataclass(frozen=True)
 class BrowserConfig:
-    """How Chromium is run."""
+    """Settings of the browser process."""
 
     headless: bool = True
-    """False opens a window, for people to watch."""
+    """Run without a window; False opens one to watch."""
     executable: str | None = None
-    """Path of Chromium; None is `$KINTSUGI_CHROMIUM`, else Playwright's own, else the first on the PATH."""
+    """Path of Chromium; None takes `$KINTSUGI_CHROMIUM`, then Playwright's Chromium, then the first on the PATH."""
     resolver_rules: tuple[str, ...] = ()
-    """Chromium's `--host-resolver-rules`, e.g. `MAP *.test 127.0.0.1:8000`."""
+    """Rules for Chromium's `--host-resolver-rules`, e.g. `MAP *.test 127.0.0.1:8000`."""
     recycle_after: int = 100
-    """Episodes after which Chromium and its driver are replaced by new ones, which bounds their memory."""
+    """Number of episodes after which Chromium and its driver are restarted, to limit memory."""
     frame_limit: bool = True
-    """Whether sixty frames are drawn a second at most; without it, pictures come sooner, and animated pages keep a core
-    busy."""
+    """Draw at most 60 frames per second; False makes screenshots faster, but animated pages keep a core busy."""
     slow_motion: float = 0.0
-    """Milliseconds that a person gets to see each action in a window; 0 for everything else."""
-    episodes: int = 25
-    """Episodes that go on in one session at most: a page that begins again and again keeps what it had before."""
+    """Delay in milliseconds before each browser operation, to watch it in a window."""
+    episodes_per_session: int = 25
+    """Maximum number of episodes in one session, because a restarted page keeps memory of earlier episodes."""
     start_seconds: float = 60.0
-    """How long a browser may take to start, and to open a page."""
+    """Time limit in seconds to start the browser, and to open a page."""
     ping_seconds: float = 5.0
-    """How long a browser may take to say its version before it counts as hung."""
+    """Time limit in seconds for the reply to a ping; a slower browser counts as hung."""
     close_seconds: float = 5.0
-    """How long a page, and a browser, may take to close before it is ended by force."""
+    """Time limit in seconds to close a page or the browser; afterwards the browser is killed."""
 
     def arguments(self) -> list[str]:
-        """The command line, without what Playwright adds."""
+        """Return the command-line arguments, without those that Playwright adds."""
         found = list(ARGUMENTS)
         if hasattr(os, "geteuid") and os.geteuid() == 0:
-            # Chromium's own sandbox refuses to be set up by root, as in most containers.
+            # Chromium's sandbox does not start as root, the usual user in containers.
             found.append("--no-sandbox")
         if not self.frame_limit:
             found.append("--disable-frame-rate-limit")
@@ -74,53 +74,59 @@ class BrowserConfig:
         return found
 
 
-def find_chromium(wanted: str | None, playwrights: str, *, headless: bool = True) -> str:
-    """Path of the browser to run; raises `UsageError` when there is none.
+def find_chromium(wanted: str | None, playwright_path: str, *, headless: bool = True) -> str:
+    """Return the path of the browser to run.
 
-    `playwrights` is where Playwright would have put its own; empty where that is not known. What cannot open a window
-    is chosen only where none is wanted.
+    Args:
+        wanted: Path or name of the executable; None searches for one.
+        playwright_path: Where Playwright installs its Chromium; empty if unknown.
+        headless: Whether an executable that cannot open windows is acceptable.
+
+    Raises:
+        UsageError: If no browser is found.
     """
-    named = wanted or os.environ.get(VARIABLE)
+    named = wanted or os.environ.get(EXECUTABLE_VARIABLE)
     if named:
         path = shutil.which(named)
         if path is None:
-            raise UsageError(f"there is no program {named!r} to browse with; give the path of Chromium's executable")
+            raise UsageError(f"no program {named!r} was found; expected the path of Chromium's executable")
         return path
-    if playwrights and Path(playwrights).exists():
-        return playwrights
-    path = next(filter(None, map(shutil.which, (*SHELLS, *NAMES) if headless else NAMES)), None)
+    if playwright_path and Path(playwright_path).exists():
+        return playwright_path
+    path = next(filter(None, map(shutil.which, (*HEADLESS_NAMES, *BROWSER_NAMES) if headless else BROWSER_NAMES)), None)
     if path is None:
-        wanted = "Chromium" if headless else "Chromium that opens windows"
+        kind = "Chromium" if headless else "Chromium that opens windows"
         raise UsageError(
-            f"no {wanted} was found: neither Playwright's own nor one of {', '.join(NAMES)} on the PATH; run "
-            f"'playwright install chromium', install your system's package, or set ${VARIABLE}"
+            f"no {kind} was found: neither Playwright's Chromium nor one of {', '.join(BROWSER_NAMES)} on the PATH; "
+            f"run 'playwright install chromium', install your system's package, or set ${EXECUTABLE_VARIABLE}"
         )
     return path
 
 
 VERSION_SECONDS = 2.0
-"""How long a program may take to say its version."""
+"""Time limit in seconds for `--version`."""
 
 
 def check_chromium(path: str) -> None:
-    """Raise `UsageError` when this program says, asked for its version, that it is another one."""
+    """Raise `UsageError` if the program's `--version` output names another program than Chromium."""
     try:
-        said = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=VERSION_SECONDS, check=True)
+        result = subprocess.run(
+            [path, "--version"], capture_output=True, text=True, timeout=VERSION_SECONDS, check=True
+        )
     except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
-        # One that is broken, or slow, may be Chromium all the same.
+        # A broken or slow program may still be Chromium.
         return
-    first = (said.stdout.strip().splitlines() or [""])[0]
+    first = (result.stdout.strip().splitlines() or [""])[0]
     if first and not any(name in first.lower() for name in ("chrom", "edge", "brave")):
         raise UsageError(
-            f"{path} is no Chromium: asked for its version, it said {first[:80]!r}; "
-            "give the path of Chromium's executable"
+            f"{path} is not Chromium: '--version' printed {first[:80]!r}; expected the path of Chromium's executable"
         )
 
 
-def end_processes(group: int | None, members: tuple[int, ...] = ()) -> None:
-    """Kill a process group and further processes, at once; those that have ended are no error.
+def kill_processes(group: int | None, members: tuple[int, ...] = ()) -> None:
+    """Kill a process group and further processes; those that have already ended are ignored.
 
-    Our own group is never killed.
+    The process and the group of the caller are never killed.
     """
     if group is not None and group > 1 and group != os.getpgrp():
         with contextlib.suppress(ProcessLookupError, PermissionError):

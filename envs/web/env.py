@@ -1,4 +1,4 @@
-"""`kintsugi/Web-v0`: a browser to act in, with pages as text."""
+"""`kintsugi/Web-v0`: the agent acts in a browser and reads pages as text."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ..core import AgentEnv, Snapshot, Task, TaskSet
 from .browser import Browser, shared_browser
 from .chromium import BrowserConfig
 from .condense import condense
-from .episode import Moment, WebEpisode
-from .hosts import LOOPBACK, Hosts
-from .observe import photograph, screenshot
+from .episode import EpisodeState, WebEpisode
+from .hosts import LOOPBACK, AllowedHosts
+from .observe import screenshot, screenshot_jpeg
 from .session import SessionConfig
 from .view import Element, View
-from .worlds import Place, World, world_named, world_of
+from .worlds import Scenario, World, world_named, world_of
 from .worlds.core import Judge
 
 T = TypeVar("T")
@@ -25,42 +25,43 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class WebConfig:
-    """How the web is browsed."""
+    """Settings of the web environment."""
 
     view: View = field(default_factory=View)
+    """Size of the viewport, and how much of a page is shown."""
     hosts: tuple[str, ...] = LOOPBACK
-    """What pages of the live web may ask for; embedded worlds ask for their own hosts alone."""
-    patience: float = 5.0
-    """Seconds of real time in which a page has to come to rest after an action."""
-    deadline: float = 60.0
-    """Seconds of real time after which a step is lost to the browser, an `InfraError`."""
+    """Hosts allowed for tasks of the live web; the other worlds allow only their own pages."""
+    settle_timeout: float = 5.0
+    """Time limit in real seconds for a page to become idle after an action."""
+    step_timeout: float = 60.0
+    """Time limit in real seconds for a step; a longer step is an infrastructure failure."""
     step_time: int = 1000
-    """Milliseconds that pass on a page with each step."""
+    """Page time that passes with each step, in milliseconds."""
     screenshots: bool = False
-    """Whether each observation has a picture of the same moment: `info["screenshot"]`, the viewport as a PNG."""
+    """Return the viewport as a PNG in `info["screenshot"]` with each observation."""
     download_seconds: float = 1.0
-    """How much of the patience a download may take to appear when an action led to no page."""
+    """Seconds of the settle timeout to wait for a download if a navigation ended without a page."""
 
     def __post_init__(self) -> None:
-        """Raise `UsageError` for hosts that cannot be meant."""
-        Hosts(self.hosts)
+        """Validate the hosts; raise `UsageError` for an invalid one."""
+        AllowedHosts(self.hosts)
 
 
 class WebEnv(AgentEnv):
-    """An agent reads pages as their accessibility tree and acts on elements by number.
+    """Environment in which an agent reads accessibility trees of web pages and acts on numbered elements.
 
     Actions (`kintsugi.envs.web.actions`): click [id], type [id] [text] [submit], select [id] [option], hover [id],
     drag [id] [id], press [key], scroll [direction], goto [url], back, forward, new_tab, switch_tab [n], close_tab,
-    wait, stop [answer]. What cannot be done is refused: `info["invalid"]` says why. `info["admissible"]` lists what can
-    be done with the elements of this page; keys, addresses, hovering, dragging and texts have no end and are left out,
-    but for one text that stands for all. With `WebConfig(screenshots=True)`, `info["screenshot"]` is the viewport.
+    wait, stop [answer]. For a refused action, `info["invalid"]` gives the reason. `info["admissible"]` lists the
+    admissible actions on the elements of the page. It omits keys, URLs, hovering and dragging, and lists one
+    placeholder text per text field.
 
-    An element keeps its number as long as its document lives. A page's clock moves with the steps alone, its chance is
-    seeded, and a step ends when network, scripts and DOM are at rest, so an episode is a function of task and actions.
-    Snapshots are replayed, with the state of the sites' server restored exactly. What happens to the browser itself is
-    an `InfraError`: the episode counts for nothing and can be played again on the same instance.
+    An element keeps its number as long as its document is loaded. The clock of a page moves only with the steps, its
+    random numbers are seeded, and a step ends when network, scripts and DOM are idle. An episode is therefore a
+    function of task and actions. Snapshots replay the actions and restore the state of the embedded server exactly. A
+    browser failure raises `InfraError`; the episode does not count and can be repeated on the same instance.
 
-    Tasks are of the embedded sites (`world="sites"`), of MiniWoB++ (`world="miniwob"`), or read from the published
+    Tasks come from the embedded sites (`world="sites"`), from MiniWoB++ (`world="miniwob"`), or from the published
     files of WebVoyager and Mind2Web-Live (`world="live"`, `path=...`).
     """
 
@@ -87,17 +88,25 @@ class WebEnv(AgentEnv):
         browser: Browser | None = None,
         judge: Judge | None = None,
     ) -> None:
-        """`browser` is one's own; None is one that this process shares. `headless=False` opens a window.
+        """Create the environment. The browser starts with the first episode.
 
-        Tasks of the live web need a `judge`, e.g. `kintsugi.agents.judge.WebJudge`.
+        Args:
+            max_steps: Maximum number of steps in an episode.
+            render_mode: `"ansi"` for text, `"rgb_array"` for images, or None.
+            headless: Run the browser without a window.
+            config: Settings; None for the defaults.
+            browser: The browser to use; None for the one that the process shares.
+            judge: Scores tasks of the live web, e.g. a `kintsugi.agents.judge.WebJudge`. Other worlds ignore it.
         """
         super().__init__(max_steps=max_steps, render_mode=render_mode)
         if judge is not None and not callable(judge):
-            raise UsageError(f"judge is {judge!r}; expected a function of task, deeds and answer, e.g. a WebJudge")
+            raise UsageError(
+                f"judge is {judge!r}; expected a function of task, action log and answer, such as a WebJudge"
+            )
         self.config = config or WebConfig()
         self.headless = headless
         self.judge = judge
-        self._own = browser
+        self._given_browser = browser
         self._browser: Browser | None = None
         self._episode: WebEpisode | None = None
         self._world: type[World] | None = None
@@ -105,70 +114,76 @@ class WebEnv(AgentEnv):
 
     @classmethod
     def tasks(cls, split: str, n: int | None = None, seed: int = 0, world: str = "sites", **params: Any) -> TaskSet:
-        """Tasks of a world: `sites`, `miniwob` or `live`; what else can be said is the world's."""
+        """Return tasks of a world: `sites`, `miniwob` or `live`. Further parameters depend on the world."""
         return world_named(world).tasks(split, n, seed, **params)
 
     @staticmethod
-    def condense(observation: str, before: str | None) -> str:
-        """What is new on the page; see `kintsugi.envs.web.condense`."""
-        return condense(observation, before)
+    def condense(observation: str, previous: str | None) -> str:
+        """Return the new parts of the page; see `kintsugi.envs.web.condense`."""
+        return condense(observation, previous)
 
     def world(self, task: Task) -> type[World]:
-        """Where a task is played; for environments with a world of their own to replace."""
+        """Return the world of a task. Override this to add a world.
+
+        Args:
+            task: The task to play. By default, its parameter `world` names the world.
+        """
         return world_of(task)
 
     def begin(self, task: Task) -> tuple[str, dict[str, Any]]:
-        """Open the task's first page; raises `InfraError` when the browser breaks."""
+        """Open the first page of the task; raise `InfraError` if the browser fails."""
         world = self.world(task)
-        place = world.place(task, self.config.hosts, self.judge)
+        scenario = world.scenario(task, self.config.hosts, self.judge)
         try:
-            self._open(world, place)
-            moment = self._run(self._playing().begin())
+            self._open_episode(world, scenario)
+            state = self._run(self._running_episode().begin())
         except BaseException:
-            place.leave()
-            self._end()
+            scenario.close()
+            self._end_episode()
             raise
-        return moment.observation, {**_info(moment), "goal": place.goal}
+        return state.observation, {**_info(state), "goal": scenario.goal}
 
     def act(self, action: str) -> tuple[str, float, bool, dict[str, Any]]:
-        """Carry out one action; raises `InfraError` when the browser breaks or takes longer than the deadline."""
+        """Carry out one action; raise `InfraError` if the browser fails or exceeds the step timeout."""
         if self._episode is None:
-            self._revive()
-        moment = self._run(self._playing().step(action))
-        standing = moment.standing
-        if moment.answer is not None and (judged := self._playing().place.judged(moment.answer, moment.deeds)):
-            standing = judged
-        over = moment.answer is not None or standing.over
-        info = {**_info(moment), "score": standing.score}
+            self._reopen()
+        state = self._run(self._running_episode().step(action))
+        status = state.status
+        if state.answer is not None and (
+            judged := self._running_episode().scenario.judge(state.answer, state.action_log)
+        ):
+            status = judged
+        over = state.answer is not None or status.over
+        info = {**_info(state), "score": status.score}
         if over:
-            info.update(success=standing.success, admissible=())
-        reward = standing.reward if standing.reward is not None else standing.score if over else 0.0
-        return moment.observation, reward, over, info
+            info.update(success=status.success, admissible=())
+        reward = status.reward if status.reward is not None else status.score if over else 0.0
+        return state.observation, reward, over, info
 
     def elements(self) -> Mapping[int, Element]:
-        """What the agent sees numbered now; raises `UsageError` when no episode is running."""
-        return self._playing().look.page.elements
+        """Return the numbered elements of the last observation; raise `UsageError` if no episode is running."""
+        return self._running_episode().page_observation.page.elements
 
     def screenshot(self) -> bytes:
-        """The viewport as it is now, a PNG; raises `UsageError` when no episode is running."""
-        return self._run(screenshot(self._playing().session))
+        """Return the current viewport as a PNG; raise `UsageError` if no episode is running."""
+        return self._run(screenshot(self._running_episode().session))
 
     def versions(self) -> Mapping[str, str]:
-        """Of the Chromium that the last episode was opened in."""
+        """Return the version of the Chromium that ran the last episode."""
         return self._versions
 
     def picture(self) -> bytes | None:
-        """The viewport as it is now, a JPEG; None when no episode is running."""
-        return self._run(photograph(self._playing().session)) if self._episode else None
+        """Return the current viewport as a JPEG; None if no episode is running."""
+        return self._run(screenshot_jpeg(self._running_episode().session)) if self._episode else None
 
     def marked_screenshot(self) -> bytes:
-        """The same with the number of each element drawn on it: on the picture, the page is left alone."""
-        from .marks import marked
+        """Return a screenshot with element numbers drawn on it. The page itself is not changed."""
+        from .marks import draw_marks
 
-        return marked(self.screenshot(), self.elements().values())
+        return draw_marks(self.screenshot(), self.elements().values())
 
     def render(self) -> Any:
-        """The last observation, or for `rgb_array` the viewport as an array of uint8, (height, width, 3)."""
+        """Return the last observation, or for `rgb_array` the viewport as a uint8 array (height, width, 3)."""
         if self.render_mode != "rgb_array":
             return super().render()
         import numpy as np
@@ -177,100 +192,100 @@ class WebEnv(AgentEnv):
         return np.asarray(Image.open(io.BytesIO(self.screenshot())).convert("RGB"))
 
     def close(self) -> None:
-        """Leave the browser; the one that is shared lives on for others."""
-        self._end()
+        """End the episode. The browser keeps running for other environments."""
+        self._end_episode()
 
     @property
     def browser(self) -> Browser:
-        """The browser of the running episode, or the one that the next would get."""
-        return self._browser or self._own or shared_browser(self._launched())
+        """Browser of the running episode; without one, the browser that the next episode would use."""
+        return self._browser or self._given_browser or shared_browser(self._browser_config())
 
     # -- Snapshots ------------------------------------------------------------------------------------------------
 
     def snapshot(self) -> Snapshot:
-        """This instant: the actions so far, and the exact state of what the pages are served from."""
+        """Return the actions so far and the exact state of the server."""
         taken = super().snapshot()
-        outside = self._episode.place.dump() if self._episode else None
-        return replace(taken, state=(*taken.state, outside))
+        server_state = self._episode.scenario.dump() if self._episode else None
+        return replace(taken, state=(*taken.state, server_state))
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Replay the actions, then put the state outside the browser back to the bit."""
-        observation, state, outside = snapshot.state
+        """Replay the actions, then restore the exact state of the server."""
+        observation, state, server_state = snapshot.state
         super().restore(replace(snapshot, state=(observation, state)))
-        if outside is not None and self._episode is not None:
-            self._episode.place.load(outside)
+        if server_state is not None and self._episode is not None:
+            self._episode.scenario.load(server_state)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the browser; the episode is replayed in another one at its next step."""
-        return {**self.__dict__, "_own": None, "_browser": None, "_episode": None, "_world": None}
+        """Return the state without the browser. A copy replays the episode at its next step."""
+        return {**self.__dict__, "_given_browser": None, "_browser": None, "_episode": None, "_world": None}
 
-    def _revive(self) -> None:
+    def _reopen(self) -> None:
         if self.task is None:
-            raise UsageError("there is no running web episode; call reset first")
+            raise UsageError("no web episode is running; call reset first")
         self.begin(self.task)
         for action in self._actions or ():
             self.act(action)
 
     # -- The browser ------------------------------------------------------------------------------------------------
 
-    def _open(self, world: type[World], place: Place) -> None:
-        """A session for the place: the last episode's where the world can go on in it."""
-        before = self._episode
-        if before is not None:
-            before.place.leave()
-            same = self._world is world and before.place.hosts == place.hosts
-            if same and place.continues(before.session) and self.browser.goes_on(before.session):
-                self._episode = WebEpisode(before.session, place, self.config.screenshots)
+    def _open_episode(self, world: type[World], scenario: Scenario) -> None:
+        """Open the scenario in the last episode's session if possible, otherwise in a new one."""
+        last = self._episode
+        if last is not None:
+            last.scenario.close()
+            same = self._world is world and last.scenario.hosts == scenario.hosts
+            if same and scenario.can_reuse(last.session) and self.browser.reuse_session(last.session):
+                self._episode = WebEpisode(last.session, scenario, self.config.screenshots)
                 return
-        self._end()
-        if self._own and world.resolver_rules() and not self._own.config.resolver_rules:
+        self._end_episode()
+        if self._given_browser and world.resolver_rules() and not self._given_browser.config.resolver_rules:
             raise UsageError(
-                f"this browser does not know the hosts of the world {world.name!r}; make it with "
+                f"the given browser cannot resolve the hosts of the world {world.name!r}; create it with "
                 f"Browser(BrowserConfig(resolver_rules={world.resolver_rules()!r}))"
             )
         self._world = world
-        self._browser = self._own or shared_browser(self._launched(world.resolver_rules()))
+        self._browser = self._given_browser or shared_browser(self._browser_config(world.resolver_rules()))
         config = self.config
         session = self._browser.open(
             SessionConfig(
-                hosts=place.hosts,
+                hosts=scenario.hosts,
                 view=config.view,
-                patience=config.patience,
+                settle_timeout=config.settle_timeout,
                 download_seconds=config.download_seconds,
                 step_time=config.step_time,
             )
         )
-        self._episode = WebEpisode(session, place, config.screenshots)
+        self._episode = WebEpisode(session, scenario, config.screenshots)
         self._versions = {"Chromium": self._browser.version}
 
-    def _launched(self, rules: tuple[str, ...] = ()) -> BrowserConfig:
-        # Unlimited, frames cost those a tenth more who look at none.
+    def _browser_config(self, rules: tuple[str, ...] = ()) -> BrowserConfig:
+        # Without the frame limit, episodes without screenshots take a tenth longer.
         return BrowserConfig(self.headless, resolver_rules=rules, frame_limit=not self.config.screenshots)
 
-    def _end(self) -> None:
+    def _end_episode(self) -> None:
         episode, self._episode = self._episode, None
         if episode is not None:
-            episode.place.leave()
+            episode.scenario.close()
             self.browser.close_session(episode.session)
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         try:
-            return self.browser.run(self._playing().session, work, self.config.deadline)
+            return self.browser.run(self._running_episode().session, work, self.config.step_timeout)
         except BaseException:
-            # Whatever ended the call, the page is in no state to go on from.
-            self._end()
+            # After any error, the state of the page is unknown.
+            self._end_episode()
             raise
 
-    def _playing(self) -> WebEpisode:
+    def _running_episode(self) -> WebEpisode:
         if self._episode is None:
-            raise UsageError("there is no running web episode; call reset first")
+            raise UsageError("no web episode is running; call reset first")
         return self._episode
 
 
-def _info(moment: Moment) -> dict[str, Any]:
-    info: dict[str, Any] = {"score": moment.standing.score, "admissible": moment.admissible}
-    if moment.invalid is not None:
-        info["invalid"] = moment.invalid
-    if moment.picture is not None:
-        info["screenshot"] = moment.picture
+def _info(state: EpisodeState) -> dict[str, Any]:
+    info: dict[str, Any] = {"score": state.status.score, "admissible": state.admissible}
+    if state.invalid is not None:
+        info["invalid"] = state.invalid
+    if state.screenshot is not None:
+        info["screenshot"] = state.screenshot
     return info

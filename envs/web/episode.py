@@ -1,4 +1,4 @@
-"""One episode on the web: a place of a world, a session of the browser, and what was seen of it last."""
+"""One episode on the web: a scenario of a world, a browser session, and the last page observation."""
 
 from __future__ import annotations
 
@@ -6,62 +6,65 @@ import asyncio
 from dataclasses import dataclass, replace
 
 from ...errors import InfraError
-from .actions import SUBMIT, VERBS, Action, Refused, on_elements, parse
+from .actions import SUBMIT_FLAGS, VERBS, Action, RefusedAction, element_actions, parse_action
 from .dialogs import DialogBox
-from .hosts import address
-from .observe import NOTHING, Look, look, screenshot
+from .hosts import parse_address
+from .observe import EMPTY_LAYOUT, PageObservation, observe, screenshot
 from .page_input import PageInput
 from .session import Session
 from .tree import clean, quoted
-from .worlds.core import Deed, Place, Standing
+from .worlds.core import LoggedAction, Scenario, Status
 
-MOST_DIALOGS = 50
-"""A page that opens more of them at the end of an episode never stops."""
+MAX_DIALOGS = 50
+"""Limit on dialogs closed at the end of an episode, in case a page opens them endlessly."""
 
 
 @dataclass(frozen=True)
-class Moment:
-    """What a step, or the beginning, came to."""
+class EpisodeState:
+    """Result of a step or of the start of an episode."""
 
     observation: str
+    """Text of the page, as the agent reads it."""
     admissible: tuple[str, ...]
-    standing: Standing
+    """Admissible actions."""
+    status: Status
+    """Score and success so far."""
     answer: str | None = None
-    """What the agent ended the episode with; None while it goes on."""
-    deeds: tuple[Deed, ...] = ()
-    """All that was seen and done, at the end of the episode."""
+    """Answer given with `stop`; None while the episode runs."""
+    action_log: tuple[LoggedAction, ...] = ()
+    """All observations and actions, at the end of the episode; empty before."""
     invalid: str | None = None
     """Why the action was refused."""
-    picture: bytes | None = None
-    """The viewport as a PNG, where that was asked for."""
+    screenshot: bytes | None = None
+    """The viewport as a PNG, if screenshots are enabled."""
 
 
 class WebEpisode:
-    """Plays one episode. Lives on the browser's thread."""
+    """Plays one episode. All methods run on the browser thread."""
 
-    def __init__(self, session: Session, place: Place, pictured: bool = False) -> None:
-        """What is `pictured` has a screenshot taken with each observation."""
+    def __init__(self, session: Session, scenario: Scenario, with_screenshots: bool = False) -> None:
+        """Play `scenario` in `session`; `with_screenshots` takes a screenshot with each observation."""
         self.session = session
-        self.place = place
-        self.pictured = pictured
-        self.look: Look
-        self._deeds: list[Deed] = []
+        self.scenario = scenario
+        self.with_screenshots = with_screenshots
+        self.page_observation: PageObservation
+        self._action_log: list[LoggedAction] = []
         self._box: DialogBox | None = None
-        self._seen = ""
+        self._observation = ""
 
-    async def begin(self) -> Moment:
-        """Go to where the episode begins."""
-        await self.session.turn(self.place.enter(self.session))
-        moment = await self._moment(None, None)
-        verbs = ", ".join(VERBS[verb].usage for verb in self.place.verbs)
-        self._seen = f"Task: {self.place.goal}\nActions: {verbs}\n{moment.observation}"
-        return replace(moment, observation=self._seen)
+    async def begin(self) -> EpisodeState:
+        """Open the first page."""
+        await self.session.perform(self.scenario.start(self.session))
+        state = await self._state(None, None)
+        verbs = ", ".join(VERBS[verb].usage for verb in self.scenario.verbs)
+        self._observation = f"Task: {self.scenario.goal}\nActions: {verbs}\n{state.observation}"
+        return replace(state, observation=self._observation)
 
-    async def step(self, text: str) -> Moment:
-        """Carry out one action; what is refused takes no time, and at most scrolls to what it is about."""
+    async def step(self, text: str) -> EpisodeState:
+        """Carry out one action. A refused action takes no page time and at most scrolls to its element."""
         answer, refused = None, None
         try:
-            action = parse(text, self.place.verbs)
+            action = parse_action(text, self.scenario.verbs)
             if action.verb == "stop":
                 answer = action.args[0].strip() if action.args else ""
                 await self._close_dialogs()
@@ -69,46 +72,53 @@ class WebEpisode:
                 await self._box.act(self.session, action)
             else:
                 await self._act(action)
-        except Refused as why:
+        except RefusedAction as why:
             refused = str(why)
-        self._deeds.append((self._seen, text))
-        moment = await self._moment(answer, refused)
-        self._seen = moment.observation
-        return moment
+        self._action_log.append((self._observation, text))
+        state = await self._state(answer, refused)
+        self._observation = state.observation
+        return state
 
-    # -- Doing ----------------------------------------------------------------------------------------------------
+    # -- Actions --------------------------------------------------------------------------------------------------
 
     async def _act(self, action: Action) -> None:
         session = self.session
         if action.verb == "goto":
-            await session.turn(session.navigate(self._address(action.args[0])))
+            await session.perform(session.navigate(self._address(action.args[0])))
         elif action.verb in ("back", "forward"):
-            if not (self.look.back if action.verb == "back" else self.look.forward):
-                raise Refused(f"there is no page to go {action.verb} to in this tab")
-            await session.turn(session.travel(-1 if action.verb == "back" else 1))
+            if not (self.page_observation.back if action.verb == "back" else self.page_observation.forward):
+                raise RefusedAction(f"there is no page to go {action.verb} to in this tab")
+            await session.perform(session.go_in_history(-1 if action.verb == "back" else 1))
         elif action.verb == "new_tab":
-            if len(session.tabs) >= session.config.most_tabs:
-                raise Refused(f"{len(session.tabs)} tabs are open, and there can be no more; close_tab closes one")
-            await session.turn(session.new_tab())
+            if len(session.tabs) >= session.config.max_tabs:
+                raise RefusedAction(
+                    f"{len(session.tabs)} tabs are open, and there can be no more; close_tab closes one"
+                )
+            await session.perform(session.new_tab())
         elif action.verb == "switch_tab":
-            await session.turn(session.switch(self._tab(action.args[0])))
+            await session.perform(session.switch_tab(self._tab(action.args[0])))
         elif action.verb == "close_tab":
             if len(session.tabs) < 2:
-                raise Refused("this is the only tab, which stays open")
-            await session.turn(session.close_tab())
+                raise RefusedAction("this is the only tab, which stays open")
+            await session.perform(session.close_tab())
         elif action.verb == "wait":
-            await session.turn(asyncio.sleep(0))
+            await session.perform(asyncio.sleep(0))
         else:
-            page_input = PageInput(self.look.tab, self.look.page.elements, self.look.layout, session.config.view)
-            await session.turn(self._handle(page_input, action))
+            page_input = PageInput(
+                self.page_observation.tab,
+                self.page_observation.page.elements,
+                self.page_observation.layout,
+                session.config.view,
+            )
+            await session.perform(self._handle(page_input, action))
             session.notes += page_input.notes
 
     async def _close_dialogs(self) -> None:
-        for _ in range(MOST_DIALOGS):
+        for _ in range(MAX_DIALOGS):
             if self.session.dialog is None:
                 return
-            await self.session.answer(False)
-        raise InfraError(f"the page opens one dialog after the other; {MOST_DIALOGS} were closed")
+            await self.session.answer_dialog(False)
+        raise InfraError(f"the page kept opening dialogs after {MAX_DIALOGS} were closed")
 
     async def _handle(self, page_input: PageInput, action: Action) -> None:
         number, args = action.id, action.args
@@ -127,83 +137,87 @@ class WebEpisode:
         elif action.verb == "select":
             await page_input.select(number, args)
         elif action.verb == "type":
-            await page_input.type(number, args[0], SUBMIT[args[1]] if len(args) > 1 else False)
+            await page_input.type(number, args[0], SUBMIT_FLAGS[args[1]] if len(args) > 1 else False)
 
     def _number(self, text: str) -> int:
         if not text.strip().isdecimal():
-            raise Refused(f"{text[:40]!r} is no number of an element: {VERBS['drag'].usage}")
+            raise RefusedAction(f"{text[:40]!r} is no number of an element: {VERBS['drag'].usage}")
         return int(text)
 
     def _tab(self, text: str) -> int:
         count = len(self.session.tabs)
         if not text.strip().isdecimal() or int(text) >= count:
-            raise Refused(f"there is no tab {text[:40]!r}; tabs are numbered 0 to {count - 1}")
+            raise RefusedAction(f"there is no tab {text[:40]!r}; tabs are numbered 0 to {count - 1}")
         return int(text)
 
     def _address(self, text: str) -> str:
         try:
-            url = self.place.meant(address(text))
+            url = self.scenario.real_url(parse_address(text))
         except ValueError as why:
-            raise Refused(f"{text[:80]!r} is no address to go to: {why}") from None
+            raise RefusedAction(f"{text[:80]!r} is no address to go to: {why}") from None
         if not self.session.config.hosts.allows(url):
             allowed = ", ".join(self.session.config.hosts.allowed) or "no others"
-            raise Refused(f"{text[:80]!r} is not allowed here; allowed hosts: {allowed}")
+            raise RefusedAction(f"{text[:80]!r} is not allowed here; allowed hosts: {allowed}")
         return url
 
-    # -- Seeing ---------------------------------------------------------------------------------------------------
+    # -- Observations ---------------------------------------------------------------------------------------------
 
-    async def _moment(self, answer: str | None, refused: str | None) -> Moment:
-        picture = None
-        if self.pictured:
-            standing, picture = await asyncio.gather(self._see(answer), screenshot(self.session))
+    async def _state(self, answer: str | None, refused: str | None) -> EpisodeState:
+        image = None
+        if self.with_screenshots:
+            status, image = await asyncio.gather(self._observe(answer), screenshot(self.session))
         else:
-            standing = await self._see(answer)
-        text = self._text(refused)
-        deeds = tuple(self._deeds) if answer is not None else ()
-        return Moment(text, self._admissible(), standing, answer, deeds, refused, picture)
+            status = await self._observe(answer)
+        text = self._render(refused)
+        action_log = tuple(self._action_log) if answer is not None else ()
+        return EpisodeState(text, self._admissible(), status, answer, action_log, refused, image)
 
-    async def _see(self, answer: str | None) -> Standing:
+    async def _observe(self, answer: str | None) -> Status:
         session = self.session
         if session.dialog is None:
             self._box = None
-        elif self._box is None or not self._box.shows(session.dialog):
+        elif self._box is None or not self._box.is_for(session.dialog):
             self._box = DialogBox(session.dialog)
         if self._box is not None:
-            self.look = Look(session.active, session.active.page.url, "", self._box.page(), NOTHING, ())
-            return Standing()
-        self.look, standing = await asyncio.gather(
-            look(session), self.place.standing(session, answer, tuple(self._deeds))
+            self.page_observation = PageObservation(
+                session.active, session.active.page.url, "", self._box.page(), EMPTY_LAYOUT, ()
+            )
+            return Status()
+        self.page_observation, status = await asyncio.gather(
+            observe(session), self.scenario.status(session, answer, tuple(self._action_log))
         )
-        return standing
+        return status
 
-    def _text(self, refused: str | None) -> str:
-        seen, session = self.look, self.session
+    def _render(self, refused: str | None) -> str:
+        observed, session = self.page_observation, self.session
         notes, session.notes = session.notes, []
         lines = [f"Refused: {refused}"] if refused else []
-        lines += [f"Note: {clean(self._plain(note))}" for note in notes[:20]]
-        lines.append(f"URL: {clean(self.place.shown(seen.url))[:500]}")
-        if seen.title:
-            lines.append(f"Title: {seen.title[:200]}")
-        if seen.tabs:
-            names = (f"{i} {quoted(name, 40)}{' (this one)' * here}" for i, (name, here) in enumerate(seen.tabs))
+        lines += [f"Note: {clean(self._shorten_urls(note))}" for note in notes[:20]]
+        lines.append(f"URL: {clean(self.scenario.display_url(observed.url))[:500]}")
+        if observed.title:
+            lines.append(f"Title: {observed.title[:200]}")
+        if observed.tabs:
+            names = (
+                f"{i} {quoted(name, 40)}{' (this one)' * active}" for i, (name, active) in enumerate(observed.tabs)
+            )
             lines.append(f"Tabs: {', '.join(names)}")
-        return "\n".join([*lines, *seen.page.lines])
+        return "\n".join([*lines, *observed.page.lines])
 
-    def _plain(self, note: str) -> str:
-        return note.replace(*self.place.prefix) if self.place.prefix else note
+    def _shorten_urls(self, note: str) -> str:
+        return note.replace(*self.scenario.url_prefix) if self.scenario.url_prefix else note
 
     def _admissible(self) -> tuple[str, ...]:
-        verbs, seen = self.place.verbs, self.look
-        found = on_elements(seen.page.elements, verbs)
+        verbs, observed = self.scenario.verbs, self.page_observation
+        found = element_actions(observed.page.elements, verbs)
         if self._box is not None:
             return (*found, "stop")
         count = len(self.session.tabs)
         others = {
             "scroll": ["scroll [down]", "scroll [up]"],
-            "back": ["back"] * seen.back,
-            "forward": ["forward"] * seen.forward,
-            "new_tab": ["new_tab"] * (count < self.session.config.most_tabs),
-            "switch_tab": [f"switch_tab [{i}]" for i, (_, here) in enumerate(seen.tabs) if not here],
+            "back": ["back"] * observed.back,
+            "forward": ["forward"] * observed.forward,
+            "new_tab": ["new_tab"] * (count < self.session.config.max_tabs),
+            "switch_tab": [f"switch_tab [{i}]" for i, (_, active) in enumerate(observed.tabs) if not active],
             "close_tab": ["close_tab"] * (count > 1),
             "wait": ["wait"],
             "stop": ["stop"],

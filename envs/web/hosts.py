@@ -1,4 +1,4 @@
-"""Which hosts a page may ask for: kept by Chromium itself, for every request of every kind, and said to the agent."""
+"""Allow-list of hosts. Chromium enforces it for every request of a page; the agent reads which hosts are allowed."""
 
 from __future__ import annotations
 
@@ -15,26 +15,28 @@ _HOST = re.compile(r"(\*\.)?[a-z0-9_.-]+|\*|\[[0-9a-f:]+\]")
 
 
 @dataclass(frozen=True)
-class Hosts:
-    """An allow-list; by default nothing but this machine."""
+class AllowedHosts:
+    """An allow-list of hosts; loopback only by default."""
 
     allowed: tuple[str, ...] = LOOPBACK
-    """Names or addresses without ports; `*.example.org` is all names below, `*` all there are."""
+    """Host names or addresses without ports; `*.example.org` allows its subdomains, `*` allows every host."""
     folders: tuple[str, ...] = ()
-    """`file:` addresses, and what lies below, that may be opened; pages from disk are refused otherwise."""
+    """`file:` URLs of folders whose files may be opened; other files are refused."""
 
     def __post_init__(self) -> None:
         if isinstance(self.allowed, str):
-            raise UsageError(f"hosts is the text {self.allowed!r}; expected a tuple of them, like ({self.allowed!r},)")
+            raise UsageError(
+                f"hosts is the string {self.allowed!r}; expected a tuple of hosts, like ({self.allowed!r},)"
+            )
         for host in self.allowed:
             if not _HOST.fullmatch(host):
                 raise UsageError(
-                    f"{host!r} is no host to allow; give names without scheme and port, like 'example.org', "
-                    "'*.example.org', or '*' for all"
+                    f"{host!r} is not a valid host; expected a name without scheme and port, like 'example.org', "
+                    "'*.example.org', or '*' for every host"
                 )
 
     def allows(self, url: str) -> bool:
-        """Whether an address may be asked for."""
+        """Return whether pages may request a URL."""
         try:
             parts = urlsplit(url)
             host = (parts.hostname or "").lower()
@@ -52,38 +54,38 @@ class Hosts:
             for allowed in self.allowed
         )
 
-    def proxy(self, wall: Wall) -> dict[str, str] | None:
-        """Playwright's proxy setting that sends all other requests against a wall."""
+    def proxy_settings(self, blocking_proxy: BlockingProxy) -> dict[str, str] | None:
+        """Return Playwright's proxy settings, which send requests to all other hosts to `blocking_proxy`."""
         if "*" in self.allowed:
             return None
-        # Without the first rule Chromium lets loopback and link-local addresses pass, whoever allowed them or not.
-        return {"server": f"http://127.0.0.1:{wall.port}", "bypass": ",".join(("<-loopback>", *self.allowed))}
+        # Without `<-loopback>`, Chromium bypasses the proxy for all loopback and link-local addresses.
+        return {"server": f"http://127.0.0.1:{blocking_proxy.port}", "bypass": ",".join(("<-loopback>", *self.allowed))}
 
 
-class Wall:
-    """A port on loopback that refuses every connection, for as long as it is held."""
+class BlockingProxy:
+    """A loopback port that refuses every connection, used as proxy for blocked hosts."""
 
     def __init__(self) -> None:
         self._socket = socket.socket()
-        # Bound and never listening: nobody else can get the port, and nobody can connect to it.
+        # Bound but not listening: no other program can take the port, and no connection succeeds.
         self._socket.bind(("127.0.0.1", 0))
         self.port: int = self._socket.getsockname()[1]
 
     def close(self) -> None:
-        """Let the port go."""
+        """Release the port."""
         self._socket.close()
 
 
-def address(text: str, names: Iterable[str] = ("http", "https", "file", "about")) -> str:
-    """A URL as people type it, with the scheme that they leave out; raises `ValueError` when it is none."""
+def parse_address(text: str, schemes: Iterable[str] = ("http", "https", "file", "about")) -> str:
+    """Return the URL that was typed, with `http://` if the scheme is missing; raise `ValueError` if it is not a URL."""
     url = text.strip()
     if not url or any(c.isspace() for c in url) or not url.isprintable():
         raise ValueError("it is empty or holds spaces")
-    # `host:80` has a port where `javascript:f()` has a scheme.
+    # `host:80` has a port, `javascript:f()` has a scheme.
     if not re.match(r"[a-zA-Z][a-zA-Z0-9+.-]*:(?![0-9])", url):
         url = f"http://{url}"
     parts = urlsplit(url)
-    if parts.scheme not in names:
+    if parts.scheme not in schemes:
         raise ValueError(f"its scheme is {parts.scheme!r}")
     if parts.scheme in ("http", "https") and not parts.hostname:
         raise ValueError("it has no host")

@@ -1,4 +1,4 @@
-"""What the accessibility tree does not tell: where nodes are, what listens to clicks, which frame hangs where."""
+"""Page layout, which the accessibility tree lacks: boxes of nodes, click listeners, and the elements of frames."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-STYLES = ["cursor"]
-"""The computed styles that `Layout.of` wants from `DOMSnapshot.captureSnapshot`."""
+COMPUTED_STYLES = ["cursor"]
+"""Computed styles that `Layout.from_snapshot` needs in `DOMSnapshot.captureSnapshot`."""
 
 
 class Box(NamedTuple):
-    """A rectangle in CSS pixels from the viewport's upper left corner."""
+    """A rectangle in CSS pixels, relative to the upper left corner of the viewport."""
 
     x: float
     y: float
@@ -19,38 +19,39 @@ class Box(NamedTuple):
     height: float
 
     @property
-    def middle(self) -> tuple[float, float]:
-        """Its centre."""
+    def centre(self) -> tuple[float, float]:
+        """Centre of the rectangle, (x, y)."""
         return self.x + self.width / 2, self.y + self.height / 2
 
-    def within(self, width: float, height: float) -> bool:
-        """Whether any of it lies in a viewport of this size."""
-        seen = self.x < width and self.y < height and self.x + self.width > 0 and self.y + self.height > 0
-        return seen and self.width > 0 and self.height > 0
+    def intersects(self, width: float, height: float) -> bool:
+        """Return whether any part lies in a viewport of this size."""
+        overlaps = self.x < width and self.y < height and self.x + self.width > 0 and self.y + self.height > 0
+        return overlaps and self.width > 0 and self.height > 0
 
 
 @dataclass(frozen=True)
 class Layout:
-    """All frames of a page at one moment; nodes are DevTools' `backendNodeId`s."""
+    """Layout of all frames of a page at one moment. Nodes are DevTools' `backendNodeId`s."""
 
     boxes: Mapping[int, Box]
-    """Of nodes that are laid out."""
+    """Boxes of the nodes that are laid out."""
     clickable: Set[int]
-    """Nodes with a click listener of their own, and those at which the pointer becomes a hand."""
-    hands: Set[int]
-    """Nodes over which the pointer is a hand."""
+    """Nodes with a click listener, and the outermost nodes with a hand cursor."""
+    hand_cursor: Set[int]
+    """Nodes over which the mouse pointer is a hand."""
     parents: Mapping[int, int]
+    """Parent of each node."""
     tags: Mapping[int, str]
-    """Upper-case names of elements, `#text` and the like of others."""
+    """Upper-case tag names of elements; `#TEXT` and similar for other nodes."""
     classes: Mapping[int, str]
     """The `class` attribute of clickable nodes."""
     frames: Mapping[int, str]
-    """Id of the frame that an `iframe` element holds."""
-    scrolled: tuple[float, float] = (0.0, 0.0)
-    """How far the page is scrolled, to the right and down, in CSS pixels."""
+    """Frame id of each `iframe` element."""
+    scroll_offset: tuple[float, float] = (0.0, 0.0)
+    """Scroll position of the page, (right, down), in CSS pixels."""
 
-    def inside(self, node: int, ancestor: int) -> bool:
-        """Whether `node` is `ancestor` or lies in it; also when it was not there yet."""
+    def is_inside(self, node: int, ancestor: int) -> bool:
+        """Return whether `node` is `ancestor` or a descendant. A node newer than the layout counts as one."""
         if node not in self.tags:
             return True
         while node != ancestor and node in self.parents:
@@ -58,28 +59,28 @@ class Layout:
         return node == ancestor
 
     @classmethod
-    def of(cls, snapshot: Mapping[str, Any]) -> Layout:
-        """From the answer of `DOMSnapshot.captureSnapshot` with `computedStyles=STYLES`."""
+    def from_snapshot(cls, snapshot: Mapping[str, Any]) -> Layout:
+        """Read the reply of `DOMSnapshot.captureSnapshot` with `computedStyles=COMPUTED_STYLES`."""
         strings, documents = snapshot["strings"], snapshot["documents"]
-        scrolled = documents[0].get("scrollOffsetX", 0), documents[0].get("scrollOffsetY", 0)
-        made = cls({}, set(), set(), {}, {}, {}, {}, scrolled)
+        scroll_offset = documents[0].get("scrollOffsetX", 0), documents[0].get("scrollOffsetY", 0)
+        layout = cls({}, set(), set(), {}, {}, {}, {}, scroll_offset)
         origins = {0: (0.0, 0.0)}
-        # A frame's document comes after that of the page it lies in.
+        # The document of a frame follows that of its parent, so its origin is known.
         for number, document in enumerate(documents):
             x, y = origins.get(number, (0.0, 0.0))
             x, y = x - document.get("scrollOffsetX", 0), y - document.get("scrollOffsetY", 0)
-            made._add(document, strings, x, y)
+            layout._add(document, strings, x, y)
             nodes, inner = document["nodes"]["backendNodeId"], document["nodes"]["contentDocumentIndex"]
             for index, child in zip(inner["index"], inner["value"], strict=True):
-                box = made.boxes.get(nodes[index], Box(0, 0, 0, 0))
+                box = layout.boxes.get(nodes[index], Box(0, 0, 0, 0))
                 origins[child] = box.x, box.y
-                made.frames[nodes[index]] = strings[documents[child]["frameId"]]  # type: ignore[index]
-        return made
+                layout.frames[nodes[index]] = strings[documents[child]["frameId"]]  # type: ignore[index]
+        return layout
 
     def _add(self, document: Mapping[str, Any], strings: list[str], x: float, y: float) -> None:
         table = document["nodes"]
         nodes = table["backendNodeId"]
-        boxes, tags, parents, hands = self.boxes, self.tags, self.parents, self.hands
+        boxes, tags, parents, hand_cursor = self.boxes, self.tags, self.parents, self.hand_cursor
         for node, name, parent in zip(nodes, table["nodeName"], table["parentIndex"], strict=True):
             tags[node] = strings[name].upper()  # type: ignore[index]
             if parent >= 0:
@@ -89,9 +90,9 @@ class Layout:
             left, top, width, height = bounds
             boxes[nodes[index]] = Box(left + x, top + y, width, height)  # type: ignore[index]
             if styles and strings[styles[0]] == "pointer":
-                hands.add(nodes[index])  # type: ignore[attr-defined]
+                hand_cursor.add(nodes[index])  # type: ignore[attr-defined]
         clickable = {nodes[index] for index in table["isClickable"]["index"]}
-        clickable |= {node for node in hands if parents.get(node) not in hands and tags[node] != "#TEXT"}
+        clickable |= {node for node in hand_cursor if parents.get(node) not in hand_cursor and tags[node] != "#TEXT"}
         clickable = {node for node in clickable if tags[node] not in ("BODY", "HTML", "#DOCUMENT")}
         self.clickable.update(clickable)  # type: ignore[attr-defined]
         for index, node in enumerate(nodes):

@@ -1,4 +1,4 @@
-"""Looking at a tab: the accessibility tree of all its frames, with the layout, as one observation."""
+"""Observes a tab: reads the accessibility trees of all its frames and the layout."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Any
 from playwright.async_api import Dialog
 
 from ...errors import MissingExtraError
-from .layout import STYLES, Layout
+from .layout import COMPUTED_STYLES, Layout
 from .session import Session
 from .tab import Tab
 from .tree import TreeReader, clean, quoted
-from .view import HUGE_ELEMENTS, HUGE_TEXT, PageView, View, view_of
+from .view import HUGE_ELEMENTS, HUGE_TEXT, PageView, View, render_page
 
-EXCERPT = """((most) => {
+EXCERPT_SCRIPT = """((most) => {
   const walker = document.createTreeWalker(document.body ?? document, NodeFilter.SHOW_TEXT);
   let text = "";
   while (text.length < most && walker.nextNode())
@@ -26,12 +26,12 @@ EXCERPT = """((most) => {
       text += walker.currentNode.data.slice(0, most) + " ";
   return text.slice(0, most);
 })"""
-NOTHING = Layout({}, set(), set(), {}, {}, {}, {})
+EMPTY_LAYOUT = Layout({}, set(), set(), {}, {}, {}, {})
 
 
 @dataclass(frozen=True)
-class Look:
-    """What was seen at one moment."""
+class PageObservation:
+    """The active tab at one moment."""
 
     tab: Tab
     url: str
@@ -39,31 +39,32 @@ class Look:
     page: PageView
     layout: Layout
     tabs: tuple[tuple[str, bool], ...]
-    """Title and whether it is the active one, of each tab."""
+    """Title of each tab and whether it is active; empty if there is only one tab."""
     back: bool = False
-    """Whether there is a page to go back to."""
+    """Whether the tab's history has a previous page."""
     forward: bool = False
+    """Whether the tab's history has a next page."""
 
 
-async def look(session: Session) -> Look:
-    """Look at the active tab of a session that rests."""
+async def observe(session: Session) -> PageObservation:
+    """Observe the active tab of an idle session."""
     tab = session.active
     if tab.size is None:
         tab.size = await tab.measure()
     huge = tab.size[0] > HUGE_ELEMENTS or tab.size[1] > HUGE_TEXT
-    others = [tab.page.title() for tab in session.tabs] if len(session.tabs) > 1 else []
+    tab_titles = [tab.page.title() for tab in session.tabs] if len(session.tabs) > 1 else []
     (page, layout, title), (back, forward), titles = await asyncio.gather(
-        _excerpt(tab, session) if huge else _read(tab, session), session.history(), asyncio.gather(*others)
+        _excerpt(tab, session) if huge else _read(tab, session), session.history(), asyncio.gather(*tab_titles)
     )
     tabs = tuple((clean(name), each is tab) for name, each in zip(titles, session.tabs, strict=True)) if titles else ()
     url = tab.page.url
-    return Look(tab, url, clean(title), page, layout, tabs, back is not None, forward is not None)
+    return PageObservation(tab, url, clean(title), page, layout, tabs, back is not None, forward is not None)
 
 
 async def _read(tab: Tab, session: Session) -> tuple[PageView, Layout, str]:
     frames = list(tab.frames)
     snapshot, *trees = await asyncio.gather(
-        tab.cdp.send("DOMSnapshot.captureSnapshot", {"computedStyles": STYLES}),
+        tab.cdp.send("DOMSnapshot.captureSnapshot", {"computedStyles": COMPUTED_STYLES}),
         *(tab.cdp.send("Accessibility.getFullAXTree", {"frameId": frame}) for frame in frames),
         return_exceptions=True,
     )
@@ -71,49 +72,49 @@ async def _read(tab: Tab, session: Session) -> tuple[PageView, Layout, str]:
         raise snapshot
     if isinstance(trees[0], BaseException):
         raise trees[0]
-    layout = Layout.of(snapshot)
-    known = {frame: tree["nodes"] for frame, tree in zip(frames, trees, strict=True) if isinstance(tree, dict)}
-    reader = TreeReader(known, layout)
+    layout = Layout.from_snapshot(snapshot)
+    nodes = {frame: tree["nodes"] for frame, tree in zip(frames, trees, strict=True) if isinstance(tree, dict)}
+    reader = TreeReader(nodes, layout)
     items = reader.read(frames[0])
-    page = view_of(items, layout, tab.ids, session.config.view, reader.focused)
+    page = render_page(items, layout, tab.ids, session.config.view, reader.focused)
     return page, layout, reader.title
 
 
 async def _excerpt(tab: Tab, session: Session) -> tuple[PageView, Layout, str]:
-    most, (count, length) = session.config.view.most, tab.size or (0, 0)
-    text = clean(await tab.evaluate(f"{EXCERPT}({most})"))
+    max_characters, (count, length) = session.config.view.max_characters, tab.size or (0, 0)
+    text = clean(await tab.evaluate(f"{EXCERPT_SCRIPT}({max_characters})"))
     size = f"The page is too large to be laid out ({count:,} elements, {length:,} characters). It begins:"
-    return PageView((size, f"text {quoted(text, most)}"), {}), NOTHING, await tab.page.title()
+    return PageView((size, f"text {quoted(text, max_characters)}"), {}), EMPTY_LAYOUT, await tab.page.title()
 
 
 async def screenshot(session: Session) -> bytes:
-    """The viewport as a PNG."""
-    return await _captured(session, format="png")
+    """Return the viewport as a PNG."""
+    return await _capture(session, format="png")
 
 
-async def photograph(session: Session) -> bytes:
-    """The viewport as a JPEG, a third of the size."""
-    return await _captured(session, format="jpeg", quality=70)
+async def screenshot_jpeg(session: Session) -> bytes:
+    """Return the viewport as a JPEG, a third of the size of a PNG."""
+    return await _capture(session, format="jpeg", quality=70)
 
 
-async def _captured(session: Session, **options: Any) -> bytes:
+async def _capture(session: Session, **options: Any) -> bytes:
     if session.dialog is not None:
-        return _drawn(session.dialog, session.config.view, options["format"])
-    said: dict[str, Any] = await session.active.cdp.send(
+        return _draw_dialog(session.dialog, session.config.view, options["format"])
+    reply: dict[str, Any] = await session.active.cdp.send(
         "Page.captureScreenshot", {**options, "optimizeForSpeed": True}
     )
-    return base64.b64decode(said["data"])
+    return base64.b64decode(reply["data"])
 
 
-def _drawn(dialog: Dialog, view: View, kind: str) -> bytes:
-    """A picture of a dialog: Chromium takes none while one is open."""
+def _draw_dialog(dialog: Dialog, view: View, kind: str) -> bytes:
+    """Draw the dialog, because Chromium takes no screenshots while one is open."""
     try:
         from PIL import Image, ImageDraw
     except ImportError:
         raise MissingExtraError("pillow", "web") from None
     image = Image.new("RGB", (view.width, view.height), "white")
-    words = "\n".join([f"{dialog.type} dialog", "", *textwrap.wrap(dialog.message[:2000], max(10, view.width // 8))])
-    ImageDraw.Draw(image).multiline_text((16, 16), words, fill="black")
+    text = "\n".join([f"{dialog.type} dialog", "", *textwrap.wrap(dialog.message[:2000], max(10, view.width // 8))])
+    ImageDraw.Draw(image).multiline_text((16, 16), text, fill="black")
     file = io.BytesIO()
     image.save(file, kind)
     return file.getvalue()

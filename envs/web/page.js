@@ -1,6 +1,6 @@
-// Runs in every document before its own scripts: a clock that stands still between steps, seeded chance, and a way to
-// tell when the page has come to rest. __START__ (milliseconds since 1970) and __SEED__ are filled in. Workers keep the
-// real clock, and so do events' time stamps.
+// Runs in every document before its own scripts. Provides a clock that stops between steps, seeded random numbers, and
+// a function that waits until the page is idle. Python replaces __START__ (milliseconds since 1970) and __SEED__.
+// Workers and time stamps of events keep the real clock.
 (() => {
   const key = Symbol.for("kintsugi.page");
   if (window[key]) return;
@@ -16,7 +16,7 @@
   let background = 0;
   let changed = () => {};
 
-  // A microsecond a reading: a script that waits for the clock in a loop gets out of it.
+  // Each reading advances the clock by a microsecond, so that a script that polls it in a loop ends.
   const read = () => (now += 0.001);
 
   function PageDate(...parts) {
@@ -64,7 +64,7 @@
   }
   const drawn = chance(__SEED__);
   Math.random = () => drawn() / 4294967296;
-  // Of its own, so that a page's dice fall the same with and without keys.
+  // A separate generator, so that Math.random gives the same numbers whether or not the page uses crypto.
   const byte = chance(~__SEED__);
   const realValues = crypto.getRandomValues.bind(crypto);
   crypto.getRandomValues = function getRandomValues(array) {
@@ -81,14 +81,14 @@
       return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
     };
 
-  // One window a gesture, as in people's browsers; Chromium without windows of its own opens them all.
+  // One window per user gesture, as in a browser with windows; headless Chromium would open all of them.
   const open = window.open;
   const opened = new Map();
   const within = (view, name) => {
     try {
       if (view.name === name) return true;
     } catch {
-      // Of another site.
+      // The frame belongs to another site.
     }
     return Array.from(view, (_, i) => view[i]).some((inner) => within(inner, name));
   };
@@ -104,7 +104,7 @@
     return view;
   };
 
-  // The time in which a person is asked something is not the page's.
+  // The time that a dialog stays open does not count against the page.
   let asked = 0;
   const clock = () => real.now() - asked;
   for (const name of ["alert", "confirm", "prompt"]) {
@@ -173,13 +173,13 @@
       const body = Response.prototype[name];
       Response.prototype[name] = function (...values) {
         const read = Reflect.apply(body, this, values);
-        // What the page made itself waits for nobody but the page.
+        // Only responses with a URL come from a server; others depend on the page alone.
         return this.url ? tracked(read) : read;
       };
     }
   }
-  // Without the transition: while it lasts a page cannot be clicked, and where nobody looks it may last for ever. Waited
-  // for until its callback is called, and not until that is done: it may wait for the page's time.
+  // Skip view transitions: a page cannot be clicked during one, and in a hidden page it may never end. Wait until the
+  // update callback is called, but not until it is done, because it may wait for page time.
   for (const { prototype } of [Document, Element]) {
     const start = prototype.startViewTransition;
     if (start)
@@ -212,7 +212,8 @@
 
   const watcher = new MutationObserver((records) => void (mutations += records.length));
   const proceeded = () => changed();
-  // Again and again, without effect but once a document: a window that opens with an empty one is kept for the next.
+  // Repeated calls have no effect in the same document. They are needed because the initial empty document of a new
+  // window is replaced while its window object is kept.
   const watch = () => {
     watcher.observe(document, { subtree: true, childList: true, attributes: true, characterData: true });
     document.addEventListener("readystatechange", proceeded);
@@ -236,10 +237,10 @@
 
   const size = () => [document.getElementsByTagName("*").length, document.documentElement?.textContent.length ?? 0];
 
-  // Let `budget` milliseconds of the page's time pass, its timers with them, until nothing moves any more: no request
-  // of a script is under way, and two turns of the event loop change no node. Time stands still while a server is
-  // waited for: what a script allows it is the page's time, too. Gives whether all that came about within `patience`
-  // real milliseconds, and the size of the page; what is under way then is not waited for again, and timers go on.
+  // Let `budget` milliseconds of page time pass, run the timers that are due, and wait until the page is idle: no
+  // request of a script is pending, and two turns of the event loop change no node. Page time stops while the page
+  // waits for a server, so that timeouts of scripts do not expire. Return whether it became idle within `patience` real
+  // milliseconds, and the size of the page. Requests still pending then are not waited for again; timers continue.
   const settle = async (budget, patience) => [await rest(budget, patience), ...size()];
   async function rest(budget, patience) {
     const mine = ++running;

@@ -1,4 +1,4 @@
-"""One episode's place in a browser: a context of its own with tabs, dialogs, downloads, and what is noticed of them."""
+"""Browser session of an episode: a context with tabs, dialogs and downloads, and notes about them for the agent."""
 
 from __future__ import annotations
 
@@ -13,222 +13,220 @@ from playwright.async_api import BrowserContext, Dialog, Download, Page, Request
 from playwright.async_api import Error as PlaywrightError
 
 from ...errors import InfraError
-from .hosts import Hosts
-from .tab import Bound, Excuse, Tab
+from .hosts import AllowedHosts
+from .tab import Deadline, ExtendTimeout, Tab
 from .view import View
 
 BLOCKED = "Blocked:"
-MOST_BLOCKED = 10
-"""Requests of a page's parts, in a step, that are named when they are blocked; the page itself always is."""
+MAX_BLOCKED = 10
+"""Blocked requests named per step, not counting page loads, which are always named."""
 
 
 @dataclass(frozen=True)
 class SessionConfig:
-    """What an episode's browser is like: the same for equal settings, on every machine."""
+    """Settings of a browser session. Equal settings give equal pages on every machine."""
 
-    hosts: Hosts = field(default_factory=Hosts)
+    hosts: AllowedHosts = field(default_factory=AllowedHosts)
     view: View = field(default_factory=View)
     locale: str = "en-US"
     time_zone: str = "UTC"
-    now: str = "2026-05-14T09:30:00+00:00"
-    """What the clock of every page shows when it opens, in ISO 8601; it moves with the steps alone."""
+    start_time: str = "2026-05-14T09:30:00+00:00"
+    """Initial time of the clock of every page, in ISO 8601; the clock moves only with the steps."""
     step_time: int = 1000
-    """Milliseconds that pass on a page with each step, and its timers with them."""
+    """Page time that passes with each step, in milliseconds; timers of the page run accordingly."""
     seed: int = 0
-    """Of `Math.random` on every page."""
-    patience: float = 5.0
-    """Seconds of real time in which a page has to come to rest after an action; what is there then is shown."""
+    """Seed of `Math.random` and `crypto` on every page."""
+    settle_timeout: float = 5.0
+    """Time limit in real seconds for a page to become idle after an action."""
     download_seconds: float = 1.0
-    """How long, within patience, a download may take to appear when a navigation led nowhere; where there was no
-    content, none does."""
-    most_tabs: int = 8
-    """Windows past this number are closed at once."""
-    most_download: int = 50_000_000
-    """Bytes; a larger download is given up."""
+    """Seconds of `settle_timeout` to wait for a download if a navigation ended without a document."""
+    max_tabs: int = 8
+    """Maximum number of tabs; further windows are closed at once."""
+    max_download_bytes: int = 50_000_000
+    """Maximum size of a download; a larger one is cancelled."""
 
 
 class Session:
-    """A browser context while an episode lasts. Lives on the browser's thread."""
+    """A browser context for one or more episodes. All methods run on the browser thread."""
 
     def __init__(self, context: BrowserContext, config: SessionConfig) -> None:
         self.context = context
         self.config = config
         self.tabs: list[Tab] = []
         self.active: Tab
-        self.episodes = 1
-        """That were begun in it."""
+        self.episodes_started = 1
+        """Number of episodes started in this session."""
         self.notes: list[str] = []
-        """What happened since they were last read, in words for the agent."""
+        """Notes for the agent since the last observation."""
         self.dialog: Dialog | None = None
-        """Open now; the page stands still until it is answered."""
-        self._asked = asyncio.Event()
-        self._undisturbed = asyncio.Event()
-        self._undisturbed.set()
-        self._dialogs = 0
-        """That were opened so far."""
-        self._arrived = asyncio.Event()
-        self._turn: asyncio.Task[None] | None = None
-        self._arriving: set[asyncio.Task[None]] = set()
-        self._attaching = 0
-        self._refused = 0
-        context.on("page", self._announce)
-        # Of the context and not of each page: a new window may ask before its page is known.
+        """The open dialog; the page is blocked until it is answered."""
+        self._dialog_event = asyncio.Event()
+        self._no_dialog_event = asyncio.Event()
+        self._no_dialog_event.set()
+        self._dialog_count = 0
+        """Number of dialogs opened so far."""
+        self._arrival_event = asyncio.Event()
+        self._running_work: asyncio.Task[None] | None = None
+        self._background_tasks: set[asyncio.Task[None]] = set()
+        self._attaching_count = 0
+        self._refused_windows = 0
+        context.on("page", self._page_opened)
+        # On the context instead of each page, because a new window may open a dialog before its page is attached.
         context.on("dialog", self._dialog_opened)
-        context.on("requestfailed", self._failed)
-        context.on("response", self._answered)
+        context.on("requestfailed", self._request_failed)
+        context.on("response", self._response_received)
 
     @classmethod
     async def open(cls, context: BrowserContext, config: SessionConfig) -> Session:
-        """A session with one empty tab."""
+        """Open a session with one empty tab."""
         session = cls(context, config)
         page = await context.new_page()
-        await session._arrivals(Bound(config.patience))
+        await session._wait_for_arrivals(Deadline(config.settle_timeout))
         session.active = next(tab for tab in session.tabs if tab.page is page)
         return session
 
-    # -- Turns: what is done to the page until it rests, or until a dialog keeps it ---------------------------------
+    # -- Work on the page -------------------------------------------------------------------------------------------
 
-    async def turn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do `work` and wait until the pages rest, or until one of them opens a dialog.
+    async def perform(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run `work` until the pages are idle. A dialog interrupts it until `answer_dialog` is called."""
+        self._running_work = asyncio.ensure_future(self._perform(work))
+        await self._wait_for_rest_or_dialog()
 
-        What the dialog interrupts goes on when it is answered.
-        """
-        self._turn = asyncio.ensure_future(self._work(work))
-        await self._until_asked()
-
-    async def answer(self, accept: bool, text: str | None = None) -> None:
-        """Close the dialog and go on with what it interrupted."""
+    async def answer_dialog(self, accept: bool, text: str | None = None) -> None:
+        """Close the dialog and continue the interrupted work."""
         dialog, self.dialog = self.dialog, None
-        self._asked.clear()
-        self._undisturbed.set()
+        self._dialog_event.clear()
+        self._no_dialog_event.set()
         if dialog is not None:
             await (dialog.accept(text or "") if accept else dialog.dismiss())
-        if self._turn is None:
-            self._turn = asyncio.ensure_future(self.rest(0))
-        await self._until_asked()
+        if self._running_work is None:
+            self._running_work = asyncio.ensure_future(self.settle(0))
+        await self._wait_for_rest_or_dialog()
 
-    async def _work(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _perform(self, work: Coroutine[Any, Any, None]) -> None:
         tab = self.active
         try:
-            # A navigation has patience of its own; what takes longer is a script that does not end.
-            done = await tab.interrupt(_finished(work), self.config.patience + 1, self._asking())
+            # Navigations have their own time limit, so only an endless script exceeds this one.
+            done = await tab.run_limited(_true_when_done(work), self.config.settle_timeout + 1, self._dialog_extender())
         finally:
-            # What has begun ends by being cancelled; what has not would complain.
+            # A coroutine that never started must be closed, otherwise Python warns.
             if inspect.getcoroutinestate(work) == inspect.CORO_CREATED:
                 work.close()
         if done is None:
-            self._note_endless()
-        await self.rest(self.config.step_time)
+            self._note_stopped_script()
+        await self.settle(self.config.step_time)
 
-    async def _until_asked(self) -> None:
-        turn = self._turn
-        if turn is None:
+    async def _wait_for_rest_or_dialog(self) -> None:
+        running = self._running_work
+        if running is None:
             return
-        asked = asyncio.ensure_future(self._asked.wait())
+        dialog = asyncio.ensure_future(self._dialog_event.wait())
         try:
-            await asyncio.wait({turn, asked}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({running, dialog}, return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
-            turn.cancel()
+            running.cancel()
             raise
         finally:
-            asked.cancel()
-        if turn.done():
-            self._turn = None
-            turn.result()
+            dialog.cancel()
+        if running.done():
+            self._running_work = None
+            running.result()
 
-    def _asking(self) -> Excuse:
-        """The excuse of what a dialog opens meanwhile: when it is open, its answer is awaited."""
-        before = self._dialogs
+    def _dialog_extender(self) -> ExtendTimeout:
+        """Return a callback that waits for an open dialog and grants more time if there was one since its last call."""
+        last_count = self._dialog_count
 
-        async def asked() -> bool:
-            nonlocal before
-            disturbed, before = self.dialog is not None or self._dialogs != before, self._dialogs
-            await self._undisturbed.wait()
-            return disturbed
+        async def extend() -> bool:
+            nonlocal last_count
+            had_dialog, last_count = self.dialog is not None or self._dialog_count != last_count, self._dialog_count
+            await self._no_dialog_event.wait()
+            return had_dialog
 
-        return asked
+        return extend
 
-    async def rest(self, budget: int) -> None:
-        """Let `budget` milliseconds of page time pass and wait, within patience, until the active tab rests."""
-        await self._arrivals(Bound(self.config.patience))
-        bound, asked = Bound(self.config.patience), self._asking()
+    async def settle(self, page_time: int) -> None:
+        """Let `page_time` milliseconds pass on the page and wait until the active tab is idle or time is up."""
+        await self._wait_for_arrivals(Deadline(self.config.settle_timeout))
+        deadline, extend = Deadline(self.config.settle_timeout), self._dialog_extender()
         while True:
-            await self._arrivals(bound)
+            await self._wait_for_arrivals(deadline)
             tab = self.active
-            self._alive(tab)
+            self._raise_if_crashed(tab)
             try:
-                rests = await tab.interrupt(tab.settle(budget, bound), bound.left + 1, self._asking())
+                idle = await tab.run_limited(
+                    tab.settle(page_time, deadline), deadline.seconds_left + 1, self._dialog_extender()
+                )
             except PlaywrightError:
-                # The tab may have closed itself, or crashed, under our hands.
+                # The tab may have closed or crashed meanwhile.
                 await asyncio.sleep(0)
-                self._alive(tab)
+                self._raise_if_crashed(tab)
                 if tab in self.tabs:
                     raise
                 continue
-            if rests is None:
-                self._note_endless()
-            elif not rests and await asked():
-                # However long the answer took, it was not the page that was slow.
-                bound, asked, budget = Bound(self.config.patience), self._asking(), 0
+            if idle is None:
+                self._note_stopped_script()
+            elif not idle and await extend():
+                # The time was spent waiting for the agent's answer to a dialog.
+                deadline, extend, page_time = Deadline(self.config.settle_timeout), self._dialog_extender(), 0
                 continue
-            elif not rests:
-                await self._give_up(tab)
-            if not rests or (tab is self.active and not self._arriving and not tab.expecting):
+            elif not idle:
+                await self._stop_waiting(tab)
+            if not idle or (tab is self.active and not self._background_tasks and not tab.expects_arrival):
                 return
-            budget = 0
+            page_time = 0
 
-    async def _give_up(self, tab: Tab) -> None:
-        tab.wait_no_more()
+    async def _stop_waiting(self, tab: Tab) -> None:
+        tab.clear_requests()
         if tab.loading:
-            self.notes.append(f"The page did not finish loading within {self.config.patience:g} s.")
-            if not await tab.interrupt(tab.stop_loading(), self.config.patience, self._asking()):
-                self._note_endless()
+            self.notes.append(f"The page did not finish loading within {self.config.settle_timeout:g} s.")
+            if not await tab.run_limited(tab.stop_loading(), self.config.settle_timeout, self._dialog_extender()):
+                self._note_stopped_script()
         else:
-            self.notes.append(f"The page was still busy after {self.config.patience:g} s.")
+            self.notes.append(f"The page was still busy after {self.config.settle_timeout:g} s.")
 
-    def _note_endless(self) -> None:
+    def _note_stopped_script(self) -> None:
         self.notes.append("A script of the page ran without end and was stopped.")
 
-    def _alive(self, tab: Tab) -> None:
+    def _raise_if_crashed(self, tab: Tab) -> None:
         if tab.crashed:
             raise InfraError(f"the renderer of {tab.page.url!r} crashed")
 
     # -- Tabs -----------------------------------------------------------------------------------------------------
 
     async def navigate(self, url: str) -> None:
-        """Have the active tab go somewhere; where it cannot, a note says why."""
+        """Navigate the active tab; add a note with the reason if this fails."""
         tab = self.active
         try:
-            said = await asyncio.wait_for(tab.cdp.send("Page.navigate", {"url": url}), self.config.patience)
+            reply = await asyncio.wait_for(tab.cdp.send("Page.navigate", {"url": url}), self.config.settle_timeout)
         except TimeoutError:
-            self.notes.append(f"{url} did not answer within {self.config.patience:g} s.")
+            self.notes.append(f"{url} did not answer within {self.config.settle_timeout:g} s.")
             await tab.stop_loading()
             return
-        if said.get("errorText") and said["errorText"] != "net::ERR_ABORTED":
-            self._note_failure(url, said["errorText"])
+        if reply.get("errorText") and reply["errorText"] != "net::ERR_ABORTED":
+            self._note_failure(url, reply["errorText"])
 
-    async def travel(self, by: int) -> None:
-        """Go a page back (-1) or forward (1) in the tab's history, where there is one."""
+    async def go_in_history(self, by: int) -> None:
+        """Go one page back (-1) or forward (1) in the tab's history, if there is one."""
         back, forward = await self.history()
         entry = back if by < 0 else forward
         if entry is not None:
             await self.active.cdp.send("Page.navigateToHistoryEntry", {"entryId": entry})
 
     async def history(self) -> tuple[int | None, int | None]:
-        """Entries before and after this one in the tab's history, without the blank page that a tab begins with."""
-        said = await self.active.cdp.send("Page.getNavigationHistory")
-        here, entries = said["currentIndex"], said["entries"]
-        back, forward = entries[max(0, here - 1) : here], entries[here + 1 : here + 2]
+        """Return the ids of the previous and next history entry of the tab, ignoring its initial blank page."""
+        reply = await self.active.cdp.send("Page.getNavigationHistory")
+        index, entries = reply["currentIndex"], reply["entries"]
+        back, forward = entries[max(0, index - 1) : index], entries[index + 1 : index + 2]
         ids = [next((int(e["id"]) for e in found if e["url"] != "about:blank"), None) for found in (back, forward)]
         return ids[0], ids[1]
 
     async def new_tab(self) -> None:
-        """Open an empty tab and go to it."""
+        """Open an empty tab and make it active."""
         await self.context.new_page()
-        await self._arrivals(Bound(self.config.patience))
+        await self._wait_for_arrivals(Deadline(self.config.settle_timeout))
 
-    async def switch(self, number: int) -> None:
-        """Go to another tab, counted from 0."""
+    async def switch_tab(self, number: int) -> None:
+        """Activate a tab, numbered from 0."""
         self.active = self.tabs[number]
         await self.active.page.bring_to_front()
 
@@ -236,122 +234,123 @@ class Session:
         """Close the active tab."""
         await self.active.page.close()
 
-    def _announce(self, page: Page) -> None:
-        opener = next((tab for tab in self.tabs if tab.opening), None)
+    def _page_opened(self, page: Page) -> None:
+        opener = next((tab for tab in self.tabs if tab.expected_windows), None)
         if opener is not None:
-            opener.opening -= 1
-        self._arrived.set()
-        self._keep(self._arrive(page))
+            opener.expected_windows -= 1
+        self._arrival_event.set()
+        self._run_in_background(self._attach(page))
 
-    async def _arrive(self, page: Page) -> None:
-        if len(self.tabs) + self._attaching >= self.config.most_tabs:
-            self._refused += 1
+    async def _attach(self, page: Page) -> None:
+        if len(self.tabs) + self._attaching_count >= self.config.max_tabs:
+            self._refused_windows += 1
             with contextlib.suppress(PlaywrightError):
                 await page.close()
             return
-        self._attaching += 1
+        self._attaching_count += 1
         try:
-            tab = await Tab.of(self.context, page)
+            tab = await Tab.attach(self.context, page)
         except PlaywrightError:
-            # It closed itself before it could be looked at.
+            # The page closed before it could be attached.
             return
         finally:
-            self._attaching -= 1
+            self._attaching_count -= 1
         page.on("download", lambda download: self._download_began(tab, download))
-        page.on("close", lambda _: self._left(tab))
+        page.on("close", lambda _: self._tab_closed(tab))
         self.tabs.append(tab)
         self.active = tab
 
-    def _left(self, tab: Tab) -> None:
-        self._arrived.set()
+    def _tab_closed(self, tab: Tab) -> None:
+        self._arrival_event.set()
         if tab in self.tabs:
             self.tabs.remove(tab)
             if tab is self.active and self.tabs:
                 self.active = self.tabs[-1]
             elif not self.tabs:
-                self._keep(_ignored(self.context.new_page()))
+                self._run_in_background(_ignore_errors(self.context.new_page()))
 
-    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
+    def _run_in_background(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(work)
-        self._arriving.add(task)
-        task.add_done_callback(self._arriving.discard)
+        self._background_tasks.add(task)
+        task.add_done_callback(self._background_tasks.discard)
 
-    async def _arrivals(self, bound: Bound) -> None:
-        """Wait for windows and downloads that are on their way."""
-        # They are announced by the page that they come from, and a while later by the browser.
-        await self._none(lambda tab: tab.led_nowhere, Bound(min(bound.left, self.config.download_seconds)))
-        asked = self._asking()
-        while not await self._none(lambda tab: tab.opening, bound):
-            if not await asked():
+    async def _wait_for_arrivals(self, deadline: Deadline) -> None:
+        """Wait for windows and downloads that a page has announced and the browser has not reported yet."""
+        await self._wait_until_none(
+            lambda tab: tab.ended_without_document, Deadline(min(deadline.seconds_left, self.config.download_seconds))
+        )
+        extend = self._dialog_extender()
+        while not await self._wait_until_none(lambda tab: tab.expected_windows, deadline):
+            if not await extend():
                 self.notes.append("A window that the page opened did not load in time.")
                 break
-            bound, asked = Bound(self.config.patience), self._asking()
+            deadline, extend = Deadline(self.config.settle_timeout), self._dialog_extender()
         for tab in self.tabs:
-            tab.opening, tab.led_nowhere = 0, False
-        while self._arriving and bound.left:
-            await asyncio.wait(self._arriving, timeout=bound.left)
-        if self._refused:
-            count, self._refused = self._refused, 0
+            tab.expected_windows, tab.ended_without_document = 0, False
+        while self._background_tasks and deadline.seconds_left:
+            await asyncio.wait(self._background_tasks, timeout=deadline.seconds_left)
+        if self._refused_windows:
+            count, self._refused_windows = self._refused_windows, 0
             were = "windows that the page opened were" if count > 1 else "window that the page opened was"
             self.notes.append(f"{count} {were} closed: too many are open.")
 
-    async def _none(self, expecting: Callable[[Tab], object], bound: Bound) -> bool:
-        """Wait until no tab expects anything any more; False when time is up before."""
-        while any(map(expecting, self.tabs)):
-            if not bound.left:
+    async def _wait_until_none(self, expects_arrival: Callable[[Tab], object], deadline: Deadline) -> bool:
+        """Wait until no tab expects an arrival; return False if the deadline passes first."""
+        while any(map(expects_arrival, self.tabs)):
+            if not deadline.seconds_left:
                 return False
-            self._arrived.clear()
+            self._arrival_event.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._arrived.wait(), bound.left)
+                await asyncio.wait_for(self._arrival_event.wait(), deadline.seconds_left)
         return True
 
-    # -- What is noticed --------------------------------------------------------------------------------------------
+    # -- Events -----------------------------------------------------------------------------------------------------
 
     def _dialog_opened(self, dialog: Dialog) -> None:
         if dialog.type == "beforeunload":
             self.notes.append("The page asked whether to leave it, which was answered with yes.")
-            self._keep(_ignored(dialog.accept()))
+            self._run_in_background(_ignore_errors(dialog.accept()))
             return
         self.dialog = dialog
-        self._dialogs += 1
-        self._undisturbed.clear()
-        self._asked.set()
+        self._dialog_count += 1
+        self._no_dialog_event.clear()
+        self._dialog_event.set()
 
     def _download_began(self, tab: Tab, download: Download) -> None:
-        tab.led_nowhere = False
-        self._arrived.set()
-        self._keep(self._downloaded(tab, download))
+        tab.ended_without_document = False
+        self._arrival_event.set()
+        self._run_in_background(self._finish_download(tab, download))
 
-    async def _downloaded(self, tab: Tab, download: Download) -> None:
-        name, most = download.suggested_filename, self.config.most_download
-        file = asyncio.ensure_future(_size(download))
-        outgrown = asyncio.ensure_future(tab.outgrown(download.url, most))
+    async def _finish_download(self, tab: Tab, download: Download) -> None:
+        name, limit = download.suggested_filename, self.config.max_download_bytes
+        file = asyncio.ensure_future(_download_size(download))
+        larger = asyncio.ensure_future(tab.wait_until_larger(download.url, limit))
         try:
-            await asyncio.wait({file, outgrown}, timeout=self.config.patience, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({file, larger}, timeout=self.config.settle_timeout, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            outgrown.cancel()
-        over, large, size = file.done(), outgrown.done(), 0
-        what = f"The download of {name!r} {'failed' if over else 'took too long and was given up'}."
+            larger.cancel()
+        done, large, size = file.done(), larger.done(), 0
+        note = f"The download of {name!r} {'failed' if done else 'took too long and was given up'}."
         with contextlib.suppress(PlaywrightError, OSError):
-            if large or not over:
+            if large or not done:
                 await download.cancel()
             size = await file
-            what = f"Downloaded {name!r}, {size:,} bytes."
-        if large or size > most:
-            what = f"The download of {name!r} is larger than {most:,} bytes and was given up."
-        self.notes.append(what)
+            note = f"Downloaded {name!r}, {size:,} bytes."
+        if large or size > limit:
+            note = f"The download of {name!r} is larger than {limit:,} bytes and was given up."
+        self.notes.append(note)
 
-    def _failed(self, request: Request) -> None:
+    def _request_failed(self, request: Request) -> None:
         why = request.failure or ""
-        if self._of_a_tab(request):
+        if self._is_page_load(request):
             if "ERR_ABORTED" not in why:
                 self._note_failure(request.url, why)
         elif not self.config.hosts.allows(request.url):
             blocked = sum(note.startswith(BLOCKED) for note in self.notes)
-            self._note(_blocked(request.url) if blocked < MOST_BLOCKED else f"{BLOCKED} more that the page asked for.")
+            self._note(_blocked(request.url) if blocked < MAX_BLOCKED else f"{BLOCKED} more that the page asked for.")
 
-    def _answered(self, response: Response) -> None:
-        if response.status >= 400 and self._of_a_tab(response.request):
+    def _response_received(self, response: Response) -> None:
+        if response.status >= 400 and self._is_page_load(response.request):
             self.notes.append(f"The server answered {response.status} {response.status_text}".rstrip() + ".")
 
     def _note_failure(self, url: str, why: str) -> None:
@@ -362,18 +361,18 @@ class Session:
         if note not in self.notes:
             self.notes.append(note)
 
-    def _of_a_tab(self, request: Request) -> bool:
-        """Whether the request is for the page itself, not for a part of it."""
+    def _is_page_load(self, request: Request) -> bool:
+        """Return whether the request loads the page itself, not a part of it."""
         try:
             return request.is_navigation_request() and request.frame.parent_frame is None
         except PlaywrightError:
             return False
 
     async def close(self) -> None:
-        """Close the context and all that is in it."""
-        if self._turn is not None:
-            self._turn.cancel()
-        for task in self._arriving:
+        """Cancel all work and close the context."""
+        if self._running_work is not None:
+            self._running_work.cancel()
+        for task in self._background_tasks:
             task.cancel()
         await self.context.close()
 
@@ -382,19 +381,19 @@ def _blocked(url: str) -> str:
     return f"{BLOCKED} {url.partition('?')[0][:200]} is on a host that is not allowed here."
 
 
-async def _size(download: Download) -> int:
+async def _download_size(download: Download) -> int:
     path = await download.path()
     size = path.stat().st_size
     await download.delete()
     return size
 
 
-async def _finished(work: Coroutine[Any, Any, None]) -> bool:
+async def _true_when_done(work: Coroutine[Any, Any, None]) -> bool:
     await work
     return True
 
 
-async def _ignored(work: Callable[[], Any] | Coroutine[Any, Any, Any]) -> None:
-    """Do it; whether it works does not matter."""
+async def _ignore_errors(work: Callable[[], Any] | Coroutine[Any, Any, Any]) -> None:
+    """Await `work` and ignore Playwright's errors."""
     with contextlib.suppress(PlaywrightError):
         await work  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""One tab of a browser: its page, the DevTools session that reads and moves it, and when it has come to rest."""
+"""A browser tab: its page, its DevTools session, and whether the page is idle."""
 
 from __future__ import annotations
 
@@ -15,275 +15,286 @@ from ...errors import InfraError
 from .ids import ElementIds
 
 T = TypeVar("T")
-Excuse = Callable[[], Awaitable[bool]]
-"""Whether what takes too long may take longer; asked when time is up."""
+ExtendTimeout = Callable[[], Awaitable[bool]]
+"""Called when a time limit is exceeded. Returns whether the work gets the same time again."""
 STOP_SECONDS = 5.0
-"""How long a page may take to react once its script was stopped."""
-SETTLE = 'globalThis[Symbol.for("kintsugi.page")]?.settle(%d, %d) ?? [true, 0, 0]'
-SIZE = '[document.getElementsByTagName("*").length, document.documentElement?.textContent.length ?? 0]'
-WAITED = frozenset({"Font", "Image", "Script", "Stylesheet"})
-"""Requests that a page is waited for with. Documents have events of their own, what scripts fetch is watched within the
-page, since it may never be read to its end, and streams have none."""
-WITHIN = ("sameDocument", "historySameDocument")
-BRING_DOCUMENTS = ("http", "https", "file", "blob", "data")
-"""Schemes of addresses that give a document or a download; `mailto:` gives neither."""
-GONE = (
+"""Time limit in seconds for a page to respond after its script was stopped."""
+SETTLE_SCRIPT = 'globalThis[Symbol.for("kintsugi.page")]?.settle(%d, %d) ?? [true, 0, 0]'
+SIZE_SCRIPT = '[document.getElementsByTagName("*").length, document.documentElement?.textContent.length ?? 0]'
+AWAITED_REQUESTS = frozenset({"Font", "Image", "Script", "Stylesheet"})
+"""Types of requests to wait for. Documents have their own events. Requests of scripts may never be read to the end, so
+`page.js` watches them. Streams never end."""
+SAME_DOCUMENT = ("sameDocument", "historySameDocument")
+"""DevTools' types of navigations that load no document."""
+DOCUMENT_SCHEMES = ("http", "https", "file", "blob", "data")
+"""URL schemes that lead to a document or a download; `mailto:`, for example, leads to neither."""
+PAGE_REPLACED_ERRORS = (
     "context was destroyed",
     "Cannot find context",
     "navigated or closed",
     "Promise was collected",
     "uniqueContextId",
 )
-"""What errors say when a page was replaced under the call."""
+"""Parts of the error messages of calls during which the page was replaced."""
 
 
-class Bound:
-    """A span of real time that several waits share."""
+class Deadline:
+    """A time limit shared by several waits."""
 
     def __init__(self, seconds: float) -> None:
         self._end = time.monotonic() + seconds
 
     @property
-    def left(self) -> float:
-        """Seconds, never below 0."""
+    def seconds_left(self) -> float:
+        """Remaining real time in seconds; never negative."""
         return max(0.0, self._end - time.monotonic())
 
 
 class Tab:
-    """A page and what is known of it. Made by `Tab.of`."""
+    """A page and its loading state. Create it with `Tab.attach`."""
 
     def __init__(self, page: Page, cdp: CDPSession) -> None:
         self.page = page
         self.cdp = cdp
         self.ids = ElementIds()
-        self.opening = 0
-        """Windows that the page asked for and that have not arrived yet."""
+        self.expected_windows = 0
+        """Number of windows that the page has opened and that have not arrived yet."""
         self.size: tuple[int, int] | None = None
-        """Elements and characters of the document when it came to rest; None when it did not."""
-        self._crash_seen = asyncio.Event()
+        """Numbers of elements and characters when the page became idle; None if it did not."""
+        self._crash_event = asyncio.Event()
         self.frames: dict[str, str | None] = {}
-        """Id of each frame's parent."""
-        self.led_nowhere = False
-        """Whether a navigation ended without a document: a download is to be expected, or there was no content."""
+        """Parent frame id of each frame id; None for the main frame."""
+        self.ended_without_document = False
+        """Whether a navigation ended without a document: either a download follows, or there was no content."""
         self._loading: set[str] = set()
-        self._leaving: set[str] = set()
+        self._navigating: set[str] = set()
         self._requests: dict[str, str] = {}
-        """Under way: the frame that each is for."""
+        """Frame id of each pending request."""
         self._downloads: dict[str, tuple[str, int]] = {}
-        """Addresses, and bytes that have come or are announced."""
+        """URL of each download, and the larger of its received and announced bytes."""
         self._changed = asyncio.Event()
-        for event, handle in {
-            "Page.frameStartedNavigating": self._leaves,
-            "Page.frameStartedLoading": self._started,
-            "Page.frameStoppedLoading": self._stopped,
-            "Page.frameAttached": lambda said: self.frames.update({said["frameId"]: said["parentFrameId"]}),
+        for name, handle in {
+            "Page.frameStartedNavigating": self._navigation_started,
+            "Page.frameStartedLoading": self._loading_started,
+            "Page.frameStoppedLoading": self._loading_stopped,
+            "Page.frameAttached": lambda event: self.frames.update({event["frameId"]: event["parentFrameId"]}),
             "Page.frameDetached": self._detached,
             "Page.frameNavigated": self._navigated,
             "Page.windowOpen": self._window_opened,
-            "Page.downloadWillBegin": lambda said: self._downloads.update({said["guid"]: (said["url"], 0)}),
-            "Page.downloadProgress": self._downloaded,
-            "Network.requestWillBeSent": self._requested,
-            "Network.loadingFinished": lambda said: self._requests.pop(said["requestId"], None),
-            "Network.loadingFailed": lambda said: self._requests.pop(said["requestId"], None),
-            "Inspector.targetCrashed": lambda said: self._crash(),
+            "Page.downloadWillBegin": lambda event: self._downloads.update({event["guid"]: (event["url"], 0)}),
+            "Page.downloadProgress": self._download_progressed,
+            "Network.requestWillBeSent": self._request_started,
+            "Network.loadingFinished": lambda event: self._requests.pop(event["requestId"], None),
+            "Network.loadingFailed": lambda event: self._requests.pop(event["requestId"], None),
+            "Inspector.targetCrashed": lambda event: self._crash(),
         }.items():
-            cdp.on(event, self._noticing(handle))
+            cdp.on(name, self._then_signal(handle))
         page.on("crash", lambda _: self._crash())
 
     @classmethod
-    async def of(cls, context: BrowserContext, page: Page) -> Tab:
-        """Attach to a page."""
+    async def attach(cls, context: BrowserContext, page: Page) -> Tab:
+        """Open a DevTools session on a page."""
         cdp = await context.new_cdp_session(page)
         tab = cls(page, cdp)
         await asyncio.gather(*(cdp.send(f"{domain}.enable") for domain in ("Page", "DOM", "Network")))
         tree = await cdp.send("Page.getFrameTree")
-        tab._know(tree["frameTree"], None)
+        tab._add_frames(tree["frameTree"], None)
         return tab
 
-    def _know(self, tree: dict[str, Any], parent: str | None) -> None:
+    def _add_frames(self, tree: dict[str, Any], parent: str | None) -> None:
         self.frames[tree["frame"]["id"]] = parent
         for child in tree.get("childFrames", ()):
-            self._know(child, tree["frame"]["id"])
+            self._add_frames(child, tree["frame"]["id"])
 
-    def _noticing(self, handle: Callable[[dict[str, Any]], object]) -> Callable[[dict[str, Any]], None]:
-        def noticed(said: dict[str, Any]) -> None:
-            handle(said)
+    def _then_signal(self, handle: Callable[[dict[str, Any]], object]) -> Callable[[dict[str, Any]], None]:
+        def handle_and_signal(event: dict[str, Any]) -> None:
+            handle(event)
             self._changed.set()
 
-        return noticed
+        return handle_and_signal
 
-    def _leaves(self, said: dict[str, Any]) -> None:
-        if said.get("navigationType") not in WITHIN and said["url"].partition(":")[0] in BRING_DOCUMENTS:
-            self._leaving.add(said["frameId"])
+    def _navigation_started(self, event: dict[str, Any]) -> None:
+        if event.get("navigationType") not in SAME_DOCUMENT and event["url"].partition(":")[0] in DOCUMENT_SCHEMES:
+            self._navigating.add(event["frameId"])
 
-    def _started(self, said: dict[str, Any]) -> None:
-        self._loading.add(said["frameId"])
+    def _loading_started(self, event: dict[str, Any]) -> None:
+        self._loading.add(event["frameId"])
 
-    def _stopped(self, said: dict[str, Any]) -> None:
-        self._loading.discard(said["frameId"])
-        if said["frameId"] in self._leaving:
-            self._leaving.discard(said["frameId"])
-            self.led_nowhere = True
+    def _loading_stopped(self, event: dict[str, Any]) -> None:
+        self._loading.discard(event["frameId"])
+        if event["frameId"] in self._navigating:
+            self._navigating.discard(event["frameId"])
+            self.ended_without_document = True
 
-    def _navigated(self, said: dict[str, Any]) -> None:
-        frame = said["frame"]
-        self._leaving.discard(frame["id"])
-        self._forget(frame["id"])
+    def _navigated(self, event: dict[str, Any]) -> None:
+        frame = event["frame"]
+        self._navigating.discard(frame["id"])
+        self._forget_frame_requests(frame["id"])
         self.frames[frame["id"]] = frame.get("parentId")
         if "parentId" not in frame:
             self.frames = {frame["id"]: None}
             self.ids = ElementIds()
             self._requests.clear()
 
-    def _detached(self, said: dict[str, Any]) -> None:
-        self.frames.pop(said["frameId"], None)
-        self._loading.discard(said["frameId"])
-        self._forget(said["frameId"])
+    def _detached(self, event: dict[str, Any]) -> None:
+        self.frames.pop(event["frameId"], None)
+        self._loading.discard(event["frameId"])
+        self._forget_frame_requests(event["frameId"])
 
-    def _requested(self, said: dict[str, Any]) -> None:
-        # Without a document it is a worker's script, whose end is told elsewhere.
-        if said.get("type") in WAITED and said["loaderId"]:
-            self._requests[said["requestId"]] = said.get("frameId", "")
+    def _request_started(self, event: dict[str, Any]) -> None:
+        # Requests without a loader come from a worker; their end is reported to another DevTools session.
+        if event.get("type") in AWAITED_REQUESTS and event["loaderId"]:
+            self._requests[event["requestId"]] = event.get("frameId", "")
 
-    def _forget(self, frame: str) -> None:
-        """What a document had asked for may never be said to have come when it is gone."""
-        self._requests = {request: its for request, its in self._requests.items() if its != frame}
+    def _forget_frame_requests(self, frame: str) -> None:
+        """Drop the pending requests of a frame; their end may not be reported once the document is gone."""
+        self._requests = {request: owner for request, owner in self._requests.items() if owner != frame}
 
-    def _window_opened(self, said: dict[str, Any]) -> None:
-        # Without a gesture of the user the window stays shut; other programs open none.
-        scheme = said["url"].partition(":")[0]
-        self.opening += bool(said.get("userGesture")) and scheme in (*BRING_DOCUMENTS, "about", "")
+    def _window_opened(self, event: dict[str, Any]) -> None:
+        # Windows without a user gesture are blocked, and URLs for other programs open none.
+        scheme = event["url"].partition(":")[0]
+        self.expected_windows += bool(event.get("userGesture")) and scheme in (*DOCUMENT_SCHEMES, "about", "")
 
-    def _downloaded(self, said: dict[str, Any]) -> None:
-        url, _ = self._downloads.get(said["guid"], ("", 0))
-        self._downloads[said["guid"]] = url, int(max(said["totalBytes"], said["receivedBytes"]))
+    def _download_progressed(self, event: dict[str, Any]) -> None:
+        url, _ = self._downloads.get(event["guid"], ("", 0))
+        self._downloads[event["guid"]] = url, int(max(event["totalBytes"], event["receivedBytes"]))
 
-    async def outgrown(self, url: str, most: int) -> None:
-        """Wait until a download from this address has more bytes, or is announced to have."""
-        while not any(size > most for address, size in self._downloads.values() if address == url):
+    async def wait_until_larger(self, url: str, limit: int) -> None:
+        """Wait until a download from `url` has received or announced more than `limit` bytes."""
+        while not any(size > limit for source, size in self._downloads.values() if source == url):
             self._changed.clear()
             await self._changed.wait()
 
     def _crash(self) -> None:
-        self._crash_seen.set()
+        self._crash_event.set()
         self._changed.set()
 
     @property
     def crashed(self) -> bool:
-        """Whether the page's renderer is gone."""
-        return self._crash_seen.is_set()
+        """Whether the renderer of the page crashed."""
+        return self._crash_event.is_set()
 
     @property
-    def expecting(self) -> bool:
-        """Whether a window or a download is on its way."""
-        return self.opening > 0 or self.led_nowhere
+    def expects_arrival(self) -> bool:
+        """Whether a window or a download is expected."""
+        return self.expected_windows > 0 or self.ended_without_document
 
     @property
     def loading(self) -> bool:
-        """Whether a frame is on its way to another document, or has not got all of this one."""
+        """Whether a frame is navigating or still loading its document."""
         return bool(self._loading) and not self.crashed
 
     async def evaluate(self, expression: str) -> Any:
-        """The JSON value of an expression, or of what its promise resolves to."""
-        said = await self.cdp.send(
+        """Return the JSON value of a JavaScript expression; a promise is awaited."""
+        reply = await self.cdp.send(
             "Runtime.evaluate",
             {"expression": expression, "awaitPromise": True, "returnByValue": True, "userGesture": False},
         )
-        if "exceptionDetails" in said:
-            details = said["exceptionDetails"]
+        if "exceptionDetails" in reply:
+            details = reply["exceptionDetails"]
             raise PlaywrightError(details.get("exception", {}).get("description") or details["text"])
-        return said["result"].get("value")
+        return reply["result"].get("value")
 
     async def measure(self) -> tuple[int, int]:
-        """Elements and characters of the document as it is now."""
-        elements, characters = await self.evaluate(SIZE)
+        """Return the numbers of elements and characters of the document."""
+        elements, characters = await self.evaluate(SIZE_SCRIPT)
         return int(elements), int(characters)
 
-    async def settle(self, budget: int, bound: Bound) -> bool:
-        """Let `budget` milliseconds of page time pass and wait until loading and scripts rest; False when they do not.
+    async def settle(self, page_time: int, deadline: Deadline) -> bool:
+        """Let page time pass and wait until loading and scripts are idle, including navigations that this causes.
 
-        A navigation that this sets off is waited for as well.
+        Args:
+            page_time: Milliseconds that pass on the page.
+            deadline: Limit in real time.
+
+        Returns:
+            Whether the page became idle before the deadline.
         """
         self.size = None
         while not self.crashed:
-            if not await self._until(lambda: not self.loading, bound):
+            if not await self._wait_until(lambda: not self.loading, deadline):
                 return False
             try:
-                rests = await self._settle_frames(budget, bound)
+                idle = await self._settle_frames(page_time, deadline)
             except PlaywrightError as error:
-                if not any(sign in str(error) for sign in GONE):
+                if not any(part in str(error) for part in PAGE_REPLACED_ERRORS):
                     raise
-                budget = 0
-                if not bound.left:
+                page_time = 0
+                if not deadline.seconds_left:
                     return False
                 await asyncio.sleep(0)
                 continue
-            if rests and not self.loading and not self._requests:
+            if idle and not self.loading and not self._requests:
                 return True
-            if not (rests and await self._until(lambda: self.loading or not self._requests, bound)):
+            if not (idle and await self._wait_until(lambda: self.loading or not self._requests, deadline)):
                 return False
-            budget = 0
+            page_time = 0
         return True
 
-    async def _settle_frames(self, budget: int, bound: Bound) -> bool:
-        rests, *size = await self.evaluate(SETTLE % (budget, 1000 * bound.left))
+    async def _settle_frames(self, page_time: int, deadline: Deadline) -> bool:
+        idle, *size = await self.evaluate(SETTLE_SCRIPT % (page_time, 1000 * deadline.seconds_left))
         sizes = [size]
         if len(self.frames) > 1:
             for frame in self.page.frames[1:]:
                 with contextlib.suppress(PlaywrightError):
-                    # A frame may be gone by now, or of another site; the page's own state is what counts.
-                    inner, *size = await frame.evaluate(SETTLE % (budget, 1000 * bound.left))
-                    rests = inner and rests
+                    # A frame may be gone or belong to another site; then only the state of the page counts.
+                    frame_idle, *size = await frame.evaluate(SETTLE_SCRIPT % (page_time, 1000 * deadline.seconds_left))
+                    idle = frame_idle and idle
                     sizes.append(size)
         elements, characters = map(sum, zip(*sizes, strict=True))
-        self.size = (int(elements), int(characters)) if rests else None
-        return bool(rests)
+        self.size = (int(elements), int(characters)) if idle else None
+        return bool(idle)
 
-    async def _until(self, true: Callable[[], object], bound: Bound) -> bool:
-        """Wait for events of the page until something is so; False when it is not in time."""
-        while not true():
+    async def _wait_until(self, condition: Callable[[], object], deadline: Deadline) -> bool:
+        """Wait for page events until the condition holds; return False if the deadline passes first."""
+        while not condition():
             self._changed.clear()
             try:
-                await asyncio.wait_for(self._changed.wait(), bound.left)
+                await asyncio.wait_for(self._changed.wait(), deadline.seconds_left)
             except TimeoutError:
                 return False
         return True
 
     async def stop_loading(self) -> bool:
-        """Give up what has not arrived; True when the page reacts."""
-        self._leaving.clear()
+        """Stop loading; return True once the page responds."""
+        self._navigating.clear()
         await self.cdp.send("Page.stopLoading")
         self._loading.clear()
-        # A page that was replaced at this moment reacts as well.
+        # A page that was replaced meanwhile also responds.
         with contextlib.suppress(PlaywrightError):
             await self.evaluate("true")
         return True
 
-    def wait_no_more(self) -> None:
-        """What is under way now is not waited for again."""
+    def clear_requests(self) -> None:
+        """Stop waiting for the pending requests."""
         self._requests.clear()
 
-    async def interrupt(self, work: Awaitable[T], seconds: float, excused: Excuse) -> T | None:
-        """What `work` gives; when it takes longer, the script that holds the page is stopped and None returned.
+    async def run_limited(self, work: Awaitable[T], seconds: float, extend_timeout: ExtendTimeout) -> T | None:
+        """Return the result of `work`; after a timeout, stop the script that blocks the page and return None.
 
-        What is `excused` gets its time anew. Raises `InfraError` when the page is stuck even so, and when its renderer
-        crashes.
+        Args:
+            work: What to await.
+            seconds: Time limit in real seconds.
+            extend_timeout: Called after a timeout; if it returns True, the limit starts again.
+
+        Raises:
+            InfraError: If the page does not respond even without its script, or if its renderer crashes.
         """
-        task, crash = asyncio.ensure_future(work), asyncio.ensure_future(self._crash_seen.wait())
+        task, crash = asyncio.ensure_future(work), asyncio.ensure_future(self._crash_event.wait())
         try:
-            longer = True
-            while longer:
+            extended = True
+            while extended:
                 await asyncio.wait({task, crash}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
                 if self.crashed:
                     raise InfraError(f"the renderer of {self.page.url!r} crashed")
                 if task.done():
                     return task.result()
-                longer = await excused()
+                extended = await extend_timeout()
             await asyncio.wait_for(self.cdp.send("Runtime.terminateExecution"), STOP_SECONDS)
             await asyncio.wait_for(self.evaluate("1"), STOP_SECONDS)
             return None
         except TimeoutError:
-            raise InfraError("the page does not react any more, and its script cannot be stopped") from None
+            raise InfraError("the page does not respond, and its script cannot be stopped") from None
         finally:
             crash.cancel()
             task.cancel()

@@ -1,4 +1,4 @@
-"""From Chromium's accessibility tree to the few lines that say what a page shows; nothing here needs a browser."""
+"""Reduces Chromium's accessibility tree to the items that an agent reads. Needs no browser."""
 
 from __future__ import annotations
 
@@ -9,95 +9,96 @@ from typing import Any
 from .layout import Layout
 
 Node = Mapping[str, Any]
-DEEPEST = 300
-"""Levels of nesting that are followed; pages of people have 30."""
+MAX_DEPTH = 300
+"""Maximum depth of nesting that is read; ordinary pages have about 30 levels."""
 
-CONTROLS = {
+CONTROL_ROLES = {
     "button", "checkbox", "combobox", "link", "listbox", "menuitem", "menuitemcheckbox", "menuitemradio", "option",
     "radio", "scrollbar", "searchbox", "slider", "spinbutton", "switch", "tab", "textbox", "treeitem",
     "Canvas", "ColorWell", "Date", "DateTime", "DisclosureTriangle", "InputTime", "PopUpButton", "ToggleButton",
 }  # fmt: skip
-"""Roles of what people act on."""
-STRUCTURE = {
+"""Roles of elements that a user can act on."""
+STRUCTURE_ROLES = {
     "alert", "alertdialog", "article", "banner", "blockquote", "caption", "cell", "columnheader", "complementary",
     "contentinfo", "dialog", "figure", "grid", "gridcell", "heading", "image", "img", "list", "listitem", "log",
     "main", "menu", "menubar", "meter", "navigation", "progressbar", "radiogroup", "row", "rowheader",
     "search", "status", "table", "tablist", "tabpanel", "toolbar", "tooltip", "tree", "Iframe",
 }  # fmt: skip
-"""Roles that say how a page is made up; all others are passed through to what is in them."""
-FIELDS = {"textbox", "searchbox", "spinbutton", "combobox", "Date", "DateTime", "InputTime", "ColorWell", "slider"}
-"""Roles whose value is shown; what lies in them is their value again."""
-WIDGETS = {"Date", "DateTime", "InputTime", "ColorWell"}
-"""Fields whose parts are the browser's own."""
-NAMED_GROUPS = {"form", "group", "region"}
-"""Roles that are shown when they have a name."""
-WORDS = {
+"""Roles that structure a page. Elements of other roles are replaced by their content."""
+VALUE_ROLES = {"textbox", "searchbox", "spinbutton", "combobox", "Date", "DateTime", "InputTime", "ColorWell", "slider"}
+"""Roles whose value is shown. Their content repeats the value."""
+PICKER_ROLES = {"Date", "DateTime", "InputTime", "ColorWell"}
+"""Fields with inner parts that the browser generates."""
+GROUP_ROLES = {"form", "group", "region"}
+"""Roles that are shown only if they have a name."""
+ROLE_NAMES = {
     "Canvas": "canvas", "ColorWell": "colour field", "Date": "date field", "DateTime": "date field",
     "DisclosureTriangle": "disclosure", "Iframe": "iframe", "InputTime": "time field", "PopUpButton": "popup button",
     "ToggleButton": "toggle button", "generic": "clickable", "img": "image",
 }  # fmt: skip
-"""What roles are called where the specification's own name says little."""
-INLINE = {
+"""Names shown for roles whose own name is unclear."""
+INLINE_TAGS = {
     "A", "ABBR", "B", "BIG", "CITE", "CODE", "DEL", "EM", "FONT", "I", "INS", "KBD", "MARK", "S", "SAMP",
     "SMALL", "SPAN", "STRONG", "SUB", "SUP", "TIME", "TSPAN", "U", "VAR",
 }  # fmt: skip
-"""Elements that flow with the text around them."""
+"""Tags of inline elements, which are part of the surrounding text."""
 
 
 @dataclass
 class Item:
-    """Something that a line is about."""
+    """The content of one line, and of the lines indented below it."""
 
     role: str
     name: str = ""
     states: tuple[str, ...] = ()
     node: int | None = None
     children: list[Item] = field(default_factory=list)
-    control: bool = False
-    """Whether it is given a number."""
-    closed: bool = False
-    """Texts only: a block ended here, so what follows is not the same text."""
-    label: bool = False
-    """Texts only: whether this is a field's label, which the field's own line repeats."""
+    is_control: bool = False
+    """Whether the item gets an element number."""
+    ends_block: bool = False
+    """Only for texts: a block ends here, so the next text is separate."""
+    is_label: bool = False
+    """Only for texts: whether this labels a field, whose line repeats the label."""
     options: tuple[str, ...] = ()
-    """Of a drop-down list."""
+    """Enabled options of a drop-down list."""
     disabled: bool = False
     editable: bool = False
     boxes: tuple[int, ...] = ()
-    """The nodes whose boxes tell where it is."""
+    """The nodes whose boxes give the position."""
 
 
 def clean(text: Any) -> str:
-    """One line of printable characters, single spaces between words."""
+    """Convert text to one line of printable characters, with single spaces between words."""
     words = " ".join(str(text).split())
     return words if words.isprintable() else "".join(c if c.isprintable() else "\ufffd" for c in words)
 
 
 class TreeReader:
-    """Reads the trees of all frames of one page."""
+    """Reads the accessibility trees of all frames of one page."""
 
     def __init__(self, frames: Mapping[str, Iterable[Node]], layout: Layout) -> None:
-        """`frames`: the nodes of `Accessibility.getFullAXTree`, root first, by the frame's id; the page's own first."""
+        """Take the nodes of `Accessibility.getFullAXTree`, root first, by frame id, main frame first."""
         self._layout = layout
         self._frames = {name: list(nodes) for name, nodes in frames.items()}
         self._page = next(iter(self._frames), "")
         self._by_id = {name: {node["nodeId"]: node for node in nodes} for name, nodes in self._frames.items()}
         self.title = ""
-        """Of the page; frames inside it have titles of their own."""
+        """Title of the main frame."""
         self.focused: int | None = None
+        """The focused node."""
 
     def read(self, frame: str) -> list[Item]:
-        """What a frame's document shows."""
+        """Return the items of a frame's document."""
         nodes = self._frames.get(frame)
         if not nodes:
             return []
         if frame == self._page:
             self.title = clean(nodes[0].get("name", {}).get("value", ""))
-        items = merged(self._inner(nodes[0], frame, 0))
-        return unlabelled(items, {item.name.casefold() for item in every(items) if item.control})
+        items = merge_texts(self._child_items(nodes[0], frame, 0))
+        return without_labels(items, {item.name.casefold() for item in walk(items) if item.is_control})
 
-    def _inner(self, node: Node, frame: str, depth: int) -> list[Item]:
-        if depth > DEEPEST:
+    def _child_items(self, node: Node, frame: str, depth: int) -> list[Item]:
+        if depth > MAX_DEPTH:
             return []
         known = self._by_id[frame]
         found: list[Item] = []
@@ -111,75 +112,77 @@ class TreeReader:
         if role == "InlineTextBox":
             return []
         if role == "LineBreak":
-            return [Item("text", closed=True)]
+            return [Item("text", ends_block=True)]
         if role == "StaticText":
             return [Item("text", str(node.get("name", {}).get("value", "")), boxes=(dom,) if dom else ())]
         if dom is not None and dom in self._layout.frames:
             inner = self.read(self._layout.frames[dom])
             name = clean(node.get("name", {}).get("value", ""))
             return [Item("iframe", name, node=dom, children=inner, boxes=(dom,))] if inner or name else []
-        children = self._inner(node, frame, depth)
+        children = self._child_items(node, frame, depth)
         if node.get("ignored") or dom is None:
-            return self._flowing(children, dom)
+            return self._items_without_own_line(children, dom)
         properties = {p["name"]: p["value"].get("value") for p in node.get("properties", ())}
-        control = self._is_control(role, dom, properties, children)
+        is_control = self._is_control(role, dom, properties, children)
         name = clean(node.get("name", {}).get("value", ""))
-        if not control and role not in STRUCTURE and not (role in NAMED_GROUPS and name):
-            return self._flowing(children, dom)
-        return self._shown(node, role, dom, name, properties, control, merged(children))
+        if not is_control and role not in STRUCTURE_ROLES and not (role in GROUP_ROLES and name):
+            return self._items_without_own_line(children, dom)
+        return self._make_item(node, role, dom, name, properties, is_control, merge_texts(children))
 
     def _is_control(self, role: str, dom: int, properties: Mapping[str, Any], children: list[Item]) -> bool:
-        if role in CONTROLS:
+        if role in CONTROL_ROLES:
             return True
         if role in ("RootWebArea", "Iframe", "LabelText"):
             return False
         if properties.get("focusable") and role not in ("dialog", "alertdialog"):
             return True
-        # A container that listens for what is done to its parts is none of the things to click.
-        return dom in self._layout.clickable and (dom in self._layout.hands or not any(map(has_control, children)))
+        # A container with a click listener for its parts is not itself a control.
+        return dom in self._layout.clickable and (
+            dom in self._layout.hand_cursor or not any(map(has_control, children))
+        )
 
-    def _flowing(self, children: list[Item], dom: int | None) -> list[Item]:
-        """What stands in for an element that has no line of its own."""
-        if dom is None or self._layout.tags.get(dom, "") in INLINE:
+    def _items_without_own_line(self, children: list[Item], dom: int | None) -> list[Item]:
+        """Return the items that replace an element that gets no line."""
+        if dom is None or self._layout.tags.get(dom, "") in INLINE_TAGS:
             return children
-        closed = merged(children)
-        for item in closed:
-            item.closed, item.label = True, item.label or self._layout.tags.get(dom) == "LABEL"
-        return [Item("text", closed=True), *closed]
+        block = merge_texts(children)
+        for item in block:
+            item.ends_block, item.is_label = True, item.is_label or self._layout.tags.get(dom) == "LABEL"
+        return [Item("text", ends_block=True), *block]
 
-    def _shown(
-        self, node: Node, role: str, dom: int, name: str, properties: Mapping[str, Any], control: bool,
+    def _make_item(
+        self, node: Node, role: str, dom: int, name: str, properties: Mapping[str, Any], is_control: bool,
         children: list[Item],
     ) -> list[Item]:  # fmt: skip
-        states, options = list(states_of(role, properties)), tuple[str, ...]()
+        states, options = list(node_states(role, properties)), tuple[str, ...]()
         if properties.get("focused"):
             self.focused = dom
         if self._layout.tags.get(dom) == "SELECT":
-            states = list(states_of_list(node, children, states))
-            options = tuple(option.name for option in every_option(children) if not option.disabled)
+            states = list(list_states(node, children, states))
+            options = tuple(option.name for option in walk_options(children) if not option.disabled)
             children = []
-        elif role in FIELDS:
-            if role in WIDGETS:
+        elif role in VALUE_ROLES:
+            if role in PICKER_ROLES:
                 children = []
-            value = clean(node.get("value", {}).get("value", "")) or " ".join(texts(children))
+            value = clean(node.get("value", {}).get("value", "")) or " ".join(item_names(children))
             if value:
                 states.insert(0, f"value {quoted(value)}")
             children = [child for child in children if has_control(child)]
         described = clean(node.get("description", {}).get("value", ""))
         if described and described != name:
             states.append(f"described {quoted(described)}")
-        item = Item(role, name, tuple(states), dom, children, control, options=options, boxes=(dom,))
+        item = Item(role, name, tuple(states), dom, children, is_control, options=options, boxes=(dom,))
         item.disabled = bool(properties.get("disabled"))
         item.editable = "editable" in properties or role in ("Date", "InputTime", "ColorWell")
         item.editable = item.editable and not properties.get("readonly")
-        fold(item)
-        if not item.name and item.control and not item.children and dom in self._layout.classes:
+        absorb_children(item)
+        if not item.name and item.is_control and not item.children and dom in self._layout.classes:
             item.states = (*item.states, f"class {quoted(self._layout.classes[dom])}")
-        return [item] if item.control or item.name or item.children or item.role == "image" else []
+        return [item] if item.is_control or item.name or item.children or item.role == "image" else []
 
 
-def states_of(role: str, properties: Mapping[str, Any]) -> Iterable[str]:
-    """Words for what Chromium says of a node, in a fixed order."""
+def node_states(role: str, properties: Mapping[str, Any]) -> Iterable[str]:
+    """Yield the states of a node as words, in a fixed order."""
     if role == "heading" and properties.get("level"):
         yield f"level {properties['level']}"
     for name, words in {
@@ -201,78 +204,80 @@ def states_of(role: str, properties: Mapping[str, Any]) -> Iterable[str]:
         yield "invalid"
 
 
-def states_of_list(node: Node, children: list[Item], states: list[str]) -> Iterable[str]:
-    """Those of a drop-down list: its choice and what else there is to choose."""
-    chosen = [option.name for option in every_option(children) if "selected" in option.states]
+def list_states(node: Node, children: list[Item], states: list[str]) -> Iterable[str]:
+    """Yield the states of a drop-down list: its value, other states and the options."""
+    chosen = [option.name for option in walk_options(children) if "selected" in option.states]
     value = clean(node.get("value", {}).get("value", "")) or ", ".join(chosen)
     if value:
         yield f"value {quoted(value)}"
     yield from (state for state in states if state not in ("collapsed", "expanded"))
-    names = [quoted(option.name) for option in every_option(children)]
+    names = [quoted(option.name) for option in walk_options(children)]
     more = f" and {len(names) - 60} more" if len(names) > 60 else ""
     if names:
         yield f"options {', '.join(names[:60])}{more}"
 
 
-def every(items: Iterable[Item]) -> Iterable[Item]:
-    """Items and all that is in them."""
+def walk(items: Iterable[Item]) -> Iterable[Item]:
+    """Yield items and their descendants, in document order."""
     for item in items:
         yield item
-        yield from every(item.children)
+        yield from walk(item.children)
 
 
-def every_option(items: Iterable[Item]) -> Iterable[Item]:
-    """The options among items, those in groups included."""
-    return (item for item in every(items) if item.role == "option")
+def walk_options(items: Iterable[Item]) -> Iterable[Item]:
+    """Return the options among items, including options in groups."""
+    return (item for item in walk(items) if item.role == "option")
 
 
-def unlabelled(items: list[Item], names: Set[str]) -> list[Item]:
-    """Items without the labels that are the name of a control."""
-    kept = [item for item in items if not (item.label and item.role == "text" and clean(item.name).casefold() in names)]
+def without_labels(items: list[Item], names: Set[str]) -> list[Item]:
+    """Remove labels that repeat the name of a control."""
+    kept = [
+        item for item in items if not (item.is_label and item.role == "text" and clean(item.name).casefold() in names)
+    ]
     for item in kept:
-        item.children = unlabelled(item.children, names)
+        item.children = without_labels(item.children, names)
     return kept
 
 
 def has_control(item: Item) -> bool:
-    """Whether there is anything to act on in it."""
-    return item.control or any(map(has_control, item.children))
+    """Return whether the item or a descendant is a control."""
+    return item.is_control or any(map(has_control, item.children))
 
 
-def texts(items: Iterable[Item]) -> Iterable[str]:
-    """All that is said in items, names of parts included."""
-    return (clean(item.name) for item in every(items) if item.name)
+def item_names(items: Iterable[Item]) -> Iterable[str]:
+    """Yield the names of items and their descendants."""
+    return (clean(item.name) for item in walk(items) if item.name)
 
 
-def merged(items: Iterable[Item]) -> list[Item]:
-    """Texts that flow into one another made one; blank ones left out."""
+def merge_texts(items: Iterable[Item]) -> list[Item]:
+    """Join adjacent texts of the same block and drop blank texts."""
     found: list[Item] = []
     for item in items:
         last = found[-1] if found else None
         if item.role != "text":
             found.append(item)
-        elif item.closed and not item.name:
+        elif item.ends_block and not item.name:
             if last is not None and last.role == "text":
-                last.closed = True
-        elif last is not None and last.role == "text" and not last.closed:
-            last.name, last.closed, last.boxes = last.name + item.name, item.closed, last.boxes + item.boxes
+                last.ends_block = True
+        elif last is not None and last.role == "text" and not last.ends_block:
+            last.name, last.ends_block, last.boxes = last.name + item.name, item.ends_block, last.boxes + item.boxes
         else:
             found.append(item)
     return [item for item in found if item.role != "text" or item.name.strip()]
 
 
-def fold(item: Item) -> None:
-    """Take into an item's line what its parts only repeat, and a lone text that names it."""
+def absorb_children(item: Item) -> None:
+    """Drop children that repeat the item's name; use a lone text as the name; put a table row on one line."""
     if item.name:
-        said = item.name.casefold()
+        name = item.name.casefold()
         item.children = [
-            child for child in item.children if not (child.role == "text" and clean(child.name).casefold() in said)
+            child for child in item.children if not (child.role == "text" and clean(child.name).casefold() in name)
         ]
         lone = item.children[0] if len(item.children) == 1 else None
-        if lone and not has_control(lone) and not lone.children and clean(lone.name).casefold() == said:
+        if lone and not has_control(lone) and not lone.children and clean(lone.name).casefold() == name:
             item.children = []
     elif item.children and all(child.role == "text" for child in item.children):
-        item.name = " ".join(texts(item.children))
+        item.name = " ".join(item_names(item.children))
         item.children = []
     elif item.role == "row" and all(is_plain_cell(child) for child in item.children):
         item.name = " | ".join(clean(child.name) for child in item.children)
@@ -281,11 +286,11 @@ def fold(item: Item) -> None:
 
 
 def is_plain_cell(item: Item) -> bool:
-    """A cell of a table that holds a text and nothing else."""
+    """Return whether the item is a table cell with nothing but text."""
     plain = item.role in ("cell", "gridcell", "columnheader", "rowheader")
-    return plain and not item.control and not item.children and not item.states
+    return plain and not item.is_control and not item.children and not item.states
 
 
-def quoted(text: str, most: int = 300) -> str:
-    """`text` in quotes, cut where it gets long."""
-    return repr(text if len(text) <= most else text[: most - 1] + "…")
+def quoted(text: str, limit: int = 300) -> str:
+    """Return `text` in quotes, cut at `limit` characters."""
+    return repr(text if len(text) <= limit else text[: limit - 1] + "…")

@@ -1,9 +1,9 @@
-"""What an agent sees of a page: lines of text, numbered elements, what can be done; and the rule that bounds it.
+"""Renders a page as text for the agent: lines, numbered elements and a limit on the length.
 
-The rule: a page is shown whole while its text is within `most` characters. Where it is not, or where `View.whole` is
-False, what lies in the viewport is shown, as whole lines, as many as fit; the last line says how many do not. Names and
-values longer than 300 characters are cut, and of a drop-down list 60 options are named. A page of more than
-`HUGE_ELEMENTS` elements or `HUGE_TEXT` characters is not laid out at all: its first characters are shown as they are.
+A page is shown whole if its text has at most `View.max_characters` characters. If it is longer, or if `View.full_page`
+is False, only the lines in the viewport are shown, as many as fit. The last line gives the number of omitted lines.
+Names and values are cut at 300 characters, and drop-down lists after 60 options. A page with more than `HUGE_ELEMENTS`
+elements or `HUGE_TEXT` characters is not laid out; only the beginning of its text is shown.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from .ids import ElementIds
 from .layout import Box, Layout
-from .tree import WORDS, Item, clean, quoted
+from .tree import ROLE_NAMES, Item, clean, quoted
 
 HUGE_ELEMENTS = 20_000
 HUGE_TEXT = 2_000_000
@@ -21,36 +21,39 @@ HUGE_TEXT = 2_000_000
 
 @dataclass(frozen=True)
 class View:
-    """How much of a page is shown."""
+    """Size of the viewport, and how much of a page is shown."""
 
-    whole: bool = True
-    """Whether what lies outside the viewport is shown too, as long as all of it fits."""
-    most: int = 20_000
-    """Characters of the page's text at most."""
+    full_page: bool = True
+    """Show the parts outside the viewport too, if the whole page fits."""
+    max_characters: int = 20_000
+    """Maximum number of characters of a page."""
     width: int = 1280
+    """Width of the viewport, in CSS pixels."""
     height: int = 720
-    """Of the viewport, in CSS pixels."""
+    """Height of the viewport, in CSS pixels."""
 
-    def shows(self, point: tuple[float, float]) -> bool:
-        """Whether a point, counted from the viewport's corner, is in it."""
+    def contains(self, point: tuple[float, float]) -> bool:
+        """Return whether a point, in CSS pixels from the upper left corner, lies in the viewport."""
         return 0 <= point[0] < self.width and 0 <= point[1] < self.height
 
 
 @dataclass(frozen=True)
 class Element:
-    """Something on the page that can be acted on."""
+    """An element of the page that the agent can act on."""
 
     id: int
+    """Number of the element."""
     node: int
     """DevTools' `backendNodeId`."""
     role: str
     name: str
     options: tuple[str, ...]
+    """Enabled options of a drop-down list."""
     disabled: bool
     editable: bool
     """Whether text can be typed into it."""
     box: Box | None
-    """Where it is; None when it is not laid out."""
+    """Position at the time of the observation; None if it is not laid out."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class PageView:
     lines: tuple[str, ...]
     elements: Mapping[int, Element]
     focused: int | None = None
-    """Number of the element that has the focus."""
+    """Number of the focused element."""
 
 
 @dataclass(frozen=True)
@@ -69,17 +72,19 @@ class _Line:
     item: Item
 
 
-def view_of(items: Iterable[Item], layout: Layout, ids: ElementIds, view: View, focus: int | None = None) -> PageView:
-    """What is shown of `items`; numbers are given to what is shown alone."""
+def render_page(
+    items: Iterable[Item], layout: Layout, ids: ElementIds, view: View, focus: int | None = None
+) -> PageView:
+    """Render items as lines and number the elements that are shown."""
     lines = list(_lines(items, 0))
-    if not view.whole or _length(lines) > view.most:
-        lines = list(_lines(_seen(items, layout, view), 0))
+    if not view.full_page or _length(lines) > view.max_characters:
+        lines = list(_lines(_in_viewport(items, layout, view), 0))
     shown, elements, used = [], {}, 0
     for position, line in enumerate(lines):
-        number = ids.number(line.item.node) if line.item.control and line.item.node is not None else None
+        number = ids.number(line.item.node) if line.item.is_control and line.item.node is not None else None
         text = _text(line, number)
         used += len(text) + 1
-        if used > view.most:
+        if used > view.max_characters:
             shown.append(f"… and {len(lines) - position} more lines that do not fit")
             break
         shown.append(text)
@@ -102,7 +107,7 @@ def _length(lines: Iterable[_Line]) -> int:
 def _text(line: _Line, number: int | None) -> str:
     item = line.item
     parts = [f"[{number}]"] if number is not None else []
-    parts.append(WORDS.get(item.role, item.role))
+    parts.append(ROLE_NAMES.get(item.role, item.role))
     if item.name:
         parts.append(quoted(clean(item.name)))
     return "  " * line.depth + " ".join([*parts, *item.states])
@@ -110,14 +115,14 @@ def _text(line: _Line, number: int | None) -> str:
 
 def _element(number: int, item: Item, layout: Layout) -> Element:
     node = item.node or 0
-    role = WORDS.get(item.role, item.role)
+    role = ROLE_NAMES.get(item.role, item.role)
     return Element(number, node, role, item.name, item.options, item.disabled, item.editable, layout.boxes.get(node))
 
 
-def _seen(items: Iterable[Item], layout: Layout, view: View) -> Iterator[Item]:
-    """Those of which a part is in the viewport; containers with what is left of them."""
+def _in_viewport(items: Iterable[Item], layout: Layout, view: View) -> Iterator[Item]:
+    """Yield the items that are partly in the viewport; containers keep only such children."""
     for item in items:
-        children = list(_seen(item.children, layout, view))
+        children = list(_in_viewport(item.children, layout, view))
         boxes = [layout.boxes[node] for node in item.boxes if node in layout.boxes]
-        if children or any(box.within(view.width, view.height) for box in boxes):
+        if children or any(box.intersects(view.width, view.height) for box in boxes):
             yield replace(item, children=children)

@@ -1,4 +1,4 @@
-"""The thread that Playwright lives on: an event loop of its own, so that callers may have one or none."""
+"""Runs Playwright on a thread with its own event loop, so that callers need no event loop and may have one."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-class Overdue(Exception):
-    """A call to the browser took longer than it may, or came after its end."""
+class CallTimeout(Exception):
+    """A browser call exceeded its time limit, or the browser was already closed."""
 
 
 class Worker:
@@ -24,28 +24,35 @@ class Worker:
         self._thread.start()
 
     def call(self, coroutine: Coroutine[Any, Any, T], seconds: float) -> T:
-        """What the coroutine returns or raises; `Overdue` when it is not done after so many seconds.
+        """Run a coroutine on the thread and return its result.
 
-        It is cancelled then, and when the caller is interrupted.
+        The coroutine is cancelled after a timeout, and if the caller is interrupted.
+
+        Args:
+            coroutine: What to run.
+            seconds: Time limit in seconds.
+
+        Raises:
+            CallTimeout: If the limit is exceeded or the thread has stopped. Errors of the coroutine pass through.
         """
         if threading.current_thread() is self._thread:
             coroutine.close()
-            raise RuntimeError("the browser's thread waited for itself; this is a bug in Kintsugi")
+            raise RuntimeError("the browser thread called itself; this is a bug in Kintsugi")
         if self._loop.is_closed():
             coroutine.close()
-            raise Overdue("the browser was closed")
+            raise CallTimeout("the browser was closed")
         future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         try:
             return future.result(seconds)
         except concurrent.futures.TimeoutError:
             if future.done():
                 raise
-            raise Overdue(f"the browser did not answer within {seconds:g} s") from None
+            raise CallTimeout(f"the browser did not answer within {seconds:g} s") from None
         finally:
             future.cancel()
 
     def stop(self) -> None:
-        """End the thread, if it has not ended; what still runs is dropped."""
+        """Stop the thread and drop its running coroutines. Can be called repeatedly."""
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)

@@ -1,4 +1,4 @@
-"""Training: what examples are, which attempts become examples, and who makes adapters of them."""
+"""Training of adapters: examples, objectives, learners, and the training data made from attempts and search trees."""
 
 from __future__ import annotations
 
@@ -10,12 +10,22 @@ from .table import TableLearner
 
 
 def open_learner(backend: Backend) -> Learner:
-    """Who trains adapters for a back end's models; raises `UsageError` where nothing can be trained."""
+    """Return the learner that trains adapters for a backend's models.
+
+    Args:
+        backend: Backend whose models are to be trained.
+
+    Returns:
+        A `TableLearner` for scripted models, else a `LocalLearner` for the backend's weights.
+
+    Raises:
+        UsageError: The backend has no local weights.
+    """
     if isinstance(backend, ScriptedBackend):
         return TableLearner()
     if backend.weights is None:
         raise UsageError(
-            f"the model {backend.base!r} has no weights on this machine, so nothing can be trained; use a folder"
+            f"model {backend.base!r} has no weights on this machine and cannot be trained; pass a folder to --model"
         )
     from .learner import LocalLearner
 

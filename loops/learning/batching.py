@@ -1,4 +1,4 @@
-"""Batches of texts of like length, and the loss of one."""
+"""Batches of rows of similar length, and the loss of a batch."""
 
 from __future__ import annotations
 
@@ -10,40 +10,54 @@ import torch
 import torch.nn.functional as F
 
 from ...agents.models.networks import head_logits
-from .core import Text
+from .core import Row
 
-SomeText = TypeVar("SomeText", bound=Text)
+RowT = TypeVar("RowT", bound=Row)
 
 
-def batches(texts: Sequence[SomeText], tokens: int, rng: random.Random) -> Iterator[list[SomeText]]:
-    """One pass over `texts` in random order, texts of like length together, each batch at most `tokens` when padded."""
-    order = list(range(len(texts)))
+def batches(rows: Sequence[RowT], tokens: int, rng: random.Random) -> Iterator[list[RowT]]:
+    """Yield the batches of one epoch in random order, with rows of similar length together.
+
+    Args:
+        rows: Rows of the epoch.
+        tokens: Maximum tokens per batch, padding included; a longer row is a batch by itself.
+        rng: Source of the order.
+    """
+    order = list(range(len(rows)))
     rng.shuffle(order)
-    made = []
+    all_batches = []
     for first in range(0, len(order), 512):
-        batch: list[SomeText] = []
-        for i in sorted(order[first : first + 512], key=lambda i: len(texts[i].ids)):
-            if batch and len(texts[i].ids) * (len(batch) + 1) > tokens:
-                made.append(batch)
+        batch: list[RowT] = []
+        for i in sorted(order[first : first + 512], key=lambda i: len(rows[i].ids)):
+            if batch and len(rows[i].ids) * (len(batch) + 1) > tokens:
+                all_batches.append(batch)
                 batch = []
-            batch.append(texts[i])
-        made.append(batch)
-    rng.shuffle(made)
-    yield from made
+            batch.append(rows[i])
+        all_batches.append(batch)
+    rng.shuffle(all_batches)
+    yield from all_batches
 
 
-def padded(batch: Sequence[Text], pad_id: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Ids and weights [texts, longest], padded right."""
-    width = max(len(text.ids) for text in batch)
-    ids = torch.tensor([text.ids + [pad_id] * (width - len(text.ids)) for text in batch])
-    weights = torch.tensor([text.weight + [0.0] * (width - len(text.ids)) for text in batch])
+def padded(batch: Sequence[Row], pad_id: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return token ids and weights as tensors of shape [rows, longest row], padded on the right."""
+    width = max(len(row.ids) for row in batch)
+    ids = torch.tensor([row.ids + [pad_id] * (width - len(row.ids)) for row in batch])
+    weights = torch.tensor([row.weight + [0.0] * (width - len(row.ids)) for row in batch])
     return ids, weights
 
 
-def loss_of(model: Any, ids: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Weighted mean cross-entropy (nats) of the tokens of weight above 0."""
+def weighted_loss(model: Any, ids: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Return the weighted mean cross-entropy of next-token predictions, in nats.
+
+    Logits are computed only where the weight of the predicted token is above 0.
+
+    Args:
+        model: Causal language model.
+        ids: Token ids [rows, length].
+        weights: Loss weights [rows, length].
+    """
     hidden = model.base_model(input_ids=ids).last_hidden_state[:, :-1]
-    wanted = weights[:, 1:] > 0
-    losses = F.cross_entropy(head_logits(model, hidden[wanted]), ids[:, 1:][wanted], reduction="none")
-    weight = weights[:, 1:][wanted]
+    mask = weights[:, 1:] > 0
+    losses = F.cross_entropy(head_logits(model, hidden[mask]), ids[:, 1:][mask], reduction="none")
+    weight = weights[:, 1:][mask]
     return (losses * weight).sum() / weight.sum()

@@ -1,4 +1,4 @@
-"""What training takes and gives: examples, configuration, `Objective` and `Learner`. Nothing here loads a model."""
+"""Interfaces of training: examples, configuration, `Objective` and `Learner`. This module loads no model."""
 
 from __future__ import annotations
 
@@ -16,140 +16,181 @@ if TYPE_CHECKING:
     from ...agents.models.chat import ChatEncoder
 
 Progress = Callable[[float], None]
-"""Gets the share that is done, in [0, 1]."""
+"""Callback that receives the completed share of the work, in [0, 1]."""
 DEFAULT_EPOCHS = 3.0
-"""Where nobody says how often examples are learnt."""
+"""Epochs where neither the configuration nor the environment's seed family sets a number."""
 E = TypeVar("E")
-R = TypeVar("R", bound="Text")
+R = TypeVar("R", bound="Row")
 
 
 @dataclass(frozen=True)
 class LoraShape:
-    """Which low-rank matrices are added."""
+    """Size and placement of LoRA matrices."""
 
     rank: int = 16
+    """Rank of the LoRA matrices."""
     alpha: int = 32
+    """LoRA scaling; updates are multiplied by alpha / rank."""
     dropout: float = 0.0
+    """Dropout probability on the inputs of the LoRA matrices."""
     targets: str = "all-linear"
-    """PEFT's name for the modules: `all-linear`, or a comma-separated list such as `q_proj,v_proj`."""
+    """Modules to adapt: `all-linear`, or a comma-separated list such as `q_proj,v_proj`."""
 
 
 @dataclass(frozen=True)
 class FitConfig:
-    """How an adapter is trained (AdamW, linear warm-up, cosine decay to a tenth)."""
+    """Hyperparameters of adapter training: AdamW, linear warm-up, cosine decay to a tenth of the peak rate."""
 
     lora: LoraShape = LoraShape()
     lr: float = 3e-3
-    """Peak; 1e-4 to 3e-4 is usual for models of billions of parameters."""
+    """Peak learning rate; 1e-4 to 3e-4 is usual for models with billions of parameters."""
     epochs: float | None = None
-    """Times that each example is learnt; None is what the environment's seed family says, 3 without one."""
+    """Passes over the examples, fractions allowed; None takes the number of the environment's seed family, else 3."""
     warmup: float = 0.05
-    """Share of the steps over which the rate rises."""
+    """Share of the steps over which the learning rate rises."""
     batch_tokens: int = 2048
-    """Tokens of a batch, padding included."""
+    """Maximum tokens per batch, padding included."""
     max_grad_norm: float = 1.0
+    """Gradients are clipped to this norm."""
     seed: int = 0
+    """Seed of initial weights, dropout and batch order; loops replace it with one derived from their own seed."""
 
     @property
-    def times(self) -> float:
-        """`epochs`, or the usual number."""
+    def epochs_or_default(self) -> float:
+        """`epochs`, or `DEFAULT_EPOCHS` if it is None."""
         return DEFAULT_EPOCHS if self.epochs is None else self.epochs
 
 
 @dataclass(frozen=True)
 class Example:
-    """One chat to learn from."""
+    """One chat to train on; the loss covers its trainable assistant turns."""
 
     messages: Sequence[Message]
     weight: float = 1.0
-    """Multiplies the loss of all its tokens."""
+    """Factor on the loss of all its tokens."""
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """A chat and what it is worth: what a value model learns from."""
+class ValueExample:
+    """One chat with the value that a critic should predict for it."""
 
     messages: Sequence[Message]
     label: float
-    """In [0, 1]."""
+    """Target value in [0, 1]."""
     weight: float = 1.0
+    """Factor on its loss."""
 
 
 @dataclass(frozen=True)
 class FitResult:
-    """What training did."""
+    """Summary of one training."""
 
     examples: int
+    """Examples trained on."""
     too_long: int = 0
-    """Examples left out, since even their first and last turns do not fit the model's window."""
+    """Examples left out because even their first and last turns exceed the model's window."""
     trained_tokens: int = 0
     """Tokens with a loss in one epoch."""
     steps: int = 0
+    """Optimiser steps."""
     loss: float = 0.0
-    """Mean of the last tenth of the steps; what it measures is the objective's, nats per token for `Sft`."""
-    facts: dict[str, float] = field(default_factory=dict)
-    """What the objective has to say beside it."""
+    """Mean loss of the last tenth of the steps, in the objective's unit (nats per token for `Sft`)."""
+    metrics: dict[str, float] = field(default_factory=dict)
+    """Further numbers from `Objective.metrics`."""
 
 
 @dataclass(frozen=True)
-class Text:
-    """One training text."""
+class Row:
+    """One training row: a token sequence with a loss weight per token."""
 
     ids: list[int]
+    """Token ids."""
     weight: list[float]
-    """Loss weight of each token; as long as `ids`."""
+    """Loss weight of each token; same length as `ids`."""
 
 
 class Policy(Protocol):
-    """The network that is trained, as an objective sees it."""
+    """The network in training, as an objective sees it."""
 
     @property
     def network(self) -> Any:
-        """The Hugging Face network with its adapter."""
+        """The Hugging Face network with the adapter enabled."""
         ...
 
     @property
     def head(self) -> Any:
-        """The objective's own module, None for most; trained and saved with the adapter."""
+        """The module that `Objective.head` returned, None for most objectives."""
         ...
 
     @property
     def pad_id(self) -> int:
-        """The token that pads texts to one length."""
+        """Id of the padding token."""
         ...
 
     @property
     def device(self) -> torch.device:
-        """Where the network is."""
+        """Device of the network."""
         ...
 
     def reference(self) -> Any:
-        """A context in which `network` is the base: its adapter is switched off."""
+        """Return a context manager that disables the adapter, so that `network` is the base model inside."""
         ...
 
 
 class Objective(ABC, Generic[E, R]):
-    """What an example becomes, and what its loss is."""
+    """Turns examples of type `E` into training rows of type `R` and computes their loss."""
 
     @abstractmethod
     def rows(self, examples: Sequence[E], chat: ChatEncoder, window: int) -> list[R]:
-        """Training rows, one for each example that fits `window` tokens; raises `UsageError` for bad examples."""
+        """Encode examples as training rows.
+
+        Args:
+            examples: Examples to train on.
+            chat: Encoder with the chat template and tokenizer of the base model.
+            window: Maximum tokens per row.
+
+        Returns:
+            One row per example that fits the window, in the given order.
+
+        Raises:
+            UsageError: An example cannot be trained on.
+        """
 
     @abstractmethod
     def loss(self, policy: Policy, batch: Sequence[R]) -> torch.Tensor:
-        """The loss of some rows, a scalar with a gradient."""
+        """Compute the loss of a batch.
+
+        Args:
+            policy: The network in training.
+            batch: Training rows of this objective.
+
+        Returns:
+            A scalar tensor with a gradient.
+        """
 
     def head(self, network: Any, rows: Sequence[R]) -> Any:
-        """A module to train and to save beside the adapter, such as a value head; None, here."""
+        """Make a module that is trained and saved with the adapter, such as a value head.
+
+        Args:
+            network: The network with its adapter.
+            rows: All training rows, for example to initialise a bias.
+
+        Returns:
+            A torch module, or None (the default) for an objective without one.
+        """
         return None
 
-    def facts(self, rows: Sequence[R]) -> dict[str, float]:
-        """What is to be known of the rows beside the loss; nothing, here."""
+    def metrics(self, rows: Sequence[R]) -> dict[str, float]:
+        """Return numbers on the training rows for `FitResult.metrics`, by name; empty by default.
+
+        Args:
+            rows: All training rows.
+        """
         return {}
 
 
 class Learner(Protocol):
-    """Makes adapters of one base."""
+    """Trains adapters for one base model."""
 
     def fit(
         self,
@@ -162,10 +203,23 @@ class Learner(Protocol):
         start: Path | None = None,
         progress: Progress = lambda share: None,
     ) -> FitResult:
-        """Train an adapter and save it in the folder `out`; `name` goes into its manifest.
+        """Train an adapter and save it.
 
-        It begins as zero, or as the adapter `start` of the same base, whose shape it then keeps. `objective` is `Sft`
-        when None. Deterministic for equal arguments, thread count and machine. Raises `UsageError` for no examples, for
-        one without anything to train on, and for a number that nothing can be trained with.
+        The result is deterministic for equal arguments, thread count and machine.
+
+        Args:
+            examples: Examples of the objective, at least one.
+            out: Existing empty folder that receives the adapter.
+            name: Name of the adapter in its manifest.
+            config: Hyperparameters.
+            objective: Rows and loss; None is `Sft`.
+            start: Adapter of the same base to continue from, whose LoRA shape is kept; None starts a new one.
+            progress: Called with the completed share after each step.
+
+        Returns:
+            Counts, final loss and metrics.
+
+        Raises:
+            UsageError: There are no examples, an example has no token to train on, or a hyperparameter is invalid.
         """
         ...

@@ -1,4 +1,4 @@
-"""`LocalLearner`: LoRA adapters for a causal language model, saved in PEFT's layout; the base is never touched."""
+"""`LocalLearner`: trains LoRA adapters for a causal language model and saves them in PEFT's format."""
 
 from __future__ import annotations
 
@@ -16,43 +16,51 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from ...agents.models.chat import ChatEncoder
-from ...agents.models.networks import denormals_flushed
+from ...agents.models.networks import flush_denormals
 from ...agents.models.value import HEAD
-from ...agents.models.weights import MANIFEST, base_hash, load_base, model_version, quietly, window_of, with_adapter
+from ...agents.models.weights import (
+    MANIFEST,
+    base_hash,
+    load_base,
+    model_version,
+    quiet_transformers,
+    window_of,
+    with_adapter,
+)
 from ...errors import UsageError
-from .batching import SomeText, batches
+from .batching import RowT, batches
 from .core import FitConfig, FitResult, LoraShape, Objective, Progress
 from .objectives import Sft
 
 
 @dataclass(frozen=True)
 class LocalPolicy:
-    """A network with a LoRA on it; see `Policy`."""
+    """A network with a LoRA adapter; see `Policy`."""
 
     model: Any
-    """PEFT's model."""
+    """The `PeftModel`."""
     head: Any
     pad_id: int
 
     @property
     def network(self) -> Any:
-        """The network, its adapter at work."""
+        """See `Policy.network`."""
         return self.model.get_base_model()
 
     @property
     def device(self) -> torch.device:
-        """Where the network is."""
-        found: torch.device = self.model.device
-        return found
+        """See `Policy.device`."""
+        device: torch.device = self.model.device
+        return device
 
     def reference(self) -> AbstractContextManager[None]:
-        """Within, the network is the base alone."""
-        found: AbstractContextManager[None] = self.model.disable_adapter()
-        return found
+        """See `Policy.reference`."""
+        context: AbstractContextManager[None] = self.model.disable_adapter()
+        return context
 
 
 class LocalLearner:
-    """A `Learner` for the Hugging Face weights in a folder, on the GPU if there is one."""
+    """A `Learner` for Hugging Face weights in a folder; trains on the GPU if there is one, and never edits the base."""
 
     def __init__(self, weights: str | Path) -> None:
         self.weights = weights
@@ -68,17 +76,18 @@ class LocalLearner:
         start: Path | None = None,
         progress: Progress = lambda share: None,
     ) -> FitResult:
-        """See `Learner.fit`. Stock PEFT and vLLM can load what is saved.
+        """Train an adapter; see `Learner.fit`.
 
-        The base's hash goes into a manifest beside it, so that it is never loaded on another base.
+        PEFT and vLLM can load the saved adapter. Its manifest holds the hash of the base, so that the adapter is never
+        loaded with another base.
         """
         if not examples:
             raise UsageError(
                 f"nothing to train {name!r} on: no example was collected; sample more attempts or easier tasks"
             )
-        config = replace(config, epochs=config.times)
-        if config.times <= 0:
-            raise UsageError(f"epochs is {config.epochs}; training takes more than 0")
+        config = replace(config, epochs=config.epochs_or_default)
+        if config.epochs_or_default <= 0:
+            raise UsageError(f"epochs is {config.epochs}; expected more than 0")
         objective = objective or Sft()
         torch.manual_seed(config.seed)
         network, tokenizer = load_base(self.weights)
@@ -92,7 +101,7 @@ class LocalLearner:
             trained_tokens=sum(sum(w > 0 for w in row.weight[1:]) for row in rows),
             steps=len(losses),
             loss=sum(tail) / len(tail),
-            facts=objective.facts(rows),
+            metrics=objective.metrics(rows),
         )
         manifest = {"name": name, "base_hash": base_hash(self.weights), "fit": asdict(config), "result": asdict(result)}
         _save(policy, out, manifest | ({"start": start.name} if start else {}))
@@ -110,7 +119,7 @@ class LocalLearner:
         if start is None:
             model = with_lora(network, shape, self.weights)
         else:
-            # Refuses the adapter of another base.
+            # Raises UsageError for the adapter of another base.
             model_version(self.weights, start)
             model = with_adapter(network, start, trainable=True)
         model = model.to("cuda" if torch.cuda.is_available() else "cpu")
@@ -125,13 +134,17 @@ def _save(policy: LocalPolicy, out: Path, manifest: dict[str, Any]) -> None:
             weights = {name: value.detach().cpu().contiguous() for name, value in policy.head.state_dict().items()}
             save_file(weights, out / HEAD)
     except SafetensorError as error:
-        # A full disk, which whoever keeps the folder knows how to say.
+        # Safetensors reports a full disk with its own error class; the run store explains an OSError to the user.
         raise OSError(str(error)) from error
     (out / MANIFEST).write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
 
 
 def with_lora(network: Any, shape: LoraShape, base: str | Path) -> Any:
-    """`network` with fresh adapters, on the GPU if there is one; raises `UsageError` when none fit it."""
+    """Return the network with a new LoRA adapter, on the GPU if there is one.
+
+    Raises:
+        UsageError: The network has no module that `shape.targets` names.
+    """
     from peft import LoraConfig, TaskType, get_peft_model
 
     lora = LoraConfig(
@@ -141,28 +154,31 @@ def with_lora(network: Any, shape: LoraShape, base: str | Path) -> Any:
         target_modules=shape.targets if shape.targets == "all-linear" else shape.targets.split(","),
         task_type=TaskType.CAUSAL_LM,
     )
-    with quietly():
+    with quiet_transformers():
         try:
             return get_peft_model(network.to("cuda" if torch.cuda.is_available() else "cpu"), lora)
         except ValueError as error:
-            raise UsageError(f"no LoRA fits {str(base)!r}: {error}; name its modules in `targets`") from error
+            raise UsageError(
+                f"LoRA targets {shape.targets!r} do not fit {str(base)!r}: {error}; "
+                "name modules of the network in `targets`"
+            ) from error
 
 
 def optimise(
     policy: LocalPolicy,
-    rows: Sequence[SomeText],
-    objective: Objective[Any, SomeText],
+    rows: Sequence[RowT],
+    objective: Objective[Any, RowT],
     config: FitConfig,
     progress: Progress,
 ) -> list[float]:
-    """Train what has a gradient in the policy and its head; returns the loss of each step."""
-    planned = plan(rows, config)
-    trained = [p for p in parameters_of(policy) if p.requires_grad]
+    """Train the parameters of the policy and its head that require gradients; return the loss of each step."""
+    planned = plan_batches(rows, config)
+    trained = [p for p in policy_parameters(policy) if p.requires_grad]
     optimiser = torch.optim.AdamW(trained, lr=config.lr, betas=(0.9, 0.99), weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _schedule(len(planned), config.warmup))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _lr_factor(len(planned), config.warmup))
     losses = []
     policy.model.train()
-    with denormals_flushed():
+    with flush_denormals():
         for step, batch in enumerate(planned):
             loss = objective.loss(policy, batch)
             optimiser.zero_grad(set_to_none=True)
@@ -176,18 +192,18 @@ def optimise(
     return losses
 
 
-def parameters_of(policy: LocalPolicy) -> Iterable[torch.nn.Parameter]:
-    """The network's, then its head's."""
+def policy_parameters(policy: LocalPolicy) -> Iterable[torch.nn.Parameter]:
+    """Yield the parameters of the network, then those of its head."""
     yield from policy.model.parameters()
     if policy.head is not None:
         yield from policy.head.parameters()
 
 
-def plan(rows: Sequence[SomeText], config: FitConfig) -> list[list[SomeText]]:
-    """The batches of all epochs, a part of an epoch last."""
+def plan_batches(rows: Sequence[RowT], config: FitConfig) -> list[list[RowT]]:
+    """Return the batches of all epochs in order; a fractional epoch comes last."""
     rng = random.Random(config.seed)
-    planned: list[list[SomeText]] = []
-    whole, part = divmod(config.times, 1.0)
+    planned: list[list[RowT]] = []
+    whole, part = divmod(config.epochs_or_default, 1.0)
     for _ in range(int(whole)):
         planned += batches(rows, config.batch_tokens, rng)
     if part:
@@ -196,12 +212,13 @@ def plan(rows: Sequence[SomeText], config: FitConfig) -> list[list[SomeText]]:
     return planned
 
 
-def _schedule(steps: int, warmup: float) -> Callable[[int], float]:
-    rising = max(1, round(warmup * steps))
+def _lr_factor(steps: int, warmup: float) -> Callable[[int], float]:
+    """Return the factor on the learning rate by step: linear warm-up, then cosine decay to 0.1."""
+    warmup_steps = max(1, round(warmup * steps))
 
     def factor(step: int) -> float:
-        if step < rising:
-            return (step + 1) / rising
-        return 0.1 + 0.45 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
+        if step < warmup_steps:
+            return (step + 1) / warmup_steps
+        return 0.1 + 0.45 * (1 + math.cos(math.pi * (step - warmup_steps) / max(1, steps - warmup_steps)))
 
     return factor

@@ -1,13 +1,13 @@
-"""Process rewards inferred from a finished tree (ReST-MCTS*, Zhang et al., 2024, section 3.2 and appendix).
+"""Process rewards inferred from finished search trees (ReST-MCTS*, arXiv 2406.03816, section 3.2 and appendix).
 
-How far a node is from a success tells how much a turn was worth, so that no turn has to be labelled by hand:
+The value of a turn follows from the distance of its node to a success, so no turn needs a manual label:
 
-    m   reasoning distance      1 at a success; at its ancestors 1 + min over their children; a node without any success
-                                below takes that of its nearest ancestor with one
-    r   +1 with a success at or below the node, -1 without
-    v   <- max(0, v_parent + (1 - v_parent) r / m),  v_root = 0
+    m   reasoning distance: 1 at a success; 1 + min over the children at an ancestor of a success; elsewhere the m of
+        the nearest ancestor that has one
+    r   +1 if the node or a descendant is a success, else -1
+    v   max(0, v_parent + (1 - v_parent) r / m), with v_root = 0
 
-The paper writes w = (1 - v_{k-1}) / (m_k + 1) (1 - 2 r_s) with its m one smaller than here.
+The paper writes w = (1 - v_{k-1}) / (m_k + 1) (1 - 2 r_s), where its m is one smaller than here.
 """
 
 from __future__ import annotations
@@ -18,9 +18,13 @@ from ...agents.search.tree import ROOT, SearchTree
 
 
 def process_rewards(tree: SearchTree) -> dict[int, float]:
-    """V of the nodes that are an end or have one below, by number, in [0, 1]; 0 at the root.
+    """Compute the value v of each node of a tree that is an end or has an end below it.
 
-    Where an `InfraError` cut a tree off, its ends count; nodes that no end was reached from stay out.
+    Args:
+        tree: Finished search tree. A tree that an infrastructure failure cut off counts with the ends it has.
+
+    Returns:
+        Values in [0, 1] by node number, 0 at the root.
     """
     m = distances(tree)
     reached = {node for end in tree.ends() for node in tree.path(end)}
@@ -34,13 +38,13 @@ def process_rewards(tree: SearchTree) -> dict[int, float]:
         nearest = number
         while nearest not in m and nearest != ROOT:
             nearest = tree.nodes[nearest].parent
-        # Without any success, every v is max(0, 0 - 1 / m) = 0, whatever m is.
+        # In a tree without a success, v is max(0, 0 - 1 / m) = 0 for any m.
         v[number] = max(0.0, v[parent] + (1 - v[parent]) * r / m.get(nearest, 1))
     return v
 
 
 def distances(tree: SearchTree) -> Mapping[int, int]:
-    """M of the nodes that have a success at or below them."""
+    """Return the reasoning distance m of each node that is a success or has one below it, by node number."""
     m: dict[int, int] = {}
     for number in range(len(tree) - 1, -1, -1):
         below = [m[child] for child in tree.children[number] if child in m]

@@ -1,13 +1,13 @@
-"""Splices: a bad beginning, the thought that takes it back, a good ending; and whether that can happen at all.
+"""Splices of a bad and a good path of one search tree (Agent-R, arXiv 2501.11425, section 3.2).
 
-Agent-R (Yuan et al., 2025), section 3.2. A good and a bad path of one tree part at a node, the fork:
+The two paths share their first nodes; the last shared node is the fork. A splice consists of:
 
-    root ... fork, bad steps up to the first error       seen, not trained on
+    root ... fork, bad steps up to the first error       in the context, no loss
     revision thought + first good step after the fork    trained on
-    the other good steps                                 trained on, their observations never
+    the remaining good steps                             trained on
 
-The paper writes down what the good steps were answered *at the fork*. After the bad steps the world may be another one:
-`replay` says whether it answers as written.
+The observations of the good steps were recorded *at the fork*. After the bad steps, the environment may answer
+differently. `first_divergence` checks this; the paper does not.
 """
 
 from __future__ import annotations
@@ -19,68 +19,87 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ...agents.models.core import LanguageModel, derived_seed
-from ...agents.react import without_refused
+from ...agents.react import drop_refused_steps
 from ...agents.search.tree import SearchTree
 from ...agents.trajectory import Step, Trajectory
-from ...agents.verifier import Judged, VerifierConfig, judge
+from ...agents.verifier import StepJudgement, VerifierConfig, judge_steps
 from ...envs.core import AgentEnv
 from ...errors import UsageError
 
 
 @dataclass(frozen=True)
 class Cut:
-    """Where a bad and a good path of one tree are joined. Numbers are of nodes."""
+    """Where a bad and a good path of one tree are joined; numbers are node numbers."""
 
     tree: str
-    """`SearchTree.key`."""
+    """`SearchTree.key` of the tree."""
     good: int
     """End of the good path."""
     bad: int
     """End of the bad path."""
     fork: int
-    """The last node that both share."""
+    """Last node on both paths."""
     last: int
-    """The last node of the bad path that stays: its first error, or its end."""
+    """Last node of the bad path that the splice keeps: the first error, or the end of the path."""
     judged: int = 0
-    """Steps that the verifier was asked about."""
+    """Number of steps that the verifier judged."""
     unparsed: int = 0
-    """Answers of it that could not be read and count as uncertain."""
-    found: bool = False
-    """Whether a step was judged bad; if none was, the whole bad path stays, as in Direct-Revision."""
+    """Number of verifier answers that did not parse; they count as Uncertain."""
+    error_found: bool = False
+    """Whether a step was judged Bad; if not, the whole bad path is kept, as in Direct-Revision."""
 
 
-def pairs(tree: SearchTree, alpha: float, beta: float, most: int, seed: int) -> list[tuple[int, int]]:
-    """(good, bad) ends of a tree: good is worth `alpha` or more, and more than `beta` above bad.
+def pair_ends(tree: SearchTree, alpha: float, beta: float, limit: int, seed: int) -> list[tuple[int, int]]:
+    """Sample pairs of a good and a bad end of a tree, with r(good) >= alpha and r(good) - r(bad) > beta.
 
-    `most` of them, drawn by `seed`; no bad end comes twice before each has come once. None when all ends are worth the
-    same.
+    Args:
+        tree: Finished search tree.
+        alpha: Minimum score of the good end.
+        beta: The score difference must exceed this.
+        limit: Maximum number of pairs.
+        seed: Seed of the order.
+
+    Returns:
+        Pairs (good, bad) of node numbers; every bad end appears once before any appears twice.
     """
-    worth = {end: tree.nodes[end].score for end in tree.ends() if tree.nodes[end].outcome != "infra_error"}
-    fitting = [(g, b) for g, b in itertools.permutations(worth, 2) if worth[g] >= alpha and worth[g] - worth[b] > beta]
-    random.Random(derived_seed(seed, "pairs", tree.key)).shuffle(fitting)
-    drawn = Counter[int]()
+    r = {end: tree.nodes[end].score for end in tree.ends() if tree.nodes[end].outcome != "infra_error"}
+    eligible = [(g, b) for g, b in itertools.permutations(r, 2) if r[g] >= alpha and r[g] - r[b] > beta]
+    random.Random(derived_seed(seed, "pairs", tree.key)).shuffle(eligible)
+    uses = Counter[int]()
 
-    def turn(pair: tuple[int, int]) -> int:
-        drawn[pair[1]] += 1
-        return drawn[pair[1]]
+    def use_of_bad_end(pair: tuple[int, int]) -> int:
+        uses[pair[1]] += 1
+        return uses[pair[1]]
 
-    return sorted(fitting, key=turn)[:most]
+    return sorted(eligible, key=use_of_bad_end)[:limit]
 
 
 async def first_error(
     model: LanguageModel, tree: SearchTree, pair: tuple[int, int], config: VerifierConfig
 ) -> Cut | None:
-    """Ask the actor where the bad path went wrong; None when that is a step that nothing can follow.
+    """Let a verifier find the first error of a bad path.
 
-    Steps before the fork are not asked about: they lead to the good end as well.
+    Steps before the fork are not judged, because the good path contains them too.
+
+    Args:
+        model: Verifier; in Agent-R the model of the agent itself.
+        tree: Tree of the two paths.
+        pair: Ends (good, bad) of the two paths.
+        config: Prompt and sampling of the verifier.
+
+    Returns:
+        The cut at the first step judged Bad, or at the end of the bad path if there is none; None if the cut would
+        leave no bad step, because the only one ended the episode.
     """
     good, bad = pair
-    fork = tree.common(good, bad)
+    fork = tree.common_ancestor(good, bad)
     path = tree.path(bad)[tree.depth(fork) + 1 :]
     steps = [step for step in (tree.nodes[number].step for number in path) if step is not None]
-    known, last = tree.steps(fork), tree.nodes[bad].observation
-    judged: list[Judged] = await judge(model, tree.task.env_id, tree.goal, known, steps, last, config)
-    found = judged[-1].judgement == "bad"
+    before_fork, last = tree.steps(fork), tree.nodes[bad].observation
+    judged: list[StepJudgement] = await judge_steps(
+        model, tree.task.env_id, tree.goal, before_fork, steps, last, config
+    )
+    error_found = judged[-1].judgement == "bad"
     cut = Cut(
         tree.key,
         good,
@@ -89,81 +108,106 @@ async def first_error(
         path[len(judged) - 1],
         judged=len(judged),
         unparsed=sum(not answer.parsed for answer in judged),
-        found=found,
+        error_found=error_found,
     )
-    return _followable(tree, cut)
+    return _drop_terminal_step(tree, cut)
 
 
-def whole_path(tree: SearchTree, pair: tuple[int, int]) -> Cut | None:
-    """Direct-Revision: the whole bad path stays."""
+def whole_bad_path(tree: SearchTree, pair: tuple[int, int]) -> Cut | None:
+    """Return the cut at the end of the bad path (the paper's baseline Direct-Revision); None as in `first_error`."""
     good, bad = pair
-    return _followable(tree, Cut(tree.key, good, bad, tree.common(good, bad), bad))
+    return _drop_terminal_step(tree, Cut(tree.key, good, bad, tree.common_ancestor(good, bad), bad))
 
 
-def _followable(tree: SearchTree, cut: Cut) -> Cut | None:
-    """A step that ended the episode for good is left out, for nothing can follow it."""
+def _drop_terminal_step(tree: SearchTree, cut: Cut) -> Cut | None:
+    """Move a cut back by one step if that step ended the episode in failure; None if no bad step remains."""
     if tree.nodes[cut.last].outcome == "failure":
         cut = replace(cut, last=tree.nodes[cut.last].parent)
     return None if cut.last == cut.fork else cut
 
 
-def spliced(tree: SearchTree, cut: Cut, revision: str, *, drop_refused: bool) -> Trajectory:
-    """The splice as the paper writes it down: its good steps show what they were answered at the fork.
+def build_splice(tree: SearchTree, cut: Cut, revision: str, *, drop_refused: bool) -> Trajectory:
+    """Build the splice of a cut as in the paper, with the observations recorded at the fork.
 
-    Whoever knows where the tree is kept names its `parents`.
+    Args:
+        tree: Tree of the cut.
+        cut: Where the paths are joined.
+        revision: Revision thought.
+        drop_refused: Whether to leave out refused steps of the good path.
+
+    Returns:
+        The splice, with an empty `parents`.
     """
     good = tree.steps(cut.good)[tree.depth(cut.fork) :]
-    steps = joined(tree.steps(cut.last), good, tree.nodes[cut.last].observation, revision, drop_refused=drop_refused)
+    steps = join_steps(
+        tree.steps(cut.last), good, tree.nodes[cut.last].observation, revision, drop_refused=drop_refused
+    )
     return replace(tree.trajectory(cut.good, "splice"), steps=steps)
 
 
-def joined(
-    bad: Sequence[Step], good: Sequence[Step], seen: str, revision: str, *, drop_refused: bool
+def join_steps(
+    bad: Sequence[Step], good: Sequence[Step], observation: str, revision: str, *, drop_refused: bool
 ) -> tuple[Step, ...]:
-    """`bad` untrained, then `good`, whose first step sees what `bad` led to and thinks `revision` before its own
-    thought.
+    """Join bad steps (not trainable) and good steps (trainable).
 
-    A revision costs no action and the environment no invented answer (the original's `wait` and `ok.`). With
-    `drop_refused`, refused steps of `good` are left out.
+    The revision thought is put before the thought of the first good step. It takes no action and no invented
+    observation, unlike the paper's code, which inserts an action `wait` with the observation `ok.`.
+
+    Args:
+        bad: Steps of the bad path.
+        good: Steps of the good path.
+        observation: Observation after the bad steps, shown to the first good step.
+        revision: Revision thought.
+        drop_refused: Whether to leave out refused good steps.
+
+    Returns:
+        All steps in order.
     """
-    kept = (without_refused(good) if drop_refused else ()) or tuple(good)
+    kept = (drop_refused_steps(good) if drop_refused else ()) or tuple(good)
     first = kept[0]
     thought = f"{revision}\nThought: {first.thought}" if first.thought else revision
-    turn = replace(first, observation=seen, thought=thought, text=None, token_ids=None, logprobs=None)
+    revised = replace(first, observation=observation, thought=thought, text=None, token_ids=None, logprobs=None)
     return (
         *(replace(step, trainable=False) for step in bad),
-        *(replace(step, trainable=True) for step in (turn, *kept[1:])),
+        *(replace(step, trainable=True) for step in (revised, *kept[1:])),
     )
 
 
-def replay(env: AgentEnv, splice: Trajectory) -> int | None:
-    """Play a splice; None when the environment answers every step, and ends, as it says.
+def first_divergence(env: AgentEnv, splice: Trajectory) -> int | None:
+    """Play a splice and find its first step at which the environment answers differently.
 
-    Otherwise the number of its first step (from 0) that is answered, or can be played, in no such way. Raises
-    `UsageError` when that is a step before the good ones: then the tree was grown in another task or version.
+    Args:
+        env: Environment of the splice's task.
+        splice: Splice to play.
+
+    Returns:
+        None if all observations, the outcome and the score match; else the number (from 0) of the first good step
+        that gets another observation or cannot be played, or of the last step if only outcome or score differ.
+
+    Raises:
+        UsageError: A bad step differs, so the tree comes from another task or version of the environment.
     """
     observation, info = env.reset(options={"task": splice.task})
-    after = [step.observation for step in splice.steps[1:]] + [splice.final_observation]
-    _refuse_other_world(splice, 0, splice.steps[0].observation, observation)
+    following = [step.observation for step in splice.steps[1:]] + [splice.final_observation]
+    _refuse_other_version(splice, 0, splice.steps[0].observation, observation)
     ended = False
-    for number, (step, expected) in enumerate(zip(splice.steps, after, strict=True)):
+    for number, (step, expected) in enumerate(zip(splice.steps, following, strict=True)):
         if ended:
             return number
-        observation, _, done, cut, info = env.step(step.action)
+        observation, _, terminated, truncated, info = env.step(step.action)
         if not step.trainable:
-            _refuse_other_world(splice, number + 1, expected, observation)
+            _refuse_other_version(splice, number + 1, expected, observation)
         elif observation != expected:
             return number
-        ended = done or cut
+        ended = terminated or truncated
     success = bool(info.get("success"))
     same = success == splice.success and float(info.get("score", success)) == splice.score
     return None if same else len(splice.steps) - 1
 
 
-def _refuse_other_world(splice: Trajectory, number: int, expected: str, seen: str) -> None:
-    if seen != expected:
+def _refuse_other_version(splice: Trajectory, number: int, expected: str, observed: str) -> None:
+    if observed != expected:
         raise UsageError(
-            f"task {splice.task.id!r} shows {seen[:80]!r} after {number} steps where the search tree has "
-            f"{expected[:80]!r}: it was grown in another task or in another version of the environment; "
-            "search again in a new run folder"
+            f"task {splice.task.id!r} shows {observed[:80]!r} after {number} steps; expected {expected[:80]!r} as in "
+            "the search tree, which comes from another task or another version of the environment; use a new run folder"
         )

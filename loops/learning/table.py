@@ -1,4 +1,4 @@
-"""`TableLearner`: learns by heart, for scripted models: what a loop would train a network on becomes a table."""
+"""`TableLearner`: stores training data in a lookup table, so that loops can be tested with scripted models."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Any
 
 from ...agents.models.scripted import TABLE, chat_key, read_table
 from ...errors import UsageError
-from .core import Example, FitConfig, FitResult, Judgement, Objective, Progress
+from .core import Example, FitConfig, FitResult, Objective, Progress, ValueExample
 
 
 class TableLearner:
-    """A `Learner` whose adapters are tables: chat to the answer that was learnt last, chat to the mean of its labels.
-
-    `fitted` holds what each adapter was trained on and how, by name, so that tests can look.
-    """
+    """A `Learner` whose adapters are tables from a chat to its last trained answer, and to the mean of its labels."""
 
     def __init__(self) -> None:
         self.fitted: dict[str, list[Any]] = {}
+        """Examples of each training, by adapter name."""
         self.configs: dict[str, FitConfig] = {}
+        """Configuration of each training, by adapter name."""
         self.starts: dict[str, str | None] = {}
+        """Name of the adapter that each training continued from, by adapter name."""
 
     def fit(
         self,
@@ -34,28 +34,31 @@ class TableLearner:
         start: Path | None = None,
         progress: Progress = lambda share: None,
     ) -> FitResult:
-        """See `Learner.fit`; whatever the objective, `Example`s are learnt as answers and `Judgement`s as values."""
+        """Write a table; see `Learner.fit`.
+
+        The objective is ignored: an `Example` adds answers, a `ValueExample` adds a value.
+        """
         if not examples:
             raise UsageError(
                 f"nothing to train {name!r} on: no example was collected; sample more attempts or easier tasks"
             )
-        known, values = read_table(start) if start else ({}, {})
+        answers, values = read_table(start) if start else ({}, {})
         labels: dict[str, list[float]] = {}
         turns = 0
         for number, example in enumerate(examples):
-            if isinstance(example, Judgement):
+            if isinstance(example, ValueExample):
                 labels.setdefault(chat_key(example.messages), []).append(example.label)
             elif isinstance(example, Example):
-                learnt = [i for i, m in enumerate(example.messages) if m.role == "assistant" and m.trainable]
-                if not learnt or example.weight <= 0:
+                trained = [i for i, m in enumerate(example.messages) if m.role == "assistant" and m.trainable]
+                if not trained or example.weight <= 0:
                     raise UsageError(f"example {number} has no turn to train on; mark one assistant turn as trainable")
-                known |= {chat_key(example.messages[:i]): example.messages[i].content for i in learnt}
-                turns += len(learnt)
+                answers |= {chat_key(example.messages[:i]): example.messages[i].content for i in trained}
+                turns += len(trained)
             else:
-                raise UsageError(f"example {number} is {example!r:.80}; a table learns Examples and Judgements")
+                raise UsageError(f"example {number} is {example!r:.80}; expected an Example or a ValueExample")
             progress((number + 1) / len(examples))
-        values |= {key: sum(found) / len(found) for key, found in labels.items()}
-        table = json.dumps({"turns": known, "values": values}, indent=1, sort_keys=True)
+        values |= {key: sum(of_chat) / len(of_chat) for key, of_chat in labels.items()}
+        table = json.dumps({"turns": answers, "values": values}, indent=1, sort_keys=True)
         (out / TABLE).write_text(table + "\n", encoding="utf-8")
         self.fitted[name], self.configs[name] = list(examples), config
         self.starts[name] = start.name if start else None

@@ -1,4 +1,4 @@
-"""How attempts become examples to learn from: which turns, how many demonstrations beside them, in which words."""
+"""`TrainingData`: turns attempts and demonstrations into training examples."""
 
 from __future__ import annotations
 
@@ -9,40 +9,45 @@ from typing import Literal
 
 from ...agents.core import Agent
 from ...agents.models.core import Message, derived_seed
-from ...agents.react import env_class, without_refused
+from ...agents.react import drop_refused_steps, env_class
 from ...agents.trajectory import Step, Trajectory
 from ...envs.core import AgentEnv
 from .core import Example
 
 Rename = Callable[[Sequence[Message], random.Random], Sequence[Message]]
-"""A chat with other names in it, turn by turn."""
+"""Returns a chat with entity names exchanged, turn by turn."""
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What is learnt from attempts that passed."""
+    """How passed attempts become training examples."""
 
-    mistakes: Literal["masked", "dropped", "learnt"] = "masked"
-    """What becomes of mistakes in them: refused actions, and those that a later one superseded.
-
-    `masked`: they stay to be seen, and what was done next is learnt, which demonstrations without mistakes lack;
-    `dropped`: refused ones are left out as well, for environments where they change nothing; `learnt`: they are
-    imitated like all others.
-    """
+    mistakes: Literal["masked", "dropped", "trained"] = "masked"
+    """Refused and overwritten actions: `masked` keeps them in the context without a loss, `dropped` also removes
+    refused ones, `trained` imitates them."""
     replay: float = 1.0
-    """Demonstrations mixed in, as a multiple of the passed attempts; only for models that bring demonstrations."""
+    """Number of demonstrations to mix in, as a multiple of the examples from passed attempts."""
     rename: bool = True
-    """Whether each epoch has the texts with other names, where the environment's seed family knows how to exchange
-    them: so that names are read and not known by heart."""
+    """Exchange entity names each epoch to prevent memorisation, where the environment's seed family supports it."""
 
     def examples(self, agent: Agent, trajectories: Iterable[Trajectory]) -> list[Example]:
-        """Distinct attempts as `agent` sees them, each task weighing the same."""
+        """Render attempts as training examples.
+
+        Attempts at a task with equal actions count once. The weights of each task sum to 1.
+
+        Args:
+            agent: Agent whose prompt and chat format are used.
+            trajectories: Attempts to train on, normally those that passed.
+
+        Returns:
+            One example per chat of an attempt, grouped by task; attempts without a trainable step are left out.
+        """
         by_task: dict[str, dict[tuple[str, ...], Trajectory]] = {}
         for trajectory in trajectories:
-            learnt = self.learnt(trajectory)
-            actions = tuple(step.action for step in learnt.steps)
-            if any(step.trainable for step in learnt.steps):
-                by_task.setdefault(trajectory.task.id, {}).setdefault(actions, learnt)
+            trained = self.for_training(trajectory)
+            actions = tuple(step.action for step in trained.steps)
+            if any(step.trainable for step in trained.steps):
+                by_task.setdefault(trajectory.task.id, {}).setdefault(actions, trained)
         return [
             Example(chat, 1.0 / (len(attempts) * len(chats)))
             for attempts in by_task.values()
@@ -53,41 +58,75 @@ class TrainingData:
     def mixture(
         self, agent: Agent, passed: Sequence[Trajectory], demonstrations: Sequence[Trajectory], seed: int
     ) -> list[Example]:
-        """Examples of passed attempts, with `replay` times as many demonstrations drawn by seed."""
-        examples = self.examples(agent, passed)
-        return [*examples, *self.demonstrated(agent, len(examples), demonstrations, seed)]
+        """Return the examples of passed attempts, followed by those of sampled demonstrations.
 
-    def demonstrated(
+        Args:
+            agent: Agent whose prompt and chat format are used.
+            passed: Attempts that passed.
+            demonstrations: Attempts of an expert to sample from without replacement.
+            seed: Seed of the sampling.
+
+        Returns:
+            The examples of `examples(agent, passed)`, then those of `demonstration_examples`.
+        """
+        examples = self.examples(agent, passed)
+        return [*examples, *self.demonstration_examples(agent, len(examples), demonstrations, seed)]
+
+    def demonstration_examples(
         self, agent: Agent, examples: int, demonstrations: Sequence[Trajectory], seed: int
     ) -> list[Example]:
-        """`replay` times as many demonstrations as there are `examples`, drawn by seed."""
-        wanted = min(len(demonstrations), round(self.replay * examples))
-        chosen = random.Random(derived_seed(seed, "replay")).sample(range(len(demonstrations)), wanted)
-        return self.examples(agent, (demonstrations[i] for i in sorted(chosen)))
+        """Return the examples of sampled demonstrations.
 
-    def learnt(self, trajectory: Trajectory) -> Trajectory:
-        """The part of an attempt that is learnt from."""
-        if self.mistakes == "learnt":
+        Args:
+            agent: Agent whose prompt and chat format are used.
+            examples: Number of examples to mix the demonstrations with; `replay` times as many are sampled.
+            demonstrations: Attempts of an expert to sample from without replacement.
+            seed: Seed of the sampling.
+
+        Returns:
+            The examples, in the order of `demonstrations`.
+        """
+        count = min(len(demonstrations), round(self.replay * examples))
+        sampled = random.Random(derived_seed(seed, "replay")).sample(range(len(demonstrations)), count)
+        return self.examples(agent, (demonstrations[i] for i in sorted(sampled)))
+
+    def for_training(self, trajectory: Trajectory) -> Trajectory:
+        """Return a copy of an attempt with its mistakes masked or dropped, as `mistakes` configures.
+
+        Args:
+            trajectory: The attempt, with its refused actions marked in `Step.invalid`.
+        """
+        if self.mistakes == "trained":
             return trajectory
-        steps = without_refused(trajectory.steps) if self.mistakes == "dropped" else trajectory.steps
-        return replace(trajectory, steps=masked(steps, env_class(trajectory.task.env_id)))
+        steps = drop_refused_steps(trajectory.steps) if self.mistakes == "dropped" else trajectory.steps
+        return replace(trajectory, steps=mask_mistakes(steps, env_class(trajectory.task.env_id)))
 
 
 def renamed_copies(examples: Sequence[Example], rename: Rename, copies: int, rng: random.Random) -> list[Example]:
-    """So many copies of each, each in words of its own."""
+    """Return `copies` copies of each example, each with other entity names.
 
-    def retold(example: Example) -> Example:
+    Args:
+        examples: Examples to copy.
+        rename: Exchanges names in one chat.
+        copies: Number of copies per example.
+        rng: Random source for `rename`.
+
+    Returns:
+        All examples in order, `copies` times; renamed turns have no token ids.
+    """
+
+    def rename_example(example: Example) -> Example:
         chat = zip(example.messages, rename(example.messages, rng), strict=True)
-        # Tokens are those of the old words.
+        # The token ids of a renamed turn spell the old names.
         return replace(
             example, messages=[old if old.content == new.content else replace(new, token_ids=None) for old, new in chat]
         )
 
-    return [retold(example) for _ in range(copies) for example in examples]
+    return [rename_example(example) for _ in range(copies) for example in examples]
 
 
-def masked(steps: Sequence[Step], world: type[AgentEnv]) -> tuple[Step, ...]:
-    """The same steps; those that were refused or superseded are not trained on."""
-    bad = world.overwritten([step.action for step in steps])
-    bad |= {number for number, step in enumerate(steps) if step.invalid is not None}
-    return tuple(replace(step, trainable=False) if number in bad else step for number, step in enumerate(steps))
+def mask_mistakes(steps: Sequence[Step], env_type: type[AgentEnv]) -> tuple[Step, ...]:
+    """Return the steps with refused and overwritten actions marked as not trainable."""
+    mistakes = env_type.overwritten([step.action for step in steps])
+    mistakes |= {number for number, step in enumerate(steps) if step.invalid is not None}
+    return tuple(replace(step, trainable=False) if number in mistakes else step for number, step in enumerate(steps))

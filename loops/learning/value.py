@@ -1,6 +1,6 @@
-"""`ValueRegression`: the value model of ReST-MCTS* (section 3.4), regressed on process rewards.
+"""`ValueRegression`: trains the value model of ReST-MCTS* (arXiv 2406.03816, section 3.4) on process rewards.
 
-L = E [ (V(q, s_1..s_k) - v_k)^2 ]        v_k: `process_rewards` of the trees that a search has finished
+L = E [ (V(q, s_1..s_k) - v_k)^2 ]        v_k: `process_rewards` of finished search trees
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...agents.core import Episode
-from ...agents.search.search_env import Prompting
+from ...agents.search.search_env import PromptingAgent
 from ...agents.search.tree import ROOT, SearchTree
-from .core import Judgement, Objective, Policy, Text
+from .core import Objective, Policy, Row, ValueExample
 from .process_rewards import process_rewards
 
 if TYPE_CHECKING:
@@ -21,63 +21,88 @@ if TYPE_CHECKING:
     from ...agents.models.chat import ChatEncoder
 
 
-def judgements(trees: Iterable[SearchTree], agent: Prompting) -> list[Judgement]:
-    """Every instant of the trees that has a process reward, as `agent` sees it; but the roots, whose is 0 by
-    definition.
+def value_examples(trees: Iterable[SearchTree], agent: PromptingAgent) -> list[ValueExample]:
+    """Return a training example for each node that has a process reward.
 
-    Each tree weighs the same.
+    Roots are left out because their value is 0 by definition.
+
+    Args:
+        trees: Finished search trees.
+        agent: Agent whose prompt the value model reads.
+
+    Returns:
+        The agent's prompt at each node with its process reward; the weights of each tree sum to 1.
     """
-    found = []
+    examples = []
     for tree in trees:
         labels = {number: v for number, v in process_rewards(tree).items() if number != ROOT}
         for number, label in labels.items():
             info = {"goal": tree.goal}
             episode = Episode(tree.task, tree.nodes[number].observation, info, 0, list(tree.steps(number)))
-            found.append(Judgement(agent.prompt(episode), label, 1.0 / len(labels)))
-    return found
+            examples.append(ValueExample(agent.prompt(episode), label, 1.0 / len(labels)))
+    return examples
 
 
 @dataclass(frozen=True)
-class _Judged(Text):
+class _ValueRow(Row):
     label: float = 0.0
-    share: float = 1.0
+    example_weight: float = 1.0
 
 
 @dataclass(frozen=True)
-class ValueRegression(Objective[Judgement, _Judged]):
-    """Weighted mean squared error of a linear head on the last hidden state, which begins at the mean label."""
+class ValueRegression(Objective[ValueExample, _ValueRow]):
+    """Weighted mean squared error of a linear head on the last hidden state.
 
-    def rows(self, examples: Sequence[Judgement], chat: ChatEncoder, window: int) -> list[_Judged]:
-        """Chats up to where the assistant's turn begins. Raises `UsageError` for one of which no turn fits."""
-        from ...agents.models.value import encoded_prompt
+    The head starts as a constant predictor of the mean label.
+    """
 
-        return [_Judged(encoded_prompt(chat, e.messages, window), [], e.label, e.weight) for e in examples]
+    def rows(self, examples: Sequence[ValueExample], chat: ChatEncoder, window: int) -> list[_ValueRow]:
+        """Encode chats up to the start of the next assistant turn.
 
-    def head(self, network: Any, rows: Sequence[_Judged]) -> Any:
-        """One number from the hidden state: 0 times it, and the mean label."""
+        A chat longer than `window` loses its oldest turns.
+
+        Args:
+            examples: Chats with their values.
+            chat: Encoder of the base model.
+            window: Maximum tokens per row.
+
+        Returns:
+            One row per chat.
+
+        Raises:
+            TooLongError: No turn of a chat fits the window.
+        """
+        from ...agents.models.value import encode_prompt
+
+        return [_ValueRow(encode_prompt(chat, e.messages, window), [], e.label, e.weight) for e in examples]
+
+    def head(self, network: Any, rows: Sequence[_ValueRow]) -> Any:
+        """Return a linear layer to one output, with zero weights and the mean label as bias."""
         import torch
 
         head = torch.nn.Linear(network.config.get_text_config().hidden_size, 1)
         torch.nn.init.zeros_(head.weight)
-        torch.nn.init.constant_(head.bias, _mean(rows))
+        torch.nn.init.constant_(head.bias, _mean_label(rows))
         return head
 
-    def loss(self, policy: Policy, batch: Sequence[_Judged]) -> torch.Tensor:
-        """See the class."""
+    def loss(self, policy: Policy, batch: Sequence[_ValueRow]) -> torch.Tensor:
+        """Return the weighted mean squared error of a batch; see `Objective.loss`."""
         import torch
 
         from ...agents.models.value import last_hidden
 
         hidden = last_hidden(policy.network, [row.ids for row in batch], policy.pad_id)
-        label, share = torch.tensor([[row.label, row.share] for row in batch], device=hidden.device).unbind(-1)
-        error: torch.Tensor = (share * (policy.head(hidden)[:, 0] - label) ** 2).sum() / share.sum()
+        label, weight = torch.tensor([[row.label, row.example_weight] for row in batch], device=hidden.device).unbind(
+            -1
+        )
+        error: torch.Tensor = (weight * (policy.head(hidden)[:, 0] - label) ** 2).sum() / weight.sum()
         return error
 
-    def facts(self, rows: Sequence[_Judged]) -> dict[str, float]:
-        """The error of saying the mean label each time: the variance of the labels."""
-        mean, shares = _mean(rows), sum(row.share for row in rows)
-        return {"mean_error": sum(row.share * (row.label - mean) ** 2 for row in rows) / shares}
+    def metrics(self, rows: Sequence[_ValueRow]) -> dict[str, float]:
+        """Return `label_variance`, the mean squared error of a constant predictor."""
+        mean, total_weight = _mean_label(rows), sum(row.example_weight for row in rows)
+        return {"label_variance": sum(row.example_weight * (row.label - mean) ** 2 for row in rows) / total_weight}
 
 
-def _mean(rows: Sequence[_Judged]) -> float:
-    return sum(row.label * row.share for row in rows) / sum(row.share for row in rows)
+def _mean_label(rows: Sequence[_ValueRow]) -> float:
+    return sum(row.label * row.example_weight for row in rows) / sum(row.example_weight for row in rows)

@@ -1,7 +1,7 @@
-"""What attempts are worth: scores, comparisons, the gate, behaviour, recovery, backtests."""
+"""Measuring agents: scores, paired comparisons, the gate, behaviour, recovery and backtests."""
 
 from .evaluation import Comparison, Score, compare, score
-from .gain import Gain, gain
+from .gain import Gain, metric_gain
 from .measure import Measure, evaluate
 
-__all__ = ["Comparison", "Gain", "Measure", "Score", "compare", "evaluate", "gain", "score"]
+__all__ = ["Comparison", "Gain", "Measure", "Score", "compare", "evaluate", "metric_gain", "score"]

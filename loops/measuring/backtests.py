@@ -1,4 +1,4 @@
-"""Backtests of desks and rules on the same windows: what they earned, and who earned more, paired by window."""
+"""Performance of desks and rules in backtests on the same windows, with comparisons paired by window."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rich.text import Text
 from ...agents.trading_group.roles import answer_of
 from ...agents.trajectory import Trajectory
 from ...envs.core import AgentEnv
-from ...envs.trading.metrics import Metrics, of_curve
+from ...envs.trading.metrics import Metrics, curve_metrics
 from ...errors import InfraError, UsageError
 from ..runs.stages import Stage
 from ..runs.store import RunStore
@@ -23,49 +23,62 @@ from .statistics import Mean, mean, sign_flip_mean
 from .tables import p_value, percent
 
 MEASURES = ("cumulative_return", "sharpe", "max_drawdown", "annual_volatility", "exposure", "turnover")
-"""Fields of `Metrics` that are averaged."""
+"""Fields of `Metrics` that summaries average."""
 
 
-def replayed(window: Trajectory, env: AgentEnv) -> list[dict[str, Any]]:
-    """What the environment said at each close of a window, by replaying its actions: it is deterministic."""
-    _, info = env.reset(options={"task": window.task})
-    return [info, *(env.step(step.action)[4] for step in window.steps)]
+def replay_infos(attempt: Trajectory, env: AgentEnv) -> list[dict[str, Any]]:
+    """Return the `info` of each close of an attempt, by replaying its actions in the deterministic environment."""
+    _, info = env.reset(options={"task": attempt.task})
+    return [info, *(env.step(step.action)[4] for step in attempt.steps)]
 
 
-def figures(played: Trajectory, env: AgentEnv) -> Metrics:
-    """What one backtest earned, by replaying its actions; raises `InfraError` for one that was cut off."""
-    if played.outcome == "infra_error":
-        raise InfraError(f"the backtest {played.key} was cut off ({played.error}); it earned nothing to measure")
-    infos = replayed(played, env)
+def attempt_metrics(attempt: Trajectory, env: AgentEnv) -> Metrics:
+    """Compute the metrics of one backtest by replaying its actions.
+
+    Args:
+        attempt: An attempt of a trading task with one asset.
+        env: The environment of the attempt.
+
+    Returns:
+        The metrics.
+
+    Raises:
+        InfraError: If an infrastructure failure ended the attempt.
+    """
+    if attempt.outcome == "infra_error":
+        raise InfraError(
+            f"the backtest {attempt.key} ended with an infrastructure failure ({attempt.error}); run it again"
+        )
+    infos = replay_infos(attempt, env)
     equity = np.array([info["account"].equity for info in infos])
     exposure = float(np.mean([abs(info["account"].weights[0]) for info in infos]))
-    return of_curve(equity, [fill for info in infos for fill in info["fills"]], exposure)
+    return curve_metrics(equity, [fill for info in infos for fill in info["fills"]], exposure)
 
 
 @dataclass(frozen=True)
-class Backtest:
-    """One backtest and what it earned."""
+class MeasuredBacktest:
+    """One backtest and its metrics."""
 
-    played: Trajectory
-    earned: Metrics
+    attempt: Trajectory
+    metrics: Metrics
 
 
-def backtests(attempts: Iterable[Trajectory], env: AgentEnv) -> list[Backtest]:
-    """Attempts with what they earned; raises what `figures` raises."""
-    return [Backtest(played, figures(played, env)) for played in attempts]
+def measure_backtests(attempts: Iterable[Trajectory], env: AgentEnv) -> list[MeasuredBacktest]:
+    """Compute the metrics of attempts. Raises the errors of `attempt_metrics`."""
+    return [MeasuredBacktest(attempt, attempt_metrics(attempt, env)) for attempt in attempts]
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What somebody earned in several backtests. JSON-clean through `to_json`."""
+    """Mean performance of one agent over several backtests."""
 
     name: str
     means: dict[str, Mean]
-    """Of `MEASURES`, over backtests."""
+    """Mean of each of `MEASURES` over the backtests."""
     unread: float
-    """Share of all answers that could not be read, in [0, 1]; 0 for rules."""
+    """Share of the model answers that could not be parsed, in [0, 1]; 0 for rules."""
     refused: float
-    """Share of all actions that the world refused, in [0, 1]."""
+    """Share of the actions that the environment refused, in [0, 1]."""
 
     def to_json(self) -> dict[str, Any]:
         """JSON-clean."""
@@ -74,57 +87,72 @@ class Summary:
 
 @dataclass(frozen=True)
 class Difference:
-    """The second minus the first, paired by window. JSON-clean through `to_json`."""
+    """Difference of one measure between two agents, b - a, paired by window."""
 
     a: str
     b: str
     measure: str
     difference: Mean
     p: float
-    """Two-sided sign-flip test over windows."""
+    """p-value of a two-sided sign-flip test over windows."""
     by_seed: tuple[float, ...]
-    """The mean difference of each training seed: what an interval over windows does not hold."""
+    """Mean difference of each training seed. The interval over windows does not include this variation."""
 
     def to_json(self) -> dict[str, Any]:
         """JSON-clean."""
         return asdict(self)
 
 
-Backtests = Mapping[str, Sequence[Sequence[Backtest]]]
-"""Name to backtests by training seed; windows in the same order for every name."""
+BacktestsByName = Mapping[str, Sequence[Sequence[MeasuredBacktest]]]
+"""Backtests by agent name and training seed, with windows in the same order for every name."""
 
 
-def summarise(name: str, seeds: Sequence[Sequence[Backtest]]) -> Summary:
-    """All seeds together."""
-    earned = [asdict(backtest.earned) for seed in seeds for backtest in seed]
-    played = [backtest.played for seed in seeds for backtest in seed]
-    calls = [call for attempt in played for step in attempt.steps for call in step.calls]
-    steps = sum(len(attempt.steps) for attempt in played)
+def summarise(name: str, seeds: Sequence[Sequence[MeasuredBacktest]]) -> Summary:
+    """Average the backtests of all training seeds of one agent."""
+    metrics = [asdict(backtest.metrics) for seed in seeds for backtest in seed]
+    attempts = [backtest.attempt for seed in seeds for backtest in seed]
+    calls = [call for attempt in attempts for step in attempt.steps for call in step.calls]
+    steps = sum(len(attempt.steps) for attempt in attempts)
     return Summary(
         name=name,
-        means={measure: mean([each[measure] for each in earned], seed=0) for measure in MEASURES},
+        means={measure: mean([each[measure] for each in metrics], seed=0) for measure in MEASURES},
         unread=sum(answer_of(call.role, call.text) is None for call in calls) / max(1, len(calls)),
-        refused=sum(attempt.invalid_actions for attempt in played) / max(1, steps),
+        refused=sum(attempt.invalid_actions for attempt in attempts) / max(1, steps),
     )
 
 
-def differ(backtests: Backtests, a: str, b: str, measure: str) -> Difference:
-    """Compare two by the windows that both traded; raises `UsageError` when these are not the same."""
+def compare_backtests(backtests: BacktestsByName, a: str, b: str, measure: str) -> Difference:
+    """Compare one measure of two agents, paired by window.
+
+    Args:
+        backtests: Backtests by agent name and training seed.
+        a: Name of the first agent.
+        b: Name of the second agent.
+        measure: A field of `Metrics`.
+
+    Returns:
+        The difference b - a.
+
+    Raises:
+        UsageError: If the two agents were not tested on the same windows.
+    """
     by_seed = []
     for first, second in zip(backtests[a], backtests[b], strict=True):
-        if [b.played.task for b in first] != [b.played.task for b in second]:
-            raise UsageError(f"{a!r} and {b!r} were not tested on the same windows, so they cannot be compared")
+        if [b.attempt.task for b in first] != [b.attempt.task for b in second]:
+            raise UsageError(
+                f"{a!r} and {b!r} were not tested on the same windows; expected the same windows in the same order"
+            )
         pairs = zip(first, second, strict=True)
-        by_seed.append([getattr(two.earned, measure) - getattr(one.earned, measure) for one, two in pairs])
+        by_seed.append([getattr(two.metrics, measure) - getattr(one.metrics, measure) for one, two in pairs])
     differences = [difference for seed in by_seed for difference in seed]
     by = tuple(sum(seed) / len(seed) for seed in by_seed)
     return Difference(a, b, measure, mean(differences, seed=0), sign_flip_mean(differences, seed=0), by)
 
 
-def performance(
-    store: RunStore, found: Backtests, differences: Sequence[Difference], tasks: str, caption: str
+def performance_tables(
+    store: RunStore, found: BacktestsByName, differences: Sequence[Difference], tasks: str, caption: str
 ) -> list[RenderableType]:
-    """Tables of what everybody earned and how, and of the differences; the figures become results of the run."""
+    """Return tables of performance, activity and differences, and store their values as results of the run."""
     summaries = [summarise(name, seeds) for name, seeds in found.items()]
     for summary in summaries:
         store.result(Stage("performance", summary.name, tasks), summary.to_json)
@@ -132,29 +160,29 @@ def performance(
         store.result(Stage("difference", f"{each.b} - {each.a}", each.measure), each.to_json)
     return [
         earnings_table(summaries, "Backtests", caption),
-        conduct_table(summaries),
+        activity_table(summaries),
         difference_table(differences),
     ]
 
 
 def earnings_table(summaries: Sequence[Summary], title: str, caption: str = "") -> Table:
-    """One line a name: mean return and Sharpe ratio over backtests, with intervals. Fits into 80 columns."""
+    """Return a table of mean return and Sharpe ratio with intervals, one row per agent, at most 80 columns wide."""
     table = _table(title, caption, ("return", "95 %", "Sharpe", "95 %", "n"))
     for each in summaries:
-        earned, sharpe = each.means["cumulative_return"], each.means["sharpe"]
+        total_return, sharpe = each.means["cumulative_return"], each.means["sharpe"]
         table.add_row(
             Text(each.name),
-            percent(earned.value),
-            f"{100 * earned.low:.1f}…{100 * earned.high:.1f}",
+            percent(total_return.value),
+            f"{100 * total_return.low:.1f}…{100 * total_return.high:.1f}",
             f"{sharpe.value:.2f}",
             f"{sharpe.low:.2f}…{sharpe.high:.2f}",
-            str(earned.n),
+            str(total_return.n),
         )
     return table
 
 
-def conduct_table(summaries: Sequence[Summary], title: str = "How they traded") -> Table:
-    """One line a name: mean risk and activity over backtests, and the share of answers that could not be read."""
+def activity_table(summaries: Sequence[Summary], title: str = "Risk and activity") -> Table:
+    """Return a table of mean risk and activity and the share of unparsable answers, one row per agent."""
     table = _table(title, "", ("drawdown", "volatility", "exposure", "turnover", "unread"))
     for each in summaries:
         shares = (each.means[name].value for name in ("max_drawdown", "annual_volatility", "exposure"))
@@ -164,9 +192,9 @@ def conduct_table(summaries: Sequence[Summary], title: str = "How they traded") 
 
 
 def difference_table(differences: Sequence[Difference], title: str = "Paired by window") -> Table:
-    """One line a comparison; returns in percentage points."""
-    caption = "two-sided sign-flip test over windows; p not adjusted for the number of lines"
-    table = _table(title, caption, ("of", "mean", "95 %", "p", "n"))
+    """Return a table of comparisons, one row each. Returns are in percentage points."""
+    caption = "two-sided sign-flip test over windows; p not adjusted for multiple comparisons"
+    table = _table(title, caption, ("metric", "mean", "95 %", "p", "n"))
     table.add_column(Text("by seed"), justify="right")
     for each in differences:
         scale = 1 if each.measure == "sharpe" else 100
@@ -194,7 +222,7 @@ def _table(title: str, caption: str, columns: Sequence[str]) -> Table:
         title_style="bold yellow",
         header_style="bold",
     )
-    table.add_column(Text("who"), overflow="fold")
+    table.add_column(Text("name"), overflow="fold")
     for name in columns:
         table.add_column(Text(name), justify="right", no_wrap=True)
     return table

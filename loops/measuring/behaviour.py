@@ -1,6 +1,7 @@
-"""How an agent goes about it, beside whether it succeeds: loops, and how soon it turns round after a bad beginning.
+"""Behaviour of an agent beyond its success rate: repeated steps, new actions and revisions.
 
-An attempt's own steps are those after its bad beginning, which are the steps at its start that are not trainable.
+A recovery attempt starts with pre-filled steps of a failed attempt. They are the leading steps that are not trainable.
+All steps after them are the agent's *own steps*.
 """
 
 from __future__ import annotations
@@ -16,67 +17,77 @@ from ...agents.trajectory import Step, Trajectory
 
 @dataclass(frozen=True)
 class Behaviour:
-    """Means over attempts; infra errors are left out."""
+    """Means over attempts, without those that an infrastructure failure ended. JSON-serialisable through `to_json`."""
 
     attempts: int
     own_steps: float
-    """Steps an attempt, its bad beginning not counted."""
-    repeated: float
-    """Share of own steps that the attempt had made before and that were answered as before: loops."""
-    stuck: float
-    """Share of attempts in which no own step was both accepted and new."""
+    """Mean number of own steps per attempt."""
+    repeated_share: float
+    """Share of own steps that repeat an earlier step of the attempt: same action, same next observation."""
+    stuck_share: float
+    """Share of attempts without an own step that was both accepted and new."""
     turns_until_new: float | None
-    """Own steps up to the first that was accepted and not made before, in attempts that have one; 1 is at once."""
-    revising: float
-    """Share of attempts in which an own thought takes back what was done."""
+    """Mean number of own steps up to and including the first accepted new action, over attempts that have one."""
+    revising_share: float
+    """Share of attempts with a revision among the own thoughts."""
     turns_until_revision: float | None
-    """Own steps up to the first such thought, in attempts that have one."""
+    """Mean number of own steps up to and including the first revision, over attempts that have one."""
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-clean."""
+        """Return the fields as a JSON-serialisable dictionary."""
         return asdict(self)
 
 
-def behaviour(attempts: Iterable[Trajectory], revisions: Sequence[str]) -> Behaviour:
-    """Measure `attempts`; `revisions` are the thoughts that take something back."""
+def measure_behaviour(attempts: Iterable[Trajectory], revisions: Sequence[str]) -> Behaviour:
+    """Measure the behaviour in `attempts`.
+
+    Args:
+        attempts: Attempts of one agent.
+        revisions: Beginnings of thoughts that count as a revision.
+
+    Returns:
+        The means over all attempts that no infrastructure failure ended. Zeros and None without any.
+    """
     counted = [attempt for attempt in attempts if attempt.outcome != "infra_error"]
-    own = [len(attempt.steps) - beginning(attempt) for attempt in counted]
-    new = [turns for attempt in counted if (turns := _first(attempt, _is_new)) is not None]
-    revised = [turns for attempt in counted if (turns := _first(attempt, lambda a, n: _takes_back(a, n, revisions)))]
+    own = [len(attempt.steps) - prefilled_steps(attempt) for attempt in counted]
+    new = [turns for attempt in counted if (turns := _first_own_step(attempt, _is_new)) is not None]
+    revised = [
+        turns for attempt in counted if (turns := _first_own_step(attempt, lambda a, n: _is_revision(a, n, revisions)))
+    ]
     return Behaviour(
         attempts=len(counted),
         own_steps=fmean(own) if own else 0.0,
-        repeated=sum(map(_repeated, counted)) / max(1, sum(own)),
-        stuck=1 - len(new) / len(counted) if counted else 0.0,
+        repeated_share=sum(map(_count_repeated, counted)) / max(1, sum(own)),
+        stuck_share=1 - len(new) / len(counted) if counted else 0.0,
         turns_until_new=fmean(new) if new else None,
-        revising=len(revised) / len(counted) if counted else 0.0,
+        revising_share=len(revised) / len(counted) if counted else 0.0,
         turns_until_revision=fmean(revised) if revised else None,
     )
 
 
-def beginning(attempt: Trajectory) -> int:
-    """How many steps the attempt was begun with."""
+def prefilled_steps(attempt: Trajectory) -> int:
+    """Return the number of pre-filled steps: leading steps that are not trainable."""
     return len(list(itertools.takewhile(lambda step: not step.trainable, attempt.steps)))
 
 
-def answers(attempt: Trajectory) -> list[str]:
-    """What each step led to."""
+def next_observations(attempt: Trajectory) -> list[str]:
+    """Return the observation that followed each step."""
     return [*(step.observation for step in attempt.steps[1:]), attempt.final_observation]
 
 
-def _repeated(attempt: Trajectory) -> int:
+def _count_repeated(attempt: Trajectory) -> int:
     seen = set[tuple[str, str]]()
-    count, begun = 0, beginning(attempt)
-    for number, (step, answer) in enumerate(zip(attempt.steps, answers(attempt), strict=True)):
-        count += number >= begun and (step.action, answer) in seen
-        seen.add((step.action, answer))
+    count, start = 0, prefilled_steps(attempt)
+    for number, (step, next_observation) in enumerate(zip(attempt.steps, next_observations(attempt), strict=True)):
+        count += number >= start and (step.action, next_observation) in seen
+        seen.add((step.action, next_observation))
     return count
 
 
-def _first(attempt: Trajectory, fits: Any) -> int | None:
-    begun = beginning(attempt)
-    found = (number - begun + 1 for number in range(begun, len(attempt.steps)) if fits(attempt, number))
-    return next(found, None)
+def _first_own_step(attempt: Trajectory, predicate: Any) -> int | None:
+    start = prefilled_steps(attempt)
+    positions = (number - start + 1 for number in range(start, len(attempt.steps)) if predicate(attempt, number))
+    return next(positions, None)
 
 
 def _is_new(attempt: Trajectory, number: int) -> bool:
@@ -84,6 +95,6 @@ def _is_new(attempt: Trajectory, number: int) -> bool:
     return step.invalid is None and all(step.action != earlier.action for earlier in attempt.steps[:number])
 
 
-def _takes_back(attempt: Trajectory, number: int, revisions: Sequence[str]) -> bool:
+def _is_revision(attempt: Trajectory, number: int, revisions: Sequence[str]) -> bool:
     step: Step = attempt.steps[number]
     return step.thought.startswith(tuple(revisions))

@@ -1,4 +1,4 @@
-"""`score` and `compare`: what a list of attempts is worth, and whether another list is worth more."""
+"""Scores of attempts (`score`) and paired comparisons of two agents (`compare`)."""
 
 from __future__ import annotations
 
@@ -13,41 +13,40 @@ from ...errors import InfraError, UsageError
 from .statistics import Rate, mcnemar, paired_difference, rate, sign_flip
 
 Decoding = Literal["free", "constrained", "unstated"]
-"""Whether actions were sampled freely or among the admissible ones."""
+"""How actions were sampled: freely, by constrained decoding, or not stated."""
 T = TypeVar("T")
 UNTYPED = "any"
-"""The type of a task whose `params` name none."""
+"""The type of tasks without `params["type"]`."""
 
 
 @dataclass(frozen=True)
-class Attempt:
-    """What a score needs to know of a `Trajectory`: small, so that a hundred thousand of them fit in memory."""
+class AttemptSummary:
+    """The numbers of a `Trajectory` that a score needs. Small, so that 100,000 of them fit in memory."""
 
     task: Task
     sample: int
     outcome: str
     steps: int
-    invalid: int
-    """Actions that the environment refused."""
-    sampled: int
-    """Tokens that the model wrote."""
-    read: int
-    """Tokens that the model read, cached ones included."""
+    invalid_actions: int
+    sampled_tokens: int
+    """Number of sampled tokens."""
+    read_tokens: int
+    """Number of prompt tokens, cached ones included."""
     model: str
     seed: int
     agent: str = ""
 
     @classmethod
-    def of(cls, trajectory: Trajectory) -> Self:
-        """The facts of a trajectory, without its texts."""
+    def from_trajectory(cls, trajectory: Trajectory) -> Self:
+        """Return the summary of a trajectory."""
         return cls(
             task=trajectory.task,
             sample=trajectory.sample,
             outcome=trajectory.outcome,
             steps=len(trajectory.steps),
-            invalid=trajectory.invalid_actions,
-            sampled=trajectory.sampled_tokens,
-            read=trajectory.prompt_tokens,
+            invalid_actions=trajectory.invalid_actions,
+            sampled_tokens=trajectory.sampled_tokens,
+            read_tokens=trajectory.prompt_tokens,
             model=trajectory.model,
             seed=trajectory.seed,
             agent=trajectory.agent,
@@ -55,66 +54,80 @@ class Attempt:
 
     @property
     def counts(self) -> bool:
-        """Whether the attempt says anything about the agent: infra errors do not."""
+        """Whether the attempt counts in a score. Infrastructure failures do not count."""
         return self.outcome != "infra_error"
 
     @property
     def success(self) -> bool:
-        """Whether the environment said that the task was done."""
+        """Whether the outcome is `success`."""
         return self.outcome == "success"
 
 
-Attempts = Iterable[Trajectory | Attempt]
+ScorableAttempts = Iterable[Trajectory | AttemptSummary]
 
 
 @dataclass(frozen=True)
 class Score:
-    """How well one agent did on one TaskSet. JSON-clean through `to_json` and `from_json`."""
+    """The success rate of one agent on one task set, with the settings of the measurement.
+
+    Attempts that an infrastructure failure ended count only in `infra_errors` and `outcomes`. All other numbers are
+    over the remaining `n` attempts. JSON-serialisable through `to_json` and `from_json`.
+    """
 
     name: str
-    """Who was measured."""
+    """Name of the measured model or agent."""
     taskset: str
-    """`TaskSet.hash`: only scores with the same one can be compared."""
+    """`TaskSet.hash`. Only scores with the same hash are comparable."""
     n: int
-    """Attempts that count: infra errors are not among them."""
+    """Number of attempts that count."""
     infra_errors: int
-    """Attempts that a broken browser, container or server ended; in no other number here."""
+    """Number of attempts that an infrastructure failure ended."""
     success: Rate
+    """Success rate over all `n` attempts."""
     by_type: dict[str, Rate]
-    """By `Task.params["type"]`; types that only infra errors were met on are absent."""
+    """Success rate by `Task.params["type"]`. Types without an attempt that counts are absent."""
     outcomes: dict[str, int]
-    """How many attempts ended how, infra errors included."""
+    """Number of attempts by outcome, infrastructure failures included."""
     mean_steps: float
-    """Actions an attempt."""
+    """Mean number of actions per attempt."""
     invalid_share: float
-    """Share of all actions that the environment refused, in [0, 1]."""
+    """Share of refused actions among all actions, in [0, 1]."""
     sampled_tokens: int
-    """Tokens that the model wrote, in all attempts that count."""
+    """Number of sampled tokens."""
     read_tokens: int
-    """Tokens that the model read, cached ones included, in all attempts that count."""
+    """Number of prompt tokens, cached ones included."""
     models: tuple[str, ...]
-    """Versions of the models that acted; more than one when training seeds are pooled."""
+    """Versions of the models that acted. Several if training seeds are pooled."""
     seeds: tuple[int, ...]
-    """What to start from to make the attempts again."""
+    """Seeds that reproduce the attempts."""
     seconds: float | None = None
-    """Wall time of the evaluation, where it was measured."""
+    """Wall time of the evaluation; None if not measured."""
     decoding: Decoding = "unstated"
+    """How actions were sampled."""
     step_cap: int | None = None
-    """Actions after which the environment cut an attempt off, where it was stated."""
+    """Maximum number of actions per attempt; None if not stated."""
     agents: tuple[str, ...] = ()
-    """`Agent.name` of who acted; more than one when training seeds are pooled."""
+    """`Agent.name` of the agents that acted. Several if training seeds are pooled."""
     repeatable: bool | None = None
-    """Whether the same tokens would be sampled again (`Backend.repeatable`); None where nobody said."""
+    """Whether the backend samples the same tokens again (`Backend.repeatable`); None if not stated."""
     settings: dict[str, Any] = field(default_factory=dict)
-    """What else has to be known to measure this again; JSON-clean."""
+    """Further settings that reproduce the measurement; JSON-serialisable."""
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-clean; `from_json` gives an equal score."""
+        """Return the score as a JSON-serialisable dictionary, the inverse of `from_json`."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """What `to_json` gave, before or after JSON; raises `KeyError` or `TypeError` when it is not that."""
+        """Return a score from the result of `to_json`.
+
+        Args:
+            data: Result of `to_json`, which may have passed through JSON.
+
+        Raises:
+            KeyError: A field with a fixed type is missing.
+            TypeError: Another field is missing, or a key is unknown.
+        """
         values = dict(data)
         values["success"] = Rate(**values["success"])
         values["by_type"] = {name: Rate(**part) for name, part in values["by_type"].items()}
@@ -124,53 +137,64 @@ class Score:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Whether `b` beats `a` on the same tasks, attempt by attempt. JSON-clean through `to_json` and `from_json`."""
+    """The difference in success rate between two agents, `b` minus `a`, paired by task and sample.
+
+    All rates are in [0, 1] and the difference is in [-1, 1]; multiply by 100 for percentage points. JSON-serialisable
+    through `to_json` and `from_json`.
+    """
 
     a: str
-    """The first one's name."""
+    """Name of the first agent."""
     b: str
-    """The second one's name."""
+    """Name of the second agent."""
     taskset: str
-    """`TaskSet.hash` of the tasks that both were measured on."""
+    """`TaskSet.hash` of the tasks of both."""
     n: int
-    """Pairs that count: same task, same sample, neither ended by an infra error."""
+    """Number of pairs that count: same task, same sample, no infrastructure failure."""
     dropped: int
-    """Pairs left out because an infra error ended one of them."""
+    """Number of pairs left out because an infrastructure failure ended an attempt of the pair."""
     rate_a: float
-    """Share of the pairs in which `a` succeeded."""
+    """Success rate of `a` over the pairs."""
     rate_b: float
-    """Share of the pairs in which `b` succeeded."""
+    """Success rate of `b` over the pairs."""
     difference: float
-    """`rate_b - rate_a`, in [-1, 1]."""
+    """`rate_b - rate_a`."""
     low: float
-    """Lower end of the difference's bootstrap interval, whole tasks drawn again."""
+    """Lower end of the interval of `difference`: percentile bootstrap that resamples whole tasks."""
     high: float
-    """Upper end of the difference's bootstrap interval."""
+    """Upper end of the interval of `difference`."""
     level: float
-    """How often such intervals hold the truth."""
+    """Confidence level of the interval, such as 0.95."""
     only_a: int
-    """Pairs in which only `a` succeeded."""
+    """Number of pairs in which only `a` succeeded."""
     only_b: int
-    """Pairs in which only `b` succeeded."""
+    """Number of pairs in which only `b` succeeded."""
     p: float
-    """Two-sided, of the test named in `test`; not adjusted for other comparisons made beside this one."""
+    """Two-sided p-value of `test`, not adjusted for multiple comparisons."""
     test: Literal["exact McNemar", "exact sign-flip by task"]
-    """McNemar for one pair a task; with several, `a` and `b` are swapped within whole tasks."""
+    """Exact McNemar test for one pair per task; otherwise an exact sign-flip test that swaps `a` and `b` by task."""
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-clean; `from_json` gives an equal comparison."""
+        """Return the comparison as a JSON-serialisable dictionary, the inverse of `from_json`."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """What `to_json` gave; raises `TypeError` when it is not that."""
+        """Return a comparison from the result of `to_json`.
+
+        Args:
+            data: Result of `to_json`, which may have passed through JSON.
+
+        Raises:
+            TypeError: A field is missing or unknown.
+        """
         return cls(**data)
 
 
 def score(
     name: str,
     tasks: TaskSet,
-    trajectories: Attempts,
+    trajectories: ScorableAttempts,
     *,
     seed: int = 0,
     seconds: float | None = None,
@@ -180,14 +204,31 @@ def score(
     repeatable: bool | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> Score:
-    """Measure an agent by its attempts at `tasks`, those of several training seeds together if need be.
+    """Return the score of an agent on a task set.
 
-    `seed` is the bootstrap's; `seeds` replace those of the attempts where these are derived from them. Raises
-    `UsageError` for an attempt at another task and for a task without any (a score of part of a set must not carry the
-    set's hash), and `InfraError` when infra errors ended every attempt, for then nothing was measured.
+    The intervals are percentile bootstrap intervals that resample whole tasks (`statistics.rate`). Deterministic.
+
+    Args:
+        name: Name of the score in tables.
+        tasks: The task set. Every task needs an attempt, because the score carries the hash of the whole set.
+        trajectories: Attempts at `tasks`, possibly of several training seeds.
+        seed: Seed of the bootstrap.
+        seconds: Wall time of the evaluation.
+        decoding: How actions were sampled.
+        step_cap: Maximum number of actions per attempt.
+        seeds: Seeds that reproduce the attempts. By default, those of the attempts.
+        repeatable: Whether the backend samples the same tokens again.
+        settings: Further settings that reproduce the measurement; JSON-serialisable.
+
+    Returns:
+        The score. Infrastructure failures are counted apart.
+
+    Raises:
+        UsageError: An attempt belongs to another task set, or a task has no attempt.
+        InfraError: Infrastructure failures ended every attempt.
     """
-    attempts = _checked(name, tasks, trajectories)
-    counted = _counted(name, attempts)
+    attempts = _check_complete(name, tasks, trajectories)
+    counted = _without_infra_failures(name, attempts)
     steps = sum(a.steps for a in counted)
     return Score(
         name=name,
@@ -195,12 +236,12 @@ def score(
         n=len(counted),
         infra_errors=len(attempts) - len(counted),
         success=_rate(counted, seed),
-        by_type={kind: _rate(part, seed) for kind, part in _grouped(counted, task_type_of).items()},
+        by_type={kind: _rate(part, seed) for kind, part in _group_by(counted, _attempt_task_type).items()},
         outcomes=dict(sorted(Counter(a.outcome for a in attempts).items())),
         mean_steps=steps / len(counted),
-        invalid_share=sum(a.invalid for a in counted) / steps if steps else 0.0,
-        sampled_tokens=sum(a.sampled for a in counted),
-        read_tokens=sum(a.read for a in counted),
+        invalid_share=sum(a.invalid_actions for a in counted) / steps if steps else 0.0,
+        sampled_tokens=sum(a.sampled_tokens for a in counted),
+        read_tokens=sum(a.read_tokens for a in counted),
         models=tuple(sorted({a.model for a in counted})),
         seeds=tuple(sorted({a.seed for a in counted})) if seeds is None else tuple(seeds),
         seconds=seconds,
@@ -212,24 +253,40 @@ def score(
     )
 
 
-def compare(a: Attempts, b: Attempts, *, names: tuple[str, str] = ("a", "b"), seed: int = 0) -> Comparison:
-    """Compare two agents on the same tasks, paired by task and sample; `seed` is the bootstrap's.
+def compare(
+    a: ScorableAttempts, b: ScorableAttempts, *, names: tuple[str, str] = ("a", "b"), seed: int = 0
+) -> Comparison:
+    """Compare the success of two agents on the same tasks, paired by task and sample.
 
-    When a task and sample occur several times (training seeds pooled), the first of `a` is paired with the first of `b`
-    and so on. Raises `UsageError` when the tasks or the numbers of attempts differ, `InfraError` when no pair counts.
+    The p-value comes from the exact McNemar test for one pair per task, otherwise from an exact sign-flip test over
+    tasks. The interval is a percentile bootstrap that resamples whole tasks. Deterministic.
+
+    Args:
+        a: Attempts of the first agent.
+        b: Attempts of the second agent. If training seeds are pooled, a task and sample occur several times: the first
+            one in `a` is paired with the first one in `b`, and so on.
+        names: Names of the two agents in the comparison.
+        seed: Seed of the bootstrap.
+
+    Returns:
+        The comparison, `b` minus `a`.
+
+    Raises:
+        UsageError: The tasks, or the numbers of attempts, differ.
+        InfraError: An infrastructure failure ended an attempt of every pair.
     """
-    first, second = [_attempt(t) for t in a], [_attempt(t) for t in b]
+    first, second = [_as_summary(t) for t in a], [_as_summary(t) for t in b]
     tasks = _check_same_tasks(names, first, second)
-    sides = _occurrences(first), _occurrences(second)
+    sides = _by_occurrence(first), _by_occurrence(second)
     _check_same_samples(names, *sides)
     pairs = [(one, sides[1][key]) for key, one in sides[0].items()]
     counted = [(one, two) for one, two in pairs if one.counts and two.counts]
     if not counted:
         raise InfraError(
-            f"{names[0]!r} against {names[1]!r}: infra errors ended every one of {len(pairs)} pairs; "
-            "mend the cause and repeat"
+            f"cannot compare {names[0]!r} and {names[1]!r}: infrastructure failures ended all {len(pairs)} pairs; "
+            "fix the cause and repeat"
         )
-    by_task = list(_grouped(counted, lambda pair: pair[0].task.id).values())
+    by_task = list(_group_by(counted, lambda pair: pair[0].task.id).values())
     deltas = [sum(two.success - one.success for one, two in part) for part in by_task]
     interval = paired_difference(deltas, [len(part) for part in by_task], seed=seed)
     only_a = sum(one.success and not two.success for one, two in counted)
@@ -255,71 +312,70 @@ def compare(a: Attempts, b: Attempts, *, names: tuple[str, str] = ("a", "b"), se
 
 
 def task_type(task: Task) -> str:
-    """The type that scores are split by: `params["type"]`, or `any`."""
+    """Return the type that scores are split by: `params["type"]`, or `any`."""
     return str(task.params.get("type", UNTYPED))
 
 
-def task_type_of(attempt: Attempt) -> str:
-    """`task_type` of the attempt's task."""
+def _attempt_task_type(attempt: AttemptSummary) -> str:
     return task_type(attempt.task)
 
 
-def _attempt(item: Trajectory | Attempt) -> Attempt:
-    return Attempt.of(item) if isinstance(item, Trajectory) else item
+def _as_summary(item: Trajectory | AttemptSummary) -> AttemptSummary:
+    return AttemptSummary.from_trajectory(item) if isinstance(item, Trajectory) else item
 
 
-def _counted(name: str, attempts: Sequence[Attempt]) -> list[Attempt]:
+def _without_infra_failures(name: str, attempts: Sequence[AttemptSummary]) -> list[AttemptSummary]:
     counted = [a for a in attempts if a.counts]
     if not counted:
         raise InfraError(
-            f"score {name!r}: infra errors ended all {len(attempts)} attempts, so nothing was measured; "
-            "mend the cause and repeat"
+            f"score {name!r}: infrastructure failures ended all {len(attempts)} attempts; nothing was measured; "
+            "fix the cause and repeat"
         )
     return counted
 
 
-def _rate(attempts: Sequence[Attempt], seed: int) -> Rate:
-    clusters = _grouped(attempts, lambda a: a.task.id).values()
+def _rate(attempts: Sequence[AttemptSummary], seed: int) -> Rate:
+    clusters = _group_by(attempts, lambda a: a.task.id).values()
     return rate([sum(a.success for a in c) for c in clusters], [len(c) for c in clusters], seed=seed)
 
 
-def _grouped(items: Iterable[T], key: Callable[[T], str]) -> dict[str, list[T]]:
+def _group_by(items: Iterable[T], key: Callable[[T], str]) -> dict[str, list[T]]:
     groups: defaultdict[str, list[T]] = defaultdict(list)
     for item in items:
         groups[key(item)].append(item)
     return dict(sorted(groups.items()))
 
 
-def _checked(name: str, tasks: TaskSet, trajectories: Attempts) -> list[Attempt]:
-    attempts = [_attempt(t) for t in trajectories]
+def _check_complete(name: str, tasks: TaskSet, trajectories: ScorableAttempts) -> list[AttemptSummary]:
+    attempts = [_as_summary(t) for t in trajectories]
     for attempt in attempts:
         if tasks[attempt.task.id] != attempt.task:
             raise UsageError(
-                f"score {name!r}: the attempt at {attempt.task.id!r} was made on another task of that id than the one "
-                f"in the set {tasks.hash}; score it against the set that it was made on"
+                f"score {name!r}: the attempt at {attempt.task.id!r} belongs to a different task with the same id than "
+                f"the one in task set {tasks.hash}; pass the task set that the attempt was made on"
             )
     missing = {task.id for task in tasks} - {attempt.task.id for attempt in attempts}
     if missing or not attempts:
         raise UsageError(
-            f"score {name!r}: {len(missing)} of the {len(tasks)} tasks of the set {tasks.hash} have no attempt, "
-            f"the first is {min(missing, default='none')!r}; play them all, or score against the smaller set"
+            f"score {name!r}: {len(missing)} of the {len(tasks)} tasks of task set {tasks.hash} have no attempt, "
+            f"the first is {min(missing, default='none')!r}; play all tasks, or pass a smaller task set"
         )
     return attempts
 
 
-def _check_same_tasks(names: tuple[str, str], a: Sequence[Attempt], b: Sequence[Attempt]) -> TaskSet:
+def _check_same_tasks(names: tuple[str, str], a: Sequence[AttemptSummary], b: Sequence[AttemptSummary]) -> TaskSet:
     one, two = TaskSet({t.task for t in a}), TaskSet({t.task for t in b})
     if one.hash != two.hash:
         shared = len({t.hash for t in one} & {t.hash for t in two})
         raise UsageError(
-            f"{names[0]!r} was measured on the TaskSet {one.hash} of {len(one)} tasks and {names[1]!r} on {two.hash} "
-            f"of {len(two)}; they share {shared}, so their scores cannot be compared: evaluate both on the same set"
+            f"cannot compare {names[0]!r} and {names[1]!r}: they were measured on different task sets, {one.hash} with "
+            f"{len(one)} tasks and {two.hash} with {len(two)}, which share {shared}; evaluate both on the same task set"
         )
     return one
 
 
-def _occurrences(attempts: Sequence[Attempt]) -> dict[tuple[str, int, int], Attempt]:
-    """Attempts by task id, sample, and how many of the same task and sample came before."""
+def _by_occurrence(attempts: Sequence[AttemptSummary]) -> dict[tuple[str, int, int], AttemptSummary]:
+    """Map (task id, sample, number of earlier attempts at this task and sample) to the attempt."""
     seen: Counter[tuple[str, int]] = Counter()
     found = {}
     for attempt in attempts:
@@ -329,11 +385,13 @@ def _occurrences(attempts: Sequence[Attempt]) -> dict[tuple[str, int, int], Atte
     return found
 
 
-def _check_same_samples(names: tuple[str, str], a: Mapping[Any, Attempt], b: Mapping[Any, Attempt]) -> None:
+def _check_same_samples(
+    names: tuple[str, str], a: Mapping[Any, AttemptSummary], b: Mapping[Any, AttemptSummary]
+) -> None:
     if a.keys() != b.keys():
         task, sample, repeat = min(a.keys() ^ b.keys())
         have, lack = names if (task, sample, repeat) in a else names[::-1]
         raise UsageError(
-            f"{have!r} has attempt {sample} at task {task!r} (repeat {repeat}) and {lack!r} has not; "
+            f"{have!r} has sample {sample} of task {task!r} (repeat {repeat}), but {lack!r} does not; "
             "compare the same number of samples and seeds"
         )

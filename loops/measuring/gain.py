@@ -1,4 +1,4 @@
-"""`gain`: how much better one agent is than another by the metric that the environment itself names."""
+"""Paired differences in the metric of the environment (`metric_gain`), such as success or return."""
 
 from __future__ import annotations
 
@@ -14,35 +14,55 @@ from .statistics import mean, sign_flip_mean
 
 @dataclass(frozen=True)
 class Gain:
-    """How much better `b` is than `a` on the same tasks, by the environment's own metric. JSON-clean."""
+    """The mean difference between two agents, `b` minus `a`, in the metric of the environment. JSON-serialisable."""
 
     a: str
+    """Name of the first agent."""
     b: str
+    """Name of the second agent."""
     metric: str
-    """`AgentEnv.metric`: `success`, `return`, ..."""
+    """`AgentEnv.metric`, such as `success` or `return`."""
     taskset: str
-    """`TaskSet.hash` of the tasks that both were measured on."""
+    """`TaskSet.hash` of the tasks of both."""
     n: int
-    """Pairs that count: same task, same sample, neither ended by an infra error."""
+    """Number of pairs that count: same task, same sample, no infrastructure failure."""
     dropped: int
-    """Pairs left out because an infra error ended one of them."""
+    """Number of pairs left out because an infrastructure failure ended an attempt of the pair."""
     mean: float
-    """Mean of worth(b) - worth(a) over the pairs."""
+    """Mean of metric(b) - metric(a) over the pairs, in the unit of the metric; a success counts 1."""
     low: float
-    """Lower end of its bootstrap interval."""
+    """Lower end of the percentile bootstrap interval of `mean`."""
     high: float
-    """Upper end of its bootstrap interval."""
+    """Upper end of the interval."""
     level: float
-    """How often such intervals hold the truth."""
+    """Confidence level of the interval, such as 0.95."""
     p: float
-    """Two-sided, of the test named in `test`."""
+    """Two-sided p-value of `test`, not adjusted for multiple comparisons."""
     test: str
+    """Name of the test: those of `Comparison.test` for the metric `success`, otherwise `sign-flip by pair`."""
 
 
-def gain(
+def metric_gain(
     a: Sequence[Trajectory], b: Sequence[Trajectory], env: type[AgentEnv], *, names: tuple[str, str] = ("a", "b")
 ) -> Gain:
-    """Compare two agents by the metric of `env`, paired by task and sample. Raises what `compare` raises."""
+    """Compare two agents by the metric of an environment, paired by task and sample.
+
+    For the metric `success` this is `compare`. For other metrics the interval is a percentile bootstrap over pairs, and
+    the p-value comes from a sign-flip test over pairs. Deterministic.
+
+    Args:
+        a: Attempts of the first agent, at most one per task and sample.
+        b: Attempts of the second agent at the same tasks and samples.
+        env: Environment class. Its `metric_value` maps an attempt to a number.
+        names: Names of the two agents in the result.
+
+    Returns:
+        The gain of `b` over `a`.
+
+    Raises:
+        UsageError: The tasks, or the numbers of attempts, differ.
+        InfraError: An infrastructure failure ended an attempt of every pair.
+    """
     found = compare(a, b, names=names)
     shared: dict[str, Any] = {"a": names[0], "b": names[1], "metric": env.metric, "taskset": found.taskset}
     shared |= {"n": found.n, "dropped": found.dropped}
@@ -65,6 +85,6 @@ def gain(
 
 
 def _paired(a: Sequence[Trajectory], b: Sequence[Trajectory]) -> list[tuple[Trajectory, Trajectory]]:
-    """Pairs of the same task and sample, where both have each of them once."""
+    """Pair the attempts by task and sample, each of which occurs once on both sides."""
     others = {t.key: t for t in b}
     return [(t, others[t.key]) for t in a]

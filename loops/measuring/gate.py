@@ -1,6 +1,4 @@
-"""`Gate`: a round's model is kept only if it measurably helps, paired by task, on held-out tasks that no score is taken
-on.
-"""
+"""`Gate`: a paired test on tasks of its own that decides whether the adapter of a round is kept."""
 
 from __future__ import annotations
 
@@ -17,107 +15,141 @@ from ...envs.registry import EnvSpec
 from ...errors import UsageError
 from ..run import Attempts, Practice, Run, job
 from ..runs.stages import Stage
-from .gain import Gain, gain
+from .gain import Gain, metric_gain
 
 
 @dataclass(frozen=True)
 class Gate:
-    """When a round's model is adopted. Rounds that are not stay on record."""
+    """Decides whether the adapter of a round is adopted.
+
+    The gate plays the old and the new model greedily on the same tasks. These tasks are neither practised nor scored
+    on. It adopts the new model if its mean gain in the metric of the environment is above 0; significance is reported,
+    not required. Results of rounds that are not adopted stay in the store.
+    """
 
     mode: Annotated[Literal["on", "off"], tyro.conf.arg(name="gate", prefix_name=False)] = "on"
-    """`on`: a round is adopted if and only if it beats the model before it by the environment's metric. `off`: every
-    round is adopted, and nothing is compared."""
+    """`on` adopts a round only if it beats the previous model in the environment's metric; `off` adopts every round
+    without a comparison."""
     tasks: int = 100
-    """Held-out tasks that each round is compared on."""
+    """Number of tasks of the gate."""
     split: str | None = None
-    """Their split; None is the one that the environment names for this."""
+    """Split of the gate's tasks; by default, the environment's `gate_split`."""
     seed: int = 12345
-    """Of the choice of tasks."""
+    """Seed that chooses the gate's tasks."""
 
     def resolved(self, env: EnvSpec) -> Gate:
-        """The same with a split in place of None, where the environment names one."""
-        return self if self.split is not None or self.mode == "off" else replace(self, split=env.default("gate_split"))
+        """Return a copy with the default split of the environment filled in."""
+        return (
+            self
+            if self.split is not None or self.mode == "off"
+            else replace(self, split=env.metadata_value("gate_split"))
+        )
 
     def task_set(self, env: EnvSpec, practice: Practice) -> TaskSet:
-        """The tasks of the gate; raises `UsageError` when the environment has none for it."""
+        """Return the tasks of the gate; raise `UsageError` if the environment has no split or no tasks for it."""
         split = self.resolved(env).split
         if split is None:
             raise UsageError(
-                f"environment {env.id!r} names no split for the gate; pass --gate off to adopt every round, or name a "
-                "split that no score is taken on with --loop.gate.split"
+                f"environment {env.id!r} has no default split for the gate; pass --gate off to adopt every round, or "
+                "choose a split that is not scored with --loop.gate.split"
             )
         try:
             return env.tasks(split, self.tasks, self.seed, **practice.params)
         except UsageError as error:
             raise UsageError(
-                f"the gate has no tasks: {error}; name a split that no score is taken on with --loop.gate.split, or "
-                "pass --gate off to adopt every round"
+                f"the gate has no tasks: {error}; choose a split that is not scored with --loop.gate.split, or pass "
+                "--gate off to adopt every round"
             ) from error
 
-    def check(self, env: EnvSpec, practice: Practice, practised: TaskSet, scored: Mapping[str, TaskSet]) -> None:
-        """Raise `UsageError` when there is no task for the gate, or one that is practised or scored on too.
+    def check(
+        self, env: EnvSpec, practice: Practice, practice_tasks: TaskSet, scored_tasks: Mapping[str, TaskSet]
+    ) -> None:
+        """Check that the gate has tasks, and that none of them is practised or scored on.
 
-        `practised` are the loop's tasks, `scored` the sets that models are measured on, by split.
+        Args:
+            env: The environment.
+            practice: The loop's practice settings. The gate's tasks have the same parameters.
+            practice_tasks: The tasks that the loop practises on.
+            scored_tasks: The task sets that models are measured on, by split.
+
+        Raises:
+            UsageError: The gate has no tasks, or shares its split or a task with the others.
         """
         if self.mode == "off":
             return
-        own = self.task_set(env, practice)
+        gate_tasks = self.task_set(env, practice)
         split = self.resolved(env).split
-        if split in scored or any(map(own.shared, scored.values())):
+        if split in scored_tasks or any(map(gate_tasks.count_shared, scored_tasks.values())):
             raise UsageError(
-                f"the gate would choose models on split {split!r}, on which they are scored too, so the score would be "
-                "of tasks that chose the model; measure on other splits, name another one with --loop.gate.split, or "
-                "pass --gate off"
+                f"the gate's split {split!r} is also scored, so the scores would be on tasks that selected the model; "
+                "measure on other splits, choose another split with --loop.gate.split, or pass --gate off"
             )
-        if shared := own.shared(practised):
+        if shared := gate_tasks.count_shared(practice_tasks):
             raise UsageError(
-                f"the gate would choose models on split {split!r}, of which {shared} tasks are practised on too, "
-                "so it would adopt what was learnt by heart; name another with --loop.gate.split, or pass --gate off"
+                f"{shared} of the gate's tasks, from split {split!r}, are also practised on, so the gate would reward "
+                "memorisation; choose another split with --loop.gate.split, or pass --gate off"
             )
 
     def admits(
         self, run: Run, old: Path | None, new: Path, *, practice: Practice, attempts: Attempts, seed: int
     ) -> bool:
-        """Compare two adapters (None is the base itself), greedily; the verdict is stored and stays the same."""
+        """Compare two adapters by greedy attempts at the gate's tasks, and decide whether the new one is adopted.
+
+        The verdict is stored. A later call for the same adapter and split returns the stored verdict.
+
+        Args:
+            run: The run that plays and stores the attempts.
+            old: The adapter adopted last; None for the base model.
+            new: The adapter of the round.
+            practice: The loop's practice settings. The gate's tasks have the same parameters.
+            attempts: How tasks are attempted; one attempt per task at temperature 0.
+            seed: Seed of the attempts.
+
+        Returns:
+            Whether the new adapter is adopted. Always True in mode `off`.
+        """
         if self.mode == "off":
             return True
         tasks = self.task_set(run.env, practice)
         split = self.resolved(run.env).split or ""
 
         def played(adapter: Path | None) -> list[Trajectory]:
-            agent = run.acting(adapter, attempts, temperature=0.0)
-            who = name_of(adapter)
+            agent = run.make_agent(adapter, attempts, temperature=0.0)
+            who = adapter_name(adapter)
             jobs = [job(task, agent, 0, seed, f"gate/{who}") for task in tasks]
-            return run.play(Stage.named("gate", who, split), jobs, attempts)
+            return run.play(Stage.from_model_round("gate", who, split), jobs, attempts)
 
-        found = gain(played(old), played(new), run.env.cls, names=(name_of(old), new.name))
-        verdict = run.store.result(Stage.named("verdict", new.name, split), Verdict(found, found.mean > 0).to_json)
+        found = metric_gain(played(old), played(new), run.env.cls, names=(adapter_name(old), new.name))
+        verdict = run.store.result(
+            Stage.from_model_round("verdict", new.name, split), Verdict(found, found.mean > 0).to_json
+        )
         return bool(verdict["adopted"])
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the gate said of a round. JSON-clean through `to_json`."""
+    """The decision of the gate on one round. JSON-serialisable through `to_json` and `from_json`."""
 
     gain: Gain
-    """Of the new model over the one before it."""
+    """The gain of the new model over the previous one."""
     adopted: bool
+    """Whether the new model was adopted."""
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-clean; `from_json` gives an equal verdict."""
+        """Return the verdict as a JSON-serialisable dictionary, the inverse of `from_json`."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Verdict:
-        """What `to_json` gave."""
+        """Return the verdict that `to_json` described."""
         return cls(Gain(**data["gain"]), data["adopted"])
 
 
 def verdicts(results: Mapping[Stage, Any]) -> dict[Stage, Verdict]:
-    """The verdicts among a run's results, in the order in which they were given."""
+    """Return the verdicts among the results of a run, in their stored order."""
     return {stage: Verdict.from_json(found) for stage, found in results.items() if stage.kind == "verdict"}
 
 
-def name_of(adapter: Path | None) -> str:
-    """What an adapter is called; `base` is the base itself."""
+def adapter_name(adapter: Path | None) -> str:
+    """Return the name of an adapter: its folder's name, or `base` for None."""
     return adapter.name if adapter else "base"

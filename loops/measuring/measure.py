@@ -1,4 +1,4 @@
-"""Measuring a model within a run: held-out attempts, stored under `eval`, and their `Score`."""
+"""Measuring models within a run: attempts at held-out tasks, stored under `eval`, and their `Score`."""
 
 from __future__ import annotations
 
@@ -17,100 +17,152 @@ from ...agents.trajectory import Trajectory
 from ...envs.core import TaskSet
 from ...envs.registry import EnvSpec
 from ...errors import UsageError
-from ..run import Attempts, Params, Run, checked
+from ..run import Attempts, Params, Run, check_numbers
 from ..runs.stages import Stage
 from .evaluation import Score, score
 
-Measured = dict[str, list[Trajectory]]
-"""Attempts by the name of the set of tasks: a split, or a set that a loop adds."""
+MeasuredAttempts = dict[str, list[Trajectory]]
+"""Attempts by name of the task set: a split, or a set that a loop adds."""
 
 
 @dataclass(frozen=True)
 class Measure:
-    """What models are measured on, and how they act there."""
+    """Settings of a measurement: the held-out tasks, and how they are attempted."""
 
     params: Params = field(default_factory=dict)
-    """What the environment's task sets take, e.g. `size=small`."""
+    """Parameters of the environment's task sets, e.g. `size=small`."""
     splits: Annotated[tuple[str, ...], tyro.conf.arg(aliases=("--split",))] = ("valid_unseen",)
+    """Splits to measure on; each gets its own score."""
     tasks: int = 200
-    """Of each split."""
+    """Number of tasks of each split."""
     samples: int = 1
-    """Attempts at each task."""
+    """Number of attempts at each task."""
     decoding: Literal["free", "constrained"] = "free"
+    """`constrained` samples among the admissible actions only."""
     temperature: float = 0.0
-    """0 is greedy."""
+    """Sampling temperature; 0 is greedy."""
     max_tokens: int | None = None
-    """Of one answer; None is the environment's usual number."""
+    """Maximum number of tokens of one answer; by default, the environment's `turn_tokens`."""
     at_once: int | None = None
-    """Episodes played together; None is the environment's usual number."""
+    """Number of episodes played in parallel; by default, the environment's `at_once`."""
     seed: int = 2026
-    """Of the choice of tasks and of the sampling."""
+    """Seed that chooses the tasks and samples the actions."""
 
     def __post_init__(self) -> None:
-        checked(self)
+        check_numbers(self)
 
     def resolved(self, env: EnvSpec) -> Measure:
-        """The same with numbers in place of None."""
-        made = self.attempts.resolved(env)
-        return replace(self, max_tokens=made.max_tokens, at_once=made.at_once)
+        """Return a copy with the environment's defaults in place of None.
+
+        Args:
+            env: Environment whose defaults apply.
+        """
+        resolved = self.attempts.resolved(env)
+        return replace(self, max_tokens=resolved.max_tokens, at_once=resolved.at_once)
 
     @property
     def attempts(self) -> Attempts:
-        """How tasks are attempted."""
+        """The settings of the attempts."""
         return Attempts(self.samples, self.temperature, self.max_tokens, self.at_once)
 
     def task_set(self, env: EnvSpec, split: str) -> TaskSet:
-        """The held-out tasks of one split; raises `UsageError` when there are none."""
+        """Return the held-out tasks of one split.
+
+        Args:
+            env: Environment of the tasks.
+            split: Name of the split.
+
+        Raises:
+            UsageError: The split is unknown or has no tasks.
+        """
         return env.tasks(split, self.tasks, self.seed, **self.params)
 
     def task_sets(self, env: EnvSpec) -> dict[str, TaskSet]:
-        """The held-out tasks of each split; raises `UsageError` when there are none."""
+        """Return the held-out tasks by split.
+
+        Args:
+            env: Environment of the tasks.
+
+        Raises:
+            UsageError: `splits` is empty, or a split is unknown or has no tasks.
+        """
         if not self.splits:
-            raise UsageError("splits is empty; name at least one split to measure on")
+            raise UsageError("splits is empty; expected at least one split; pass --splits")
         return {split: self.task_set(env, split) for split in self.splits}
 
     def agent(self, run: Run, adapter: Path | None, temperature: float | None = None) -> Agent:
-        """Who is measured; `temperature` replaces the configured one."""
-        return run.acting(adapter, self.attempts, temperature=temperature, decoding=self.decoding)
+        """Return the run's agent with an adapter.
+
+        Args:
+            run: The run, which opens the model.
+            adapter: Adapter folder; None for the base model.
+            temperature: Replaces the configured temperature.
+        """
+        return run.make_agent(adapter, self.attempts, temperature=temperature, decoding=self.decoding)
 
     def jobs(self, agent: Agent, tasks: TaskSet) -> list[Job]:
-        """`samples` attempts at each task."""
+        """Return the jobs: `samples` attempts at each task, with seeds derived from `seed`, task and sample.
+
+        Args:
+            agent: Agent that acts.
+            tasks: Tasks to attempt.
+
+        Returns:
+            The jobs, ordered by task, then sample.
+        """
         return [Job(t, agent, derived_seed(self.seed, t.id, i), i) for t in tasks for i in range(self.samples)]
 
 
-def measure(run: Run, name: str, adapter: Path | None, on: Measure) -> Measured:
-    """The attempts of the run's agent with an adapter at every split, played or taken from the store.
+def measure(run: Run, name: str, adapter: Path | None, held_out: Measure) -> MeasuredAttempts:
+    """Measure the run's agent with an adapter on every split.
 
-    Raises `UsageError` when the store holds another agent's attempts under `name`.
+    Args:
+        run: The run that plays and stores the attempts.
+        name: Name of the score, and of the stages `eval/<name>/<split>`.
+        adapter: The adapter; None for the base model.
+        held_out: The held-out tasks and how they are attempted.
+
+    Returns:
+        The attempts by split, played now or read from the store.
+
+    Raises:
+        UsageError: The store holds attempts of another agent under `name`.
     """
-    return measure_agent(run, name, on.agent(run, adapter), on)
+    return measure_agent(run, name, held_out.agent(run, adapter), held_out)
 
 
-def measure_agent(run: Run, name: str, agent: Agent, on: Measure) -> Measured:
-    """The same for an agent that is there already, such as a rule."""
-    sets = on.task_sets(run.env)
-    return {split: measured(run, name, split, tasks, on, on.jobs(agent, tasks)) for split, tasks in sets.items()}
+def measure_agent(run: Run, name: str, agent: Agent, held_out: Measure) -> MeasuredAttempts:
+    """Measure an existing agent, such as a rule, on every split; otherwise like `measure`."""
+    sets = held_out.task_sets(run.env)
+    return {
+        split: play_and_score(run, name, split, tasks, held_out, held_out.jobs(agent, tasks))
+        for split, tasks in sets.items()
+    }
 
 
-def measured(run: Run, name: str, what: str, tasks: TaskSet, on: Measure, jobs: Sequence[Job]) -> list[Trajectory]:
-    """The attempts of `jobs` with their score and clock, as `eval/<name>/<what>`; played or taken from the store.
+def play_and_score(
+    run: Run, name: str, task_set_name: str, tasks: TaskSet, held_out: Measure, jobs: Sequence[Job]
+) -> list[Trajectory]:
+    """Play `jobs` as the stage `eval/<name>/<task_set_name>`, and store their score and timing.
 
-    Raises `UsageError` when the store holds another agent's attempts there.
+    Attempts that the store already holds are not played again. Raises `UsageError` if they are of another agent.
     """
-    stage, timing = Stage.named("eval", name, what), Timing()
-    attempts = run.play(stage, jobs, on.attempts, timing)
+    stage, timing = Stage.from_model_round("eval", name, task_set_name), Timing()
+    attempts = run.play(stage, jobs, held_out.attempts, timing)
     if timing.wall:
-        run.store.result(stage.of("clock"), asdict, timing)
+        run.store.result(stage.with_kind("timing"), asdict, timing)
     seconds = timing.wall or None
-    run.store.result(stage.of("score"), lambda: score_of(run, name, tasks, attempts, on, seconds).to_json())
+    run.store.result(
+        stage.with_kind("score"), lambda: score_attempts(run, name, tasks, attempts, held_out, seconds).to_json()
+    )
     return attempts
 
 
-def score_of(
-    run: Run, name: str, tasks: TaskSet, attempts: Sequence[Trajectory], on: Measure, seconds: float | None = None
+def score_attempts(
+    run: Run, name: str, tasks: TaskSet, attempts: Sequence[Trajectory], held_out: Measure, seconds: float | None = None
 ) -> Score:
-    """The score of one set, with everything that has to be known to measure it again."""
-    made, spec = on.resolved(run.env), attempts[0].made_by
+    """Return the score of the attempts at one task set, with all settings that reproduce the measurement."""
+    resolved, spec = held_out.resolved(run.env), attempts[0].made_by
     with contextlib.closing(run.env.make()) as env:
         step_cap = env.max_steps
     return score(
@@ -118,28 +170,40 @@ def score_of(
         tasks,
         attempts,
         seconds=seconds,
-        # What an agent does not know of, it does not heed.
+        # Agents without the setting `decoding`, such as rules, ignore it.
         decoding=spec.args.get("decoding", "unstated") if spec else "unstated",
         step_cap=step_cap,
-        seeds=(on.seed,),
+        seeds=(held_out.seed,),
         repeatable=run.backend.repeatable,
-        settings={"temperature": on.temperature, "max_tokens": made.max_tokens, "env": run.env.to_json()},
+        settings={"temperature": held_out.temperature, "max_tokens": resolved.max_tokens, "env": run.env.to_json()},
     )
 
 
 def evaluate(
     agent: Agent, env: EnvSpec, tasks: TaskSet, *, samples: int = 1, at_once: int | None = None, seed: int = 2026
 ) -> list[Trajectory]:
-    """`samples` attempts of an agent at each task, for `score` and `compare`; nothing is stored."""
+    """Play an agent on a task set without a run; `score` and `compare` take the result.
+
+    Args:
+        agent: The agent.
+        env: The environment, with its constructor arguments.
+        tasks: The task set.
+        samples: Number of attempts at each task.
+        at_once: Number of episodes played in parallel. By default, the environment's `at_once`.
+        seed: Seed of the attempts. Task and sample are mixed in, so a subset of the tasks gives the same attempts.
+
+    Returns:
+        The attempts by task, then by sample. Nothing is stored.
+    """
     jobs = [Job(task, agent, derived_seed(seed, task.id, i), i) for task in tasks for i in range(samples)]
-    return collect(env.make, jobs, at_once=at_once or env.default("at_once"))
+    return collect(env.make, jobs, at_once=at_once or env.metadata_value("at_once"))
 
 
-def where_time_went(results: Mapping[Stage, Any]) -> str:
-    """One line on the wall time of all measuring stages among a run's results."""
-    timings = [Timing(**result) for stage, result in results.items() if stage.kind == "clock"]
+def timing_summary(results: Mapping[Stage, Any]) -> str:
+    """Return one line on the wall time of all measurements among the results of a run."""
+    timings = [Timing(**result) for stage, result in results.items() if stage.kind == "timing"]
     total = Timing(*(sum(getattr(timing, part) for timing in timings) for part in ("wall", "model", "env")))
     return (
         f"measuring took {total.wall:.0f} s: model {total.model:.0f} s, environment {total.env:.1f} s, "
-        f"all else {100 * total.overhead:.1f} %"
+        f"overhead {100 * total.overhead:.1f} %"
     )

@@ -1,9 +1,9 @@
-"""Recovery: which models get out of a bad beginning that another one made, and how soon they turn round.
+"""Recovery: how well models continue from a bad beginning, the first turns of a failed attempt.
 
-The base attempts the held-out tasks by sampling; the first turns of attempts that failed are the bad beginnings. Every
-model goes on from the same ones. The base's own greedy failures would not do: it would go on with them to the letter.
-Even so the beginnings are of tasks that the base has just failed, which weighs against the base; not so between models
-that were trained.
+The base model attempts the held-out tasks at a temperature above 0. The first turns of its failed attempts are the bad
+beginnings, and every model continues from the same ones. Greedy failures would not do, because the greedy base model
+would continue them exactly as before. The bad beginnings belong to tasks that the base model failed, which biases a
+comparison against the base model. Comparisons between trained models are not biased.
 """
 
 from __future__ import annotations
@@ -23,85 +23,106 @@ from ...envs.core import TaskSet
 from ...errors import UsageError
 from ..run import Run
 from ..runs.stages import Stage
-from .behaviour import Behaviour, behaviour
-from .measure import Measure, measured
+from .behaviour import Behaviour, measure_behaviour
+from .measure import Measure, play_and_score
 from .tables import percent, plain_table
 
-TASKS = "recovery"
-"""What the set of bad beginnings is called beside the splits."""
+RECOVERY_TASKS = "recovery"
+"""Name of the task set of the bad beginnings, next to the splits."""
 
 
 @dataclass(frozen=True)
 class Recovery:
-    """Which bad beginnings models have to recover from."""
+    """Settings of the bad beginnings that models have to recover from."""
 
     steps: int = 10
-    """Turns of a bad beginning."""
-    most: int = 100
-    """Bad beginnings, spread over the failed attempts."""
+    """Number of turns of a bad beginning."""
+    max_beginnings: int = 100
+    """Maximum number of bad beginnings, spread evenly over the failed attempts."""
     temperature: float = 0.7
-    """At which the base made them."""
+    """Sampling temperature of the base model that produces the bad beginnings."""
 
 
-def bad_beginnings(run: Run, on: Measure, config: Recovery) -> dict[str, Trajectory]:
-    """Failed attempts of the base at the held-out tasks, by full key: the same for all models compared in `run`.
+def bad_beginnings(run: Run, held_out: Measure, config: Recovery) -> dict[str, Trajectory]:
+    """Sample failed attempts of the base model at the held-out tasks.
 
-    Raises `UsageError` when none failed after more than `config.steps` turns.
+    Args:
+        run: The run that plays and stores the attempts. All models that are compared must use the same run and scope.
+        held_out: The held-out tasks.
+        config: Settings of the bad beginnings.
+
+    Returns:
+        At most `config.max_beginnings` failed attempts of more than `config.steps` turns, by their key in the store.
+
+    Raises:
+        UsageError: No attempt failed after more than `config.steps` turns.
     """
     failed: dict[str, Trajectory] = {}
-    agent = on.agent(run, None, config.temperature)
-    for split, tasks in on.task_sets(run.env).items():
+    agent = held_out.agent(run, None, config.temperature)
+    for split, tasks in held_out.task_sets(run.env).items():
         stage, stream = Stage("beginnings", "base", split), f"collect/beginnings/{split}"
-        jobs = [Job(task, agent, derived_seed(on.seed, stream, task.id)) for task in tasks]
-        for t in run.play(stage, jobs, on.attempts):
+        jobs = [Job(task, agent, derived_seed(held_out.seed, stream, task.id)) for task in tasks]
+        for t in run.play(stage, jobs, held_out.attempts):
             if t.outcome in ("failure", "truncated") and len(t.steps) > config.steps:
                 failed[run.store.key(stage, t.key)] = t
     if not failed:
         raise UsageError(
-            f"no attempt of the base failed after more than {config.steps} turns, so there is nothing to recover from; "
-            "set fewer steps, or take harder tasks"
+            f"no attempt of the base model failed after more than {config.steps} turns, so there is nothing to recover "
+            "from; set --loop.recovery.steps lower, or choose harder tasks"
         )
-    most, keys = min(config.most, len(failed)), list(failed)
+    most, keys = min(config.max_beginnings, len(failed)), list(failed)
     return {key: failed[key] for key in (keys[number * len(keys) // most] for number in range(most))}
 
 
 def measure_recovery(
-    run: Run, name: str, adapter: Path | None, on: Measure, config: Recovery, failed: Mapping[str, Trajectory]
+    run: Run, name: str, adapter: Path | None, held_out: Measure, config: Recovery, failed: Mapping[str, Trajectory]
 ) -> list[Trajectory]:
-    """The attempts of the base with an adapter that go on from the first turns of `failed`, as `<name>/recovery`."""
-    agent = on.agent(run, adapter)
+    """Measure recovery: the agent with an adapter continues the first turns of failed attempts.
+
+    Args:
+        run: The run that plays and stores the attempts, as the stage `eval/<name>/recovery`.
+        name: Name of the score.
+        adapter: The adapter; None for the base model.
+        held_out: How tasks are attempted.
+        config: Settings of the bad beginnings.
+        failed: The result of `bad_beginnings`.
+
+    Returns:
+        One attempt for each failed attempt. The pre-filled steps are not trainable.
+    """
+    agent = held_out.agent(run, adapter)
     jobs = [
         Job(
             t.task,
             ResumingAgent(agent, t.steps[: config.steps]),
-            derived_seed(on.seed, TASKS, t.key),
+            derived_seed(held_out.seed, RECOVERY_TASKS, t.key),
             t.sample,
             parents=(key,),
         )
         for key, t in failed.items()
     ]
-    return measured(run, name, TASKS, TaskSet({t.task for t in failed.values()}), on, jobs)
+    return play_and_score(run, name, RECOVERY_TASKS, TaskSet({t.task for t in failed.values()}), held_out, jobs)
 
 
-def behaviours(
+def behaviour_by_model(
     attempts: Mapping[str, Mapping[str, Iterable[Trajectory]]], tasks: Sequence[str], revisions: Sequence[str]
 ) -> dict[str, Behaviour]:
-    """By model, all of `tasks` together."""
+    """Return the behaviour of each model over the task sets `tasks` together; skip models that lack one of them."""
     return {
-        name: behaviour((t for each in tasks for t in found[each]), revisions)
+        name: measure_behaviour((t for each in tasks for t in found[each]), revisions)
         for name, found in attempts.items()
         if all(each in found for each in tasks)
     }
 
 
 def behaviour_table(found: Mapping[str, Behaviour], title: str) -> Table:
-    """One line a model."""
-    made = plain_table(
-        title, ["model"], ["steps", "repeated", "stuck", "turns\nto new", "takes\nback", "turns\nto that"], []
+    """Return a table with one row per model."""
+    table = plain_table(
+        title, ["model"], ["steps", "repeated", "stuck", "turns\nto new", "revised", "turns to\nrevision"], []
     )
     for name, b in found.items():
         turns = [f"{each:.1f}" if each is not None else "" for each in (b.turns_until_new, b.turns_until_revision)]
-        shares = [percent(each) for each in (b.repeated, b.stuck, b.revising)]
-        made.add_row(Text(name), f"{b.own_steps:.1f}", shares[0], shares[1], turns[0], shares[2], turns[1])
-    made.caption = Text("repeated: same action, same answer; stuck: no new action was accepted", style="dim")
-    return made
+        shares = [percent(each) for each in (b.repeated_share, b.stuck_share, b.revising_share)]
+        table.add_row(Text(name), f"{b.own_steps:.1f}", shares[0], shares[1], turns[0], shares[2], turns[1])
+    table.caption = Text("repeated: same action, same observation; stuck: no new action was accepted", style="dim")
+    return table

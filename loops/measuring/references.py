@@ -1,4 +1,4 @@
-"""Path-like references to what a run measured, and the attempts behind them."""
+"""Path-like references to the evaluations of a run, such as `runs/demo/base/valid_unseen`."""
 
 from __future__ import annotations
 
@@ -12,64 +12,86 @@ from ...envs.core import TaskSet
 from ...errors import UsageError, unknown
 from ..runs.stages import Stage
 from ..runs.store import RunStore
-from .evaluation import Attempt, Score, score
+from .evaluation import AttemptSummary, Score, score
 
 
 def eval_stages(stages: Iterable[Stage]) -> list[Stage]:
-    """The stages that measure a model for scores, in their order."""
+    """Return the stages of kind `eval`, in order."""
     return [stage for stage in stages if stage.kind == "eval"]
 
 
-def name_of(stage: Stage) -> str:
-    """What the training seeds of one measurement have in common: `<model>/<tasks>`."""
-    return f"{stage.who}/{stage.tasks}"
+def evaluation_name(stage: Stage) -> str:
+    """Return the name of a measurement without its training seed: `<model>/<tasks>`."""
+    return f"{stage.model_round}/{stage.tasks}"
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One measurement, read back from a run."""
+    """One measurement, read from the store of a run."""
 
     name: str
-    """`<model>/<tasks>`, with the seed before it where only that one is meant."""
-    attempts: dict[Stage, list[Attempt]]
+    """`<model>/<tasks>`, prefixed with the training seed if the reference names one."""
+    attempts: dict[Stage, list[AttemptSummary]]
+    """Attempts by stage, one stage per training seed."""
     results: dict[Stage, Any]
-    """Of the run."""
+    """All results of the run."""
 
     @property
-    def pooled(self) -> list[Attempt]:
-        """The attempts of all stages, seed after seed."""
+    def pooled(self) -> list[AttemptSummary]:
+        """The attempts of all stages, one training seed after another."""
         return [a for attempts in self.attempts.values() for a in attempts]
 
 
 def read_evaluation(reference: str) -> Evaluation:
-    """What a path-like reference means: the folder of a run, then what it measured.
+    """Read the evaluation that a reference names: the folder of a run, then the name of a measurement.
 
-    `runs/demo/eval/base/valid_unseen` is one stage; `runs/demo/base/valid_unseen` all training seeds of it together;
-    `runs/demo/base` is enough when the run measured `base` on one TaskSet only, and `runs/demo` when the run holds one
-    measurement. Raises `UsageError` with the names that there are when the reference fits none or several.
+    `runs/demo/eval/base/valid_unseen` names one stage. `runs/demo/base/valid_unseen` names all its training seeds.
+    `runs/demo/base` suffices if the run measured `base` on only one task set, and `runs/demo` if the run holds only one
+    measurement.
+
+    Args:
+        reference: The reference.
+
+    Returns:
+        The attempts of the measurement, and all results of the run.
+
+    Raises:
+        UsageError: There is no run in this folder, or the reference names none or several of its measurements.
     """
-    folder, wanted = _split(reference)
+    folder, wanted = _split_reference(reference)
     with RunStore.read(folder) as store:
-        chosen = _choose(reference, wanted, store.trajectory_stages())
-        attempts = {stage: [Attempt.of(t) for t in store.trajectories(stage)] for stage in chosen}
-        whole = len(chosen) > 1 or not chosen[0].scope or str(chosen[0]) != wanted
-        name = name_of(chosen[0]) if whole else f"{chosen[0].scope}/{name_of(chosen[0])}"
+        chosen = _choose_stages(reference, wanted, store.trajectory_stages())
+        attempts = {stage: [AttemptSummary.from_trajectory(t) for t in store.trajectories(stage)] for stage in chosen}
+        all_seeds = len(chosen) > 1 or not chosen[0].scope or str(chosen[0]) != wanted
+        name = evaluation_name(chosen[0]) if all_seeds else f"{chosen[0].scope}/{evaluation_name(chosen[0])}"
         return Evaluation(name, attempts, store.results())
 
 
 def pooled_score(
-    name: str, attempts: Mapping[Stage, Sequence[Attempt]], results: Mapping[Stage, Any], seed: int = 0
+    name: str, attempts: Mapping[Stage, Sequence[AttemptSummary]], results: Mapping[Stage, Any], seed: int = 0
 ) -> Score:
-    """The score of the attempts of all stages together, with what the stages' own scores say of how they were made.
+    """Return one score of the attempts of all stages.
 
-    The TaskSet is that of the attempts. Raises what `score` raises.
+    Decoding, step cap and repeatability come from the stored scores of the stages, if these agree.
+
+    Args:
+        name: Name of the score.
+        attempts: Attempts by stage. Their tasks are the task set of the score.
+        results: Results of the run, with the stored scores of the stages.
+        seed: Seed of the bootstrap.
+
+    Returns:
+        The pooled score.
+
+    Raises:
+        InfraError: Infrastructure failures ended every attempt.
     """
     pooled = [a for stage in attempts.values() for a in stage]
-    own = [stage.of("score") for stage in attempts]
-    stored = [Score.from_json(results[stage]) for stage in own if stage in results]
+    score_stages = [stage.with_kind("score") for stage in attempts]
+    stored = [Score.from_json(results[stage]) for stage in score_stages if stage in results]
     seconds = [s.seconds for s in stored if s.seconds is not None]
-    alike = {(s.decoding, s.step_cap, s.repeatable) for s in stored}
-    decoding, cap, repeatable = alike.pop() if len(alike) == 1 else ("unstated", None, None)
+    settings = {(s.decoding, s.step_cap, s.repeatable) for s in stored}
+    decoding, cap, repeatable = settings.pop() if len(settings) == 1 else ("unstated", None, None)
     return score(
         name,
         TaskSet({a.task for a in pooled}),
@@ -82,27 +104,29 @@ def pooled_score(
     )
 
 
-def _split(reference: str) -> tuple[Path, str]:
+def _split_reference(reference: str) -> tuple[Path, str]:
     path = Path(os.path.normpath(reference))
     for folder in (path, *path.parents):
         if (folder / "run.db").is_file():
             return folder, "" if folder == path else path.relative_to(folder).as_posix()
     raise UsageError(
-        f"{reference!r} does not begin with the folder of a run (none of its folders holds a run.db); "
+        f"{reference!r} is not in the folder of a run: none of its folders holds a run.db; "
         "expected FOLDER/STAGE, e.g. runs/demo/eval/base/valid_unseen"
     )
 
 
-def _choose(reference: str, wanted: str, stages: list[Stage]) -> list[Stage]:
+def _choose_stages(reference: str, wanted: str, stages: list[Stage]) -> list[Stage]:
     exact = [stage for stage in stages if str(stage) == wanted]
     if exact:
         return exact
-    measured = eval_stages(stages)
-    names = {name_of(stage) for stage in measured}
-    fitting = names if not wanted else names & {wanted} or {name_of(s) for s in measured if s.who == wanted}
-    if len(fitting) == 1:
-        return [stage for stage in measured if name_of(stage) in fitting]
-    if fitting:
-        names_of = ", ".join(sorted(fitting))
-        raise UsageError(f"{reference!r} could be any of {names_of}; add one of these to the folder's name")
+    evaluated = eval_stages(stages)
+    names = {evaluation_name(stage) for stage in evaluated}
+    matching = (
+        names if not wanted else names & {wanted} or {evaluation_name(s) for s in evaluated if s.model_round == wanted}
+    )
+    if len(matching) == 1:
+        return [stage for stage in evaluated if evaluation_name(stage) in matching]
+    if matching:
+        listed = ", ".join(sorted(matching))
+        raise UsageError(f"{reference!r} matches several evaluations: {listed}; append one of them to the run's folder")
     raise unknown("evaluation", wanted, names or map(str, stages))

@@ -1,8 +1,8 @@
-"""Success rates with intervals, and paired tests: numpy and scipy, seeded, blind to the order of their input.
+"""Success rates with intervals, and paired tests. All functions are seeded and independent of the order of their input.
 
-The unit that is drawn is the **task**. Several attempts at one task (samples, training seeds) are one cluster, so more
-attempts narrow an interval only as far as they say something new about tasks. What varies between training seeds
-beyond that is not in the interval: look at the seeds one by one as well.
+The bootstrap resamples **tasks**. Several attempts at one task (samples, training seeds) form one cluster, so more
+attempts at the same tasks narrow an interval only a little. The intervals do not cover the variance between training
+seeds; inspect the seeds one by one as well.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from ...errors import UsageError
 
 LEVEL = 0.95
-"""How often the intervals should hold the truth."""
+"""Confidence level of all intervals."""
 RESAMPLES = 10_000
-"""Bootstrap draws."""
-_CELLS = 4_000_000
-"""Numbers that a bootstrap holds in memory at once."""
+"""Number of bootstrap resamples."""
+_MAX_CELLS = 4_000_000
+"""Maximum number of array elements that a bootstrap holds in memory."""
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -29,16 +29,17 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Interval:
-    """What the truth is likely to lie between."""
+    """A confidence interval."""
 
     low: float
     high: float
     level: float = LEVEL
+    """Confidence level, in (0, 1)."""
 
 
 @dataclass(frozen=True)
 class Rate:
-    """A success rate and how sure it is."""
+    """A success rate with its confidence interval."""
 
     value: float
     """Successes / attempts, in [0, 1]."""
@@ -47,25 +48,38 @@ class Rate:
     high: float
     """Upper end of the interval, in [value, 1]."""
     n: int
-    """Attempts that count."""
+    """Number of attempts."""
     tasks: int
-    """Tasks that they were made at: the clusters that the bootstrap draws."""
+    """Number of tasks: the clusters that the bootstrap resamples."""
     level: float = LEVEL
+    """Confidence level, in (0, 1)."""
 
 
 def rate(
     successes: Sequence[int], attempts: Sequence[int], *, seed: int, level: float = LEVEL, resamples: int = RESAMPLES
 ) -> Rate:
-    """The success rate over all attempts, with the percentile bootstrap interval of whole tasks drawn again.
+    """Return the success rate over all attempts, with a percentile bootstrap interval that resamples whole tasks.
 
-    `successes[i]` of the `attempts[i]` at task i succeeded; tasks without attempts are left out. Where all tasks agree
-    there is nothing to draw again: the interval then is Wilson's, with tasks as the sample. Raises `UsageError` when
-    there is no attempt at all, or when a task has more successes than attempts.
+    If all tasks have the same rate, the bootstrap interval would be empty. It is then Wilson's score interval with the
+    number of tasks as the sample size.
+
+    Args:
+        successes: Number of successes at each task.
+        attempts: Number of attempts at each task. Tasks without attempts are left out.
+        seed: Seed of the bootstrap.
+        level: Confidence level.
+        resamples: Number of bootstrap resamples.
+
+    Returns:
+        The rate and its interval, in [0, 1].
+
+    Raises:
+        UsageError: There is no attempt, or a task has more successes than attempts.
     """
     won, tried = _counts("successes", successes), _counts("attempts", attempts)
     if won.shape != tried.shape or (won < 0).any() or (won > tried).any():
         raise UsageError(
-            f"successes {won.tolist()[:8]} and attempts {tried.tolist()[:8]} do not fit: "
+            f"successes are {won.tolist()[:8]} and attempts {tried.tolist()[:8]}; "
             "expected 0 <= successes <= attempts for each task"
         )
     won, tried = won[tried > 0], tried[tried > 0]
@@ -76,25 +90,40 @@ def rate(
 def paired_difference(
     differences: Sequence[int], pairs: Sequence[int], *, seed: int, level: float = LEVEL, resamples: int = RESAMPLES
 ) -> Interval:
-    """Interval of the mean difference over all pairs, in [-1, 1], by a percentile bootstrap of whole tasks.
+    """Return a percentile bootstrap interval of the mean difference over all pairs, resampling whole tasks.
 
-    `differences[i]` is the sum over the `pairs[i]` pairs of task i of (success of the second - success of the first).
-    Where all tasks differ alike, the interval covers what the share of tasks not seen could do (Wilson). Raises
-    `UsageError` when there is no pair.
+    If all tasks have the same mean difference d, the bootstrap interval would be empty. It then assumes that a share u
+    of tasks, Wilson's upper bound for 0 of the seen tasks, has difference -1 or 1: [d - u (d + 1), d + u (1 - d)].
+
+    Args:
+        differences: For each task, the sum of (success of the second - success of the first) over its pairs.
+        pairs: Number of pairs of each task. Tasks without pairs are left out.
+        seed: Seed of the bootstrap.
+        level: Confidence level.
+        resamples: Number of bootstrap resamples.
+
+    Returns:
+        The interval, in [-1, 1].
+
+    Raises:
+        UsageError: There is no pair, or the difference of a task is larger than its number of pairs.
     """
     delta, paired = _counts("differences", differences), _counts("pairs", pairs)
     if delta.shape != paired.shape or (np.abs(delta) > paired).any():
         raise UsageError(
-            f"differences {delta.tolist()[:8]} and pairs {paired.tolist()[:8]} do not fit: "
+            f"differences are {delta.tolist()[:8]} and pairs {paired.tolist()[:8]}; "
             "expected |difference| <= pairs for each task"
         )
     return _bootstrap(delta[paired > 0], paired[paired > 0], -1.0, seed, level, resamples)
 
 
 def wilson(successes: int, n: int, level: float = LEVEL) -> Interval:
-    """Wilson's score interval for `successes` of `n` independent attempts; `UsageError` when that is no rate."""
+    """Return Wilson's score interval for `successes` in `n` independent attempts.
+
+    Raises `UsageError` unless 0 <= `successes` <= `n` and `n` > 0.
+    """
     if not 0 <= successes <= n or n == 0:
-        raise UsageError(f"{successes} successes in {n} attempts is no rate; expected 0 <= successes <= attempts > 0")
+        raise UsageError(f"got {successes} successes in {n} attempts; expected 0 <= successes <= attempts > 0")
     from scipy import stats
 
     found = stats.binomtest(successes, n).proportion_ci(level, method="wilson")
@@ -102,9 +131,16 @@ def wilson(successes: int, n: int, level: float = LEVEL) -> Interval:
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
-    """Exact two-sided McNemar test: the p-value of these discordant pairs if both were equally good.
+    """Return the p-value of the exact two-sided McNemar test.
 
-    Pairs must be independent: one a task. 1.0 when no pair is discordant.
+    The pairs must be independent: one per task.
+
+    Args:
+        only_first: Number of pairs in which only the first succeeded.
+        only_second: Number of pairs in which only the second succeeded.
+
+    Returns:
+        The p-value; 1.0 without discordant pairs.
     """
     from scipy import stats
 
@@ -113,11 +149,17 @@ def mcnemar(only_first: int, only_second: int) -> float:
 
 
 def sign_flip(differences: Sequence[int]) -> float:
-    """Exact two-sided sign-flip test: the share of the 2^n ways to swap first and second within whole tasks that end
-    in a total difference at least as large as the one seen.
+    """Return the p-value of the exact two-sided sign-flip test over tasks.
 
-    `differences[i]` is the sum of the pair differences of task i. With one pair a task it is the exact McNemar test.
-    Nothing is sampled: the distribution of the total is convolved from one binomial for each size of difference.
+    The null hypothesis is that swapping first and second within a task changes nothing. The p-value is the share of the
+    2^n swaps whose total difference is at least as large as the observed one. The distribution of the total is exact: a
+    convolution of one binomial distribution per size of difference. With one pair per task, the test is McNemar's.
+
+    Args:
+        differences: For each task, the sum of (success of the second - success of the first) over its pairs.
+
+    Returns:
+        The p-value; 1.0 if all differences are 0.
     """
     from scipy import stats
 
@@ -136,7 +178,7 @@ def sign_flip(differences: Sequence[int]) -> float:
 
 @dataclass(frozen=True)
 class Mean:
-    """A mean of real numbers and how sure it is."""
+    """A mean with its confidence interval."""
 
     value: float
     low: float
@@ -144,15 +186,20 @@ class Mean:
     high: float
     """Upper end of the interval."""
     n: int
+    """Number of values."""
     level: float = LEVEL
+    """Confidence level, in (0, 1)."""
 
 
 def mean(values: Sequence[float], *, seed: int, level: float = LEVEL, resamples: int = RESAMPLES) -> Mean:
-    """The mean of independent `values` with a percentile bootstrap interval; `UsageError` without any."""
-    # Sorted, so that the order of the values cannot matter to what is drawn.
+    """Return the mean of independent values with a percentile bootstrap interval.
+
+    Raises `UsageError` if there are no values, or if one is not finite.
+    """
+    # Sorted, so that the resamples do not depend on the order of the values.
     sample: Floats = np.sort(np.asarray(values, dtype=np.float64))
     if not sample.size or not np.isfinite(sample).all():
-        raise UsageError(f"the mean of {sample.size} values was asked for; expected one or more, all of them finite")
+        raise UsageError(f"got {sample.size} values to average; expected at least one, and only finite ones")
     drawn = np.random.default_rng(seed).integers(len(sample), size=(resamples, len(sample)))
     low, high = np.quantile(sample[drawn].mean(axis=1), [(1 - level) / 2, (1 + level) / 2])
     value = float(sample.mean())
@@ -160,10 +207,10 @@ def mean(values: Sequence[float], *, seed: int, level: float = LEVEL, resamples:
 
 
 def sign_flip_mean(differences: Sequence[float], *, seed: int, flips: int = 100_000) -> float:
-    """Two-sided sign-flip test that paired `differences` have the mean 0: how many of the ways to swap first and second
-    end at least as far from 0.
+    """Return the two-sided p-value of the sign-flip test that paired differences have mean 0.
 
-    Exact up to 16 pairs; beyond, `flips` ways are drawn and the one seen counts among them.
+    The p-value is the share of sign assignments whose sum is at least as far from 0 as the observed sum. It is exact
+    for up to 16 pairs. For more pairs, `flips` assignments are drawn, and the observed one is counted among them.
     """
     sample: Floats = np.sort(np.asarray(differences, dtype=np.float64))
     n, seen = len(sample), abs(float(sample.sum())) * (1 - 1e-12)
@@ -178,18 +225,18 @@ def sign_flip_mean(differences: Sequence[float], *, seed: int, flips: int = 100_
 def _counts(name: str, values: Sequence[int]) -> Ints:
     array: NDArray[Any] = np.asarray(values)
     if array.ndim != 1 or not (np.issubdtype(array.dtype, np.integer) or array.dtype == bool or not array.size):
-        raise UsageError(f"{name} is {values!r:.80}; expected a flat sequence of whole numbers, one a task")
+        raise UsageError(f"{name} is {values!r:.80}; expected a flat sequence of whole numbers, one per task")
     return array.astype(np.int64)
 
 
 def _bootstrap(sums: Ints, sizes: Ints, floor: float, seed: int, level: float, resamples: int) -> Interval:
-    """Percentile interval of sum(sums) / sum(sizes) when tasks are drawn with replacement; values lie in [floor, 1].
+    """Return the percentile interval of sum(sums) / sum(sizes) over resampled tasks; values lie in [floor, 1].
 
-    Tasks that look alike are drawn together, by a multinomial over the kinds of task: the same distribution, and the
-    order of the tasks cannot matter.
+    Tasks with equal (sum, size) are drawn together, by a multinomial over the distinct pairs. The distribution is the
+    same as for single draws, and the result does not depend on the order of the tasks.
     """
     if not len(sizes):
-        raise UsageError("no attempt counts, so there is no rate; expected at least one task with one attempt")
+        raise UsageError("no task has an attempt; expected at least one task with at least one attempt")
     kinds, counts = np.unique(np.stack([sums, sizes], axis=1), axis=0, return_counts=True)
     value = float(sums.sum() / sizes.sum())
     shares = kinds[:, 0] / kinds[:, 1]
@@ -197,7 +244,7 @@ def _bootstrap(sums: Ints, sizes: Ints, floor: float, seed: int, level: float, r
         unseen = wilson(0, len(sizes), level).high
         return Interval(value - unseen * (value - floor), value + unseen * (1 - value), level)
     rng = np.random.default_rng(seed)
-    chunk = max(1, _CELLS // len(kinds))
+    chunk = max(1, _MAX_CELLS // len(kinds))
     parts = []
     for first in range(0, resamples, chunk):
         drawn = rng.multinomial(len(sizes), counts / counts.sum(), size=min(chunk, resamples - first))

@@ -1,4 +1,4 @@
-"""Scores and comparisons as tables for the terminal; every score line carries n, interval and TaskSet hash."""
+"""Tables of scores and comparisons for the terminal. Each score shows n, its interval and the hash of its task set."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def score_table(scores: Iterable[Score], title: str = "Success") -> Table:
-    """One line a score; fits 80 columns when names are short."""
+    """Return a table with one row per score. It fits into 80 columns if the names are short."""
     scores = list(scores)
     timed = any(score.seconds is not None for score in scores)
     right = ["success", "95 %", "n", "steps", "refused", "tokens", *(["s"] if timed else [])]
@@ -29,29 +29,29 @@ def score_table(scores: Iterable[Score], title: str = "Success") -> Table:
         table.add_row(
             Text(score.name),
             percent(score.success.value),
-            interval(score.success),
+            percent_interval(score.success),
             f"{score.n}{infra}",
             f"{score.mean_steps:.1f}",
             percent(score.invalid_share),
-            short(score.sampled_tokens),
+            short_count(score.sampled_tokens),
             *([seconds] if timed else []),
             Text(score.taskset),
         )
-    table.caption = Text(how_measured(scores), style="dim")
+    table.caption = Text(measurement_note(scores), style="dim")
     return table
 
 
 def type_table(scores: Sequence[Score], title: str = "Success by task type") -> Table:
-    """One line a task type, one column a score; each cell with its interval and n."""
+    """Return a table with one row per task type and one column per score. Each cell has the rate, interval and n."""
     table = plain_table(title, ["task type"], [f"{score.name}\n{score.taskset}" for score in scores], [])
     for kind in sorted({kind for score in scores for kind in score.by_type}):
         cells = [score.by_type.get(kind) for score in scores]
-        table.add_row(Text(kind), *[f"{percent(c.value)}\n{interval(c)} n={c.n}" if c else "" for c in cells])
+        table.add_row(Text(kind), *[f"{percent(c.value)}\n{percent_interval(c)} n={c.n}" if c else "" for c in cells])
     return table
 
 
 def comparison_table(comparisons: Iterable[Comparison], title: str = "Paired on the same tasks") -> Table:
-    """One line a comparison: the second minus the first, in percentage points."""
+    """Return a table with one row per comparison: the second minus the first, in percentage points."""
     comparisons = list(comparisons)
     right = ["points", "95 %", "only 1st\n: only 2nd", "p", "n"]
     table = plain_table(title, ["second\n- first"], right, ["TaskSet"])
@@ -59,78 +59,81 @@ def comparison_table(comparisons: Iterable[Comparison], title: str = "Paired on 
         dropped = f"\n-{found.dropped} infra" if found.dropped else ""
         table.add_row(
             Text(f"{found.b}\n- {found.a}"),
-            points(found.difference),
-            f"{points(found.low)}…{points(found.high)}",
+            percentage_points(found.difference),
+            f"{percentage_points(found.low)}…{percentage_points(found.high)}",
             f"{found.only_a} : {found.only_b}",
             p_value(found.p),
             f"{found.n}{dropped}",
             Text(found.taskset),
         )
     tests = ", ".join(sorted({found.test for found in comparisons})) or "none"
-    table.caption = Text(f"two-sided {tests}; p not adjusted for the number of lines", style="dim")
+    table.caption = Text(f"two-sided {tests}; p not adjusted for multiple comparisons", style="dim")
     return table
 
 
-def verdict_table(verdicts: Mapping[Stage, Verdict], title: str = "Rounds, as the gate saw them") -> Table:
-    """One line a round: how much better it was than the model before it, and whether it was adopted."""
+def verdict_table(verdicts: Mapping[Stage, Verdict], title: str = "Rounds and gate verdicts") -> Table:
+    """Return a table with one row per round: raw difference to the previous model, and the gate's decision."""
     table = plain_table(title, ["round", "against"], ["raw", "95 %", "p", "n"], ["verdict", "TaskSet"])
     for stage, verdict in verdicts.items():
         found = verdict.gain
         dropped = f"\n-{found.dropped} infra" if found.dropped else ""
         table.add_row(
-            Text(" ".join(filter(None, (stage.scope, stage.who)))),
+            Text(" ".join(filter(None, (stage.scope, stage.model_round)))),
             Text(found.a),
-            points(found.mean),
-            f"{points(found.low)}…{points(found.high)}",
+            percentage_points(found.mean),
+            f"{percentage_points(found.low)}…{percentage_points(found.high)}",
             p_value(found.p),
             f"{found.n}{dropped}",
             "adopted" if verdict.adopted else "not adopted",
             Text(found.taskset),
         )
     metrics = ", ".join(sorted({verdict.gain.metric for verdict in verdicts.values()}))
-    table.caption = Text(f"raw: difference of {metrics} in percentage points, paired by task", style="dim")
+    table.caption = Text(f"raw: difference in {metrics} in percentage points, paired by task", style="dim")
     return table
 
 
-def how_measured(scores: Sequence[Score]) -> str:
-    """Decoding, step cap and seeds behind `scores`, as far as they were stated."""
-    said: dict[str, list[str]] = {
+def measurement_note(scores: Sequence[Score]) -> str:
+    """Return one line on decoding, step cap, seeds and repeatability of `scores`, as far as they are stated."""
+    notes: dict[str, list[str]] = {
         "decoding": sorted({score.decoding for score in scores} - {"unstated"}),
         "step cap": sorted({str(score.step_cap) for score in scores if score.step_cap is not None}),
-        "seeds": _few(sorted({seed for score in scores for seed in score.seeds})),
+        "seeds": _short_seed_list(sorted({seed for score in scores for seed in score.seeds})),
         "repeatable": sorted({"yes" if score.repeatable else "no" for score in scores if score.repeatable is not None}),
     }
-    parts = [f"{name} {', '.join(values)}" for name, values in said.items() if values]
-    return "; ".join([*parts, "intervals by bootstrap of whole tasks"])
+    parts = [f"{name} {', '.join(values)}" for name, values in notes.items() if values]
+    return "; ".join([*parts, "intervals by bootstrap over tasks"])
 
 
-def _few(seeds: Sequence[int]) -> list[str]:
-    return list(map(str, seeds)) if len(seeds) <= 6 else [f"{len(seeds)} different ones"]
+def _short_seed_list(seeds: Sequence[int]) -> list[str]:
+    return list(map(str, seeds)) if len(seeds) <= 6 else [f"{len(seeds)} different"]
 
 
 def percent(share: float) -> str:
-    """A share in [0, 1] as `40.0 %`."""
+    """Return a share in [0, 1] as `40.0 %`."""
     return f"{100 * share:.1f} %"
 
 
-def interval(rate: Rate) -> str:
-    """A rate's interval in percent, as `32.0…48.0`."""
+def percent_interval(rate: Rate) -> str:
+    """Return the interval of a rate in percent, as `32.0…48.0`."""
     return f"{100 * rate.low:.1f}…{100 * rate.high:.1f}"
 
 
-def points(difference: float) -> str:
-    """A difference in percentage points; a small one with its first digit, so that it does not look like a tie."""
+def percentage_points(difference: float) -> str:
+    """Return a difference in percentage points, as `+4.9`.
+
+    Differences that one decimal would round to 0 get their first significant digit, so that they do not look like ties.
+    """
     found = 100 * difference
     return f"{found:+.1f}" if found == 0 or abs(found) >= 0.05 else f"{found:+.1g}"
 
 
 def p_value(p: float) -> str:
-    """A p-value with enough digits to tell 0.049 from 0.051."""
+    """Return a p-value with enough digits to tell 0.049 from 0.051."""
     return "< 0.0001" if p < 1e-4 else f"{p:.4f}" if p < 0.01 else f"{p:.3f}"
 
 
-def short(number: int) -> str:
-    """A large count as `12.3 k` or `4.5 M`."""
+def short_count(number: int) -> str:
+    """Return a count as `999`, `12.3 k` or `4.5 M`."""
     for size, unit in ((1_000_000, " M"), (1_000, " k")):
         if number >= size:
             return f"{number / size:.1f}{unit}"
@@ -138,7 +141,7 @@ def short(number: int) -> str:
 
 
 def plain_table(title: str, left: Sequence[str], right: Sequence[str], after: Sequence[str]) -> Table:
-    """A table without rows: names of its columns, those to the right in the middle."""
+    """Return an empty table with columns `left`, right-aligned columns `right`, and columns `after`."""
     style = {"title_justify": "left", "caption_justify": "left", "title_style": "bold yellow", "header_style": "bold"}
     table = Table(title=title, box=box.SIMPLE_HEAD, padding=0, **style)  # type: ignore[arg-type]
     for name in left:

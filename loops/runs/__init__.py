@@ -1,1 +1,1 @@
-"""What a run keeps, and where: the store and the names of its stages."""
+"""Storage of runs: the store, its database and the names of stages."""

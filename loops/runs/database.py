@@ -1,4 +1,4 @@
-"""`run.db`: one SQLite file (WAL) of append-only rows, each with a checksum. Errors say what to do."""
+"""`Database`: the file `run.db` of a run, an SQLite database (WAL) with append-only rows and checksums."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from ...envs.core import canonical_json
 from ...errors import UsageError
 from .folder import readable_errors, transaction
 
-SCHEMA_VERSION = 3
-"""A run of another version is refused, not migrated."""
+SCHEMA_VERSION = 4
+"""Format number of a run; runs of another format are refused, not migrated."""
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE results (stage TEXT PRIMARY KEY, data TEXT NOT NULL, sha TEXT NOT NULL);
@@ -33,15 +33,13 @@ CREATE TRIGGER growth_only_delete BEFORE DELETE ON growth BEGIN SELECT RAISE(ABO
 
 
 class Database:
-    """The database of one run, used by one thread at a time. All methods raise `UsageError` where the disk or the file
-    fails.
-    """
+    """The database of one run, for one thread at a time. All methods raise `UsageError` if the disk or file fails."""
 
     def __init__(self, folder: Path, *, read_only: bool = False) -> None:
-        """Open the file that is there; raises `UsageError` when it is of another version."""
+        """Open an existing file; raise `UsageError` if it has another format."""
         self.folder = folder
         with contextlib.ExitStack() as undo, readable_errors(folder):
-            # Inside a running event loop `collect` works in another thread.
+            # `collect` uses the connection from another thread if an event loop is running.
             self._db = sqlite3.connect(folder / "run.db", isolation_level=None, check_same_thread=False)
             undo.callback(self._db.close)
             self._refuse_other_version()
@@ -54,12 +52,12 @@ class Database:
 
     @classmethod
     def create(cls, folder: Path, config: Mapping[str, Any]) -> Self:
-        """Write the empty file beside its place and rename it, so that a `run.db` is always whole."""
+        """Create an empty database atomically, by renaming a temporary file."""
         new = folder / "run.db.new"
         with readable_errors(folder):
             new.unlink(missing_ok=True)
             db = sqlite3.connect(new)
-            # A journal file beside it would outlive a kill and be taken for that of the next attempt.
+            # A journal file would survive a kill and be applied to the database of the next try.
             db.execute("PRAGMA journal_mode=MEMORY")
             db.executescript(_SCHEMA)
             db.execute("INSERT INTO meta VALUES ('schema', ?)", (str(SCHEMA_VERSION),))
@@ -74,51 +72,67 @@ class Database:
         self._db.close()
 
     def meta(self, key: str) -> str | None:
-        """A fact about the run as a whole; None where it was not set."""
+        """Return a value about the run as a whole, None if it is not set."""
         with readable_errors(self.folder):
             row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
         return None if row is None else str(row[0])
 
     def set_meta(self, key: str, value: str) -> None:
-        """Set a fact about the run as a whole."""
+        """Set a value about the run as a whole."""
         with readable_errors(self.folder):
             self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
     def append(self, table: str, rows: Iterable[tuple[tuple[Any, ...], Any]]) -> None:
-        """Add rows, all or none: of each the columns before `data`, and what becomes JSON there."""
-        made = [(*columns, text, _sha(text)) for columns, value in rows for text in (canonical_json(value),)]
+        """Append rows in one transaction.
+
+        Args:
+            table: `results`, `trajectories` or `growth`.
+            rows: For each row the values of its key columns, and the value to store as JSON.
+        """
+        encoded = [(*columns, text, _sha(text)) for columns, value in rows for text in (canonical_json(value),)]
         names = {"results": "stage", "trajectories": "stage, key", "growth": "stage, key, part"}[table]
         marks = ", ".join("?" * (names.count(",") + 3))
         with readable_errors(self.folder), transaction(self._db):
-            self._db.executemany(f"INSERT INTO {table} ({names}, data, sha) VALUES ({marks})", made)
+            self._db.executemany(f"INSERT INTO {table} ({names}, data, sha) VALUES ({marks})", encoded)
 
-    def values(self, what: str, query: str, *arguments: Any) -> list[tuple[str, Any]]:
-        """(name, JSON value) of the rows of a query for a name, `data` and `sha`.
+    def values(self, kind: str, query: str, *arguments: Any) -> list[tuple[str, Any]]:
+        """Run a query for a name, `data` and `sha`, and decode its rows.
 
-        Raises `UsageError`, which begins with `what`, for a row whose checksum does not match.
+        Args:
+            kind: What a row is, for error messages.
+            query: SQL query with these three columns.
+            *arguments: Values of the query's placeholders.
+
+        Returns:
+            Name and JSON value of each row.
+
+        Raises:
+            UsageError: The checksum of a row does not match.
         """
-        found = []
+        decoded = []
         for name, data, sha in self.rows(query, *arguments):
             if not isinstance(data, str) or _sha(data) != sha:
                 raise UsageError(
-                    f"{self.folder}/run.db: the row of {what} {name!r} is damaged (its checksum does not match); "
+                    f"{self.folder}/run.db: the row of {kind} {name!r} is damaged (its checksum does not match); "
                     "restore the file from a copy, or start again in a new run folder"
                 )
-            found.append((str(name), json.loads(data)))
-        return found
+            decoded.append((str(name), json.loads(data)))
+        return decoded
 
     def rows(self, query: str, *arguments: Any) -> Sequence[Any]:
-        """The rows of a query."""
+        """Return the rows of a query."""
         with readable_errors(self.folder):
             return self._db.execute(query, arguments).fetchall()
 
     def _refuse_other_version(self) -> None:
-        found = self.meta("schema")
-        if found is None:
-            raise UsageError(f"{self.folder}/run.db has no 'schema': it is not a run of Kintsugi, or damaged")
-        if found != str(SCHEMA_VERSION):
+        version = self.meta("schema")
+        if version is None:
             raise UsageError(
-                f"{self.folder} was written with run format {found}, this Kintsugi reads {SCHEMA_VERSION}; "
+                f"{self.folder}/run.db has no 'schema', so it is damaged or no run of Kintsugi; name another folder"
+            )
+        if version != str(SCHEMA_VERSION):
+            raise UsageError(
+                f"{self.folder} was written with run format {version}, this Kintsugi reads {SCHEMA_VERSION}; "
                 "use the version that wrote it, or a new run folder"
             )
 

@@ -1,4 +1,4 @@
-"""How a run's folder is written: whole or not at all, by one process alone, and with errors that say what to do."""
+"""Safe writing to a run's folder: atomic files, a lock against other processes, and errors with a remedy."""
 
 from __future__ import annotations
 
@@ -10,17 +10,24 @@ from pathlib import Path
 from ...errors import UsageError
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a file beside its place, then move it there."""
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file atomically, by renaming a temporary file."""
     new = path.with_name(f".{path.name}.new")
     new.write_text(text, encoding="utf-8")
     new.replace(path)
 
 
-def lock_of(folder: Path) -> Callable[[], None]:
-    """Take the folder for this process, until what is returned is called; a process that is killed lets go too.
+def lock_folder(folder: Path) -> Callable[[], None]:
+    """Lock a folder for this process; the lock ends with the process.
 
-    Raises `UsageError` when another process has it.
+    Args:
+        folder: Folder to lock.
+
+    Returns:
+        A function that releases the lock.
+
+    Raises:
+        UsageError: Another process holds the lock.
     """
     from filelock import FileLock, Timeout
 
@@ -34,7 +41,7 @@ def lock_of(folder: Path) -> Callable[[], None]:
 
 @contextlib.contextmanager
 def transaction(db: sqlite3.Connection) -> Iterator[None]:
-    """All that is written inside, or nothing."""
+    """Commit everything that is written inside, or nothing if an exception leaves the block."""
     db.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -47,18 +54,18 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
 
 @contextlib.contextmanager
 def readable_errors(folder: Path) -> Iterator[None]:
-    """Errors of database and disk as `UsageError`s that say what to do."""
+    """Convert errors of the database and the disk to `UsageError`s that name a remedy."""
     try:
         yield
     except sqlite3.DatabaseError as error:
-        raise UsageError(f"{folder}/run.db: {error}; what was stored before is kept. {_remedy(str(error))}") from error
+        raise UsageError(f"{folder}/run.db: {error}; earlier records are intact. {_remedy(str(error))}") from error
     except OSError as error:
-        raise UsageError(f"{folder}: {error}; what was stored before is kept. {_remedy(str(error))}") from error
+        raise UsageError(f"{folder}: {error}; earlier records are intact. {_remedy(str(error))}") from error
 
 
 def _remedy(text: str) -> str:
     if "full" in text or "No space" in text or "too large" in text or "disk I/O" in text:
-        return "Free some disk space and run the same command again: it goes on where it was."
+        return "Free some disk space and run the same command again to resume."
     if "malformed" in text or "not a database" in text:
         return "Restore the file from a copy, or start again in a new run folder."
-    return "Mend the cause and run the same command again: it goes on where it was."
+    return "Fix the cause and run the same command again to resume."

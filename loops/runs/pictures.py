@@ -1,6 +1,6 @@
-"""`Pictures`: what attempts showed, as image files beside a run's database, each named by its content.
+"""`Pictures`: image files of what attempts showed, in a run's folder.
 
-The same picture is one file however often it is seen, and an attempt that is played again finds its own there.
+Files are named by a hash of their content, so equal pictures share one file.
 """
 
 from __future__ import annotations
@@ -10,43 +10,53 @@ from pathlib import Path
 
 from ...errors import UsageError
 
-KINDS = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpg", b"RIFF": "webp"}
-"""How files begin, and what they are called then."""
+FORMATS = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpg", b"RIFF": "webp"}
+"""File name extensions by the first bytes of a file."""
 NAME = r"[0-9a-f]{24}\.(png|jpg|webp)"
-"""What names look like; whatever does not is no picture of ours."""
-MOST_BYTES = 2_000_000
-"""Larger pictures are not kept."""
-MOST_IN_ALL = 2_000_000_000
-"""Bytes of a run's pictures after which no more are kept."""
+"""Regular expression of the file names."""
+MAX_PICTURE_BYTES = 2_000_000
+"""Maximum size of a stored picture."""
+MAX_TOTAL_BYTES = 2_000_000_000
+"""Maximum size of all stored pictures of a run."""
 
 
 class Pictures:
-    """The pictures of one run, in `folder`; it appears with the first of them."""
+    """The pictures of one run, in `folder`, which is created with the first picture."""
 
-    def __init__(self, folder: Path, most_bytes: int = MOST_BYTES, most_in_all: int = MOST_IN_ALL) -> None:
+    def __init__(
+        self, folder: Path, max_bytes: int = MAX_PICTURE_BYTES, max_total_bytes: int = MAX_TOTAL_BYTES
+    ) -> None:
         self.folder = folder
-        self._most_bytes, self._most_in_all = most_bytes, most_in_all
+        self._max_bytes, self._max_total_bytes = max_bytes, max_total_bytes
         self._bytes: int | None = None
 
-    def keep(self, picture: bytes) -> str:
-        """Store a picture and name it; an empty name means that it was too large, or that there are too many.
+    def save(self, picture: bytes) -> str:
+        """Store a picture.
 
-        Raises `UsageError` for bytes that are no picture, and `OSError` where the disk does.
+        Args:
+            picture: Content of a PNG, JPEG or WebP file.
+
+        Returns:
+            Name of the file; empty if the picture, or all pictures together, would be too large.
+
+        Raises:
+            UsageError: The content has another format.
+            OSError: The disk failed.
         """
-        kind = next((kind for begins, kind in KINDS.items() if picture.startswith(begins)), None)
-        if kind is None:
-            raise UsageError(f"a picture that begins with {picture[:8]!r} is none; expected PNG, JPEG or WebP")
-        name = f"{hashlib.sha256(picture).hexdigest()[:24]}.{kind}"
-        place = self.folder / name
-        if place.exists():
+        extension = next((extension for start, extension in FORMATS.items() if picture.startswith(start)), None)
+        if extension is None:
+            raise UsageError(f"a picture starts with {picture[:8]!r}; expected PNG, JPEG or WebP")
+        name = f"{hashlib.sha256(picture).hexdigest()[:24]}.{extension}"
+        path = self.folder / name
+        if path.exists():
             return name
         if self._bytes is None:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._bytes = sum(path.stat().st_size for path in self.folder.iterdir())
-        if len(picture) > self._most_bytes or self._bytes + len(picture) > self._most_in_all:
+            self._bytes = sum(file.stat().st_size for file in self.folder.iterdir())
+        if len(picture) > self._max_bytes or self._bytes + len(picture) > self._max_total_bytes:
             return ""
-        new = place.with_name(f".{name}.new")
+        new = path.with_name(f".{name}.new")
         new.write_bytes(picture)
-        new.rename(place)
+        new.rename(path)
         self._bytes += len(picture)
         return name

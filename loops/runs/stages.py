@@ -1,10 +1,11 @@
-"""`Stage`: what a part of a run is called. This is the one place that writes these names and reads them.
+"""`Stage`: the name of one part of a run. Only this module writes and parses these names.
 
-As text: `kind/scope/model@round/tasks`, the scope only where there is one, the round only where there are rounds, and
-`-` for no tasks: `eval/base/valid_unseen`, `collect/seed0/policy@1/train`. What a field holds of `/`, `@`, `:` and `%`
-is percent-encoded, so different stages have different texts.
+The text form is `kind/scope/model@round/tasks`, for example `eval/base/valid_unseen` or `collect/seed0/policy@1/train`.
+Scope and round are left out if they are not set, and `-` stands for no tasks. The characters `/`, `@`, `:` and `%` in a
+field are percent-encoded, so different stages have different texts.
 
-A key names one attempt in a run, or one node of a search tree: `<stage>:<task>#<sample>`, and `.<node>` behind it.
+A full key names one attempt of a run, `<stage>:<task>#<sample>`, or one node of a search tree,
+`<stage>:<task>#<sample>.<node>`.
 """
 
 from __future__ import annotations
@@ -17,77 +18,105 @@ from urllib.parse import unquote
 from ...errors import UsageError
 
 HELD_OUT = ("eval", "gate", "beginnings")
-"""Kinds of stages whose attempts measure: nobody learns from them."""
+"""Kinds of stages whose attempts are measurements and never training data."""
 _ROUND = re.compile(r"(.+)@([1-9][0-9]*)", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of a run: attempts, search trees, or a result in JSON."""
+    """One part of a run, which holds attempts, search trees or a JSON result."""
 
     kind: str
-    """What was done or stored: `collect`, `search`, `eval`, `gate`, `score`, ..., or a loop's own word."""
+    """Kind of records: `collect`, `search`, `eval`, `gate`, `score`, ..., or a word of a loop."""
     model: str
-    """Who acted, or what the result is about: `policy`, `base`, `re_rest`."""
+    """Model that acted or that the result is about, such as `policy`, `base` or `re_rest`."""
     tasks: str = ""
-    """On which tasks: a split, or a set that has a name of its own."""
+    """Split or name of the set of tasks; empty if there is none."""
     round: int = 0
-    """Of the loop, from 1; 0 where there are no rounds."""
+    """Round of the loop, from 1; 0 if there are no rounds."""
     scope: str = ""
-    """Which of several runs in one folder, such as `seed0`."""
+    """One of several runs in the same folder, such as `seed0`; empty if there is only one."""
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z_]*", self.kind) or not self.model or self.round < 0:
             raise UsageError(
-                f"a stage of kind {self.kind!r}, model {self.model!r} and round {self.round} has no name; expected a "
-                "lower-case word, a text and 0 or more"
+                f"a stage has kind {self.kind!r}, model {self.model!r} and round {self.round}; expected a lower-case "
+                "word, a non-empty text and a number from 0"
             )
 
     def __str__(self) -> str:
-        model = _quoted(self.model) + (f"@{self.round}" if self.round else "")
-        return "/".join([self.kind, *([_quoted(self.scope)] if self.scope else []), model, _quoted(self.tasks) or "-"])
+        model = _encode(self.model) + (f"@{self.round}" if self.round else "")
+        return "/".join([self.kind, *([_encode(self.scope)] if self.scope else []), model, _encode(self.tasks) or "-"])
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """The stage of this text; raises `UsageError` when it is none."""
+        """Parse the text form of a stage.
+
+        Args:
+            text: Result of `str(stage)`.
+
+        Returns:
+            The stage.
+
+        Raises:
+            UsageError: The text is not exactly the text form of a stage.
+        """
         parts = text.split("/")
         if len(parts) not in (3, 4):
             raise UsageError(f"{text!r} is no stage; expected KIND/MODEL/TASKS or KIND/SCOPE/MODEL/TASKS")
         *scope, model, tasks = parts[1:]
         numbered = _ROUND.fullmatch(model)
         name, number = (numbered[1], int(numbered[2])) if numbered else (model, 0)
-        found = cls(parts[0], unquote(name), "" if tasks == "-" else unquote(tasks), number, unquote("".join(scope)))
-        if str(found) != text:
-            raise UsageError(f"{text!r} is no stage; expected {str(found)!r}, if that is meant")
-        return found
+        stage = cls(parts[0], unquote(name), "" if tasks == "-" else unquote(tasks), number, unquote("".join(scope)))
+        if str(stage) != text:
+            raise UsageError(f"{text!r} is no stage; expected a text such as {str(stage)!r}")
+        return stage
 
     @classmethod
-    def named(cls, kind: str, who: str, tasks: str) -> Self:
-        """The stage of `<model>@<round>`, or of a model without rounds: what `who` gives back."""
-        numbered = _ROUND.fullmatch(who)
-        return cls(kind, numbered[1], tasks, int(numbered[2])) if numbered else cls(kind, who, tasks)
+    def from_model_round(cls, kind: str, model_round: str, tasks: str) -> Self:
+        """Return a stage without scope; the inverse of `model_round`.
+
+        Args:
+            kind: Kind of records.
+            model_round: `<model>@<round>`, or `<model>` if there are no rounds.
+            tasks: Split or name of the set of tasks.
+        """
+        numbered = _ROUND.fullmatch(model_round)
+        return cls(kind, numbered[1], tasks, int(numbered[2])) if numbered else cls(kind, model_round, tasks)
 
     @property
     def held_out(self) -> bool:
-        """Whether its attempts measure: nobody learns from them."""
+        """Whether the attempts of this stage are measurements and never training data."""
         return self.kind in HELD_OUT
 
     @property
-    def who(self) -> str:
-        """Model and round, for people."""
+    def model_round(self) -> str:
+        """`<model>@<round>`, or the model alone if there are no rounds."""
         return f"{self.model}@{self.round}" if self.round else self.model
 
-    def of(self, kind: str) -> Stage:
-        """What is stored of this stage beside its attempts, such as its `score`."""
+    def with_kind(self, kind: str) -> Stage:
+        """Return the stage that differs only in its kind.
+
+        Args:
+            kind: Kind of the new stage, such as `score` for the score of these attempts.
+        """
         return replace(self, kind=kind)
 
     def key(self, attempt: str) -> str:
-        """The full key of one of its attempts or nodes."""
+        """Return the full key of an attempt or node of this stage.
+
+        Args:
+            attempt: Key within the stage: `Trajectory.key` of an attempt, or `node_key` of a node.
+        """
         return f"{self}:{attempt}"
 
 
 def split_key(key: str) -> tuple[Stage, str]:
-    """The stage of a full key, and the attempt's name in it; raises `UsageError` when it is no full key."""
+    """Split a full key into its stage and the key of the attempt or node.
+
+    Raises:
+        UsageError: The text is no full key.
+    """
     stage, colon, attempt = key.partition(":")
     if not colon:
         raise UsageError(f"{key!r} is no full key; expected STAGE:TASK#SAMPLE")
@@ -95,12 +124,12 @@ def split_key(key: str) -> tuple[Stage, str]:
 
 
 def node_key(tree: str, node: int) -> str:
-    """The name of a node of a search tree in its stage."""
+    """Return the key of a tree's node within its stage."""
     return f"{tree}.{node}"
 
 
-def _quoted(text: str) -> str:
-    """The text with what has a meaning in names encoded; `-` by itself too, which stands for nothing."""
+def _encode(text: str) -> str:
+    """Percent-encode the characters that separate fields, and a single `-`, which stands for an empty field."""
     if text == "-":
         return "%2D"
     return re.sub(r"[%/@:]", lambda match: f"%{ord(match[0]):02X}", text)

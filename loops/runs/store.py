@@ -1,10 +1,13 @@
-"""`RunStore`: a run is one folder that survives `kill -9` at any instant and refuses to be continued as another run.
+"""`RunStore`: the folder of a run.
+
+The folder stays consistent if the process is killed at any instant. A run can be resumed only with the configuration
+that it was started with.
 
 run.db          SQLite (WAL): the configuration, results, append-only trajectories and search trees
-pictures/       what attempts showed, where that was asked for
-rows/           what loops write beside them for other programs
-adapters/       PEFT folders, each written beside its place and then renamed into it
-config.toml     the configuration, for people to read
+pictures/       pictures of attempts, if they are kept
+rows/           files that loops write for other programs
+adapters/       PEFT folders, created atomically
+config.toml     the configuration for people to read
 """
 
 from __future__ import annotations
@@ -18,52 +21,65 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
-from ...agents.models.registry import Watch, ignored
+from ...agents.models.registry import OnStatus, no_status
 from ...agents.rollout import Job, Wave
 from ...agents.trajectory import Trajectory
 from ...envs.core import canonical_json
 from ...errors import UsageError
 from .database import Database
-from .folder import lock_of, readable_errors, write_whole
+from .folder import lock_folder, readable_errors, write_atomically
 from .pictures import Pictures
 from .stages import Stage
 
 Play = Callable[[Sequence[Job]], Iterator[Wave]]
-"""Plays jobs in their order, wave by wave."""
+"""Plays jobs in order and yields their attempts wave by wave."""
 
 
 class RunStore:
-    """One run's folder, open in this process alone. Use as a context manager."""
+    """The folder of one run, locked for this process. Use it as a context manager.
+
+    Attributes:
+        folder: Folder of the run.
+        on_status: Called with the name and the completed share of the current stage.
+        pictures: Stored pictures.
+        keeps_pictures: Whether attempts store pictures of what they show; False by default.
+    """
 
     def __init__(self, folder: Path, database: Database, unlock: Callable[[], None] = lambda: None) -> None:
         self.folder = folder
         self._db = database
         self._unlock = unlock
         self._scope = ""
-        self.watch: Watch = ignored
-        """Told how far the stage is that is under way."""
+        self.on_status: OnStatus = no_status
         self.pictures = Pictures(folder / "pictures")
-        self.illustrated = False
-        """Whether pictures of what attempts show are kept."""
+        self.keeps_pictures = False
 
     # -- opening --------------------------------------------------------------------------------------------------
 
     @classmethod
     def open(cls, folder: Path, config: Mapping[str, Any]) -> Self:
-        """Create the run, or continue it if `config` is the one that it was begun with.
+        """Create a run, or resume it.
 
-        Raises `UsageError` for a run of another version, for a changed configuration (each change named), for a
-        folder that holds something else, and for a run that another process has open.
+        Args:
+            folder: Folder of the run; created if it does not exist.
+            config: Configuration as JSON-compatible values, equal to that at the run's start.
+
+        Returns:
+            The open store.
+
+        Raises:
+            UsageError: The configuration differs (the message names each change), the run has another format or is open
+                in another process, or the folder holds something else.
         """
         with readable_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            begun = (folder / "run.db").exists()
-            if not begun and any(p.name not in (".lock", "run.db.new") for p in folder.iterdir()):
+            exists = (folder / "run.db").exists()
+            if not exists and any(p.name not in (".lock", "run.db.new") for p in folder.iterdir()):
                 raise UsageError(f"{folder} is not empty and holds no run.db; name an empty or a new folder")
-            unlock = lock_of(folder)
+            unlock = lock_folder(folder)
         with contextlib.ExitStack() as undo:
             undo.callback(unlock)
-            database = Database(folder) if begun else Database.create(folder, config)
+            database = Database(folder) if exists else Database.create(folder, config)
             undo.callback(database.close)
             store = cls(folder, database, unlock)
             store._refuse_other_config(config)
@@ -71,19 +87,19 @@ class RunStore:
                 if not (folder / "config.toml").exists():
                     import tomli_w
 
-                    write_whole(folder / "config.toml", tomli_w.dumps(_for_toml(config)))
+                    write_atomically(folder / "config.toml", tomli_w.dumps(_for_toml(config)))
             undo.pop_all()
         return store
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """Open a run to look at; nothing in it is changed. Raises `UsageError` when it is not a run of this version."""
+        """Open a run read-only and without a lock; raise `UsageError` if it is no run of this format."""
         if not (folder / "run.db").exists():
             raise UsageError(f"{folder} holds no run.db; name the folder of a run (kintsugi improve ... --run FOLDER)")
         return cls(folder, Database(folder, read_only=True))
 
     def close(self) -> None:
-        """Close the run; safe to call again."""
+        """Close the run; may be called again."""
         self._db.close()
         self._unlock()
 
@@ -95,7 +111,7 @@ class RunStore:
 
     @property
     def config(self) -> dict[str, Any]:
-        """What the run was begun with."""
+        """Configuration that the run was started with."""
         try:
             return dict(json.loads(self._db.meta("config") or ""))
         except (TypeError, ValueError) as error:
@@ -104,40 +120,49 @@ class RunStore:
                 "copy, or start again in a new run folder"
             ) from error
 
-    def scoped(self, scope: str) -> Self:
-        """The same run seen through a scope such as `seed0`: stages without a scope are of that one there."""
+    def with_scope(self, scope: str) -> Self:
+        """Return a view of this run that puts stages and adapters without a scope into `scope`, such as `seed0`."""
         view = copy.copy(self)
         view._scope = scope
         return view
 
-    def scope(self, stage: Stage) -> Stage:
-        """The stage as it is stored: of this view's scope, where it has none of its own."""
+    def scoped_stage(self, stage: Stage) -> Stage:
+        """Return the stage as it is stored, with this view's scope if it has none."""
         return stage if stage.scope else replace(stage, scope=self._scope)
 
     def key(self, stage: Stage, attempt: str) -> str:
-        """The full key of an attempt (`Trajectory.key`) or a node (`node_key`): what `Trajectory.parents` hold."""
-        return self.scope(stage).key(attempt)
+        """Return the full key of an attempt (`Trajectory.key`) or node (`node_key`), as in `Trajectory.parents`."""
+        return self.scoped_stage(stage).key(attempt)
 
-    def note_versions(self, found: Iterable[tuple[str, str]]) -> None:
-        """Remember versions of programs that attempts were played in; all that were ever met are kept."""
+    def record_versions(self, versions: Iterable[tuple[str, str]]) -> None:
+        """Add (name, version) pairs of external programs that attempts were played with."""
         known = self.versions
-        together = {name: list(known.get(name, ())) for name in known}
-        for name, version in found:
-            if version not in together.setdefault(name, []):
-                together[name].append(version)
-        if together != known:
-            self._db.set_meta("versions", canonical_json(together))
+        merged = {name: list(known.get(name, ())) for name in known}
+        for name, version in versions:
+            if version not in merged.setdefault(name, []):
+                merged[name].append(version)
+        if merged != known:
+            self._db.set_meta("versions", canonical_json(merged))
 
     @property
     def versions(self) -> dict[str, list[str]]:
-        """Versions of the programs outside this package that attempts were played in, in the order of their use."""
+        """Versions of external programs, such as a browser, that attempts were played with, in order of first use."""
         return dict(json.loads(self._db.meta("versions") or "{}"))
 
     # -- results --------------------------------------------------------------------------------------------------
 
     def result(self, stage: Stage, work: Callable[..., Any], *arguments: Any) -> Any:
-        """The JSON result of a stage: `work(*arguments)` the first time, what was stored ever after."""
-        name = str(self.scope(stage))
+        """Return the JSON result of a stage, computing and storing it on the first call.
+
+        Args:
+            stage: Stage of the result.
+            work: Computes the result, a JSON-compatible value.
+            *arguments: Arguments of `work`.
+
+        Returns:
+            The stored result, as JSON decodes it (tuples become lists).
+        """
+        name = str(self.scoped_stage(stage))
         stored = self._db.values("result", "SELECT stage, data, sha FROM results WHERE stage = ?", name)
         if not stored:
             value = work(*arguments)
@@ -146,65 +171,83 @@ class RunStore:
         return stored[0][1]
 
     def results(self) -> dict[Stage, Any]:
-        """Every result, in the order in which they were stored; all scopes together."""
+        """Return the results of all scopes, in the order of storage."""
         stored = self._db.values("result", "SELECT stage, data, sha FROM results ORDER BY rowid")
         return {Stage.parse(name): value for name, value in stored}
 
     # -- attempts -------------------------------------------------------------------------------------------------
 
     def collect(self, stage: Stage, jobs: Sequence[Job], play: Play) -> list[Trajectory]:
-        """The trajectories of `jobs`, in their order: those stored before, and the rest played now, wave by wave.
+        """Return the attempts of jobs: the stored ones, then the remaining ones, which are played now.
 
-        A wave is stored whole or not at all, so a run that was cut off goes on at the wave's start and meets the same
-        batches. Raises `UsageError` when the stored attempts are not the first of `jobs`: of another task, sample, seed
-        or agent, which is another prompt, sampling or model too.
+        A wave is stored in one transaction, so an interrupted run resumes at the start of a wave with the same batches.
+
+        Args:
+            stage: Stage that holds the attempts.
+            jobs: Attempts to make.
+            play: Plays the remaining jobs.
+
+        Returns:
+            The attempts, in the order of `jobs`.
+
+        Raises:
+            UsageError: A stored attempt has another task, sample, seed, source, parents or agent than its job. An agent
+                with another prompt, sampling or model is another agent.
         """
         stored = self.trajectories(stage)
         self._refuse_other_attempts(stage, stored, jobs)
         if len(stored) < len(jobs):
             for wave in play(jobs[len(stored) :]):
-                self.note_versions(wave.versions)
+                self.record_versions(wave.versions)
                 self.add(stage, wave.attempts)
                 stored += wave.attempts
         return stored
 
-    def keep(self, picture: bytes) -> str:
-        """Keep a picture of what an attempt showed, and name it."""
+    def save_picture(self, picture: bytes) -> str:
+        """Store a picture and return its name; see `Pictures.save`."""
         with readable_errors(self.folder):
-            return self.pictures.keep(picture)
+            return self.pictures.save(picture)
 
     def add(self, stage: Stage, trajectories: Sequence[Trajectory]) -> None:
-        """Store trajectories, all or none."""
-        name = str(self.scope(stage))
+        """Store trajectories in one transaction."""
+        name = str(self.scoped_stage(stage))
         self._db.append("trajectories", [((name, trajectory.key), trajectory.to_json()) for trajectory in trajectories])
 
     def trajectories(self, stage: Stage) -> list[Trajectory]:
-        """A stage's trajectories in the order in which they were stored. Raises `UsageError` for a damaged row."""
-        name = str(self.scope(stage))
+        """Return the trajectories of a stage in the order of storage; raise `UsageError` if a row is damaged."""
+        name = str(self.scoped_stage(stage))
         query = "SELECT key, data, sha FROM trajectories WHERE stage = ? ORDER BY number"
         return [Trajectory.from_json(data) for _, data in self._db.values(f"trajectory of {name!r}", query, name)]
 
     def trajectory_stages(self) -> list[Stage]:
-        """The stages that hold trajectories, oldest first; all scopes together."""
+        """Return the stages of all scopes that hold trajectories, oldest first."""
         rows = self._db.rows("SELECT stage FROM trajectories GROUP BY stage ORDER BY min(number)")
         return [Stage.parse(name) for (name,) in rows]
 
     # -- search trees ---------------------------------------------------------------------------------------------
 
     def tree_log(self, stage: Stage) -> StoredTrees:
-        """Where the search trees of a stage are kept."""
-        return StoredTrees(self, self._db, self.scope(stage))
+        """Return the log of a stage's search trees."""
+        return StoredTrees(self, self._db, self.scoped_stage(stage))
 
     def tree_stages(self) -> list[Stage]:
-        """The stages that hold search trees, oldest first; all scopes together."""
+        """Return the stages of all scopes that hold search trees, oldest first."""
         rows = self._db.rows("SELECT stage FROM growth GROUP BY stage ORDER BY min(number)")
         return [Stage.parse(name) for (name,) in rows]
 
     # -- adapters -------------------------------------------------------------------------------------------------
 
     def adapter(self, name: str, make: Callable[[Path], None]) -> Path:
-        """The folder `adapters/<scope>/<name>`, made by `make(folder)` if it is not there; never seen half-written."""
-        final = self.place("adapters", name)
+        """Return the folder of an adapter, creating it atomically on the first call.
+
+        Args:
+            name: Name of the adapter.
+            make: Writes the adapter into the empty folder that it is given.
+
+        Returns:
+            The folder `adapters/<scope>/<name>`.
+        """
+        final = self.path_of("adapters", name)
         if final.exists():
             return final
         with readable_errors(self.folder):
@@ -215,51 +258,50 @@ class RunStore:
             unfinished.rename(final)
         return final
 
-    def place(self, kind: str, name: str) -> Path:
-        """Where a file of this run, or of its scope, belongs: `<kind>/<scope>/<name>` in the run's folder."""
+    def path_of(self, kind: str, name: str) -> Path:
+        """Return the path `<kind>/<scope>/<name>` in the run's folder."""
         return self.folder / kind / self._scope / name
 
-    # -- inside ---------------------------------------------------------------------------------------------------
+    # -- checks ---------------------------------------------------------------------------------------------------
 
     def _refuse_other_config(self, config: Mapping[str, Any]) -> None:
-        then, now = _flat(self.config), _flat(json.loads(canonical_json(config)))
+        old, new = _flat(self.config), _flat(json.loads(canonical_json(config)))
         changes = [
-            f"{key}: {then.get(key, 'absent')} -> {now.get(key, 'absent')}"
-            for key in sorted(then.keys() | now.keys())
-            if then.get(key, "absent") != now.get(key, "absent")
+            f"{key}: {old.get(key, 'absent')} -> {new.get(key, 'absent')}"
+            for key in sorted(old.keys() | new.keys())
+            if old.get(key, "absent") != new.get(key, "absent")
         ]
-        if then.get("command") != now.get("command"):
+        if old.get("command") != new.get("command"):
             raise UsageError(
-                f"{self.folder} is a run of {then.get('command')}, and asked for is {now.get('command')}; name another "
-                "folder"
+                f"{self.folder} is a run of {old.get('command')}, not of {new.get('command')}; name another folder"
             )
         if changes:
             raise UsageError(
-                f"{self.folder} was begun with another configuration ({'; '.join(changes)}); "
-                "run with the old values to continue it, or name a new folder"
+                f"{self.folder} was started with different settings ({'; '.join(changes)}); "
+                "use the old values to resume it, or name a new folder"
             )
 
     def _refuse_other_attempts(self, stage: Stage, stored: Sequence[Trajectory], jobs: Sequence[Job]) -> None:
-        place = str(self.scope(stage))
+        name = str(self.scoped_stage(stage))
         if len(stored) > len(jobs):
             raise UsageError(
-                f"{self.folder}: stage {place!r} holds {len(stored)} attempts, and {len(jobs)} are asked for; "
+                f"{self.folder}: stage {name!r} holds {len(stored)} attempts; expected at most {len(jobs)}; "
                 "use a new run folder"
             )
         for attempt, job in zip(stored, jobs, strict=False):
-            then = {"agent": attempt.agent, "task": attempt.task.hash}
-            now = {"agent": job.agent.name, "task": job.task.hash}
-            for name in ("seed", "sample", "source", "parents"):
-                then[name], now[name] = getattr(attempt, name), getattr(job, name)
-            if changes := [f"{key}: {then[key]} -> {now[key]}" for key in now if then[key] != now[key]]:
+            old = {"agent": attempt.agent, "task": attempt.task.hash}
+            new = {"agent": job.agent.name, "task": job.task.hash}
+            for field in ("seed", "sample", "source", "parents"):
+                old[field], new[field] = getattr(attempt, field), getattr(job, field)
+            if changes := [f"{key}: {old[key]} -> {new[key]}" for key in new if old[key] != new[key]]:
                 raise UsageError(
-                    f"{self.folder}: stage {place!r} holds attempts that are not the first of those asked for "
+                    f"{self.folder}: stage {name!r} holds attempts that do not match the requested ones "
                     f"(attempt {attempt.key!r}; {'; '.join(changes)}); use a new run folder, or another name"
                 )
 
 
 class StoredTrees:
-    """The search trees of one stage: a `TreeLog`. Raises `UsageError` for a damaged row."""
+    """The search trees of one stage; implements `TreeLog`. Methods raise `UsageError` if a row is damaged."""
 
     def __init__(self, store: RunStore, database: Database, stage: Stage) -> None:
         self._store = store
@@ -282,8 +324,8 @@ class StoredTrees:
         return [key for (key,) in self._db.rows(query, str(self._stage))]
 
     def close(self, cost: dict[str, Any]) -> None:
-        """See `TreeLog.close`; the cost becomes a result."""
-        self._store.result(self._stage.of("cost"), dict, cost)
+        """Store the cost of the search as a result; see `TreeLog.close`."""
+        self._store.result(self._stage.with_kind("cost"), dict, cost)
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, str]:
@@ -293,7 +335,7 @@ def _flat(value: Any, prefix: str = "") -> dict[str, str]:
 
 
 def _for_toml(value: Any) -> Any:
-    """TOML has no null; flags and `--config` read `none` as it."""
+    """Replace None by `none`, which flags and `--config` parse as None; TOML has no null."""
     if isinstance(value, Mapping):
         return {key: _for_toml(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

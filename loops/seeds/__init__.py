@@ -1,1 +1,1 @@
-"""Seed policies: small models trained from scratch, one recipe an environment."""
+"""Seed policies: small language models trained from scratch, with one recipe per environment."""

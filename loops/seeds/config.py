@@ -1,4 +1,4 @@
-"""What a seed policy is made with: the shape of its network, and how that is trained."""
+"""Architecture and pretraining settings of a seed policy."""
 
 from __future__ import annotations
 
@@ -9,52 +9,56 @@ from ...errors import UsageError
 
 @dataclass(frozen=True)
 class Architecture:
-    """Shape of the Llama-architecture network."""
+    """Shape of the network, a Llama."""
 
     hidden_size: int = 128
     layers: int = 3
     heads: int = 4
+    """Number of query heads per layer."""
     kv_heads: int = 1
-    """One is enough at this size and halves the time of a rollout."""
+    """Number of key-value heads per layer. One suffices at this size and halves the time of a rollout."""
     intermediate_size: int = 352
     window: int = 2048
-    """Longest text in tokens."""
+    """Context length in tokens; longer training texts are cut."""
     rope_theta: float = 10_000.0
-    """Base of the rotary embedding; with a larger one, what is alike is seen to be so from further away."""
+    """Base of the rotary embedding; a larger one lets heads match tokens over longer distances."""
     previous_token_heads: int = 0
-    """Heads of the first layer that begin by looking one, two, ... tokens back; see the module `copying`."""
+    """Number of heads of the first layer that are initialised to attend 1, 2, ... tokens back (see `copying`)."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.previous_token_heads <= self.heads:
-            raise UsageError(f"looking_back is {self.previous_token_heads}; the first layer has {self.heads} heads")
+            raise UsageError(
+                f"previous_token_heads is {self.previous_token_heads}; expected 0 to {self.heads}, the heads"
+            )
 
 
 @dataclass(frozen=True)
 class PretrainConfig:
-    """How the network is trained."""
+    """Settings of the pretraining."""
 
     tokens: int = 1_800_000
-    """Training stops after so many, repeated ones included."""
+    """Number of training tokens, over all epochs."""
     batch_tokens: int = 2048
-    """Tokens of a batch, padding included; a text that is longer is a batch of its own."""
+    """Maximum number of tokens of a batch, padding included; a longer text is a batch of its own."""
     threads: int = 1
-    """Batches of a step, each in a thread of its own; see the module `data_parallel`."""
+    """Number of batches per step, each in its own thread (see `data_parallel`)."""
     matrix_lr: float = 0.02
-    """Muon's, for the matrices."""
+    """Peak learning rate of Muon, for the matrices."""
     other_lr: float = 6e-3
-    """AdamW's, for embeddings, norms and biases."""
+    """Peak learning rate of AdamW, for embeddings, norms and biases."""
     warmup: int = 40
-    """Steps over which both rise from 0; they then fall linearly to a twentieth."""
+    """Number of steps of linear warmup; the learning rates then fall linearly to 1/20 of the peak."""
     context_weight: float = 0.3
-    """Loss on tokens that the model will never have to write, against 1 on those that it will."""
+    """Loss weight of context tokens, which the model never has to generate; other tokens have weight 1."""
     context_share: float = 1.0
-    """Share of those tokens, drawn at random, that are learnt from, each with so much more weight; fewer are faster."""
-    copying: int = 0
-    """Tokens of random sequences, trained on before the texts and then among them; see the module `copying`."""
+    """Share of the context tokens, drawn at random, that enter the loss; their weight is divided by this share."""
+    copying_tokens: int = 0
+    """Number of tokens of random sequences for copying, trained on first and then mixed with the texts."""
     seed: int = 0
+    """Seed of the batch order, of the drawn context tokens and of the random sequences."""
 
     def __post_init__(self) -> None:
         if not 0 < self.context_share <= 1:
-            raise UsageError(f"context_share is {self.context_share}; it is above 0 and at most 1")
+            raise UsageError(f"context_share is {self.context_share}; expected a number above 0 and at most 1")
         if self.threads < 1:
-            raise UsageError(f"threads is {self.threads}; a step takes at least one batch")
+            raise UsageError(f"threads is {self.threads}; expected at least 1")

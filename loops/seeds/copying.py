@@ -1,9 +1,9 @@
-"""What makes a small network copy names that it has never seen, within minutes instead of never.
+"""Initialisation and data that teach a small network to copy names that it has never seen.
 
-Copying goes by induction (Olsson et al., 2022): one head looks at the token before, another one finds where that was
-seen earlier and says what followed. Gradient descent finds such a pair only after more tokens than a seed policy is
-trained on. Here, heads of the first layer are initialised to look back by fixed distances, and the first lesson is
-random sequences that are said twice.
+Transformers copy by induction heads (Olsson et al., 2022): one head attends to the previous token, and a head of a
+later layer finds the earlier occurrence of that token and predicts what followed it. Gradient descent finds such a pair
+of heads only after more tokens than a seed policy is trained on. Two measures help: heads of the first layer are
+initialised to attend a fixed number of tokens back, and pretraining starts with random sequences that repeat.
 """
 
 from __future__ import annotations
@@ -13,48 +13,59 @@ from typing import Any
 
 import torch
 
-SHARPNESS = 6.0
-"""Length of the biases, a pair of dimensions: of 32 dimensions, a head gives its token about 0.9 of its attention."""
-LOCAL = 0.02
-"""Rotary frequencies (radians a token) below this get no bias: in them, neighbouring tokens hardly differ."""
-LENGTHS = (2, 2, 3, 3, 4, 5, 6, 8)
-"""Tokens of a random phrase."""
+BIAS_NORM = 6.0
+"""Norm of the bias per pair of dimensions; at 32 dimensions, about 0.9 of the attention goes to the one token."""
+MIN_FREQUENCY = 0.02
+"""Minimum rotary frequency (radians per token) that gets a bias; slower ones hardly separate adjacent tokens."""
+PHRASE_LENGTHS = (2, 2, 3, 3, 4, 5, 6, 8)
+"""Lengths of random phrases in tokens, drawn uniformly from this list."""
 
 
 @torch.no_grad()
-def look_back(model: Any, heads: int) -> None:
-    """Initialise head h (from 0) of the first layer of a Llama with attention biases to attend h + 1 tokens back.
+def init_previous_token_heads(model: Any, heads: int) -> None:
+    """Initialise head h (from 0) of the first layer to attend h + 1 tokens back.
 
-    A rotary embedding turns a vector by position times frequency. All keys get the bias (s, 0), and the queries of
-    head h that bias turned back by (h + 1) times the frequency: their product is largest h + 1 tokens apart. Other
-    heads and what is learnt are free; nothing is frozen.
+    A rotary embedding rotates each pair of dimensions by position times frequency. All keys get the bias (s, 0). The
+    queries of head h get the same bias, rotated back by (h + 1) times the frequency. Their product is largest for
+    tokens that are h + 1 apart. The other heads stay as they are, and no weight is frozen.
+
+    Args:
+        model: A Llama with attention biases, changed in place.
+        heads: Number of heads to initialise.
     """
     config, attention = model.config, model.model.layers[0].self_attn
     size = config.head_dim
-    rotations = config.rope_parameters["rope_theta"] ** (-torch.arange(size // 2) * 2 / size)
-    strength = SHARPNESS * (rotations > LOCAL)
-    attention.k_proj.bias.copy_(torch.cat([strength, torch.zeros_like(strength)]).repeat(config.num_key_value_heads))
+    frequencies = config.rope_parameters["rope_theta"] ** (-torch.arange(size // 2) * 2 / size)
+    norms = BIAS_NORM * (frequencies > MIN_FREQUENCY)
+    attention.k_proj.bias.copy_(torch.cat([norms, torch.zeros_like(norms)]).repeat(config.num_key_value_heads))
     for head in range(heads):
-        turn = (head + 1) * rotations
-        bias = torch.cat([strength * turn.cos(), -strength * turn.sin()])
+        angles = (head + 1) * frequencies
+        bias = torch.cat([norms * angles.cos(), -norms * angles.sin()])
         attention.q_proj.bias[head * size : (head + 1) * size] = bias
 
 
-def said_twice(tokens: int, vocabulary: range, rng: random.Random) -> list[tuple[list[int], list[float]]]:
-    """Pairs of token ids and loss weights, `tokens` ids or a few more in all.
+def repeated_sequences(tokens: int, vocabulary: range, rng: random.Random) -> list[tuple[list[int], list[float]]]:
+    """Return random sequences that repeat, as pairs of token ids and loss weights.
 
-    Each is 2 to 4 random phrases, then the same ones shuffled. Weight 1 where a token can be copied: in the second
-    half, all but the first token of each phrase.
+    A sequence is 2 to 4 random phrases, followed by the same phrases in another order. In the second half, all tokens
+    but the first one of each phrase can be copied; they have weight 1, all other tokens weight 0.
+
+    Args:
+        tokens: Total number of tokens; the last sequence may exceed it.
+        vocabulary: Token ids to draw from.
+        rng: Random numbers.
     """
-    made: list[tuple[list[int], list[float]]] = []
+    sequences: list[tuple[list[int], list[float]]] = []
     while tokens > 0:
-        phrases = [[rng.choice(vocabulary) for _ in range(rng.choice(LENGTHS))] for _ in range(rng.randint(2, 4))]
+        phrases = [
+            [rng.choice(vocabulary) for _ in range(rng.choice(PHRASE_LENGTHS))] for _ in range(rng.randint(2, 4))
+        ]
         ids = [token for phrase in phrases for token in phrase]
         weights = [0.0] * len(ids)
         rng.shuffle(phrases)
         for phrase in phrases:
             ids += phrase
             weights += [0.0] + [1.0] * (len(phrase) - 1)
-        made.append((ids, weights))
+        sequences.append((ids, weights))
         tokens -= len(ids)
-    return made
+    return sequences

@@ -1,7 +1,7 @@
-"""Threads that learn abreast: each goes through a batch of its own, and a step is made of all their gradients.
+"""Data-parallel gradients in threads: each thread computes the gradient of its own batch, and a step uses their sum.
 
-The operations of a small network are too short to be divided among cores: threads that sleep while they wait for each
-other lose what they gain, and threads that spin take the cores from whatever else runs. Whole batches can be divided.
+The operations of a small network are too short to be split among cores. Threads that sleep while they wait for each
+other gain nothing, and threads that spin take the cores from other processes. Whole batches are long enough.
 """
 
 from __future__ import annotations
@@ -15,48 +15,49 @@ from typing import Any, TypeAlias
 import torch
 
 Loss: TypeAlias = Callable[[Any], torch.Tensor]
-"""A network's loss on one batch, with its gradient."""
+"""Maps a network to its loss on one batch, a differentiable scalar."""
 
 
 @contextlib.contextmanager
 def data_parallel(model: Any, threads: int) -> Iterator[Callable[[Sequence[Loss]], torch.Tensor]]:
-    """A function that leaves the gradient of the sum of at most `threads` losses in `model`, and returns that sum.
+    """Yield a function that computes the gradient of a sum of losses in parallel.
 
-    Within, operations use 1 / `threads` of torch's threads, at least one. Gradients are added in the order of the
-    losses: deterministic.
+    The function takes at most `threads` losses. It leaves the gradient of their sum in `model` and returns the sum.
+    Gradients are added in the order of the losses, so the result is deterministic. Inside the context, operations use
+    1 / `threads` of torch's threads, but at least one.
     """
     if threads == 1:
-        yield lambda losses: _learnt(model, losses[0])
+        yield lambda losses: _loss_and_gradient(model, losses[0])
         return
-    models = [model, *(_twin(model) for _ in range(threads - 1))]
-    within = torch.get_num_threads()
-    torch.set_num_threads(max(1, within // threads))
+    models = [model, *(_replica(model) for _ in range(threads - 1))]
+    threads_before = torch.get_num_threads()
+    torch.set_num_threads(max(1, threads_before // threads))
     try:
-        # New threads take the number of the last `set_num_threads`, and flush denormals where this one does.
+        # New threads inherit the number of the last `set_num_threads`, and this thread's flushing of denormals.
         with ThreadPoolExecutor(threads) as pool:
 
-            def learnt(losses: Sequence[Loss]) -> torch.Tensor:
-                found = list(pool.map(_learnt, models[: len(losses)], losses))
-                for twin in models[1 : len(losses)]:
-                    for p, its in zip(model.parameters(), twin.parameters(), strict=True):
-                        if its.grad is not None:
-                            p.grad = its.grad if p.grad is None else p.grad.add_(its.grad)
+            def backward(losses: Sequence[Loss]) -> torch.Tensor:
+                found = list(pool.map(_loss_and_gradient, models[: len(losses)], losses))
+                for replica in models[1 : len(losses)]:
+                    for p, other in zip(model.parameters(), replica.parameters(), strict=True):
+                        if other.grad is not None:
+                            p.grad = other.grad if p.grad is None else p.grad.add_(other.grad)
                 return torch.stack(found).sum()
 
-            yield learnt
+            yield backward
     finally:
-        torch.set_num_threads(within)
+        torch.set_num_threads(threads_before)
 
 
-def _twin(model: Any) -> Any:
-    """Another network with the same weights in the same memory, and gradients of its own."""
-    twin = copy.deepcopy(model)
-    for p, its in zip(model.parameters(), twin.parameters(), strict=True):
-        its.data = p.data
-    return twin
+def _replica(model: Any) -> Any:
+    """Return a network that shares the memory of the weights of `model`, but has its own gradients."""
+    replica = copy.deepcopy(model)
+    for p, other in zip(model.parameters(), replica.parameters(), strict=True):
+        other.data = p.data
+    return replica
 
 
-def _learnt(model: Any, loss: Loss) -> torch.Tensor:
+def _loss_and_gradient(model: Any, loss: Loss) -> torch.Tensor:
     model.zero_grad(set_to_none=True)
     found = loss(model)
     found.backward()

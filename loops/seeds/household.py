@@ -1,7 +1,7 @@
-"""The corpus of the household seed: an expert's episodes, failed attempts with a reflection and a second try, and some
-attempts whose steps are judged.
+"""Training corpus of the household seed policy.
 
-Reflections and judgements say only what the attempt itself was shown; nothing in the corpus comes from hidden state.
+It consists of expert demonstrations, failed attempts with a reflection and a mended attempt, and attempts with judged
+steps. Reflections and judgements only use the observations of the attempt, never hidden state.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import replace
 from ...agents.experts.household import HouseholdExpert
 from ...agents.experts.household_memory import HouseholdMemory, kind_of
 from ...agents.models.core import Message
-from ...agents.reflector import OPENING
+from ...agents.reflector import REFLECTION_PREFIX
 from ...agents.trajectory import Outcome, Step, Trajectory
 from ...agents.verifier import JUDGEMENT
 from ...envs.core import Task
@@ -23,6 +23,7 @@ from .family import Family, Mended, SeedRecipe
 from .household_verifier import verifier_chat
 
 SIZES = ("small", "medium")
+"""Sizes of the worlds in the corpus."""
 
 
 def _tasks(n: int, seed: int) -> list[Task]:
@@ -30,27 +31,34 @@ def _tasks(n: int, seed: int) -> list[Task]:
     return [task for size in SIZES for task in HouseholdEnv.tasks("train", share, seed, size=size)]
 
 
-def play_expert(task: Task, seed: int, known: HouseholdMemory | None = None) -> Trajectory:
-    """The expert's attempt at `task`; with `known`, one that heeds an earlier attempt."""
+def play_expert(task: Task, seed: int, earlier_memory: HouseholdMemory | None = None) -> Trajectory:
+    """Return the expert's attempt at `task`. With `earlier_memory`, the expert uses what an earlier attempt saw."""
     env = HouseholdEnv()
     observation, info = env.reset(options={"task": task})
-    expert = HouseholdExpert(observation, seed, "listed", known)
+    expert = HouseholdExpert(observation, seed, "listed", earlier_memory)
     steps, done, cut = [], False, False
     goal, here = info["goal"], HouseholdMemory()
     here.update(None, observation)
     while not (done or cut):
         thought, action = expert.think_and_act(observation, info["admissible"])
-        steps.append(Step(observation, _unknowing(thought, here), action))
+        steps.append(Step(observation, _without_prior_knowledge(thought, here), action))
         observation, _, done, cut, info = env.step(action)
         here.update(action, observation)
     return _trajectory(task, steps, observation, "success" if done else "truncated", "expert", seed, goal)
 
 
-def _unknowing(thought: str, here: HouseholdMemory) -> str:
-    """The thought as one has it who knows this attempt alone.
+def _without_prior_knowledge(thought: str, here: HouseholdMemory) -> str:
+    """Return the thought without knowledge from an earlier attempt.
 
-    The agent learns mended attempts without what the reflector was shown; a thought that claims to know from there
-    where something is would teach it to make such things up.
+    The agent is trained on mended attempts without the failed attempt that the reflector saw. A thought that states a
+    place only seen there would teach the agent to invent places.
+
+    Args:
+        thought: Thought of an expert with the memory of an earlier attempt.
+        here: Memory of this attempt.
+
+    Returns:
+        The thought, rephrased as a search if this attempt has not seen the object yet.
     """
     match = re.fullmatch(r"(\w+ \d+) is in (\w+ \d+); I go there\.", thought)
     if match and match[1] not in here.seen:
@@ -62,12 +70,15 @@ def _unknowing(thought: str, here: HouseholdMemory) -> str:
 
 
 def failed_and_mended(task: Task, seed: int) -> Mended | None:
-    """A bungled attempt, the reflection on it and an attempt that heeds it; None when the bungler succeeded."""
+    """Return a failed attempt, a reflection on it and a mended attempt.
+
+    Returns None if the clumsy expert succeeds or the mended attempt fails.
+    """
     rng = random.Random(seed)
-    failure, memory = bungle(task, rng)
+    failure, memory = play_clumsily(task, rng)
     if failure is None:
         return None
-    mended = play_expert(task, seed, known=memory)
+    mended = play_expert(task, seed, earlier_memory=memory)
     if not mended.success:
         return None
     passed = replace(mended, source="reflection")
@@ -75,14 +86,22 @@ def failed_and_mended(task: Task, seed: int) -> Mended | None:
 
 
 def judged_attempt(task: Task, seed: int) -> list[Message]:
-    """A bungled attempt, or the expert's where the bungler succeeded, with what a verifier says of its steps."""
+    """Return the verifier's chat about a failed attempt, or about an expert's attempt if the clumsy expert succeeds."""
     rng = random.Random(seed)
-    failure, _ = bungle(task, rng)
+    failure, _ = play_clumsily(task, rng)
     return verifier_chat(failure or play_expert(task, rng.randrange(1 << 30)), rng)
 
 
-def bungle(task: Task, rng: random.Random) -> tuple[Trajectory | None, HouseholdMemory]:
-    """An expert who often forgets what it was doing: wanders, repeats itself, gets names wrong, stops halfway."""
+def play_clumsily(task: Task, rng: random.Random) -> tuple[Trajectory | None, HouseholdMemory]:
+    """Play an expert that makes random mistakes: repeated actions, wrong names, needless moves, no progress.
+
+    Args:
+        task: The task.
+        rng: Source of the mistakes, their rate and the step limit.
+
+    Returns:
+        The failed attempt, or None if it succeeds after all, and the expert's memory.
+    """
     env = HouseholdEnv(max_steps=rng.choice((15, 25, 50)))
     observation, info = env.reset(options={"task": task})
     expert = HouseholdExpert(observation, rng.randrange(1 << 30), "listed")
@@ -92,7 +111,7 @@ def bungle(task: Task, rng: random.Random) -> tuple[Trajectory | None, Household
     while not (done or cut):
         thought, action = expert.advise()
         if len(steps) >= stuck_from or rng.random() < clumsiness:
-            action = _mistake(rng, action, info["admissible"], steps[-3:])
+            action = _clumsy_action(rng, action, info["admissible"], steps[-3:])
         steps.append(Step(observation, thought, action))
         observation, _, done, cut, info = env.step(action)
         steps[-1] = replace(steps[-1], invalid=info.get("invalid"))
@@ -102,7 +121,7 @@ def bungle(task: Task, rng: random.Random) -> tuple[Trajectory | None, Household
     return _trajectory(task, steps, observation, "truncated", "expert", 0, goal), expert.memory
 
 
-def _mistake(rng: random.Random, action: str, admissible: tuple[str, ...], recent: list[Step]) -> str:
+def _clumsy_action(rng: random.Random, action: str, admissible: tuple[str, ...], recent: list[Step]) -> str:
     kind = rng.random()
     if kind < 0.35 and recent:
         return rng.choice(recent).action
@@ -113,13 +132,13 @@ def _mistake(rng: random.Random, action: str, admissible: tuple[str, ...], recen
 
 
 def reflection_on(failure: Trajectory, memory: HouseholdMemory) -> str:
-    """What should have been done, as far as the failed attempt showed it."""
+    """Return a reflection: the better course of action, as far as the failed attempt shows it."""
     goal = HouseholdExpert(f"Your task is to: {failure.goal}").goal
     found = [(name, place) for name, place in memory.first_seen.items() if kind_of(name) == goal.object]
     if not found:
         left = memory.unsearched()[:3]
         places = " and ".join(left) if left else "every place"
-        return f"{OPENING} looked for a {goal.object} in {places}."
+        return f"{REFLECTION_PREFIX} looked for a {goal.object} in {places}."
     name, place = found[0]
     if goal.count == 0:
         then = f"used a {goal.target}"
@@ -127,7 +146,7 @@ def reflection_on(failure: Trajectory, memory: HouseholdMemory) -> str:
         then = f"gone to a {APPLIANCE[goal.treatment].lower()} to {goal.treatment} it"
     else:
         then = f"put it in a {goal.target}"
-    return f"{OPENING} taken {name} from {place} and {then}."
+    return f"{REFLECTION_PREFIX} taken {name} from {place} and {then}."
 
 
 def _trajectory(
@@ -147,5 +166,10 @@ def _trajectory(
 
 
 FAMILY = Family(
-    SeedRecipe(judged=500), _tasks, play_expert, failed_and_mended, judge=judged_attempt, units=(JUDGEMENT,)
+    SeedRecipe(judged_attempts=500),
+    _tasks,
+    play_expert,
+    failed_and_mended,
+    judge=judged_attempt,
+    single_tokens=(JUDGEMENT,),
 )

@@ -1,7 +1,7 @@
-"""Training a small causal language model from nothing, in minutes on a CPU.
+"""Pretraining of a small causal language model from random weights, in minutes on a CPU.
 
-What made it work in trials: Muon in float32 for the matrices, small batches, an instance's embedding begun as kind plus
-number, and a little loss on what the environment says.
+Sample efficiency comes from Muon in float32 for the matrices, small batches, embeddings of instances that are
+initialised as kind plus number, and a small loss weight on context tokens.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from typing import Any
 
 import torch
 
-from ...agents.models.networks import denormals_flushed
-from ..learning.batching import batches, loss_of, padded
-from ..learning.core import Text
+from ...agents.models.networks import flush_denormals
+from ..learning.batching import batches, padded, weighted_loss
+from ..learning.core import Row
 from .config import Architecture, PretrainConfig
-from .copying import look_back
+from .copying import init_previous_token_heads
 from .data_parallel import Loss, data_parallel
 from .tokenizer import instances_of
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum whose matrix updates are orthogonalised by Newton-Schulz iterations (Jordan et al., 2024), in float32.
+    """Momentum with matrix updates that Newton-Schulz iterations orthogonalise (Jordan et al., 2024), in float32.
 
     `torch.optim.Muon` iterates in bfloat16, which is about ten times slower on CPUs without native support.
     """
@@ -35,7 +35,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """One update of every parameter that has a gradient; matrices of equal shape go together."""
+        """Update every parameter that has a gradient; matrices of equal shape are orthogonalised in one batch."""
         for group in self.param_groups:
             by_shape: dict[tuple[int, ...], list[tuple[torch.nn.Parameter, torch.Tensor]]] = {}
             for p in group["params"]:
@@ -52,7 +52,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalised(matrices: torch.Tensor, iterations: int = 4) -> torch.Tensor:
-    """Matrices [n, rows, columns] with their singular values moved towards 1."""
+    """Return the matrices, of shape [n, rows, columns], with their singular values moved towards 1."""
     tall = matrices.shape[1] > matrices.shape[2]
     x: torch.Tensor = matrices.transpose(1, 2) if tall else matrices
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
@@ -63,7 +63,15 @@ def orthogonalised(matrices: torch.Tensor, iterations: int = 4) -> torch.Tensor:
 
 
 def build(tokenizer: Any, shape: Architecture, seed: int) -> Any:
-    """A Llama with random weights for `tokenizer`; instances such as ` mug 2` begin as kind plus number."""
+    """Return a Llama with random weights for a tokenizer.
+
+    The embedding of an instance such as ` mug 2` is initialised as that of its kind plus that of its number.
+
+    Args:
+        tokenizer: The tokenizer.
+        shape: Shape of the network.
+        seed: Seed of the weights.
+    """
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(seed)
@@ -92,20 +100,30 @@ def build(tokenizer: Any, shape: Architecture, seed: int) -> Any:
         for token, (kind, number) in instances.items():
             table[token] = table[kind] + numbers[number]
     if shape.previous_token_heads:
-        look_back(model, shape.previous_token_heads)
+        init_previous_token_heads(model, shape.previous_token_heads)
     return model
 
 
 def pretrain(
     model: Any,
-    texts: Sequence[Text],
+    texts: Sequence[Row],
     config: PretrainConfig,
     pad_id: int,
     progress: Callable[[int], None] = lambda tokens: None,
 ) -> float:
-    """Train `model` in place; returns the mean loss of the last 50 steps. `progress` gets the tokens done so far.
+    """Train a model in place with Muon for the matrices and AdamW for the other parameters.
 
-    Deterministic for equal arguments and number of threads.
+    Deterministic for equal arguments and an equal number of torch threads.
+
+    Args:
+        model: The model; it is left in evaluation mode.
+        texts: Token ids with loss weights. They are repeated until `config.tokens` tokens are done.
+        config: Settings of the training.
+        pad_id: Token id of padding.
+        progress: Called with the number of tokens done so far after each step.
+
+    Returns:
+        The mean loss of the last 50 steps.
     """
     matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n and "lm_head" not in n]
     chosen = {id(p) for p in matrices}
@@ -119,15 +137,15 @@ def pretrain(
     done, step = 0, 0
     recent: list[torch.Tensor] = []
     model.train()
-    with denormals_flushed(), data_parallel(model, config.threads) as learnt:
+    with flush_denormals(), data_parallel(model, config.threads) as backward:
         while done < config.tokens:
-            for group in _groups(batches(texts, config.batch_tokens, rng), config.threads, rng):
+            for group in _batch_groups(batches(texts, config.batch_tokens, rng), config.threads, rng):
                 left = max(0.0, 1 - done / config.tokens)
                 factor = min(1.0, (step + 1) / config.warmup) * (0.05 + 0.95 * left)
                 for optimiser, peak in zip(optimisers, peaks, strict=True):
                     for param_group in optimiser.param_groups:
                         param_group["lr"] = peak * factor
-                loss = learnt(_parts(group, pad_id))
+                loss = backward(_group_losses(group, pad_id))
                 torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
                 for optimiser in optimisers:
                     optimiser.step()
@@ -141,8 +159,8 @@ def pretrain(
     return float(torch.stack(recent).mean())
 
 
-def _groups(made: Iterable[list[Text]], size: int, rng: random.Random) -> Iterable[Sequence[list[Text]]]:
-    """Batches that are learnt abreast: of like length, lest threads wait for each other, in random order."""
+def _batch_groups(made: Iterable[list[Row]], size: int, rng: random.Random) -> Iterable[Sequence[list[Row]]]:
+    """Group batches of similar size, so that threads finish together, and shuffle the groups."""
     if size == 1:
         return ([batch] for batch in made)
     by_length = sorted(made, key=lambda batch: len(batch) * max(len(text.ids) for text in batch))
@@ -151,12 +169,12 @@ def _groups(made: Iterable[list[Text]], size: int, rng: random.Random) -> Iterab
     return groups
 
 
-def _parts(group: Sequence[Sequence[Text]], pad_id: int) -> list[Loss]:
-    """The losses of batches, whose sum is the weighted mean over all their tokens."""
+def _group_losses(group: Sequence[Sequence[Row]], pad_id: int) -> list[Loss]:
+    """Return one loss per batch; their sum is the weighted mean over all tokens of the group."""
     made = [padded(batch, pad_id) for batch in group]
     weights = [float(weights[:, 1:].sum()) for _, weights in made]
 
     def part(ids: torch.Tensor, weights: torch.Tensor, share: float) -> Loss:
-        return lambda model: loss_of(model, ids, weights) * share
+        return lambda model: weighted_loss(model, ids, weights) * share
 
     return [part(*batch, weight / sum(weights)) for batch, weight in zip(made, weights, strict=True)]

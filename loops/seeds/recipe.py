@@ -1,7 +1,7 @@
-"""Seed policies: small models made here, from scratch, on first use, since nothing may be downloaded.
+"""Seed policies: small models that are trained from scratch on first use, so that nothing has to be downloaded.
 
-A seed is an ordinary Hugging Face folder with the demonstrations that it was trained on beside it, kept in the user's
-cache under the hash of its recipe and of the sources that its corpus comes from.
+A seed policy is a Hugging Face model folder that also holds its demonstrations. It is kept in the user's cache, under
+the hash of its recipe and of the source files that determine its corpus.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ import platformdirs
 from filelock import FileLock
 
 from ...agents.models.core import Backend, Message
-from ...agents.models.registry import Watch
+from ...agents.models.registry import OnStatus
 from ...agents.trajectory import Trajectory
 from ...envs.core import canonical_json, content_hash
 from ...errors import UsageError
-from ..learning.core import Text
+from ..learning.core import Row
 from .config import PretrainConfig
-from .family import UNITS, Family, SeedRecipe, write_corpus
+from .family import SINGLE_TOKENS, Family, SeedRecipe, write_corpus
 from .registry import family_of, find_family, recipe_of
 from .sources import sources_hash
 
@@ -38,11 +38,18 @@ DEMONSTRATIONS = "demonstrations.jsonl"
 def seed_model(
     recipe: SeedRecipe, *, cache: Path | None = None, progress: Callable[[str, float], None] = lambda what, share: None
 ) -> Path:
-    """The folder of the recipe's model, made now if the cache does not hold it.
+    """Return the folder of a seed policy; train it first if it is not in the cache.
 
-    `progress` gets what is being done and the share that is done, in [0, 1]. Deterministic for a recipe on one machine
-    with one number of threads. A half-made seed is never seen: it is made beside its place and renamed. Whoever asks
-    for one that another process is making waits for it.
+    Deterministic for a recipe, a machine and a number of threads. A seed policy is built in a temporary folder that is
+    renamed at the end, so an unfinished one is never used. If another process is building it, this call waits.
+
+    Args:
+        recipe: The recipe.
+        cache: Folder of the cache; by default, `default_cache()`.
+        progress: Called with the name of the current work and the share that is done, in [0, 1].
+
+    Raises:
+        UsageError: The family is unknown, or the cache folder cannot be written.
     """
     from safetensors import SafetensorError
 
@@ -53,37 +60,42 @@ def seed_model(
     unfinished = cache / f".{folder.name}.unfinished"
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        # Whoever is killed leaves nothing locked.
+        # The operating system releases the lock of a killed process.
         with FileLock(cache / f".{folder.name}.lock"):
             if not folder.exists():
                 shutil.rmtree(unfinished, ignore_errors=True)
                 unfinished.mkdir()
                 try:
-                    _make(recipe, family, unfinished, progress)
+                    _make_seed(recipe, family, unfinished, progress)
                     unfinished.rename(folder)
                 finally:
                     shutil.rmtree(unfinished, ignore_errors=True)
     except (OSError, SafetensorError) as error:
         raise UsageError(
-            f"the seed policy cannot be kept in {cache}: {error}; free some space or set KINTSUGI_CACHE"
+            f"cannot write the seed policy to {cache}: {error}; free some space or set KINTSUGI_CACHE"
         ) from error
     return folder
 
 
-def open_seed(name: str, watch: Watch) -> Backend:
-    """`seed:ENV`: the seed policy of the environment with this short name, made now if the cache does not hold it.
+def open_seed(name: str, on_status: OnStatus) -> Backend:
+    """Open the seed policy of an environment (`seed:ENV`); train it first if it is not in the cache.
 
-    Raises `UsageError` for an environment without a seed family.
+    Args:
+        name: Short name of the environment.
+        on_status: Called with a description of the current work and the share that is done.
+
+    Raises:
+        UsageError: The environment has no seed family.
     """
     from ...agents.models.local import LocalBackend
 
     recipe = recipe_of(name)
-    folder = seed_model(recipe, progress=lambda what, share: watch(f"seed policy {recipe.family}: {what}", share))
+    folder = seed_model(recipe, progress=lambda what, share: on_status(f"seed policy {recipe.family}: {what}", share))
     return LocalBackend(folder)
 
 
 def demonstrations_of(weights: str | Path | None) -> list[Trajectory]:
-    """The demonstrations that a seed policy brings; none for other models."""
+    """Return the demonstrations in the folder of a seed policy; an empty list for other models."""
     path = Path(weights or "") / DEMONSTRATIONS
     if not path.exists():
         return []
@@ -91,39 +103,39 @@ def demonstrations_of(weights: str | Path | None) -> list[Trajectory]:
 
 
 def default_cache() -> Path:
-    """`$KINTSUGI_CACHE`, or the user's cache folder."""
+    """Return the folder of all seed policies, in `$KINTSUGI_CACHE` or in the user's cache folder."""
     chosen = os.environ.get("KINTSUGI_CACHE")
     return (Path(chosen) if chosen else platformdirs.user_cache_path("kintsugi")) / "seeds"
 
 
 def recipe_hash(recipe: SeedRecipe) -> str:
-    """12 hexadecimal digits of the recipe and of the sources that its corpus comes from."""
+    """Return 12 hexadecimal digits that identify the recipe and the source files that determine its corpus."""
     family, found = family_of(recipe.family), find_family(recipe.family)
     module = found.target.partition(":")[0] if found else ""
     return content_hash([asdict(recipe), sources_hash(module, family)])
 
 
-def _make(recipe: SeedRecipe, family: Family, out: Path, progress: Callable[[str, float], None]) -> None:
+def _make_seed(recipe: SeedRecipe, family: Family, out: Path, progress: Callable[[str, float], None]) -> None:
     from ...agents.models.chat import ChatEncoder
-    from ...agents.models.weights import quietly
+    from ...agents.models.weights import quiet_transformers
     from .pretrain import build
     from .tokenizer import learn_tokenizer
 
     corpus = write_corpus(family, recipe, lambda share: progress("corpus", share))
     tokenizer = learn_tokenizer(
         (m.content for chat in corpus.chats for m in chat),
-        names=family.names,
-        units=(*UNITS, *family.units),
-        phrases=family.phrases,
-        pieces=family.pieces,
+        instance_kinds=family.instance_kinds,
+        single_tokens=(*SINGLE_TOKENS, *family.single_tokens),
+        phrase_tokens=family.phrase_tokens,
+        bpe_merges=family.bpe_merges,
     )
     encoder, window = ChatEncoder(tokenizer), recipe.architecture.window
-    chats = [*corpus.chats, *_renamings(family, recipe, corpus.chats)]
+    chats = [*corpus.chats, *_renamed_copies(family, recipe, corpus.chats)]
     rng = random.Random(recipe.pretrain.seed)
-    texts = [_text(encoder, chat, recipe.pretrain, window, rng) for chat in chats]
+    texts = [_training_text(encoder, chat, recipe.pretrain, window, rng) for chat in chats]
     model = build(tokenizer, recipe.architecture, recipe.seed)
-    loss = _taught(model, texts, tokenizer, recipe.pretrain, lambda share: progress("training", share))
-    with quietly():
+    loss = _train(model, texts, tokenizer, recipe.pretrain, lambda share: progress("training", share))
+    with quiet_transformers():
         model.save_pretrained(out)
     tokenizer.save_pretrained(out)
     (out / DEMONSTRATIONS).write_text("".join(canonical_json(t.to_json()) + "\n" for t in corpus.demonstrations))
@@ -136,46 +148,54 @@ def _make(recipe: SeedRecipe, family: Family, out: Path, progress: Callable[[str
     (out / "seed.json").write_text(json.dumps(about, indent=2, sort_keys=True) + "\n")
 
 
-def _taught(
-    model: Any, texts: Sequence[Text], tokenizer: Any, config: PretrainConfig, progress: Callable[[float], None]
+def _train(
+    model: Any, texts: Sequence[Row], tokenizer: Any, config: PretrainConfig, progress: Callable[[float], None]
 ) -> float:
-    """Train `model` on random sequences, if the recipe has any, and on `texts`; returns the loss at the end."""
-    from .copying import said_twice
+    """Train `model` on random sequences, if configured, then on `texts`; return the mean loss of the last steps."""
+    from .copying import repeated_sequences
     from .pretrain import pretrain
     from .tokenizer import ROLES
 
-    first, pad = config.copying, tokenizer.pad_token_id
-    total = first + config.tokens
-    lesson: list[Text] = []
-    if first:
-        # All but the special tokens: the roles', and those of padding, beginning and end.
-        words = range(len(ROLES) + 3, len(tokenizer))
-        lesson = [Text(*said) for said in said_twice(first, words, random.Random(config.seed))]
-        pretrain(model, lesson, replace(config, tokens=first), pad, lambda done: progress(min(done, first) / total))
-    # The random sequences stay among the texts, lest words that are rare there be unlearnt.
+    copying, pad = config.copying_tokens, tokenizer.pad_token_id
+    total = copying + config.tokens
+    sequences: list[Row] = []
+    if copying:
+        # All tokens but the special ones: the roles, and padding, beginning and end.
+        vocabulary = range(len(ROLES) + 3, len(tokenizer))
+        sequences = [Row(*sequence) for sequence in repeated_sequences(copying, vocabulary, random.Random(config.seed))]
+        pretrain(
+            model, sequences, replace(config, tokens=copying), pad, lambda done: progress(min(done, copying) / total)
+        )
+    # The random sequences stay among the texts, so that tokens that are rare in the texts are not forgotten.
     return pretrain(
-        model, [*texts, *lesson], config, pad, lambda done: progress((first + min(done, config.tokens)) / total)
+        model, [*texts, *sequences], config, pad, lambda done: progress((copying + min(done, config.tokens)) / total)
     )
 
 
-def _renamings(family: Family, recipe: SeedRecipe, chats: Sequence[Sequence[Message]]) -> Iterator[Sequence[Message]]:
-    if family.renamed is None:
+def _renamed_copies(
+    family: Family, recipe: SeedRecipe, chats: Sequence[Sequence[Message]]
+) -> Iterator[Sequence[Message]]:
+    if family.rename is None:
         return
     rng = random.Random(recipe.seed)
     for _ in range(recipe.renamings):
         for chat in chats:
-            yield family.renamed(chat, rng)
+            yield family.rename(chat, rng)
 
 
-def _text(
+def _training_text(
     encoder: ChatEncoder, chat: Sequence[Message], config: PretrainConfig, window: int, rng: random.Random
-) -> Text:
-    """A chat to learn from: what the assistant should say, a little of what it is told, nothing of its mistakes."""
+) -> Row:
+    """Return the tokens of a chat with loss weights.
+
+    Trainable assistant turns have weight 1, other assistant turns weight 0, and context tokens `config.context_weight`.
+    With a `context_share` below 1, only that share of the context tokens is drawn, with proportionally more weight.
+    """
     encoded = encoder.encode(chat, generate=False)
-    said = encoder.encode([replace(m, trainable=True) for m in chat], generate=False).mask
-    share, told = config.context_share, config.context_weight / config.context_share
+    assistant_mask = encoder.encode([replace(m, trainable=True) for m in chat], generate=False).mask
+    share, context_weight = config.context_share, config.context_weight / config.context_share
     weight = [
-        1.0 if wanted else 0.0 if its or (share < 1 and rng.random() >= share) else told
-        for wanted, its in zip(encoded.mask, said, strict=True)
+        1.0 if trainable else 0.0 if is_assistant or (share < 1 and rng.random() >= share) else context_weight
+        for trainable, is_assistant in zip(encoded.mask, assistant_mask, strict=True)
     ]
-    return Text(encoded.ids[:window], weight[:window])
+    return Row(encoded.ids[:window], weight[:window])

@@ -1,6 +1,6 @@
-"""Which seed families there are, by the short name of the environment that each is for.
+"""The registry of seed families, by the short name of their environment.
 
-A package offers one by its environment's short name in its `pyproject.toml`:
+A package registers a family under the short name of its environment in its `pyproject.toml`:
 
     [project.entry-points."kintsugi.seeds"]
     garden = "mypackage.seed:FAMILY"
@@ -23,32 +23,32 @@ BUILTIN = (
 
 
 def families() -> list[Plugin]:
-    """Ours first, then those of installed packages."""
+    """Return all seed families: the built-in ones, then those of installed packages."""
     return plugins(GROUP, BUILTIN)
 
 
 def find_family(name: str) -> Plugin | None:
-    """The family of this name; None where there is none."""
+    """Return the plugin of the family with this name; None if there is none."""
     return next((part for part in families() if part.name == name), None)
 
 
 def family_of(name: str) -> Family:
-    """The family of this name; raises `UsageError` for one that does not exist or cannot be imported."""
+    """Import and return the family with this name; raise `UsageError` if it is unknown or cannot be imported."""
     found = find_family(name)
     if found is None:
         raise unknown("seed family", name, [part.name for part in families()])
     family = found.load()
     if not isinstance(family, Family):
-        raise UsageError(f"seed family {name!r} ({found.about}): {found.target!r} is {family!r}, expected a Family")
+        raise UsageError(f"seed family {name!r} ({found.about}): {found.target!r} is {family!r}; expected a Family")
     return family
 
 
 def recipe_of(name: str) -> SeedRecipe:
-    """How the seed policy of a family is usually made; raises `UsageError` for an unknown one."""
+    """Return the default recipe of a family; raise `UsageError` if it is unknown."""
     return family_of(name).recipe
 
 
 def defaults_of(env: EnvSpec) -> FamilyDefaults:
-    """What loops do in this environment where nobody says otherwise: its family's word, or any environment's."""
+    """Return the default settings of loops in an environment: those of its family, or general ones without a family."""
     found = find_family(env.name)
     return family_of(env.name).defaults if found else FamilyDefaults()

@@ -1,4 +1,4 @@
-"""Which files a seed policy depends on: edit one, and the policy is made anew."""
+"""The source files that determine a seed policy. If one of them changes, the seed policy is trained again."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from .family import Family
 
 PACKAGE = __name__.partition(".")[0]
 DATA = {".css", ".html", ".js", ".pddl", ".twl2"}
-"""Files beside modules that shape what an environment shows."""
+"""Suffixes of data files that determine what an environment shows."""
 
 
 def sources_hash(module: str, family: Family) -> str:
-    """64 hexadecimal digits of all files in `sources`, with their names."""
+    """Return the SHA-256 of the names and contents of all files in `sources`, in hexadecimal digits."""
     digest = hashlib.sha256()
     for name, file in sorted(sources(module, family).items()):
         digest.update(name.encode() + b"\0" + file.read_bytes())
@@ -27,47 +27,60 @@ def sources_hash(module: str, family: Family) -> str:
 
 
 def sources(module: str, family: Family) -> dict[str, Path]:
-    """The files that a family's corpus comes from, by a name that does not depend on where they lie.
+    """Return the files that determine the corpus of a family, by a name that does not depend on the installation path.
 
-    `module` is the one that holds the family. Of this package, they are the modules that it and the making of seeds
-    import, directly or not, the environments among them as a whole, and the data beside them; of other packages that
-    bring the family or one of its functions, all modules and data.
+    From this package: all modules that the family or the code that builds seeds imports, directly or indirectly, with
+    whole environments and the data files next to the modules. From other packages that define the family or one of its
+    functions: all modules and data files.
+
+    Args:
+        module: Name of the module that defines the family.
+        family: The family.
+
+    Raises:
+        UsageError: The sources of a package of the family cannot be found.
     """
     functions = [getattr(family, field.name) for field in fields(family)]
-    brought = {module, *(str(made.__module__) for made in functions if callable(made) and hasattr(made, "__module__"))}
-    foreign = {name.partition(".")[0] for name in brought} - {PACKAGE}
-    own = _imported({name for name in brought if name.partition(".")[0] == PACKAGE} | {f"{__package__}.recipe"})
-    for package in foreign:
-        own |= _imported(_imports_of(_files_of(package), package))
+    modules = {module, *(str(made.__module__) for made in functions if callable(made) and hasattr(made, "__module__"))}
+    other_packages = {name.partition(".")[0] for name in modules} - {PACKAGE}
+    own_modules = _import_closure(
+        {name for name in modules if name.partition(".")[0] == PACKAGE} | {f"{__package__}.recipe"}
+    )
+    for package in other_packages:
+        own_modules |= _import_closure(_imports_of(_files_of(package), package))
     root = Path(sys.modules[PACKAGE].__file__ or "").parent
-    found = {f"{PACKAGE}/{file.relative_to(root).as_posix()}": file for file in _with_data(own, root)}
-    for package in foreign:
-        top = _place(package)
+    found = {f"{PACKAGE}/{file.relative_to(root).as_posix()}": file for file in _with_data(own_modules, root)}
+    for package in other_packages:
+        location = _package_path(package)
         for file in _files_of(package):
-            found[f"{package}/{file.relative_to(top.parent if top.is_file() else top).as_posix()}"] = file
+            found[f"{package}/{file.relative_to(location.parent if location.is_file() else location).as_posix()}"] = (
+                file
+            )
     return found
 
 
-def _imported(names: set[str]) -> set[str]:
-    """The modules of this package that those of these names import, directly or not, themselves included.
+def _import_closure(names: set[str]) -> set[str]:
+    """Return the modules of this package that the named modules import, directly or indirectly, and these modules.
 
-    Of an environment all modules count: some are found by their name. Of a package that was only gone through on the
-    way to one of its modules, `__init__` counts, and not what it imports for others.
+    An environment counts with all its modules, because it loads some by name. A parent package of an imported module
+    counts with its `__init__` only, not with the imports of this `__init__`.
     """
     seen: set[str] = set()
-    todo = {name for name in names if _file(name)}
-    while todo:
-        name = todo.pop()
+    pending = {name for name in names if _module_file(name)}
+    while pending:
+        name = pending.pop()
         seen.add(name)
-        file = _file(name)
+        file = _module_file(name)
         assert file is not None
         package = name if file.name == "__init__.py" else name.rpartition(".")[0]
-        todo |= {each for each in _imports_of([file], package) | _of_its_world(name) if _file(each)} - seen
+        pending |= {
+            each for each in _imports_of([file], package) | _environment_modules(name) if _module_file(each)
+        } - seen
     return seen | {name.rsplit(".", up)[0] for name in seen for up in range(1, name.count(".") + 1)}
 
 
-def _of_its_world(name: str) -> set[str]:
-    """All modules of the environment that a module belongs to; none for what belongs to no environment."""
+def _environment_modules(name: str) -> set[str]:
+    """Return all modules of the environment that a module belongs to; an empty set for other modules."""
     root = Path(sys.modules[PACKAGE].__file__ or "").parent
     _, *inside = name.split(".")
     folder = root.joinpath(*inside[:2])
@@ -77,7 +90,7 @@ def _of_its_world(name: str) -> set[str]:
 
 
 def _imports_of(files: Iterable[Path], package: str) -> set[str]:
-    """Names of this package's modules that files import anywhere; of `from a import b` both `a` and `a.b`."""
+    """Return the names of this package's modules that files import; `from a import b` gives both `a` and `a.b`."""
     found: set[str] = set()
     for file in files:
         if file.suffix != ".py":
@@ -87,13 +100,15 @@ def _imports_of(files: Iterable[Path], package: str) -> set[str]:
                 found |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom):
                 base = package.rsplit(".", node.level - 1)[0] if node.level > 1 else package
-                whole = f"{base}.{node.module}" if node.level and node.module else base if node.level else node.module
-                found |= {f"{whole}.{alias.name}" for alias in node.names} | {str(whole)}
+                full_name = (
+                    f"{base}.{node.module}" if node.level and node.module else base if node.level else node.module
+                )
+                found |= {f"{full_name}.{alias.name}" for alias in node.names} | {str(full_name)}
     return {name for name in found if name.partition(".")[0] == PACKAGE}
 
 
-def _file(name: str) -> Path | None:
-    """The file of a module of this package; None where there is no such module."""
+def _module_file(name: str) -> Path | None:
+    """Return the file of a module of this package; None if there is no such module."""
     parts = name.split(".")
     root = Path(sys.modules[PACKAGE].__file__ or "").parent
     path = root.joinpath(*parts[1:])
@@ -102,25 +117,27 @@ def _file(name: str) -> Path | None:
 
 
 def _with_data(names: set[str], root: Path) -> Iterator[Path]:
-    """The files of modules, and the data in the folders of those that are not the package's own top."""
-    files = {file for name in names if (file := _file(name))}
+    """Yield the files of modules, and the data files in their folders unless these are directly under the root."""
+    files = {file for name in names if (file := _module_file(name))}
     yield from files
     for folder in {file.parent for file in files} - {root}:
         if folder.parent != root:
             yield from (file for file in folder.rglob("*") if file.suffix in DATA)
 
 
-def _place(package: str) -> Path:
-    """The folder of a package, or the file of a module that is none. Raises `UsageError` where there is neither."""
+def _package_path(package: str) -> Path:
+    """Return the folder of a package, or the file of a single module; raise `UsageError` if there is neither."""
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
-        raise UsageError(f"the sources of {package!r} are not found; a package of a seed family needs an __init__.py")
+        raise UsageError(
+            f"the sources of {package!r} were not found; a package with a seed family needs an __init__.py"
+        )
     file = Path(spec.origin)
     return file.parent if spec.submodule_search_locations else file
 
 
 def _files_of(package: str) -> list[Path]:
-    place = _place(package)
+    place = _package_path(package)
     if place.is_file():
         return [place]
     return sorted(file for file in place.rglob("*") if file.suffix in {".py", *DATA} and file.is_file())

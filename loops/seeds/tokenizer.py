@@ -1,8 +1,7 @@
-"""A tokenizer made for one text world: whole phrases and instances such as ` mug 2` are single tokens.
+"""A tokenizer for one environment: whole phrases and instances such as ` mug 2` are single tokens.
 
-Byte-level BPE: what is in the vocabulary is one token, all other text falls apart into bytes, or into pieces of words
-where these are asked for, so every text survives the round trip. Few tokens an episode are what lets a small model
-learn on a CPU in minutes.
+It is a byte-level BPE tokenizer. Strings in the vocabulary are one token; other text is spelled in bytes or word
+pieces, so every text survives a round trip. Short episodes, in tokens, let a small model learn in minutes on a CPU.
 """
 
 from __future__ import annotations
@@ -30,75 +29,101 @@ _INSTANCE = re.compile(r" ([a-z]+) (\d+)\b")
 _LETTERS = r" ?[^\W\d_]+"
 _WORD = r" ?[^\W\d_]+| ?\d+|[^\s\w]+|\s+|\w"
 _PIECE = r" ?[^\W\d_]+| ?\d+| ?([^\s\w])\1*|\s+|\w"
-"""A word, a number, or an operator (one character, or the same several times), each with the space before it."""
+"""A word, a number, or an operator (one character, possibly repeated), each with the preceding space."""
 
 
 def learn_tokenizer(
     texts: Iterable[str],
     *,
-    names: Iterable[str] = (),
-    units: Sequence[str] = (),
-    phrases: bool = True,
-    pieces: int = 0,
+    instance_kinds: Iterable[str] = (),
+    single_tokens: Sequence[str] = (),
+    phrase_tokens: bool = True,
+    bpe_merges: int = 0,
     min_count: int = 10,
 ) -> Any:
-    """A `PreTrainedTokenizerFast` for `texts`. Deterministic.
+    """Learn a tokenizer from texts.
 
-    `units` are tokens that no other token may run across: text that turns are made to start with, or after which
-    decoding is constrained. With `phrases`, `names` are words that number their instances (` mug 2`); those seen in
-    `texts` are added. The text between names is a phrase; phrases seen `min_count` times, and all words, become tokens.
-    Without, a token is a word, a number or an operator that is seen `min_count` times: for texts such as code, which
-    are put together from these; `pieces` is the number of merges, learnt from all words, that spell the other words.
+    With `phrase_tokens`, the tokens are instances (` mug 2`), frequent text between instances (phrases), and all words.
+    Otherwise the tokens are frequent words, numbers and operators; this suits texts that are composed of them, such as
+    code. All other text is spelled in bytes, or in word pieces with `bpe_merges`. Deterministic.
+
+    Args:
+        texts: The training texts.
+        instance_kinds: Words that occur with a number, such as `mug`. Those that occur in `texts` are added.
+        single_tokens: Strings that are always one token, and that no other token overlaps: text that turns are forced
+            to start with, or after which decoding is constrained.
+        phrase_tokens: Whether frequent text between instances is one token.
+        bpe_merges: Without `phrase_tokens`: number of BPE merges, learned from all words, that spell rare words.
+        min_count: How often a phrase, word, number or operator must occur to become a token.
+
+    Returns:
+        A `PreTrainedTokenizerFast` with a chat template.
     """
     texts = list(texts)
-    fixed = "|".join(map(re.escape, sorted(units, key=len, reverse=True))) or r"(?!)"
-    if phrases:
-        return _of_phrases(texts, names, units, fixed, min_count)
-    parts = (part for text in texts for part in re.split(fixed, text))
-    counts = Counter(piece.group() for part in parts for piece in re.finditer(_PIECE, part))
-    often = sorted(piece for piece, n in counts.items() if n >= min_count)
-    return _build(f"{fixed}|{_PIECE}", [*units, *often], _merges(counts, pieces) if pieces else [])
+    fixed_pattern = "|".join(map(re.escape, sorted(single_tokens, key=len, reverse=True))) or r"(?!)"
+    if phrase_tokens:
+        return _phrase_tokenizer(texts, instance_kinds, single_tokens, fixed_pattern, min_count)
+    parts = (part for text in texts for part in re.split(fixed_pattern, text))
+    counts = Counter(entry.group() for part in parts for entry in re.finditer(_PIECE, part))
+    frequent = sorted(entry for entry, n in counts.items() if n >= min_count)
+    return _build(
+        f"{fixed_pattern}|{_PIECE}",
+        [*single_tokens, *frequent],
+        _learn_merges(counts, bpe_merges) if bpe_merges else [],
+    )
 
 
-def _merges(words: Iterable[str], n: int) -> list[tuple[str, str]]:
-    """The first `n` merges of byte-pair encoding, each word counted once: how words are put together, not which."""
-    learnt, spell = Tokenizer(models.BPE()), _spelling()
-    learnt.pre_tokenizer = spell
+def _learn_merges(words: Iterable[str], n: int) -> list[tuple[str, str]]:
+    """Return the first `n` BPE merges. Each distinct word counts once, so that frequent words do not dominate."""
+    trained, byte_level = Tokenizer(models.BPE()), _byte_level()
+    trained.pre_tokenizer = byte_level
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(vocab_size=len(alphabet) + n, initial_alphabet=alphabet, show_progress=False)
-    learnt.train_from_iterator((word for word in words if re.fullmatch(_LETTERS, word)), trainer)
-    return [(first, second) for first, second in json.loads(learnt.to_str())["model"]["merges"]]
+    trained.train_from_iterator((word for word in words if re.fullmatch(_LETTERS, word)), trainer)
+    return [(first, second) for first, second in json.loads(trained.to_str())["model"]["merges"]]
 
 
-def _of_phrases(texts: Sequence[str], names: Iterable[str], units: Sequence[str], fixed: str, min_count: int) -> Any:
+def _phrase_tokenizer(
+    texts: Sequence[str],
+    instance_kinds: Iterable[str],
+    single_tokens: Sequence[str],
+    fixed_pattern: str,
+    min_count: int,
+) -> Any:
     seen = Counter(match.group() for text in texts for match in _INSTANCE.finditer(text))
-    kinds = sorted({*names, *(instance.split()[0] for instance in seen)}, key=lambda kind: (-len(kind), kind))
+    kinds = sorted({*instance_kinds, *(instance.split()[0] for instance in seen)}, key=lambda kind: (-len(kind), kind))
     name = rf" (?:{'|'.join(kinds)})(?: \d+)?(?![a-z])" if kinds else r"(?!)"
-    fixed = f"{fixed}|{name}"
-    between = re.compile(fixed)
-    counts = Counter(part for text in texts for part in between.split(text) if part)
-    often = sorted((p for p, n in counts.items() if n >= min_count), key=lambda phrase: (-len(phrase), phrase))
+    fixed_pattern = f"{fixed_pattern}|{name}"
+    splitter = re.compile(fixed_pattern)
+    counts = Counter(part for text in texts for part in splitter.split(text) if part)
+    frequent = sorted((p for p, n in counts.items() if n >= min_count), key=lambda phrase: (-len(phrase), phrase))
     words = sorted({word for text in counts for word in re.findall(_WORD, text)})
     instances = sorted({*seen, *(f" {kind}" for kind in kinds)})
-    pattern = "|".join(
-        [fixed, *(re.escape(phrase) + (r"(?![a-z])" if phrase[-1].isalpha() else "") for phrase in often), _WORD]
+    split_pattern = "|".join(
+        [
+            fixed_pattern,
+            *(re.escape(phrase) + (r"(?![a-z])" if phrase[-1].isalpha() else "") for phrase in frequent),
+            _WORD,
+        ]
     )
-    return _build(pattern, [*units, *instances, *often, *words])
+    return _build(split_pattern, [*single_tokens, *instances, *frequent, *words])
 
 
-def _spelling() -> pre_tokenizers.ByteLevel:
+def _byte_level() -> pre_tokenizers.ByteLevel:
     return pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
 
 
-def _build(pattern: str, pieces: list[str], merges: Sequence[tuple[str, str]] = ()) -> Any:
-    spell = _spelling()
+def _build(split_pattern: str, entries: list[str], merges: Sequence[tuple[str, str]] = ()) -> Any:
+    byte_level = _byte_level()
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    spelled = (spell.pre_tokenize_str(piece)[0][0] for piece in pieces)
+    encoded = (byte_level.pre_tokenize_str(entry)[0][0] for entry in entries)
     merged = (first + second for first, second in merges)
-    every = dict.fromkeys([PAD, BOS, END, *ROLES, *alphabet, *spelled, *merged])
-    vocabulary = {token: number for number, token in enumerate(every)}
+    tokens = dict.fromkeys([PAD, BOS, END, *ROLES, *alphabet, *encoded, *merged])
+    vocabulary = {token: number for number, token in enumerate(tokens)}
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=list(merges), ignore_merges=True))
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(pattern), "isolated"), spell])
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Split(Regex(split_pattern), "isolated"), byte_level]
+    )
     tokenizer.decoder = decoders.ByteLevel()
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
@@ -112,7 +137,7 @@ def _build(pattern: str, pieces: list[str], merges: Sequence[tuple[str, str]] = 
 
 
 def instances_of(tokenizer: Any) -> dict[int, tuple[int, int]]:
-    """Token id of each instance to (id of its kind, its number): ` mug 2` to (` mug`, 2)."""
+    """Map the token id of each instance to (token id of its kind, number): ` mug 2` to (` mug`, 2)."""
     found = {}
     vocabulary = tokenizer.get_vocab()
     for token, number in vocabulary.items():

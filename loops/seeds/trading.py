@@ -1,7 +1,7 @@
-"""The corpus of the trading seed: an analyst plays every role of TradingGroup's desk, day after day.
+"""Training corpus of the trading seed policy: a rule-based analyst plays every role of TradingGroup's desk.
 
-The analyst has no firm belief of what moves prices, and success is not selected for: the seed can read, add up and keep
-to the form, and gives reasons in about the proportions that the analyst did. What it is to trust is left to learn.
+The analyst samples its reasons regardless of their profit, and demonstrations are not filtered by success. So the seed
+policy learns to read texts, to combine signals and to keep the answer format. Which reasons to trust is left to loops.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ...envs.trading.wording import WORDINGS
 from .config import PretrainConfig
 from .family import Family, SeedRecipe
 
-LABELS = (
+REPEATED_TEXTS = (
     "\nItems: ", "\nOverall: ", "Summary: good signs ", ", bad signs ", "\nOutlook: ", "Thought: I follow the news",
     "Thought: I follow the trend", "Thought: I expect a return", "Thought: The account is ",
     "Thought: The forecast is ", ", which says nothing.", "\nForecast: up ", "\nTrend: ", "\nStyle: ", "\nDecision: ",
@@ -31,13 +31,13 @@ LABELS = (
     "Account in 10 days: ", "\nDrawdown: ", "\nInvested: ", "Today's forecast: ", "\nPosition: ", " of the account, ",
     " after the gate", " a breakout up", " a breakout down", " no breakout", " forecast ", " right, ", " wrong.",
 )  # fmt: skip
-"""What prompts and answers repeat."""
+"""Texts that prompts and answers repeat. Each becomes one token."""
 
-READINGS: dict[str, int] = {"news": 4, "report": 4, "forecast": 1, "style": 1, "decision": 1}
-"""How often each call is in the corpus, by role."""
-_WORDS = WORDINGS["train"]
-_NAMES = re.compile("|".join([*(_WORDS.company(n)[1] for n in range(_WORDS.companies)), *_WORDS.products]))
-_INTRODUCED = re.compile(r"^(\d+\.) [^:\n]*:", re.MULTILINE)
+COPIES: dict[str, int] = {"news": 4, "report": 4, "forecast": 1, "style": 1, "decision": 1}
+"""Number of copies of each call in the corpus, by role."""
+_WORDING = WORDINGS["train"]
+_NAMES = re.compile("|".join([*(_WORDING.company(n)[1] for n in range(_WORDING.companies)), *_WORDING.products]))
+_NEWS_INTRODUCTION = re.compile(r"^(\d+\.) [^:\n]*:", re.MULTILINE)
 _SYLLABLES = tuple(
     a + b for a in "bcdfghjklmnprstvwz" for b in ("a", "e", "i", "o", "u", "an", "er", "il", "ost", "um")
 )
@@ -48,30 +48,30 @@ def _tasks(n: int, seed: int) -> Iterable[Task]:
 
 
 def demonstrate(task: Task, seed: int) -> Trajectory:
-    """Three months of the analyst's desk, with or without some of its parts."""
+    """Return 60 bars of the analyst's desk, with a random subset of its parts."""
     rng = random.Random(seed)
     parts = {name: rng.random() < 0.75 for name in ("reflection", "risk_management", "gate", "style")}
-    desk = TradingGroup(TradingExpert(), DeskConfig(temperature=1.0, max_tokens=1000).switched(**parts))
+    desk = TradingGroup(TradingExpert(), DeskConfig(temperature=1.0, max_tokens=1000).with_parts(**parts))
     return run_sync(play(TradingEnv(), Job(task, desk, seed, source="expert")))
 
 
-def chats(shown: Trajectory) -> Sequence[Sequence[Message]]:
-    """Every call of every day, as text: the analyst speaks no tokens.
+def chats(attempt: Trajectory) -> Sequence[Sequence[Message]]:
+    """Return every call of every day as a chat, without token ids.
 
-    What is read, news and reports, comes `READINGS` times, of companies and products that nobody has heard of but for
-    the first time: the answer is in what is said of them.
+    News and report calls are repeated (see `COPIES`). All copies but the first have random company and product names,
+    since the answer does not depend on them.
     """
-    rng, found = random.Random(shown.seed), []
-    for call in (call for step in shown.steps for call in step.calls):
-        system, asked, said = chat_of_call(call)
-        for number in range(READINGS[call.role]):
-            prompt = _renamed(asked.content, rng) if number else asked.content
-            found.append([system, Message("user", prompt), Message("assistant", said.content)])
+    rng, found = random.Random(attempt.seed), []
+    for call in (call for step in attempt.steps for call in step.calls):
+        system, user, assistant = chat_of_call(call)
+        for number in range(COPIES[call.role]):
+            prompt = _rename_entities(user.content, rng) if number else user.content
+            found.append([system, Message("user", prompt), Message("assistant", assistant.content)])
     return found
 
 
-def _renamed(text: str, rng: random.Random) -> str:
-    """With made-up words for the names of companies and products, and now and then for how news is introduced."""
+def _rename_entities(text: str, rng: random.Random) -> str:
+    """Replace company and product names by random words, and with probability 0.3 the introduction of a news item."""
     known: dict[str, str] = {}
 
     def renamed(match: re.Match[str]) -> str:
@@ -80,10 +80,12 @@ def _renamed(text: str, rng: random.Random) -> str:
         return known.setdefault(name, new.capitalize() if name[0].isupper() else new)
 
     text = _NAMES.sub(renamed, text)
-    return _INTRODUCED.sub(lambda match: f"{match[1]} {_introduction(rng)}:" if rng.random() < 0.3 else match[0], text)
+    return _NEWS_INTRODUCTION.sub(
+        lambda match: f"{match[1]} {_random_words(rng)}:" if rng.random() < 0.3 else match[0], text
+    )
 
 
-def _introduction(rng: random.Random) -> str:
+def _random_words(rng: random.Random) -> str:
     return " ".join("".join(rng.choice(_SYLLABLES) for _ in range(2)) for _ in range(rng.randint(1, 4)))
 
 
@@ -97,7 +99,7 @@ FAMILY = Family(
     _tasks,
     demonstrate,
     lambda task, seed: None,
-    units=(*SYSTEM.values(), *LABELS),
-    phrases=False,
+    single_tokens=(*SYSTEM.values(), *REPEATED_TEXTS),
+    phrase_tokens=False,
     chats=chats,
 )

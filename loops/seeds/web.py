@@ -1,7 +1,7 @@
-"""The corpus of the web seed: an expert's episodes on the embedded sites, and failed attempts with a second try.
+"""Corpus of the web seed policy: expert episodes on the embedded sites, and failed attempts with a mend.
 
-Mistakes are those of somebody in a hurry: the wrong link, a value of another field, an option beside the right one, the
-wrong answer, an end too soon. A reflection names the step that was missed, which the page showed at that moment.
+A failed attempt contains one mistake: a wrong link, the value of another field, a neighbouring option, a wrong answer
+or an early stop. Its reflection names the step that the expert would have taken, which the page showed at that moment.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ...agents.core import Episode, RuleAgent
 from ...agents.experts.web import WebExpert, WebExpertAgent
 from ...agents.experts.web_page import Page
 from ...agents.models.core import Message
-from ...agents.reflector import OPENING
+from ...agents.reflector import REFLECTION_PREFIX
 from ...agents.rollout import Job, play, run_sync
 from ...agents.trajectory import Step, Trajectory
 from ...envs.core import Task
@@ -25,10 +25,10 @@ from ...envs.web.actions import VERBS
 from ...errors import InfraError
 from .config import Architecture, PretrainConfig
 from .family import Family, Mended, SeedRecipe
-from .web_labels import relabelled, site_of
-from .web_renaming import renamed
+from .web_labels import chat_site, replace_labels
+from .web_renaming import rename_entities
 
-PAST = {
+PAST_PARTICIPLES = {
     "open": "opened",
     "press": "pressed",
     "choose": "chosen",
@@ -37,8 +37,8 @@ PAST = {
     "set": "set",
     "search": "searched",
 }
-"""What an expert's thought begins with, after `I`, and how that is said afterwards."""
-RETRIES = 3
+"""The first verb of an expert's thought, after `I`, and its past participle in reflections."""
+ATTEMPTS = 3
 
 
 def _tasks(n: int, seed: int) -> Iterable[Task]:
@@ -46,54 +46,54 @@ def _tasks(n: int, seed: int) -> Iterable[Task]:
 
 
 def demonstrate(task: Task, seed: int) -> Trajectory:
-    """The expert's attempt."""
+    """Return the attempt of the expert."""
     return _played(Job(task, WebExpertAgent(), seed, source="expert"))
 
 
 def failed_and_mended(task: Task, seed: int) -> Mended | None:
-    """A bungled attempt, the reflection on it and an attempt that heeds it; None when the bungler succeeded."""
-    bungler = Bungler(seed)
-    failure = _played(Job(task, bungler, seed, source="expert"))
-    if failure.success or not bungler.missed:
+    """Return a failed attempt, a reflection on it and the expert's attempt; None if the faulty expert succeeds."""
+    expert = FaultyExpert(seed)
+    failure = _played(Job(task, expert, seed, source="expert"))
+    if failure.success or not expert.missed_thought:
         return None
     passed = _played(Job(task, WebExpertAgent(), seed, source="reflection"))
-    return Mended(failure, reflection_on(bungler.missed), passed) if passed.success else None
+    return Mended(failure, reflection_on(expert.missed_thought), passed) if passed.success else None
 
 
-def retold(chat: Sequence[Message], rng: random.Random) -> list[Message]:
-    """The same chat with other names and labels; those that are not about embedded sites stay as they are."""
-    return renamed(relabelled(chat, rng), rng) if site_of(chat) else list(chat)
+def rename_site_entities(chat: Sequence[Message], rng: random.Random) -> list[Message]:
+    """Replace the names and labels of a chat about an embedded site; return other chats unchanged."""
+    return rename_entities(replace_labels(chat, rng), rng) if chat_site(chat) else list(chat)
 
 
-class Bungler(RuleAgent):
-    """An expert who does one thing wrong, goes on for a while and stops."""
+class FaultyExpert(RuleAgent):
+    """An expert that makes one mistake, continues for some steps and stops."""
 
     name = "web-bungler"
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
         self._expert: WebExpert | None = None
-        self.missed = ""
-        """The thought that was not followed."""
+        self.missed_thought = ""
+        """The expert's thought at the mistake."""
 
     async def act(self, episode: Episode) -> Step:
-        """The next turn."""
+        """Return the next step."""
         if self._expert is None or not episode.steps:
-            # Begun anew, too, where the browser broke and the attempt is repeated.
-            self._rng, self._expert, self.missed = random.Random(self._seed), WebExpert(episode.goal), ""
-            self._at = self._rng.choice((0, 1, 1, 2, 2, 3, 4, 5, 6, 8))
-            self._patience = self._rng.choice((0, 0, 1, 3, 20))
+            # Also restart when an attempt is repeated after an infrastructure failure.
+            self._rng, self._expert, self.missed_thought = random.Random(self._seed), WebExpert(episode.goal), ""
+            self._mistake_step = self._rng.choice((0, 1, 1, 2, 2, 3, 4, 5, 6, 8))
+            self._steps_after_mistake = self._rng.choice((0, 0, 1, 3, 20))
         thought, action = self._expert.think_and_act(episode.observation)
         number = len(episode.steps)
-        if number == self._at or (action.startswith("stop [") and not self.missed):
-            self.missed, action = thought, mistaken(action, episode, self._rng)
-        elif self.missed and number > self._at + self._patience:
+        if number == self._mistake_step or (action.startswith("stop [") and not self.missed_thought):
+            self.missed_thought, action = thought, faulty_action(action, episode, self._rng)
+        elif self.missed_thought and number > self._mistake_step + self._steps_after_mistake:
             action = "stop"
         return Step(episode.observation, thought, action, trainable=False)
 
 
-def mistaken(action: str, episode: Episode, rng: random.Random) -> str:
-    """Something else than `action`."""
+def faulty_action(action: str, episode: Episode, rng: random.Random) -> str:
+    """Return a wrong action of the same kind as `action`, or a stop."""
     page = Page(episode.observation)
     verb, number = action.split()[0], re.search(r"\[(\d+)\]", action)
     values = re.findall(r"'([^']*)'", episode.goal)
@@ -109,23 +109,25 @@ def mistaken(action: str, episode: Episode, rng: random.Random) -> str:
     return f"type [{number[1]}] [{wrong}]" + " [submit]" * action.endswith("[submit]")
 
 
-def reflection_on(missed: str) -> str:
-    """What should have been done instead of the mistake."""
-    match = re.fullmatch(r"I (\w+) (.+)\.", re.sub(r" \[\d+\]", "", missed))
-    if match and match[1] in PAST:
-        return f"{OPENING} {PAST[match[1]]} {match[2]}."
-    value = re.findall(r"'([^']*)'", missed)
-    return f"{OPENING} answered '{value[-1]}'." if value else f"{OPENING} stopped."
+def reflection_on(missed_thought: str) -> str:
+    """Return the reflection that names the step which the mistake replaced."""
+    match = re.fullmatch(r"I (\w+) (.+)\.", re.sub(r" \[\d+\]", "", missed_thought))
+    if match and match[1] in PAST_PARTICIPLES:
+        return f"{REFLECTION_PREFIX} {PAST_PARTICIPLES[match[1]]} {match[2]}."
+    value = re.findall(r"'([^']*)'", missed_thought)
+    return f"{REFLECTION_PREFIX} answered '{value[-1]}'." if value else f"{REFLECTION_PREFIX} stopped."
 
 
 def _played(job: Job) -> Trajectory:
-    """An attempt; raises `InfraError` where the browser broke again and again, for the corpus would be another one."""
+    """Play a job; raise `InfraError` if the browser keeps failing, since a lost attempt would change the corpus."""
     with contextlib.closing(WebEnv()) as env:
-        for _ in range(RETRIES):
+        for _ in range(ATTEMPTS):
             attempt = run_sync(play(env, job))
             if attempt.outcome != "infra_error":
                 return attempt
-    raise InfraError(f"the expert's attempt at {job.task.id} was lost: {attempt.error}")
+    raise InfraError(
+        f"the expert's attempt at {job.task.id} failed {ATTEMPTS} times: {attempt.error}; repeat the command"
+    )
 
 
 FAMILY = Family(
@@ -136,13 +138,18 @@ FAMILY = Family(
         renamings=5,
         architecture=Architecture(window=3072, rope_theta=1e6, previous_token_heads=3),
         pretrain=PretrainConfig(
-            tokens=8_500_000, batch_tokens=1024, threads=2, context_weight=0.03, context_share=0.25, copying=350_000
+            tokens=8_500_000,
+            batch_tokens=1024,
+            threads=2,
+            context_weight=0.03,
+            context_share=0.25,
+            copying_tokens=350_000,
         ),
     ),
     _tasks,
     demonstrate,
     failed_and_mended,
-    units=(
+    single_tokens=(
         react.SYSTEM,
         reflector.SYSTEM,
         "\nActions: " + ", ".join(verb.usage for verb in VERBS.values()),
@@ -154,9 +161,9 @@ FAMILY = Family(
         *("Thought: I choose '", "Thought: I switch '", "] with '", "] to '", "] for '", "Thought: It is done"),
         *("Thought: '", "' is '", "Nothing new."),
     ),
-    phrases=False,
-    pieces=600,
-    renamed=retold,
+    phrase_tokens=False,
+    bpe_merges=600,
+    rename=rename_site_entities,
     practice=1000,
     epochs=8.0,
 )

@@ -1,7 +1,7 @@
-"""Chats about the embedded sites with other words on links, buttons and fields, so that pages are read.
+"""Replaces the labels of links, buttons and fields in chats about the embedded sites, to prevent memorisation.
 
-Who has seen few sites knows them by heart: where the cart is a `Bag`, orders are an `Order history`. Here, what a site
-says is exchanged, label by label, with what other train sites of its kind say for the same thing.
+A model that has seen few sites memorises which labels occur together: a site that calls its cart `Bag` calls the orders
+`Order history`. This module exchanges each label for the label of the same thing on another train site of its kind.
 """
 
 from __future__ import annotations
@@ -14,32 +14,36 @@ from dataclasses import replace
 from ...agents.models.core import Message
 from ...envs.web.sites.catalogue import SITES
 from ...envs.web.sites.core import Site
-from .web_renaming import invented, like
+from .web_renaming import made_up_word, match_case
 
-SHARE = 0.5
+REPLACE_PROBABILITY = 0.5
 """Probability that a label is replaced."""
-STRANGE = 0.2
-"""Probability that the new one has a word that nobody has heard of, since sites to come will have such words."""
+INVENTED_WORD_PROBABILITY = 0.2
+"""Probability that a new label contains an invented word, because unseen sites have unknown words."""
 _SITE = re.compile(r"^Title: .* · (.+)$", re.MULTILINE)
 _BY_NAME: Mapping[str, Site] = {site.name: site for site in SITES.values()}
 _BEFORE = r"(?:(?<=')|(?<=^Title: ))"
 _AFTER = r"(?='| \(\d|: | [a-z]+\.[a-z]+'| · )"
-"""A label is all that is quoted, or is followed by a number (`Cart (3)`), what it is about (`Book: Suite`) or whom."""
+"""A label is a whole quoted text, or is followed by a number (`Cart (3)`), an object (`Book: Suite`) or a person."""
 
 
-def site_of(chat: Sequence[Message]) -> Site | None:
-    """The embedded site that is told of; None where there is none."""
+def chat_site(chat: Sequence[Message]) -> Site | None:
+    """Return the embedded site that a chat is about; None if there is none."""
     named = next((name for m in chat for name in _SITE.findall(m.content)), "")
     return _BY_NAME.get(named)
 
 
-def relabelled(chat: Sequence[Message], rng: random.Random) -> list[Message]:
-    """The same chat with other labels; the same chat where no embedded site is told of. System messages stay."""
-    site = site_of(chat)
+def replace_labels(chat: Sequence[Message], rng: random.Random) -> list[Message]:
+    """Replace labels consistently throughout a chat; leave system messages and chats about other sites unchanged."""
+    site = chat_site(chat)
     if site is None:
         return list(chat)
     others = [s for s in SITES.values() if s.kind == site.kind and s.split == "train" and s is not site]
-    new = {old: _said(rng.choice(others).words[key], rng) for key, old in site.words.items() if rng.random() < SHARE}
+    new = {
+        old: _new_label(rng.choice(others).labels[key], rng)
+        for key, old in site.labels.items()
+        if rng.random() < REPLACE_PROBABILITY
+    }
     if not new:
         return list(chat)
     longest_first = sorted(new, key=lambda old: (-len(old), old))
@@ -49,8 +53,8 @@ def relabelled(chat: Sequence[Message], rng: random.Random) -> list[Message]:
     ]
 
 
-def _said(label: str, rng: random.Random) -> str:
-    if rng.random() >= STRANGE:
+def _new_label(label: str, rng: random.Random) -> str:
+    if rng.random() >= INVENTED_WORD_PROBABILITY:
         return label
     word = rng.choice([word for word in label.split() if len(word) > 2])
-    return label.replace(word, like(word, invented(rng)))
+    return label.replace(word, match_case(word, made_up_word(rng)))

@@ -1,4 +1,4 @@
-"""`Episode` and the bases of agents: what a fork has of its own, and what an agent is called."""
+"""`Episode` and the base classes of agents: forks, names and specifications."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import fields, replace
 
 import pytest
-from fake_agents import Mind, MindConfig, Named, Other, Ready
+from fake_agents import MemoryAgent, MemoryConfig, NamedReAct, UnnamedReAct, WaitAgent
 from kintsugi.agents.core import Episode, RuleAgent, version_of
 from kintsugi.agents.models import Message, ScriptedModel
 from kintsugi.agents.react import ReActAgent, ReActConfig
@@ -20,7 +20,7 @@ TASK = Lamps.tasks("train").tasks[0]
 STEP, NEXT = Step("dark", "hm", "light red"), Step("light", "", "light blue")
 
 
-def lived() -> Episode:
+def make_episode() -> Episode:
     return Episode(
         TASK,
         "light",
@@ -34,20 +34,20 @@ def lived() -> Episode:
     )
 
 
-def test_a_fork_has_the_past_and_a_seed_of_its_own():
-    episode = lived()
+def test_fork_copies_the_past_and_has_its_own_seed():
+    episode = make_episode()
     fork = episode.fork(9)
     assert (fork.seed, fork.prompt_tokens) == (9, 0)
     assert replace(fork, seed=3, prompt_tokens=70) == episode
-    # Whoever adds a field has to say whether a fork gets it.
+    # Fails for a new field, so that its author decides whether a fork copies it.
     assert {each.name for each in fields(Episode)} == {
         *("task", "observation", "info", "seed", "steps", "prompt_tokens", "reflection", "chat", "notes")
     }
 
 
 @pytest.mark.parametrize("changed", ["fork", "origin"])
-def test_neither_a_fork_nor_its_origin_changes_the_other(changed):
-    episode = lived()
+def test_fork_and_origin_are_independent(changed):
+    episode = make_episode()
     fork = episode.fork(9)
     one, other = (fork, episode) if changed == "fork" else (episode, fork)
     one.chat.append(Message("user", "?"))
@@ -57,11 +57,11 @@ def test_neither_a_fork_nor_its_origin_changes_the_other(changed):
     one.reflection = None
     one.prompt_tokens += 5
     one.advance(NEXT, "bright", {"score": 1.0})
-    assert replace(other, seed=3, prompt_tokens=70) == lived()
+    assert replace(other, seed=3, prompt_tokens=70) == make_episode()
 
 
-def test_to_advance_is_to_see_what_came_of_a_step_and_to_keep_the_goal():
-    episode = lived()
+def test_advance_updates_the_observation_and_keeps_the_goal():
+    episode = make_episode()
     episode.advance(NEXT, "bright", {"score": 1.0})
     assert episode.steps == [STEP, NEXT]
     assert (episode.observation, episode.goal) == ("bright", "light every lamp")
@@ -75,12 +75,12 @@ def test_to_advance_is_to_see_what_came_of_a_step_and_to_keep_the_goal():
 MODEL = ScriptedModel(["hm"], "v1")
 
 
-def kind_of(agent: ReActAgent | TradingGroup | Mind) -> str:
+def kind_of(agent: ReActAgent | TradingGroup | MemoryAgent) -> str:
     assert agent.spec is not None
     return agent.spec.id
 
 
-def test_an_agents_name_tells_its_kind_its_configuration_and_its_model():
+def test_name_depends_on_kind_configuration_and_model():
     agent = ReActAgent(MODEL)
     kind, dash, rest = agent.name.partition("-")
     digits, at, version = rest.partition("@")
@@ -99,7 +99,7 @@ def test_an_agents_name_tells_its_kind_its_configuration_and_its_model():
     assert ReActAgent(ScriptedModel(["hm"], "v2")).name.partition("@")[0] == agent.name.partition("@")[0]
 
 
-def test_what_is_nested_in_a_configuration_counts():
+def test_name_depends_on_nested_configuration():
     config = DeskConfig()
     risk = replace(config.risk, balanced=replace(config.risk.balanced, size=0.5))
     names = {
@@ -110,26 +110,26 @@ def test_what_is_nested_in_a_configuration_counts():
     assert all(name.startswith("trading-group-") for name in names)
 
 
-def test_a_subclass_is_not_called_what_its_parent_is():
+def test_subclass_does_not_inherit_the_registered_name():
     assert kind_of(ReActAgent(MODEL)) == "react"
-    assert kind_of(Other(MODEL)) == "fake_agents:Other"
-    assert kind_of(Named(MODEL)) == "named"
-    assert kind_of(Mind(MODEL)) == "fake_agents:Mind"
-    other, named = Other(MODEL).spec, Named(MODEL).spec
+    assert kind_of(UnnamedReAct(MODEL)) == "fake_agents:UnnamedReAct"
+    assert kind_of(NamedReAct(MODEL)) == "named"
+    assert kind_of(MemoryAgent(MODEL)) == "fake_agents:MemoryAgent"
+    other, named = UnnamedReAct(MODEL).spec, NamedReAct(MODEL).spec
     assert other is not None
-    assert other == replace(named or other, id="fake_agents:Other")
-    assert len({ReActAgent(MODEL).name, Other(MODEL).name, Named(MODEL).name}) == 3
+    assert other == replace(named or other, id="fake_agents:UnnamedReAct")
+    assert len({ReActAgent(MODEL).name, UnnamedReAct(MODEL).name, NamedReAct(MODEL).name}) == 3
 
 
-def test_the_specification_is_the_whole_configuration():
-    spec = Mind(MODEL, MindConfig("notes", questions=2)).spec
+def test_specification_contains_the_whole_configuration():
+    spec = MemoryAgent(MODEL, MemoryConfig("notes", questions=2)).spec
     assert spec is not None
     assert spec.args == {"memory": "notes", "questions": 2, "max_tokens": 64}
-    assert list(Mind(MODEL).models) == [MODEL]
+    assert list(MemoryAgent(MODEL).models) == [MODEL]
 
 
-def test_rules_have_no_model_nothing_that_makes_them_again_and_no_chat():
-    rule = Ready()
+def test_rule_agents_have_no_model_specification_or_chats():
+    rule = WaitAgent()
     assert (version_of(rule), list(rule.models), rule.spec) == ("ready", [], None)
     assert version_of(ReActAgent(MODEL)) == "v1"
 
@@ -145,7 +145,7 @@ def test_rules_have_no_model_nothing_that_makes_them_again_and_no_chat():
     assert Number().chats(attempt) == []
 
 
-def test_who_resumes_is_called_as_the_agent_is_and_by_what_it_goes_on_from():
+def test_name_of_resuming_agent_depends_on_agent_and_prefix():
     agent = ReActAgent(MODEL)
     resuming, other = ResumingAgent(agent, [STEP]), ResumingAgent(agent, [replace(STEP, action="another")])
     assert (resuming.spec, resuming.models) == (agent.spec, agent.models)

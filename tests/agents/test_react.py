@@ -1,4 +1,4 @@
-"""The ReAct agent: what it asks, what it makes of the answer, and what is later learnt from it."""
+"""ReAct agent: prompts, parsing, and the chats used for training."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from kintsugi.agents.react import (
     SYSTEM,
     ReActAgent,
     ReActConfig,
+    drop_refused_steps,
     parse,
     render_chat,
     turn_text,
-    without_refused,
 )
 from kintsugi.agents.rollout import Job, play
 from kintsugi.agents.trajectory import Step
@@ -30,8 +30,8 @@ from tiny_envs import Echo, Lamps
 LINES = [f"Thought: hm {c}\nAction: light {c}" for c in ("green", "blue", "red")]
 
 
-def played(model: Recorder, world: Any = Lamps, **config: Any):
-    env, agent = world(max_steps=4), ReActAgent(model, ReActConfig(max_tokens=99, **config))
+def play_once(model: Recorder, env_class: Any = Lamps, **config: Any):
+    env, agent = env_class(max_steps=4), ReActAgent(model, ReActConfig(max_tokens=99, **config))
     return asyncio.run(play(env, Job(env.tasks("train").tasks[0], agent, seed=5)))
 
 
@@ -56,7 +56,7 @@ def played(model: Recorder, world: Any = Lamps, **config: Any):
         ("Thought: a\nAction: look\n\n```\nx = 1\n```", "a", "look"),
     ],
 )
-def test_turns_are_parsed(text, thought, action):
+def test_parse(text, thought, action):
     assert parse(text) == (thought, action)
 
 
@@ -64,12 +64,12 @@ line = st.text(st.characters(exclude_characters="\n", exclude_categories=["Cs", 
 
 
 @given(line, line)
-def test_what_is_written_is_parsed_back(thought, action):
+def test_parse_inverts_turn_text(thought, action):
     assert parse(turn_text(Step("", thought, action))) == (thought, action)
 
 
 @given(st.text(max_size=60))
-def test_any_text_is_an_action_of_one_line_or_a_fence_or_all_of_it(text):
+def test_action_is_one_line_a_fence_or_the_whole_text(text):
     thought, action = parse(text)
     assert action == action.strip()
     assert action in text
@@ -77,88 +77,88 @@ def test_any_text_is_an_action_of_one_line_or_a_fence_or_all_of_it(text):
     assert "\n" not in action or "```" in action or not thought
 
 
-def test_the_chat_only_grows_and_restates_the_goal():
+def test_each_prompt_extends_the_previous_chat_and_restates_the_goal():
     model = Recorder(LINES)
-    found = played(model)
-    chats = [chat for chat, _ in model.asked]
+    attempt = play_once(model)
+    chats = [chat for chat, _ in model.requests]
     for earlier, later in itertools.pairwise(chats):
         assert later[: len(earlier)] == earlier
         assert [m.role for m in later[len(earlier) :]] == ["assistant", "user"]
     assert chats[0] == [Message("system", SYSTEM), Message("user", "It is dark.")]
     assert chats[1][2] == Message("assistant", LINES[0], tuple(LINES[0].encode()))
-    assert chats[1][3].content == f"{found.steps[1].observation}\nYour task is to: light every lamp"
-    assert found.prompt_tokens == sum(len(m.content.encode()) for chat in chats for m in chat)
+    assert chats[1][3].content == f"{attempt.steps[1].observation}\nYour task is to: light every lamp"
+    assert attempt.prompt_tokens == sum(len(m.content.encode()) for chat in chats for m in chat)
 
 
-def test_the_goal_is_not_restated_when_there_is_none_or_nobody_wants_it():
+def test_goal_is_not_restated_if_disabled():
     model = Recorder(LINES)
-    found = played(model, restate_goal=False)
-    assert model.asked[1][0][3].content == found.steps[1].observation
-    assert played(Recorder(LINES), system="Act!").steps
+    attempt = play_once(model, restate_goal=False)
+    assert model.requests[1][0][3].content == attempt.steps[1].observation
+    assert play_once(Recorder(LINES), system="Act!").steps
     other = Recorder(LINES)
-    played(other, system="Act!")
-    assert other.asked[0][0][0] == Message("system", "Act!")
+    play_once(other, system="Act!")
+    assert other.requests[0][0][0] == Message("system", "Act!")
 
 
 def test_each_step_is_sampled_with_its_own_seed():
     model = Recorder(LINES)
-    played(model, temperature=0.7)
-    assert [s.seed for _, s in model.asked] == [derived_seed(5, i) for i in range(len(model.asked))]
-    assert {(s.temperature, s.max_tokens, s.choices) for _, s in model.asked} == {(0.7, 99, None)}
+    play_once(model, temperature=0.7)
+    assert [s.seed for _, s in model.requests] == [derived_seed(5, i) for i in range(len(model.requests))]
+    assert {(s.temperature, s.max_tokens, s.choices) for _, s in model.requests} == {(0.7, 99, None)}
 
 
-def test_constrained_decoding_binds_the_action_alone():
+def test_constrained_decoding_constrains_only_the_action():
     model = Recorder(LINES)
-    played(model, decoding="constrained")
-    first = model.asked[0][1]
+    play_once(model, decoding="constrained")
+    first = model.requests[0][1]
     assert first.choices == ("light green", "light blue")
     assert first.choices_after == ACTION == "\nAction: "
 
 
-def test_worlds_that_list_no_actions_are_played_freely():
+def test_decoding_is_free_without_admissible_actions():
     model = Recorder(["Action: 0"])
-    assert played(model, Echo, decoding="constrained").success
-    assert model.asked[0][1].choices is None
+    assert play_once(model, Echo, decoding="constrained").success
+    assert model.requests[0][1].choices is None
 
     class Mute(Lamps):
         def options(self) -> tuple[str, ...]:
             return ()
 
     mute = Recorder(LINES)
-    played(mute, Mute, decoding="constrained")
-    assert {s.choices for _, s in mute.asked} == {None}
+    play_once(mute, Mute, decoding="constrained")
+    assert {s.choices for _, s in mute.requests} == {None}
 
 
-def test_steps_keep_what_was_sampled():
-    found = played(Recorder(["gibberish\nin two lines", *LINES]))
-    assert (found.model, found.agent.partition("@")[2]) == ("scripted", "scripted")
-    first = found.steps[0]
+def test_steps_record_sampled_tokens():
+    attempt = play_once(Recorder(["gibberish\nin two lines", *LINES]))
+    assert (attempt.model, attempt.agent.partition("@")[2]) == ("scripted", "scripted")
+    first = attempt.steps[0]
     assert (first.thought, first.action, first.text) == ("", "gibberish\nin two lines", "gibberish\nin two lines")
     assert first.token_ids == tuple(b"gibberish\nin two lines")
     assert first.invalid
-    assert found.steps[1].token_ids == tuple(LINES[0].encode())
-    assert found.steps[1].logprobs == (0.0,) * len(LINES[0])
+    assert attempt.steps[1].token_ids == tuple(LINES[0].encode())
+    assert attempt.steps[1].logprobs == (0.0,) * len(LINES[0])
 
 
-def test_what_is_learnt_is_what_the_agent_saw():
-    """Token by token: the training chat of an attempt is the chat that it was acted in."""
+def test_training_chat_equals_acting_chat():
+    """The training chat of an attempt equals the chat during the episode, token by token."""
     model = Recorder(LINES)
-    found = played(model)
-    last, _ = model.asked[-1]
-    chat = render_chat(found, ReActConfig())
+    attempt = play_once(model)
+    last, _ = model.requests[-1]
+    chat = render_chat(attempt, ReActConfig())
     assert chat[:-1] == last
-    assert chat[-1] == Message("assistant", found.steps[-1].text or "", found.steps[-1].token_ids)
+    assert chat[-1] == Message("assistant", attempt.steps[-1].text or "", attempt.steps[-1].token_ids)
 
 
-def test_an_experts_steps_are_written_out():
+def test_steps_without_text_are_rendered_from_thought_and_action():
     step = Step("You see a mug.", "I take it.", "take mug 1", trainable=False)
     assert turn_text(step) == "Thought: I take it.\nAction: take mug 1"
-    found = played(Recorder(LINES))
-    chat = render_chat(replace(found, steps=(step,)), ReActConfig())
+    attempt = play_once(Recorder(LINES))
+    chat = render_chat(replace(attempt, steps=(step,)), ReActConfig())
     assert chat[1:] == [Message("user", "You see a mug."), Message("assistant", turn_text(step), None, False)]
 
 
-def test_refused_steps_are_left_out_with_what_they_were_told():
+def test_drop_refused_steps_keeps_the_observation_before_refusals():
     steps = [
         Step("a room", "", "fly", invalid="no wings"),
         Step("Nothing happens.", "", "jump", invalid="no legs"),
@@ -166,17 +166,17 @@ def test_refused_steps_are_left_out_with_what_they_were_told():
         Step("a mug", "", "take"),
         Step("taken", "", "fly", invalid="no wings"),
     ]
-    assert without_refused(steps) == (Step("a room", "t", "look", reward=0.5), Step("a mug", "", "take"))
-    assert without_refused([]) == ()
-    assert without_refused(steps[:2]) == ()
+    assert drop_refused_steps(steps) == (Step("a room", "t", "look", reward=0.5), Step("a mug", "", "take"))
+    assert drop_refused_steps([]) == ()
+    assert drop_refused_steps(steps[:2]) == ()
 
 
 step = st.builds(Step, st.text(max_size=3), st.just(""), st.text(max_size=3), invalid=st.sampled_from([None, "no"]))
 
 
 @given(st.lists(step, max_size=8))
-def test_what_is_left_are_the_accepted_steps_and_the_first_view_stays(steps):
-    kept = without_refused(steps)
-    assert [s.action for s in kept] == [s.action for s in steps if s.invalid is None]
-    assert not kept or kept[0].observation == steps[0].observation
-    assert without_refused(kept) == kept
+def test_drop_refused_steps_keeps_accepted_actions_and_first_observation(steps):
+    remaining = drop_refused_steps(steps)
+    assert [s.action for s in remaining] == [s.action for s in steps if s.invalid is None]
+    assert not remaining or remaining[0].observation == steps[0].observation
+    assert drop_refused_steps(remaining) == remaining

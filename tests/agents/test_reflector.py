@@ -1,4 +1,4 @@
-"""The reflector: it sees what the failed attempt showed, reflects once, and then acts."""
+"""Reflector: its prompt, the reflection, and the chats used for training."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from kintsugi.agents.models.core import derived_seed
 from kintsugi.agents.react import SYSTEM as ACTING
 from kintsugi.agents.react import ReActAgent, ReActConfig
 from kintsugi.agents.reflector import (
-    OPENING,
+    REFLECTION_PREFIX,
     SYSTEM,
     ReflectingAgent,
     ReflectorConfig,
-    opening_of,
+    failure_digest,
+    reflection_prompt,
     reflector_chat,
 )
-from kintsugi.agents.reflector import digest as digest_of
-from kintsugi.agents.registry import reader
+from kintsugi.agents.registry import make_reader
 from kintsugi.agents.rollout import Job, play
 from kintsugi.agents.trajectory import Step, Trajectory
 from kintsugi.errors import TooLongError
@@ -30,22 +30,24 @@ from tiny_envs import Echo
 TASK = Echo.tasks("train").tasks[3]
 
 
-def digest(failure: Trajectory, max_turns: int) -> str:
-    return digest_of(failure, max_turns, ReActConfig())
+def digest_text(failure: Trajectory, max_turns: int) -> str:
+    return failure_digest(failure, max_turns, ReActConfig())
 
 
-def failed(*steps: tuple[str, str, str | None], **fields: Any) -> Trajectory:
-    """Steps as (observation before, action, why refused)."""
+def failed_attempt(*steps: tuple[str, str, str | None], **fields: Any) -> Trajectory:
+    """Return a failed attempt; steps are given as (observation, action, reason of refusal)."""
     made = tuple(Step(seen, "", action, invalid=why) for seen, action, why in steps)
     values = {"outcome": "truncated", "score": 0.0, "source": "policy", "model": "m", "seed": 0, "goal": "say it."}
     return Trajectory(TASK, made, "the end", **{**values, **fields})
 
 
-FAILURE = failed(("start", "go", None), ("a hall", "fly", "no wings"), ("Nothing.", "go", None), ("a hall", "go", None))
+FAILURE = failed_attempt(
+    ("start", "go", None), ("a hall", "fly", "no wings"), ("Nothing.", "go", None), ("a hall", "go", None)
+)
 
 
-def test_a_digest_tells_each_accepted_turn_once():
-    assert digest(FAILURE, 40) == (
+def test_digest_lists_distinct_accepted_turns():
+    assert digest_text(FAILURE, 40) == (
         "Your task is to: say it.\n"
         "The failed attempt:\n"
         "> go\na hall\n"
@@ -59,19 +61,21 @@ def test_a_digest_tells_each_accepted_turn_once():
     ("outcome", "ending"),
     [("failure", "It failed."), ("truncated", "It ran out of steps."), ("success", "It succeeded.")],
 )
-def test_a_digest_says_how_it_ended(outcome, ending):
-    assert digest(failed(outcome=outcome), 40) == f"Your task is to: say it.\nThe failed attempt:\n{ending}"
+def test_digest_states_the_outcome(outcome, ending):
+    assert (
+        digest_text(failed_attempt(outcome=outcome), 40) == f"Your task is to: say it.\nThe failed attempt:\n{ending}"
+    )
 
 
-def test_a_digest_keeps_the_last_turns():
-    walk = failed(*((f"room {i}", f"go {i}", None) for i in range(9)))
-    assert digest(walk, 2).splitlines()[2:-1] == ["> go 7", "room 8", "> go 8", "the end"]
-    assert len(digest(walk, 40).splitlines()) == 2 + 18 + 1
+def test_digest_keeps_the_last_turns():
+    walk = failed_attempt(*((f"room {i}", f"go {i}", None) for i in range(9)))
+    assert digest_text(walk, 2).splitlines()[2:-1] == ["> go 7", "room 8", "> go 8", "the end"]
+    assert len(digest_text(walk, 40).splitlines()) == 2 + 18 + 1
 
 
-def test_nothing_is_shown_that_the_attempt_did_not_say():
+def test_digest_reveals_nothing_hidden():
     hidden = replace(FAILURE, task=replace(TASK, params={"secret": "xyzzy"}), error="xyzzy")
-    assert "xyzzy" not in digest(hidden, 40)
+    assert "xyzzy" not in digest_text(hidden, 40)
 
 
 def script(messages: Any, sampling: Sampling) -> str:
@@ -80,71 +84,71 @@ def script(messages: Any, sampling: Sampling) -> str:
     return f"Thought: hm\nAction: {3 if len(messages) > 5 else 1}"
 
 
-def reflected(config: ReflectorConfig | None = None) -> tuple[Trajectory, Recorder]:
+def play_reflecting(config: ReflectorConfig | None = None) -> tuple[Trajectory, Recorder]:
     model = Recorder(script)
     agent = ReflectingAgent(ReActAgent(model, ReActConfig(temperature=0.7, max_tokens=70)), FAILURE, config)
     return asyncio.run(play(Echo(max_steps=4), Job(TASK, agent, 9, source="reflection", parents=("p",)))), model
 
 
-def test_it_reflects_once_and_then_acts_live():
-    found, model = reflected()
-    assert found.success
-    assert [step.action for step in found.steps] == ["1", "3"]
-    assert found.parents == ("p",)
-    opening = [Message("system", SYSTEM), Message("user", digest(FAILURE, 40))]
-    assert opening_of(FAILURE, ReflectorConfig(), ReActConfig()) == opening
-    chat, sampling = model.asked[0]
-    assert chat == [*opening, Message("assistant", OPENING)]
+def test_agent_reflects_once_then_acts():
+    attempt, model = play_reflecting()
+    assert attempt.success
+    assert [step.action for step in attempt.steps] == ["1", "3"]
+    assert attempt.parents == ("p",)
+    opening = [Message("system", SYSTEM), Message("user", digest_text(FAILURE, 40))]
+    assert reflection_prompt(FAILURE, ReflectorConfig(), ReActConfig()) == opening
+    chat, sampling = model.requests[0]
+    assert chat == [*opening, Message("assistant", REFLECTION_PREFIX)]
     assert (sampling.temperature, sampling.max_tokens) == (0.0, 48)
     assert sampling.seed == derived_seed(9, "reflection")
-    chat, sampling = model.asked[1]
-    text = OPENING + " said 3."
+    chat, sampling = model.requests[1]
+    text = REFLECTION_PREFIX + " said 3."
     assert chat[:3] == [*opening, Message("assistant", text, tuple(text.encode()))]
-    assert chat[3] == Message("user", found.steps[0].observation)
+    assert chat[3] == Message("user", attempt.steps[0].observation)
     assert (sampling.temperature, sampling.max_tokens, sampling.seed) == (0.7, 70, derived_seed(9, 0))
-    assert len(model.asked) == 3
-    assert ACTING not in [m.content for m in model.asked[2][0]]
+    assert len(model.requests) == 3
+    assert ACTING not in [m.content for m in model.requests[2][0]]
 
 
-def test_the_reflection_is_kept_with_the_attempt():
-    found, model = reflected()
-    text = OPENING + " said 3."
-    assert found.reflection is not None
-    assert (found.reflection.text, found.reflection.token_ids) == (text, tuple(text.encode()))
-    assert found.reflection.observation == digest(FAILURE, 40)
-    assert found.sampled_tokens == len(text) + sum(len(step.text or "") for step in found.steps)
-    assert found.prompt_tokens == sum(len(m.content.encode()) for chat, _ in model.asked for m in chat)
+def test_reflection_is_recorded_with_the_attempt():
+    attempt, model = play_reflecting()
+    text = REFLECTION_PREFIX + " said 3."
+    assert attempt.reflection is not None
+    assert (attempt.reflection.text, attempt.reflection.token_ids) == (text, tuple(text.encode()))
+    assert attempt.reflection.observation == digest_text(FAILURE, 40)
+    assert attempt.sampled_tokens == len(text) + sum(len(step.text or "") for step in attempt.steps)
+    assert attempt.prompt_tokens == sum(len(m.content.encode()) for chat, _ in model.requests for m in chat)
 
 
-def test_its_configuration_is_heeded():
-    _, model = reflected(ReflectorConfig(max_turns=1, temperature=0.5, max_tokens=20, system="Mend!"))
-    chat, sampling = model.asked[0]
-    assert chat[:2] == [Message("system", "Mend!"), Message("user", digest(FAILURE, 1))]
+def test_configuration_applies_to_the_reflection():
+    _, model = play_reflecting(ReflectorConfig(max_turns=1, temperature=0.5, max_tokens=20, system="Mend!"))
+    chat, sampling = model.requests[0]
+    assert chat[:2] == [Message("system", "Mend!"), Message("user", digest_text(FAILURE, 1))]
     assert (sampling.temperature, sampling.max_tokens) == (0.5, 20)
 
 
-def test_the_reflector_learns_from_the_chat_that_it_acted_in():
-    found, model = reflected()
-    assert found.reflection is not None
-    chat = reflector_chat(FAILURE, found, found.reflection, ReActConfig())
-    assert chat[:-1] == model.asked[-1][0]
-    assert chat[-1] == Message("assistant", found.steps[-1].text or "", found.steps[-1].token_ids)
-    quiet = reflector_chat(FAILURE, found, found.reflection, ReActConfig(), trainable=False)
-    assert [m.trainable for m in quiet if m.role == "assistant"] == [False, True, True]
+def test_reflector_chat_equals_acting_chat():
+    attempt, model = play_reflecting()
+    assert attempt.reflection is not None
+    chat = reflector_chat(FAILURE, attempt, attempt.reflection, ReActConfig())
+    assert chat[:-1] == model.requests[-1][0]
+    assert chat[-1] == Message("assistant", attempt.steps[-1].text or "", attempt.steps[-1].token_ids)
+    untrained = reflector_chat(FAILURE, attempt, attempt.reflection, ReActConfig(), trainable=False)
+    assert [m.trainable for m in untrained if m.role == "assistant"] == [False, True, True]
 
 
-def test_the_agent_learns_nothing_of_the_reflection():
-    found, _ = reflected()
-    assert found.reflection is not None
-    [chat] = reader(found.made_by).chats(found)
+def test_agent_chats_exclude_the_reflection():
+    attempt, _ = play_reflecting()
+    assert attempt.reflection is not None
+    [chat] = make_reader(attempt.made_by).chats(attempt)
     texts = [m.content for m in chat]
-    assert len(texts) == 1 + 2 * len(found.steps)
+    assert len(texts) == 1 + 2 * len(attempt.steps)
     assert texts[0] == ACTING
     assert not any("Reflection" in text or "failed attempt" in text for text in texts)
 
 
 class Narrow(Recorder):
-    """Has room for so many characters; the oldest pairs of turns after the first two go."""
+    """Model with a window of `room` characters for the first two and the last two messages."""
 
     def __init__(self, script: Any, room: int) -> None:
         super().__init__(script)
@@ -156,42 +160,42 @@ class Narrow(Recorder):
         return await super().complete(messages, sampling)
 
 
-LONG = failed(*((f"room {i} " + "." * 90, f"go {i}", None) for i in range(16)))
+LONG = failed_attempt(*((f"room {i} " + "." * 90, f"go {i}", None) for i in range(16)))
 
 
 @pytest.mark.parametrize("turns", [16, 8, 4])
-def test_what_does_not_fit_of_the_failed_attempt_is_not_shown(turns):
-    model = Narrow(script, len(SYSTEM) + len(digest(LONG, turns)) + 150)
+def test_failed_attempt_is_shortened_to_fit_the_window(turns):
+    model = Narrow(script, len(SYSTEM) + len(digest_text(LONG, turns)) + 150)
     agent = ReflectingAgent(ReActAgent(model), LONG)
-    found = asyncio.run(play(Echo(max_steps=4), Job(TASK, agent, 9, source="reflection")))
-    assert found.success
-    assert found.reflection is not None
-    assert found.reflection.observation == digest(LONG, turns)
-    assert [step.observation for step in found.steps] == [step.observation for step in reflected()[0].steps]
-    chat = reflector_chat(LONG, found, found.reflection, ReActConfig())
-    assert chat[1].content == digest(LONG, turns)
-    assert chat[:-1] == model.asked[-1][0]
+    attempt = asyncio.run(play(Echo(max_steps=4), Job(TASK, agent, 9, source="reflection")))
+    assert attempt.success
+    assert attempt.reflection is not None
+    assert attempt.reflection.observation == digest_text(LONG, turns)
+    assert [step.observation for step in attempt.steps] == [step.observation for step in play_reflecting()[0].steps]
+    chat = reflector_chat(LONG, attempt, attempt.reflection, ReActConfig())
+    assert chat[1].content == digest_text(LONG, turns)
+    assert chat[:-1] == model.requests[-1][0]
 
 
-def test_turns_that_do_not_fit_later_take_room_from_the_failed_attempt():
+def test_later_turns_shorten_the_failed_attempt_further():
     def longer(messages: Any, sampling: Sampling) -> str:
         return script(messages, sampling) if len(messages) < 5 else "Thought: " + "hm " * 120 + "\nAction: 3"
 
     model = Narrow(lambda messages, sampling: longer(messages, sampling), 1500)
     agent = ReflectingAgent(ReActAgent(model, ReActConfig(max_tokens=400)), LONG)
     job = Job(TASK, agent, 9, source="reflection")
-    found = asyncio.run(play(Echo(max_steps=4), job))
-    assert found.reflection is not None
-    assert found.reflection.observation in [digest(LONG, n) for n in (8, 4)]
-    assert len(found.steps) == 2
+    attempt = asyncio.run(play(Echo(max_steps=4), job))
+    assert attempt.reflection is not None
+    assert attempt.reflection.observation in [digest_text(LONG, n) for n in (8, 4)]
+    assert len(attempt.steps) == 2
 
 
-def test_a_window_without_room_for_any_of_it_is_told():
+def test_window_too_small_for_the_prompt_raises():
     with pytest.raises(TooLongError):
         asyncio.run(play(Echo(max_steps=4), Job(TASK, ReflectingAgent(ReActAgent(Narrow(script, 100)), LONG), 9)))
 
 
-def test_its_name_tells_both_configurations_and_the_failure_and_its_attempts_are_the_acting_agents():
+def test_name_depends_on_configurations_and_failure():
     model = Recorder(script)
     names = {
         ReflectingAgent(ReActAgent(model, acting), FAILURE, config).name

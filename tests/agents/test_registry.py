@@ -1,4 +1,4 @@
-"""Agents by name: which there are, how they are made from plain data, and what is refused."""
+"""Registry of agents: listing, construction from plain data, and errors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from kintsugi.agents.core import Agent, ModelAgent
 from kintsugi.agents.models import Message, ScriptedModel
 from kintsugi.agents.react import ReActAgent, ReActConfig
-from kintsugi.agents.registry import agents, make_agent, reader
+from kintsugi.agents.registry import agents, make_agent, make_reader
 from kintsugi.agents.rollout import Job, play
 from kintsugi.agents.trading_group import DeskConfig, TradingGroup
 from kintsugi.agents.trading_group.labels import LabelConfig
@@ -25,7 +25,7 @@ from kintsugi.errors import UsageError
 from tiny_envs import Lamps
 
 MODEL = ScriptedModel(["Thought: hm\nAction: light blue"], "v1")
-OTHERWISE = ReActConfig("constrained", 0.7, 99, False, "Act!", False)
+OTHER_CONFIG = ReActConfig("constrained", 0.7, 99, False, "Act!", False)
 DESK = DeskConfig(
     reflection=False,
     style=False,
@@ -44,7 +44,7 @@ def config_of(agent: Agent) -> Any:
     return agent.config
 
 
-def test_an_agent_is_made_by_its_name():
+def test_make_agent_by_registered_name():
     agent = make_agent(AgentSpec(), MODEL)
     assert type(agent) is ReActAgent
     assert (list(agent.models), config_of(agent)) == ([MODEL], ReActConfig())
@@ -52,32 +52,32 @@ def test_an_agent_is_made_by_its_name():
     assert [part.name for part in agents()[:2]] == ["react", "trading-group"]
 
 
-def test_an_agent_is_made_by_its_module():
-    agent = make_agent(AgentSpec("fake_agents:Mind", {"memory": "notes", "questions": "2"}), MODEL)
-    assert config_of(agent) == fake_agents.MindConfig("notes", 2)
-    assert make_agent(AgentSpec("fake_agents:READY"), MODEL) is fake_agents.READY
-    by_function = make_agent(AgentSpec("fake_agents:plainly", {"loud": "true", "lines": "a, b"}), MODEL)
+def test_make_agent_by_module_reference():
+    agent = make_agent(AgentSpec("fake_agents:MemoryAgent", {"memory": "notes", "questions": "2"}), MODEL)
+    assert config_of(agent) == fake_agents.MemoryConfig("notes", 2)
+    assert make_agent(AgentSpec("fake_agents:WAIT_AGENT"), MODEL) is fake_agents.WAIT_AGENT
+    by_function = make_agent(AgentSpec("fake_agents:make_wait_agent", {"loud": "true", "lines": "a, b"}), MODEL)
     assert by_function.name == "plainly-loud-a+b@v1"
 
 
-def test_what_a_package_offers_is_listed_and_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_agents_of_installed_packages_are_listed_and_created(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     info = tmp_path / "mindful-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mindful\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[kintsugi.agents]\nnamed = fake_agents:Named\n")
+    (info / "entry_points.txt").write_text("[kintsugi.agents]\nnamed = fake_agents:NamedReAct\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     assert {part.name: part.about for part in agents()}["named"] == "from mindful"
     agent = make_agent(AgentSpec("named"), MODEL)
-    assert type(agent) is fake_agents.Named
+    assert type(agent) is fake_agents.NamedReAct
     assert agent.spec == AgentSpec("named", asdict(ReActConfig()))
 
 
-def test_whoever_plays_it_decides_what_it_knows_of():
+def test_settings_apply_only_to_existing_arguments():
     agent = make_agent(AgentSpec(args={"system": "Act!"}), MODEL, temperature=0.5, max_tokens=7, decoding=None, pet=1)
     assert config_of(agent) == ReActConfig(temperature=0.5, max_tokens=7, system="Act!")
-    mind = make_agent(AgentSpec("fake_agents:Mind"), MODEL, temperature=0.5, max_tokens=7)
-    assert config_of(mind) == fake_agents.MindConfig(max_tokens=7)
-    assert make_agent(AgentSpec("fake_agents:READY"), MODEL, temperature=0.5) is fake_agents.READY
+    memory_agent = make_agent(AgentSpec("fake_agents:MemoryAgent"), MODEL, temperature=0.5, max_tokens=7)
+    assert config_of(memory_agent) == fake_agents.MemoryConfig(max_tokens=7)
+    assert make_agent(AgentSpec("fake_agents:WAIT_AGENT"), MODEL, temperature=0.5) is fake_agents.WAIT_AGENT
 
 
 @pytest.mark.parametrize(
@@ -89,22 +89,25 @@ def test_whoever_plays_it_decides_what_it_knows_of():
         (AgentSpec("fake_agents:Nobody"), r"cannot import 'fake_agents:Nobody' \(AttributeError"),
         (AgentSpec(args={"restate_gaol": "no"}), "agent 'react' argument 'restate_gaol'; did you mean 'restate_goal'"),
         (
-            AgentSpec("fake_agents:plainly", {"luod": "no"}),
-            "agent 'fake_agents:plainly' argument 'luod'; did you mean 'loud'",
+            AgentSpec("fake_agents:make_wait_agent", {"luod": "no"}),
+            "agent 'fake_agents:make_wait_agent' argument 'luod'; did you mean 'loud'",
         ),
         (AgentSpec(args={"condense": "perhaps"}), "argument 'condense' is 'perhaps'; expected true or false"),
         (AgentSpec("trading-group", {"labels": {"horizn": 3}}), "'horizn'; did you mean 'horizon'"),
         (AgentSpec("trading-group", {"labels.horizn": 3}), "'horizn'; did you mean 'horizon'"),
-        (AgentSpec(args={"max_tokens": "9"}), "'max_tokens' is set by the flag of that name; leave it out"),
-        (AgentSpec("fake_agents:Sleepy"), "agent 'fake_agents:Sleepy': its act is no coroutine; write `async def act"),
+        (AgentSpec(args={"max_tokens": "9"}), "'max_tokens' is set by the flag of that name; remove it"),
         (
-            AgentSpec("fake_agents:Torso"),
-            "agent 'fake_agents:Torso' is .*, which lacks models, spec, act, chats; expected a",
+            AgentSpec("fake_agents:SyncAgent"),
+            "agent 'fake_agents:SyncAgent': act is not a coroutine function; define it as `async def act",
+        ),
+        (
+            AgentSpec("fake_agents:IncompleteAgent"),
+            "agent 'fake_agents:IncompleteAgent' is .*, which lacks models, spec, act, chats; expected a",
         ),
         (AgentSpec("json:dumps"), "agent 'json:dumps'"),
     ],
 )
-def test_what_cannot_be_made_is_refused(spec, why):
+def test_invalid_specifications_are_rejected(spec, why):
     with pytest.raises(UsageError, match=why):
         make_agent(spec, MODEL, max_tokens=5)
 
@@ -113,24 +116,24 @@ def test_what_cannot_be_made_is_refused(spec, why):
     "agent",
     [
         ReActAgent(MODEL),
-        ReActAgent(MODEL, OTHERWISE),
-        fake_agents.Other(MODEL, OTHERWISE),
+        ReActAgent(MODEL, OTHER_CONFIG),
+        fake_agents.UnnamedReAct(MODEL, OTHER_CONFIG),
         TradingGroup(MODEL),
         TradingGroup(MODEL, DESK),
-        fake_agents.Mind(MODEL, fake_agents.MindConfig("reflection", 3)),
+        fake_agents.MemoryAgent(MODEL, fake_agents.MemoryConfig("reflection", 3)),
     ],
     ids=lambda agent: agent.name,
 )
-def test_an_agent_survives_as_json(agent):
-    said = json.dumps(asdict(agent.spec), sort_keys=True)
-    again = make_agent(AgentSpec(**json.loads(said)), MODEL)
-    assert type(again) is type(agent)
-    assert config_of(again) == config_of(agent)
-    assert (again.name, again.spec) == (agent.name, agent.spec)
+def test_agent_round_trip_through_json(agent):
+    serialised = json.dumps(asdict(agent.spec), sort_keys=True)
+    restored = make_agent(AgentSpec(**json.loads(serialised)), MODEL)
+    assert type(restored) is type(agent)
+    assert config_of(restored) == config_of(agent)
+    assert (restored.name, restored.spec) == (agent.name, agent.spec)
 
 
-def test_a_desk_is_set_by_words_too():
-    words = {
+def test_nested_arguments_are_parsed_from_text():
+    texts = {
         "reflection": "no",
         "style": "false",
         "days": "7",
@@ -142,17 +145,17 @@ def test_a_desk_is_set_by_words_too():
         "risk.balanced": {"take_profit": "2.5", "size": "0.3"},
         "retrieval": {"news": "2"},
     }
-    assert config_of(make_agent(AgentSpec("trading-group", words), MODEL)) == DESK
+    assert config_of(make_agent(AgentSpec("trading-group", texts), MODEL)) == DESK
 
 
-def test_a_reader_renders_what_the_agent_was_shown_and_cannot_act():
-    agent = ReActAgent(MODEL, OTHERWISE)
+def test_reader_renders_chats_but_cannot_act():
+    agent = ReActAgent(MODEL, OTHER_CONFIG)
     attempt = asyncio.run(play(Lamps(max_steps=3), Job(Lamps.tasks("train").tasks[0], agent, 0)))
     assert attempt.made_by == agent.spec
-    reading = reader(attempt.made_by)
-    assert reading.chats(attempt) == agent.chats(attempt)
-    assert reading.chats(attempt)[0][0] == Message("system", "Act!")
-    assert reading.chats(attempt) != reader(None).chats(attempt) == ReActAgent(MODEL).chats(attempt)
-    with pytest.raises(UsageError, match="made to read attempts with, and has no model to act"):
-        asyncio.run(play(Lamps(), Job(attempt.task, reading, 0)))
+    renderer = make_reader(attempt.made_by)
+    assert renderer.chats(attempt) == agent.chats(attempt)
+    assert renderer.chats(attempt)[0][0] == Message("system", "Act!")
+    assert renderer.chats(attempt) != make_reader(None).chats(attempt) == ReActAgent(MODEL).chats(attempt)
+    with pytest.raises(UsageError, match="this agent has no model to act with"):
+        asyncio.run(play(Lamps(), Job(attempt.task, renderer, 0)))
     assert replace(attempt, made_by=None).to_json()["made_by"] is None

@@ -1,4 +1,4 @@
-"""Playing: the order, the waves, what broke and is repeated, and where the time went."""
+"""Rollouts: order, waves, retries after infrastructure failures, and timing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from kintsugi.agents.core import Episode, RuleAgent
 from kintsugi.agents.models import Completion, ScriptedModel, Usage
 from kintsugi.agents.react import ReActAgent, ReActConfig
-from kintsugi.agents.rollout import Job, Timing, all_or_none, collect, in_waves, play, run_sync, waves
+from kintsugi.agents.rollout import Job, Timing, collect, gather_or_cancel, play, run_in_waves, run_sync, waves
 from kintsugi.agents.trajectory import Step, Trajectory
 from kintsugi.errors import InfraError, UsageError
 from tiny_envs import Echo, Lamps
@@ -21,12 +21,12 @@ TASKS = Echo.tasks("train").tasks
 
 
 class Guesser(RuleAgent):
-    """Says `before` times something else, then the number in the first observation."""
+    """Gives `wrong_guesses` wrong answers, then the number in the first observation."""
 
     name = "guesser"
 
-    def __init__(self, before: int = 0) -> None:
-        self.before = before
+    def __init__(self, wrong_guesses: int = 0) -> None:
+        self.wrong_guesses = wrong_guesses
         self.at_once = self.most_at_once = 0
         self.acted: list[str] = []
 
@@ -36,7 +36,7 @@ class Guesser(RuleAgent):
         await asyncio.sleep(0)
         self.at_once -= 1
         self.acted.append(episode.task.id)
-        guess = episode.task.params["number"] if len(episode.steps) >= self.before else "hm"
+        guess = episode.task.params["number"] if len(episode.steps) >= self.wrong_guesses else "hm"
         return Step(episode.observation, "", str(guess))
 
 
@@ -44,10 +44,10 @@ def jobs(agent: Any, n: int = 7, samples: int = 1) -> list[Job]:
     return [Job(task, agent, seed=100 + i, sample=i) for task in TASKS[:n] for i in range(samples)]
 
 
-def test_play_records_what_happened():
+def test_play_records_the_episode():
     env, job = (
         Echo(max_steps=5),
-        Job(TASKS[3], Guesser(before=2), seed=7, sample=1, source="reflection", parents=("x",)),
+        Job(TASKS[3], Guesser(wrong_guesses=2), seed=7, sample=1, source="reflection", parents=("x",)),
     )
     found = asyncio.run(play(env, job))
     assert [step.action for step in found.steps] == ["hm", "hm", "3"]
@@ -59,8 +59,8 @@ def test_play_records_what_happened():
     assert (found.source, found.parents, found.model, found.seed) == ("reflection", ("x",), "guesser", 7)
 
 
-def test_play_tells_the_outcomes_apart():
-    truncated = asyncio.run(play(Echo(max_steps=2), Job(TASKS[1], Guesser(before=9), seed=0)))
+def test_play_distinguishes_outcomes():
+    truncated = asyncio.run(play(Echo(max_steps=2), Job(TASKS[1], Guesser(wrong_guesses=9), seed=0)))
     assert (truncated.outcome, truncated.score, len(truncated.steps)) == ("truncated", 0.0, 2)
 
     class Fails(Echo):
@@ -71,7 +71,7 @@ def test_play_tells_the_outcomes_apart():
     assert (failed.outcome, failed.score) == ("failure", 0.25)
 
 
-def test_refused_actions_are_marked_and_the_goal_is_kept():
+def test_refused_actions_are_marked_and_the_goal_persists():
     agent = ReActAgent(ScriptedModel(["Thought: hm\nAction: xyzzy", "Thought: well\nAction: light red"]))
     found = asyncio.run(play(Lamps(max_steps=4), Job(Lamps.tasks("train")["train/1"], agent, seed=0)))
     assert [step.invalid is not None for step in found.steps] == [True, False, True, False]
@@ -79,25 +79,25 @@ def test_refused_actions_are_marked_and_the_goal_is_kept():
     assert found.steps[0].token_ids == tuple(b"Thought: hm\nAction: xyzzy")
 
 
-def test_collect_keeps_the_order_and_plays_a_wave_at_once():
-    agent = Guesser(before=1)
+def test_collect_keeps_order_and_plays_waves_in_parallel():
+    agent = Guesser(wrong_guesses=1)
     played = [wave.attempts for wave in waves(lambda: Echo(max_steps=5), jobs(agent, 7, samples=3), at_once=5)]
     assert [t.key for wave in played for t in wave] == [f"train/{i}#{s}" for i in range(7) for s in range(3)]
     assert [len(wave) for wave in played] == [5, 5, 5, 5, 1]
     assert agent.most_at_once == 5
-    found = collect(lambda: Echo(max_steps=5), jobs(Guesser(before=1), 7, samples=3), at_once=5)
+    found = collect(lambda: Echo(max_steps=5), jobs(Guesser(wrong_guesses=1), 7, samples=3), at_once=5)
     assert [t for wave in played for t in wave] == found
     assert all(t.success for t in found)
 
 
-def test_what_is_played_does_not_depend_on_what_else_is_played():
-    alone = [asyncio.run(play(Echo(max_steps=5), job)) for job in jobs(Guesser(before=3))]
+def test_attempts_do_not_depend_on_the_wave():
+    alone = [asyncio.run(play(Echo(max_steps=5), job)) for job in jobs(Guesser(wrong_guesses=3))]
     for at_once in (1, 2, 100):
-        assert collect(lambda: Echo(max_steps=5), jobs(Guesser(before=3)), at_once=at_once) == alone
+        assert collect(lambda: Echo(max_steps=5), jobs(Guesser(wrong_guesses=3)), at_once=at_once) == alone
     assert collect(Echo, []) == []
 
 
-def test_a_wave_played_again_from_its_start_is_the_same():
+def test_interrupted_wave_gives_the_same_result_when_repeated():
     class Interrupted(Guesser):
         async def act(self, episode: Episode) -> Step:
             if episode.task.id == "train/3" and len(episode.steps) == 1:
@@ -107,17 +107,17 @@ def test_a_wave_played_again_from_its_start_is_the_same():
     kept: list[Trajectory] = []
 
     def cut_off() -> None:
-        for wave in waves(Echo, jobs(Interrupted(before=2), 9), at_once=2):
+        for wave in waves(Echo, jobs(Interrupted(wrong_guesses=2), 9), at_once=2):
             kept.extend(wave.attempts)
 
     with pytest.raises(KeyboardInterrupt):
         cut_off()
-    every = jobs(Guesser(before=2), 9)
+    all_jobs = jobs(Guesser(wrong_guesses=2), 9)
     assert len(kept) == 2
-    assert kept + collect(Echo, every[len(kept) :], at_once=2) == collect(Echo, every, at_once=2)
+    assert kept + collect(Echo, all_jobs[len(kept) :], at_once=2) == collect(Echo, all_jobs, at_once=2)
 
 
-def test_models_forget_before_each_wave_and_work_is_counted_by_wave():
+def test_models_are_reset_before_each_wave():
     model, share = ScriptedModel(["Thought: hm\nAction: hm"]), list[float]()
     collect(lambda: Echo(max_steps=2), jobs(ReActAgent(model), 7), at_once=3, progress=share.append)
     assert model.waves == 3
@@ -127,13 +127,13 @@ def test_models_forget_before_each_wave_and_work_is_counted_by_wave():
         await asyncio.sleep(0)
         return number**2
 
-    found = run_sync(in_waves([partial(square, i) for i in range(7)], 3, [model]))
+    found = run_sync(run_in_waves([partial(square, i) for i in range(7)], 3, [model]))
     assert found == [i**2 for i in range(7)]
     assert model.waves == 6
 
 
 class Fragile(Echo):
-    """Breaks at the first steps of a number of attempts at each task."""
+    """Fails in the first steps of each task, `times` times."""
 
     broken: dict[str, int]
     times = 1
@@ -147,7 +147,7 @@ class Fragile(Echo):
 
 
 @pytest.mark.parametrize(("times", "outcome"), [(1, "success"), (2, "success"), (3, "infra_error")])
-def test_infra_errors_are_repeated_and_never_a_result(times, outcome):
+def test_infrastructure_failures_are_retried(times, outcome):
     env = type("FragileOnce", (Fragile,), {"times": times, "broken": {}})
     found = collect(env, jobs(Guesser()), at_once=3, retries=2)
     assert {t.outcome for t in found} == {outcome}
@@ -155,20 +155,20 @@ def test_infra_errors_are_repeated_and_never_a_result(times, outcome):
     assert not any(t.steps for t in found if t.outcome == "infra_error")
 
 
-def test_an_infra_error_keeps_what_was_played_and_stays_in_its_episode():
+def test_infrastructure_failure_keeps_played_steps_and_affects_one_episode():
     class Tired(Guesser):
         async def act(self, episode: Episode) -> Step:
             if len(episode.steps) == 2 and episode.task.id == "train/2":
                 raise InfraError("the model server is gone")
             return await super().act(episode)
 
-    found = collect(Echo, jobs(Tired(before=4)), retries=0)
+    found = collect(Echo, jobs(Tired(wrong_guesses=4)), retries=0)
     assert [t.outcome for t in found] == ["success"] * 2 + ["infra_error"] + ["success"] * 4
     assert len(found[2].steps) == 2
     assert found[2].score == 0.0
 
 
-def test_any_other_exception_escapes_and_leaves_nothing_running():
+def test_other_exceptions_propagate_and_cancel_all_episodes():
     closed = []
 
     class Closes(Echo):
@@ -188,16 +188,16 @@ def test_any_other_exception_escapes_and_leaves_nothing_running():
         collect(Closes, jobs(agent), at_once=4)
     assert len(closed) == 4
 
-    async def within_a_loop_that_goes_on() -> None:
+    async def within_a_running_loop() -> None:
         with pytest.raises(ZeroDivisionError):
-            await all_or_none([play(Echo(), job) for job in jobs(agent)[:4]])
+            await gather_or_cancel([play(Echo(), job) for job in jobs(agent)[:4]])
         await asyncio.sleep(0.01)
 
-    asyncio.run(within_a_loop_that_goes_on())
+    asyncio.run(within_a_running_loop())
     assert agent.acted == []
 
 
-def test_environments_that_were_made_are_closed_when_another_cannot_be():
+def test_environments_are_closed_if_creating_another_fails():
     closed = []
 
     class Closes(Echo):
@@ -217,7 +217,7 @@ def test_environments_that_were_made_are_closed_when_another_cannot_be():
     assert len(closed) == 2
 
 
-def test_a_wave_has_at_least_one_episode():
+def test_at_once_must_be_positive():
     with pytest.raises(UsageError, match="at_once is 0"):
         collect(Echo, jobs(Guesser()), at_once=0)
 
@@ -241,7 +241,7 @@ def test_run_sync_works_inside_a_running_loop():
 
 
 class SlowModel(ScriptedModel):
-    """Takes 20 ms for all calls of a turn together, as a batching model does."""
+    """Takes 20 ms for all pending calls together, as a batching model does."""
 
     busy = 0.0
     _turn: asyncio.Future[None] | None = None
@@ -265,7 +265,7 @@ class SlowModel(ScriptedModel):
         return replace(super().usage(), seconds=self.busy)
 
 
-def test_the_clock_tells_model_environment_and_the_rest_apart():
+def test_timing_separates_model_environment_and_overhead():
     class SlowEnv(Echo):
         def act(self, action):
             time.sleep(0.001)

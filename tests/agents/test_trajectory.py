@@ -1,4 +1,4 @@
-"""Trajectories through JSON: nothing is lost, and the rest is refused."""
+"""Trajectories: lossless JSON, derived counts, and invalid data."""
 
 from __future__ import annotations
 
@@ -57,28 +57,33 @@ trajectories = st.builds(
 
 
 @given(trajectories)
-def test_json_round_trip_loses_no_bit(trajectory):
-    said = canonical_json(trajectory.to_json())
-    back = Trajectory.from_json(json.loads(said))
+def test_json_round_trip_is_lossless(trajectory):
+    serialised = canonical_json(trajectory.to_json())
+    back = Trajectory.from_json(json.loads(serialised))
     assert back == trajectory
-    # Equality does not look at pictures.
+    # Equality ignores pictures.
     assert [step.picture for step in back.steps] == [step.picture for step in trajectory.steps]
-    assert canonical_json(back.to_json()) == said
+    assert canonical_json(back.to_json()) == serialised
     assert hash(back.steps) == hash(trajectory.steps)
 
 
 @given(trajectories)
-def test_to_json_is_from_jsons_own_inverse_without_json_too(trajectory):
+def test_from_json_inverts_to_json_without_serialisation(trajectory):
     assert Trajectory.from_json(trajectory.to_json()) == trajectory
 
 
 def test_counts():
     task = Task("t", "tiny/Echo-v0", "train", 0)
-    said = Step("o", "t", "a", token_ids=(1, 2, 3), logprobs=(-1.0, -1.0, -1.0))
-    asked = (Call("news", "?", "!", (1, 2), (0.0, 0.0)), Call("style", "?", "", (), ()))
+    sampled = Step("o", "t", "a", token_ids=(1, 2, 3), logprobs=(-1.0, -1.0, -1.0))
+    two_calls = (Call("news", "?", "!", (1, 2), (0.0, 0.0)), Call("style", "?", "", (), ()))
     trajectory = Trajectory(
         task=task,
-        steps=(said, Step("o", "", "by hand"), replace(said, invalid="no such thing"), Step("o", "", "a", calls=asked)),
+        steps=(
+            sampled,
+            Step("o", "", "by hand"),
+            replace(sampled, invalid="no such thing"),
+            Step("o", "", "a", calls=two_calls),
+        ),
         final_observation="",
         outcome="failure",
         score=0.5,
@@ -86,7 +91,7 @@ def test_counts():
         model="m",
         seed=0,
         sample=4,
-        reflection=replace(said, token_ids=(7,)),
+        reflection=replace(sampled, token_ids=(7,)),
     )
     assert (trajectory.sampled_tokens, trajectory.invalid_actions, trajectory.key) == (9, 1, "t#4")
     assert [step.sampled_tokens for step in trajectory.steps] == [3, 0, 3, 2]
@@ -94,7 +99,7 @@ def test_counts():
     assert replace(trajectory, outcome="success").success
 
 
-def test_what_is_no_trajectory_is_refused():
+def test_invalid_data_is_rejected():
     trajectory = Trajectory(Task("t", "tiny/Echo-v0", "train", 0), (), "", "failure", 0.0, "policy", "m", 0)
     for key in ("task", "steps", "outcome", "reflection"):
         data = trajectory.to_json()
@@ -105,7 +110,7 @@ def test_what_is_no_trajectory_is_refused():
         Trajectory.from_json({**trajectory.to_json(), "mood": 1})
 
 
-def test_a_specification_is_named_by_its_kind_and_its_arguments():
+def test_name_of_specification_depends_on_id_and_arguments():
     spec = AgentSpec("react", {"a": 1, "b": [2]})
     assert spec.name == AgentSpec("react", {"b": [2], "a": 1}).name
     kind, _, digits = spec.name.rpartition("-")

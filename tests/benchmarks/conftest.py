@@ -1,4 +1,4 @@
-"""What the tests of reports, exports and comparisons share."""
+"""Fixtures of the tests of reports and reproductions."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from small_runs import HOSTILE, make_run, make_task, make_trajectory
 
 @pytest.fixture
 def hostile() -> str:
-    """A text that would like to be markup."""
+    """A text that contains markup."""
     return HOSTILE
 
 
 @pytest.fixture
 def attempt() -> Callable[..., Trajectory]:
-    """`attempt(number, success, **fields)`: one trajectory."""
+    """Return a function `attempt(number, success, **fields)` that makes one trajectory."""
     return lambda number, success, **fields: make_trajectory(make_task(number), success, **fields)
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    """Two training seeds, three models, two evaluations, and failures that were mended."""
+    """A run with two training seeds, three models, two evaluations and mended failures."""
     return make_run(tmp_path / "the run")
 
 
@@ -37,7 +37,7 @@ BROWSER += ["--disable-component-update", "--disable-sync"]
 def browser(chromium: str) -> Iterator[Any]:
     """A real browser; tests that use it are marked as needing Chromium.
 
-    For one module: as long as it is open, an event loop runs in this thread, and nobody else can run one.
+    Its scope is one module, because Playwright occupies the event loop of this thread while the browser is open.
     """
     playwright = pytest.importorskip("playwright.sync_api")
     with playwright.sync_playwright() as running:
@@ -48,12 +48,14 @@ def browser(chromium: str) -> Iterator[Any]:
 
 @pytest.fixture
 def page(browser: Any) -> Iterator[Any]:
-    """A page that fails the test on any script error, any refused script and any request that leaves the disk."""
+    """A page that fails the test on script errors, refused scripts and network requests."""
     context = browser.new_context(viewport={"width": 1300, "height": 850})
-    opened, complaints = context.new_page(), []
-    opened.on("pageerror", lambda error: complaints.append(f"error: {error}"))
-    opened.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
-    opened.on("request", lambda asked: complaints.append(asked.url) if asked.url.startswith("http") else None)
+    opened, problems = context.new_page(), []
+    opened.on("pageerror", lambda error: problems.append(f"error: {error}"))
+    opened.on(
+        "console", lambda message: problems.append(message.text) if message.type in ("error", "warning") else None
+    )
+    opened.on("request", lambda request: problems.append(request.url) if request.url.startswith("http") else None)
     yield opened
     context.close()
-    assert not complaints
+    assert not problems

@@ -1,4 +1,4 @@
-"""The bar of long work: every stage is named, moves from nothing to all, and is gone at the end."""
+"""The progress bar names each stage, moves from 0 to 100 % and disappears at the end."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ STAGES = [
     "gate/base/valid_seen",
     "gate/self_training@1/valid_seen",
 ]
-"""What is under way in this order, until the round is adopted or not."""
+"""The stages in order, up to the gate's verdict."""
 
 
 def terminal() -> Console:
@@ -40,23 +40,23 @@ def written(console: Console) -> str:
     return console.file.getvalue()
 
 
-def test_the_bar_names_the_stage_and_leaves_nothing_behind():
+def test_the_bar_names_the_stage_and_disappears():
     console = terminal()
-    with bar(console) as watch:
-        watch("collect/policy", 0.25)
-        watch("train/[red]x[/red]@1", 0.5)
+    with bar(console) as on_status:
+        on_status("collect/policy", 0.25)
+        on_status("train/[red]x[/red]@1", 0.5)
     assert "train/[red]x[/red]@1" in written(console)
     assert "50%" in written(console)
     quiet = Console(file=io.StringIO())
-    with bar(quiet) as watch:
-        watch("collect/policy", 0.25)
+    with bar(quiet) as on_status:
+        on_status("collect/policy", 0.25)
     assert written(quiet).strip() == ""
 
 
-def test_all_long_work_of_a_loop_is_watched(tmp_path):
+def test_all_stages_of_a_loop_report_progress(tmp_path):
     seen: list[tuple[str, float]] = []
     with RunStore.open(tmp_path / "run", {}) as store:
-        store.watch = lambda stage, share: seen.append((stage, share))
+        store.on_status = lambda stage, share: seen.append((stage, share))
         run = scripted_run(store, "door_env:Doors", lambda messages, sampling: ANSWERS[sampling.seed % 4])
         measure(run, "base", None, HELD_OUT)
         self_training(run, LOOP)
@@ -70,7 +70,7 @@ def test_all_long_work_of_a_loop_is_watched(tmp_path):
     assert collected == pytest.approx([n / 10 for n in range(1, 11)])
 
 
-def test_the_command_shows_it(tmp_path):
+def test_the_command_shows_the_stages(tmp_path):
     script, console = tmp_path / "script.json", terminal()
     script.write_text(json.dumps({"": ANSWERS}))
     improve = command("self-training")

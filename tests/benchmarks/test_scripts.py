@@ -1,4 +1,4 @@
-"""Measuring scripts that are used wrongly say so in a line."""
+"""Benchmark scripts print one line and exit with a code for bad input."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ SCRIPTS = {
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_nothing_is_measured_none_times(script):
+def test_counts_of_zero_are_refused(script):
     for option in SCRIPTS[script]:
         command = [sys.executable, "-m", f"kintsugi.benchmarks.{script}", option, "0"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120)
         assert done.returncode == 2
-        assert done.stderr.endswith(f"argument {option}: it is 0; at least 1 is needed\n")
+        assert done.stderr.endswith(f"argument {option}: got 0; expected at least 1\n")
         assert "Traceback" not in done.stderr
 
 
@@ -39,11 +39,11 @@ run(main)
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "said"),
-    [("UsageError('no\\nsuch game')", 2, "no such game"), ("InfraError('gone')", 3, "something outside broke: gone")],
+    ("error", "code", "message"),
+    [("UsageError('no\\nsuch game')", 2, "no such game"), ("InfraError('gone')", 3, "infrastructure failure: gone")],
 )
-def test_errors_are_one_line_and_an_exit_code(error, code, said, tmp_path):
+def test_errors_are_one_line_and_an_exit_code(error, code, message, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT.format(error=error))
     done = subprocess.run([sys.executable, script], capture_output=True, text=True)
-    assert (done.returncode, done.stdout, done.stderr) == (code, "", f"script.py: {said}\n")
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", f"script.py: {message}\n")

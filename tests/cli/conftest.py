@@ -1,4 +1,4 @@
-"""What the tests of commands share: a folder to work in, models in files, and a run with everything in it."""
+"""Fixtures of the command-line tests: a working folder, scripted models and a stored run."""
 
 from __future__ import annotations
 
@@ -12,44 +12,44 @@ from kintsugi.agents.trajectory import Trajectory
 from small_runs import HOSTILE, make_run, make_task, make_trajectory
 
 
-def says(colour: str) -> str:
+def open_turn(colour: str) -> str:
     return f"Thought: hm\nAction: open {colour}"
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder that commands are run in; the world of doors is found by its module."""
+def working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder, set as the current folder."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 @pytest.fixture
-def drawing(here: Path) -> str:
-    """A model that tries doors by chance, and can learn."""
-    (here / "drawing.json").write_text(json.dumps({"": [says(colour) for colour in COLOURS]}))
-    return "scripted:drawing.json"
+def random_model(working_folder: Path) -> str:
+    """A scripted model that opens random doors, and can learn."""
+    (working_folder / "random.json").write_text(json.dumps({"": [open_turn(colour) for colour in COLOURS]}))
+    return "scripted:random.json"
 
 
 @pytest.fixture
-def stubborn(here: Path) -> str:
-    """A model that opens the red door, and learns nothing else."""
-    (here / "stubborn.json").write_text(json.dumps([says("red")]))
-    return "scripted:stubborn.json"
+def red_model(working_folder: Path) -> str:
+    """A scripted model that always opens the red door."""
+    (working_folder / "red.json").write_text(json.dumps([open_turn("red")]))
+    return "scripted:red.json"
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    """Two training seeds, three models, two evaluations, and failures that were mended."""
+    """A stored run with two training seeds, three models, two evaluations and mended failures."""
     return make_run(tmp_path / "the run")
 
 
 @pytest.fixture
 def hostile() -> str:
-    """A text that would like to be markup, and that the run holds."""
+    """A text with markup and script characters, which the stored run contains."""
     return HOSTILE
 
 
 @pytest.fixture
 def attempt() -> Callable[..., Trajectory]:
-    """`attempt(number, success, **fields)`: one trajectory."""
+    """A function `attempt(number, success, **fields)` that returns a trajectory."""
     return lambda number, success, **fields: make_trajectory(make_task(number), success, **fields)

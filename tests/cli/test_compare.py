@@ -1,4 +1,4 @@
-"""References to evaluations, and the comparison of two of them."""
+"""References to evaluations, and `kintsugi compare`."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ def test_references(run):
 
 
 @pytest.mark.parametrize(
-    ("reference", "said"),
+    ("reference", "expected"),
     [
-        ("base", "could be any of base/valid_seen, base/valid_unseen; add one"),
-        ("", "could be any of base/valid_seen, base/valid_unseen, re-rest/valid_seen"),
+        ("base", "matches several evaluations: base/valid_seen, base/valid_unseen; append one"),
+        ("", "matches several evaluations: base/valid_seen, base/valid_unseen, re-rest/valid_seen"),
         ("re-tset/valid_seen", "did you mean 're-rest/valid_seen'"),
-        ("../elsewhere", "does not begin with the folder of a run"),
+        ("../elsewhere", "is not in the folder of a run"),
     ],
 )
-def test_references_that_fit_none_or_several(run, reference, said):
-    with pytest.raises(UsageError, match=said):
+def test_unknown_and_ambiguous_references_are_refused(run, reference, expected):
+    with pytest.raises(UsageError, match=expected):
         read_evaluation(f"{run}/{reference}")
 
 
-def test_comparison_and_scores_say_how_they_were_measured(run):
+def test_comparison_and_scores_have_their_settings(run):
     found, a, b = compare_references(CompareConfig(f"{run}/base/valid_seen", f"{run}/re-rest"))
     assert (found.a, found.b, found.n, found.difference) == ("base", "re-rest", 24, 0.5)
     assert (a.success.value, b.success.value) == (0.25, 0.75)
     assert (a.taskset, a.decoding, a.step_cap, a.seconds) == (found.taskset, "free", 3, 5.0)
     seeds = [f"{run}/eval/seed{seed}/base/valid_seen" for seed in (0, 1)]
-    alike, *_ = compare_references(CompareConfig(*seeds))
-    assert (alike.a, alike.b, alike.p) == ("seed0/base", "seed1/base", 1.0)
+    by_seed, *_ = compare_references(CompareConfig(*seeds))
+    assert (by_seed.a, by_seed.b, by_seed.p) == ("seed0/base", "seed1/base", 1.0)
 
 
-def test_other_tasks_are_refused(run):
-    with pytest.raises(UsageError, match="they share 0"):
+def test_different_tasks_are_refused(run):
+    with pytest.raises(UsageError, match="which share 0"):
         compare_references(CompareConfig(f"{run}/base/valid_seen", f"{run}/base/valid_unseen"))

@@ -1,4 +1,4 @@
-"""JSONL exports: what is in them, what is left out, and that `datasets` and TRL take them as they are."""
+"""`kintsugi export`: content of the JSONL files, and their use with `datasets` and TRL."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def read(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_messages_are_chats_of_what_passed(run, tmp_path):
+def test_messages_are_chats_of_successful_attempts(run, tmp_path):
     out = tmp_path / "out/sft.jsonl"
     assert export(ExportConfig(run, out)) == 6
     rows = read(out)
@@ -55,19 +55,19 @@ def test_held_out_tasks_are_exported_only_when_named(run, tmp_path):
         export(replace(config, out=tmp_path / "x.jsonl", stages=("eval/base/valid_unsen",)))
 
 
-# -- As the agent saw it ----------------------------------------------------------------------------------------------
+# -- Chats as the agent reads them ------------------------------------------------------------------------------------
 
 
-def played(
+def play_and_store(
     folder: Path, env: str, agent: AgentSpec, answer: Callable[[Sequence[Message], Sampling], str], **params: Any
 ) -> list[list[dict[str, str]]]:
-    """Make a run of attempts at two tasks; returns every chat that its model was shown, with the answer."""
-    shown = []
+    """Store a run of attempts at two tasks; return every chat that its model read, with the answer."""
+    chats_read = []
 
     def script(messages: Sequence[Message], sampling: Sampling) -> str:
-        said = answer(messages, sampling)
-        shown.append([*plain(messages), {"role": "assistant", "content": said}])
-        return said
+        text = answer(messages, sampling)
+        chats_read.append([*plain(messages), {"role": "assistant", "content": text}])
+        return text
 
     with RunStore.open(folder, {}) as store:
         run = scripted_run(store, env, script, agent=agent)
@@ -75,13 +75,13 @@ def played(
         tasks = EnvSpec(env).tasks("train", 2, **params)
         run.attempt(
             Stage("collect", "policy", "train", 1),
-            run.acting(None, attempts),
+            run.make_agent(None, attempts),
             tasks,
             attempts,
             seed=0,
             stream="collect/policy",
         )
-    return shown
+    return chats_read
 
 
 def plain(messages: Sequence[Message]) -> list[dict[str, str]]:
@@ -92,9 +92,9 @@ ALL = ("success", "failure", "truncated")
 
 
 @pytest.mark.parametrize("args", [{}, {"system": "Be terse."}, {"restate_goal": False}])
-def test_a_chat_is_what_the_model_saw_and_said(args, tmp_path):
+def test_a_chat_is_what_the_model_read_and_wrote(args, tmp_path):
     spec = AgentSpec("react", args)
-    shown = played(
+    chats_read = play_and_store(
         tmp_path / "run",
         "household",
         spec,
@@ -104,15 +104,15 @@ def test_a_chat_is_what_the_model_saw_and_said(args, tmp_path):
     rows = read(tmp_path / "sft.jsonl")
     assert len(rows) == 4
     for row in rows:
-        assert row["messages"] in shown
+        assert row["messages"] in chats_read
         answers = [number for number, m in enumerate(row["messages"]) if m["role"] == "assistant"]
         assert len(answers) == 50
-        assert all(row["messages"][: number + 1] in shown for number in answers)
+        assert all(row["messages"][: number + 1] in chats_read for number in answers)
         assert row["messages"][0]["content"].startswith(args.get("system", "You act in a text world."))
 
 
-def test_each_call_of_a_trading_desk_is_a_row_as_its_model_saw_it(tmp_path):
-    shown = played(
+def test_each_call_of_a_trading_desk_is_a_row(tmp_path):
+    chats_read = play_and_store(
         tmp_path / "run",
         "trading",
         AgentSpec("trading-group", {"style": False}),
@@ -124,16 +124,16 @@ def test_each_call_of_a_trading_desk_is_a_row_as_its_model_saw_it(tmp_path):
     with RunStore.read(tmp_path / "run") as store:
         attempts = store.trajectories(Stage("collect", "policy", "train", 1))
     calls = [call for attempt in attempts for step in attempt.steps for call in step.calls]
-    assert len(rows) == len(calls) == len(shown) > 4 * 7
-    assert sorted(map(json.dumps, (row["messages"] for row in rows))) == sorted(map(json.dumps, shown))
+    assert len(rows) == len(calls) == len(chats_read) > 4 * 7
+    assert sorted(map(json.dumps, (row["messages"] for row in rows))) == sorted(map(json.dumps, chats_read))
     assert {ROLE_OF[row["messages"][0]["content"]] for row in rows} >= {"forecast", "decision"}
     assert all([m["role"] for m in row["messages"]] == ["system", "user", "assistant"] for row in rows)
     assert {row["agent"].partition("-")[0] for row in rows} == {"trading"}
-    with pytest.raises(UsageError, match="a pair needs a mend that passed"):
+    with pytest.raises(UsageError, match="a pair needs a successful mend"):
         export(ExportConfig(tmp_path / "run", tmp_path / "dpo.jsonl", kind="preference"))
 
 
-def test_what_an_expert_did_is_shown_as_the_usual_agent_would_have_seen_it(tmp_path, attempt):
+def test_expert_attempts_are_rendered_by_the_default_agent(tmp_path, attempt):
     with RunStore.open(tmp_path / "run", {}) as store:
         store.add(Stage("collect", "expert", "train"), [attempt(0, True, agent="", made_by=None, model="expert")])
     export(ExportConfig(tmp_path / "run", tmp_path / "sft.jsonl"))
@@ -142,15 +142,15 @@ def test_what_an_expert_did_is_shown_as_the_usual_agent_would_have_seen_it(tmp_p
     assert (row["agent"], row["model"]) == ("", "expert")
 
 
-def test_a_rule_has_no_chat_to_show(tmp_path, attempt):
+def test_rules_have_no_chats(tmp_path, attempt):
     with RunStore.open(tmp_path / "run", {}) as store:
         store.add(Stage("collect", "rule", "train"), [attempt(0, True, agent="rule", made_by=None, model="rule")])
-    with pytest.raises(UsageError, match="nothing to export from collect/rule/train"):
+    with pytest.raises(UsageError, match="there is nothing to export from collect/rule/train"):
         export(ExportConfig(tmp_path / "run", tmp_path / "sft.jsonl"))
 
 
-def test_the_environment_of_the_run_is_imported_and_says_what_is_brief(tmp_path, attempt, monkeypatch):
-    """In a process that has not met it, as `kintsugi export` is."""
+def test_the_environment_of_the_run_is_imported_to_condense_observations(tmp_path, attempt, monkeypatch):
+    """The class is not imported beforehand, as in a new process."""
     (tmp_path / "murmurs.py").write_text(
         "from tiny_envs import Echo\n"
         "class Murmur(Echo):\n"
@@ -170,7 +170,7 @@ def test_the_environment_of_the_run_is_imported_and_says_what_is_brief(tmp_path,
     assert {m["content"].partition("\n")[0] for m in row["messages"] if m["role"] == "user"} == {"Hm."}
 
 
-def test_an_agent_that_is_not_installed_any_more_is_said(tmp_path, attempt):
+def test_an_agent_that_is_not_installed_is_an_error(tmp_path, attempt):
     with RunStore.open(tmp_path / "run", {}) as store:
         made_by = AgentSpec("garden-agent")
         store.add(Stage("collect", "policy", "train"), [attempt(0, True, agent="garden-agent-1@m", made_by=made_by)])
@@ -179,10 +179,10 @@ def test_an_agent_that_is_not_installed_any_more_is_said(tmp_path, attempt):
     assert not (tmp_path / "sft.jsonl").exists()
 
 
-# -- Mends beside what they mend --------------------------------------------------------------------------------------
+# -- Preference pairs -------------------------------------------------------------------------------------------------
 
 
-def test_preferences_part_where_the_attempts_part(run, tmp_path):
+def test_preferences_start_at_the_first_difference(run, tmp_path):
     config = ExportConfig(run, tmp_path / "dpo.jsonl", kind="preference")
     assert export(config) == 3
     row = read(config.out)[0]
@@ -193,7 +193,7 @@ def test_preferences_part_where_the_attempts_part(run, tmp_path):
     assert len(read(config.out)[0]["rejected"]) == 3
 
 
-def test_attempts_that_do_not_part_in_an_answer_are_no_pair(attempt):
+def test_attempts_that_do_not_differ_in_an_action_are_no_pair(attempt):
     failed = attempt(0, False)
     assert preference_row(failed, failed, "all") is None
     shorter = replace(failed, steps=failed.steps[:2])
@@ -202,14 +202,14 @@ def test_attempts_that_do_not_part_in_an_answer_are_no_pair(attempt):
     assert preference_row(failed, elsewhere, "all") is None
 
 
-def test_a_mend_stands_beside_the_attempt_that_it_names(tmp_path, attempt):
-    """Stages, and scopes, hold attempts of the same task and sample; each is mended in another way."""
+def test_a_mend_is_paired_with_its_parent(tmp_path, attempt):
+    """Several stages and scopes have attempts at the same task and sample, each with its own mend."""
     with RunStore.open(tmp_path / "run", {}) as whole:
         for scope, number in (("", 1), ("", 2), ("seed1", 1)):
-            store, stage = whole.scoped(scope), Stage("collect", "policy", "train", number)
+            store, stage = whole.with_scope(scope), Stage("collect", "policy", "train", number)
             failed = attempt(0, False)
-            said = f"take cup {scope}{number}"
-            wrong = replace(failed.steps[1], action=said, text=f"Thought: I take it.\nAction: {said}")
+            text = f"take cup {scope}{number}"
+            wrong = replace(failed.steps[1], action=text, text=f"Thought: I take it.\nAction: {text}")
             failed = replace(failed, steps=(failed.steps[0], wrong, failed.steps[2]))
             store.add(stage, [failed])
             mended = attempt(0, True, source="reflection", parents=(store.key(stage, failed.key),))
@@ -225,12 +225,12 @@ def test_a_mend_stands_beside_the_attempt_that_it_names(tmp_path, attempt):
     ]
 
 
-def test_nothing_is_lost_or_half_written(run, tmp_path):
+def test_existing_files_are_kept_and_no_partial_files_remain(run, tmp_path):
     config = ExportConfig(run, tmp_path / "sft.jsonl")
     config.out.write_text("mine")
     with pytest.raises(UsageError, match="--overwrite"):
         export(config)
-    with pytest.raises(UsageError, match="widen --outcomes"):
+    with pytest.raises(UsageError, match="add --outcomes"):
         export(replace(config, overwrite=True, outcomes=("failure",)))
     assert config.out.read_text() == "mine"
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
@@ -238,11 +238,11 @@ def test_nothing_is_lost_or_half_written(run, tmp_path):
         pass
     with pytest.raises(UsageError, match="a run without attempts"):
         export(ExportConfig(tmp_path / "empty", tmp_path / "x.jsonl"))
-    with pytest.raises(UsageError, match="needs a mend that passed"):
+    with pytest.raises(UsageError, match="needs a successful mend"):
         export(ExportConfig(tmp_path / "empty", tmp_path / "x.jsonl", kind="preference"))
 
 
-# -- other people's libraries -----------------------------------------------------------------------------------------
+# -- Other libraries --------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -283,7 +283,7 @@ def settings(kind: Any, tmp_path: Path, **more: Any) -> Any:
 
 
 @pytest.mark.requires("datasets")
-def test_datasets_loads_what_was_exported(run, tmp_path, hostile):
+def test_datasets_loads_exported_files(run, tmp_path, hostile):
     export(ExportConfig(run, tmp_path / "sft.jsonl"))
     rows = load(tmp_path / "sft.jsonl", tmp_path)
     assert rows.to_list() == read(tmp_path / "sft.jsonl")

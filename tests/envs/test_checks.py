@@ -1,4 +1,4 @@
-"""The conformance suite: it passes what keeps the contract, and names the right check for each way of breaking it."""
+"""`check_agent_env`: correct environments pass, and each fault fails the check that is meant for it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from typing import Any
 import gymnasium
 import pytest
 from kintsugi.envs import AgentEnv, Snapshot, Task, TaskSet, UnicodeText
-from kintsugi.envs.checks import CHECKS, EnvCheckError, check_agent_env
+from kintsugi.envs.checks import EnvCheckError, check_agent_env
+from kintsugi.envs.conformance import CHECKS
 from kintsugi.envs.registry import BUILTIN
 from kintsugi.errors import UsageError
 from tiny_envs import Echo, Lamps
@@ -22,19 +23,19 @@ from tiny_envs import Echo, Lamps
 
 @pytest.fixture
 def echo_id() -> Iterator[str]:
-    """The id under which `Echo` is registered for this test."""
+    """Gymnasium id of `Echo`, which is registered for this test."""
     gymnasium.register("tiny/Echo-v0", "tiny_envs:Echo")
     yield "tiny/Echo-v0"
     del gymnasium.registry["tiny/Echo-v0"]
 
 
-def test_a_sound_class_passes():
+def test_a_correct_environment_passes():
     check_agent_env(Lamps)
 
 
 NEEDS = {"code": ["sandbox"], "web": ["chromium"]}
 SHORTER = {"web": {"steps": 4, "copies": 2}}
-"""Walks for worlds whose steps are slow and whose snapshots are replayed."""
+"""Shorter walks for environments with slow steps and replay snapshots."""
 
 
 @pytest.mark.parametrize(
@@ -42,7 +43,7 @@ SHORTER = {"web": {"steps": 4, "copies": 2}}
     [pytest.param(entry, marks=[pytest.mark.requires(n) for n in NEEDS.get(entry.name, ())]) for entry in BUILTIN],
     ids=lambda entry: entry.name,
 )
-def test_ours_keep_the_contract(entry):
+def test_builtin_environments_pass(entry):
     check_agent_env(entry.id, **SHORTER.get(entry.name, {}))
 
 
@@ -50,7 +51,7 @@ def test_instances_factories_and_names_are_accepted(echo_id):
     made = gymnasium.make(echo_id)
     made.reset()
     for env in (Echo, lambda: Lamps(max_steps=7), Lamps(max_steps=7), echo_id, made):
-        # New processes cost seconds; other tests have them.
+        # New processes take seconds; other tests start them.
         check_agent_env(env, hash_seeds=())
 
 
@@ -65,23 +66,23 @@ def test_a_given_task_is_played():
         (lambda: gymnasium.make("CartPole-v1"), "expected a subclass of kintsugi.envs.AgentEnv"),
     ],
 )
-def test_what_is_no_agent_env_is_refused(env, said):
+def test_other_objects_are_refused(env, said):
     with pytest.raises(UsageError, match=said):
         check_agent_env(env)
 
 
-def test_a_shared_or_begun_instance_is_refused():
+def test_shared_or_used_instances_are_refused():
     env = Lamps()
     with pytest.raises(UsageError, match="same instance twice"):
         check_agent_env(lambda: env)
     env.reset(seed=0)
     with pytest.raises(UsageError, match="begun an episode"):
         check_agent_env(env)
-    with pytest.raises(UsageError, match="at least 4 steps of 2 copies"):
+    with pytest.raises(UsageError, match="expected at least 4 steps and 2 copies"):
         check_agent_env(Lamps, steps=1)
 
 
-# -- Broken worlds, each under the name of the check that is meant for it ---------------------------------------------
+# -- Faulty environments ----------------------------------------------------------------------------------------------
 
 
 class NoRenderFps(Lamps):
@@ -89,16 +90,16 @@ class NoRenderFps(Lamps):
 
 
 class SharesInfo(Echo):
-    told: dict[str, Any]
+    returned_info: dict[str, Any]
 
     def begin(self, task: Task) -> tuple[str, dict[str, Any]]:
-        self.told = {}
-        return super().begin(task)[0], self.told
+        self.returned_info = {}
+        return super().begin(task)[0], self.returned_info
 
     def act(self, action: str) -> tuple[str, float, bool, dict[str, Any]]:
         observation, reward, done, info = super().act(action)
-        self.told.update(info)
-        return observation, reward, done, self.told
+        self.returned_info.update(info)
+        return observation, reward, done, self.returned_info
 
 
 class SnapshotUndeclared(Echo):
@@ -233,7 +234,7 @@ class SnapshotDraws(Lamps):
 
 
 class ReplaysFromSeed(Echo):
-    def _replay(self, task: Task, origin: Mapping[str, Any], actions: tuple[str, ...]) -> None:
+    def _replay(self, task: Task, initial_rng: Mapping[str, Any], actions: tuple[str, ...]) -> None:
         self.reset(options={"task": task})
         for action in actions:
             self.step(action)
@@ -316,10 +317,10 @@ BROKEN: dict[str, list[type[AgentEnv]]] = {
     "gymnasium": [NoRenderFps, SharesInfo],
     "declarations": [SnapshotUndeclared, StateUndefined, TasksDiffer, TasksOfOthers],
     "info": [ScoreTooHigh, AdmissibleList, SuccessAsNumber, ObservationTooLong],
-    "twins": [GlobalGenerator, TimeInInfo],
+    "determinism": [GlobalGenerator, TimeInInfo],
     "seeds": [SeedIgnored, TaskSeedIgnored],
     "reuse": [ForgetsToClear],
-    "copies": [SharedByClass],
+    "isolation": [SharedByClass],
     "snapshots": [CounterForgotten, StateAlive, StepsForgotten, SnapshotDraws, ReplaysFromSeed, NeedsBegin],
     "pickling": [HoldsALock, PicklesAfresh],
     "admissible": [RefusesListed],
@@ -331,16 +332,16 @@ BROKEN: dict[str, list[type[AgentEnv]]] = {
 
 
 @pytest.mark.parametrize(("check", "env"), [(check, env) for check, envs in BROKEN.items() for env in envs])
-def test_each_fault_is_caught_by_the_check_meant_for_it(check, env):
+def test_each_fault_fails_its_check(check, env):
     with pytest.raises(EnvCheckError) as caught:
         check_agent_env(env, steps=30)
     assert check in caught.value.failures
     assert f"{env.__name__} fails" in str(caught.value)
-    lesson = " ".join((CHECKS[check].__doc__ or "").split())
-    assert caught.value.failures[check].endswith(lesson)
+    rule = " ".join((CHECKS[check].__doc__ or "").split())
+    assert caught.value.failures[check].endswith(rule)
 
 
-def test_a_sound_world_fails_nothing_else_than_what_was_broken():
+def test_a_single_fault_fails_no_other_check():
     clean = {NoRenderFps, ScoreTooHigh, SnapshotDraws, HoldsALock, NonsenseAccepted, SuccessUnsaid}
     for check, env in ((check, env) for check, envs in BROKEN.items() for env in envs if env in clean):
         with pytest.raises(EnvCheckError) as caught:
@@ -348,11 +349,11 @@ def test_a_sound_world_fails_nothing_else_than_what_was_broken():
         assert [*caught.value.failures] == [check]
 
 
-def test_every_check_has_a_fault_that_it_catches():
+def test_every_check_is_tested_with_a_fault():
     assert {*BROKEN, "processes"} == {*CHECKS}
 
 
-def test_order_of_sets_is_caught(tmp_path: Path, monkeypatch):
+def test_iteration_over_a_set_of_strings_fails(tmp_path: Path, monkeypatch):
     names = [f"word{i}" for i in range(20)]
     code = f"""
 from tiny_envs import Echo
@@ -365,18 +366,18 @@ class Unordered(Echo):
     (tmp_path / "unordered_world.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
     unordered = __import__("unordered_world").Unordered
-    with pytest.raises(EnvCheckError, match="in 3 processes ended 3 ways") as caught:
+    with pytest.raises(EnvCheckError, match="in 3 processes gave 3 different results") as caught:
         check_agent_env(unordered)
     assert [*caught.value.failures] == ["processes"]
     check_agent_env(unordered, hash_seeds=())
     del sys.modules["unordered_world"]
 
 
-def test_errors_say_where_and_what():
+def test_errors_name_the_place_and_the_rule():
     with pytest.raises(EnvCheckError) as caught:
         check_agent_env(StepsForgotten)
-    said = caught.value.failures["snapshots"]
-    assert "restored after the end of the episode, step counter or generator differ" in said
-    assert "get_state returns all that the future depends on" in said
+    text = caught.value.failures["snapshots"]
+    assert "restored after the end of the episode, the step counter or the random generator differs" in text
+    assert "get_state returns everything that later steps depend on" in text
     assert all(len(line) < 2000 for line in str(caught.value).splitlines())
     assert len(set(itertools.chain(*BROKEN.values()))) == sum(map(len, BROKEN.values()))

@@ -1,4 +1,4 @@
-"""Tasks, task sets, the episode and its snapshots."""
+"""Tasks, task sets, episodes and snapshots."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def test_canonical_json_is_always_encodable(text):
     assert pairs or json.loads(encoded) == text
 
 
-def test_hashes_stay_what_they_are():
-    """Scores of last year can be compared only as long as this passes."""
+def test_hashes_never_change():
+    """Stored scores stay comparable only if hashes of tasks do not change."""
     task = Task("small/valid/1", "kintsugi/Household-v0", "valid", 7, {"type": "heat", "size": 2})
     assert (task.hash, TaskSet([task]).hash) == ("ad250b88224f", "67ad84a3d670")
 
@@ -56,21 +56,21 @@ def test_hashes_stay_what_they_are():
 @pytest.mark.parametrize(
     "bad", [{"a": (1, 2)}, {1: 2}, {"a": float("nan")}, {"a": float("inf")}, {"a": {3}}, {"a": b""}]
 )
-def test_params_that_json_would_change_are_refused(bad):
-    with pytest.raises(UsageError, match="do not survive JSON"):
+def test_params_that_json_cannot_store_are_refused(bad):
+    with pytest.raises(UsageError, match="cannot be stored as JSON"):
         Task("t", "tiny/Lamps-v0", "train", 0, bad)
 
 
 @pytest.mark.parametrize(
     "fields", [{"id": 3}, {"seed": -1}, {"seed": "0"}, {"seed": 1.0}, {"env_id": None}, {"split": 1}]
 )
-def test_fields_of_other_types_are_refused(fields):
+def test_fields_of_wrong_types_are_refused(fields):
     with pytest.raises(UsageError, match="task"):
         replace(numbered(1)[0], **fields)
 
 
 @given(params)
-def test_equal_tasks_have_equal_hashes_and_every_field_counts(given_params):
+def test_equal_tasks_have_equal_hashes_and_the_hash_depends_on_every_field(given_params):
     task = Task("t", "tiny/Lamps-v0", "train", 0, given_params)
     again = Task(**json.loads(canonical_json({**task.__dict__})))
     assert (task, hash(task), task.hash) == (again, hash(again), again.hash)
@@ -79,7 +79,7 @@ def test_equal_tasks_have_equal_hashes_and_every_field_counts(given_params):
     assert len({task.hash, *(other.hash for other in others)}) == 6
 
 
-def test_tasks_cannot_be_changed():
+def test_tasks_are_immutable():
     with pytest.raises(FrozenInstanceError):
         numbered(1)[0].seed = 3  # type: ignore[misc]
 
@@ -93,12 +93,12 @@ def test_a_task_set_does_not_depend_on_order():
     assert one.hash != TaskSet(tasks[:-1]).hash
 
 
-def test_a_task_set_has_one_task_for_each_id():
+def test_task_ids_must_be_unique():
     with pytest.raises(UsageError, match="two tasks have the id 't0'"):
         TaskSet([*numbered(2), replace(numbered(1)[0], seed=9)])
 
 
-def test_an_unknown_task_id_suggests_the_nearest():
+def test_an_unknown_task_id_suggests_similar_ids():
     tasks = TaskSet(numbered(3))
     assert tasks["t1"].seed == 1
     with pytest.raises(
@@ -118,7 +118,7 @@ def test_samples_are_seeded_and_without_replacement():
 
 
 @given(st.lists(params, max_size=4))
-def test_task_sets_survive_a_file(tmp_path_factory, every):
+def test_task_sets_are_saved_and_loaded(tmp_path_factory, every):
     path = tmp_path_factory.mktemp("tasks") / "tasks.jsonl"
     tasks = TaskSet(Task(f"t{i}\u2028\x85", "tiny/Lamps-v0", "train", i, each) for i, each in enumerate(every))
     tasks.save(path)
@@ -128,7 +128,7 @@ def test_task_sets_survive_a_file(tmp_path_factory, every):
 
 
 @pytest.mark.parametrize("line", ["{}", "[]", "3", "{", '{"id": "t", "env_id": "e", "split": "s", "seed": -3}', ""])
-def test_a_bad_line_is_named(tmp_path: Path, line):
+def test_the_error_names_a_bad_line(tmp_path: Path, line):
     path = tmp_path / "tasks.jsonl"
     TaskSet(numbered(1)).save(path)
     path.write_text(path.read_text() + line + "\n" + path.read_text())
@@ -136,7 +136,7 @@ def test_a_bad_line_is_named(tmp_path: Path, line):
         TaskSet.load(path)
 
 
-def test_a_missing_or_binary_task_file_is_named(tmp_path: Path):
+def test_the_error_names_a_missing_or_binary_file(tmp_path: Path):
     with pytest.raises(UsageError, match=r"cannot read tasks from .*absent"):
         TaskSet.load(tmp_path / "absent")
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
@@ -144,7 +144,7 @@ def test_a_missing_or_binary_task_file_is_named(tmp_path: Path):
         TaskSet.load(tmp_path / "binary")
 
 
-# -- The episode ------------------------------------------------------------------------------------------------------
+# -- Episodes ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(params=[Lamps, Echo])
@@ -154,11 +154,11 @@ def env(request) -> AgentEnv:
     return made
 
 
-def played(env: AgentEnv, actions: list[str]) -> list[Any]:
+def play(env: AgentEnv, actions: list[str]) -> list[Any]:
     return [env.step(action) for action in actions]
 
 
-def test_reset_names_the_task_and_step_before_it_is_refused(env):
+def test_reset_names_the_task_and_step_before_reset_is_refused(env):
     with pytest.raises(UsageError, match="call reset first"):
         env.step("look")
     task = env.tasks("train")["train/4"]
@@ -167,19 +167,19 @@ def test_reset_names_the_task_and_step_before_it_is_refused(env):
     assert (info["task_id"], env.task, env.steps) == ("train/4", task, 0)
 
 
-def test_a_task_is_drawn_from_the_seed_when_none_is_given(env):
+def test_without_a_task_the_seed_selects_one(env):
     drawn = [env.reset(seed=seed)[1]["task_id"] for seed in range(20)]
     assert drawn == [env.reset(seed=seed)[1]["task_id"] for seed in range(20)]
     assert len(set(drawn)) > 3
 
 
-def test_a_task_brings_its_own_seed_and_a_seed_overrides_it(env):
+def test_a_task_has_a_seed_that_reset_can_override(env):
     task = env.tasks("train")["train/4"]
     actions = ["light red", "light green"] * 2
     runs = []
     for seed in (None, task.seed, 99, 99):
         env.reset(seed=seed, options={"task": task})
-        runs.append((env.np_random.bit_generator.state["state"], played(env, actions)))
+        runs.append((env.np_random.bit_generator.state["state"], play(env, actions)))
     assert runs[0] == runs[1]
     assert runs[2] == runs[3]
     assert runs[0][0] != runs[2][0]
@@ -188,7 +188,7 @@ def test_a_task_brings_its_own_seed_and_a_seed_overrides_it(env):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"task": Task("t", "tiny/Other-v0", "train", 0)}, "task 't' is of 'tiny/Other-v0'"),
+        ({"task": Task("t", "tiny/Other-v0", "train", 0)}, "task 't' has env_id 'tiny/Other-v0'"),
         ({"task": "train/4"}, "expected a Task: take one from"),
         ({"tusk": None}, "unknown reset option 'tusk'; did you mean 'task'"),
     ],
@@ -199,7 +199,7 @@ def test_bad_reset_options_are_refused(env, options, said):
 
 
 @pytest.mark.parametrize("kind", [Lamps, Echo])
-def test_a_world_that_could_not_be_built_cannot_be_stepped(kind):
+def test_step_after_a_failed_reset_is_refused(kind):
     class Brittle(kind):  # type: ignore[misc, valid-type]
         broken = False
 
@@ -211,19 +211,19 @@ def test_a_world_that_could_not_be_built_cannot_be_stepped(kind):
     env.broken = True
     with pytest.raises(ZeroDivisionError):
         env.reset(seed=1)
-    with pytest.raises(UsageError, match="no running episode"):
+    with pytest.raises(UsageError, match="without a running episode"):
         env.step("look")
 
 
-def test_max_steps_truncates_and_the_end_is_the_end(env):
+def test_max_steps_truncates_and_step_after_the_end_is_refused(env):
     env.reset(seed=0)
-    *_, (_, _, terminated, truncated, info) = played(env, ["xyzzy"] * 6)
+    *_, (_, _, terminated, truncated, info) = play(env, ["xyzzy"] * 6)
     assert (terminated, truncated, info["success"], env.steps) == (False, True, False, 6)
-    with pytest.raises(UsageError, match="no running episode"):
+    with pytest.raises(UsageError, match="without a running episode"):
         env.step("look")
 
 
-def test_the_tasks_own_end_comes_before_the_step_limit():
+def test_termination_at_the_step_limit_is_not_truncation():
     env = Echo(max_steps=1)
     env.reset(options={"task": env.tasks("train")["train/3"]})
     _, reward, terminated, truncated, info = env.step("3")
@@ -237,7 +237,7 @@ def test_constructor_arguments_are_checked():
         Lamps(render_mode="ansy")
 
 
-def test_render_gives_the_last_observation():
+def test_render_returns_the_last_observation():
     env = Lamps(render_mode="ansi")
     env.reset(seed=0)
     assert env.render() == "It is dark."
@@ -251,53 +251,53 @@ def test_render_gives_the_last_observation():
 ACTIONS = ["light red", "xyzzy", "light green", "light blue", "light red", "light blue"]
 
 
-def test_a_snapshot_is_an_instant(env):
+def test_a_restored_episode_continues_as_before(env):
     env.reset(seed=5)
-    played(env, ACTIONS[:2])
-    instant = env.snapshot()
-    future = played(env, ACTIONS[2:4])
+    play(env, ACTIONS[:2])
+    snapshot = env.snapshot()
+    future = play(env, ACTIONS[2:4])
     for _ in range(2):
-        env.restore(instant)
+        env.restore(snapshot)
         assert env.steps == 2
-        assert env.snapshot() == instant
-        assert played(env, ACTIONS[2:4]) == future
+        assert env.snapshot() == snapshot
+        assert play(env, ACTIONS[2:4]) == future
 
 
-def test_a_snapshot_goes_to_other_instances_and_through_pickle(env):
+def test_snapshots_work_in_other_instances_and_after_pickling(env):
     env.reset(seed=5)
-    played(env, ACTIONS[:2])
-    instant, twin = pickle.loads(pickle.dumps((env.snapshot(), env)))
+    play(env, ACTIONS[:2])
+    snapshot, twin = pickle.loads(pickle.dumps((env.snapshot(), env)))
     fresh, running, copied = type(env)(max_steps=6), type(env)(max_steps=6), copy.deepcopy(env)
     running.reset(options={"task": env.task})
-    fresh.restore(instant)
-    running.restore(instant)
-    future = played(env, ACTIONS[2:4])
-    assert [played(other, ACTIONS[2:4]) for other in (fresh, running, twin, copied)] == [future] * 4
+    fresh.restore(snapshot)
+    running.restore(snapshot)
+    future = play(env, ACTIONS[2:4])
+    assert [play(other, ACTIONS[2:4]) for other in (fresh, running, twin, copied)] == [future] * 4
 
 
 def test_an_ended_episode_is_restored_as_ended(env):
     env.reset(seed=0)
-    played(env, ["xyzzy"] * 6)
+    play(env, ["xyzzy"] * 6)
     end = env.snapshot()
     env.reset(options={"task": env.task})
     env.restore(end)
-    with pytest.raises(UsageError, match="no running episode"):
+    with pytest.raises(UsageError, match="without a running episode"):
         env.step("look")
 
 
-def test_foreign_snapshots_are_refused(env):
-    with pytest.raises(UsageError, match="nothing to snapshot"):
+def test_snapshots_of_other_environments_or_tasks_are_refused(env):
+    with pytest.raises(UsageError, match="snapshot was called before the first reset"):
         env.snapshot()
     env.reset(options={"task": env.tasks("train")["train/1"]})
-    instant = env.snapshot()
+    snapshot = env.snapshot()
     with pytest.raises(UsageError, match="the snapshot is of 'tiny/Other-v0'"):
-        env.restore(replace(instant, env_id="tiny/Other-v0"))
+        env.restore(replace(snapshot, env_id="tiny/Other-v0"))
     env.reset(options={"task": env.tasks("train")["train/2"]})
-    with pytest.raises(UsageError, match="is of task 'train/1', the environment plays 'train/2'"):
-        env.restore(instant)
+    with pytest.raises(UsageError, match="is of task 'train/1'; expected the current task 'train/2'"):
+        env.restore(snapshot)
 
 
-def test_a_replay_that_ends_elsewhere_is_an_error():
+def test_a_replay_with_another_observation_is_an_error():
     class Restless(Echo):
         births = 0
 
@@ -309,24 +309,26 @@ def test_a_replay_that_ends_elsewhere_is_an_error():
     env = Restless()
     env.reset(seed=0)
     env.step("look")
-    instant = env.snapshot()
-    with pytest.raises(UsageError, match=r"ended in another observation: .* the world is not deterministic"):
-        env.restore(instant)
+    snapshot = env.snapshot()
+    with pytest.raises(
+        UsageError, match=r"ended in the observation .*; expected .*: make the environment deterministic"
+    ):
+        env.restore(snapshot)
 
 
-def test_exact_snapshots_want_both_methods():
+def test_exact_snapshots_need_both_methods():
     class Half(Echo):
         metadata = {**AgentEnv.metadata, "snapshot": "exact"}
 
     env = Half()
     env.reset(seed=0)
-    with pytest.raises(TypeError, match="Half declares exact snapshots but does not define get_state"):
+    with pytest.raises(TypeError, match="Half has exact snapshots but no get_state; define it"):
         env.snapshot()
     with pytest.raises(TypeError, match="set_state"):
         env.set_state(None)
 
 
-# -- Gymnasium's own tools --------------------------------------------------------------------------------------------
+# -- Tools of Gymnasium -----------------------------------------------------------------------------------------------
 
 
 def test_vector_environments_of_gymnasium_work():

@@ -1,4 +1,4 @@
-"""Which environments there are, those of other packages included, and what is recorded of one."""
+"""The registry of environments, entry points of other packages, and `EnvSpec`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from kintsugi.errors import UsageError
 from tiny_envs import Lamps, Sold
 
 NEEDS = {"code": ["sandbox"], "web": ["chromium"]}
-ours = pytest.mark.parametrize(
+builtin_entries = pytest.mark.parametrize(
     "entry",
     [pytest.param(entry, marks=[pytest.mark.requires(n) for n in NEEDS.get(entry.name, ())]) for entry in BUILTIN],
     ids=lambda entry: entry.name,
@@ -36,8 +36,8 @@ def in_new_process(folder: Path, code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-@ours
-def test_ours_are_registered_with_gymnasium(entry):
+@builtin_entries
+def test_builtin_environments_are_registered_with_gymnasium(entry):
     assert entry.id in gymnasium.registry
     assert entry.load().env_id == entry.id
     env = gymnasium.make(entry.id)
@@ -48,7 +48,7 @@ def test_ours_are_registered_with_gymnasium(entry):
 
 
 @pytest.mark.parametrize("entry", BUILTIN, ids=lambda entry: entry.name)
-def test_ours_are_found_by_name_and_id_and_their_spec_is_json(entry):
+def test_builtin_environments_are_found_by_name_and_id(entry):
     assert find(entry.name) == find(entry.id) == entry
     spec = gymnasium.spec(entry.id)
     assert gymnasium.envs.registration.EnvSpec.from_json(spec.to_json()) == spec
@@ -60,7 +60,7 @@ def test_short_names():
     assert EnvEntry("Plain", "m:C", "").name == "plain"
 
 
-def test_unknown_names_suggest_the_nearest():
+def test_unknown_names_suggest_similar_ones():
     with pytest.raises(UsageError, match="unknown environment 'househodl'; did you mean 'household'"):
         find("househodl")
     with pytest.raises(UsageError, match="did you mean 'kintsugi/Household-v0'"):
@@ -70,7 +70,7 @@ def test_unknown_names_suggest_the_nearest():
 
 
 @pytest.mark.parametrize("point", ["nowhere.at_all:Env", "json:Missing", "json", ":", "json:dumps", "json:JSONDecoder"])
-def test_a_bad_entry_point_says_which(point):
+def test_the_error_names_a_bad_entry_point(point):
     with pytest.raises(UsageError, match=r"environment 'bad/Env-v0' \(from elsewhere\)"):
         EnvEntry("bad/Env-v0", point, "from elsewhere").load()
 
@@ -103,14 +103,14 @@ def test_an_environment_of_another_package(tmp_path: Path):
     assert done.returncode == 0, done.stderr
 
 
-def test_another_package_can_neither_take_our_ids_nor_break_the_import(tmp_path: Path):
+def test_another_package_can_neither_replace_builtin_ids_nor_break_the_import(tmp_path: Path):
     offer(tmp_path, GROUP, {"kintsugi/Household-v0": "foreign_garden:Thief", "no id!": "foreign_garden:Broken"})
     code = """
     import warnings
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         import kintsugi
-    assert any("'no id!' (from foreign) is not registered" in str(w.message) for w in caught), caught
+    assert any("'no id!' (from foreign) is not registered with Gymnasium" in str(w.message) for w in caught), caught
     from kintsugi.envs import find
     assert find("household").entry_point == "kintsugi.envs.household:HouseholdEnv"
     """
@@ -118,24 +118,27 @@ def test_another_package_can_neither_take_our_ids_nor_break_the_import(tmp_path:
     assert done.returncode == 0, done.stderr
 
 
-def test_two_packages_with_one_short_name_are_told_apart_by_their_ids(tmp_path, monkeypatch):
+def test_an_ambiguous_short_name_is_refused(tmp_path, monkeypatch):
     offer(tmp_path, GROUP, {"a/Garden-v0": "tiny_envs:Lamps", "b/Garden-v0": "tiny_envs:Echo"})
     monkeypatch.syspath_prepend(str(tmp_path))
-    with pytest.raises(UsageError, match="'garden' may be any of a/Garden-v0, b/Garden-v0; name one of these"):
+    with pytest.raises(
+        UsageError,
+        match="environment name 'garden' is ambiguous: it fits a/Garden-v0, b/Garden-v0; use one of these ids",
+    ):
         find("garden")
     assert find("b/Garden-v0").entry_point == "tiny_envs:Echo"
 
 
 def test_an_environment_without_an_id_is_refused():
-    with pytest.raises(UsageError, match="'tiny_envs:AgentEnv' has no env_id; give it one such as"):
+    with pytest.raises(UsageError, match="'tiny_envs:AgentEnv' has no env_id; set it to an id such as"):
         find("tiny_envs:AgentEnv").load()
 
 
-def test_ours_come_first():
+def test_builtin_environments_come_first():
     assert tuple(entries()[: len(BUILTIN)]) == BUILTIN
 
 
-def test_an_environment_may_be_named_by_its_module():
+def test_an_environment_is_found_by_module_and_class():
     assert find("tiny_envs:Lamps").load() is Lamps
     with pytest.raises(UsageError, match=r"environment 'tiny_envs:Lampz' \(named by its module\): cannot import"):
         find("tiny_envs:Lampz").load()
@@ -146,7 +149,7 @@ def test_an_environment_may_be_named_by_its_module():
 # -- EnvSpec ----------------------------------------------------------------------------------------------------------
 
 
-def test_arguments_are_made_of_what_is_said():
+def test_arguments_given_as_text_are_converted():
     env = EnvSpec("household", {"max_steps": "7", "banner": "yes"}).make()
     assert isinstance(env, HouseholdEnv)
     assert (env.max_steps, env.banner) == (7, True)
@@ -159,7 +162,7 @@ def test_arguments_are_made_of_what_is_said():
     assert (later.limits, later.max_steps) == (given, 6)
 
 
-def test_an_environment_with_the_arguments_of_its_parents():
+def test_inherited_constructor_arguments_are_accepted():
     spec = EnvSpec("tiny_envs:Lamps", {"max_steps": "7", "render_mode": "ansi"})
     env = spec.make()
     assert isinstance(env, Lamps)
@@ -170,16 +173,16 @@ def test_an_environment_with_the_arguments_of_its_parents():
 
 @pytest.mark.parametrize("env", ["household", "tiny_envs:Lamps"])
 @pytest.mark.parametrize("use", [EnvSpec.check, EnvSpec.make, EnvSpec.to_json])
-def test_what_is_no_argument_names_the_nearest(env, use):
+def test_an_unknown_argument_suggests_a_similar_one(env, use):
     with pytest.raises(UsageError, match=f"unknown environment '{env}' argument 'max_step'; did you mean 'max_steps'"):
         use(EnvSpec(env, {"max_step": "3"}))
     with pytest.raises(UsageError, match=f"'{env}' argument 'max_steps' is 'many'; expected a whole number"):
         use(EnvSpec(env, {"max_steps": "many"}))
 
 
-def test_what_the_environment_itself_refuses_is_said_by_it():
+def test_errors_of_the_constructor_are_passed_on():
     EnvSpec("household", {"max_steps": "0"}).check()
-    with pytest.raises(UsageError, match="max_steps is 0; an episode needs at least 1 step"):
+    with pytest.raises(UsageError, match="max_steps is 0; expected at least 1"):
         EnvSpec("household", {"max_steps": "0"}).make()
     with pytest.raises(UsageError, match="unknown environment 'househld'; did you mean 'household'"):
         EnvSpec("househld").check()
@@ -196,21 +199,23 @@ def test_what_the_environment_itself_refuses_is_said_by_it():
         (EnvSpec("tiny_envs:Lamps", {"max_steps": 9}), "tiny_envs:Lamps", {"max_steps": 9, "render_mode": None}),
     ],
 )  # fmt: skip
-def test_what_is_recorded_has_the_defaults_and_makes_the_same_again(spec, id, kwargs):
-    told = spec.to_json()
-    assert told == {"id": id, "kwargs": kwargs}
-    again = EnvSpec(**json.loads(json.dumps(told)))
-    assert again.to_json() == told
+def test_a_stored_spec_has_all_defaults_and_makes_the_same_environment(spec, id, kwargs):
+    recorded = spec.to_json()
+    assert recorded == {"id": id, "kwargs": kwargs}
+    again = EnvSpec(**json.loads(json.dumps(recorded)))
+    assert again.to_json() == recorded
     assert type(again.make()) is spec.cls
 
 
-def test_objects_are_recorded_by_their_fields_or_their_class():
-    told = EnvSpec("code", {"limits": Limits(seconds=3), "sandbox": "sandboxes:Scripted"}).to_json()["kwargs"]
-    assert told["limits"]["seconds"] == 3
-    assert told["sandbox"] == "sandboxes:Scripted"
+def test_objects_are_stored_as_fields_or_as_text():
+    recorded = EnvSpec("code", {"limits": Limits(seconds=3), "sandbox": "sandboxes:ScriptedSandbox"}).to_json()[
+        "kwargs"
+    ]
+    assert recorded["limits"]["seconds"] == 3
+    assert recorded["sandbox"] == "sandboxes:ScriptedSandbox"
 
 
-def test_a_spec_goes_to_other_processes_and_stays_as_it_is():
+def test_a_spec_is_picklable_and_immutable():
     spec = EnvSpec("tiny_envs:Lamps", {"max_steps": "7"})
     again = pickle.loads(pickle.dumps(spec))
     assert again == spec != spec.with_args(max_steps="8")
@@ -221,36 +226,36 @@ def test_a_spec_goes_to_other_processes_and_stays_as_it_is():
 def test_a_split_without_tasks_is_refused():
     sold = EnvSpec("tiny_envs:Sold")
     assert sold.tasks("train", 3, 1) == Sold.tasks("train", 3, 1)
-    with pytest.raises(UsageError, match="split 'valid' of 'tiny_envs:Sold' holds no task that can be played"):
+    with pytest.raises(UsageError, match="split 'valid' of 'tiny_envs:Sold' has no tasks; choose another split"):
         sold.tasks("valid")
     for none in (0, -1):
-        with pytest.raises(UsageError, match=f"tasks is {none}; at least 1 is needed"):
+        with pytest.raises(UsageError, match=f"tasks is {none}; expected at least 1"):
             sold.tasks("train", none)
     medium = EnvSpec("household").tasks("valid_seen", 2, 3, size="medium")
     assert medium == HouseholdEnv.tasks("valid_seen", 2, 3, size="medium")
 
 
-# -- What classes say of themselves -----------------------------------------------------------------------------------
+# -- Metadata and metrics of classes ----------------------------------------------------------------------------------
 
 
-@ours
-def test_environments_say_nothing_of_how_they_are_learnt(entry):
-    """How many tasks and how often is for loops and seed families to say."""
+@builtin_entries
+def test_metadata_has_no_training_settings(entry):
+    """Loops and seed families define numbers of tasks and epochs."""
     cls = entry.load()
     assert set(cls.metadata) == set(AgentEnv.metadata)
     assert not {"practice", "epochs"} & set(cls.metadata)
     spec = EnvSpec(entry.id)
-    gate = spec.default("gate_split")
+    gate = spec.metadata_value("gate_split")
     assert gate in ("valid", "valid_seen")
-    assert spec.default("turn_tokens") >= AgentEnv.metadata["turn_tokens"]
+    assert spec.metadata_value("turn_tokens") >= AgentEnv.metadata["turn_tokens"]
 
 
-def test_what_metadata_leaves_out_is_as_for_any_environment():
+def test_missing_metadata_has_the_defaults_of_agent_env():
     sold = EnvSpec("tiny_envs:Sold")
-    assert [sold.default(what) for what in ("turn_tokens", "at_once", "gate_split")] == [32, 2, None]
+    assert [sold.metadata_value(key) for key in ("turn_tokens", "at_once", "gate_split")] == [32, 2, None]
 
 
-def test_an_attempt_is_worth_its_success_and_at_trading_its_compounded_return():
+def test_the_metric_is_success_or_for_trading_the_compounded_return():
     assert (
         HouseholdEnv.metric,
         HouseholdEnv.metric_value(True, 0.3, [0.0]),

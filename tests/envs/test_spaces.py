@@ -1,4 +1,4 @@
-"""The text space: any script, quick to check, reproducible to sample."""
+"""`UnicodeText`: strings of any script, with reproducible samples."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ anything = st.text(st.characters(codec=None))
 
 
 @given(anything, st.integers(1, 40))
-def test_contains_is_length_alone(text, max_length):
+def test_contains_checks_only_the_length(text, max_length):
     assert (text in UnicodeText(max_length)) == (len(text) <= max_length)
 
 
 @pytest.mark.parametrize("other", [None, 3, b"bytes", ["a"], 1.5])
-def test_contains_nothing_but_strings(other):
+def test_only_strings_are_contained(other):
     assert other not in UnicodeText(10)
 
 
 @pytest.mark.parametrize("max_length", [1, 5, 64, 100_000])
-def test_samples_are_within_and_reproducible(max_length):
+def test_samples_are_contained_and_reproducible(max_length):
     space, twin = UnicodeText(max_length, seed=7), UnicodeText(max_length)
     twin.seed(7)
     samples = [space.sample() for _ in range(200)]
@@ -36,7 +36,7 @@ def test_samples_are_within_and_reproducible(max_length):
 
 
 def test_masks_are_refused():
-    with pytest.raises(ValueError, match="neither mask nor probability"):
+    with pytest.raises(ValueError, match="supports neither mask nor probability"):
         UnicodeText(5).sample(mask=[1])
     with pytest.raises(ValueError, match="max_length is 0"):
         UnicodeText(0)
@@ -59,7 +59,7 @@ def test_equality_hash_copies_and_pickles():
     assert repr(space) == "UnicodeText(12)"
 
 
-def test_it_nests_in_gymnasiums_spaces():
+def test_it_can_be_nested_in_gymnasium_spaces():
     space = gymnasium.spaces.Dict({"said": UnicodeText(8), "n": gymnasium.spaces.Discrete(3)}, seed=1)
     assert space.sample() in space
     assert not space.is_np_flattenable

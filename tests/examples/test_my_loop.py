@@ -1,4 +1,4 @@
-"""The example package, installed as anybody would: every part of it works, and costs what the docs say."""
+"""The example package: it is installed in a fresh environment, and every part of it works."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture(scope="module")
 def kintsugi(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """The command of a fresh virtual environment that sees the installed dependencies, with both packages installed."""
+    """Return the command `kintsugi` of a fresh virtual environment with both packages and their dependencies."""
     folder = tmp_path_factory.mktemp("fresh")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "venv"], check=True)
-    # Installing copies of the sources, since building leaves files behind.
+    # Copies of the sources are installed, since building leaves files behind.
     for name in ("pyproject.toml", "README.md", "LICENSE", "py.typed"):
         (folder / "kintsugi").mkdir(exist_ok=True)
         shutil.copyfile(ROOT / name, folder / "kintsugi" / name)
@@ -57,27 +57,27 @@ def kintsugi(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return run
 
 
-def test_it_is_installed_beside_a_copy_of_kintsugi(kintsugi):
-    said = kintsugi("envs")
-    assert (said.returncode, said.stderr) == (0, "")
-    assert "from my-loop" in said.stdout
+def test_package_is_installed_and_listed(kintsugi):
+    result = kintsugi("envs")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "from my-loop" in result.stdout
     assert "my-loop" in kintsugi("improve").stdout
     assert "from my-loop" not in kintsugi("improve", "my-loop", "--help").stdout
 
 
-def test_the_loop_improves_a_scripted_model(kintsugi):
-    said = kintsugi("improve", "my-loop", "--model", "scripted:script.json", "--run", "improved")
-    assert (said.returncode, said.stderr) == (0, "")
-    assert "adapter: improved/adapters/my_loop@1" in said.stdout
-    (adopted,) = re.findall(r"my_loop@1 .*?\+(\d+\.\d) .* adopted", said.stdout)
+def test_loop_improves_a_scripted_model(kintsugi):
+    result = kintsugi("improve", "my-loop", "--model", "scripted:script.json", "--run", "improved")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "adapter: improved/adapters/my_loop@1" in result.stdout
+    (adopted,) = re.findall(r"my_loop@1 .*?\+(\d+\.\d) .* adopted", result.stdout)
     assert float(adopted) > 20
 
 
-def test_anybodys_agent_is_measured_and_compared(kintsugi):
+def test_agent_is_evaluated_and_compared(kintsugi):
     where = ("--env", "opposites", "--model", "scripted:script.json", "--run", "measured", "--tasks", "40")
     for agent in ("my-agent", "my_loop.agent:Voting", "react"):
-        said = kintsugi("eval", *where, "--agent", agent, "--name", agent.replace(":", "-"))
-        assert (said.returncode, said.stderr) == (0, ""), agent
+        result = kintsugi("eval", *where, "--agent", agent, "--name", agent.replace(":", "-"))
+        assert (result.returncode, result.stderr) == (0, ""), agent
     compared = kintsugi("compare", "measured/react", "measured/my-agent")
     assert compared.returncode == 0
     assert "my-agent" in compared.stdout
@@ -86,17 +86,17 @@ def test_anybodys_agent_is_measured_and_compared(kintsugi):
     assert "did you mean 'votes'" in wrong.stderr
 
 
-def test_the_back_end_guesses(kintsugi):
+def test_backend_guesses(kintsugi):
     guess = ("eval", "--env", "opposites", "--tasks", "30", "--run", "guessed", "--model")
-    said = kintsugi(*guess, "guess:cold,dry")
-    assert (said.returncode, said.stderr) == (0, "")
-    assert "guess" in said.stdout
-    assert "guess names no word" in kintsugi(*guess, "guess:").stderr
+    result = kintsugi(*guess, "guess:cold,dry")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "guess" in result.stdout
+    assert "guess: has no words" in kintsugi(*guess, "guess:").stderr
     untrained = kintsugi("improve", "my-loop", "--model", "guess:cold", "--run", "untrained")
     assert (untrained.returncode, "has no weights on this machine" in untrained.stderr) == (2, True)
 
 
-def test_the_seed_policy_is_made(kintsugi):
+def test_seed_policy_is_trained(kintsugi):
     made = kintsugi("seed", "opposites")
     assert (made.returncode, made.stderr) == (0, "")
     folder = Path(made.stdout.strip())
@@ -106,33 +106,33 @@ def test_the_seed_policy_is_made(kintsugi):
 
 @pytest.fixture
 def parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The example's modules can be imported."""
+    """Make the modules of the example importable."""
     monkeypatch.syspath_prepend(str(PARTS.parent))
 
 
-def test_the_environment_keeps_the_contract(parts):
+def test_environment_passes_its_checks(parts):
     from my_loop.env import Opposites
 
     check_agent_env(Opposites)
 
 
-def test_the_objective_prefers_what_was_chosen(parts, tiny_model, tmp_path):
+def test_objective_prefers_the_chosen_chat(parts, tiny_model, tmp_path):
     from my_loop.objective import Dpo, Pair
 
-    asked = [Message("system", "Be brief."), Message("user", "yes or no?")]
-    pairs = [Pair([*asked, Message("assistant", "yes")], [*asked, Message("assistant", "no")])] * 4
+    prompt = [Message("system", "Be brief."), Message("user", "yes or no?")]
+    pairs = [Pair([*prompt, Message("assistant", "yes")], [*prompt, Message("assistant", "no")])] * 4
     config = FitConfig(epochs=8.0, lr=1e-3)
     result = LocalLearner(tiny_model).fit(pairs, tmp_path / "dpo@1", name="dpo@1", config=config, objective=Dpo())
-    # Before training both margins are 0, and so the loss is log 2.
+    # Before training, both margins are 0 and the loss is log 2.
     assert result.loss < 0.69
 
     def preference(network) -> float:
         _, tokenizer = load_base(tiny_model)
-        text = tokenizer.apply_chat_template([vars(m) for m in asked], tokenize=False, add_generation_prompt=True)
+        text = tokenizer.apply_chat_template([vars(m) for m in prompt], tokenize=False, add_generation_prompt=True)
         ids = tokenizer(text, add_special_tokens=False)["input_ids"]
         with torch.no_grad():
-            said = [torch.tensor([ids + tokenizer(word)["input_ids"][:1]]) for word in ("yes", "no")]
-            scores = [network(input_ids=each).logits[0, -2].log_softmax(-1)[each[0, -1]] for each in said]
+            texts = [torch.tensor([ids + tokenizer(word)["input_ids"][:1]]) for word in ("yes", "no")]
+            scores = [network(input_ids=each).logits[0, -2].log_softmax(-1)[each[0, -1]] for each in texts]
         return float(scores[0] - scores[1])
 
     base = load_base(tiny_model)[0]
@@ -140,7 +140,7 @@ def test_the_objective_prefers_what_was_chosen(parts, tiny_model, tmp_path):
     assert preference(with_adapter(base, tmp_path / "dpo@1")) > before
 
 
-def test_parts_are_as_short_as_the_docs_say():
+def test_line_counts_agree_with_the_docs():
     table = (ROOT / "docs" / "extending.md").read_text()
     for file in sorted(PARTS.glob("[!_]*.py")):
         lines = len(file.read_text().splitlines())

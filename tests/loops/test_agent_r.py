@@ -1,4 +1,4 @@
-"""Agent-R with scripted models in a world with and without ways back: what is spliced, checked and learnt."""
+"""Agent-R with scripted models in a world with reversible and irreversible errors: splices, checks and rounds."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from typing import Any
 
 import pytest
 from broken_envs import BreakingVault
-from fakes import attempts_at, backend_of, given, learner_of, results_of, scripted_run
+from fakes import attempts_at, backend_of, learner_of, results_of, scripted_gate, scripted_run
 from kintsugi.agents.models import Script
 from kintsugi.agents.react import SYSTEM as ACTING
-from kintsugi.agents.search import SearchTree, Uct, finished
+from kintsugi.agents.search import SearchTree, Uct, finished_trees
 from kintsugi.agents.trajectory import AgentSpec, Trajectory
-from kintsugi.agents.verifier import MISTAKE, VerifierConfig
+from kintsugi.agents.verifier import REVISION_THOUGHT, VerifierConfig
 from kintsugi.envs import EnvSpec
 from kintsugi.errors import UsageError
-from kintsugi.loops.agent_r import AgentR, agent_r, ending, good_ends, replayed, round_of
+from kintsugi.loops.agent_r import AgentR, agent_r, best_ending, check_splices, good_ends, train_round
 from kintsugi.loops.learning.core import Example
-from kintsugi.loops.learning.splice import replay
+from kintsugi.loops.learning.splice import first_divergence
 from kintsugi.loops.learning.training_data import TrainingData
 from kintsugi.loops.measuring.gate import Gate
 from kintsugi.loops.run import Attempts, Practice, Run
 from kintsugi.loops.runs.stages import Stage, split_key
 from kintsugi.loops.runs.store import RunStore
-from vault_env import RIGHT, Vault, act, actor, grown, place_of
+from vault_env import RIGHT, Vault, act, actor, build_tree, place_of
 
 CONFIG = AgentR(
     Practice(tasks=12),
@@ -33,12 +33,12 @@ CONFIG = AgentR(
     gate=Gate("off"),
     data=TrainingData(replay=0.25),
     search=Uct(candidates=2, iterations=5, max_depth=8),
-    again=Uct(candidates=2, iterations=4, max_depth=12),
+    continue_search=Uct(candidates=2, iterations=4, max_depth=12),
     alpha=(0.7, 0.8, 1.0),
     verifier=VerifierConfig(max_tokens=200),
     pairs=3,
 )
-"""Here only success is worth more than 0.5."""
+"""In this environment, only a success scores more than 0.5."""
 
 
 @pytest.fixture
@@ -53,18 +53,18 @@ def run(store: RunStore) -> Run:
 
 
 def vault_run(store: RunStore, script: Script = actor, env: str = "vault_env:Vault", **more: Any) -> Run:
-    """The base and all that it learns to be say what `script` says."""
+    """A run whose base and adapters all answer with `script`."""
     names = ("agent_r", "without", "all", "good", "direct", "unchecked", "other")
     return scripted_run(store, env, script, dict.fromkeys(names, script), **more)
 
 
 def run_round(run: Run, config: AgentR = CONFIG, name: str = "agent_r") -> dict[str, Any]:
-    round_of(run, None, config, 1, name)
+    train_round(run, None, config, 1, name)
     return dict(results_of(run.store, "counts")[f"{name}@1"])
 
 
 def trees_of(store: RunStore, name: str) -> Iterator[SearchTree]:
-    return finished(store.tree_log(Stage.parse(name)))
+    return finished_trees(store.tree_log(Stage.parse(name)))
 
 
 def trained_turns(example: Example) -> list[str]:
@@ -78,81 +78,81 @@ def is_splice(example: Example) -> bool:
 # -- One round --------------------------------------------------------------------------------------------------------
 
 
-def test_what_is_learnt_are_good_paths_and_splices_that_the_world_played(run):
-    said = run_round(run)
+def test_training_data_are_good_paths_and_verified_splices(run):
+    counts = run_round(run)
     stored = attempts_at(run.store, "splice/agent_r@1/train")
     assert stored
     for splice in stored:
         assert splice.success
-        assert replay(Vault(), splice) is None
+        assert first_divergence(Vault(), splice) is None
         assert splice.source == "splice"
     good = {f"{t.key}#{end}" for t in trees_of(run.store, "search/base@1/train") for end in good_ends(t, 0.7)}
-    assert said["good_paths"] == len(good)
+    assert counts["good_paths"] == len(good)
     examples = learner_of(run).fitted["agent_r@1"]
     spliced = [e for e in examples if is_splice(e)]
-    assert 0 < len(spliced) < len(examples) == said["own_examples"]
+    assert 0 < len(spliced) < len(examples) == counts["own_examples"]
     for example in spliced:
-        assert trained_turns(example)[0].startswith(f"Thought: {MISTAKE}\nThought: ")
+        assert trained_turns(example)[0].startswith(f"Thought: {REVISION_THOUGHT}\nThought: ")
         assert trained_turns(example)[-1].endswith("\nAction: open chest")
-        assert not any(MISTAKE in turn for turn in trained_turns(example)[1:])
+        assert not any(REVISION_THOUGHT in turn for turn in trained_turns(example)[1:])
     assert sum(e.weight for e in spliced) == pytest.approx(len({t.task.id for t in stored}))
 
 
-def test_what_became_of_splices_is_counted_and_adds_up(run):
-    said = run_round(run)
-    shares = [said[how] for how in ("verified", "searched", "counterfactual", "unchecked", "infra_error")]
+def test_the_shares_of_splice_statuses_sum_to_1(run):
+    counts = run_round(run)
+    shares = [counts[status] for status in ("verified", "searched", "counterfactual", "unchecked", "infra_error")]
     assert sum(shares) == pytest.approx(1)
-    assert said["verified"] > 0
-    assert said["searched"] > 0
-    assert said["unparsed_share"] == 0
+    assert counts["verified"] > 0
+    assert counts["searched"] > 0
+    assert counts["unparsed_share"] == 0
     result = results_of(run.store, "spliced")["agent_r@1"]
-    assert len(result["cuts"]) == len(result["how"]) == said["splices"]
+    assert len(result["cuts"]) == len(result["how"]) == counts["splices"]
     assert result["trees"] == "search/base@1/train"
-    learnt = sum(how in ("verified", "searched") for how in result["how"])
-    assert len(attempts_at(run.store, "splice/agent_r@1/train")) == learnt
+    trained = sum(status in ("verified", "searched") for status in result["how"])
+    assert len(attempts_at(run.store, "splice/agent_r@1/train")) == trained
 
 
-def test_a_burnt_key_cannot_be_revised_and_is_dropped(run):
+def test_splices_after_an_irreversible_error_are_dropped(run):
     run_round(run)
     result = results_of(run.store, "spliced")["agent_r@1"]
     trees = {tree.key: tree for tree in trees_of(run.store, "search/base@1/train")}
     burnt = {
-        how
-        for cut, how in zip(result["cuts"], result["how"], strict=True)
+        status
+        for cut, status in zip(result["cuts"], result["how"], strict=True)
         if "burn key" in [s.action for s in trees[cut["tree"]].steps(cut["last"])]
     }
     assert burnt == {"counterfactual"}
     assert not any("burn key" in [s.action for s in t.steps] for t in attempts_at(run.store, "splice/agent_r@1/train"))
 
 
-def test_another_ending_is_searched_where_the_world_answers_otherwise(run):
+def test_a_new_ending_is_searched_if_observations_differ(run):
     run_round(run)
     result = results_of(run.store, "spliced")["agent_r@1"]
-    written = {t.sample: t for t in attempts_at(run.store, "splice/agent_r@1/train")}
-    searched = [n for n, how in enumerate(result["how"]) if how == "searched"]
+    stored = {t.sample: t for t in attempts_at(run.store, "splice/agent_r@1/train")}
+    searched = [n for n, status in enumerate(result["how"]) if status == "searched"]
     trees = {tree.key: tree for tree in trees_of(run.store, "search/base@1/train")}
     for number in searched:
-        cut, splice = result["cuts"][number], written[number]
+        cut, splice = result["cuts"][number], stored[number]
         bad = trees[cut["tree"]].steps(cut["last"])
         assert [s.action for s in splice.steps[: len(bad)]] == [s.action for s in bad]
         assert [s.trainable for s in splice.steps] == [False] * len(bad) + [True] * (len(splice.steps) - len(bad))
-        assert splice.steps[len(bad)].thought.startswith(MISTAKE)
-    without = run_round(run, replace(CONFIG, again=None), "without")
+        assert splice.steps[len(bad)].thought.startswith(REVISION_THOUGHT)
+    without = run_round(run, replace(CONFIG, continue_search=None), "without")
     assert without["searched"] == 0 < without["counterfactual"]
 
 
-def test_counterfactual_splices_are_learnt_from_only_if_asked(run):
+def test_counterfactual_splices_are_trained_on_only_if_enabled(run):
     run_round(run)
     run_round(run, replace(CONFIG, counterfactual=True), "all")
     assert len(attempts_at(run.store, "splice/all@1/train")) == results_of(run.store, "counts")["all@1"]["splices"]
     assert len(learner_of(run).fitted["all@1"]) > len(learner_of(run).fitted["agent_r@1"])
-    assert any(replay(Vault(), splice) is not None for splice in attempts_at(run.store, "splice/all@1/train"))
+    assert any(first_divergence(Vault(), splice) is not None for splice in attempts_at(run.store, "splice/all@1/train"))
 
 
 # -- Baselines --------------------------------------------------------------------------------------------------------
 
 
-def test_baselines_share_the_trees_and_each_leave_one_part_out(run):
+def test_baselines_share_the_trees_and_each_omits_one_part(run):
     run_round(run)
     good = run_round(run, replace(CONFIG, splice=False), "good")
     direct = run_round(run, replace(CONFIG, first_error=False), "direct")
@@ -173,59 +173,59 @@ def test_baselines_share_the_trees_and_each_leave_one_part_out(run):
 # -- Bad input --------------------------------------------------------------------------------------------------------
 
 
-def test_a_verifier_that_cannot_be_read_keeps_whole_paths_and_says_so(store):
+def test_answers_that_do_not_parse_keep_whole_paths_and_are_counted(store):
     run = vault_run(store, lambda m, s: actor(m, s) if m[0].content == ACTING else "I would rather not say.")
-    said = run_round(run)
-    assert said["unparsed_share"] == 1.0
-    assert said["no_error_found"] == said["splices"] > 0
+    counts = run_round(run)
+    assert counts["unparsed_share"] == 1.0
+    assert counts["no_error_found"] == counts["splices"] > 0
 
 
-def test_an_actor_that_is_always_right_leaves_nothing_to_splice(store):
+def test_an_agent_without_errors_gives_no_splice(store):
     run = vault_run(store, lambda m, s: act(RIGHT[place_of(m)]))
-    said = run_round(run)
-    assert (said["splices"], said["trees_without_a_pair"], said["trees_with_equal_ends"]) == (0, 12, 12)
-    assert (said["bad_steps"], said["unparsed_share"]) == (None, None)
-    assert len(learner_of(run).fitted["agent_r@1"]) == said["good_paths"] == 12
+    counts = run_round(run)
+    assert (counts["splices"], counts["trees_without_a_pair"], counts["trees_with_equal_ends"]) == (0, 12, 12)
+    assert (counts["bad_steps"], counts["unparsed_share"]) == (None, None)
+    assert len(learner_of(run).fitted["agent_r@1"]) == counts["good_paths"] == 12
 
 
-def test_an_actor_that_never_succeeds_teaches_nothing(store):
+def test_an_agent_that_never_succeeds_is_refused(store):
     run = vault_run(store, lambda m, s: act("sing"))
     with pytest.raises(UsageError, match="nothing to train 'agent_r@1' on"):
         run_round(run)
 
 
-def test_no_pair_above_beta_trains_on_good_paths_alone(run):
-    said = run_round(run, replace(CONFIG, beta=1.0))
-    assert (said["splices"], said["trees_without_a_pair"]) == (0, 12)
-    assert said["own_examples"] > 0
+def test_without_a_pair_above_beta_only_good_paths_are_trained_on(run):
+    counts = run_round(run, replace(CONFIG, beta=1.0))
+    assert (counts["splices"], counts["trees_without_a_pair"]) == (0, 12)
+    assert counts["own_examples"] > 0
 
 
 def test_trees_of_another_agent_are_refused(run):
-    """Another model and another prompt alike: they are another agent."""
+    """An agent with another model or another prompt is another agent."""
     run_round(run)
     newer = scripted_run(run.store, "vault_env:Vault", actor)
     backend_of(newer).base = "newer"
-    with pytest.raises(UsageError, match=r"begun otherwise .*agent: react-\w+@base -> react-\w+@newer"):
-        round_of(newer, None, CONFIG, 1, "other")
+    with pytest.raises(UsageError, match=r"different settings .*agent: react-\w+@base -> react-\w+@newer"):
+        train_round(newer, None, CONFIG, 1, "other")
     prompted = replace(run, agent=AgentSpec("react", {"system": "Be brief."}))
-    with pytest.raises(UsageError, match=r"begun otherwise .*agent: react-\w+@base -> react-\w+@base"):
-        round_of(prompted, None, CONFIG, 1, "other")
+    with pytest.raises(UsageError, match=r"different settings .*agent: react-\w+@base -> react-\w+@base"):
+        train_round(prompted, None, CONFIG, 1, "other")
 
 
-def test_trees_of_a_changed_world_are_refused(run):
+def test_trees_of_a_changed_environment_are_refused(run):
     run_round(run)
     painted = replace(run, env=EnvSpec("broken_envs:PaintedVault"))
-    with pytest.raises(UsageError, match="grown in another task or in another version of the environment"):
-        round_of(painted, None, replace(CONFIG, again=None), 1, "other")
+    with pytest.raises(UsageError, match="comes from another task or another version of the environment"):
+        train_round(painted, None, replace(CONFIG, continue_search=None), 1, "other")
 
 
-def test_a_splice_whose_world_breaks_down_is_repeated_and_then_left_out(run):
+def test_infrastructure_failures_are_retried_and_then_recorded(run):
     run_round(run)
     splices, env = attempts_at(run.store, "splice/agent_r@1/train")[:3], EnvSpec("broken_envs:BreakingVault")
     BreakingVault.left = 2
-    assert replayed(splices, env) == ["verified"] * 3
+    assert check_splices(splices, env) == ["verified"] * 3
     BreakingVault.left = 10**6
-    assert replayed(splices, env) == ["infra_error"] * 3
+    assert check_splices(splices, env) == ["infra_error"] * 3
 
 
 def test_parents_of_splices_are_nodes_of_their_trees(run):
@@ -243,64 +243,64 @@ def test_parents_of_splices_are_nodes_of_their_trees(run):
 # -- Rounds -----------------------------------------------------------------------------------------------------------
 
 
-def test_three_rounds_with_rising_alpha_each_from_the_model_before(run):
+def test_three_rounds_with_rising_alpha_continue_from_the_previous_adapter(run):
     store, learner = run.store, learner_of(run)
     assert agent_r(run, CONFIG) == store.folder / "adapters" / "agent_r@3"
     assert backend_of(run).opened == ["base", "agent_r@1", "agent_r@2"]
     assert learner.starts == {"agent_r@1": None, "agent_r@2": "agent_r@1", "agent_r@3": "agent_r@2"}
     assert [learner.configs[f"agent_r@{i}"].epochs for i in (1, 2, 3)] == [3.0, 1.0, 1.0]
-    first = {stage.who: next(finished(store.tree_log(stage))) for stage in own_trees(store)}
-    grown_by = {who: tree.model.partition(":")[0] for who, tree in first.items()}
-    assert grown_by == {"base@1": "base", "agent_r@2": "base+agent_r@1", "agent_r@3": "base+agent_r@2"}
-    # An alpha of 1.0 admits the reward of 1.0 that success is worth here.
+    first = {stage.model_round: next(finished_trees(store.tree_log(stage))) for stage in own_trees(store)}
+    models = {stage: tree.model.partition(":")[0] for stage, tree in first.items()}
+    assert models == {"base@1": "base", "agent_r@2": "base+agent_r@1", "agent_r@3": "base+agent_r@2"}
+    # An alpha of 1.0 accepts a success, which scores 1.0.
     assert CONFIG.alpha[-1] == 1.0
     assert results_of(store, "counts")["agent_r@3"]["good_paths"] > 0
     assert results_of(store, "counts")["agent_r@3"]["splices"] > 0
 
 
-def test_partly_good_ends_count_until_alpha_passes_them():
-    tree = grown(Vault.tasks("train", 1).tasks[0], [("go cellar", "take key", "sing"), ("sing",)])
+def test_partial_scores_count_as_good_up_to_alpha():
+    tree = build_tree(Vault.tasks("train", 1).tasks[0], [("go cellar", "take key", "sing"), ("sing",)])
     assert [tree.nodes[end].score for end in tree.ends()] == [0.5, 0.0]
     assert len(good_ends(tree, 0.5)) == 1
-    assert (good_ends(tree, 0.7), ending(tree, 0.7)) == ([], None)
+    assert (good_ends(tree, 0.7), best_ending(tree, 0.7)) == ([], None)
 
 
 def own_trees(store: RunStore) -> list[Stage]:
-    """The stages of trees that rounds begin with."""
+    """The stages of the trees that rounds start with."""
     return [stage for stage in store.tree_stages() if stage.tasks == "train"]
 
 
-def test_a_round_that_does_not_help_is_not_gone_on_from(run):
-    found = agent_r(run, replace(CONFIG, gate=given(False, True, True)))
+def test_later_rounds_do_not_continue_from_a_rejected_adapter(run):
+    found = agent_r(run, replace(CONFIG, gate=scripted_gate(False, True, True)))
     assert found == run.store.folder / "adapters" / "agent_r@3"
     assert learner_of(run).starts == {"agent_r@1": None, "agent_r@2": None, "agent_r@3": "agent_r@2"}
     assert learner_of(run).configs["agent_r@2"].epochs == 3.0
     stages = own_trees(run.store)
-    assert [stage.who for stage in stages] == ["base@1", "base@2", "agent_r@3"]
-    first, second = ({t.seed for t in finished(run.store.tree_log(stage))} for stage in stages[:2])
+    assert [stage.model_round for stage in stages] == ["base@1", "base@2", "agent_r@3"]
+    first, second = ({t.seed for t in finished_trees(run.store.tree_log(stage))} for stage in stages[:2])
     assert not first & second
 
 
 def test_a_share_of_demonstrations_is_mixed_in(store):
     shown = [
-        replace(trajectory_of(grown(task, [tuple(RIGHT.values())])), source="expert", model="expert")
+        replace(trajectory_of(build_tree(task, [tuple(RIGHT.values())])), source="expert", model="expert")
         for task in Vault.tasks("shown", 40)
     ]
     run = vault_run(store, demonstrations=shown)
-    said = run_round(run)
+    counts = run_round(run)
     # eta = 0.2 of all examples.
-    assert said["examples"] - said["own_examples"] == round(0.25 * said["own_examples"])
-    assert said["examples"] == len(learner_of(run).fitted["agent_r@1"])
+    assert counts["examples"] - counts["own_examples"] == round(0.25 * counts["own_examples"])
+    assert counts["examples"] == len(learner_of(run).fitted["agent_r@1"])
 
 
 def trajectory_of(tree: SearchTree) -> Trajectory:
     return tree.trajectory(next(tree.ends()))
 
 
-# -- Going on ---------------------------------------------------------------------------------------------------------
+# -- Resuming ---------------------------------------------------------------------------------------------------------
 
 
-def test_what_was_done_is_not_done_again(run):
+def test_finished_stages_are_not_repeated(run):
     agent_r(run, CONFIG)
     before = run.store.results()
     assert set(learner_of(run).fitted) == {"agent_r@1", "agent_r@2", "agent_r@3"}
@@ -310,11 +310,11 @@ def test_what_was_done_is_not_done_again(run):
 
 
 class Killed(BaseException):
-    """As if the process had been killed there."""
+    """Stands for a kill of the process."""
 
 
 @pytest.mark.parametrize("calls", [7, 60, 250, 400, 600])
-def test_a_killed_run_ends_the_same(run, tmp_path, calls):
+def test_a_killed_run_ends_like_an_uninterrupted_one(run, tmp_path, calls):
     agent_r(run, CONFIG)
     left = [calls]
 
@@ -337,5 +337,5 @@ def test_a_killed_run_ends_the_same(run, tmp_path, calls):
 
 
 def without_costs(results: dict[Stage, Any]) -> dict[Stage, Any]:
-    """All but what was measured with a clock."""
+    """All results except wall times."""
     return {stage: result for stage, result in results.items() if stage.kind != "cost"}

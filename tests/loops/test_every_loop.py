@@ -1,4 +1,4 @@
-"""Every loop of the registry runs from its one file on scripted models and on networks, through the same command."""
+"""Every built-in loop runs through `kintsugi improve` on scripted models and on networks."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ FLAGS: dict[str, tuple[str, ...]] = {
         *("--loop.verifier.prompt", "Judge.", "--loop.recovery.steps", "1", "--loop.recovery.temperature", "1.0"),
     ),
     "rest-mcts": (
-        *("--loop.rounds", "1", "--loop.first.iterations", "2", "--loop.search.iterations", "3"),
+        *("--loop.rounds", "1", "--loop.first-search.iterations", "2", "--loop.search.iterations", "3"),
         *("--loop.value.epochs", "1", "--loop.min-value", "0"),
     ),
     "trading-group": ("--loop.practice.params", "bars=8", "--held-out.params", "bars=8"),
 }
-"""What makes each small; every loop of the registry has an entry."""
+"""Flags that make each loop small; every built-in loop has an entry."""
 
 
 @pytest.fixture
 def improve(doors_world: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[[str, str], str]:
-    """Runs a loop on a model, and returns what is printed."""
+    """Runs a loop on a model and returns its output."""
 
     def run(loop: str, model: str) -> str:
         env = () if loop == "trading-group" else ("--env", doors_world)
         code = main(["improve", loop, *env, "--model", model, "--run", str(tmp_path / "run"), *SMALL, *FLAGS[loop]])
-        said = capsys.readouterr()
-        assert (code, said.err) == (0, "")
-        return said.out
+        printed = capsys.readouterr()
+        assert (code, printed.err) == (0, "")
+        return printed.out
 
     return run
 
@@ -54,31 +54,31 @@ def stages(folder: Path) -> set[str]:
         return {stage.kind for stage in (*store.trajectory_stages(), *store.results())}
 
 
-def test_every_loop_is_here():
-    assert {part.name for part in loops() if part.target.startswith("kintsugi.")} == set(FLAGS)
+def test_every_loop_has_an_entry_and_consists_of_one_module():
+    assert {plugin.name for plugin in loops() if plugin.target.startswith("kintsugi.")} == set(FLAGS)
     for name in FLAGS:
         loop = find_loop(name)
-        # One file: the configuration, the algorithm, and what it measures and prints beyond success.
-        (own,) = (part.target.partition(":")[0] for part in loops() if part.name == name)
-        usual = {"kintsugi.loops.registry", own}
-        assert loop.config.__module__ == loop.run.__module__ == own
-        assert {loop.tests.__module__, loop.findings.__module__} <= usual
+        # The module holds the configuration, the algorithm, further tests and printed findings.
+        (module,) = (plugin.target.partition(":")[0] for plugin in loops() if plugin.name == name)
+        allowed = {"kintsugi.loops.registry", module}
+        assert loop.config.__module__ == loop.run.__module__ == module
+        assert {loop.tests.__module__, loop.findings.__module__} <= allowed
         assert loop.name == name
 
 
 @pytest.mark.parametrize("loop", FLAGS)
 def test_on_scripted_models(loop, improve, tmp_path):
-    """The verifier of Agent-R and the reflector of Re-ReST are told apart by their prompts."""
+    """The script recognises the verifier of Agent-R and the reflector of Re-ReST by their prompts."""
     script = {REFLECTING: [" tried another.", *DOORS], "Judge.": "Thought: hm\nJudgement: Bad", ACTING: DOORS, **DESK}
     (tmp_path / "script.json").write_text(json.dumps(script))
-    said = improve(loop, f"scripted:{tmp_path / 'script.json'}")
-    assert "Rounds, as the gate saw them" in said
+    printed = improve(loop, f"scripted:{tmp_path / 'script.json'}")
+    assert "Rounds and gate verdicts" in printed
     assert {"eval", "gate", "verdict", "counts", "score"} <= stages(tmp_path / "run")
 
 
 @pytest.mark.parametrize("loop", [name for name in FLAGS if name != "trading-group"])
 def test_on_a_network(loop, improve, doors_seed, tmp_path):
-    """A desk's network is tried in `tests/cli/test_improve.py`: it takes a seed policy of its own."""
-    said = improve(loop, str(doors_seed))
-    assert "Rounds, as the gate saw them" in said
+    """The desk needs its own seed policy; `tests/cli/test_improve.py` tests it."""
+    printed = improve(loop, str(doors_seed))
+    assert "Rounds and gate verdicts" in printed
     assert {"eval", "gate", "verdict", "counts", "score"} <= stages(tmp_path / "run")

@@ -1,4 +1,4 @@
-"""Re-ReST with scripted models: the reflector mends exactly the tasks that it is meant to mend."""
+"""Re-ReST with scripted models: corrections, training data of agent and reflector, rounds and resuming."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 from broken_envs import BlueDoorsBreakLater
-from fakes import attempts_at, backend_of, given, learner_of, results_of, scripted_run, stages_of
+from fakes import attempts_at, backend_of, learner_of, results_of, scripted_gate, scripted_run, stages_of
 from kintsugi.agents.models import Message, Sampling, Script
 from kintsugi.agents.react import SYSTEM as ACTING
 from kintsugi.agents.react import ReActAgent
-from kintsugi.agents.reflector import OPENING, ReflectorConfig
+from kintsugi.agents.reflector import REFLECTION_PREFIX, ReflectorConfig
 from kintsugi.agents.reflector import SYSTEM as REFLECTING
 from kintsugi.agents.trajectory import AgentSpec, Trajectory
 from kintsugi.envs import EnvSpec
@@ -21,20 +21,20 @@ from kintsugi.errors import UsageError
 from kintsugi.loops.learning.core import Example
 from kintsugi.loops.learning.training_data import TrainingData
 from kintsugi.loops.measuring.gate import Gate
-from kintsugi.loops.re_rest import Mended, ReReST, chatting, collect_and_mend, re_rest, reflector_examples
+from kintsugi.loops.re_rest import Mended, ReReST, collect_and_mend, re_rest, reflector_examples, require_react_agent
 from kintsugi.loops.run import Attempts, Practice, Run
 from kintsugi.loops.runs.store import RunStore
 
 SECRET = "sesame"
-"""Said in every reflection and nowhere else."""
+"""A word that occurs in every reflection and nowhere else."""
 
 
 def is_reflecting(messages: Sequence[Message]) -> bool:
     return messages[0].content == REFLECTING
 
 
-def whispered(messages: Sequence[Message]) -> str:
-    """The door that the failed attempt was told of."""
+def hinted_door(messages: Sequence[Message]) -> str:
+    """The door that an observation of the failed attempt names."""
     return messages[1].content.partition("A voice says: ")[2].partition(".")[0]
 
 
@@ -43,19 +43,19 @@ def act(door: str) -> str:
 
 
 def policy(messages: Sequence[Message], sampling: Sampling) -> str:
-    """Always tries red; as a reflector, mends what is behind the blue door, and nothing else."""
+    """Opens the red door; as a reflector, mends tasks with a blue door only."""
     if not is_reflecting(messages):
         return act("red")
     if messages[-1].role == "assistant":
         return f" said {SECRET}."
-    return act("blue" if whispered(messages) == "blue" else "red")
+    return act("blue" if hinted_door(messages) == "blue" else "red")
 
 
 def trained_reflector(messages: Sequence[Message], sampling: Sampling) -> str:
-    """Has learnt to mend green doors as well."""
+    """A reflector that mends tasks with a blue or a green door."""
     if messages[-1].role == "assistant":
         return f" said {SECRET} again."
-    return act(whispered(messages) if whispered(messages) in ("blue", "green") else "red")
+    return act(hinted_door(messages) if hinted_door(messages) in ("blue", "green") else "red")
 
 
 ENV = "door_env:Doors"
@@ -76,7 +76,7 @@ def run(tmp_path: Path) -> Iterator[Run]:
 
 
 def doors_run(store: RunStore, base: Script = policy, env: str = ENV, **adapters: Script) -> Run:
-    """Adapters of the reflector mend green doors as well; those of the agent act as the base."""
+    """A run whose trained reflector also mends green doors, and whose trained agent acts like the base."""
     return scripted_run(store, env, base, {"reflector": trained_reflector, "re_rest": base, **adapters})
 
 
@@ -89,7 +89,7 @@ def doors_of() -> Counter[str]:
 
 
 def failures(run: Run) -> dict[str, Trajectory]:
-    """The failed attempts of the policy in round 1, by full key."""
+    """Failed attempts of the policy in round 1, by full key."""
     stage = "collect/policy@1/train"
     return {f"{stage}:{t.key}": t for t in attempts_at(run.store, stage) if not t.success}
 
@@ -98,7 +98,7 @@ def texts(examples: Sequence[Example]) -> str:
     return "\n".join(message.content for example in examples for message in example.messages)
 
 
-def test_every_failure_is_reflected_on_once_and_what_passes_is_kept(run):
+def test_each_failure_is_reflected_on_once_and_passed_corrections_are_kept(run):
     mended = collect_and_mend(run, None, CONFIG)
     count = doors_of()
     assert {door(t) for t in mended.passed} == {"red"}
@@ -113,7 +113,7 @@ def test_every_failure_is_reflected_on_once_and_what_passes_is_kept(run):
     assert stages_of(run.store) == [f"collect/{kind}@1/train" for kind in kinds]
 
 
-def test_corrections_are_live_attempts_that_name_what_they_mend(run):
+def test_corrections_are_played_and_name_the_failed_attempt_as_parent(run):
     mended = collect_and_mend(run, None, CONFIG)
     failed = failures(run)
     for t in [*mended.zero_shot, *mended.trained]:
@@ -127,22 +127,22 @@ def test_corrections_are_live_attempts_that_name_what_they_mend(run):
     assert len(set(seeds)) == len(seeds)
 
 
-def test_episodes_that_ran_out_of_steps_are_reflected_on(run):
-    """Here all failures are of that kind; nobody is told that an attempt is over before the last step."""
+def test_truncated_episodes_are_reflected_on(run):
+    """In this environment, all failures are truncated episodes."""
     mended = collect_and_mend(run, None, CONFIG)
     failed = failures(run)
     assert {t.outcome for t in failed.values()} == {"truncated"}
     assert {t.parents for t in mended.zero_shot} == {(key,) for key in failed}
 
 
-def test_the_agent_learns_neither_the_reflection_nor_the_failed_attempt(run):
+def test_training_data_of_the_agent_contain_neither_reflections_nor_failed_attempts(run):
     assert re_rest(run, CONFIG)
     examples, count = learner_of(run).fitted["re_rest@1"], doors_of()
     assert len(examples) == count["red"] + count["blue"] + count["green"]
-    said = texts(examples)
-    assert SECRET not in said
-    assert "Reflection" not in said
-    assert "failed attempt" not in said
+    text = texts(examples)
+    assert SECRET not in text
+    assert "Reflection" not in text
+    assert "failed attempt" not in text
     for example in examples:
         roles = [m.role for m in example.messages]
         assert roles == ["system", "user", "assistant"]
@@ -152,8 +152,8 @@ def test_the_agent_learns_neither_the_reflection_nor_the_failed_attempt(run):
     assert opened == {act(c): count[c] for c in ("red", "blue", "green")}
 
 
-def test_mistakes_within_an_attempt_that_passed(tmp_path):
-    """A refused action is seen and not learnt; a wrong door that the agent tried itself is."""
+def test_refused_actions_in_a_passed_attempt_are_masked(tmp_path):
+    """An accepted action that did not help is trained on."""
 
     def third_try(messages: Sequence[Message], sampling: Sampling) -> str:
         turns = sum(m.role == "assistant" for m in messages)
@@ -172,20 +172,20 @@ def test_mistakes_within_an_attempt_that_passed(tmp_path):
     assert Counter(map(tuple, masks)) == {(False, True): red, (False, True, True): 24 - red}
 
 
-def test_the_reflector_learns_from_failed_to_passed(run):
+def test_training_data_of_the_reflector_go_from_failed_to_passed(run):
     collect_and_mend(run, None, CONFIG)
     examples = learner_of(run).fitted["reflector@1"]
     assert len(examples) == doors_of()["blue"]
     for example in examples:
-        system, shown, reflection, seen, said = example.messages
+        system, failure, reflection, observation, answer = example.messages
         assert system.content == REFLECTING
-        assert shown.content.count("> open red\nIt is locked. A voice says: blue.") == 1
-        assert shown.content.endswith("It ran out of steps.")
-        assert reflection.content == f"{OPENING} said {SECRET}."
-        assert seen.content.startswith("There are four doors")
-        assert said.content == act("blue")
+        assert failure.content.count("> open red\nIt is locked. A voice says: blue.") == 1
+        assert failure.content.endswith("It ran out of steps.")
+        assert reflection.content == f"{REFLECTION_PREFIX} said {SECRET}."
+        assert observation.content.startswith("There are four doors")
+        assert answer.content == act("blue")
         assert reflection.trainable
-        assert said.trainable
+        assert answer.trainable
         assert example.weight == 1.0
 
 
@@ -198,7 +198,7 @@ def test_the_zero_shot_reflector_alone(run):
     assert "collect/reflection_trained@1/train" not in stages_of(run.store)
 
 
-def test_a_reflector_without_any_example_is_not_trained(tmp_path):
+def test_a_reflector_without_an_example_is_not_trained(tmp_path):
     with RunStore.open(tmp_path / "run", {}) as store:
         run = doors_run(store, lambda m, s: "Reflection: hm" if is_reflecting(m) else act("red"))
         mended = collect_and_mend(run, None, CONFIG)
@@ -208,14 +208,14 @@ def test_a_reflector_without_any_example_is_not_trained(tmp_path):
 
 
 def test_several_samples_of_a_task(tmp_path):
-    """With k > 1 each failed sample is mended for itself, and a task's own successes teach the reflector too."""
+    """With k > 1, each failed sample is mended, and passed samples of the task are reflector examples too."""
 
-    def by_chance(messages: Sequence[Message], sampling: Sampling) -> str:
+    def random_door(messages: Sequence[Message], sampling: Sampling) -> str:
         return policy(messages, sampling) if is_reflecting(messages) else act(("red", "blue")[sampling.seed % 2])
 
     config = replace(CONFIG, attempts=replace(CONFIG.attempts, k=4))
     with RunStore.open(tmp_path / "run", {}) as store:
-        run = doors_run(store, by_chance)
+        run = doors_run(store, random_door)
         mended = collect_and_mend(run, None, config)
         attempts, failed = attempts_at(store, "collect/policy@1/train"), failures(run)
     assert Counter(t.task.id for t in attempts) == {task.id: 4 for task in TASKS}
@@ -230,12 +230,12 @@ def test_several_samples_of_a_task(tmp_path):
     assert found[True, 0.5] == found[False, 0.5] == len(both) > 0
     assert found[True, 1.0] == len(mendable) - len(both)
     assert sum(found.values()) == len(mendable) + len(both)
-    learnt = config.data.examples(run.acting(None, config.attempts), [*mended.passed, *mended.corrected])
+    examples = config.data.examples(run.make_agent(None, config.attempts), [*mended.passed, *mended.corrected])
     solved = own | {t.task.id for t in failed.values() if door(t) != "white"}
-    assert sum(e.weight for e in learnt) == pytest.approx(len(solved))
+    assert sum(e.weight for e in examples) == pytest.approx(len(solved))
 
 
-def test_infra_errors_are_neither_learnt_nor_reflected_on(tmp_path):
+def test_infrastructure_failures_are_neither_trained_on_nor_reflected_on(tmp_path):
     with RunStore.open(tmp_path / "run", {}) as store:
         run = doors_run(store, env="broken_envs:WhiteDoorsBreak")
         mended = collect_and_mend(run, None, CONFIG)
@@ -244,34 +244,34 @@ def test_infra_errors_are_neither_learnt_nor_reflected_on(tmp_path):
     assert len(broken) == doors_of()["white"]
     assert {door(t) for t in mended.zero_shot} == {"blue", "green"}
     assert {door(t) for t in mended.trained} == {"green"}
-    examples = CONFIG.data.examples(run.acting(None, CONFIG.attempts), [*mended.passed, *mended.corrected])
+    examples = CONFIG.data.examples(run.make_agent(None, CONFIG.attempts), [*mended.passed, *mended.corrected])
     assert len(examples) == 24 - len(broken)
 
 
-def test_a_reflection_that_breaks_down_is_no_correction(tmp_path):
+def test_a_correction_with_an_infrastructure_failure_is_not_used(tmp_path):
     BlueDoorsBreakLater.begun.clear()
     with RunStore.open(tmp_path / "run", {}) as store:
         run = doors_run(store, env="broken_envs:BlueDoorsBreakLater")
         mended = collect_and_mend(run, None, CONFIG)
         assert {t.outcome for t in mended.zero_shot if door(t) == "blue"} == {"infra_error"}
         assert mended.corrected == []
-        acting = chatting(run.acting(None, CONFIG.attempts))
-        assert reflector_examples(failures(run), [], mended.zero_shot, acting, CONFIG) == []
+        agent = require_react_agent(run.make_agent(None, CONFIG.attempts))
+        assert reflector_examples(failures(run), [], mended.zero_shot, agent, CONFIG) == []
 
 
-def test_the_reflector_learns_chats_as_the_agent_sees_them(tmp_path):
-    """With another system prompt and without the goal restated: before, the default rendering was learnt."""
+def test_training_data_of_the_reflector_use_the_prompt_of_the_agent(tmp_path):
+    """The agent has its own system prompt and does not restate the goal."""
     agent = AgentSpec("react", {"system": "Be brief.", "restate_goal": False})
     config = replace(CONFIG, attempts=replace(CONFIG.attempts, k=2))
 
-    def told(messages: Sequence[Message], sampling: Sampling) -> str:
+    def second_try(messages: Sequence[Message], sampling: Sampling) -> str:
         turns = sum(m.role == "assistant" for m in messages)
         if is_reflecting(messages) or turns == 0:
             return policy(messages, sampling)
         return act(messages[-1].content.partition("says: ")[2].partition(".")[0])
 
     with RunStore.open(tmp_path / "run", {}) as store:
-        run = replace(doors_run(store, told), agent=agent)
+        run = replace(doors_run(store, second_try), agent=agent)
         re_rest(run, config)
     for name in ("re_rest@1", *learner_of(run).fitted):
         for example in learner_of(run).fitted[name]:
@@ -279,11 +279,11 @@ def test_the_reflector_learns_chats_as_the_agent_sees_them(tmp_path):
             assert not any("Your task is to" in m.content for m in example.messages[2:])
 
 
-def test_another_agent_is_refused(tmp_path):
+def test_an_agent_other_than_react_is_refused(tmp_path):
     with RunStore.open(tmp_path / "run", {}) as store:
         run = replace(doors_run(store), agent=AgentSpec("trading-group"))
-        assert not isinstance(run.acting(None, CONFIG.attempts), ReActAgent)
-        with pytest.raises(UsageError, match="Re-ReST's reflector goes on in a ReAct agent's chat"):
+        assert not isinstance(run.make_agent(None, CONFIG.attempts), ReActAgent)
+        with pytest.raises(UsageError, match="is not a ReAct agent, which Re-ReST expects"):
             collect_and_mend(run, None, CONFIG)
 
 
@@ -301,11 +301,11 @@ def test_a_second_round_samples_with_the_adopted_model(tmp_path):
     assert configs["re_rest@1"].seed != configs["re_rest@2"].seed
 
 
-def test_a_round_that_is_not_admitted_is_kept_on_record(run):
-    gate = given(True, False)
+def test_a_rejected_round_is_recorded(run):
+    gate = scripted_gate(True, False)
     found = re_rest(run, replace(CONFIG, rounds=2, gate=gate))
     assert found == run.store.folder / "adapters" / "re_rest@1"
-    assert gate.asked == [(None, "re_rest@1"), ("re_rest@1", "re_rest@2")]
+    assert gate.compared == [(None, "re_rest@1"), ("re_rest@1", "re_rest@2")]
     assert (run.store.folder / "adapters" / "re_rest@2").exists()
     counts, count = results_of(run.store, "counts"), doors_of()
     assert list(counts) == ["re_rest@1", "re_rest@2"]
@@ -319,7 +319,7 @@ def test_a_round_that_is_not_admitted_is_kept_on_record(run):
     }
 
 
-def test_what_was_done_is_not_done_again(run):
+def test_finished_stages_are_not_repeated(run):
     first = collect_and_mend(run, None, CONFIG)
     assert isinstance(first, Mended)
     again = doors_run(run.store)

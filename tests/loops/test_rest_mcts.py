@@ -1,4 +1,4 @@
-"""ReST-MCTS*: what is chosen to learn from, what the value model learns, and the loop on a tiny world."""
+"""ReST-MCTS*: chosen traces, value models, and the loop in a tiny environment."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from kintsugi.agents.search import SearchTree, Uct, search
 from kintsugi.agents.search.tree import Node
 from kintsugi.agents.trajectory import AgentSpec, Step
 from kintsugi.errors import UsageError
-from kintsugi.loops.learning.core import FitConfig, Judgement
+from kintsugi.loops.learning.core import FitConfig, ValueExample
 from kintsugi.loops.learning.learner import LocalLearner
 from kintsugi.loops.learning.process_rewards import process_rewards
 from kintsugi.loops.learning.training_data import TrainingData
-from kintsugi.loops.learning.value import ValueRegression, judgements
+from kintsugi.loops.learning.value import ValueRegression, value_examples
 from kintsugi.loops.measuring.gate import Gate
-from kintsugi.loops.rest_mcts import ReSTMCTS, chosen, rest_mcts, trace_value
+from kintsugi.loops.rest_mcts import ReSTMCTS, choose_traces, rest_mcts, trace_value
 from kintsugi.loops.run import Attempts, Practice
 from kintsugi.loops.runs.store import RunStore
 
-ACTING = ReActAgent(ScriptedModel(["-"]))
+AGENT = ReActAgent(ScriptedModel(["-"]))
 TASKS = Doors.tasks("train", 12)
 
 
@@ -45,12 +45,12 @@ def policy(messages: Any, sampling: Any) -> str:
 
 
 def trees(n: int = 12) -> list[SearchTree]:
-    acting = ReActAgent(ScriptedModel(policy), ReActConfig(temperature=1.0, max_tokens=48))
-    return search(Doors, [Job(task, acting, 3) for task in TASKS.tasks[:n]], Uct(candidates=3, iterations=3))
+    agent = ReActAgent(ScriptedModel(policy), ReActConfig(temperature=1.0, max_tokens=48))
+    return search(Doors, [Job(task, agent, 3) for task in TASKS.tasks[:n]], Uct(candidates=3, iterations=3))
 
 
-def made(*nodes: tuple[int, str, str | None, float], sample: int = 0) -> SearchTree:
-    """Parents, actions, outcomes and values of all nodes but the root."""
+def make_tree(*nodes: tuple[int, str, str | None, float], sample: int = 0) -> SearchTree:
+    """A tree with these parents, actions, outcomes and values of all nodes except the root."""
     all_nodes = [Node(-1, None, "")]
     all_nodes += [Node(p, Step("", "", a), "", o, float(o == "success")) for p, a, o, _ in nodes]
     values = (0.0, *(v for *_, v in nodes))
@@ -59,50 +59,49 @@ def made(*nodes: tuple[int, str, str | None, float], sample: int = 0) -> SearchT
     )
 
 
-def test_traces_that_passed_are_chosen_by_the_mean_value_of_their_turns():
-    one = made((0, "a", None, 0.4), (1, "b", "success", 1.0), (0, "c", "success", 0.1), (0, "d", "failure", 0.9))
-    two = made(
+def test_passed_traces_are_chosen_by_their_mean_value():
+    one = make_tree((0, "a", None, 0.4), (1, "b", "success", 1.0), (0, "c", "success", 0.1), (0, "d", "failure", 0.9))
+    two = make_tree(
         (0, "c", "success", 0.8), (0, "e", "success", 0.3), (0, "a", None, 0.9), (3, "b", "success", 1.0), sample=1
     )
     assert trace_value(one, 2) == pytest.approx(0.7)
-    found = chosen([one, two], ReSTMCTS(traces=9, min_value=0.3))
+    found = choose_traces([one, two], ReSTMCTS(traces=9, min_value=0.3))
     assert [[s.action for s in t.steps] for t in found] == [["a", "b"], ["c"], ["e"]]
     assert [t.sample for t in found] == [0, 1, 2]
     assert all(t.success for t in found)
-    assert len(chosen([one, two], ReSTMCTS(traces=2))) == 2
-    assert chosen([one, two], ReSTMCTS(min_value=0.99)) == []
+    assert len(choose_traces([one, two], ReSTMCTS(traces=2))) == 2
+    assert choose_traces([one, two], ReSTMCTS(min_value=0.99)) == []
 
 
-def test_every_labelled_instant_is_judged_and_trees_weigh_the_same():
-    grown = trees(6)
-    found = judgements(grown, ACTING)
-    assert len(found) == sum(len(process_rewards(tree)) - 1 for tree in grown)
-    assert sum(j.weight for j in found) == pytest.approx(6)
-    assert {j.label for j in found} >= {1.0}
-    assert all(j.messages[-1].content.endswith("Your task is to: go through the open door.") for j in found)
-    assert {m.role for j in found for m in j.messages} == {"system", "user", "assistant"}
+def test_each_node_with_a_process_reward_is_an_example_and_trees_have_equal_weight():
+    six_trees = trees(6)
+    examples = value_examples(six_trees, AGENT)
+    assert len(examples) == sum(len(process_rewards(tree)) - 1 for tree in six_trees)
+    assert sum(e.weight for e in examples) == pytest.approx(6)
+    assert {e.label for e in examples} >= {1.0}
+    assert all(e.messages[-1].content.endswith("Your task is to: go through the open door.") for e in examples)
+    assert {m.role for e in examples for m in e.messages} == {"system", "user", "assistant"}
 
 
-def test_what_is_judged_is_what_the_agent_would_be_shown():
-    """Another prompt is another text; before, the default one was learnt whatever the agent was."""
+def test_value_examples_use_the_prompt_of_the_agent():
     brief = ReActAgent(ScriptedModel(["-"]), ReActConfig(system="Be brief.", restate_goal=False))
-    for judgement in judgements(trees(2), brief):
-        assert judgement.messages[0].content == "Be brief."
-        assert "Your task is to" not in judgement.messages[-1].content
+    for example in value_examples(trees(2), brief):
+        assert example.messages[0].content == "Be brief."
+        assert "Your task is to" not in example.messages[-1].content
 
 
 @pytest.fixture(scope="module")
 def value_folder(doors_seed, tmp_path_factory) -> tuple[Path, Any]:
     out = tmp_path_factory.mktemp("value")
     config = FitConfig(epochs=12.0, lr=5e-3)
-    learner, learnt = LocalLearner(doors_seed), judgements(trees(), ACTING)
-    return out, learner.fit(learnt, out, name="value@0", config=config, objective=ValueRegression())
+    learner, examples = LocalLearner(doors_seed), value_examples(trees(), AGENT)
+    return out, learner.fit(examples, out, name="value@0", config=config, objective=ValueRegression())
 
 
-def test_the_value_model_learns_and_is_the_same_in_every_batch(doors_seed, value_folder):
+def test_the_value_model_fits_its_labels_and_does_not_depend_on_batching(doors_seed, value_folder):
     out, result = value_folder
-    assert result.loss < 0.5 * result.facts["mean_error"]
-    chats = [j.messages for j in judgements(trees(), ACTING)]
+    assert result.loss < 0.5 * result.metrics["label_variance"]
+    chats = [e.messages for e in value_examples(trees(), AGENT)]
 
     def values(size: int) -> list[float]:
         model = LocalValue.load(doors_seed, out)
@@ -120,51 +119,51 @@ def test_the_value_model_learns_and_is_the_same_in_every_batch(doors_seed, value
     alone = values(1)
     assert values(5) == values(len(chats)) == alone
     assert all(0.0 <= v <= 1.0 and (v * GRID).is_integer() for v in alone)
-    labels = [j.label for j in judgements(trees(), ACTING)]
-    worth = [v for v, label in zip(alone, labels, strict=True) if label == 1.0]
-    rest = [v for v, label in zip(alone, labels, strict=True) if label < 0.5]
-    assert sum(worth) / len(worth) > sum(rest) / len(rest) + 0.2
+    labels = [e.label for e in value_examples(trees(), AGENT)]
+    good = [v for v, label in zip(alone, labels, strict=True) if label == 1.0]
+    bad = [v for v, label in zip(alone, labels, strict=True) if label < 0.5]
+    assert sum(good) / len(good) > sum(bad) / len(bad) + 0.2
 
 
-def test_what_is_no_value_model_is_said(doors_seed, value_folder, tmp_path):
+def test_an_adapter_without_a_value_head_is_refused(doors_seed, value_folder, tmp_path):
     for file in ("adapter_config.json", "adapter_model.safetensors"):
         (tmp_path / file).write_bytes((value_folder[0] / file).read_bytes())
-    with pytest.raises(UsageError, match="holds no value head that fits"):
+    with pytest.raises(UsageError, match="has no value head that fits"):
         LocalValue.load(doors_seed, tmp_path)
 
 
-def test_an_episode_longer_than_the_window_is_judged_without_its_oldest_turns(doors_seed, value_folder):
+def test_an_episode_longer_than_the_window_loses_its_oldest_turns(doors_seed, value_folder):
     model = LocalValue.load(doors_seed, value_folder[0])
     steps = [Step("It is locked.", "I try red.", "open red") for _ in range(60)]
     episode = Episode(TASKS.tasks[0], "It is locked.", {"goal": "go through the open door."}, 0, steps)
-    worth = run_sync(model.value(ACTING.prompt(episode)))
-    assert worth == run_sync(model.value(ACTING.prompt(replace(episode, steps=steps[:59]))))
-    assert 0.0 <= worth <= 1.0
+    value = run_sync(model.value(AGENT.prompt(episode)))
+    assert value == run_sync(model.value(AGENT.prompt(replace(episode, steps=steps[:59]))))
+    assert 0.0 <= value <= 1.0
 
 
-# -- the loop ------------------------------------------------------------------------------------------------------
+# -- The loop ------------------------------------------------------------------------------------------------------
 
 CONFIG = ReSTMCTS(
     Practice(tasks=8),
     Attempts(k=1, max_tokens=60),
     gate=Gate("off"),
     data=TrainingData(replay=0.0),
-    first=Uct(iterations=2, candidates=3),
+    first_search=Uct(iterations=2, candidates=3),
     search=replace(ReSTMCTS().search, iterations=3),
     min_value=0.0,
 )
 
 
 def test_the_loop_with_scripted_models(tmp_path):
-    """Values and policies are tables; each round searches with the last ones."""
+    """Values and policies are tables, and each round searches with the latest ones."""
     with RunStore.open(tmp_path / "run", {}) as store:
         run = scripted_run(store, "door_env:Doors", policy, {"rest_mcts": policy})
         found = rest_mcts(run, CONFIG)
         assert found == store.folder / "adapters" / "rest_mcts@2"
         fitted = learner_of(run).fitted
         assert list(fitted) == ["value@0", "value@1", "rest_mcts@1", "value@2", "rest_mcts@2"]
-        assert all(isinstance(e, Judgement) for name in fitted if name.startswith("value") for e in fitted[name])
-        # Each value model learns from all trees so far.
+        assert all(isinstance(e, ValueExample) for name in fitted if name.startswith("value") for e in fitted[name])
+        # Each value model is trained on all trees so far.
         assert len(fitted["value@0"]) < len(fitted["value@1"]) < len(fitted["value@2"])
         assert [str(stage) for stage in store.tree_stages()] == [
             "search/first/train",
@@ -182,27 +181,27 @@ def test_the_loop_with_scripted_models(tmp_path):
         assert (backend_of(again).opened, learner_of(again).fitted) == ([], {})
 
 
-def test_without_an_end_there_is_no_value_model(tmp_path):
-    """Three doors would have to be tried, and the search goes one turn deep."""
-    shallow = replace(CONFIG, first=Uct(iterations=1, candidates=1, max_depth=None, env_steps=1))
+def test_trees_without_an_end_are_refused(tmp_path):
+    """An episode ends after three doors, and the search is one turn deep."""
+    shallow = replace(CONFIG, first_search=Uct(iterations=1, candidates=1, max_depth=None, env_steps=1))
     with RunStore.open(tmp_path / "run", {}) as store:
         run = scripted_run(store, "door_env:Doors", ["Thought: hm\nAction: open pink"])
         with pytest.raises(UsageError, match="nothing to train 'value@0' on: no tree reached an end"):
             rest_mcts(run, shallow)
 
 
-def test_an_agent_that_cannot_be_judged_is_refused(tmp_path):
+def test_an_agent_without_a_prompt_method_is_refused(tmp_path):
     with RunStore.open(tmp_path / "run", {}) as store:
         run = replace(scripted_run(store, "trading", policy), agent=AgentSpec("trading-group"))
         with pytest.raises(UsageError, match="has no method `prompt"):
             rest_mcts(run, CONFIG)
 
 
-# -- the command ---------------------------------------------------------------------------------------------------
+# -- The command ---------------------------------------------------------------------------------------------------
 
 FLAGS = (
     *("--loop.practice.tasks", "8", "--loop.fit.epochs", "1", "--gate", "off"),
-    *("--loop.attempts.max-tokens", "24", "--loop.first.iterations", "2", "--loop.first.candidates", "3"),
+    *("--loop.attempts.max-tokens", "24", "--loop.first-search.iterations", "2", "--loop.first-search.candidates", "3"),
     *("--loop.search.iterations", "3", "--loop.value.epochs", "1", "--loop.min-value", "0", "--loop.rounds", "1"),
     *("--held-out.tasks", "6", "--held-out.at-once", "6"),
 )
@@ -229,17 +228,17 @@ def parts(run: Path) -> int:
 
 
 def test_the_loop_and_a_kill_inside_its_trees(doors_seed, tmp_path, capsys):
-    """Steps take a moment, so that the trees of one search are written in several goes."""
+    """The environment is slow, so the trees of one search are stored in several transactions."""
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert cli.main(command(doors_seed, whole)) == 0
-    said = " ".join(capsys.readouterr().out.split())
-    assert "search/policy@1/train: 8 trees" in said
-    assert "actions were played again" in said
-    wanted = rows(whole)
-    weights = {name.partition("/")[0] for name in wanted["weights"]}
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "search/policy@1/train: 8 trees" in printed
+    assert "restores, which replayed" in printed
+    expected = rows(whole)
+    weights = {name.partition("/")[0] for name in expected["weights"]}
     assert weights == {"value@0", "value@1", "rest_mcts@1"}
-    assert "value@1/value_head.safetensors" in wanted["weights"]
-    assert {stage for stage, *_ in wanted["growth"]} == {"search/first/train", "search/policy@1/train"}
+    assert "value@1/value_head.safetensors" in expected["weights"]
+    assert {stage for stage, *_ in expected["growth"]} == {"search/first/train", "search/policy@1/train"}
 
     killed = subprocess.Popen(
         [sys.executable, "-m", "kintsugi", *command(doors_seed, cut)],
@@ -251,11 +250,11 @@ def test_the_loop_and_a_kill_inside_its_trees(doors_seed, tmp_path, capsys):
         time.sleep(0.002)
     killed.send_signal(signal.SIGKILL)
     assert killed.wait() == -signal.SIGKILL
-    assert 0 < parts(cut) < len(wanted["growth"])
+    assert 0 < parts(cut) < len(expected["growth"])
     assert cli.main(command(doors_seed, cut)) == 0
-    assert rows(cut) == wanted
+    assert rows(cut) == expected
 
 
-def test_settings_of_the_loop_are_checked():
+def test_search_settings_are_checked():
     with pytest.raises(UsageError, match="candidates is 0"):
         replace(ReSTMCTS().search, candidates=0)

@@ -1,4 +1,4 @@
-"""`kill -9` at any moment of `kintsugi improve`, and the same command again, end as an undisturbed run does."""
+"""`kintsugi improve` after `kill -9` at any moment: the same command again ends like an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -30,12 +30,19 @@ LOOPS = {
         (
             *("--loop.alpha", "0.5", "1.0", "--loop.search.candidates", "2", "--loop.search.iterations", "4"),
             *("--loop.search.max-depth", "2", "--loop.verifier.prompt", "Judge."),
-            *("--loop.recovery.steps", "1", "--loop.recovery.most", "5", "--loop.recovery.temperature", "1.0"),
+            *(
+                "--loop.recovery.steps",
+                "1",
+                "--loop.recovery.max-beginnings",
+                "5",
+                "--loop.recovery.temperature",
+                "1.0",
+            ),
         ),
         {"agent_r@1", "agent_r@2"},
     ),
 }
-"""Flags of its own, and the adapters that it trains."""
+"""Flags of each loop, and the adapters that it trains."""
 
 
 def command(model: Path | str, run: Path, loop: str = "re-rest") -> list[str]:
@@ -54,7 +61,7 @@ def started(model: Path, run: Path, site: Path, loop: str) -> subprocess.Popen[s
 
 
 def progress(run: Path) -> int:
-    """How much is stored: attempts, trees' parts, finished stages and adapters, unfinished ones included."""
+    """Number of stored attempts, tree parts, results and adapter folders."""
     try:
         with contextlib.closing(sqlite3.connect(f"file:{run}/run.db?mode=ro", uri=True)) as db:
             tables = ("trajectories", "growth", "results")
@@ -65,32 +72,32 @@ def progress(run: Path) -> int:
 
 
 def outcome(run: Path) -> dict[str, Any]:
-    """Everything that must not depend on interruptions: all but how long things took."""
+    """All records that must not depend on interruptions, which excludes wall times."""
     with contextlib.closing(sqlite3.connect(run / "run.db")) as db:
         rows = db.execute("SELECT stage, key, data, sha FROM trajectories ORDER BY number").fetchall()
-        grown = db.execute("SELECT stage, key, part, data FROM growth ORDER BY stage, key, part").fetchall()
+        trees = db.execute("SELECT stage, key, part, data FROM growth ORDER BY stage, key, part").fetchall()
         results = dict(db.execute("SELECT stage, data FROM results ORDER BY rowid").fetchall())
-    stages = {name: json.loads(result) for name, result in results.items() if not name.startswith(("clock/", "cost/"))}
+    stages = {name: json.loads(result) for name, result in results.items() if not name.startswith(("timing/", "cost/"))}
     for name, result in stages.items():
         if name.startswith("score/"):
             result.pop("seconds")
     adapters = {path.parent.name: path.read_bytes() for path in run.glob("adapters/*/adapter_model.safetensors")}
     config = (run / "config.toml").read_text()
-    return {"rows": rows, "grown": grown, "stages": stages, "adapters": adapters, "config": config}
+    return {"rows": rows, "trees": trees, "stages": stages, "adapters": adapters, "config": config}
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-def test_a_run_that_is_killed_ends_as_an_undisturbed_one(loop, doors_seed, doors_site, doors_world, tmp_path, capsys):
+def test_a_killed_run_ends_like_an_uninterrupted_one(loop, doors_seed, doors_site, doors_world, tmp_path, capsys):
     whole, cut, rng = tmp_path / "whole", tmp_path / "cut", random.Random(2)
     first = started(doors_seed, whole, doors_site, loop)
     _, err = first.communicate(timeout=300)
     assert (first.returncode, err) == (0, "")
-    wanted, end = outcome(whole), progress(whole)
-    assert set(wanted["adapters"]) == LOOPS[loop][1]
-    kinds = {stage.partition("/")[0] for stage, *_ in wanted["rows"]}
+    expected, end = outcome(whole), progress(whole)
+    assert set(expected["adapters"]) == LOOPS[loop][1]
+    kinds = {stage.partition("/")[0] for stage, *_ in expected["rows"]}
     assert kinds == {"eval", "gate", "beginnings" if loop == "agent-r" else "collect"}
 
-    # Spread over the run, but for its last moments, and each at any point of what is then going on.
+    # The kills are spread over the first 90 % of the run's records, each after a short random delay.
     share, stored = 0.9 * end / KILLS, 0
     for number in range(KILLS):
         running = started(doors_seed, cut, doors_site, loop)
@@ -107,15 +114,15 @@ def test_a_run_that_is_killed_ends_as_an_undisturbed_one(loop, doors_seed, doors
     last = started(doors_seed, cut, doors_site, loop)
     out, err = last.communicate(timeout=300)
     assert (last.returncode, err) == (0, "")
-    assert "Rounds, as the gate saw them" in out
-    assert outcome(cut) == wanted
+    assert "Rounds and gate verdicts" in out
+    assert outcome(cut) == expected
 
-    # Another configuration is not this run.
+    # Other settings are refused.
     assert main([*command(doors_seed, cut, loop), "--loop.attempts.temperature", "0.9"]) == 2
     refused = capsys.readouterr().err
     assert "loop.attempts.temperature: 1.0 -> 0.9" in refused
     assert refused.count("\n") == 1
-    assert outcome(cut) == wanted
+    assert outcome(cut) == expected
 
 
 @pytest.mark.parametrize(
@@ -129,8 +136,8 @@ def test_a_run_that_is_killed_ends_as_an_undisturbed_one(loop, doors_seed, doors
         ("--agent-args", ("restate_goal=true", "restate_goal=false"), "agent_args.restate_goal"),
     ],
 )
-def test_every_part_of_the_configuration_counts(flag, values, name, doors_world, tmp_path, capsys):
-    """A run that is begun with one value is not continued with another. A scripted model makes it quick."""
+def test_a_run_is_not_resumed_with_another_value_of_any_part(flag, values, name, doors_world, tmp_path, capsys):
+    """The test uses a scripted model because it is fast."""
     script = tmp_path / "script.json"
     script.write_text(json.dumps({"": [f"Thought: hm\nAction: open {colour}" for colour in COLOURS]}))
     first, second = ([*command(f"scripted:{script}", tmp_path / "run"), flag, value] for value in values)

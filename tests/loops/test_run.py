@@ -1,4 +1,4 @@
-"""`Run`: what is practised on, how attempts are made and kept, and training that is done once."""
+"""`Run`, `Practice` and `Attempts`: defaults, agents, jobs, players, scopes and training."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from loop_seeds import install
 
 DOORS = EnvSpec("door_env:Doors")
 STAGE = Stage("collect", "policy", "train", 1)
-LEARNT = [Example([Message("user", "which?"), Message("assistant", "red")])]
+EXAMPLES = [Example([Message("user", "which?"), Message("assistant", "red")])]
 
 
 def guess(messages: Any, sampling: Any) -> str:
@@ -43,31 +43,31 @@ def store(tmp_path: Path) -> Iterator[RunStore]:
 
 @pytest.fixture
 def run(store: RunStore) -> Run:
-    """The base opens doors by chance."""
+    """A run whose base model opens random doors."""
     return scripted_run(store, DOORS.id, guess)
 
 
-# -- What is practised on ---------------------------------------------------------------------------------------------
+# -- Practice tasks ---------------------------------------------------------------------------------------------------
 
 
-def test_a_family_says_how_much_is_usual_in_its_environment(monkeypatch, tmp_path):
-    monkeypatch.syspath_prepend(str(install(tmp_path, "gatehouse", doors="loop_seeds:FEW")))
+def test_a_seed_family_sets_the_defaults_of_its_environment(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(install(tmp_path, "gatehouse", doors="loop_seeds:SMALL_FAMILY")))
     assert defaults_of(DOORS).practice == len(Practice().task_set(DOORS, 0)) == 7
     assert len(Practice(tasks=3).task_set(DOORS, 0)) == 3
     assert resolved(FitConfig(), DOORS).epochs == 2.5
     assert defaults_of(EnvSpec("code")).practice > 300
 
 
-def test_an_environment_without_a_family_has_what_is_usual_anywhere():
+def test_an_environment_without_a_seed_family_has_general_defaults():
     assert len(Practice().task_set(DOORS, 0)) == 300
     assert (defaults_of(DOORS).epochs, defaults_of(DOORS).rename) == (3.0, None)
     sparse = EnvSpec("loop_envs:Sparse")
     for name in ("turn_tokens", "at_once", "gate_split"):
-        assert sparse.default(name) == AgentEnv.metadata[name]
+        assert sparse.metadata_value(name) == AgentEnv.metadata[name]
     assert Attempts().resolved(sparse) == Attempts(max_tokens=32, at_once=128)
 
 
-def test_tasks_are_drawn_by_the_seed_of_the_split_and_with_the_parameters():
+def test_practice_tasks_depend_on_seed_split_and_parameters():
     practice = Practice(tasks=5)
     assert practice.task_set(DOORS, 0) == practice.task_set(DOORS, 0) != practice.task_set(DOORS, 1)
     assert {task.split for task in replace(practice, split="valid_seen").task_set(DOORS, 0)} == {"valid_seen"}
@@ -79,28 +79,28 @@ def test_tasks_are_drawn_by_the_seed_of_the_split_and_with_the_parameters():
 @pytest.mark.parametrize(
     ("make", "expected"),
     [
-        (lambda: Practice(tasks=0).task_set(DOORS, 0), "tasks is 0; at least 1 is needed"),
+        (lambda: Practice(tasks=0).task_set(DOORS, 0), "tasks is 0; expected at least 1"),
         (lambda: Practice().task_set(EnvSpec("househld"), 0), "unknown environment 'househld'; did you mean 'househ"),
-        (lambda: Attempts(k=0), "k is 0; at least 1 is needed"),
+        (lambda: Attempts(k=0), "k is 0; expected at least 1"),
         (lambda: Attempts(at_once=0), "at_once is 0"),
         (lambda: Attempts(max_tokens=-1), "max_tokens is -1"),
-        (lambda: Attempts(temperature=-0.1), "temperature is -0.1; it is 0"),
+        (lambda: Attempts(temperature=-0.1), "temperature is -0.1; expected 0"),
         (lambda: Attempts(temperature=math.inf), "temperature is inf"),
         (lambda: Attempts(temperature=math.nan), "temperature is nan"),
     ],
 )
-def test_what_nothing_can_be_played_with_is_refused(make, expected):
+def test_invalid_settings_are_refused(make, expected):
     with pytest.raises(UsageError, match=expected):
         make()
 
 
-def test_what_is_recorded_has_numbers_in_every_place():
+def test_resolved_configurations_have_no_open_defaults():
     found = resolved(LoopConfig(), EnvSpec("household"))
     assert found.practice.tasks == defaults_of(EnvSpec("household")).practice
     assert found.fit.epochs == defaults_of(EnvSpec("household")).epochs
-    assert found.attempts.max_tokens == EnvSpec("household").default("turn_tokens")
-    assert found.attempts.at_once == EnvSpec("household").default("at_once")
-    assert found.gate.split == EnvSpec("household").default("gate_split") is not None
+    assert found.attempts.max_tokens == EnvSpec("household").metadata_value("turn_tokens")
+    assert found.attempts.at_once == EnvSpec("household").metadata_value("at_once")
+    assert found.gate.split == EnvSpec("household").metadata_value("gate_split") is not None
     assert resolved(found, EnvSpec("household")) == found
     given = LoopConfig(
         Practice(tasks=2), Attempts(max_tokens=3, at_once=4), FitConfig(epochs=5), Gate(split="valid_unseen")
@@ -112,35 +112,35 @@ def test_what_is_recorded_has_numbers_in_every_place():
 # -- Attempts ---------------------------------------------------------------------------------------------------------
 
 
-def test_attempts_share_no_random_numbers_and_are_told_apart_by_each_of_four_things(run):
-    agent, (one, two) = run.acting(None, Attempts()), Practice(tasks=2).task_set(DOORS, 0)
-    asked = [
+def test_job_seeds_differ_by_task_sample_seed_and_stream(run):
+    agent, (one, two) = run.make_agent(None, Attempts()), Practice(tasks=2).task_set(DOORS, 0)
+    cases = [
         (task, sample, seed, stream)
         for task in (one, two)
         for sample in range(3)
         for seed in range(2)
         for stream in ("collect/policy@1", "collect/policy@2", "collect/reflection@1")
     ]
-    seeds = [job(task, agent, sample, seed, stream).seed for task, sample, seed, stream in asked]
-    assert len(set(seeds)) == len(asked) == 36
-    assert seeds == [job(task, agent, sample, seed, stream).seed for task, sample, seed, stream in asked]
-    mend = job(one, agent, 2, 0, "s", source="reflection", parents=("p",))
-    assert (mend.task, mend.agent, mend.sample) == (one, agent, 2)
-    assert (mend.source, mend.parents) == ("reflection", ("p",))
+    seeds = [job(task, agent, sample, seed, stream).seed for task, sample, seed, stream in cases]
+    assert len(set(seeds)) == len(cases) == 36
+    assert seeds == [job(task, agent, sample, seed, stream).seed for task, sample, seed, stream in cases]
+    correction = job(one, agent, 2, 0, "s", source="reflection", parents=("p",))
+    assert (correction.task, correction.agent, correction.sample) == (one, agent, 2)
+    assert (correction.source, correction.parents) == ("reflection", ("p",))
 
 
-def test_the_agent_acts_as_it_is_asked_to(run):
+def test_the_agent_has_the_requested_sampling_settings(run):
     attempts = Attempts(temperature=0.5, max_tokens=40)
-    agent = run.acting(None, attempts)
+    agent = run.make_agent(None, attempts)
     assert isinstance(agent, ReActAgent)
     assert (agent.config.temperature, agent.config.max_tokens, agent.config.decoding) == (0.5, 40, "free")
-    greedy = run.acting(None, attempts, temperature=0.0, decoding="constrained")
+    greedy = run.make_agent(None, attempts, temperature=0.0, decoding="constrained")
     assert isinstance(greedy, ReActAgent)
     assert (greedy.config.temperature, greedy.config.max_tokens, greedy.config.decoding) == (0.0, 40, "constrained")
-    plain = run.acting(None, Attempts())
+    plain = run.make_agent(None, Attempts())
     assert isinstance(plain, ReActAgent)
     assert plain.config.max_tokens == 32
-    named = replace(run, agent=AgentSpec("react", {"system": "Be brief."})).acting(None, attempts)
+    named = replace(run, agent=AgentSpec("react", {"system": "Be brief."})).make_agent(None, attempts)
     assert isinstance(named, ReActAgent)
     assert (named.config.system, named.config.temperature) == ("Be brief.", 0.5)
     assert backend_of(run).opened == []
@@ -148,7 +148,7 @@ def test_the_agent_acts_as_it_is_asked_to(run):
 
 def test_attempts_are_played_once(run):
     attempts = Attempts(k=2, at_once=3, temperature=0.5, max_tokens=40)
-    tasks, agent = Practice(tasks=5).task_set(DOORS, 0), run.acting(None, attempts)
+    tasks, agent = Practice(tasks=5).task_set(DOORS, 0), run.make_agent(None, attempts)
     found = run.attempt(STAGE, agent, tasks, attempts, seed=0, stream="s")
     assert [(t.task.id, t.sample) for t in found] == [(t.id, i) for t in tasks for i in range(2)]
     assert {t.source for t in found} == {"policy"}
@@ -162,49 +162,49 @@ def test_attempts_are_played_once(run):
     assert len(more) == 12
 
 
-def test_episodes_that_are_played_together_share_nothing(store):
+def test_results_do_not_depend_on_the_wave_size(store):
     found = []
     for at_once in (1, 3, 16):
         run = scripted_run(store, DOORS.id, guess)
         attempts = Attempts(k=2, at_once=at_once)
         stage = Stage("collect", "policy", "train", at_once)
         tasks = Practice(tasks=8).task_set(DOORS, 0)
-        found.append(run.attempt(stage, run.acting(None, attempts), tasks, attempts, seed=0, stream="s"))
+        found.append(run.attempt(stage, run.make_agent(None, attempts), tasks, attempts, seed=0, stream="s"))
     assert found[0] == found[1] == found[2]
     assert {t.success for t in found[0]} == {True, False}
 
 
 @dataclass
-class Noting(LocalPlayer):
-    """Notes what it is asked for."""
+class RecordingPlayer(LocalPlayer):
+    """Records the environment, number of jobs and wave size of each call."""
 
-    asked: list[tuple[str, int, int]] = field(default_factory=list)
+    calls: list[tuple[str, int, int]] = field(default_factory=list)
 
     def play(self, env, jobs, at_once, **options):
-        self.asked.append((env.id, len(jobs), at_once))
+        self.calls.append((env.id, len(jobs), at_once))
         return super().play(env, jobs, at_once, **options)
 
 
-def test_a_player_is_asked_for_what_is_left_and_the_progress_is_of_the_whole(run):
-    told: list[tuple[str, float]] = []
-    run.store.watch = lambda what, share: told.append((what, share))
-    noting, attempts = Noting(), Attempts(k=1, at_once=3)
-    run = replace(run, player=noting)
-    tasks, agent = list(Practice(tasks=8).task_set(DOORS, 0)), run.acting(None, attempts)
+def test_a_player_gets_only_missing_jobs_and_progress_counts_all(run):
+    statuses: list[tuple[str, float]] = []
+    run.store.on_status = lambda what, share: statuses.append((what, share))
+    player, attempts = RecordingPlayer(), Attempts(k=1, at_once=3)
+    run = replace(run, player=player)
+    tasks, agent = list(Practice(tasks=8).task_set(DOORS, 0)), run.make_agent(None, attempts)
     run.attempt(STAGE, agent, tasks[:2], attempts, seed=0, stream="s")
-    told.clear()
+    statuses.clear()
     run.attempt(STAGE, agent, tasks, attempts, seed=0, stream="s")
     run.attempt(STAGE, agent, tasks, attempts, seed=0, stream="s")
-    assert noting.asked == [(DOORS.id, 2, 3), (DOORS.id, 6, 3)]
-    assert told == [(str(STAGE), pytest.approx((2 + i) / 8)) for i in range(1, 7)]
+    assert player.calls == [(DOORS.id, 2, 3), (DOORS.id, 6, 3)]
+    assert statuses == [(str(STAGE), pytest.approx((2 + i) / 8)) for i in range(1, 7)]
 
 
-def test_a_scope_has_stages_and_adapters_of_its_own(run):
+def test_each_scope_has_its_own_stages_and_adapters(run):
     attempts, tasks = Attempts(k=1), Practice(tasks=2).task_set(DOORS, 0)
     for seed in range(2):
-        view = run.scoped(f"seed{seed}")
-        view.attempt(STAGE, view.acting(None, attempts), tasks, attempts, seed=seed, stream="s")
-        adapter = view.train("a@1", LEARNT, FitConfig(), seed=seed)
+        view = run.with_scope(f"seed{seed}")
+        view.attempt(STAGE, view.make_agent(None, attempts), tasks, attempts, seed=seed, stream="s")
+        adapter = view.train("a@1", EXAMPLES, FitConfig(), seed=seed)
         assert adapter == run.store.folder / "adapters" / f"seed{seed}" / "a@1"
     assert [str(stage) for stage in run.store.trajectory_stages()] == [
         "collect/seed0/policy@1/train",
@@ -215,14 +215,14 @@ def test_a_scope_has_stages_and_adapters_of_its_own(run):
 # -- Training ---------------------------------------------------------------------------------------------------------
 
 
-def test_training_is_done_once_with_what_was_asked_for(run):
-    first = run.train("agent@1", LEARNT, FitConfig(lr=0.5), seed=3)
+def test_an_adapter_is_trained_once_with_the_given_arguments(run):
+    first = run.train("agent@1", EXAMPLES, FitConfig(lr=0.5), seed=3)
     assert first == run.store.folder / "adapters" / "agent@1"
     assert run.train("agent@1", [], FitConfig(), seed=4) == first
-    second = run.train("agent@2", LEARNT, FitConfig(epochs=7), seed=3, start=first)
+    second = run.train("agent@2", EXAMPLES, FitConfig(epochs=7), seed=3, start=first)
     learner = learner_of(run)
     assert list(learner.fitted) == ["agent@1", "agent@2"]
-    assert learner.fitted["agent@1"] == LEARNT
+    assert learner.fitted["agent@1"] == EXAMPLES
     assert learner.starts == {"agent@1": None, "agent@2": "agent@1"}
     assert (learner.configs["agent@1"].lr, learner.configs["agent@1"].epochs) == (0.5, defaults_of(DOORS).epochs)
     assert learner.configs["agent@2"].epochs == 7
@@ -230,13 +230,13 @@ def test_training_is_done_once_with_what_was_asked_for(run):
     assert second.name == "agent@2"
 
 
-def test_each_training_has_random_numbers_of_its_own(tmp_path):
-    """They are those of the seed and of the name, or of the stream that stands for it."""
+def test_each_training_has_its_own_seed(tmp_path):
+    """The seed depends on the loop's seed, and on the stream or else the adapter's name."""
 
     def seed_of(folder: str, name: str, seed: int, stream: str | None = None) -> int:
         with RunStore.open(tmp_path / folder, {}) as store:
             run = scripted_run(store, DOORS.id, guess)
-            run.train(name, LEARNT, FitConfig(seed=99), seed=seed, stream=stream)
+            run.train(name, EXAMPLES, FitConfig(seed=99), seed=seed, stream=stream)
             return learner_of(run).configs[name].seed
 
     found = [seed_of("1", "a@1", 0), seed_of("2", "a@2", 0), seed_of("3", "a@1", 1), seed_of("4", "a@1", 0, "other")]
@@ -246,23 +246,23 @@ def test_each_training_has_random_numbers_of_its_own(tmp_path):
     assert all(0 <= seed < 1 << 31 for seed in found)
 
 
-def test_what_fails_in_training_leaves_no_adapter_and_is_tried_again(run):
+def test_a_failed_training_leaves_no_adapter_and_can_be_repeated(run):
     with pytest.raises(UsageError, match="nothing to train 'agent@1' on"):
         run.train("agent@1", [], FitConfig(), seed=0)
     assert not (run.store.folder / "adapters" / "agent@1").exists()
-    assert run.train("agent@1", LEARNT, FitConfig(), seed=0).exists()
+    assert run.train("agent@1", EXAMPLES, FitConfig(), seed=0).exists()
 
 
-def test_progress_of_training_is_told(run):
-    told: list[tuple[str, float]] = []
-    run.store.watch = lambda what, share: told.append((what, share))
-    run.train("agent@1", LEARNT * 2, FitConfig(), seed=0)
-    assert told == [("train/agent@1", 0.5), ("train/agent@1", 1.0)]
+def test_training_reports_its_progress(run):
+    statuses: list[tuple[str, float]] = []
+    run.store.on_status = lambda what, share: statuses.append((what, share))
+    run.train("agent@1", EXAMPLES * 2, FitConfig(), seed=0)
+    assert statuses == [("train/agent@1", 0.5), ("train/agent@1", 1.0)]
 
 
 def chat_on_a_site() -> tuple[str, str, list[Message]]:
     site = next(site for site in SITES.values() if site.kind == "shop" and site.split == "train")
-    label = site.words["cart"]
+    label = site.labels["cart"]
     return (
         site.name,
         label,
@@ -278,7 +278,7 @@ def chat_on_a_site() -> tuple[str, str, list[Message]]:
     )
 
 
-def test_where_names_can_be_exchanged_each_epoch_has_other_words(store):
+def test_each_epoch_has_other_names_if_the_family_supports_it(store):
     site, label, chat = chat_on_a_site()
     elsewhere = [replace(m, content=m.content.replace(site, "Elsewhere")) for m in chat]
     examples = [Example(chat, 0.5), Example(elsewhere, 0.25)]
@@ -288,35 +288,36 @@ def test_where_names_can_be_exchanged_each_epoch_has_other_words(store):
         run.train(name, examples, fit, seed=0, rename=rename)
         return learner_of(run).fitted[name], learner_of(run).configs[name]
 
-    eight, usual_ones = trained("a@1", "web", FitConfig(), True)
-    two, broken = trained("a@2", "kintsugi/Web-v0", FitConfig(epochs=2.5), True)
-    plain, own = trained("a@3", "web", FitConfig(), False)
-    other, others = trained("a@4", "household", FitConfig(), True)
-    assert (usual_ones.times, broken.times, own.times, others.times) == (1.0, 1.25, 8.0, 3.0)
+    eight, whole = trained("a@1", "web", FitConfig(), True)
+    two, fractional = trained("a@2", "kintsugi/Web-v0", FitConfig(epochs=2.5), True)
+    plain, not_renamed = trained("a@3", "web", FitConfig(), False)
+    other, unsupported = trained("a@4", "household", FitConfig(), True)
+    configs = (whole, fractional, not_renamed, unsupported)
+    assert [config.epochs_or_default for config in configs] == [1.0, 1.25, 8.0, 3.0]
     assert (len(eight), len(two)) == (16, 4)
     assert [e.weight for e in eight] == [0.5, 0.25] * 8
-    for told in eight[1::2]:
-        assert told.messages == elsewhere
-    tales = [example.messages for example in eight[::2]]
-    assert len({tuple(m.content for m in tale) for tale in tales}) > 4
-    for tale in tales:
-        assert [(m.role, m.trainable) for m in tale] == [(m.role, m.trainable) for m in chat]
-        assert tale[0] == chat[0]
-        assert tale[2] == chat[2]
-        said = tale[4].content.removeprefix("Action: stop [").removesuffix("]")
-        assert f"“{said}”" in tale[1].content
-        assert f"Title: {said} · " in tale[3].content
-        assert (tale[4].token_ids is None) == (tale[4] != chat[4])
-    assert any(f"'{label}'" not in tale[1].content for tale in tales)
+    for example in eight[1::2]:
+        assert example.messages == elsewhere
+    copies = [example.messages for example in eight[::2]]
+    assert len({tuple(m.content for m in copy) for copy in copies}) > 4
+    for copy in copies:
+        assert [(m.role, m.trainable) for m in copy] == [(m.role, m.trainable) for m in chat]
+        assert copy[0] == chat[0]
+        assert copy[2] == chat[2]
+        product = copy[4].content.removeprefix("Action: stop [").removesuffix("]")
+        assert f"“{product}”" in copy[1].content
+        assert f"Title: {product} · " in copy[3].content
+        assert (copy[4].token_ids is None) == (copy[4] != chat[4])
+    assert any(f"'{label}'" not in copy[1].content for copy in copies)
     for same in (plain, other):
         assert [e.messages for e in same] == [chat, elsewhere]
 
 
-def test_a_package_s_family_says_how_names_are_exchanged(store, monkeypatch, tmp_path):
-    monkeypatch.syspath_prepend(str(install(tmp_path / "site", "gatehouse", doors="loop_seeds:LOUD")))
+def test_a_seed_family_of_another_package_can_rename(store, monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(install(tmp_path / "site", "gatehouse", doors="loop_seeds:RENAMING_FAMILY")))
     run = scripted_run(store, DOORS.id, guess)
-    run.train("a@1", LEARNT, FitConfig(epochs=3), seed=0, rename=True)
-    told = [e.messages for e in learner_of(run).fitted["a@1"]]
-    assert len(told) == 3
-    assert all(messages[1].content.startswith("RED ") for messages in told)
-    assert len({messages[1].content for messages in told}) == 3
+    run.train("a@1", EXAMPLES, FitConfig(epochs=3), seed=0, rename=True)
+    chats = [e.messages for e in learner_of(run).fitted["a@1"]]
+    assert len(chats) == 3
+    assert all(messages[1].content.startswith("RED ") for messages in chats)
+    assert len({messages[1].content for messages in chats}) == 3

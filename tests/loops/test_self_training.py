@@ -1,4 +1,4 @@
-"""Self-training with scripted models: what passed is learnt, always from the base, round after round."""
+"""Self-training with scripted models: data, rounds, gate, demonstrations and resuming."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from door_env import COLOURS, attempt
-from fakes import attempts_at, backend_of, given, learner_of, results_of, scripted_run, stages_of
+from fakes import attempts_at, backend_of, learner_of, results_of, scripted_gate, scripted_run, stages_of
 from kintsugi.envs import EnvSpec
 from kintsugi.errors import UsageError
 from kintsugi.loops.learning.core import Example
@@ -23,48 +23,48 @@ ENV = "door_env:Doors"
 CONFIG = SelfTraining(Practice(tasks=16), Attempts(k=2, max_tokens=60), gate=Gate("off"), data=TrainingData(replay=0.0))
 
 
-def says(door: str) -> str:
+def answer(door: str) -> str:
     return f"Thought: hm\nAction: open {door}"
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Iterator[Run]:
-    """The model of round i opens the i-th door."""
-    rounds = {f"self_training@{i}": lambda *_, i=i: says(COLOURS[i]) for i in range(1, 4)}
+    """A run in which the adapter of round i opens the i-th door."""
+    rounds = {f"self_training@{i}": lambda *_, i=i: answer(COLOURS[i]) for i in range(1, 4)}
     with RunStore.open(tmp_path / "run", {}) as store:
-        yield scripted_run(store, ENV, [says("red")], rounds)
+        yield scripted_run(store, ENV, [answer("red")], rounds)
 
 
 def opened(door: str) -> int:
     return sum(task.params["open"] == door for task in CONFIG.practice.task_set(EnvSpec(ENV), 0))
 
 
-def said(examples: Sequence[Example]) -> Counter[str]:
+def answers_in(examples: Sequence[Example]) -> Counter[str]:
     return Counter(e.messages[-1].content for e in examples)
 
 
-def test_what_passed_is_learnt_and_what_failed_is_not(run):
+def test_only_passed_attempts_are_trained_on(run):
     found = self_training(run, CONFIG)
     assert found == run.store.folder / "adapters" / "self_training@1"
-    assert said(learner_of(run).fitted["self_training@1"]) == {says("red"): opened("red")}
+    assert answers_in(learner_of(run).fitted["self_training@1"]) == {answer("red"): opened("red")}
     assert results_of(run.store, "counts") == {
         "self_training@1": {"attempts": 32, "passed": 2 * opened("red"), "examples": opened("red")}
     }
     assert len(attempts_at(run.store, "collect/policy@1/train")) == 32
 
 
-def test_what_was_learnt_by_heart_is_said(tmp_path):
-    """Two doors are tried by chance; what passed is a table, and the next round says it."""
+def test_the_next_round_repeats_the_trained_answers(tmp_path):
+    """The base opens doors at random; the table of passed answers then gives the first action of round 2."""
     with RunStore.open(tmp_path / "run", {}) as store:
-        run = scripted_run(store, ENV, lambda messages, sampling: says(COLOURS[sampling.seed % 4]))
+        run = scripted_run(store, ENV, lambda messages, sampling: answer(COLOURS[sampling.seed % 4]))
         self_training(run, replace(CONFIG, rounds=2, attempts=replace(CONFIG.attempts, k=1)))
         second = attempts_at(store, "collect/policy@2/train")
-        # All tasks look alike at first: the table holds one answer for them.
+        # All tasks start with the same observation, for which the table holds one answer.
         assert len({t.steps[0].action for t in second}) == 1
         assert backend_of(run).opened == ["base", "self_training@1"]
 
 
-def test_each_round_samples_with_the_last_and_trains_from_the_base(run):
+def test_each_round_samples_with_the_adopted_model_and_trains_from_the_base(run):
     self_training(run, replace(CONFIG, rounds=3))
     assert backend_of(run).opened == ["base", "self_training@1", "self_training@2"]
     assert set(learner_of(run).starts.values()) == {None}
@@ -72,20 +72,20 @@ def test_each_round_samples_with_the_last_and_trains_from_the_base(run):
         stage = f"collect/policy@{number + 1}/train"
         passed = [t for t in attempts_at(run.store, stage) if t.success]
         assert {t.task.params["open"] for t in passed} == {COLOURS[number]}
-        learnt = said(learner_of(run).fitted[f"self_training@{number + 1}"])
-        assert learnt == {says(COLOURS[number]): opened(COLOURS[number])}
+        trained = answers_in(learner_of(run).fitted[f"self_training@{number + 1}"])
+        assert trained == {answer(COLOURS[number]): opened(COLOURS[number])}
     seeds = [t.seed for stage in stages_of(run.store) for t in attempts_at(run.store, stage)]
     assert len(set(seeds)) == len(seeds)
 
 
-def test_a_round_that_does_not_help_is_not_sampled_with(run):
-    found = self_training(run, replace(CONFIG, rounds=3, gate=given(False, True, False)))
+def test_later_rounds_do_not_sample_with_a_rejected_model(run):
+    found = self_training(run, replace(CONFIG, rounds=3, gate=scripted_gate(False, True, False)))
     assert backend_of(run).opened == ["base", "base", "self_training@2"]
     assert found == run.store.folder / "adapters" / "self_training@2"
 
 
-def test_the_gate_compares_on_its_own_split_and_keeps_what_helps(run):
-    """Red opens more doors of the gate's tasks than green does, and fewer than blue."""
+def test_the_gate_compares_on_its_own_split_and_adopts_better_models(run):
+    """Among the gate's tasks, red opens more doors than green, and fewer than blue."""
     gate = Gate("on", tasks=24, seed=3)
     shares = Counter(task.params["open"] for task in gate.task_set(EnvSpec(ENV), CONFIG.practice))
     found = self_training(run, replace(CONFIG, rounds=3, gate=gate))
@@ -102,8 +102,8 @@ def test_the_gate_compares_on_its_own_split_and_keeps_what_helps(run):
     assert {stage.tasks for stage in gates} == {"valid_seen"}
 
 
-def test_none_is_returned_when_no_round_helped(run):
-    assert self_training(run, replace(CONFIG, gate=given(False))) is None
+def test_none_is_returned_if_no_round_was_adopted(run):
+    assert self_training(run, replace(CONFIG, gate=scripted_gate(False))) is None
 
 
 def test_demonstrations_are_mixed_in(run):
@@ -114,7 +114,7 @@ def test_demonstrations_are_mixed_in(run):
     assert sum("I try" in e.messages[-1].content for e in examples) == opened("red")
 
 
-def test_models_are_freed_before_training_and_opened_only_to_be_asked(run):
+def test_models_are_freed_before_training_and_opened_only_when_called(run):
     self_training(run, CONFIG)
     assert (backend_of(run).opened, backend_of(run).freed) == (["base"], 1)
     learner_of(run).fitted.clear()
@@ -122,7 +122,7 @@ def test_models_are_freed_before_training_and_opened_only_to_be_asked(run):
     assert (backend_of(run).opened, backend_of(run).freed, learner_of(run).fitted) == (["base"], 1, {})
 
 
-def test_nothing_to_learn_from_is_said(tmp_path):
+def test_a_round_without_a_passed_attempt_is_refused(tmp_path):
     with RunStore.open(tmp_path / "run", {}) as store:
         run = scripted_run(store, "household", ["I do not know."])
         with pytest.raises(UsageError, match="nothing to train 'self_training@1' on"):

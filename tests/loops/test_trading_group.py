@@ -1,4 +1,4 @@
-"""Data synthesis: labels of what was realised and nothing else, the best kept, exported and trained on."""
+"""Data synthesis: labels use only realised outcomes; the best calls are selected, exported and trained on."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fake_desks import ANSWERS, market_of, scripted, trade_in, trading_in
-from fakes import attempts_at, backend_of, given, learner_of, results_of, scripted_run
+from fake_desks import ANSWERS, market_of, run_desk, scripted, trading_env
+from fakes import attempts_at, backend_of, learner_of, results_of, scripted_gate, scripted_run
 from kintsugi.agents.experts.trading import TradingExpert
 from kintsugi.agents.models import ScriptedBackend
 from kintsugi.agents.models.local import LocalBackend, LocalModel
@@ -31,13 +31,13 @@ from kintsugi.loops.seeds.recipe import seed_model
 from kintsugi.loops.seeds.registry import recipe_of
 from kintsugi.loops.trading_group import (
     ROWS,
-    Row,
+    LabelledCall,
     SynthesisConfig,
-    annotate,
-    desk_of,
-    realised_in,
-    select,
-    trade,
+    collect_windows,
+    label_calls,
+    realised_series,
+    require_desk,
+    select_best,
     trading_group,
 )
 
@@ -52,114 +52,121 @@ MARKET, RULES = market_of(MOVES, TEXTS), Rules(commission=0.01, spread=0, lot=0)
 
 @pytest.fixture(scope="module")
 def window():
-    """Bought at once; a market order is filled at the close of bar 1, for want of other prices."""
-    return trade_in(MARKET, scripted(), BOLD, RULES)
+    """The desk buys at once. The order is filled at the close of bar 1, since all prices of a bar are equal."""
+    return run_desk(MARKET, scripted(), BOLD, RULES)
 
 
 @pytest.fixture(scope="module")
-def past(window):
-    return realised_in(window, trading_in(MARKET, RULES))
+def realised(window):
+    return realised_series(window, trading_env(MARKET, RULES))
 
 
-def test_the_labels_of_a_window_by_hand(window, past):
-    rows = list(annotate(window, LABELS, past))
+def test_labels_of_a_window_match_hand_computed_values(window, realised):
+    rows = list(label_calls(window, LABELS, realised))
     hits = {row.day: row for row in rows if row.call.role == "forecast"}
-    # Closes 1 and 2 say what comes after two days: +21 % and -12 %; closes 4 and 5 are never judged.
+    # Returns two days after closes 1 and 2 are +21 % and -12 %; forecasts of closes 4 and 5 have no outcome.
     assert sorted(hits) == [0, 1, 2, 3]
     assert hits[1].realised == pytest.approx(0.21)
-    # Before close 1: eighteen days of 1 % and two of 0.
+    # Absolute returns up to close 1: eighteen of 1 % and two of 0.
     assert hits[1].value == pytest.approx(0.6 * math.tanh(0.21 / 0.009), rel=1e-3)
     assert hits[2].realised == pytest.approx(1.1 * 0.8 - 1)
     assert hits[2].value == 0.0
     rewards = {row.day: row for row in rows if row.call.role == "decision"}
     assert sorted(rewards) == [0, 1, 2, 3, 4]
-    # The whole account is bought on day 0: E falls by the commission, which the reward takes off again.
-    paid = 100_000 / 1.01 * 0.01
-    assert rewards[0].value == pytest.approx(-2 * paid / 100_000)
+    # The whole account is invested on day 0: equity falls by the commission, and the reward subtracts it once more.
+    commission = 100_000 / 1.01 * 0.01
+    assert rewards[0].value == pytest.approx(-2 * commission / 100_000)
     assert rewards[1].value == pytest.approx(0.10 - 0.2 * 0.10)
     assert rewards[3].value == pytest.approx(-0.20 + 0.2 * 0.20)
 
 
-def test_upstream_agents_are_judged_by_what_was_made_of_their_words(window, past):
-    rows = list(annotate(window, LABELS, past))
-    by = {(row.day, row.call.role): row for row in rows}
-    assert by[1, "news"].value == by[1, "forecast"].value
-    assert by[0, "report"].value == by[0, "forecast"].value
-    assert by[1, "style"].value == by[1, "decision"].value
-    assert (by[1, "news"].label, by[1, "style"].label) == ("w_hit", "reward")
+def test_upstream_roles_get_the_labels_of_downstream_roles(window, realised):
+    rows = list(label_calls(window, LABELS, realised))
+    by_call = {(row.day, row.call.role): row for row in rows}
+    assert by_call[1, "news"].value == by_call[1, "forecast"].value
+    assert by_call[0, "report"].value == by_call[0, "forecast"].value
+    assert by_call[1, "style"].value == by_call[1, "decision"].value
+    assert (by_call[1, "news"].label, by_call[1, "style"].label) == ("w_hit", "reward")
 
 
-def test_labels_know_only_what_was_realised_by_then(window, past):
-    """Cut off after any close, all labels are those of the whole window that could be given by then."""
-    whole = list(annotate(window, LABELS, past))
-    for close in range(len(past.moves)):
-        cut = replace(past, moves=past.moves[: close + 1], equity=past.equity[: close + 1], paid=past.paid[: close + 1])
+def test_labels_use_only_outcomes_realised_so_far(window, realised):
+    """A prefix of the window gives exactly the labels of the whole window whose outcomes lie in the prefix."""
+    whole = list(label_calls(window, LABELS, realised))
+    for close in range(len(realised.returns)):
+        cut = replace(
+            realised,
+            returns=realised.returns[: close + 1],
+            equity=realised.equity[: close + 1],
+            commission=realised.commission[: close + 1],
+        )
         by_then = [row for row in whole if row.day + (2 if row.label == "w_hit" else 1) <= close]
-        assert list(annotate(window, LABELS, cut)) == by_then
+        assert list(label_calls(window, LABELS, cut)) == by_then
 
 
-def test_replaying_gives_what_was_seen(window, past):
-    gains = [after / before - 1 for before, after in zip(past.equity, past.equity[1:], strict=False)]
+def test_replay_gives_the_recorded_returns(window, realised):
+    gains = [after / before - 1 for before, after in zip(realised.equity, realised.equity[1:], strict=False)]
     assert gains == pytest.approx([step.reward for step in window.steps], abs=1e-15)
-    assert past.moves == pytest.approx([0.0, *MOVES[1:]])
-    assert sum(past.paid) == pytest.approx(100_000 / 1.01 * 0.01)
+    assert realised.returns == pytest.approx([0.0, *MOVES[1:]])
+    assert sum(realised.commission) == pytest.approx(100_000 / 1.01 * 0.01)
 
 
-def rows_of(values: list[float], answers: list[str], role: str = "decision") -> list[Row]:
+def rows_of(values: list[float], answers: list[str], role: str = "decision") -> list[LabelledCall]:
     call = Call(role, "?", "!", (1,), (0.0,))
     pairs = enumerate(zip(values, answers, strict=True))
-    return [Row("t", 0, day, call, answer, "reward", value, 0.0, 1.0, "hold") for day, (value, answer) in pairs]
+    return [
+        LabelledCall("t", 0, day, call, answer, "reward", value, 0.0, 1.0, "hold") for day, (value, answer) in pairs
+    ]
 
 
-def test_the_best_are_kept():
+def test_select_best_keeps_the_highest_labels():
     rows = rows_of([0.5, 0.1, 0.4, 0.3], ["buy"] * 4)
     config = SynthesisConfig(keep=0.5)
-    assert [row.value for row in select(rows, config)] == [0.5, 0.4]
-    assert select(rows_of([-0.1, -0.2], ["buy"] * 2), config) == []
-    assert select(rows_of([0.9, 0.9], ["unread"] * 2), config) == []
-    assert select([], config) == []
+    assert [row.value for row in select_best(rows, config)] == [0.5, 0.4]
+    assert select_best(rows_of([-0.1, -0.2], ["buy"] * 2), config) == []
+    assert select_best(rows_of([0.9, 0.9], ["unread"] * 2), config) == []
+    assert select_best([], config) == []
 
 
-def test_within_answers_their_shares_stay():
+def test_selection_within_answers_preserves_their_shares():
     rows = rows_of([0.9, 0.8, 0.7, 0.6, 0.02, 0.01], ["buy"] * 4 + ["sell"] * 2)
-    assert [row.value for row in select(rows, SynthesisConfig(keep=0.5))] == [0.9, 0.8, 0.02]
+    assert [row.value for row in select_best(rows, SynthesisConfig(keep=0.5))] == [0.9, 0.8, 0.02]
     pooled = SynthesisConfig(keep=0.5, within_answers=False)
-    assert [row.value for row in select(rows, pooled)] == [0.9, 0.8, 0.7]
+    assert [row.value for row in select_best(rows, pooled)] == [0.9, 0.8, 0.7]
 
 
-def test_roles_are_ranked_apart():
+def test_roles_are_ranked_separately():
     rows = [*rows_of([0.9, 0.8], ["buy"] * 2), *rows_of([0.2, 0.1], ["bold"] * 2, "style")]
-    assert [row.value for row in select(rows, SynthesisConfig(keep=0.5))] == [0.9, 0.2]
+    assert [row.value for row in select_best(rows, SynthesisConfig(keep=0.5))] == [0.9, 0.2]
 
 
 ENV = EnvSpec("trading")
 
 
-def windows_of(horizon: int = 5, **changes):
+def practice_windows(horizon: int = 5, **changes):
     return replace(SynthesisConfig(), **changes).windows(ENV, LabelConfig(horizon=horizon))
 
 
-def test_windows_share_no_bar_and_labels_stay_out_of_the_tests(tmp_path):
-    simulated = windows_of(practice=Practice(tasks=20))
+def test_windows_are_disjoint_and_labels_do_not_reach_into_tests(tmp_path):
+    simulated = practice_windows(practice=Practice(tasks=20))
     assert len({task.params["market"] for task in simulated}) == 20
     prices = tmp_path / "prices.csv"
     days = [f"2020-{month:02d}-{day:02d}" for month in range(1, 13) for day in range(1, 28)]
     lines = [f"{day},A,{p},{p},{p},{p},1000" for day, p in zip(days, range(100, 1000), strict=False)]
     prices.write_text("\n".join(["date,symbol,open,high,low,close,volume", *lines]) + "\n")
     params = {"source": "file", "path": str(prices), "bars": "30", "folds": "2", "purge": "5"}
-    windows = windows_of(practice=Practice(tasks=3, params=params))
+    windows = practice_windows(practice=Practice(tasks=3, params=params))
     bars = [set(range(task.params["first"], task.params["first"] + task.params["bars"])) for task in windows]
     assert len(windows) > 1
     assert sum(map(len, bars)) == len(set().union(*bars))
-    with pytest.raises(UsageError, match="purge is 4 and the horizon of labels 5 days"):
-        windows_of(practice=Practice(tasks=3, params={**params, "purge": "4"}))
-    with pytest.raises(UsageError, match="assets is 2; the desk trades one"):
-        windows_of(practice=Practice(tasks=3, params={"assets": "2"}))
+    with pytest.raises(UsageError, match="purge is 4 and the label horizon is 5 days"):
+        practice_windows(practice=Practice(tasks=3, params={**params, "purge": "4"}))
+    with pytest.raises(UsageError, match="assets is 2; expected 1"):
+        practice_windows(practice=Practice(tasks=3, params={"assets": "2"}))
 
 
 @pytest.fixture(scope="module")
 def trading_seed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A seed policy that has seen a day or two."""
+    """A tiny seed policy after very little training."""
     tiny = replace(
         recipe_of("trading"),
         demonstrations=2,
@@ -189,11 +196,11 @@ DESK = AgentSpec("trading-group", {"labels.horizon": 2})
 
 
 def desk_run(store: RunStore, script=None) -> Run:
-    """The analyst lives the days, so that there is something to keep."""
+    """Return a run in which a script acts, by default the analyst, so that some calls have good labels."""
     return replace(scripted_run(store, "trading", script or TradingExpert().script), agent=DESK)
 
 
-def test_the_pipeline_from_days_to_an_adapter(store):
+def test_pipeline_from_windows_to_an_adapter(store):
     run = desk_run(store)
     adapter = trading_group(run, small())
     assert adapter == store.folder / "adapters" / "trading_group@1"
@@ -211,12 +218,12 @@ def test_the_pipeline_from_days_to_an_adapter(store):
     assert {line["agent"] for line in lines} <= set(ROLES)
     assert [m["role"] for m in lines[0]["messages"]] == ["system", "user", "assistant"]
     kept = [[(m["role"], m["content"]) for m in line["messages"]] for line in lines if line["kept"]]
-    learnt = [[(m.role, m.content) for m in e.messages] for e in learner_of(run).fitted["trading_group@1"]]
-    assert learnt == kept
+    trained_on = [[(m.role, m.content) for m in e.messages] for e in learner_of(run).fitted["trading_group@1"]]
+    assert trained_on == kept
 
 
-def test_the_gate_compares_the_return_of_other_windows(store):
-    """By default 25 windows; a desk that says the same is no better, and a tie is not adopted."""
+def test_gate_compares_returns_on_other_windows(store):
+    """The default is 25 windows. Equal desks tie, and a tie is not adopted."""
     assert SynthesisConfig().gate == Gate("on", tasks=25)
     run = desk_run(store)
     gate = Gate("on", tasks=3)
@@ -225,42 +232,42 @@ def test_the_gate_compares_the_return_of_other_windows(store):
     assert verdict["gain"]["metric"] == "return"
     assert (verdict["gain"]["n"], verdict["adopted"]) == (3, verdict["gain"]["mean"] > 0)
     gates = [stage for stage in store.trajectory_stages() if stage.kind == "gate"]
-    assert [(stage.who, stage.tasks) for stage in gates] == [("base", "valid"), ("trading_group@1", "valid")]
+    assert [(stage.model_round, stage.tasks) for stage in gates] == [("base", "valid"), ("trading_group@1", "valid")]
     trained = {t.task.params["market"] for t in attempts_at(store, "collect/desk@1/train")}
     gated = {t.task.params["market"] for stage in gates for t in store.trajectories(stage)}
     assert not trained & gated
 
 
-def test_a_desk_that_does_not_help_is_not_adopted(store):
-    assert trading_group(desk_run(store), small(gate=given(False))) is None
+def test_adapter_that_fails_the_gate_is_not_adopted(store):
+    assert trading_group(desk_run(store), small(gate=scripted_gate(False))) is None
     assert (store.folder / "adapters" / "trading_group@1").exists()
 
 
-def test_nothing_worth_learning_is_said(store):
+def test_no_trainable_calls_raises(store):
     mute = scripted(**dict.fromkeys(ANSWERS, "?"))
     with pytest.raises(UsageError, match="nothing to train"):
         trading_group(desk_run(store, mute.script), small())
 
 
-def test_another_agent_than_a_desk_is_refused(store):
-    with pytest.raises(UsageError, match="labels the calls of a trading desk, and 'react"):
+def test_agent_that_is_not_a_desk_is_refused(store):
+    with pytest.raises(UsageError, match="the agent is 'react.*expected a trading desk"):
         trading_group(replace(desk_run(store), agent=AgentSpec("react")), small())
 
 
-def test_a_real_model_learns_the_analysts_days(store, trading_seed):
-    """Played by a script, learnt by the seed: the seam lets a loop have both."""
+def test_real_model_trains_on_the_analysts_calls(store, trading_seed):
+    """A script acts and the seed policy trains: backend and learner are independent."""
     run = Run(store, ScriptedBackend(TradingExpert().script), LocalLearner(trading_seed), ENV, DESK)
     adapter = trading_group(run, small())
     assert adapter is not None
     assert LocalModel.load(trading_seed, adapter).version.startswith(LocalModel.load(trading_seed).version)
 
 
-def test_the_seed_itself_lives_through_days(store, trading_seed):
+def test_seed_policy_plays_windows(store, trading_seed):
     run = Run(store, LocalBackend(trading_seed), LocalLearner(trading_seed), ENV, DESK)
     config = small(practice=Practice(tasks=2, params={"bars": "8"}), attempts=Attempts(k=1, max_tokens=24))
-    desk = desk_of(run.acting(None, config.attempts))
-    windows = trade(run, desk, config)
-    assert trade(run, desk, config) == windows
+    desk = require_desk(run.make_agent(None, config.attempts))
+    windows = collect_windows(run, desk, config)
+    assert collect_windows(run, desk, config) == windows
     assert [len(window.steps) for window in windows] == [7, 7]
     calls = [call for window in windows for step in window.steps for call in step.calls]
     assert all(len(call.token_ids) == len(call.logprobs) > 0 for call in calls)

@@ -1,4 +1,4 @@
-"""Attempts by number, and where tests of runs keep them."""
+"""Numbered attempts, and the stages in which tests store them."""
 
 from __future__ import annotations
 
@@ -22,6 +22,6 @@ def attempt(number: int, **fields: Any) -> Trajectory:
     return Trajectory(**{"task": task, "steps": (step,), "final_observation": "end", **defaults, **fields})
 
 
-def stored(folder: Path, stage: Stage = STAGE) -> list[Trajectory]:
+def stored_attempts(folder: Path, stage: Stage = STAGE) -> list[Trajectory]:
     with RunStore.read(folder) as store:
         return store.trajectories(stage)

@@ -1,4 +1,4 @@
-"""A site on loopback that misbehaves in every way that pages do, and a web environment that plays on it."""
+"""A loopback site that misbehaves in the ways that web pages do, and a web environment that uses it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 
 from kintsugi.envs.core import Task, TaskSet
 from kintsugi.envs.web import WebEnv
-from kintsugi.envs.web.hosts import LOOPBACK, Hosts
+from kintsugi.envs.web.hosts import LOOPBACK, AllowedHosts
 from kintsugi.envs.web.session import Session
-from kintsugi.envs.web.worlds import Place, Standing
+from kintsugi.envs.web.worlds import Scenario, Status
 
 HEAD = "<!doctype html><html lang=en><meta charset=utf-8><title>{0}</title><body>"
 DOWNLOAD: Mapping[str, Any] = {"Content-Disposition": "attachment; filename=t.csv"}
@@ -24,16 +24,16 @@ def html(title: str, body: str) -> bytes:
 
 
 class BadSite:
-    """Serves `pages` (path to body) and the misbehaviours; `seen` is what was asked for.
+    """Serves `pages` (path to body) and the misbehaviours; `requests` lists the requested paths.
 
-    All of it takes so many seconds as an address says that ends with `?slow=1`.
+    A query like `?slow=1` delays any response by this number of seconds.
     """
 
     def __init__(self) -> None:
         self.pages: dict[str, bytes] = {"/": html("Home", "<h1>Home</h1><a href=/two>Two</a>")}
         self.pages["/two"] = html("Two", "<h1>Two</h1><a href=/>Home</a>")
-        self.seen: list[str] = []
-        self.over = threading.Event()
+        self.requests: list[str] = []
+        self.closing = threading.Event()
         self.sent: int | None = None
         site = self
 
@@ -44,7 +44,7 @@ class BadSite:
                 pass
 
             def do_GET(self) -> None:
-                site.seen.append(self.path)
+                site.requests.append(self.path)
                 site.answer(self)
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -54,26 +54,26 @@ class BadSite:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def close(self) -> None:
-        self.over.set()
+        self.closing.set()
         self._server.shutdown()
         self._server.server_close()
 
     def answer(self, to: BaseHTTPRequestHandler) -> None:
         path, _, query = to.path.partition("?")
         if query.startswith("slow="):
-            self.over.wait(float(query.removeprefix("slow=")))
-        ways: dict[str, Callable[[], None]] = {
-            "/hangs": self._wait,
+            self.closing.wait(float(query.removeprefix("slow=")))
+        misbehaviours: dict[str, Callable[[], None]] = {
+            "/hangs": self._hang,
             "/trickles": lambda: self._trickle(to),
             "/500": lambda: self._send(to, html("Broken", "<h1>Internal error</h1>"), status=500),
             "/204": lambda: self._send(to, b"", status=204),
-            "/loop": lambda: self._send(to, b"", status=302, Location=f"/loop?{len(self.seen)}"),
+            "/loop": lambda: self._send(to, b"", status=302, Location=f"/loop?{len(self.requests)}"),
             "/file": lambda: self._send(to, b"a,b\n1,2\n", "text/csv", **DOWNLOAD),
-            "/endless-file": lambda: self._pour(to),
+            "/endless-file": lambda: self._send_endless_file(to),
             "/away": lambda: self._send(to, b"", status=302, Location="http://elsewhere.example/page"),
         }
-        if path in ways:
-            ways[path]()
+        if path in misbehaviours:
+            misbehaviours[path]()
         elif path in self.pages:
             self._send(to, self.pages[path], "text/javascript" if path.endswith(".js") else PLAIN)
         else:
@@ -86,52 +86,52 @@ class BadSite:
         to.end_headers()
         to.wfile.write(body)
 
-    def _pour(self, to: BaseHTTPRequestHandler) -> None:
-        """A download without end; `sent` is how many bytes were taken."""
+    def _send_endless_file(self, to: BaseHTTPRequestHandler) -> None:
+        """Send an endless download; `sent` is the number of bytes that the client accepted."""
         sent, to.close_connection = 0, True
         to.send_response(200)
         for name, value in {"Content-Type": "text/csv", **DOWNLOAD}.items():
             to.send_header(name, value)
         to.end_headers()
         try:
-            while not self.over.wait(0.005):
+            while not self.closing.wait(0.005):
                 sent += to.wfile.write(b"1,2\n" * 250_000)
         except OSError:
             pass
         finally:
             self.sent = sent
 
-    def _wait(self) -> None:
-        self.over.wait(30)
+    def _hang(self) -> None:
+        self.closing.wait(30)
 
     def _trickle(self, to: BaseHTTPRequestHandler) -> None:
-        """A page whose end never comes."""
+        """Send a page that never ends."""
         to.send_response(200)
         to.send_header("Content-Type", PLAIN)
         to.send_header("Transfer-Encoding", "chunked")
         to.end_headers()
-        begin = html("Slow", "<h1>The beginning</h1><button>Go</button>")
-        to.wfile.write(f"{len(begin):x}\r\n".encode() + begin + b"\r\n")
-        while not self.over.wait(0.2):
+        start = html("Slow", "<h1>The beginning</h1><button>Go</button>")
+        to.wfile.write(f"{len(start):x}\r\n".encode() + start + b"\r\n")
+        while not self.closing.wait(0.2):
             try:
                 to.wfile.write(b"1\r\n \r\n")
             except OSError:
                 return
 
 
-class BadPlace(Place):
-    """Anywhere on the site; stopping with `right` is success."""
+class BadScenario(Scenario):
+    """An episode on the site; the answer `right` is a success."""
 
-    def __init__(self, site: BadSite, start: str, hosts: Hosts) -> None:
+    def __init__(self, site: BadSite, start: str, hosts: AllowedHosts) -> None:
         self.goal, self.hosts = "see what happens", hosts
-        self.prefix = site.url, "http://site.test"
+        self.url_prefix = site.url, "http://site.test"
         self._start = site.url + start
 
-    async def enter(self, session: Session) -> None:
+    async def start(self, session: Session) -> None:
         await session.navigate(self._start)
 
-    async def standing(self, session: Session, answer: str | None, deeds: Sequence[tuple[str, str]]) -> Standing:
-        return Standing(float(answer == "right"), answer == "right")
+    async def status(self, session: Session, answer: str | None, action_log: Sequence[tuple[str, str]]) -> Status:
+        return Status(float(answer == "right"), answer == "right")
 
 
 def world_on(site: BadSite, allowed: tuple[str, ...] = LOOPBACK) -> type:
@@ -141,57 +141,57 @@ def world_on(site: BadSite, allowed: tuple[str, ...] = LOOPBACK) -> type:
             return ()
 
         @classmethod
-        def place(cls, task: Task, hosts: Sequence[str], judge: Any) -> Place:
-            return BadPlace(site, str(task.params["start"]), Hosts(allowed))
+        def scenario(cls, task: Task, hosts: Sequence[str], judge: Any) -> Scenario:
+            return BadScenario(site, str(task.params["start"]), AllowedHosts(allowed))
 
     return World
 
 
 class BadWeb(WebEnv):
-    """The web environment on a site that misbehaves; `site` is set by whoever makes the class."""
+    """The web environment on a misbehaving site. Subclasses set `site`."""
 
     site: BadSite
     allowed = LOOPBACK
 
     @classmethod
     def tasks(cls, split: str, n: int | None = None, seed: int = 0, world: str = "", **params: Any) -> TaskSet:
-        return TaskSet([at("/")])
+        return TaskSet([task_at("/")])
 
     def world(self, task: Task) -> Any:
         return world_on(self.site, self.allowed)
 
 
-def at(start: str) -> Task:
-    """The task that begins at a path."""
+def task_at(start: str) -> Task:
+    """Return the task that starts at a path."""
     return Task(f"bad{start}", WebEnv.env_id, "train", 0, {"start": start})
 
 
-def until(true: Callable[[], bool], seconds: float = 10.0) -> bool:
-    """Wait for something to become true."""
+def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
+    """Wait for a condition to become true; return whether it did."""
     end = time.monotonic() + seconds
-    while not true() and time.monotonic() < end:
+    while not condition() and time.monotonic() < end:
         time.sleep(0.01)
-    return true()
+    return condition()
 
 
 class ClickTest(WebEnv):
-    """One page of MiniWoB++, whose episodes begin within the page."""
+    """One page of MiniWoB++, whose episodes restart without a reload."""
 
     @classmethod
     def tasks(cls, split: str, n: int | None = None, seed: int = 0, world: str = "", **params: Any) -> TaskSet:
         return WebEnv.tasks(split, 20 if n is None else n, seed, world="miniwob", page="click-checkboxes")
 
 
-def lines(observation: str) -> list[str]:
-    """What is shown of the page, without the head."""
-    shown = observation.splitlines()
-    first = next(i for i, line in enumerate(shown) if line.startswith("Title:") or " dialog " in line)
-    return shown[first + shown[first].startswith("Title:") :]
+def page_lines(observation: str) -> list[str]:
+    """Return the lines of the page, without URL, title and notes."""
+    found = observation.splitlines()
+    first = next(i for i, line in enumerate(found) if line.startswith("Title:") or " dialog " in line)
+    return found[first + found[first].startswith("Title:") :]
 
 
-def done(env: WebEnv, *actions: str) -> list[str]:
-    """What is shown of the page after the last action; none may be refused."""
+def play(env: WebEnv, *actions: str) -> list[str]:
+    """Play actions, none of which may be refused, and return the lines of the page after the last one."""
     for action in actions:
         observation, _, _, _, info = env.step(action)
         assert "invalid" not in info, f"{action}: {info['invalid']}"
-    return lines(observation)
+    return page_lines(observation)

@@ -1,4 +1,4 @@
-"""Worlds of doors and vaults that break down or have changed, for tests that name them as `broken_envs:Class`."""
+"""Variants of `Doors` and `Vault` that fail or have changed. Tests name them as `broken_envs:Class`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vault_env import Vault
 
 
 class WhiteDoorsBreak(Doors):
-    """Breaks down at every attempt at a white door."""
+    """Fails in every task whose open door is white."""
 
     def act(self, action: str) -> Any:
         assert self.task is not None
@@ -23,7 +23,7 @@ class WhiteDoorsBreak(Doors):
 
 
 class BlueDoorsBreakLater(Doors):
-    """Breaks down at every attempt at a blue door but the first; `begun` counts and is emptied by the test."""
+    """Fails from the second episode of each task whose open door is blue. Tests clear the counter `begun`."""
 
     begun: ClassVar[Counter[str]] = Counter()
 
@@ -35,7 +35,7 @@ class BlueDoorsBreakLater(Doors):
 
 
 class SlowDoors(Doors):
-    """Doors that take a moment to open."""
+    """Doors with slow steps."""
 
     def act(self, action: str) -> Any:
         time.sleep(0.05)
@@ -43,7 +43,7 @@ class SlowDoors(Doors):
 
 
 class PaintedVault(Vault):
-    """A vault that begins with other words than when trees were grown in it."""
+    """A vault with another first observation than `Vault`."""
 
     def begin(self, task: Task) -> Any:
         observation, info = super().begin(task)
@@ -51,7 +51,7 @@ class PaintedVault(Vault):
 
 
 class BreakingVault(Vault):
-    """Breaks down at the first actions of a process: `left` says at how many more."""
+    """Fails at the next `left` actions in this process."""
 
     left: ClassVar[int] = 0
 

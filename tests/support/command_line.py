@@ -1,4 +1,4 @@
-"""The command `kintsugi` as a shell runs it: in this process, or in one of its own with its own input."""
+"""Helpers that run the command `kintsugi` in this process or in a subprocess."""
 
 from __future__ import annotations
 
@@ -41,22 +41,22 @@ sys.exit(code)
 """
 
 
-def said(capsys: pytest.CaptureFixture[str], *argv: object) -> tuple[int, str, str]:
-    """Exit code, output and errors of a command in this process."""
+def run_command(capsys: pytest.CaptureFixture[str], *argv: object) -> tuple[int, str, str]:
+    """Run a command in this process; return its exit code, output and errors."""
     code = main([str(word) for word in argv])
     captured = capsys.readouterr()
     return code, captured.out, captured.err
 
 
 def refused(capsys: pytest.CaptureFixture[str], *argv: object) -> str:
-    """The one line on stderr of a command that must be refused."""
-    code, out, err = said(capsys, *argv)
+    """Run a command that must fail with exit code 2; return its single line on stderr."""
+    code, out, err = run_command(capsys, *argv)
     assert (code, err.count("\n")) == (2, 1), err
     assert out.strip() == ""
     return err
 
 
-def shell(
+def run_in_subprocess(
     *argv: object,
     stdin: str | bytes = "",
     cwd: Path | None = None,
@@ -65,13 +65,13 @@ def shell(
     sites: Sequence[Path] = (),
     environment: Mapping[str, str] | None = None,
 ) -> tuple[int, str, str]:
-    """The same in a process of its own, which reads `stdin`.
+    """Run a command in a subprocess that reads `stdin`; return its exit code, output and errors.
 
-    Modules of the libraries in `without` cannot be imported there. For each of those in `watched` that was, a last line
-    of the errors says `imported: NAME`. `sites` are further folders of installed packages.
+    Libraries in `without` cannot be imported there. For each library in `watched` that was imported, the errors end
+    with a line `imported: NAME`. `sites` are additional folders of installed packages.
     """
     path = os.pathsep.join(map(str, [*sites, Path(__file__).parent]))
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", _SCRIPT, json.dumps([without, watched]), *map(str, argv)],
         input=stdin.encode() if isinstance(stdin, str) else stdin,
         capture_output=True,
@@ -79,11 +79,11 @@ def shell(
         env={**os.environ, "PYTHONPATH": path, **(environment or {})},
         check=False,
     )
-    return done.returncode, done.stdout.decode(), done.stderr.decode()
+    return process.returncode, process.stdout.decode(), process.stderr.decode()
 
 
 def offer(folder: Path, group: str, offers: Mapping[str, str], package: str = "foreign") -> None:
-    """Put an installed package with these entry points into a folder for `sys.path`."""
+    """Write an installed package with these entry points into a folder for `sys.path`."""
     info = folder / f"{package}-1.0.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
@@ -93,7 +93,7 @@ def offer(folder: Path, group: str, offers: Mapping[str, str], package: str = "f
 
 @contextlib.contextmanager
 def files_limited_to(size: int) -> Iterator[None]:
-    """No file may grow beyond `size` bytes, as on a disk that is full."""
+    """Limit the size of files to `size` bytes, to simulate a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
@@ -102,7 +102,7 @@ def files_limited_to(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def rows(run: str = "run") -> list[tuple[object, ...]]:
-    """Stage, key and text of a run's attempts, in their order."""
+def attempt_rows(run: str = "run") -> list[tuple[object, ...]]:
+    """Return stage, key and JSON of the attempts of a run, in order."""
     with contextlib.closing(sqlite3.connect(f"{run}/run.db")) as db:
         return db.execute("SELECT stage, key, data FROM trajectories ORDER BY number").fetchall()

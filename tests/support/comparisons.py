@@ -1,4 +1,4 @@
-"""What stands for seed policies in papers' comparisons: models that open doors by chance and learn by heart."""
+"""Replacements for seed policies in tests of `reproduce`: scripted models that open random doors."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from kintsugi.loops.runs.store import RunStore
 from kintsugi.loops.seeds.family import SeedRecipe
 
 JUDGE = "Judge."
-"""The system prompt of a verifier, who calls every step bad."""
+"""System prompt of a verifier that judges every step Bad."""
 
 
 def by_chance(messages: Sequence[Message], sampling: Sampling) -> str:
+    """Script of a model that opens a door selected by the seed."""
     if messages[0].content == JUDGE:
         return "Judgement: Bad"
     return f"Thought: hm\nAction: open {COLOURS[sampling.seed % len(COLOURS)]}"
@@ -26,7 +27,7 @@ def by_chance(messages: Sequence[Message], sampling: Sampling) -> str:
 
 @dataclass
 class Seeds:
-    """A `SeedRun` that remembers what it was asked for and what it made."""
+    """A `SeedRun` that records its calls and the runs that it made."""
 
     env: str = "door_env:Doors"
     recipes: list[SeedRecipe] = field(default_factory=list)
@@ -41,12 +42,12 @@ class Seeds:
 
     @property
     def trained(self) -> dict[str, list[Example]]:
-        """What each adapter learnt from, as `<seed>/<name>`."""
+        """Training examples of each adapter, by `<seed>/<name>`."""
         return {
             f"{n}/{name}": found for n, run in enumerate(self.runs) for name, found in learner_of(run).fitted.items()
         }
 
     @property
     def asked(self) -> list[str]:
-        """The models that were asked something."""
+        """Names of the models that were used."""
         return [name for run in self.runs for name in backend_of(run).opened]

@@ -1,4 +1,4 @@
-"""Dataclasses and functions with arguments of every kind, for tests of what plain data means."""
+"""Dataclasses and functions with arguments of all supported types, for tests of `arguments`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Inner:
 
 @dataclass(frozen=True)
 class Needy:
-    """Two of its fields have no default."""
+    """A dataclass with two required fields."""
 
     size: int
     colour: str
@@ -57,7 +57,7 @@ class Parent:
 
 
 class Child(Parent):
-    """Passes on what it does not name."""
+    """Passes unknown arguments to its parent."""
 
     def __init__(self, pace: float = 1.0, **options: Any) -> None:
         super().__init__(**options)
@@ -65,7 +65,7 @@ class Child(Parent):
 
 
 class Grandchild(Child):
-    """Has its parent's arguments."""
+    """Inherits the arguments of its parent."""
 
 
 def doubled(text: str) -> str:

@@ -1,6 +1,6 @@
-"""A world of one sentence, small enough that a model learns some of it in seconds; and its seed policy's family.
+"""`Doors`, an environment that a tiny model learns in seconds, and the family of its seed policy.
 
-One of four doors is open. Whoever tries a wrong one is told which it is.
+One of four doors is open. Trying a wrong door reveals the open one.
 """
 
 from __future__ import annotations
@@ -8,18 +8,18 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from kintsugi.agents.reflector import OPENING
+from kintsugi.agents.reflector import REFLECTION_PREFIX
 from kintsugi.agents.trajectory import Step, Trajectory
 from kintsugi.envs import AgentEnv, Task, TaskSet
 from kintsugi.loops.seeds.family import Family, Mended, SeedRecipe
 
 COLOURS = ("red", "green", "blue", "white")
 ENTRY = "[kintsugi.envs]\ntiny/Doors-v0 = door_env:Doors\n\n[kintsugi.seeds]\ndoors = door_env:FAMILY\n"
-"""What a package that brings the world has in its `entry_points.txt`."""
+"""`entry_points.txt` of a package that provides the environment."""
 
 
 class Doors(AgentEnv):
-    """Find the open door in two steps."""
+    """Find the open door within two steps."""
 
     env_id = "tiny/Doors-v0"
     metadata = {**AgentEnv.metadata, "snapshot": "exact", "gate_split": "valid_seen"}
@@ -58,12 +58,12 @@ class Doors(AgentEnv):
         pass
 
 
-def attempt(task: Task, tries: list[str]) -> Trajectory:
-    """Open these doors, one after another."""
-    env, steps = Doors(max_steps=len(tries)), []
+def attempt(task: Task, doors: list[str]) -> Trajectory:
+    """Play an attempt that opens these doors, one after another."""
+    env, steps = Doors(max_steps=len(doors)), []
     observation, info = env.reset(options={"task": task})
     goal = str(info["goal"])
-    for colour in tries:
+    for colour in doors:
         steps.append(Step(observation, f"I try {colour}.", f"open {colour}"))
         observation, _, _, _, info = env.step(f"open {colour}")
     done = bool(info["success"])
@@ -72,16 +72,16 @@ def attempt(task: Task, tries: list[str]) -> Trajectory:
 
 
 def demonstrate(task: Task, seed: int) -> Trajectory:
-    """A lucky or a patient attempt."""
+    """Return a demonstration that opens a random door, then the right one."""
     first, right = random.Random(seed).choice(COLOURS), str(task.params["open"])
     return attempt(task, [right] if first == right else [first, right])
 
 
 def mend(task: Task, seed: int) -> Mended:
-    """A wrong door twice, and then the right one."""
+    """Return a failed attempt at a wrong door and its mended version."""
     right = str(task.params["open"])
     wrong = random.Random(seed).choice([colour for colour in COLOURS if colour != right])
-    return Mended(attempt(task, [wrong, wrong]), f"{OPENING} tried {right}.", attempt(task, [right]))
+    return Mended(attempt(task, [wrong, wrong]), f"{REFLECTION_PREFIX} tried {right}.", attempt(task, [right]))
 
 
 FAMILY = Family(SeedRecipe(family="doors"), lambda n, seed: Doors.tasks("train", n, seed), demonstrate, mend)

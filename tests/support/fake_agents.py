@@ -1,4 +1,4 @@
-"""Agents that tests name as `fake_agents:Class`: odd ones, and ones that remember what their steps do not say."""
+"""Agents that tests refer to as `fake_agents:Class`: special cases, and agents with state besides their steps."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from kintsugi.agents.react import ReActAgent
 from kintsugi.agents.trajectory import Call, Step, Trajectory
 
 
-class Other(ReActAgent):
-    """ReAct by another name."""
+class UnnamedReAct(ReActAgent):
+    """A subclass of ReAct without a registered name of its own."""
 
 
-class Named(ReActAgent):
-    """A subclass that a package offers under a name of its own."""
+class NamedReAct(ReActAgent):
+    """A subclass of ReAct with a registered name of its own."""
 
     kind = "named"
 
 
-class Ready(RuleAgent):
-    """A rule; `READY` is one that is ready as it is."""
+class WaitAgent(RuleAgent):
+    """A rule that always waits. `WAIT_AGENT` is an instance, to be used without construction."""
 
     name = "ready"
 
@@ -31,11 +31,11 @@ class Ready(RuleAgent):
         return Step(episode.observation, "", "wait")
 
 
-READY = Ready()
+WAIT_AGENT = WaitAgent()
 
 
-class Sleepy(RuleAgent):
-    """Its act is no coroutine."""
+class SyncAgent(RuleAgent):
+    """An agent whose `act` is not a coroutine function."""
 
     name = "sleepy"
 
@@ -43,15 +43,15 @@ class Sleepy(RuleAgent):
         return Step(episode.observation, "", "wait")
 
 
-class Torso:
-    """Lacks nearly everything."""
+class IncompleteAgent:
+    """An agent that has only a name."""
 
     name = "torso"
 
 
-def plainly(model: LanguageModel, loud: bool = False, lines: tuple[str, ...] = ("a",)) -> RuleAgent:
-    """Made by a function without a configuration."""
-    made = Ready()
+def make_wait_agent(model: LanguageModel, loud: bool = False, lines: tuple[str, ...] = ("a",)) -> RuleAgent:
+    """Create an agent from arguments, without a configuration class."""
+    made = WaitAgent()
     made.name = f"plainly-{'loud' if loud else 'quiet'}-{'+'.join(lines)}@{model.version}"
     return made
 
@@ -60,39 +60,39 @@ def plainly(model: LanguageModel, loud: bool = False, lines: tuple[str, ...] = (
 
 
 @dataclass(frozen=True)
-class MindConfig:
-    """Where an agent keeps what it drew at its first turn."""
+class MemoryConfig:
+    """Where `MemoryAgent` stores its mood."""
 
     memory: Literal["steps", "notes", "reflection"] = "steps"
-    """`steps` can be read by anybody; the others are forgotten with the episode."""
+    """`steps` are part of the attempt; `notes` and `reflection` exist only in the episode."""
     questions: int = 1
-    """How often it asks its model in a turn; more than once makes calls."""
+    """Number of model calls per turn. If more than 1, they are recorded in `Step.calls`."""
     max_tokens: int = 64
 
 
-class Mind(ModelAgent[MindConfig]):
-    """Draws a mood at its first turn, and is led by it and by the length of its past ever after.
+class MemoryAgent(ModelAgent[MemoryConfig]):
+    """Draws a mood at its first turn. Later prompts depend on the mood and on the number of steps.
 
-    What it asks its model does not depend on where the mood is kept, so that trees can be compared.
+    Prompts do not depend on where the mood is stored, so that trees of different configurations can be compared.
     """
 
-    config_type = MindConfig
+    config_type = MemoryConfig
 
     async def act(self, episode: Episode) -> Step:
         mood, calls = self._mood(episode), list[Call]()
         for number in range(self.config.questions):
             seed = derived_seed(episode.seed, len(episode.steps), number)
             prompt = f"{mood}|{len(episode.steps)}|{number}|{episode.observation}"
-            said = await self.model.complete(_asked(prompt), Sampling(1.0, self.config.max_tokens, seed))
-            episode.prompt_tokens += said.prompt_tokens
-            calls.append(Call(f"question {number}", prompt, said.text, said.token_ids, said.logprobs))
+            completion = await self.model.complete(_question_chat(prompt), Sampling(1.0, self.config.max_tokens, seed))
+            episode.prompt_tokens += completion.prompt_tokens
+            calls.append(Call(f"question {number}", prompt, completion.text, completion.token_ids, completion.logprobs))
         if self.config.memory == "notes":
             episode.notes[-1].append(calls[-1].text)
-        told = f"mood {mood}"
+        thought = f"mood {mood}"
         if self.config.questions > 1:
-            return Step(episode.observation, told, calls[-1].text, calls=tuple(calls))
+            return Step(episode.observation, thought, calls[-1].text, calls=tuple(calls))
         [call] = calls
-        return Step(episode.observation, told, call.text, text=call.text, token_ids=call.token_ids)
+        return Step(episode.observation, thought, call.text, text=call.text, token_ids=call.token_ids)
 
     def _mood(self, episode: Episode) -> int:
         drawn = derived_seed(episode.seed, "mood") % 1000
@@ -109,11 +109,11 @@ class Mind(ModelAgent[MindConfig]):
 
     def chats(self, attempt: Trajectory) -> list[list[Message]]:
         return [
-            [*_asked(call.prompt), Message("assistant", call.text, call.token_ids)]
+            [*_question_chat(call.prompt), Message("assistant", call.text, call.token_ids)]
             for step in attempt.steps
             for call in step.calls
         ]
 
 
-def _asked(prompt: str) -> list[Message]:
+def _question_chat(prompt: str) -> list[Message]:
     return [Message("system", "Say what you would do."), Message("user", prompt)]

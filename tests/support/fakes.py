@@ -1,4 +1,4 @@
-"""What stands behind the seams in tests of loops: scripted models, a learner by table, verdicts that are given."""
+"""Fakes for tests of loops: scripted models, a learner that fills tables, and gates with fixed verdicts."""
 
 from __future__ import annotations
 
@@ -25,49 +25,49 @@ def scripted_run(
     demonstrations: Sequence[Trajectory] = (),
     agent: AgentSpec | None = None,
 ) -> Run:
-    """A run whose base says what `script` says; `adapters` replaces what adapters of these names have learnt."""
+    """Return a run whose base model follows `script`. `adapters` replaces the adapters of these names."""
     backend = ScriptedBackend(script, "base", adapters)
     return Run(store, backend, TableLearner(), EnvSpec(env), agent or AgentSpec(), demonstrations=demonstrations)
 
 
 def backend_of(run: Run) -> ScriptedBackend:
-    """What its models are opened by; `opened` says which of them were asked something."""
+    """Return the backend of a run. `ScriptedBackend.opened` lists the models that were called."""
     return cast(ScriptedBackend, run.backend)
 
 
 def learner_of(run: Run) -> TableLearner:
-    """Who trained; `fitted` says on what."""
+    """Return the learner of a run. `TableLearner.fitted` lists its training data."""
     return cast(TableLearner, run.learner)
 
 
 @dataclass(frozen=True)
-class Given(Gate):
-    """A gate whose verdicts are given, one a round."""
+class ScriptedGate(Gate):
+    """A gate with fixed verdicts, one for each round."""
 
     verdicts: Iterator[bool] = field(default_factory=lambda: iter(()))
-    asked: list[tuple[str | None, str]] = field(default_factory=list)
-    """Which adapters were compared, by name."""
+    compared: list[tuple[str | None, str]] = field(default_factory=list)
+    """Names of the compared adapters."""
 
     def admits(self, run: Run, old: Path | None, new: Path, **_: Any) -> bool:
-        self.asked.append((old.name if old else None, new.name))
+        self.compared.append((old.name if old else None, new.name))
         return next(self.verdicts)
 
 
-def given(*verdicts: bool) -> Given:
-    """A gate with these verdicts."""
-    return Given("on", verdicts=iter(verdicts))
+def scripted_gate(*verdicts: bool) -> ScriptedGate:
+    """Return a gate with these verdicts."""
+    return ScriptedGate("on", verdicts=iter(verdicts))
 
 
 def stages_of(store: RunStore) -> list[str]:
-    """Names of the stages that hold trajectories."""
+    """Return the names of the stages with trajectories."""
     return list(map(str, store.trajectory_stages()))
 
 
 def results_of(store: RunStore, kind: str) -> dict[str, Any]:
-    """A run's results of one kind, by model and round."""
-    return {stage.who: result for stage, result in store.results().items() if stage.kind == kind}
+    """Return a run's results of one kind, by model and round."""
+    return {stage.model_round: result for stage, result in store.results().items() if stage.kind == kind}
 
 
 def attempts_at(store: RunStore, name: str) -> list[Trajectory]:
-    """The trajectories of the stage of this name."""
+    """Return the trajectories of the stage with this name."""
     return store.trajectories(Stage.parse(name))

@@ -1,4 +1,4 @@
-"""Worlds and an agent that tests of the command name as `faulty_envs:Class`."""
+"""Environments and an agent for tests of the command line, which name them as `faulty_envs:Class`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tiny_envs import Echo
 
 
 class Troubled(Echo):
-    """Goes wrong, in the way that the parameter `trouble` says, when it is asked for tasks."""
+    """Raises the error that the task parameter `trouble` selects when tasks are requested."""
 
     @classmethod
     def tasks(cls, split: str, n: int | None = None, seed: int = 0, trouble: str = "", **params: Any) -> TaskSet:
@@ -31,7 +31,7 @@ class Troubled(Echo):
 
 
 class Windowed(Echo):
-    """Says whether its window is open."""
+    """Has a `headless` argument and shows its value in the first observation."""
 
     def __init__(self, *, headless: bool = True) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class Windowed(Echo):
 
 
 class Reading(RuleAgent):
-    """Says the number that it reads in the hint: right at once, whichever model is named."""
+    """An agent without a model that plays the number in the hint, which solves `Echo` in one step."""
 
     name = "reading"
 
@@ -52,7 +52,7 @@ class Reading(RuleAgent):
 
 
 class Painted(Echo):
-    """Shows another picture at each of two steps."""
+    """Has a different picture at each of two steps."""
 
     def __init__(self, max_steps: int = 2) -> None:
         super().__init__(max_steps=max_steps)

@@ -1,4 +1,4 @@
-"""Worlds that differ from others in what loops ask of any world; tests name them as `loop_envs:Class`."""
+"""Environments that override optional parts of `AgentEnv`. Tests name them as `loop_envs:Class`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tiny_envs import Echo
 
 
 class Painted(Echo):
-    """Can be seen, and says what it ran in."""
+    """Has pictures and versions of external programs."""
 
     def versions(self) -> dict[str, str]:
         return {"Easel": "1.2"}
@@ -21,7 +21,7 @@ class Painted(Echo):
 
 
 class Rewritten(Echo):
-    """Whatever was done at first was done over later, if `x` was."""
+    """Marks the first action `x` as overwritten."""
 
     env_id = "tiny/Rewritten-v0"
 
@@ -37,13 +37,13 @@ class Ungated(Doors):
 
 
 class Sparse(Doors):
-    """Says of itself what Gymnasium asks for, and no more."""
+    """Has only the metadata that Gymnasium requires."""
 
     metadata = {"render_modes": ["ansi"]}
 
 
 class Greenhouse(Doors):
-    """Doors that are measured by what they return: each turn multiplies what there is, and a wrong door halves it."""
+    """Doors with a return as metric: the product of the rewards minus 1. The open door gives 1.5, any other 0.5."""
 
     metric = "return"
 
@@ -60,7 +60,7 @@ class Greenhouse(Doors):
 
 
 class WhiteDoorsJam(Doors):
-    """Breaks down whenever a white door is tried."""
+    """Fails whenever a white door is tried."""
 
     def act(self, action: str) -> tuple[str, float, bool, dict[str, Any]]:
         if action == "open white":

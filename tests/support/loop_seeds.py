@@ -1,4 +1,4 @@
-"""Seed families for tests, and packages that bring families, which are written to a folder for `sys.path`."""
+"""Seed families for tests, and packages with seed families that are installed into a folder for `sys.path`."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from door_env import FAMILY
 from kintsugi.agents.models import Message
 
 
-def shouted(chat: Sequence[Message], rng: random.Random) -> list[Message]:
-    """All but the system's turn in capitals, and a number that is drawn."""
+def upper_case_with_number(chat: Sequence[Message], rng: random.Random) -> list[Message]:
+    """Put all messages but the first one in upper case and append a random number."""
     number = rng.randrange(1000)
     return [*chat[:1], *(replace(m, content=f"{m.content.upper()} {number}") for m in chat[1:])]
 
 
-FEW = replace(FAMILY, practice=7, epochs=2.5)
-LOUD = replace(FEW, renamed=shouted, phrases=False, pieces=30)
-NOTHING = "no family"
+SMALL_FAMILY = replace(FAMILY, practice=7, epochs=2.5)
+RENAMING_FAMILY = replace(SMALL_FAMILY, rename=upper_case_with_number, phrase_tokens=False, bpe_merges=30)
+NOT_A_FAMILY = "no family"
 
 
 def install(site: Path, package: str, files: Mapping[str, str] | None = None, **families: str) -> Path:
-    """A folder for `sys.path` with a package whose entry points offer these seed families; `files` are its own."""
+    """Write a package with entry points for `families` and with `files` into `site`, a folder for `sys.path`."""
     info = site / f"{package}-1.0.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")

@@ -1,4 +1,4 @@
-"""Models that keep what they were shown, and what of a stored attempt has to be the same."""
+"""Models that record their prompts, and helpers to compare recorded turns with chats."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from kintsugi.agents.trajectory import Trajectory
 
 @dataclass(frozen=True)
 class Turn:
-    """What a model was shown, and what it said."""
+    """A prompt and the completion of a model."""
 
-    shown: list[Message]
+    prompt: list[Message]
     text: str
     token_ids: tuple[int, ...] | None
 
 
 class Recorder(ScriptedModel):
-    """Keeps what it was asked, how, and what it said; an assistant's turn that was begun is continued."""
+    """Scripted model that records requests and turns. It continues an open assistant turn."""
 
     def __init__(self, script: Any, version: str = "scripted") -> None:
         super().__init__(script, version)
-        self.asked: list[tuple[list[Message], Sampling]] = []
+        self.requests: list[tuple[list[Message], Sampling]] = []
         self.turns: list[Turn] = []
 
     async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
-        self.asked.append((list(messages), sampling))
-        said = await super().complete(messages, sampling)
-        self.turns.append(Turn(list(messages), said.text, said.token_ids))
+        self.requests.append((list(messages), sampling))
+        completion = await super().complete(messages, sampling)
+        self.turns.append(Turn(list(messages), completion.text, completion.token_ids))
         if messages[-1].role == "assistant":
-            return replace(said, opening_ids=tuple(messages[-1].content.encode()))
-        return said
+            return replace(completion, prefix_ids=tuple(messages[-1].content.encode()))
+        return completion
 
 
 def turns_in(chats: Iterable[Sequence[Message]]) -> list[Turn]:
-    """Each turn of the assistant with all that stands before it in its chat."""
+    """Return each assistant turn with the messages before it in its chat."""
     return [
         Turn(list(chat[:number]), message.content, message.token_ids)
         for chat in chats
@@ -47,6 +47,6 @@ def turns_in(chats: Iterable[Sequence[Message]]) -> list[Turn]:
     ]
 
 
-def stored(attempt: Trajectory) -> Trajectory:
-    """The attempt as a store gives it back."""
+def through_json(attempt: Trajectory) -> Trajectory:
+    """Return the attempt after a round trip through JSON, as a store returns it."""
     return Trajectory.from_json(json.loads(json.dumps(attempt.to_json())))

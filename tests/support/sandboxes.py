@@ -1,4 +1,4 @@
-"""Our back ends as subjects of the sandbox checks, and sandboxes that count, or that only remember."""
+"""Subjects of the sandbox checks for the built-in backends, and fake sandboxes."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from kintsugi.envs.code.sandbox.docker_sandbox import DockerSandbox
 
 
 def docker() -> Subject:
-    """Containers are killed by the engine; those, and volumes, of processes that are gone count as left behind."""
+    """Return the Docker backend. Containers and volumes of ended processes count as leftovers."""
     client = docker_engine.connect()
     volumes = set(_volumes(client))
 
-    def left_behind() -> list[str]:
+    def list_leftovers() -> list[str]:
         docker_engine.clean(client)
         found = docker_engine.containers(client)
-        lost = [each["Names"][0] for each in found if owner.is_gone(each["Labels"]["kintsugi.owner"])]
+        lost = [each["Names"][0] for each in found if owner.has_ended(each["Labels"]["kintsugi.owner"])]
         return lost + sorted(set(_volumes(client)) - volumes)
 
     return Subject(
         open=lambda: DockerSandbox(size=4),
-        opener="from kintsugi.envs.code.sandbox.docker_sandbox import DockerSandbox as S; sandbox = S(size=4)",
-        sabotage=lambda name: client.kill(name),
-        left_behind=left_behind,
+        open_source="from kintsugi.envs.code.sandbox.docker_sandbox import DockerSandbox as S; sandbox = S(size=4)",
+        kill_worker=lambda name: client.kill(name),
+        list_leftovers=list_leftovers,
     )
 
 
@@ -37,25 +37,25 @@ def _volumes(client: Any) -> list[str]:
 
 
 def bubblewrap(cls: type[BubblewrapSandbox] = BubblewrapSandbox, **options: Any) -> Subject:
-    """Namespaces end with their first process; those and cgroups of processes that are gone count as left behind.
+    """Return the bubblewrap backend. Workers and cgroups of ended processes count as leftovers.
 
-    Of a subclass, only checks that need no process of their own say anything.
+    Checks that start a new process use `BubblewrapSandbox` itself, even if `cls` is a subclass.
     """
 
-    def left_behind() -> list[str]:
+    def list_leftovers() -> list[str]:
         cgroup.clean()
         return [*map(str, cgroup.leftovers()), *_orphans("kintsugi")]
 
     return Subject(
         open=lambda: cls(size=4, **options),
-        opener="from kintsugi.envs.code.sandbox.bubblewrap import BubblewrapSandbox as S; sandbox = S(size=4)",
-        sabotage=lambda name: os.kill(int(name.rpartition("-")[2]), signal.SIGKILL),
-        left_behind=left_behind,
+        open_source="from kintsugi.envs.code.sandbox.bubblewrap import BubblewrapSandbox as S; sandbox = S(size=4)",
+        kill_worker=lambda name: os.kill(int(name.rpartition("-")[2]), signal.SIGKILL),
+        list_leftovers=list_leftovers,
     )
 
 
 def _orphans(mark: str) -> list[str]:
-    """Workers that nobody waits for any more."""
+    """Return the workers whose parent process has ended."""
     found = []
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
@@ -73,8 +73,8 @@ def _orphans(mark: str) -> list[str]:
 SUBJECTS: dict[str, Callable[[], Subject]] = {"docker": docker, "bwrap": bubblewrap}
 
 
-class Counting:
-    """Another sandbox, whose runs are counted."""
+class CountingSandbox:
+    """Wraps a sandbox and counts its runs."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self.sandbox = sandbox
@@ -85,45 +85,47 @@ class Counting:
         self.runs += 1
         return self.sandbox.run(*arguments, **options)
 
-    def holdings(self) -> list[str]:
-        return self.sandbox.holdings()
+    def open_workers(self) -> list[str]:
+        return self.sandbox.open_workers()
 
     def close(self) -> None:
         self.sandbox.close()
 
-    def __enter__(self) -> Counting:
+    def __enter__(self) -> CountingSandbox:
         return self
 
     def __exit__(self, *exc: object) -> None:
         self.close()
 
 
-class Scripted:
-    """A sandbox that gives prepared results and remembers what it was asked."""
+class ScriptedSandbox:
+    """Returns prepared results and records the arguments of each run."""
 
     name = "scripted"
 
     def __init__(self, *results: Result | BaseException) -> None:
         self.results = list(results)
-        self.asked: list[dict[str, Any]] = []
+        self.requests: list[dict[str, Any]] = []
         self.closed = False
 
     def run(
-        self, program: Any, stdin: Any = b"", files: Any = None, limits: Limits | None = None, *, want: Any = ()
+        self, program: Any, stdin: Any = b"", files: Any = None, limits: Limits | None = None, *, return_files: Any = ()
     ) -> Result:
-        self.asked.append({"program": program, "stdin": stdin, "files": files, "limits": limits, "want": want})
+        self.requests.append(
+            {"program": program, "stdin": stdin, "files": files, "limits": limits, "return_files": return_files}
+        )
         result = self.results.pop(0) if len(self.results) > 1 else self.results[0]
         if isinstance(result, BaseException):
             raise result
         return result
 
-    def holdings(self) -> list[str]:
+    def open_workers(self) -> list[str]:
         return [] if self.closed else ["nothing"]
 
     def close(self) -> None:
         self.closed = True
 
-    def __enter__(self) -> Scripted:
+    def __enter__(self) -> ScriptedSandbox:
         return self
 
     def __exit__(self, *exc: object) -> None:

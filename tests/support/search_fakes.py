@@ -1,4 +1,4 @@
-"""Small searches with scripted models: what the tests of trees and of what is made from them start from."""
+"""Agents, jobs, a value model and a log for tests of tree search."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from kintsugi.agents.rollout import Job
 from tiny_envs import Echo, Lamps
 
 
-class Replayed(Lamps):
-    """Lamps whose snapshots are replays."""
+class ReplayLamps(Lamps):
+    """Lamps with replay snapshots."""
 
     metadata = {**Lamps.metadata, "snapshot": "replay"}
 
 
-WORLDS: dict[str, Any] = {"exact": Lamps, "replay": Replayed, "echo": Echo}
+ENVS: dict[str, Any] = {"exact": Lamps, "replay": ReplayLamps, "echo": Echo}
 ACTIONS = {
     **dict.fromkeys(("exact", "replay"), ("light red", "light green", "light blue", "light pink")),
     "echo": tuple(map(str, range(5))),
 }
 
 
-def agent(actions: Sequence[str], **fields: Any) -> ReActAgent:
-    """Draws one of `actions` by the seed that it is given."""
+def seeded_agent(actions: Sequence[str], **fields: Any) -> ReActAgent:
+    """Return a ReAct agent that plays one of `actions`, selected by the sampling seed."""
 
     def script(messages: Sequence[Message], sampling: Sampling) -> str:
         return f"Thought: hm\nAction: {actions[sampling.seed % len(actions)]}"
@@ -36,14 +36,14 @@ def agent(actions: Sequence[str], **fields: Any) -> ReActAgent:
     return ReActAgent(ScriptedModel(script), ReActConfig(temperature=1.0, max_tokens=64, **fields))
 
 
-def jobs(world: str, n: int = 3, seed: int = 0, acting: Agent | None = None) -> list[Job]:
-    """One tree for each of `n` tasks."""
-    acting = acting or agent(ACTIONS[world])
-    return [Job(task, acting, seed + number) for number, task in enumerate(WORLDS[world].tasks("train").tasks[:n])]
+def jobs(world: str, n: int = 3, seed: int = 0, agent: Agent | None = None) -> list[Job]:
+    """Return jobs for one tree of each of `n` tasks."""
+    agent = agent or seeded_agent(ACTIONS[world])
+    return [Job(task, agent, seed + number) for number, task in enumerate(ENVS[world].tasks("train").tasks[:n])]
 
 
-class Guess:
-    """A value model: any number in [0, 1] that depends on what was said and done alone."""
+class FakeValueModel:
+    """A value model that returns a hash of actions and observation, scaled to [0, 1]."""
 
     version = "guess"
 
@@ -59,8 +59,8 @@ class Guess:
         return zlib.crc32(text.encode()) % 1001 / 1000
 
 
-class Log:
-    """A `TreeLog` in memory; what is added goes through JSON, as it would to a disk."""
+class MemoryTreeLog:
+    """A `TreeLog` in memory. Parts are converted to JSON and back, as on a disk."""
 
     def __init__(self, known: dict[str, list[Any]] | None = None) -> None:
         self.held = {key: list(parts) for key, parts in (known or {}).items()}

@@ -1,4 +1,4 @@
-"""A visitor of the embedded sites who speaks plain HTTP, and a reader of their pages."""
+"""HTTP client for the embedded sites, and an HTML parser for their pages."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import NamedTuple
 from urllib.parse import urlencode
 
 from kintsugi.envs.core import Task
-from kintsugi.envs.web.sites.server import Server, Visit
+from kintsugi.envs.web.sites.server import Server, SiteSession
 from kintsugi.envs.web.sites.tasks import Verdict, make_tasks
 
 VOID = {"area", "base", "br", "circle", "hr", "img", "input", "link", "meta", "path", "rect", "source"}
 
 
-class Answer(NamedTuple):
+class HttpResponse(NamedTuple):
     status: int
     headers: dict[str, str]
     body: bytes
@@ -25,42 +25,42 @@ class Answer(NamedTuple):
         return self.body.decode()
 
 
-class Visitor:
-    """One episode at a server."""
+class SiteClient:
+    """Client of one episode on a server."""
 
     def __init__(self, server: Server, task: Task) -> None:
         self.server = server
         self.task = task
-        self.visit: Visit = server.begin(task)
+        self.session: SiteSession = server.start_session(task)
 
-    def ask(self, method: str, path: str, form: dict[str, object] | None = None, **headers: str) -> Answer:
+    def request(self, method: str, path: str, form: dict[str, object] | None = None, **headers: str) -> HttpResponse:
         connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=10)
-        sent = {"Host": self.visit.host, "Cookie": "{}={}".format(*self.visit.cookie)}
+        sent = {"Host": self.session.host, "Cookie": "{}={}".format(*self.session.cookie)}
         body = None
         if form is not None:
             body = urlencode(form)
             sent["Content-Type"] = "application/x-www-form-urlencoded"
         try:
             connection.request(method, path, body, {**sent, **{k.replace("_", "-"): v for k, v in headers.items()}})
-            answer = connection.getresponse()
-            return Answer(answer.status, dict(answer.getheaders()), answer.read())
+            response = connection.getresponse()
+            return HttpResponse(response.status, dict(response.getheaders()), response.read())
         finally:
             connection.close()
 
-    def get(self, path: str) -> Answer:
-        return self.ask("GET", path)
+    def get(self, path: str) -> HttpResponse:
+        return self.request("GET", path)
 
-    def post(self, path: str, **form: object) -> Answer:
-        """Submit a form and follow where it leads."""
-        answer = self.ask("POST", path, form)
-        return self.get(answer.headers["Location"]) if answer.status == 303 else answer
+    def post(self, path: str, **form: object) -> HttpResponse:
+        """Submit a form and follow the redirect."""
+        response = self.request("POST", path, form)
+        return self.get(response.headers["Location"]) if response.status == 303 else response
 
     def verdict(self, answer: str | None = None) -> Verdict:
-        return self.server.check(self.visit, answer)
+        return self.server.check(self.session, answer)
 
 
 def task_of(type_: str, split: str = "train", number: int = 0) -> Task:
-    """A task of a type, the same for the same arguments."""
+    """Return a task of a type. Deterministic."""
     found = [task for task in make_tasks(split, 29 * 7 * (number + 1)) if task.params["type"] == type_]
     return found[number]
 
@@ -70,12 +70,12 @@ class Element:
     tag: str
     attributes: dict[str, str | None]
     text: str = ""
-    inside: list[str] = field(default_factory=list)
-    """Tags around it."""
+    parents: list[str] = field(default_factory=list)
+    """Tags of the enclosing elements."""
 
 
 class Document(HTMLParser):
-    """All elements of a page, and whether they are closed as they were opened."""
+    """Elements of a page. Fails if an end tag does not match its start tag."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -86,7 +86,7 @@ class Document(HTMLParser):
         self.unclosed = [element.tag for element in self._open]
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        element = Element(tag, dict(attrs), inside=[each.tag for each in self._open])
+        element = Element(tag, dict(attrs), parents=[each.tag for each in self._open])
         self.elements.append(element)
         if tag not in VOID:
             self._open.append(element)

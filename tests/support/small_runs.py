@@ -1,4 +1,4 @@
-"""A small run made through the public API, with everything in it that a report, an export or a comparison reads."""
+"""A small run made through the public API, with all data that reports, exports and comparisons read."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def make_task(number: int, split: str = "valid") -> Task:
 
 
 def make_trajectory(task: Task, success: bool, **fields: object) -> Trajectory:
-    """Success after two steps; failure after three, of which one was refused."""
+    """Return a success of two steps, or a failure of three steps with one refused action."""
     ids = {"token_ids": (1, 2, 3), "logprobs": (-0.5, -0.5, -0.5)}
     first = Step("You are in a room.", "I look around.", "look", text="Thought: I look around.\nAction: look", **ids)
     if success:
@@ -44,7 +44,7 @@ def make_trajectory(task: Task, success: bool, **fields: object) -> Trajectory:
 
 
 def make_run(folder: Path) -> Path:
-    """Two training seeds, three models, two evaluations, and failures that were mended."""
+    """Create a run with two training seeds, three models, two evaluations and mended failures."""
     config = {"loop": "re-rest", "note": HOSTILE, "lora": {"rank": 8}}
     with RunStore.open(folder, config) as store:
         _practice(store)
@@ -53,7 +53,7 @@ def make_run(folder: Path) -> Path:
                 stage = Stage("eval", model, "valid_seen", scope=seed)
                 _measure(store, stage, [make_task(i, "seen") for i in range(12)], 3 + 3 * level)
         _measure(store, Stage("eval", "base", "valid_unseen"), [make_task(i) for i in range(6)], 0)
-        store.result(Stage("clock", "base", "valid_unseen"), lambda: {"wall": 10.0, "model": 8.0, "env": 1.5})
+        store.result(Stage("timing", "base", "valid_unseen"), lambda: {"wall": 10.0, "model": 8.0, "env": 1.5})
         store.result(Stage("odd", HOSTILE), lambda: {"said": HOSTILE})
     return folder
 
@@ -66,12 +66,12 @@ def _practice(store: RunStore) -> None:
     attempts[5] = make_trajectory(tasks[5], False, outcome="infra_error", error="the browser died")
     policy = Stage("collect", "policy", "train", 1)
     store.add(policy, attempts)
-    said = Step(
+    reflection = Step(
         "", "", "", text=f"Reflection: I should have taken the mug. {HOSTILE}", token_ids=(7,), logprobs=(-1.0,)
     )
     mends = [
         make_trajectory(
-            t.task, i != 6, source="reflection", parents=(store.key(policy, t.key),), reflection=said, goal=t.goal
+            t.task, i != 6, source="reflection", parents=(store.key(policy, t.key),), reflection=reflection, goal=t.goal
         )
         for i, t in enumerate(attempts)
         if t.outcome == "truncated"
@@ -82,5 +82,5 @@ def _practice(store: RunStore) -> None:
 def _measure(store: RunStore, stage: Stage, tasks: list[Task], successes: int) -> None:
     attempts = [make_trajectory(task, i < successes) for i, task in enumerate(tasks)]
     store.add(stage, attempts)
-    found = score(stage.who, TaskSet(tasks), attempts, seconds=2.5, decoding="free", step_cap=3)
-    store.result(stage.of("score"), found.to_json)
+    found = score(stage.model_round, TaskSet(tasks), attempts, seconds=2.5, decoding="free", step_cap=3)
+    store.result(stage.with_kind("score"), found.to_json)

@@ -1,4 +1,4 @@
-"""Whole environments of a few lines: `Lamps` keeps exact snapshots, `Echo` replays its actions, `Sold` is sold out."""
+"""Small environments for tests: `Lamps` has exact snapshots, `Echo` replay snapshots, `Sold` only one split."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ NAMES = ("red", "green", "blue")
 
 
 class Lamps(AgentEnv):
-    """Light every lamp. One lamp is broken at first and comes back after some actions; a draught puts lamps out."""
+    """Light all lamps. One lamp works only after 4 actions, and lamps go out at random."""
 
     env_id = "tiny/Lamps-v0"
     metadata = {**AgentEnv.metadata, "snapshot": "exact"}
@@ -58,7 +58,7 @@ BANNER = "You stand in a hall of lamps. "
 
 
 class Wordy(Lamps):
-    """Says before everything what it has said already; named by its module, so that its `condense` is found."""
+    """Lamps whose observations start with a banner that `condense` removes. Found by module, not registered."""
 
     env_id = "tiny_envs:Wordy"
     verifier_instructions = "You judge the lighting of lamps."
@@ -72,12 +72,12 @@ class Wordy(Lamps):
         return BANNER + said, reward, done, info
 
     @staticmethod
-    def condense(observation: str, before: str | None) -> str:
-        return observation if before is None else observation.removeprefix(BANNER)
+    def condense(observation: str, previous: str | None) -> str:
+        return observation if previous is None else observation.removeprefix(BANNER)
 
 
 class Echo(AgentEnv):
-    """Say the number that the task is about; every answer is heard, and the room has a random mood."""
+    """Say the number of the task. Observations repeat the action and add a random number."""
 
     env_id = "tiny/Echo-v0"
 
@@ -100,7 +100,7 @@ class Echo(AgentEnv):
 
 
 class Sold(Echo):
-    """Has no tasks but those of `train`."""
+    """Echo with tasks in the split `train` only."""
 
     env_id = "tiny/Sold-v3"
     metadata = {"render_modes": ["ansi"], "render_fps": 1, "snapshot": "replay", "at_once": 2}

@@ -1,4 +1,4 @@
-"""Tokenizers with chat templates in the manner of well-known families, and networks that are made in milliseconds."""
+"""Byte tokenizers with chat templates like those of well-known model families, and tiny random networks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from kintsugi.agents.models.chat import ChatEncoder
-from kintsugi.agents.models.weights import quietly
+from kintsugi.agents.models.weights import quiet_transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
@@ -58,13 +58,13 @@ FAMILIES: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
     "spaced": (SPACED, "</s>", "</s>", ()),
     "seed": (SEED, "<|end|>", "<|end|>", ("<|system|>", "<|user|>", "<|assistant|>")),
 }
-"""Name to template, `eos_token`, the token that ends an assistant's turn, and the other special tokens."""
+"""Template, `eos_token`, end-of-turn token of the assistant, and other special tokens, by name."""
 MASKED = tuple(name for name, family in FAMILIES.items() if "{% generation %}" in family[0])
-"""Those whose template marks what the assistant said."""
+"""Families whose template marks assistant tokens with `{% generation %}`."""
 
 
 def byte_tokenizer(template: str | None, eos: str | None, special: tuple[str, ...] = ()) -> Any:
-    """One token a byte, and the special ones."""
+    """Return a tokenizer with one token for each byte, and special tokens."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
@@ -81,13 +81,13 @@ def byte_tokenizer(template: str | None, eos: str | None, special: tuple[str, ..
 
 
 @functools.cache
-def family(name: str) -> ChatEncoder:
-    """The encoder of one of `FAMILIES`."""
+def encoder_of(name: str) -> ChatEncoder:
+    """Return the encoder for one of `FAMILIES`."""
     template, eos, _, special = FAMILIES[name]
     return ChatEncoder(byte_tokenizer(template, eos, special))
 
 
-SHAPE = {
+LLAMA_SHAPE = {
     "vocab_size": 300,
     "hidden_size": 32,
     "intermediate_size": 48,
@@ -100,33 +100,33 @@ SHAPE = {
     "eos_token_id": 257,
     "pad_token_id": 258,
 }
-HEADS = {**SHAPE, "head_dim": 8}
-GPT2 = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 256, "initializer_range": 0.3}
+SHAPE_WITH_HEAD_DIM = {**LLAMA_SHAPE, "head_dim": 8}
+GPT2_SHAPE = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 256, "initializer_range": 0.3}
 NETWORKS: dict[str, dict[str, Any]] = {
-    "llama": SHAPE,
-    "qwen2": SHAPE,
-    "qwen3": HEADS,
-    "gemma": HEADS,
-    "gemma2": {**HEADS, "sliding_window": 7, "final_logit_softcapping": 3.0, "query_pre_attn_scalar": 8},
-    "mistral": {**SHAPE, "sliding_window": 7},
-    "cohere": SHAPE,
-    "granite": {**SHAPE, "logits_scaling": 3.0},
-    "gpt2": {**GPT2, "vocab_size": 300, "bos_token_id": 256, "eos_token_id": 257, "pad_token_id": 258},
+    "llama": LLAMA_SHAPE,
+    "qwen2": LLAMA_SHAPE,
+    "qwen3": SHAPE_WITH_HEAD_DIM,
+    "gemma": SHAPE_WITH_HEAD_DIM,
+    "gemma2": {**SHAPE_WITH_HEAD_DIM, "sliding_window": 7, "final_logit_softcapping": 3.0, "query_pre_attn_scalar": 8},
+    "mistral": {**LLAMA_SHAPE, "sliding_window": 7},
+    "cohere": LLAMA_SHAPE,
+    "granite": {**LLAMA_SHAPE, "logits_scaling": 3.0},
+    "gpt2": {**GPT2_SHAPE, "vocab_size": 300, "bos_token_id": 256, "eos_token_id": 257, "pad_token_id": 258},
     "mamba": {"vocab_size": 300, "hidden_size": 32, "num_hidden_layers": 2, "state_size": 4, "eos_token_id": 257},
     "rwkv": {"vocab_size": 300, "hidden_size": 32, "attention_hidden_size": 32, "num_hidden_layers": 2},
 }
-"""Random weights are large, so that greedy choices are far from ties."""
+"""Configurations by architecture. Initial weights are large, so that greedy choices are far from ties."""
 
 
 def network(name: str = "llama", seed: int = 0, **changes: Any) -> Any:
-    """One of `NETWORKS` with random weights."""
+    """Return one of `NETWORKS` with random weights."""
     torch.manual_seed(seed)
     return AutoModelForCausalLM.from_config(AutoConfig.for_model(name, **{**NETWORKS[name], **changes})).eval()
 
 
-def saved(folder: Path, name: str = "llama", seed: int = 0) -> Path:
-    """A folder with a random network and a byte tokenizer that knows chats."""
-    with quietly():
+def save_tiny_model(folder: Path, name: str = "llama", seed: int = 0) -> Path:
+    """Save a random network and a byte tokenizer with a chat template to a folder, and return the folder."""
+    with quiet_transformers():
         network(name, seed).save_pretrained(folder)
     template, eos, _, special = FAMILIES["seed"]
     byte_tokenizer(template, eos, special).save_pretrained(folder)

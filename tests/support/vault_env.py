@@ -1,4 +1,4 @@
-"""A world with ways back and without: bring the key from the cellar to the chest; a key in the fire is gone."""
+"""`Vault`, an environment with reversible and irreversible errors, and scripts and trees for it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from kintsugi.envs import AgentEnv, Task, TaskSet
 
 ACTIONS = ("go hall", "go cellar", "take key", "drop key", "burn key", "open chest", "sing")
 ENTRY = "[kintsugi.envs]\ntiny/Vault-v0 = vault_env:Vault\n"
-"""What a package that brings the world has in its `entry_points.txt`."""
+"""`entry_points.txt` of a package that provides the environment."""
 STATUS = {"hand": "You hold the key.", "cellar": "", "hall": "", "fire": "The key is molten."}
 
 
 class Vault(AgentEnv):
-    """Open the chest in the hall with the key that lies in the cellar. Holding the key is worth 0.5."""
+    """Open the chest in the hall with the key from the cellar. Holding the key scores 0.5; a burnt key is lost."""
 
     env_id = "tiny/Vault-v0"
     metadata = {**AgentEnv.metadata, "snapshot": "exact"}
@@ -65,8 +65,10 @@ class Vault(AgentEnv):
         self.at, self.key = state
 
 
-def grown(task: Task, attempts: Iterable[Sequence[str]], max_steps: int = 12, model: str = "scripted") -> SearchTree:
-    """The tree of these sequences of actions; a sequence ends early where the episode does."""
+def build_tree(
+    task: Task, attempts: Iterable[Sequence[str]], max_steps: int = 12, model: str = "scripted"
+) -> SearchTree:
+    """Return the search tree of these action sequences. A sequence is cut where the episode ends."""
     env = Vault(max_steps=max_steps)
     observation, _ = env.reset(options={"task": task})
     nodes, children, alive = [Node(-1, None, observation)], dict[tuple[int, str], int](), {0: env.snapshot()}
@@ -90,7 +92,7 @@ def grown(task: Task, attempts: Iterable[Sequence[str]], max_steps: int = 12, mo
                     alive[len(nodes) - 1] = env.snapshot()
             at = children[at, action]
     for leaf in alive.keys() - {parent for parent, _ in children}:
-        # The search's own depth limit.
+        # As if the depth limit of the search had cut the episode.
         nodes[leaf] = replace(nodes[leaf], outcome="truncated")
     visits = (1,) * len(nodes)
     return SearchTree(
@@ -103,7 +105,7 @@ WRONG = {"hall": "sing", "cellar": "go hall", "cellar key": "burn key", "hall ke
 
 
 def place_of(messages: Sequence[Message]) -> str:
-    """Where the actor is and whether it holds the key, as it was told; `lost` when the key is molten."""
+    """Return the place of the actor, with ` key` if it holds the key, or `lost` if the key is molten."""
     seen = " ".join(m.content for m in messages if m.role == "user")
     if "molten" in seen:
         return "lost"
@@ -112,11 +114,12 @@ def place_of(messages: Sequence[Message]) -> str:
 
 
 def act(action: str) -> str:
+    """Return the turn of a model that plays this action."""
     return f"Thought: I will {action}.\nAction: {action}"
 
 
 def actor(messages: Sequence[Message], sampling: Sampling) -> str:
-    """Half of its turns are right, by the seed; as a verifier it knows its errors when it sees them."""
+    """Script of a model that plays a right move for odd seeds. As a verifier, it recognises wrong moves."""
     if messages[0].content != ACTING:
         step = messages[-1].content.rpartition("> ")[2].partition("\n")[0]
         return f"Thought: hm.\nJudgement: {'Bad' if step in ('sing', 'burn key', 'go hall') else 'Uncertain'}"

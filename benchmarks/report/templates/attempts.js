@@ -1,6 +1,6 @@
 "use strict";
 
-// The attempts: filters, the list of those that fit, and the one that is chosen.
+// The attempts page: filters, the list of matching attempts, and the selected attempt.
 (() => {
   const { el } = kintsugi;
   const failed = (row) => row.outcome === "failure" || row.outcome === "truncated";
@@ -13,7 +13,7 @@
     choose: (position) => choose(state.shown[position]),
     option: (position) => option(position),
   });
-  const state = { rows: [], shown: [], starts: [], byTask: new Map(), chosen: -1, beside: "" };
+  const state = { rows: [], shown: [], starts: [], byTask: new Map(), chosen: -1, other: "" };
 
   // -- data ---------------------------------------------------------------------------------------------------
 
@@ -49,15 +49,15 @@
     for (const name of names) if (wanted.has(name)) form.elements[name].value = wanted.get(name);
     const number = Number(wanted.get("attempt") ?? -1);
     state.chosen = Number.isInteger(number) && number < state.rows.length ? number : -1;
-    state.beside = wanted.get("beside") || "";
+    state.other = wanted.get("other") || "";
   }
 
   function toAddress() {
-    const said = new URLSearchParams();
-    for (const name of names) if (form.elements[name].value) said.set(name, form.elements[name].value);
-    if (state.chosen >= 0) said.set("attempt", state.chosen);
-    if (state.beside) said.set("beside", state.beside);
-    history.replaceState(null, "", `#${said}`);
+    const params = new URLSearchParams();
+    for (const name of names) if (form.elements[name].value) params.set(name, form.elements[name].value);
+    if (state.chosen >= 0) params.set("attempt", state.chosen);
+    if (state.other) params.set("other", state.other);
+    history.replaceState(null, "", `#${params}`);
   }
 
   const mending = {
@@ -83,7 +83,7 @@
     document.getElementById("count").textContent = `${state.shown.length.toLocaleString()} of ${all} attempts`;
     if (!state.shown.includes(state.chosen)) {
       state.chosen = state.shown.length ? state.shown[0] : -1;
-      state.beside = "";
+      state.other = "";
       list.top();
     }
     show();
@@ -93,28 +93,28 @@
 
   function option(position) {
     const row = state.rows[state.shown[position]];
-    const said = mending.mended(row) ? "mended" : row.parents.length ? "mends" : "";
+    const mark = mending.mended(row) ? "mended" : row.parents.length ? "mends" : "";
     return { id: `row-${row.number}`, children: [
-      kintsugi.outcome(row.outcome), el("span", {}, row.goal || row.task), el("span", { class: "mending" }, said),
+      kintsugi.outcome(row.outcome), el("span", {}, row.goal || row.task), el("span", { class: "mending" }, mark),
       el("span", { class: "sub" }, `${row.stage} · ${row.task}#${row.sample}`),
     ] };
   }
 
   function choose(number) {
     state.chosen = number;
-    state.beside = "";
+    state.other = "";
     show();
   }
 
-  // -- the chosen one -----------------------------------------------------------------------------------------
+  // -- the selected attempt -----------------------------------------------------------------------------------
 
-  /** What may stand beside an attempt: its mends, what it mends, and other attempts at the task, nearest first. */
+  /** Attempts to compare with this one: its mends, the attempts it mends, then others at the same task. */
   function related(row) {
-    const said = (number, how) => [number, `${how}: ${state.rows[number].stage} #${state.rows[number].sample}, ${kintsugi.outcomeWords(state.rows[number].outcome)}`];
+    const labelled = (number, how) => [number, `${how}: ${state.rows[number].stage} #${state.rows[number].sample}, ${kintsugi.outcomeWords(state.rows[number].outcome)}`];
     const mends = [...row.children].sort((a, b) => (state.rows[b].outcome === "success") - (state.rows[a].outcome === "success"));
     const near = new Set([row.number, ...mends, ...row.parents]);
     const others = state.byTask.get(row.task).filter((number) => !near.has(number)).slice(0, 200);
-    return [...mends.map((n) => said(n, "mend")), ...row.parents.map((n) => said(n, "mends")), ...others.map((n) => said(n, "same task"))];
+    return [...mends.map((n) => labelled(n, "mend")), ...row.parents.map((n) => labelled(n, "mends")), ...others.map((n) => labelled(n, "same task"))];
   }
 
   let latest = 0;
@@ -125,20 +125,20 @@
     latest += 1;
     const turn = latest;
     if (state.chosen < 0) {
-      detail.replaceChildren(el("p", { class: "empty" }, state.rows.length ? "No attempt fits these filters." : "This run holds no attempts yet."));
+      detail.replaceChildren(el("p", { class: "empty" }, state.rows.length ? "No attempt matches these filters." : "This run has no attempts yet."));
       return;
     }
     const row = state.rows[state.chosen];
     const choices = related(row);
     const natural = row.children.length || row.parents.length ? choices[0][0] : null;
-    const wanted = state.beside === "" ? natural : choices.map((c) => c[0]).find((number) => String(number) === state.beside) ?? null;
+    const wanted = state.other === "" ? natural : choices.map((c) => c[0]).find((number) => String(number) === state.other) ?? null;
     try {
       const [chosen, other] = await Promise.all([attempt(row.number), wanted === null ? null : attempt(wanted)]);
       if (turn !== latest) return;
-      detail.replaceChildren(...kintsugi.detail(chosen, other, choices, (value) => { state.beside = value; show(); }));
+      detail.replaceChildren(...kintsugi.detail(chosen, other, choices, (value) => { state.other = value; show(); }));
       detail.scrollTop = 0;
     } catch (error) {
-      if (turn === latest) detail.replaceChildren(el("p", { class: "note" }, `${error.message}; keep the report's folder together.`));
+      if (turn === latest) detail.replaceChildren(el("p", { class: "note" }, `${error.message}; keep all files of the report in one folder.`));
     }
   }
 

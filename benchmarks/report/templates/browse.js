@@ -1,14 +1,14 @@
 "use strict";
 
-// What the pages that one browses share: texts loaded piece by piece, and a list that draws only what is in view.
+// Shared by the attempts and trees pages: texts loaded on demand, and a list that renders only its visible rows.
 (() => {
   const { el } = kintsugi;
   const KEPT = 12;
   const HEIGHT = 54;
 
   /**
-   * A function that promises the value of a number, from the files `data/<name>-<n>.js` that call `kintsugi[name]`.
-   * `starts` gives the number of the first value of each file. Scripts are the one thing that a page from disk may load.
+   * Return a function from an index to a promise of its value, read from the files `data/<name>-<n>.js`, which call
+   * `kintsugi[name]`. `starts` has the index of the first value in each file. A page from disk may load only scripts.
    */
   kintsugi.chunks = (name, starts) => {
     const loaded = new Map();
@@ -51,8 +51,8 @@
   };
 
   /**
-   * The list in `#list`, by position: `count()`, the `chosen()` position or -1, `choose(position)`, and `option(position)`,
-   * which gives an id and children.
+   * Manage the list in `#list`. `count()` is its length, `chosen()` the selected position or -1, `choose(position)` selects,
+   * and `option(position)` returns the id and children of a row.
    */
   kintsugi.list = ({ count, chosen, choose, option }) => {
     const list = document.getElementById("list");

@@ -1,11 +1,11 @@
 "use strict";
 
-// Draws the numbers of data/charts.js with plotly; colours follow the page, in light and in dark.
+// Draws the data of data/charts.js with plotly, in the page's colours (light or dark).
 (() => {
   const { style } = kintsugi;
   const colours = () => ["--c1", "--c2", "--c3", "--c4", "--c5", "--c6"].map(style);
   const still = { displaylogo: false, responsive: true, modeBarButtons: [["toImage"]] };
-  // plotly reads a little HTML in labels: names must not be able to speak it.
+  // plotly interprets some HTML in labels, so names are escaped.
   const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 
   function layout(more) {

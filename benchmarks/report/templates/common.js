@@ -1,6 +1,6 @@
 "use strict";
 
-// What the two pages share. Text from models and environments only ever goes through `textContent`.
+// Shared by all pages. Text from models and environments is only ever set with `textContent`.
 window.kintsugi = {
   /** An element with properties and children; strings become text nodes. */
   el(tag, props, ...children) {

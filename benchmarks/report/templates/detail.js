@@ -1,6 +1,6 @@
 "use strict";
 
-// Shows one attempt, or two side by side: the failed on the left, what mended it on the right.
+// Shows one attempt, or two side by side: the failed one on the left, the mended one on the right.
 (() => {
   const { el } = kintsugi;
   const LONG = 900;
@@ -33,7 +33,7 @@
   function shown(picture, number) {
     const place = `data/pictures/${picture}`;
     return el("a", { class: "picture", href: place, target: "_blank" },
-      el("img", { src: place, loading: "lazy", alt: `what was seen at step ${number}` }));
+      el("img", { src: place, loading: "lazy", alt: `screenshot of step ${number}` }));
   }
 
   function step(values, number) {
@@ -62,15 +62,15 @@
 
   function head(attempt, gold) {
     const { row, text } = attempt;
-    const said = text.reflection ? el("div", { class: "reflection" }, el("b", {}, "Reflection before this attempt"), text.reflection) : null;
+    const label = text.reflection ? el("div", { class: "reflection" }, el("b", {}, "Reflection before this attempt"), text.reflection) : null;
     return el("div", { class: `head${gold ? " gold" : ""}` },
       el("strong", {}, kintsugi.outcome(row.outcome), ` ${row.stage} #${row.sample}`),
       el("span", { class: "sub" }, `${row.steps} steps, ${row.refused} refused · ${text.source} · ${text.model}`),
-      said);
+      label);
   }
 
   /** The first step at which two attempts differ in what was seen or done. */
-  function parting(left, right) {
+  function firstDifference(left, right) {
     const shorter = Math.min(left.length, right.length);
     for (let i = 0; i < shorter; i += 1) {
       if (left[i][0] !== right[i][0] || left[i][2] !== right[i][2]) return i;
@@ -79,7 +79,7 @@
   }
 
   /** A line of gold with words: where two attempts part, or where one was joined. */
-  kintsugi.seam = (said) => {
+  kintsugi.seam = (label) => {
     const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
     svg.setAttribute("class", "seam");
     svg.setAttribute("viewBox", "0 0 500 14");
@@ -88,16 +88,16 @@
     const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
     path.setAttribute("d", seam);
     svg.append(path);
-    return el("div", { class: "parting" }, said, svg);
+    return el("div", { class: "difference" }, label, svg);
   };
 
-  const line = (at) => kintsugi.seam(at === 0 ? "they differ from the first step" : `the same up to step ${at}, then they part`);
+  const line = (at) => kintsugi.seam(at === 0 ? "different from the first step on" : `identical up to step ${at}, then different`);
 
   /** Steps of one or two attempts as grid rows; the first `MANY` at once, the rest on request. */
   function steps(columns) {
     const two = columns.length === 2;
     const grid = el("div", { class: `steps${two ? " two" : ""}`, role: "group", "aria-label": "Steps" });
-    const part = two ? parting(columns[0].text.steps, columns[1].text.steps) : -1;
+    const part = two ? firstDifference(columns[0].text.steps, columns[1].text.steps) : -1;
     const longest = Math.max(...columns.map((c) => c.text.steps.length));
     columns.forEach((c, i) => grid.append(head(c, two && i === 1)));
     const fill = (from) => {
@@ -128,19 +128,19 @@
     return el("div", {}, el("dt", {}, name), el("dd", {}, value));
   }
 
-  /** The article for `chosen`, beside `other` when there is one; `related` are [row number, words] to choose from. */
+  /** Build the article for `chosen`, next to `other` if given; `related` are [row number, label] pairs to select from. */
   kintsugi.detail = (chosen, other, related, onBeside) => {
     const { row, text } = chosen;
     const pair = other ? [chosen, other].sort((a, b) => a.row.number - b.row.number) : [chosen];
     const select = el("select", { onchange: (event) => onBeside(event.target.value) },
       el("option", { value: "none" }, "nothing"),
-      ...related.map(([number, said]) => el("option", { value: number, selected: Boolean(other) && other.row.number === number }, said)));
+      ...related.map(([number, label]) => el("option", { value: number, selected: Boolean(other) && other.row.number === number }, label)));
     return [
       el("h2", {}, row.goal || row.task),
       el("dl", { class: "facts" },
         fact("task", `${row.task} #${row.sample}`), fact("stage", row.stage), fact("type", row.type), fact("score", String(Number(text.score.toPrecision(4)))), fact("model", text.model), fact("seed", text.seed),
         fact("tokens", `${text.sampled.toLocaleString()} written, ${text.read.toLocaleString()} read`)),
-      related.length ? el("p", { class: "beside" }, el("label", {}, "Beside it: ", select)) : null,
+      related.length ? el("p", { class: "compare" }, el("label", {}, "Compare with: ", select)) : null,
       steps(pair),
       el("details", {}, el("summary", {}, "Task parameters"), el("pre", { tabindex: 0 }, text.params)),
     ].filter(Boolean);

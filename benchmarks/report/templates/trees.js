@@ -1,6 +1,6 @@
 "use strict";
 
-// The search trees: a list, the chosen tree to unfold, and the splices that were made from it.
+// The trees page: a list, the selected tree, and its splices.
 (() => {
   const { el } = kintsugi;
   const detail = document.getElementById("detail");
@@ -15,11 +15,11 @@
     option: (position) => option(state.rows[state.shown[position]]),
   });
   const became = {
-    verified: "answered as written",
-    searched: "another ending was searched from the cut",
-    counterfactual: "not answered as written, and no other ending found",
-    unchecked: "taken as written, unchecked",
-    infra_error: "the environment broke while it was played",
+    verified: "the environment answered as written",
+    searched: "a new ending was searched from the cut",
+    counterfactual: "the environment answered differently, and no new ending was found",
+    unchecked: "used as written, not verified",
+    infra_error: "infrastructure failure during the replay",
   };
 
   // -- data, filters, address ---------------------------------------------------------------------------------
@@ -41,11 +41,11 @@
   }
 
   function toAddress() {
-    const said = new URLSearchParams();
-    for (const name of names) if (form.elements[name].value) said.set(name, form.elements[name].value);
-    if (state.chosen >= 0) said.set("tree", state.chosen);
-    if (state.splice >= 0) said.set("splice", state.splice);
-    history.replaceState(null, "", `#${said}`);
+    const params = new URLSearchParams();
+    for (const name of names) if (form.elements[name].value) params.set(name, form.elements[name].value);
+    if (state.chosen >= 0) params.set("tree", state.chosen);
+    if (state.splice >= 0) params.set("splice", state.splice);
+    history.replaceState(null, "", `#${params}`);
   }
 
   function filter() {
@@ -63,14 +63,14 @@
   }
 
   function option(row) {
-    const said = row.splices ? `${row.splices} ${row.splices === 1 ? "splice" : "splices"}` : "";
+    const label = row.splices ? `${row.splices} ${row.splices === 1 ? "splice" : "splices"}` : "";
     return { id: `tree-${row.number}`, children: [
-      kintsugi.outcome(row.best >= 1 ? "success" : "truncated"), el("span", {}, row.goal || row.key), el("span", { class: "mending" }, said),
+      kintsugi.outcome(row.best >= 1 ? "success" : "truncated"), el("span", {}, row.goal || row.key), el("span", { class: "mending" }, label),
       el("span", { class: "sub" }, `${row.stage} · ${row.key} · ${row.nodes} nodes`),
     ] };
   }
 
-  // -- the chosen tree ----------------------------------------------------------------------------------------
+  // -- the selected tree --------------------------------------------------------------------------------------
 
   async function show() {
     list.show();
@@ -78,14 +78,14 @@
     state.turn += 1;
     const { turn } = state;
     if (state.chosen < 0) {
-      detail.replaceChildren(el("p", { class: "empty" }, "No tree fits these filters."));
+      detail.replaceChildren(el("p", { class: "empty" }, "No tree matches these filters."));
       return;
     }
     try {
       const tree = unpacked(await load(state.chosen));
       if (turn === state.turn) detail.replaceChildren(...article(state.rows[state.chosen], tree));
     } catch (error) {
-      if (turn === state.turn) detail.replaceChildren(el("p", { class: "note" }, `${error.message}; keep the report's folder together.`));
+      if (turn === state.turn) detail.replaceChildren(el("p", { class: "note" }, `${error.message}; keep all files of the report in one folder.`));
     }
   }
 
@@ -127,20 +127,20 @@
       el("dl", { class: "facts" }, fact("tree", row.key), fact("stage", row.stage), fact("nodes", String(row.nodes)), fact("ends", String(row.ends)),
         fact("best end", String(row.best)), fact("model calls", tree.calls.toLocaleString()), fact("ended", tree.ended), fact("model", tree.model), fact("seed", tree.seed)),
       tree.error ? el("p", { class: "note" }, tree.error) : null,
-      tree.splices.length ? el("p", { class: "beside" }, el("label", {}, "Splice: ", select)) : null,
+      tree.splices.length ? el("p", { class: "compare" }, el("label", {}, "Splice: ", select)) : null,
       el("div", { class: "growth" }, ...growth(tree, cut)),
       ...(cut ? spliced(cut) : []),
     ].filter(Boolean);
   }
 
-  // -- the tree to unfold: keys as in ARIA's tree pattern -----------------------------------------------------
+  // -- the tree view: keys as in ARIA's tree pattern ---------------------------------------------------------
 
   function growth(tree, cut) {
     const role = roles(tree, cut);
     const best = tree.nodes.filter((node) => node.outcome).sort((a, b) => b.score - a.score || a.number - b.number)[0];
     const wanted = cut ? [cut.bad, cut.good] : best ? [best.number] : [];
     const open = new Set(wanted.flatMap((number) => pathTo(tree.nodes, number)));
-    const root = el("div", { class: "tree", role: "tree", "aria-label": "Search tree; right unfolds, left folds" });
+    const root = el("div", { class: "tree", role: "tree", "aria-label": "Search tree; right arrow expands, left arrow collapses" });
     const panel = el("div", { class: "node", "aria-live": "polite" });
     let chosen = cut ? cut.last : best ? best.number : 0;
 
@@ -215,8 +215,8 @@
   }
 
   function seam(depth, whole) {
-    const said = whole ? "joined here: the whole bad path stays" : "cut here: what follows on the bad path is left out";
-    const node = el("div", { class: "cut", role: "none" }, said);
+    const label = whole ? "joined here: the whole bad path is kept" : "cut here: the rest of the bad path is dropped";
+    const node = el("div", { class: "cut", role: "none" }, label);
     node.style.setProperty("--depth", Math.min(depth, 30));
     return node;
   }
@@ -224,7 +224,7 @@
   function facts(node) {
     const numbers = [`value ${node.value.toFixed(3)}`, `visits ${node.visits}`, `score ${node.score}`];
     if (node.estimate !== null) numbers.push(`estimate ${node.estimate.toFixed(3)}`);
-    if (node.drawn > 1) numbers.push(`drawn ${node.drawn} times`);
+    if (node.drawn > 1) numbers.push(`sampled ${node.drawn} times`);
     if (node.outcome) numbers.push(kintsugi.outcomeWords(node.outcome));
     return [
       el("p", { class: "sub" }, `node ${node.number}, turn ${node.depth}: ${numbers.join(" · ")}`),
@@ -239,14 +239,14 @@
 
   function spliced(cut) {
     const head = el("h3", {}, `The splice: ${became[cut.how] || cut.how}`);
-    const asked = cut.judged ? `The verifier was asked about ${cut.judged} steps${cut.unparsed ? `, ${cut.unparsed} answers could not be read` : ""}; ${cut.found ? "it called the last one bad." : "it called none bad, so the whole path stays."}` : "The whole bad path stays.";
+    const asked = cut.judged ? `The verifier judged ${cut.judged} steps${cut.unparsed ? `, ${cut.unparsed} answers could not be parsed` : ""}; ${cut.error_found ? "it judged the last one Bad." : "it judged none Bad, so the whole bad path is kept."}` : "The whole bad path is kept.";
     const note = el("p", { class: "hint" }, asked);
-    if (!cut.attempt) return [head, note, el("p", { class: "empty" }, "It is not learnt from.")];
+    if (!cut.attempt) return [head, note, el("p", { class: "empty" }, "This splice is not trained on.")];
     const { steps, final, outcome } = cut.attempt;
     const grid = el("div", { class: "steps", role: "group", "aria-label": "Turns of the splice" });
     const first = steps.findIndex((step) => step[5]);
     steps.forEach((values, i) => {
-      if (i === first) grid.append(kintsugi.seam("the cut: up to here seen and not trained on, from here on trained on"));
+      if (i === first) grid.append(kintsugi.seam("the cut: turns before it are context only, turns after it are trained on"));
       grid.append(kintsugi.step(values, i + 1));
     });
     grid.append(el("div", { class: "last" }, kintsugi.paragraph("obs", final, "last observation"), el("p", { class: outcome }, kintsugi.outcome(outcome), ` ${kintsugi.outcomeWords(outcome)}`)));

@@ -1,4 +1,4 @@
-"""The embedded family: small functions that are chains of simple steps over numbers, lists and strings."""
+"""The generated task family `steps`: functions that are chains of simple steps over numbers, lists and strings."""
 
 from .generator import SPLITS, make_task, make_tasks
 from .steps import DOMAINS, STEPS, Step

@@ -1,4 +1,4 @@
-"""Makes the family's tasks: which steps, said how, tested by what; a function of split, index and seed alone."""
+"""Generates the tasks of the family `steps`. A task depends only on its split, index and seed."""
 
 from __future__ import annotations
 
@@ -12,54 +12,62 @@ from typing import Any
 from ....errors import UsageError, unknown
 from ...core import Task, TaskSet
 from ..problem import Call, Problem
-from .steps import DOMAINS, KINDS, STEPS, Step
+from .steps import DOMAINS, KIND_PHRASES, STEPS, Step
 
 ENV_ID = "kintsugi/Code-v0"
 ENTRY = "f"
 SPLITS: Mapping[str, int] = {"train": 2000, "valid": 200, "valid_unseen": 200}
-"""The splits, and how many tasks they give when no number is asked for."""
+"""Splits and their default number of tasks."""
 LEVELS = (1, 2, 3, 4)
-"""How many steps a function takes."""
-HELD_OUT = 6
-"""One in so many pairs of neighbouring steps is kept for `valid_unseen`."""
-VALID = 5
-"""One in so many functions of the other pairs is kept for `valid`."""
-VISIBLE, HIDDEN = 3, 10
-MOST = 10_000
-"""No number in a test is larger, and no list or string longer than `LONGEST`."""
-LONGEST = {list: 12, str: 40}
+"""Numbers of steps that functions have."""
+UNSEEN_ONE_IN = 6
+"""One of this many pairs of adjacent steps is reserved for `valid_unseen`."""
+VALID_ONE_IN = 5
+"""One of this many of the remaining functions is reserved for `valid`."""
+N_VISIBLE, N_HIDDEN = 3, 10
+MAX_NUMBER = 10_000
+"""Largest absolute value of a number in a test, intermediate results included."""
+MAX_LENGTH = {list: 12, str: 40}
+"""Maximum length of a list or string in a test, intermediate results included."""
 WORDS = "apple bird cloud Day echo Fish grass hill Ink jam kite lamp moon Nest oak pear quilt Rain sun tree".split()
 
 Chain = tuple[tuple[str, Any], ...]
-"""Names of steps with their constants."""
+"""Pairs of a step's name and its constant."""
 
 
 def make_tasks(split: str, n: int | None = None, seed: int = 0) -> TaskSet:
-    """The first `n` tasks of a split; raises `UsageError` for an unknown one."""
+    """Return the first `n` tasks of a split, or the default number if `n` is None.
+
+    Raises:
+        UsageError: If the split is unknown or `n` is negative.
+    """
     if split not in SPLITS:
         raise unknown("split of code tasks", split, SPLITS)
     count = SPLITS[split] if n is None else n
     if count < 0:
-        raise UsageError(f"cannot make {count} code tasks; ask for 0 or more")
+        raise UsageError(f"cannot make {count} code tasks; expected 0 or more; pass a larger n")
     return TaskSet(make_task(split, index, seed) for index in range(count))
 
 
-def types(split: str) -> list[tuple[str, int]]:
-    """(domain, level) in the order in which tasks have them; one step alone has no pair that could be unseen."""
+def task_types(split: str) -> list[tuple[str, int]]:
+    """Return the pairs (domain, level) of a split, in the order in which tasks cycle through them.
+
+    Level 1 is not in `valid_unseen`, because a single step has no pair of adjacent steps.
+    """
     return [(domain, level) for level in LEVELS for domain in DOMAINS if level > 1 or split != "valid_unseen"]
 
 
 @functools.lru_cache(maxsize=4096)
 def make_task(split: str, index: int, seed: int = 0) -> Task:
-    """The task of this index; types come in turn."""
-    kinds = types(split)
+    """Return the task with this index. The types of tasks alternate with the index."""
+    kinds = task_types(split)
     domain, level = kinds[index % len(kinds)]
     name = f"{split}/{index}" if seed == 0 else f"{split}/{seed}/{index}"
     rng = random.Random(f"code/{name}")
     while True:
-        chain = _draw(rng, DOMAINS[domain], level)
+        chain = _draw_chain(rng, DOMAINS[domain], level)
         if chain is not None and split_of(chain) == split:
-            calls = _calls(rng, domain, chain)
+            calls = _draw_calls(rng, domain, chain)
             if calls is not None:
                 break
     problem = _problem(rng, domain, chain, calls)
@@ -69,101 +77,104 @@ def make_task(split: str, index: int, seed: int = 0) -> Task:
 
 
 def split_of(chain: Chain) -> str:
-    """Where a function belongs: never to two splits."""
+    """Return the one split that a function belongs to."""
     pairs = [(a, b) for (a, _), (b, _) in itertools.pairwise(chain)]
-    if any(_one_in(HELD_OUT, "pair", a, b) for a, b in pairs):
+    if any(_one_in(UNSEEN_ONE_IN, "pair", a, b) for a, b in pairs):
         return "valid_unseen"
-    return "valid" if _one_in(VALID, "chain", *chain) else "train"
+    return "valid" if _one_in(VALID_ONE_IN, "chain", *chain) else "train"
 
 
-def _one_in(many: int, *what: object) -> bool:
-    return hashlib.sha256(repr(what).encode()).digest()[0] % many == 0
+def _one_in(n: int, *key: object) -> bool:
+    return hashlib.sha256(repr(key).encode()).digest()[0] % n == 0
 
 
 @functools.cache
-def _following(kind: str) -> tuple[Step, ...]:
-    return tuple(step for step in STEPS.values() if step.takes == kind)
+def _steps_for(kind: str) -> tuple[Step, ...]:
+    return tuple(step for step in STEPS.values() if step.input_kind == kind)
 
 
-def _draw(rng: random.Random, kind: str, level: int) -> Chain | None:
-    """A chain of steps whose kinds fit, no step twice in a row."""
+def _draw_chain(rng: random.Random, kind: str, level: int) -> Chain | None:
+    """Draw a well-typed chain of steps in which no step follows itself."""
     chain: list[tuple[str, Any]] = []
     for _ in range(level):
-        fitting = [step for step in _following(kind) if not chain or step.name != chain[-1][0]]
+        fitting = [step for step in _steps_for(kind) if not chain or step.name != chain[-1][0]]
         step = rng.choice(fitting)
         chain.append((step.name, rng.choice(step.constants)))
-        kind = step.gives
+        kind = step.output_kind
     return tuple(chain)
 
 
-def value_of(chain: Chain, value: Any) -> Any:
-    """What the function gives; None when a number, list or string on the way is too large to show."""
+def apply_chain(chain: Chain, value: Any) -> Any:
+    """Return the function's result, or None if it or an intermediate value exceeds `MAX_NUMBER` or `MAX_LENGTH`."""
     for name, constant in chain:
-        value = STEPS[name].does(value, constant)
-        if isinstance(value, int) and abs(value) > MOST:
+        value = STEPS[name].apply(value, constant)
+        if isinstance(value, int) and abs(value) > MAX_NUMBER:
             return None
-        if isinstance(value, list | str) and len(value) > LONGEST[type(value)]:
+        if isinstance(value, list | str) and len(value) > MAX_LENGTH[type(value)]:
             return None
-        if isinstance(value, list) and any(isinstance(item, int) and abs(item) > MOST for item in value):
+        if isinstance(value, list) and any(isinstance(item, int) and abs(item) > MAX_NUMBER for item in value):
             return None
     return value
 
 
-def _calls(rng: random.Random, domain: str, chain: Chain) -> list[Call] | None:
-    """Tests in which every step matters; None when there are none for this chain."""
+def _draw_calls(rng: random.Random, domain: str, chain: Chain) -> list[Call] | None:
+    """Draw tests that fail if any step is left out. Return None if none are found for this chain."""
     arguments: list[Any] = []
     for _ in range(60):
-        argument = _argument(rng, domain, full=len(arguments) < VISIBLE)
-        if argument not in arguments and value_of(chain, argument) is not None:
+        argument = _draw_argument(rng, domain, non_empty=len(arguments) < N_VISIBLE)
+        if argument not in arguments and apply_chain(chain, argument) is not None:
             arguments.append(argument)
-        if len(arguments) == VISIBLE + HIDDEN:
+        if len(arguments) == N_VISIBLE + N_HIDDEN:
             break
     else:
         return None
-    calls = [Call((argument,), value_of(chain, argument)) for argument in arguments]
+    calls = [Call((argument,), apply_chain(chain, argument)) for argument in arguments]
     values = [call.expected for call in calls]
-    shown = values[:VISIBLE]
+    shown = values[:N_VISIBLE]
     if all(value == shown[0] for value in shown) or any(value in ([], "") for value in shown):
         return None
     for left_out in range(len(chain)):
         shorter = chain[:left_out] + chain[left_out + 1 :]
-        if fits(shorter, DOMAINS[domain]) and [value_of(shorter, argument) for argument in arguments] == values:
+        if (
+            is_well_typed(shorter, DOMAINS[domain])
+            and [apply_chain(shorter, argument) for argument in arguments] == values
+        ):
             return None
     return calls
 
 
-def fits(chain: Sequence[tuple[str, Any]], kind: str) -> bool:
-    """Whether each step takes what the one before it gives, the first `kind`."""
+def is_well_typed(chain: Sequence[tuple[str, Any]], kind: str) -> bool:
+    """Return whether each step accepts the output of the previous step, and the first one accepts `kind`."""
     for name, _ in chain:
-        if STEPS[name].takes != kind:
+        if STEPS[name].input_kind != kind:
             return False
-        kind = STEPS[name].gives
+        kind = STEPS[name].output_kind
     return True
 
 
-def _argument(rng: random.Random, domain: str, full: bool) -> Any:
+def _draw_argument(rng: random.Random, domain: str, non_empty: bool) -> Any:
     if domain == "numbers":
-        return rng.randint(1 if full else -20, 40)
+        return rng.randint(1 if non_empty else -20, 40)
     if domain == "lists":
-        return [rng.randint(-9, 20) for _ in range(rng.randint(4 if full else 0, 7))]
-    return " ".join(rng.choices(WORDS, k=rng.randint(2 if full else 0, 4)))
+        return [rng.randint(-9, 20) for _ in range(rng.randint(4 if non_empty else 0, 7))]
+    return " ".join(rng.choices(WORDS, k=rng.randint(2 if non_empty else 0, 4)))
 
 
 def _problem(rng: random.Random, domain: str, chain: Chain, calls: list[Call]) -> Problem:
-    said = "; ".join(rng.choice(STEPS[name].phrases).format(k=constant) for name, constant in chain)
-    takes = KINDS[DOMAINS[domain]]
+    phrases = "; ".join(rng.choice(STEPS[name].phrases).format(k=constant) for name, constant in chain)
+    input_kind = KIND_PHRASES[DOMAINS[domain]]
     return Problem(
         type=f"{domain} {len(chain)}",
-        prompt=f"Write the Python function {ENTRY}(x), where x is {takes}: {said}.",
-        goal=f"write {ENTRY}(x), where x is {takes}: {said}",
+        prompt=f"Write the Python function {ENTRY}(x), where x is {input_kind}: {phrases}.",
+        goal=f"write {ENTRY}(x), where x is {input_kind}: {phrases}",
         entry=ENTRY,
-        solution=write(chain),
-        visible=tuple(calls[:VISIBLE]),
-        hidden=tuple(calls[VISIBLE:]),
+        solution=write_solution(chain),
+        visible=tuple(calls[:N_VISIBLE]),
+        hidden=tuple(calls[N_VISIBLE:]),
     )
 
 
-def write(chain: Chain) -> str:
-    """The function as one line of Python."""
+def write_solution(chain: Chain) -> str:
+    """Return the function as one line of Python."""
     steps = [f"x = {STEPS[name].code.format(k=constant)}" for name, constant in chain]
     return f"def {ENTRY}(x): {'; '.join([*steps, 'return x'])}"

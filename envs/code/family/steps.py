@@ -1,4 +1,4 @@
-"""The steps that functions are made of: how each is said, how Python writes it, and what it does."""
+"""The steps that functions consist of: their phrases, their Python code and their effect."""
 
 from __future__ import annotations
 
@@ -7,35 +7,39 @@ from dataclasses import dataclass
 from typing import Any
 
 DOMAINS: Mapping[str, str] = {"numbers": "int", "lists": "ints", "strings": "str"}
-"""Domain to the kind of value that its functions take."""
-KINDS: Mapping[str, str] = {
+"""Domains and the kind of value that their functions take."""
+KIND_PHRASES: Mapping[str, str] = {
     "int": "an integer",
     "ints": "a list of integers",
     "str": "a string",
     "words": "a list of words",
 }
+"""Kinds of values and how task texts call them."""
 VOWELS = "aeiou"
 
 
 @dataclass(frozen=True)
 class Step:
-    """One step: from one kind of value to one kind of value."""
+    """One step, which maps one kind of value to another."""
 
     name: str
-    takes: str
-    gives: str
+    """Unique name."""
+    input_kind: str
+    """Kind of value that the step accepts."""
+    output_kind: str
+    """Kind of value that the step returns."""
     phrases: tuple[str, ...]
-    """Ways to say it; `{k}` is the constant."""
+    """Wordings of the step in task texts. `{k}` stands for the constant."""
     code: str
-    """The expression that Python writes for it: the value is `x`, the constant `{k}`."""
-    does: Callable[[Any, Any], Any]
-    """The same for the generator, which runs no code."""
+    """Python expression of the step. `x` is the input and `{k}` stands for the constant."""
+    apply: Callable[[Any, Any], Any]
+    """The same step as a function of input and constant, for the generator, which runs no generated code."""
     constants: tuple[Any, ...] = (None,)
-    """What `{k}` may be."""
+    """Possible values of the constant."""
 
 
-def _steps(takes: str, gives: str, *rows: Sequence[Any]) -> list[Step]:
-    return [Step(row[0], takes, gives, tuple(row[1]), row[2], row[3], *row[4:]) for row in rows]
+def _steps(input_kind: str, output_kind: str, *rows: Sequence[Any]) -> list[Step]:
+    return [Step(row[0], input_kind, output_kind, tuple(row[1]), row[2], row[3], *row[4:]) for row in rows]
 
 
 _SMALL, _TINY = tuple(range(2, 10)), (2, 3, 4)
@@ -168,4 +172,4 @@ STEPS: Mapping[str, Step] = {
         *_LISTS, *_LISTS_TO_NUMBERS, *_NUMBERS, *_NUMBERS_TO_OTHERS, *_STRINGS, *_STRINGS_TO_OTHERS, *_WORDS,
     )
 }  # fmt: skip
-"""Every step by its name."""
+"""All steps by name."""

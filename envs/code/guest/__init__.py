@@ -1,4 +1,5 @@
-"""What runs beside a solution in the sandbox: sent there as source text, standard library only, Python 3.9 and later.
+"""Code that runs in the sandbox together with a solution.
 
-`calls` and `asserts` are the two ways to test; both keep the verdict where the solution cannot reach it.
+It is sent there as source text, uses only the standard library, and supports Python 3.9 and later. `calls` and
+`asserts` run the two kinds of tests. Both keep the verdict out of the solution's reach.
 """

@@ -1,8 +1,8 @@
-"""Tests that are Python code: they run in one process and the solution in another, which cannot reach them.
+"""Runs tests that are Python code in one process and the solution in another one.
 
-The tests read themselves only after the solution's process has been forked off, and that process can neither trace nor
-read theirs; all it can do to them is to make them fail. Between the two go plain values; of anything else, the tests
-get a `Remote` that stands for it.
+The test process reads the tests only after the solution's process has been forked. The solution's process can neither
+trace nor read the test process; it can only make tests fail. The two processes exchange plain values. Any other object
+of the solution appears in the tests as a proxy (`Remote`).
 """
 
 from __future__ import annotations
@@ -20,75 +20,76 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from .calls import failure, load
-from .values import TAG, decode, encode, loads
+from .calls import describe_error, load_solution
+from .values import TAG, decode, encode, parse_json
 
-MOST = 1 << 22
-"""Bytes that one answer may have."""
+MAX_ANSWER_BYTES = 1 << 22
+"""Maximum size of one answer, in bytes."""
 CALL_SECONDS = 3.0
+"""Timeout of one call."""
 HUNG = "it took too long or crashed"
-"""Which of the two it was, the tests cannot see."""
-STARTS, HANGS = 30, 2
-"""How often the solution is started, and how often it may hang; what is left then counts as failed."""
-HANGING = 0.5
-"""Seconds after which an end without an answer counts as hanging."""
+"""Reason shown for both cases, since the test process cannot tell them apart."""
+MAX_STARTS, MAX_HANGS = 30, 2
+"""How often the solution is started and how often it may hang. After that, the remaining tests count as failed."""
+HANG_SECONDS = 0.5
+"""If the solution's process ends without an answer after more than this many seconds, it counts as a hang."""
 
 
 class SolutionError(Exception):
-    """An exception of the solution that is not one of Python's own."""
+    """An exception of the solution whose type is not a built-in one."""
 
 
-class Died(Exception):
-    """The solution's process has ended or hangs."""
+class ProcessDied(Exception):
+    """Raised when the solution's process has ended or hangs."""
 
 
 # -- the solution's process -------------------------------------------------------------------------------------------
 
 
-def serve(connection: socket.socket, source: str, given: str) -> None:
-    """Load the solution, then answer calls until the tests have no more."""
+def serve_calls(connection: socket.socket, source: str, given: str) -> None:
+    """Load the solution and answer calls until the connection closes."""
     kept: list[Any] = []
 
-    def keep(value: Any) -> Any:
+    def keep_object(value: Any) -> Any:
         kept.append(value)
         return {TAG: "remote", "v": len(kept) - 1, "text": repr(value)[:200]}
 
-    def kept_one(data: Any) -> Any:
+    def get_kept(data: Any) -> Any:
         return kept[data["v"]]
 
     try:
-        names = load(source, given)
+        names = load_solution(source, given)
     except BaseException as error:
-        send(connection, {"error": [type(error).__name__, failure(error)]})
+        send(connection, {"error": [type(error).__name__, describe_error(error)]})
         return
     shown = [name for name in names if not name.startswith("__")]
-    send(connection, {"names": {name: encode(names[name], keep) for name in shown}})
+    send(connection, {"names": {name: encode(names[name], keep_object) for name in shown}})
     while True:
-        request = loads(receive(connection))
+        request = parse_json(receive(connection))
         try:
             target = kept[request["target"]]
             if "attribute" in request:
                 value = getattr(target, request["attribute"])
             else:
-                keywords = {name: decode(item, kept_one) for name, item in request["keywords"].items()}
-                value = target(*(decode(item, kept_one) for item in request["arguments"]), **keywords)
-            said: dict[str, Any] = {"value": encode(value, keep)}
+                keywords = {name: decode(item, get_kept) for name, item in request["keywords"].items()}
+                value = target(*(decode(item, get_kept) for item in request["arguments"]), **keywords)
+            reply: dict[str, Any] = {"value": encode(value, keep_object)}
         except BaseException as error:
-            said = {"error": [type(error).__name__, failure(error)]}
-        send(connection, said)
+            reply = {"error": [type(error).__name__, describe_error(error)]}
+        send(connection, reply)
 
 
-def send(connection: socket.socket, what: Any) -> None:
-    """One message."""
-    data = json.dumps(what).encode()
+def send(connection: socket.socket, message: Any) -> None:
+    """Send one message."""
+    data = json.dumps(message).encode()
     connection.sendall(len(data).to_bytes(8, "big") + data)
 
 
 def receive(connection: socket.socket) -> bytes:
-    """One message; raises `Died` at the end or when it is too long."""
+    """Receive one message. Raises `ProcessDied` if the connection is closed or the message is too long."""
     size = int.from_bytes(_exactly(connection, 8), "big")
-    if size > MOST:
-        raise Died(HUNG)
+    if size > MAX_ANSWER_BYTES:
+        raise ProcessDied(HUNG)
     return _exactly(connection, size)
 
 
@@ -97,23 +98,23 @@ def _exactly(connection: socket.socket, size: int) -> bytes:
     while len(data) < size:
         got = connection.recv(min(1 << 16, size - len(data)))
         if not got:
-            raise Died(HUNG)
+            raise ProcessDied(HUNG)
         data += got
     return bytes(data)
 
 
-def breed(orders: socket.socket, source: str, given: str) -> None:
-    """Fork a fresh process of the solution for each socket that is passed; this process never runs it."""
+def spawn_on_request(spawn_requests: socket.socket, source: str, given: str) -> None:
+    """Fork a new process of the solution for each socket that is received. This process never runs the solution."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while True:
-        message, fds, _, _ = socket.recv_fds(orders, 1, 1)
+        message, fds, _, _ = socket.recv_fds(spawn_requests, 1, 1)
         if not message:
             return
         if os.fork() == 0:
-            orders.close()
+            spawn_requests.close()
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             try:
-                serve(socket.socket(fileno=fds[0]), source, given)
+                serve_calls(socket.socket(fileno=fds[0]), source, given)
             finally:
                 os._exit(0)
         os.close(fds[0])
@@ -123,44 +124,44 @@ def breed(orders: socket.socket, source: str, given: str) -> None:
 
 
 class Solution:
-    """The solution as the tests see it."""
+    """The test process's connection to the solution's process."""
 
-    def __init__(self, orders: socket.socket) -> None:
-        self.orders = orders
+    def __init__(self, spawn_requests: socket.socket) -> None:
+        self.spawn_requests = spawn_requests
         self.starts = self.hangs = 0
         self.connection: socket.socket | None = None
         self.names: dict[str, Any] = {}
-        self.last = ""
-        """What the last call gave, for messages."""
+        self.last_result = ""
+        """Description of the last call's result, for failure messages."""
 
     def start(self) -> str:
-        """Have a fresh process; returns why that was not possible, or nothing."""
-        if self.starts == STARTS or self.hangs == HANGS:
+        """Start a new process of the solution. Return why that failed, or an empty string."""
+        if self.starts == MAX_STARTS or self.hangs == MAX_HANGS:
             return HUNG
         self.starts += 1
         self.connection, theirs = socket.socketpair()
-        socket.send_fds(self.orders, [b"x"], [theirs.fileno()])
+        socket.send_fds(self.spawn_requests, [b"x"], [theirs.fileno()])
         theirs.close()
         try:
-            said = self._exchange(None)
-        except Died as died:
-            return str(died)
-        if "error" in said:
-            return str(said["error"][1])
-        self.names = {name: decode(item, self._remote) for name, item in said["names"].items()}
+            reply = self._exchange(None)
+        except ProcessDied as error:
+            return str(error)
+        if "error" in reply:
+            return str(reply["error"][1])
+        self.names = {name: decode(item, self._remote) for name, item in reply["names"].items()}
         return ""
 
-    def ask(self, **request: Any) -> Any:
-        """One call; raises what the solution raised."""
-        said = self._exchange(request)
-        if "error" in said:
-            name, text = said["error"]
-            self.last = f"it raised {text}"
+    def send_request(self, **request: Any) -> Any:
+        """Send one call and return its value. Raises the exception that the solution raised."""
+        reply = self._exchange(request)
+        if "error" in reply:
+            name, text = reply["error"]
+            self.last_result = f"it raised {text}"
             kind = getattr(builtins, name, None)
             fits = isinstance(kind, type) and issubclass(kind, Exception)
             raise (kind if fits else SolutionError)(text)  # type: ignore[misc]
-        value = decode(said["value"], self._remote)
-        self.last = f"it gave {repr(value)[:300]}"
+        value = decode(reply["value"], self._remote)
+        self.last_result = f"it gave {repr(value)[:300]}"
         return value
 
     def _remote(self, data: Any) -> Any:
@@ -171,52 +172,52 @@ class Solution:
     def _exchange(self, request: Any) -> Any:
         connection = self.connection
         if connection is None:
-            raise Died(HUNG)
+            raise ProcessDied(HUNG)
         connection.settimeout(CALL_SECONDS)
         begun = time.monotonic()
         try:
             if request is not None:
                 send(connection, request)
-            said = loads(receive(connection))
-            return said if isinstance(said, dict) else {"error": ["ValueError", "not an answer"]}
-        except (OSError, ValueError, Died):
-            self.hangs += time.monotonic() - begun > HANGING
+            reply = parse_json(receive(connection))
+            return reply if isinstance(reply, dict) else {"error": ["ValueError", "not an answer"]}
+        except (OSError, ValueError, ProcessDied):
+            self.hangs += time.monotonic() - begun > HANG_SECONDS
             connection.close()
             self.connection = None
-            raise Died(HUNG) from None
+            raise ProcessDied(HUNG) from None
 
 
 class Remote:
-    """Something of the solution that is no plain value: a function, a class, an object."""
+    """A proxy in the tests for an object of the solution that is not a plain value, such as a function or a class."""
 
     def __init__(self, solution: Solution, number: int, text: str) -> None:
         self.__dict__["_about"] = (solution, number, text)
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
-        """Call it where it is."""
+        """Call the object in the solution's process."""
         solution, number, _ = self._about
-        return solution.ask(
+        return solution.send_request(
             target=number,
-            arguments=[encode(item, _by_number) for item in arguments],
-            keywords={name: encode(item, _by_number) for name, item in keywords.items()},
+            arguments=[encode(item, _encode_remote) for item in arguments],
+            keywords={name: encode(item, _encode_remote) for name, item in keywords.items()},
         )
 
     def __getattr__(self, name: str) -> Any:
         solution, number, _ = self._about
-        return solution.ask(target=number, attribute=name)
+        return solution.send_request(target=number, attribute=name)
 
     def __repr__(self) -> str:
         return str(self._about[2])
 
 
-def _by_number(value: Any) -> Any:
+def _encode_remote(value: Any) -> Any:
     if isinstance(value, Remote):
         return {TAG: "remote", "v": value._about[1]}
     raise TypeError(f"tests cannot pass {type(value).__name__} objects to a solution")
 
 
-class Names(dict):  # type: ignore[type-arg]
-    """Names of the tests; those that neither they nor Python define are the solution's."""
+class Namespace(dict):  # type: ignore[type-arg]
+    """Global names of the tests. Names that neither the tests nor Python define are looked up in the solution."""
 
     def __init__(self, solution: Solution, entry: str) -> None:
         super().__init__()
@@ -225,7 +226,7 @@ class Names(dict):  # type: ignore[type-arg]
 
     def __missing__(self, name: str) -> Any:
         if name != self.entry:
-            # A solution that brings its own `abs` or `math` must not judge itself by them.
+            # The tests must not use a solution's own definition of `abs` or `math`.
             if hasattr(builtins, name):
                 raise KeyError(name)
             if name in sys.stdlib_module_names:
@@ -233,14 +234,14 @@ class Names(dict):  # type: ignore[type-arg]
         return self.solution.names[name]
 
 
-class Record(ast.NodeTransformer):
-    """Makes each assertion note how it went, instead of ending the tests."""
+class AssertRecorder(ast.NodeTransformer):
+    """Rewrites each assertion so that its outcome is recorded and the tests continue after a failure."""
 
     def __init__(self) -> None:
         self.texts: list[str] = []
 
     def visit_Assert(self, node: ast.Assert) -> ast.AST:
-        """`assert x` becomes `with __note__(number): assert x`."""
+        """Turn `assert x` into `with __note__(number): assert x`."""
         self.texts.append(ast.unparse(ast.Assert(node.test, None)))
         call = ast.parse(f"with __note__({len(self.texts) - 1}):\n    pass").body[0]
         assert isinstance(call, ast.With)
@@ -248,8 +249,8 @@ class Record(ast.NodeTransformer):
         return ast.copy_location(call, node)
 
 
-class Note:
-    """What became of each assertion."""
+class AssertLog:
+    """The outcome of each assertion."""
 
     def __init__(self, solution: Solution) -> None:
         self.solution = solution
@@ -257,32 +258,36 @@ class Note:
         self.reached: set[int] = set()
 
     @contextlib.contextmanager
-    def on(self, number: int) -> Iterator[None]:
-        """Notes how one assertion went, and lets the tests go on."""
+    def check(self, number: int) -> Iterator[None]:
+        """Record the outcome of one assertion and suppress its exception."""
         self.reached.add(number)
-        self.solution.last = ""
+        self.solution.last_result = ""
         try:
             yield
-        except Died:
+        except ProcessDied:
             self.failed.setdefault(number, HUNG)
             self.solution.start()
         except Exception as error:
-            said = self.solution.last if isinstance(error, (AssertionError, SolutionError)) else ""
-            self.failed.setdefault(number, said or f"{type(error).__name__}: {error}"[:300])
+            result = self.solution.last_result if isinstance(error, (AssertionError, SolutionError)) else ""
+            self.failed.setdefault(number, result or f"{type(error).__name__}: {error}"[:300])
 
 
-def judge(solution: Solution, setup: str, tests: str, entry: str) -> dict[str, Any]:
-    """Run the tests; returns `passed`, `total` and `failed` (text of each failed assertion and why)."""
-    record = Record()
-    tree = ast.fix_missing_locations(record.visit(ast.parse(tests)))
-    note = Note(solution)
-    names = Names(solution, entry)
-    names.update(__builtins__=builtins, __name__="tests", __note__=note.on)
-    ended = solution.start()
+def run_tests(solution: Solution, setup: str, tests: str, entry: str) -> dict[str, Any]:
+    """Run the tests.
+
+    Returns:
+        `passed` and `total` (numbers of assertions), and `failed`: pairs of an assertion's text and the reason.
+    """
+    recorder = AssertRecorder()
+    tree = ast.fix_missing_locations(recorder.visit(ast.parse(tests)))
+    assert_log = AssertLog(solution)
+    names = Namespace(solution, entry)
+    names.update(__builtins__=builtins, __name__="tests", __note__=assert_log.check)
+    failure = solution.start()
     try:
-        if not ended:
+        if not failure:
             exec(compile(setup, "setup.py", "exec"), names)
-            # The set-up may hold the head of the very function that is asked for.
+            # The set-up may contain a stub of the function to write.
             names.pop(entry, None)
             if entry and entry not in solution.names:
                 raise LookupError(f"there is no function {entry} in it")
@@ -290,35 +295,37 @@ def judge(solution: Solution, setup: str, tests: str, entry: str) -> dict[str, A
             if callable(names.get("check")) and entry:
                 names["check"](names[entry])
     except BaseException as error:
-        ended = str(error) if isinstance(error, (LookupError, Died)) else f"{type(error).__name__}: {error}"[:300]
-    total = len(record.texts)
-    missed = dict.fromkeys(set(range(total)) - note.reached, ended or "not reached")
-    failed = {**missed, **note.failed}
+        failure = (
+            str(error) if isinstance(error, (LookupError, ProcessDied)) else f"{type(error).__name__}: {error}"[:300]
+        )
+    total = len(recorder.texts)
+    missed = dict.fromkeys(set(range(total)) - assert_log.reached, failure or "not reached")
+    failed = {**missed, **assert_log.failed}
     return {
         "passed": total - len(failed),
         "total": total,
-        "failed": [[record.texts[number][:300], failed[number]] for number in sorted(failed)],
+        "failed": [[recorder.texts[number][:300], failed[number]] for number in sorted(failed)],
     }
 
 
 def main() -> None:
-    """Read the solution, start its process, and only then read the tests; write the verdict as JSON."""
+    """Read the solution, start its process, and only then read the tests. Write the verdict as JSON."""
     size = int.from_bytes(os.read(0, 8), "big")
     request = json.loads(_read(size))
-    orders, theirs = socket.socketpair()
+    spawn_requests, theirs = socket.socketpair()
     verdict = os.dup(1)
     os.dup2(2, 1)
-    breeder = os.fork()
-    if breeder == 0:
+    spawner = os.fork()
+    if spawner == 0:
         os.close(0)
         os.close(verdict)
-        orders.close()
-        breed(theirs, request["solution"], request["given"])
+        spawn_requests.close()
+        spawn_on_request(theirs, request["solution"], request["given"])
         os._exit(0)
     theirs.close()
     rest = json.loads(sys.stdin.buffer.read())
-    said = judge(Solution(orders), rest["setup"], rest["tests"], rest["entry"])
-    os.write(verdict, json.dumps(said).encode())
+    result = run_tests(Solution(spawn_requests), rest["setup"], rest["tests"], rest["entry"])
+    os.write(verdict, json.dumps(result).encode())
     os._exit(0)
 
 

@@ -1,4 +1,4 @@
-"""Calls of a solution's function: arguments in, values out. What they should be is known to the host alone."""
+"""Calls a solution's function and returns its values. Only the host knows the expected values."""
 
 from __future__ import annotations
 
@@ -14,55 +14,55 @@ from .values import decode, encode
 FILE = "solution.py"
 
 
-def load(source: str, given: str = "") -> dict[str, Any]:
-    """The names that the solution defines, after what it is given."""
+def load_solution(source: str, given: str = "") -> dict[str, Any]:
+    """Run the code in `given` and then the solution. Return the global names."""
     names: dict[str, Any] = {"__name__": "solution", "__builtins__": __builtins__}
     exec(compile(given, "given.py", "exec", dont_inherit=True), names)
     exec(compile(source, FILE, "exec", dont_inherit=True), names)
     return names
 
 
-def failure(error: BaseException) -> str:
-    """An exception in one line, with the last line of the solution that it went through."""
+def describe_error(error: BaseException) -> str:
+    """Return an exception as one line, with the number of the innermost line of the solution in its traceback."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == FILE]
     if isinstance(error, SyntaxError) and error.filename == FILE:
-        lines, said = [error.lineno], error.msg
+        lines, message = [error.lineno], error.msg
     else:
-        said = str(error)
-    text = type(error).__name__ + (f": {said[:300]}" if said else "")
+        message = str(error)
+    text = type(error).__name__ + (f": {message[:300]}" if message else "")
     return f"{text} (line {lines[-1]})" if lines else text
 
 
-def answer(names: dict[str, Any], entry: str, arguments: Any) -> dict[str, Any]:
-    """What one call gives: `value` or `error`."""
+def run_call(names: dict[str, Any], entry: str, arguments: Any) -> dict[str, Any]:
+    """Call the function once. Return its `value` or `error`."""
     try:
         return {"value": encode(names[entry](*decode(arguments)))}
     except BaseException as error:
-        return {"error": failure(error)}
+        return {"error": describe_error(error)}
 
 
 def main() -> None:
-    """Read requests of `solution`, `given`, `entry` and `calls`; write a JSON line for loading each and one a call."""
+    """Read requests with `solution`, `given`, `entry` and `calls`. Write one JSON line per loaded solution and call."""
     requests = json.loads(sys.stdin.read())
     answers = os.dup(1)
-    # What the solution prints goes with its errors, so that the answers stay readable.
+    # The solution's stdout goes to stderr, so that it does not mix with the answers.
     os.dup2(2, 1)
 
     for request in requests:
-        for what in respond(**request):
-            os.write(answers, (json.dumps(what) + "\n").encode())
+        for reply in answer_request(**request):
+            os.write(answers, (json.dumps(reply) + "\n").encode())
 
 
-def respond(solution: str, given: str, entry: str, calls: list[Any]) -> Iterator[dict[str, Any]]:
-    """All that is to be said to one request."""
+def answer_request(solution: str, given: str, entry: str, calls: list[Any]) -> Iterator[dict[str, Any]]:
+    """Yield the answers to one request: first whether the solution could be loaded, then one per call."""
     try:
-        names = load(solution, given)
+        names = load_solution(solution, given)
     except BaseException as error:
-        yield {"error": failure(error)}
+        yield {"error": describe_error(error)}
         return
     if not callable(names.get(entry)):
         yield {"error": f"there is no function {entry} in it"}
         return
     yield {"loaded": entry}
     for arguments in calls:
-        yield answer(names, entry, arguments)
+        yield run_call(names, entry, arguments)

@@ -1,4 +1,4 @@
-"""Code of the agent's own beside its solution, as in an interactive session: the last expression is shown."""
+"""Runs code of the agent after its solution and prints the value of the last expression, like a Python session."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import ast
 import json
 import sys
 
-from .calls import failure, load
+from .calls import describe_error, load_solution
 
 FILE = "input.py"
 
 
 def main() -> None:
-    """Read `solution` and `code`; print what they print."""
+    """Read `solution`, `given` and `code`, and run them."""
     request = json.loads(sys.stdin.read())
     try:
-        names = load(request["solution"], request["given"])
+        names = load_solution(request["solution"], request["given"])
         names["__name__"] = "__main__"
         tree = ast.parse(request["code"], FILE)
         last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
@@ -28,5 +28,5 @@ def main() -> None:
         pass
     except BaseException as error:
         sys.stdout.flush()
-        sys.stderr.write(failure(error) + "\n")
+        sys.stderr.write(describe_error(error) + "\n")
         sys.exit(1)

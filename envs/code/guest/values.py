@@ -1,4 +1,7 @@
-"""Python values as JSON and back: built-in types alone, so that what comes out of a solution can do nothing."""
+"""Converts Python values to JSON and back.
+
+Decoded values have built-in types only, so that values from a solution cannot run code on the receiving side.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,12 @@ import json
 from typing import Any
 
 TAG = "!"
-DEPTH = 60
-"""Nesting beyond which a value is not a value any more."""
+MAX_DEPTH = 60
+"""Nesting depth beyond which a value is replaced by `...`."""
 
 
 class Opaque:
-    """Something that is no plain value; equal to nothing."""
+    """Stands for an object that is not a plain value. It equals nothing, not even itself."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -26,8 +29,14 @@ class Opaque:
 
 
 def encode(value: Any, other: Any = None, depth: int = 0) -> Any:
-    """`value` as JSON-clean data; `other` encodes what is no plain value, which is else kept as its text."""
-    if depth > DEPTH:
+    """Return a value as JSON-serialisable data.
+
+    Args:
+        value: Any object.
+        other: Encodes objects that are not plain values. If None, only their `repr` is kept.
+        depth: Current nesting depth.
+    """
+    if depth > MAX_DEPTH:
         return {TAG: "opaque", "v": "..."}
     if value is None or isinstance(value, (bool, str)):
         return value if value is None or isinstance(value, bool) else str.__str__(value)
@@ -51,7 +60,15 @@ def encode(value: Any, other: Any = None, depth: int = 0) -> Any:
 
 
 def decode(data: Any, other: Any = None) -> Any:
-    """The value that `encode` was given, in built-in types; raises `ValueError` for what it never gives."""
+    """Return the value that `encode` was given, in built-in types.
+
+    Args:
+        data: Output of `encode`, possibly forged.
+        other: Decodes tags that this function does not know.
+
+    Raises:
+        ValueError: If the data cannot come from `encode`.
+    """
     if isinstance(data, list):
         return [decode(item, other) for item in data]
     if not isinstance(data, dict):
@@ -81,8 +98,8 @@ def decode(data: Any, other: Any = None) -> Any:
     raise ValueError(f"not a value: {str(data)[:80]}")
 
 
-def loads(text: str | bytes) -> Any:
-    """JSON that may be hostile: whatever is wrong with it is a `ValueError`."""
+def parse_json(text: str | bytes) -> Any:
+    """Parse untrusted JSON. Raises `ValueError` for every kind of error."""
     try:
         return json.loads(text)
     except RecursionError:

@@ -1,4 +1,4 @@
-"""Sandboxes: where programs run that nobody trusts."""
+"""Sandboxes, in which untrusted programs run."""
 
 from .choose import open_sandbox, shared_sandbox
 from .core import Limits, Result, Sandbox, Unavailable

@@ -1,4 +1,4 @@
-"""The bubblewrap back end: the same worker in namespaces of its own, for machines without a Docker engine."""
+"""The bubblewrap backend: runs each worker in new Linux namespaces, for machines without a Docker engine."""
 
 from __future__ import annotations
 
@@ -16,32 +16,41 @@ from typing import Any, Self
 
 from ....errors import InfraError
 from . import cgroup, seccomp
-from .cell import WORKER_ENVIRONMENT, Cell, Lost, Request, Shape, SocketStream, infra, worker_command
 from .core import MIB, Limits, Result, Unavailable
 from .pool import Pool
+from .worker_handle import (
+    WORKER_ENVIRONMENT,
+    Request,
+    Resources,
+    SocketStream,
+    WorkerHandle,
+    WorkerLost,
+    sandbox_error,
+    worker_command,
+)
 
 NOBODY = 65534
 SYSTEM = ("/usr/bin", "/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/libexec", "/usr/share/zoneinfo")
-"""What programs see of the host, read-only."""
-ALIASES = ("/bin", "/lib", "/lib32", "/lib64")
-"""Links into `/usr`, or folders on systems that keep them apart."""
-SLACK = 64 * MIB
-"""Address space that an interpreter takes beside the memory that it uses."""
+"""Folders of the host that programs can read."""
+LINKED = ("/bin", "/lib", "/lib32", "/lib64")
+"""Links into `/usr`; on some systems they are folders of their own."""
+ADDRESS_SPACE_MARGIN = 64 * MIB
+"""Address space in bytes that an interpreter reserves in addition to the memory that it uses."""
 START_SECONDS = 30.0
 
 
-class BubblewrapCell(Cell):
-    """A worker in namespaces of its own."""
+class BubblewrapWorkerHandle(WorkerHandle):
+    """The handle of a worker that bubblewrap started in new namespaces."""
 
     def __init__(
-        self, process: subprocess.Popen[bytes], shape: Shape, stream: SocketStream, group: cgroup.Group | None
+        self, process: subprocess.Popen[bytes], resources: Resources, stream: SocketStream, group: cgroup.Group | None
     ) -> None:
-        super().__init__(f"bwrap-{process.pid}", shape, stream)
+        super().__init__(f"bwrap-{process.pid}", resources, stream)
         self.process = process
         self.group = group
 
     def discard(self) -> None:
-        """End the worker, which ends its namespaces with all that is in them."""
+        """Kill the worker. The kernel then ends its namespaces and every process in them."""
         self.process.kill()
         self.process.wait()
         if self.process.stderr:
@@ -51,31 +60,41 @@ class BubblewrapCell(Cell):
 
 
 class BubblewrapSandbox:
-    """A pool of bubblewrap namespaces: user, PID, mount, network, IPC, UTS and cgroup all unshared.
+    """A pool of workers in bubblewrap namespaces.
 
-    The system is mounted read-only; memory and processes are limited by a cgroup where this process may make one, by
-    rlimits and the worker's watch where it may not, and with `cgroups=False`. Root starts it as `nobody`. Raises
-    `Unavailable` where bubblewrap is missing or may not make namespaces.
+    The user, PID, mount, network, IPC, UTS and cgroup namespaces are all new. The host's system folders are mounted
+    read-only. A cgroup limits memory and processes if this process may create one. Otherwise, rlimits and the worker's
+    memory checks limit them. If this process is root, the workers run as `nobody`.
     """
 
     name = "bubblewrap"
 
     def __init__(self, *, size: int | None = None, warm: int = 1, cgroups: bool = True) -> None:
+        """Start the pool.
+
+        Args:
+            size: Maximum number of workers. None means one per CPU core, at least 2.
+            warm: Number of workers to start now, for programs with the default limits.
+            cgroups: Whether to use cgroups if possible.
+
+        Raises:
+            Unavailable: If bubblewrap is missing or may not create namespaces.
+        """
         self.cgroups = cgroups
         self.executable = find_executable()
         self.python = find_python()
         cgroup.clean()
-        # The kernel ends what was started with `--die-with-parent` when the thread that started it ends.
+        # `--die-with-parent` ends a worker when the thread that started it ends, so one thread starts all of them.
         self._starter = concurrent.futures.ThreadPoolExecutor(1, "kintsugi-bubblewrap")
         self._number = itertools.count()
         self._pool = Pool(self._launch, size or max(2, os.cpu_count() or 1))
         try:
-            self._pool.warm(Shape.of(Limits()), max(1, warm))
+            self._pool.prewarm(Resources.of(Limits()), max(1, warm))
         except InfraError as error:
             self.close()
             raise Unavailable(
-                f"bubblewrap cannot make its namespaces here ({error}); allow unprivileged user namespaces, or start a "
-                "Docker engine and choose the back end 'docker'"
+                f"bubblewrap cannot create namespaces ({error}); allow unprivileged user namespaces, or start a Docker "
+                "engine and choose the backend 'docker'"
             ) from None
 
     def run(
@@ -85,21 +104,21 @@ class BubblewrapSandbox:
         files: Mapping[str, str | bytes] | None = None,
         limits: Limits | None = None,
         *,
-        want: Sequence[str] = (),
+        return_files: Sequence[str] = (),
     ) -> Result:
         """See `Sandbox.run`."""
-        request = Request.of(program, stdin, files, limits, want)
-        with self._pool.cell(Shape.of(request.limits)) as cell:
+        request = Request.of(program, stdin, files, limits, return_files)
+        with self._pool.worker(Resources.of(request.limits)) as worker:
             try:
-                return cell.run(request)
-            except Lost as lost:
-                if lost.silent:
+                return worker.run(request)
+            except WorkerLost as lost:
+                if lost.unresponsive:
                     return Result(b"", b"the sandbox was ended together with the program\n", -9, timed_out=True)
-                raise infra("the sandbox was lost", cell.name) from None
+                raise sandbox_error("the connection to the sandbox was lost", worker.name) from None
 
-    def holdings(self) -> list[str]:
-        """The namespaces of this sandbox, by the process that holds them."""
-        return [cell.name for cell in self._pool.cells()]
+    def open_workers(self) -> list[str]:
+        """See `Sandbox.open_workers`. The names contain the process ids."""
+        return [worker.name for worker in self._pool.workers()]
 
     def close(self) -> None:
         """See `Sandbox.close`."""
@@ -113,36 +132,36 @@ class BubblewrapSandbox:
         self.close()
 
     def command(self, config: Mapping[str, Any]) -> list[str]:
-        """The command that starts a worker of this configuration."""
+        """Return the command that starts a worker with this configuration."""
         return worker_command(self.python, config)
 
-    def _launch(self, shape: Shape) -> Cell:
-        group = cgroup.make(shape, str(next(self._number))) if self.cgroups else None
+    def _launch(self, resources: Resources) -> WorkerHandle:
+        group = cgroup.make(resources, str(next(self._number))) if self.cgroups else None
         ours, theirs = socket.socketpair()
-        cell: BubblewrapCell | None = None
+        worker: BubblewrapWorkerHandle | None = None
         try:
             with theirs:
-                process, child = self._starter.submit(self._spawn, shape, theirs, group).result()
-            cell = BubblewrapCell(process, shape, SocketStream(ours), group)
+                process, child = self._starter.submit(self._spawn, resources, theirs, group).result()
+            worker = BubblewrapWorkerHandle(process, resources, SocketStream(ours), group)
             if group:
-                group.admit(child)
-            cell.greet(START_SECONDS)
-        except (OSError, Lost, ValueError) as error:
+                group.add(child)
+            worker.wait_for_hello(START_SECONDS)
+        except (OSError, WorkerLost, ValueError) as error:
             why: object = error
-            if cell:
-                cell.process.kill()
-                said = cell.process.stderr.read() if cell.process.stderr else b""
-                why = said.decode("utf-8", "replace").strip() or error
-                cell.close()
+            if worker:
+                worker.process.kill()
+                stderr = worker.process.stderr.read() if worker.process.stderr else b""
+                why = stderr.decode("utf-8", "replace").strip() or error
+                worker.close()
             elif group:
                 group.remove()
             raise InfraError(f"a bubblewrap sandbox could not be started: {why}") from None
-        return cell
+        return worker
 
     def _spawn(
-        self, shape: Shape, channel: socket.socket, group: cgroup.Group | None
+        self, resources: Resources, channel: socket.socket, group: cgroup.Group | None
     ) -> tuple[subprocess.Popen[bytes], int]:
-        """Start bubblewrap; returns its process and the id of the worker as seen from here."""
+        """Start bubblewrap. Return its process, and the worker's process id in this process's PID namespace."""
         status, to_status = os.pipe()
         filter_, to_filter = os.pipe()
         with contextlib.ExitStack() as stack:
@@ -154,8 +173,8 @@ class BubblewrapSandbox:
                 self.executable,
                 *("--json-status-fd", str(to_status)),
                 *(("--seccomp", str(filter_)) if seccomp.program() else ()),
-                *arguments_for(shape, group, self.python),
-                *self.command(_config(shape, group)),
+                *bwrap_arguments(resources, group, self.python),
+                *self.command(_worker_config(resources, group)),
             ]
             root = os.geteuid() == 0
             process = subprocess.Popen(
@@ -173,13 +192,13 @@ class BubblewrapSandbox:
         with open(status) as file:
             line = file.readline()
         if not line:
-            said = process.communicate()[1].decode("utf-8", "replace").strip()
-            raise OSError(said or f"{self.executable} ended with exit code {process.returncode}")
+            stderr = process.communicate()[1].decode("utf-8", "replace").strip()
+            raise OSError(stderr or f"{self.executable} ended with exit code {process.returncode}")
         return process, json.loads(line)["child-pid"]
 
 
 def find_executable() -> str:
-    """Where bubblewrap is; raises `Unavailable`."""
+    """Return the path of the program `bwrap`. Raises `Unavailable` if it is not installed."""
     found = shutil.which("bwrap")
     if not found:
         raise Unavailable("bubblewrap is not installed; install the package 'bubblewrap', which has the program bwrap")
@@ -187,13 +206,13 @@ def find_executable() -> str:
 
 
 def find_python() -> str:
-    """The interpreter that programs run with: the system's, or else the one that runs this."""
+    """Return the path of the system's Python, or of the running Python if the system has none."""
     system = "/usr/bin/python3"
     return system if os.path.exists(system) else os.path.realpath(sys.executable)
 
 
-def arguments_for(shape: Shape, group: cgroup.Group | None, python: str) -> list[str]:
-    """What bubblewrap is told, apart from descriptors and the command."""
+def bwrap_arguments(resources: Resources, group: cgroup.Group | None, python: str) -> list[str]:
+    """Return the arguments of bubblewrap, without file descriptors and the command to run."""
     arguments = [
         "--unshare-all", "--die-with-parent", "--new-session", "--as-pid-1", "--clearenv",
         "--uid", str(NOBODY), "--gid", str(NOBODY), "--hostname", "sandbox", "--cap-drop", "ALL",
@@ -202,14 +221,14 @@ def arguments_for(shape: Shape, group: cgroup.Group | None, python: str) -> list
         arguments += ["--ro-bind", sys.base_prefix, sys.base_prefix]
     for place in SYSTEM:
         arguments += ["--ro-bind-try", place, place]
-    for place in ALIASES:
+    for place in LINKED:
         if os.path.islink(place):
             arguments += ["--symlink", os.readlink(place), place]
         elif os.path.isdir(place):
             arguments += ["--ro-bind", place, place]
     arguments += ["--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache", "--proc", "/proc", "--dev", "/dev"]
     for place in ("/tmp", "/dev/shm"):
-        arguments += ["--perms", "1777", "--size", str(shape.disk), "--tmpfs", place]
+        arguments += ["--perms", "1777", "--size", str(resources.disk), "--tmpfs", place]
     arguments += ["--mqueue", "/dev/mqueue"]
     if group:
         arguments += ["--ro-bind", str(group.oom_file), "/run/oom"]
@@ -219,8 +238,8 @@ def arguments_for(shape: Shape, group: cgroup.Group | None, python: str) -> list
     return arguments
 
 
-def _config(shape: Shape, group: cgroup.Group | None) -> Mapping[str, Any]:
-    rlimits = {"RLIMIT_NOFILE": 256, "RLIMIT_FSIZE": shape.disk, "RLIMIT_NPROC": shape.processes + 2}
+def _worker_config(resources: Resources, group: cgroup.Group | None) -> Mapping[str, Any]:
+    rlimits = {"RLIMIT_NOFILE": 256, "RLIMIT_FSIZE": resources.disk, "RLIMIT_NPROC": resources.processes + 2}
     if group is None:
-        rlimits["RLIMIT_AS"] = shape.memory + SLACK
-    return {"rlimits": rlimits, "watched_memory": 0 if group else shape.memory}
+        rlimits["RLIMIT_AS"] = resources.memory + ADDRESS_SPACE_MARGIN
+    return {"rlimits": rlimits, "watched_memory": 0 if group else resources.memory}

@@ -1,6 +1,7 @@
-"""A control group for one sandbox, where this process may make one: version 2, or version 1 beside it.
+"""Control groups, version 2 or 1, that limit one worker each.
 
-Every function that makes one returns None where it may not: rlimits and the worker's own watch then have to do.
+Functions that create a group return None if this process may not create one. Rlimits and the worker's memory checks
+then replace it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import owner
-from .cell import Shape
+from .worker_handle import Resources
 
 ROOT = Path("/sys/fs/cgroup")
 SELF = Path("/proc/self/cgroup")
@@ -22,32 +23,32 @@ PREFIX = "kintsugi-sandbox."
 
 @dataclass(frozen=True)
 class Group:
-    """The folders that hold one sandbox, one a controller in version 1, one in all in version 2."""
+    """The control group of one worker: one folder per controller in version 1, one folder in version 2."""
 
     folders: tuple[Path, ...]
     oom_file: Path
-    """Where the kernel counts what it killed for want of memory."""
+    """File in which the kernel counts the processes that it killed because of the memory limit."""
 
-    def admit(self, pid: int) -> None:
-        """Move a process in; its children follow."""
+    def add(self, pid: int) -> None:
+        """Move a process into the group. Its later children belong to the group, too."""
         for folder in self.folders:
             (folder / "cgroup.procs").write_text(str(pid))
 
     def remove(self) -> None:
-        """End what is left inside and remove the folders."""
+        """Kill the remaining processes and remove the folders."""
         for folder in self.folders:
             _remove(folder)
 
 
-def make(shape: Shape, name: str, root: Path = ROOT, self_file: Path = SELF) -> Group | None:
-    """A group with the limits of `shape`, in the group that this process is in."""
+def make(resources: Resources, name: str, root: Path = ROOT, self_file: Path = SELF) -> Group | None:
+    """Create a group with the limits of `resources`, next to or below the group of this process."""
     try:
-        places = _places(self_file.read_text())
+        own_paths = _own_paths(self_file.read_text())
     except OSError:
         return None
     made: list[Path] = []
     try:
-        return _make_v2(shape, root, places, name, made) or _make_v1(shape, root, places, name, made)
+        return _make_v2(resources, root, own_paths, name, made) or _make_v1(resources, root, own_paths, name, made)
     except OSError:
         for folder in made:
             _remove(folder)
@@ -55,15 +56,15 @@ def make(shape: Shape, name: str, root: Path = ROOT, self_file: Path = SELF) -> 
 
 
 def leftovers(root: Path = ROOT) -> list[Path]:
-    """Groups of processes that have ended."""
+    """Return the groups whose owner process has ended."""
     found = []
     for top, folders, _ in os.walk(root, onerror=None):
-        found += [Path(top, each) for each in folders if each.startswith(PREFIX) and _orphaned(each)]
+        found += [Path(top, each) for each in folders if each.startswith(PREFIX) and _is_orphaned(each)]
     return found
 
 
 def clean(root: Path = ROOT) -> list[str]:
-    """Remove the groups of processes that have ended; returns their names."""
+    """Remove the groups whose owner process has ended. Return their names."""
     removed = []
     for folder in leftovers(root):
         _remove(folder)
@@ -71,18 +72,18 @@ def clean(root: Path = ROOT) -> list[str]:
     return sorted(set(removed))
 
 
-def _orphaned(name: str) -> bool:
-    return owner.is_gone(name.removeprefix(PREFIX).rpartition(".")[0].replace("_", ":"))
+def _is_orphaned(name: str) -> bool:
+    return owner.has_ended(name.removeprefix(PREFIX).rpartition(".")[0].replace("_", ":"))
 
 
-def _places(text: str) -> dict[str, str]:
-    """Controller (empty for version 2) to this process's place."""
-    places = {}
+def _own_paths(text: str) -> dict[str, str]:
+    """Return the relative path of this process's group for each controller. The key of version 2 is empty."""
+    own_paths = {}
     for line in text.splitlines():
         _, controllers, place = line.split(":", 2)
         for controller in controllers.split(","):
-            places[controller] = place.lstrip("/")
-    return places
+            own_paths[controller] = place.lstrip("/")
+    return own_paths
 
 
 def _folder(parent: Path, name: str, made: list[Path]) -> Path:
@@ -92,40 +93,40 @@ def _folder(parent: Path, name: str, made: list[Path]) -> Path:
     return folder
 
 
-def _make_v2(shape: Shape, root: Path, places: dict[str, str], name: str, made: list[Path]) -> Group | None:
-    here = root / places.get("", "")
-    # A group that holds processes cannot hand controllers on, so the sandbox goes beside us rather than below.
+def _make_v2(resources: Resources, root: Path, own_paths: dict[str, str], name: str, made: list[Path]) -> Group | None:
+    here = root / own_paths.get("", "")
+    # A group that holds processes cannot delegate controllers, so the parent of this process's group is tried, too.
     for parent in (here, here.parent if here != root else here):
-        handed_on = parent / "cgroup.subtree_control"
-        if "" in places and handed_on.exists() and {"memory", "pids"} <= set(handed_on.read_text().split()):
+        delegated = parent / "cgroup.subtree_control"
+        if "" in own_paths and delegated.exists() and {"memory", "pids"} <= set(delegated.read_text().split()):
             folder = _folder(parent, name, made)
-            (folder / "memory.max").write_text(str(shape.memory))
+            (folder / "memory.max").write_text(str(resources.memory))
             with contextlib.suppress(OSError):
                 (folder / "memory.swap.max").write_text("0")
-            (folder / "pids.max").write_text(str(shape.processes + 2))
+            (folder / "pids.max").write_text(str(resources.processes + 2))
             with contextlib.suppress(OSError):
-                (folder / "cpu.max").write_text(f"{int(shape.cpus * 100_000)} 100000")
+                (folder / "cpu.max").write_text(f"{int(resources.cpus * 100_000)} 100000")
             return Group((folder,), folder / "memory.events")
     return None
 
 
-def _make_v1(shape: Shape, root: Path, places: dict[str, str], name: str, made: list[Path]) -> Group | None:
-    if "memory" not in places:
+def _make_v1(resources: Resources, root: Path, own_paths: dict[str, str], name: str, made: list[Path]) -> Group | None:
+    if "memory" not in own_paths:
         return None
-    memory = _folder(root / "memory" / places["memory"], name, made)
-    (memory / "memory.limit_in_bytes").write_text(str(shape.memory))
+    memory = _folder(root / "memory" / own_paths["memory"], name, made)
+    (memory / "memory.limit_in_bytes").write_text(str(resources.memory))
     with contextlib.suppress(OSError):
-        (memory / "memory.memsw.limit_in_bytes").write_text(str(shape.memory))
-    if "pids" in places:
-        (_folder(root / "pids" / places["pids"], name, made) / "pids.max").write_text(str(shape.processes + 2))
-    if "cpu" in places:
-        cpu = _folder(root / "cpu" / places["cpu"], name, made)
-        (cpu / "cpu.cfs_quota_us").write_text(str(int(shape.cpus * 100_000)))
+        (memory / "memory.memsw.limit_in_bytes").write_text(str(resources.memory))
+    if "pids" in own_paths:
+        (_folder(root / "pids" / own_paths["pids"], name, made) / "pids.max").write_text(str(resources.processes + 2))
+    if "cpu" in own_paths:
+        cpu = _folder(root / "cpu" / own_paths["cpu"], name, made)
+        (cpu / "cpu.cfs_quota_us").write_text(str(int(resources.cpus * 100_000)))
     return Group(tuple(made), memory / "memory.oom_control")
 
 
 def _remove(folder: Path) -> None:
-    """The kernel removes a group only when it is empty, and empties it a moment after the last process has ended."""
+    """Remove a group. Retries, because the kernel empties a group shortly after its last process has ended."""
     for _ in range(200):
         try:
             folder.rmdir()

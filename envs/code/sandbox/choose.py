@@ -1,11 +1,11 @@
-"""Which sandboxes there are: Docker, bubblewrap, and those that other packages offer.
+"""Opens sandboxes by name: Docker, bubblewrap, and the backends of other packages.
 
-A package offers one by its name in its `pyproject.toml`; it is what `Sandbox` says, opened without arguments:
+A package registers a backend in its `pyproject.toml`. The target implements `Sandbox` and is called without arguments:
 
     [project.entry-points."kintsugi.sandboxes"]
     my-sandbox = "mypackage.sandbox:MySandbox"
 
-`conformance.check_sandbox` says whether it keeps what programs are kept from.
+`conformance.check_sandbox` checks whether a backend isolates programs.
 """
 
 from __future__ import annotations
@@ -20,37 +20,49 @@ from ....plugins import Plugin, find_plugin, load, plugins
 from .core import Sandbox, Unavailable
 
 GROUP = "kintsugi.sandboxes"
-VARIABLE = "KINTSUGI_SANDBOX"
-"""Names the back end where the code does not."""
-OURS = (
+ENV_VARIABLE = "KINTSUGI_SANDBOX"
+"""Environment variable that names the default backend."""
+AUTO_ORDER = (
     Plugin("docker", "kintsugi.envs.code.sandbox.docker_sandbox:DockerSandbox", "containers of a Docker engine"),
     Plugin("bubblewrap", "kintsugi.envs.code.sandbox.bubblewrap:BubblewrapSandbox", "namespaces without an engine"),
 )
-"""In the order in which `auto` tries them."""
+"""Backends in the order in which `auto` tries them."""
 BUILTIN = (
-    Plugin("auto", "kintsugi.envs.code.sandbox.choose:first_available", "the first of ours that can be had"),
-    *OURS,
+    Plugin("auto", "kintsugi.envs.code.sandbox.choose:first_available", "the first available of docker and bubblewrap"),
+    *AUTO_ORDER,
 )
 _shared: dict[tuple[int, str], Sandbox] = {}
 
 
 def backends() -> list[Plugin]:
-    """Ours, and those of installed packages."""
+    """Return the built-in backends and those of installed packages."""
     return plugins(GROUP, BUILTIN)
 
 
 def open_sandbox(backend: str | None = None) -> Sandbox:
-    """A new sandbox of a back end: a name of `backends`, or a `module:Class`; None is `$KINTSUGI_SANDBOX`, else `auto`.
+    """Return a new sandbox. Use it in a `with` statement, or call `close` after use.
 
-    `auto` is Docker where an engine answers this user, and bubblewrap where none does. Raises `UsageError`, saying what
-    is missing and how to get it, where neither can be had: there is no sandbox that does not isolate.
+    Args:
+        backend: Name of a backend, or a `module:Class`. None means `$KINTSUGI_SANDBOX`, or `auto` if that is not set.
+            `auto` is Docker if an engine answers this user, and bubblewrap otherwise.
+
+    Raises:
+        UsageError: If the backend is unknown or unavailable. The message says what to install. There is no fallback
+            without isolation.
     """
-    return _opened(find_plugin("sandbox", GROUP, backend or os.environ.get(VARIABLE) or "auto", BUILTIN))
+    return _open_plugin(find_plugin("sandbox", GROUP, backend or os.environ.get(ENV_VARIABLE) or "auto", BUILTIN))
 
 
 def shared_sandbox(backend: str | None = None) -> Sandbox:
-    """The sandbox of a back end that this process shares; opened when first asked for, closed when the process ends."""
-    key = os.getpid(), backend or os.environ.get(VARIABLE) or "auto"
+    """Return this process's shared sandbox of a backend. It is opened on first use and closed at exit.
+
+    Args:
+        backend: Name of a backend, a `module:Class`, or None; see `open_sandbox`.
+
+    Raises:
+        UsageError: If the backend is unknown or unavailable.
+    """
+    key = os.getpid(), backend or os.environ.get(ENV_VARIABLE) or "auto"
     if key not in _shared:
         _shared[key] = sandbox = open_sandbox(key[1])
         atexit.register(sandbox.close)
@@ -58,31 +70,31 @@ def shared_sandbox(backend: str | None = None) -> Sandbox:
 
 
 def first_available() -> Sandbox:
-    """The first of `OURS` that can be had; raises `UsageError` with what each of them lacks."""
+    """Open the first available backend of `AUTO_ORDER`. Raises `UsageError` with the reasons if there is none."""
     reasons = []
-    for part in OURS:
+    for plugin in AUTO_ORDER:
         try:
-            return _opened(part)
+            return _open_plugin(plugin)
         except (Unavailable, MissingExtraError) as error:
-            reasons.append(f"{part.name}: {error}")
-    raise UsageError("there is no sandbox to run code in, and it is never run without one.\n" + "\n".join(reasons))
+            reasons.append(f"{plugin.name}: {error}")
+    raise UsageError("no sandbox is available, and code never runs without one.\n" + "\n".join(reasons))
 
 
-def _opened(part: Plugin) -> Sandbox:
-    what = f"sandbox {part.name!r} ({part.about})"
-    make = load(part.target, what)
-    # What is written in C may have no signature that could be asked for.
+def _open_plugin(plugin: Plugin) -> Sandbox:
+    label = f"sandbox {plugin.name!r} ({plugin.about})"
+    make = load(plugin.target, label)
+    # Callables written in C may have no signature.
     with contextlib.suppress(ValueError):
         try:
             inspect.signature(make).bind()
         except TypeError as error:
             raise UsageError(
-                f"{what}: {part.target!r} cannot be opened without arguments ({error}); expected a class of sandboxes"
+                f"{label}: {plugin.target!r} cannot be called without arguments ({error}); expected a sandbox class"
             ) from None
     sandbox = make()
     if not isinstance(sandbox, Sandbox):
         raise UsageError(
-            f"{what}: {part.target!r} opens {type(sandbox).__name__}; expected what "
-            "kintsugi.envs.code.sandbox.Sandbox says: name, run, holdings, close"
+            f"{label}: {plugin.target!r} returns {type(sandbox).__name__}; expected an implementation of "
+            "kintsugi.envs.code.sandbox.Sandbox: name, run, open_workers, close"
         )
     return sandbox

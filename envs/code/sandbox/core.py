@@ -1,4 +1,4 @@
-"""What a sandbox is: `run` a program that nobody trusts, and get back what it printed and how it ended."""
+"""The `Sandbox` protocol: run an untrusted program and return its output and exit code, within limits."""
 
 from __future__ import annotations
 
@@ -10,94 +10,98 @@ from typing import Protocol, Self, runtime_checkable
 from ....errors import UsageError
 
 MIB = 1 << 20
-MOST_SENT = 64 * MIB
-"""Bytes that program, input and files may have together."""
-RESERVED = ("main.py",)
-"""Names in the working directory that are the sandbox's own."""
-
-
-MOST = {"seconds": 86_400, "cpu_seconds": 86_400, "memory": 1 << 40, "disk": 1 << 40, "output": 1 << 30}
-"""The largest limits there can be; a day, a TiB, a GiB."""
+MAX_REQUEST_BYTES = 64 * MIB
+"""Maximum size of program, input and files together, in bytes."""
+RESERVED_NAMES = ("main.py",)
+"""File names in the working directory that the sandbox itself uses."""
+UPPER_BOUNDS = {"seconds": 86_400, "cpu_seconds": 86_400, "memory": 1 << 40, "disk": 1 << 40, "output": 1 << 30}
+"""Largest accepted values: one day, 1 TiB, 1 GiB."""
 
 
 class Unavailable(UsageError):
-    """A back end cannot be used here; another one may."""
+    """Raised when a backend cannot be used on this machine. Another backend may be usable."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one program may use. Raises `UsageError` for values that no program could run with."""
+    """Limits of one program.
+
+    Raises:
+        UsageError: If a value is not positive, is above the largest accepted value, or has the wrong type.
+    """
 
     seconds: float = 10.0
-    """Wall time."""
+    """Wall time in seconds."""
     cpu_seconds: int = 2
-    """CPU time of one process: what stops endless loops, whatever else the machine is doing."""
+    """CPU time per process in seconds. Stops endless loops even on a busy machine."""
     memory: int = 256 * MIB
-    """Bytes, of all processes and files of the program together."""
+    """Memory in bytes, of all processes and files of the program together."""
     processes: int = 32
-    """Processes and threads at the same time."""
+    """Number of processes and threads at the same time."""
     disk: int = 16 * MIB
-    """Bytes that can be written to files."""
+    """Number of bytes that can be written to files."""
     output: int = 64 * 1024
-    """Bytes that are kept of each of stdout, stderr and returned files."""
+    """Number of bytes kept of stdout, of stderr and of each returned file."""
     cpus: float = 1.0
-    """Cores, as far as the back end can limit them."""
+    """Number of CPU cores, if the backend can limit them."""
 
     def __post_init__(self) -> None:
         for each in fields(self):
             value = getattr(self, each.name)
             whole = each.name not in ("seconds", "cpus")
             good = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
-            most = MOST.get(each.name, math.inf)
+            most = UPPER_BOUNDS.get(each.name, math.inf)
             if not good or not math.isfinite(value) or not 0 < value <= most:
-                upto = f" and up to {most:g}" if most < math.inf else ""
+                upper_bound = f" and up to {most:g}" if most < math.inf else ""
                 raise UsageError(
                     f"the sandbox limit {each.name} is {value!r}; expected {'an int' if whole else 'a number'} above 0"
-                    + upto
+                    + upper_bound
                 )
         if self.memory < 32 * MIB:
             raise UsageError(
-                f"the sandbox limit memory is {self.memory} bytes; an interpreter needs more, give at least {32 * MIB}"
+                f"the sandbox limit memory is {self.memory} bytes; expected at least {32 * MIB}, which Python needs"
             )
 
 
 @dataclass(frozen=True)
 class Result:
-    """How a program went."""
+    """The result of running one program."""
 
     stdout: bytes
+    """Output, cut to `Limits.output` bytes."""
     stderr: bytes
+    """Error output, cut to `Limits.output` bytes."""
     exit: int
-    """Exit code; minus the number of the signal that ended it, as in `subprocess`."""
+    """Exit code. Negative signal number if a signal ended the program, as in `subprocess`."""
     timed_out: bool = False
-    """Stopped for its wall or CPU time."""
+    """Whether the program was stopped because of its wall time or CPU time."""
     oom: bool = False
-    """It, or a process of it, was stopped for want of memory."""
+    """Whether a process of the program was stopped because of its memory limit."""
     seconds: float = 0.0
-    """Wall time from its start to its end."""
+    """Wall time of the program in seconds."""
     truncated: bool = False
-    """More was printed than was kept."""
+    """Whether some output was discarded because of `Limits.output`."""
     files: Mapping[str, bytes] = field(default_factory=dict)
-    """Those of the wanted files that exist, are regular and are not larger than `Limits.output`."""
+    """Contents of the requested files that exist, are regular files and are not larger than `Limits.output`."""
 
     @property
     def text(self) -> str:
-        """Stdout as text; what is not UTF-8 is written as backslash escapes."""
+        """Stdout as text. Bytes that are not UTF-8 become backslash escapes."""
         return self.stdout.decode("utf-8", "backslashreplace")
 
     @property
     def errors(self) -> str:
-        """Stderr as text; what is not UTF-8 is written as backslash escapes."""
+        """Stderr as text. Bytes that are not UTF-8 become backslash escapes."""
         return self.stderr.decode("utf-8", "backslashreplace")
 
 
 @runtime_checkable
 class Sandbox(Protocol):
-    """Runs Python programs that nobody trusts. Safe to use from several threads at once."""
+    """Runs untrusted Python programs. Implementations must be thread-safe."""
 
     @property
     def name(self) -> str:
-        """The back end, e.g. `docker` or `bubblewrap`."""
+        """Name of the backend, such as `docker` or `bubblewrap`."""
         ...
 
     def run(
@@ -107,22 +111,35 @@ class Sandbox(Protocol):
         files: Mapping[str, str | bytes] | None = None,
         limits: Limits | None = None,
         *,
-        want: Sequence[str] = (),
+        return_files: Sequence[str] = (),
     ) -> Result:
-        """Run `program` as `main.py` in a directory that holds `files` and nothing else; it is gone afterwards.
+        """Run a program in a new working directory, which is deleted afterwards.
 
-        Everything that the program does wrong is in the result. `want` names files to bring back. Names are relative,
-        with `/` between folders. Raises `UsageError` for bad names, for more than `MOST_SENT` bytes and after `close`;
-        `InfraError` when what the program ran on broke: the next call starts afresh.
+        Errors of the program are part of the result. After an `InfraError`, the next call starts a new worker.
+
+        Args:
+            program: Python source, run as `main.py`.
+            stdin: Input of the program.
+            files: Contents of files to put into the working directory, by relative path with `/` as separator.
+            limits: Limits of the program. None means `Limits()`.
+            return_files: Relative paths of files to return in `Result.files`.
+
+        Returns:
+            Output and exit code, the limits that the program exceeded, and the requested files.
+
+        Raises:
+            UsageError: If a file name is invalid, if program, input and files exceed `MAX_REQUEST_BYTES`, or if the
+                sandbox is closed.
+            InfraError: If the container, the engine or the worker fails.
         """
         ...
 
-    def holdings(self) -> list[str]:
-        """What exists now because of this sandbox: names of containers or processes. Empty after `close`."""
+    def open_workers(self) -> list[str]:
+        """Return the names of the containers or processes that this sandbox has started. Empty after `close`."""
         ...
 
     def close(self) -> None:
-        """End everything and leave nothing; can be called again."""
+        """Stop all workers and remove everything that belongs to them. Further calls do nothing."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -130,18 +147,18 @@ class Sandbox(Protocol):
     def __exit__(self, *exc: object) -> None: ...
 
 
-def checked_name(name: str) -> str:
-    """The name of a file in the working directory; raises `UsageError` when it could mean any other place."""
+def check_file_name(name: str) -> str:
+    """Return the name of a file. Raises `UsageError` if it may refer to a place outside the working directory."""
     parts = name.split("/")
     if not name or "\0" in name or len(name.encode()) > 1000 or any(part in ("", ".", "..") for part in parts):
         raise UsageError(
-            f"the file name {name!r} does not stay in the working directory; expected a relative path like 'data/a.txt'"
+            f"the file name {name!r} may leave the working directory; expected a relative path like 'data/a.txt'"
         )
-    if name in RESERVED:
-        raise UsageError(f"the file name {name!r} is the program's own; choose another")
+    if name in RESERVED_NAMES:
+        raise UsageError(f"the file name {name!r} is reserved for the program; choose another name")
     return name
 
 
 def as_bytes(text: str | bytes) -> bytes:
-    """Text as UTF-8; lone surrogates, which no UTF-8 has, become `?`."""
+    """Return text as UTF-8. Lone surrogates, which UTF-8 cannot encode, become `?`."""
     return text if isinstance(text, bytes) else text.encode("utf-8", "replace")

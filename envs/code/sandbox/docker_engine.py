@@ -1,4 +1,4 @@
-"""The Docker engine: how it is reached, how a worker's container is made, and what became of one that was lost."""
+"""Access to the Docker engine: connections, workers' containers, their removal and their event history."""
 
 from __future__ import annotations
 
@@ -13,26 +13,34 @@ from typing import Any
 
 from ....errors import InfraError, MissingExtraError, UsageError
 from . import owner
-from .cell import WORKER_ENVIRONMENT, Cell, Lost, Shape, left, worker_command
 from .core import MIB, Unavailable
+from .worker_handle import WORKER_ENVIRONMENT, Resources, WorkerHandle, WorkerLost, seconds_left, worker_command
 
 Client = Any
-"""A `docker.APIClient`; the library is imported when it is needed, and it brings no types."""
+"""A `docker.APIClient`. The library has no type hints and is imported lazily."""
 IMAGE = "kintsugi-sandbox:1"
-"""What `kintsugi sandbox build` makes; the number changes when what it must hold does."""
+"""Image that `kintsugi sandbox build` makes. Its version changes with the required content."""
 LABEL = "kintsugi.sandbox"
-LIFETIME = 3600.0
-"""Seconds after which a container is replaced, and may be removed by anybody's clean-up."""
+LIFETIME_SECONDS = 3600.0
+"""Seconds after which a container is replaced, and after which `clean` removes it."""
 WORKER_MEMORY = 32 * MIB
-"""What the worker itself may need beside the program."""
-MOST_FILES = 4096
+"""Memory of the worker process in bytes, in addition to the program's limit."""
+MAX_FILES = 4096
 START_SECONDS = 60.0
 USER = "65534:65534"
 _IMAGE = re.compile(r"[a-z0-9]+([._/:-]+[a-z0-9]+)*(:[\w.-]+)?(@sha256:[0-9a-f]{64})?")
 
 
 def connect(seconds: float = 60.0) -> Client:
-    """A connection to the engine that the environment names; raises `Unavailable`, saying what to do."""
+    """Connect to the Docker engine that the environment variables name.
+
+    Args:
+        seconds: Timeout of each request.
+
+    Raises:
+        Unavailable: If no engine answers or the permission is denied.
+        MissingExtraError: If the library `docker` is not installed.
+    """
     try:
         import docker
     except ImportError:
@@ -44,183 +52,187 @@ def connect(seconds: float = 60.0) -> Client:
         text = str(error)
         if "PermissionError" in text or "Permission denied" in text:
             raise Unavailable(
-                "the Docker socket refuses this user (permission denied); add the user to the group 'docker' and log "
-                "in again, or choose the back end 'bubblewrap'"
+                "the Docker socket denies this user permission; add the user to the group 'docker' and log in again, "
+                "or choose the backend 'bubblewrap'"
             ) from None
         raise Unavailable(
             f"no Docker engine answers ({text}); start one (systemctl start docker, or dockerd), set DOCKER_HOST, or "
-            "choose the back end 'bubblewrap'"
+            "choose the backend 'bubblewrap'"
         ) from None
     return client
 
 
 def reconnect() -> Client:
-    """As `connect`, for an engine that answered before: raises `InfraError`."""
+    """Connect to an engine that has answered before. Raises `InfraError` if it does not answer any more."""
     try:
         return connect()
     except Unavailable as error:
-        raise InfraError(f"the Docker engine is gone: {error}") from None
+        raise InfraError(f"the Docker engine does not answer any more: {error}") from None
 
 
-def require_name(image: str) -> None:
-    """Raise `UsageError` for what cannot be the name of an image."""
+def require_image_name(image: str) -> None:
+    """Raise `UsageError` if this is not a valid image name."""
     if not _IMAGE.fullmatch(image):
-        raise UsageError(f"{image!r} is no name of an image; give one like 'kintsugi-sandbox:1', in lower case")
+        raise UsageError(f"the image name is {image!r}; expected a name in lower case, like 'kintsugi-sandbox:1'")
 
 
 def require_image(client: Client, image: str) -> None:
-    """Raise `UsageError` when the engine does not have the image, and for what is no name of one."""
+    """Raise `UsageError` if the image name is invalid or the engine does not have the image."""
     import docker
 
-    require_name(image)
+    require_image_name(image)
     try:
         client.inspect_image(image)
     except docker.errors.ImageNotFound:
         raise UsageError(
-            f"the Docker engine has no image {image!r}; make it with: kintsugi sandbox build, or name another image "
-            "that has python3 (3.9 or later)"
+            f"the Docker engine has no image {image!r}; make it with: kintsugi sandbox build, or choose another image "
+            "with python3 (3.9 or later)"
         ) from None
 
 
 @contextlib.contextmanager
 def engine_errors(what: str) -> Iterator[None]:
-    """Turn the engine's and the network's exceptions into `InfraError`."""
+    """Convert exceptions of the Docker engine and of the network to `InfraError`."""
     import docker
     import requests
 
     try:
         yield
-    except (docker.errors.DockerException, requests.RequestException, OSError, Lost) as error:
-        raise InfraError(f"{what}: {error}; see that the Docker engine works, then run it again") from error
+    except (docker.errors.DockerException, requests.RequestException, OSError, WorkerLost) as error:
+        raise InfraError(f"{what}: {error}; check that the Docker engine works, then run it again") from error
 
 
 class DockerStream:
-    """A stream over the socket of an attached container, which mixes stdout and stderr in frames."""
+    """A `Stream` over the socket of an attached container, which interleaves frames of stdout and stderr."""
 
     def __init__(self, connection: Any) -> None:
-        self._holder = connection
+        self._response = connection
         self._socket: socket.socket = getattr(connection, "_sock", connection)
         self._raw = bytearray()
-        self.complaints = bytearray()
-        """The end of what the worker wrote to its stderr."""
+        self.stderr_tail = bytearray()
+        """The last bytes that the worker wrote to stderr."""
 
     def send(self, data: bytes, deadline: float) -> None:
         """See `Stream`."""
-        self._socket.settimeout(left(deadline))
+        self._socket.settimeout(seconds_left(deadline))
         self._socket.sendall(data)
 
     def receive(self, deadline: float) -> bytes:
         """See `Stream`."""
-        while not (said := self._said()):
-            self._socket.settimeout(left(deadline))
+        while not (stdout := self._take_stdout()):
+            self._socket.settimeout(seconds_left(deadline))
             got = self._socket.recv(1 << 16)
             if not got:
                 return b""
             self._raw += got
-        return said
+        return stdout
 
-    def quiet(self) -> bool:
-        """See `Stream`; complaints do not count."""
+    def is_idle(self) -> bool:
+        """See `Stream`. Output on stderr is ignored."""
         self._socket.settimeout(0)
         try:
             got = self._socket.recv(1 << 16)
             self._raw += got
-            return bool(got) and not self._said()
+            return bool(got) and not self._take_stdout()
         except BlockingIOError:
             return True
         except OSError:
             return False
 
     def close(self) -> None:
-        """Hang up, which ends the worker."""
+        """Close the connection, which ends the worker."""
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         with contextlib.suppress(OSError):
             self._socket.close()
-            self._holder.close()
+            self._response.close()
 
-    def _said(self) -> bytes:
-        """All stdout that has come whole."""
-        said = bytearray()
+    def _take_stdout(self) -> bytes:
+        """Remove the complete frames from the buffer and return their stdout."""
+        stdout = bytearray()
         while len(self._raw) >= 8:
             size = int.from_bytes(self._raw[4:8], "big")
             if len(self._raw) < 8 + size:
                 break
             body = self._raw[8 : 8 + size]
             if self._raw[0] == 2:
-                self.complaints = (self.complaints + body)[-4096:]
+                self.stderr_tail = (self.stderr_tail + body)[-4096:]
             else:
-                said += body
+                stdout += body
             del self._raw[: 8 + size]
-        return bytes(said)
+        return bytes(stdout)
 
 
-class DockerCell(Cell):
-    """A worker in a container of its own."""
+class DockerWorkerHandle(WorkerHandle):
+    """The handle of a worker in a container."""
 
-    def __init__(self, client: Client, container: str, shape: Shape, stream: DockerStream, expires: float) -> None:
-        super().__init__(container, shape, stream, expires)
+    def __init__(
+        self, client: Client, container: str, resources: Resources, stream: DockerStream, expires: float
+    ) -> None:
+        super().__init__(container, resources, stream, expires)
         self.stream = stream
         self.client = client
 
     def discard(self) -> None:
-        """Remove the container with all that belongs to it."""
-        # Without an engine there is nothing to be done now; the next start removes what is left by its label.
+        """Remove the container and its volumes."""
+        # If the engine does not answer, the next sandbox removes the container by its labels.
         with contextlib.suppress(InfraError):
             remove(self.client, self.name)
 
 
-def launch(client: Client, image: str, shape: Shape, run_id: str) -> DockerCell:
-    """Start a container and wait for its worker; raises `InfraError`."""
+def launch(client: Client, image: str, resources: Resources, run_id: str) -> DockerWorkerHandle:
+    """Start a container and wait for its worker. Raises `InfraError`."""
     with engine_errors("a sandbox container could not be started"):
-        expires = time.monotonic() + LIFETIME - 120
-        container: str = client.create_container(**_settings(client, image, shape, run_id))["Id"]
+        expires = time.monotonic() + LIFETIME_SECONDS - 120
+        container: str = client.create_container(**_container_settings(client, image, resources, run_id))["Id"]
         try:
             wanted = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
-            cell = DockerCell(client, container, shape, DockerStream(client.attach_socket(container, wanted)), expires)
+            worker = DockerWorkerHandle(
+                client, container, resources, DockerStream(client.attach_socket(container, wanted)), expires
+            )
             client.start(container)
             try:
-                cell.greet(START_SECONDS)
-            except Lost as lost:
-                said = cell.stream.complaints.decode("utf-8", "replace").strip() or lost
-                raise InfraError(f"the worker in the image {image!r} did not start: {said}") from None
+                worker.wait_for_hello(START_SECONDS)
+            except WorkerLost as lost:
+                why = worker.stream.stderr_tail.decode("utf-8", "replace").strip() or lost
+                raise InfraError(f"the worker in the image {image!r} did not start: {why}") from None
         except BaseException:
             with contextlib.suppress(InfraError):
                 remove(client, container)
             raise
-    return cell
+    return worker
 
 
 def labels(run_id: str) -> dict[str, str]:
-    """What tells whose a container is and when it may go."""
+    """Return the labels that record a container's owner and its expiry time."""
     return {
         LABEL: "1",
         "kintsugi.run": run_id,
         "kintsugi.owner": owner.this_process(),
-        "kintsugi.expires": str(int(time.time() + LIFETIME)),
+        "kintsugi.expires": str(int(time.time() + LIFETIME_SECONDS)),
     }
 
 
-def _settings(client: Client, image: str, shape: Shape, run_id: str) -> dict[str, Any]:
-    config = {"rlimits": {"RLIMIT_NOFILE": 256, "RLIMIT_FSIZE": shape.disk}, "watched_memory": 0}
-    memory = shape.memory + WORKER_MEMORY
-    space = f"rw,noexec,nosuid,nodev,mode=1777,size={shape.disk},nr_inodes={MOST_FILES}"
+def _container_settings(client: Client, image: str, resources: Resources, run_id: str) -> dict[str, Any]:
+    config = {"rlimits": {"RLIMIT_NOFILE": 256, "RLIMIT_FSIZE": resources.disk}, "watched_memory": 0}
+    memory = resources.memory + WORKER_MEMORY
+    space = f"rw,noexec,nosuid,nodev,mode=1777,size={resources.disk},nr_inodes={MAX_FILES}"
     host = client.create_host_config(
         auto_remove=True,
         cap_drop=["ALL"],
         ipc_mode="private",
-        # The worker's stdout is the channel: it must not be kept on the engine's disk.
+        # The worker's stdout is the connection to the host. The engine must not log it to disk.
         log_config={"type": "none"},
         mem_limit=memory,
         memswap_limit=memory,
-        # An engine refuses more than it has.
-        nano_cpus=int(min(shape.cpus, client.info()["NCPU"]) * 1e9),
+        # The engine rejects values above the number of cores.
+        nano_cpus=int(min(resources.cpus, client.info()["NCPU"]) * 1e9),
         network_mode="none",
-        # One more for the worker, one for its helpers.
-        pids_limit=shape.processes + 2,
+        # One more process for the worker, and one for its forks.
+        pids_limit=resources.processes + 2,
         read_only=True,
         security_opt=["no-new-privileges:true"],
-        shm_size=shape.disk,
+        shm_size=resources.disk,
         tmpfs={"/tmp": space},
     )
     return {
@@ -240,7 +252,7 @@ def _settings(client: Client, image: str, shape: Shape, run_id: str) -> dict[str
 
 
 def remove(client: Client, container: str) -> None:
-    """Remove a container and its volumes, and wait until it is gone; one that is gone already is fine."""
+    """Remove a container and its volumes, and wait for the removal. A missing container is not an error."""
     import docker
 
     with engine_errors("a sandbox container could not be removed"):
@@ -251,14 +263,14 @@ def remove(client: Client, container: str) -> None:
             except docker.errors.NotFound:
                 return
             except docker.errors.APIError as error:
-                # 409: somebody else, such as the engine itself after the worker's end, is removing it.
+                # 409: a removal is in progress, for example by the engine itself after the worker's end.
                 if error.status_code != 409:
                     raise
             time.sleep(0.1)
 
 
 def containers(client: Client, **wanted: str) -> list[dict[str, Any]]:
-    """All sandbox containers, running or not, that have these labels (without their prefix)."""
+    """Return all sandbox containers, running or not, that have these labels. The prefix `kintsugi.` is implied."""
     names = [LABEL, *(f"kintsugi.{name}={value}" for name, value in wanted.items())]
     with engine_errors("the sandbox containers could not be listed"):
         found: list[dict[str, Any]] = client.containers(all=True, filters={"label": names})
@@ -266,26 +278,26 @@ def containers(client: Client, **wanted: str) -> list[dict[str, Any]]:
 
 
 def clean(client: Client, everything: bool = False) -> list[str]:
-    """Remove the containers whose process has ended or whose time is over (or all); returns their names."""
+    """Remove the containers that have expired or whose owner process has ended, or all of them. Return their names."""
     removed = []
     for each in containers(client):
         about = each["Labels"]
         over = float(about.get("kintsugi.expires", 0)) < time.time()
-        if everything or over or owner.is_gone(about.get("kintsugi.owner", owner.UNKNOWN)):
+        if everything or over or owner.has_ended(about.get("kintsugi.owner", owner.UNKNOWN)):
             remove(client, each["Id"])
             removed.append(each["Names"][0].lstrip("/") if each["Names"] else each["Id"])
     return removed
 
 
-def history(client: Client, container: str) -> dict[str, dict[str, str]]:
-    """What happened to a container, as far as the engine remembers: event to its attributes. Waits for its end.
+def container_events(client: Client, container: str) -> dict[str, dict[str, str]]:
+    """Return the attributes of a container's events by event name. Waits up to 3 seconds for the event `die`.
 
-    The engine remembers a few hundred events: of an old container often nothing until its end is told.
+    The engine remembers only a few hundred events, so the early events of an old container may be missing.
     """
     events: dict[str, dict[str, str]] = {}
     for _ in range(30):
         with engine_errors("the Docker engine does not answer any more"):
-            # The engine's own clock, in the only form that it takes: seconds since 1970.
+            # The engine's own clock, as seconds since 1970, which is the format that `until` accepts.
             now = datetime.fromisoformat(client.info()["SystemTime"]).timestamp()
             for event in client.events(since=0, until=f"{now:.6f}", filters={"container": [container]}, decode=True):
                 events[event["Action"]] = event["Actor"]["Attributes"]

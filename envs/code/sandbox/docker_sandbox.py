@@ -1,4 +1,4 @@
-"""The Docker back end: programs run in warm containers that nothing leads out of."""
+"""The Docker backend: runs programs in isolated containers that are started in advance."""
 
 from __future__ import annotations
 
@@ -9,28 +9,38 @@ from collections.abc import Mapping, Sequence
 from typing import Self
 
 from . import docker_engine
-from .cell import Cell, Lost, Request, Shape, infra
 from .core import Limits, Result
 from .pool import Pool
+from .worker_handle import Request, Resources, WorkerHandle, WorkerLost, sandbox_error
 
 
 class DockerSandbox:
     """A pool of containers without network, capabilities, root or a writable root file system.
 
-    Raises `Unavailable` where no engine answers and `UsageError` where the image is missing. What killed runs left is
-    removed first. `warm` containers are started at once, for programs of the default limits; others when needed.
+    Containers that killed runs left behind are removed first.
     """
 
     name = "docker"
 
     def __init__(self, *, image: str = docker_engine.IMAGE, size: int | None = None, warm: int = 1) -> None:
+        """Start the pool.
+
+        Args:
+            image: Image of the containers. It needs Python 3.9 or later.
+            size: Maximum number of containers. None means one per CPU core, at least 2.
+            warm: Number of containers to start now, for programs with the default limits.
+
+        Raises:
+            Unavailable: If no Docker engine answers.
+            UsageError: If the engine does not have the image.
+        """
         self.image = image
         self.run_id = uuid.uuid4().hex[:12]
         client = docker_engine.connect()
         docker_engine.require_image(client, image)
         docker_engine.clean(client)
         self._pool = Pool(self._launch, size or max(2, os.cpu_count() or 1))
-        self._pool.warm(Shape.of(Limits()), warm)
+        self._pool.prewarm(Resources.of(Limits()), warm)
 
     def run(
         self,
@@ -39,18 +49,18 @@ class DockerSandbox:
         files: Mapping[str, str | bytes] | None = None,
         limits: Limits | None = None,
         *,
-        want: Sequence[str] = (),
+        return_files: Sequence[str] = (),
     ) -> Result:
         """See `Sandbox.run`."""
-        request = Request.of(program, stdin, files, limits, want)
-        with self._pool.cell(Shape.of(request.limits)) as cell:
+        request = Request.of(program, stdin, files, limits, return_files)
+        with self._pool.worker(Resources.of(request.limits)) as worker:
             try:
-                return cell.run(request)
-            except Lost as lost:
-                return self._after_loss(cell, lost)
+                return worker.run(request)
+            except WorkerLost as lost:
+                return self._classify_loss(worker, lost)
 
-    def holdings(self) -> list[str]:
-        """The containers of this sandbox, by name."""
+    def open_workers(self) -> list[str]:
+        """See `Sandbox.open_workers`."""
         found = docker_engine.containers(docker_engine.connect(), run=self.run_id)
         return sorted(each["Names"][0].lstrip("/") for each in found)
 
@@ -64,23 +74,23 @@ class DockerSandbox:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def _launch(self, shape: Shape) -> Cell:
-        # Connections are not shared: threads would wait for each other.
-        return docker_engine.launch(docker_engine.reconnect(), self.image, shape, self.run_id)
+    def _launch(self, resources: Resources) -> WorkerHandle:
+        # Each container has its own connection, so that threads do not wait for each other.
+        return docker_engine.launch(docker_engine.reconnect(), self.image, resources, self.run_id)
 
-    def _after_loss(self, cell: Cell, lost: Lost) -> Result:
-        """Whose doing it was: the program's is a result, everybody else's an `InfraError`."""
-        events = docker_engine.history(docker_engine.reconnect(), cell.name)
+    def _classify_loss(self, worker: WorkerHandle, lost: WorkerLost) -> Result:
+        """Return a result if the program caused the loss of its worker, and raise `InfraError` otherwise."""
+        events = docker_engine.container_events(docker_engine.reconnect(), worker.name)
         if "kill" in events:
-            raise infra("the sandbox container was killed from outside", cell.name[:12])
-        if lost.silent or "oom" in events:
-            return _ended(timed_out=lost.silent, oom="oom" in events)
+            raise sandbox_error("the sandbox container was killed from outside", worker.name[:12])
+        if lost.unresponsive or "oom" in events:
+            return _killed_result(timed_out=lost.unresponsive, oom="oom" in events)
         if events.get("die", {}).get("exitCode") == str(128 + signal.SIGKILL):
-            # Programs can take their worker's limits away, and then the kernel ends both.
-            return _ended()
-        raise infra("the sandbox container was lost", events or "the engine has no record of it")
+            # A program can lower the limits of its worker, and then the kernel kills both.
+            return _killed_result()
+        raise sandbox_error("the connection to the sandbox container was lost", events or "the engine has no events")
 
 
-def _ended(timed_out: bool = False, oom: bool = False) -> Result:
-    said = b"the sandbox ended together with the program\n"
-    return Result(b"", said, -signal.SIGKILL, timed_out=timed_out, oom=oom)
+def _killed_result(timed_out: bool = False, oom: bool = False) -> Result:
+    stderr = b"the sandbox ended together with the program\n"
+    return Result(b"", stderr, -signal.SIGKILL, timed_out=timed_out, oom=oom)

@@ -1,4 +1,4 @@
-"""The image that sandbox containers are made of: from the official Python image, or without any image registry."""
+"""Builds the image of sandbox containers, from the official Python image or without an image registry."""
 
 from __future__ import annotations
 
@@ -18,57 +18,68 @@ from . import docker_engine, owner
 Method = Literal["auto", "debootstrap", "dockerfile"]
 DOCKERFILE = Path(__file__).with_name("Dockerfile")
 PREFIX = "kintsugi-image-"
-"""What the folders begin with that images are made in; then comes whose they are."""
+"""Prefix of the temporary folders in which images are built. The owner process follows it."""
 PACKAGES = "python3,python3-minimal,libpython3-stdlib"
-LEFT_OUT = (
+EXCLUDED = (
     "boot dev/* proc/* run/* sys/* tmp/* usr/share/doc/* usr/share/info/* usr/share/locale/* usr/share/man/* "
     "var/cache/apt/* var/lib/apt/lists/* var/log/*"
 )
-"""What no program needs of a Debian system."""
-Say = Callable[[str], object]
+"""Paths of a Debian system that are left out of the image."""
+Log = Callable[[str], object]
 
 
-def build(method: Method = "auto", *, image: str = docker_engine.IMAGE, force: bool = False, say: Say = str) -> str:
-    """Make the image unless the engine has it (or always, with `force`); returns how it was made.
+def build(method: Method = "auto", *, image: str = docker_engine.IMAGE, force: bool = False, log: Log = str) -> str:
+    """Build the image unless the engine already has it.
 
-    `debootstrap` makes a minimal Debian with Python from the package mirror of this machine and needs root;
-    `dockerfile` builds on the official Python image and needs an image registry; `auto` is the first where it can be
-    had, else the second. `say` is told what is being done. Raises `Unavailable` without an engine, `UsageError` when
-    something is missing here and `InfraError` when a download fails.
+    Args:
+        method: `debootstrap` makes a minimal Debian with Python from this machine's package mirror and needs root.
+            `dockerfile` extends the official Python image and needs an image registry. `auto` is `debootstrap` if
+            possible, and `dockerfile` otherwise.
+        image: Name and tag of the image.
+        force: Build the image even if the engine already has it.
+        log: Called with progress messages.
+
+    Returns:
+        A text that says how the image was made.
+
+    Raises:
+        Unavailable: If no Docker engine answers.
+        UsageError: If a program or a permission is missing.
+        InfraError: If a download or a build fails.
     """
-    docker_engine.require_name(image)
+    docker_engine.require_image_name(image)
     client = docker_engine.connect(seconds=600)
     if not force and client.images(name=image):
-        return "it is there already"
+        return "exists already"
     if method == "auto":
         method = "debootstrap" if shutil.which("debootstrap") and _is_root() else "dockerfile"
-    say(f"making {image} with {method}")
+    log(f"making {image} with {method}")
     if method == "debootstrap":
-        _bootstrap(client, image, say)
+        _build_with_debootstrap(client, image, log)
     else:
-        _from_dockerfile(client, image, say)
+        _build_with_dockerfile(client, image, log)
     return f"made with {method}"
 
 
-def _from_dockerfile(client: docker_engine.Client, image: str, say: Say) -> None:
+def _build_with_dockerfile(client: docker_engine.Client, image: str, log: Log) -> None:
     where, name = str(DOCKERFILE.parent), DOCKERFILE.name
     with docker_engine.engine_errors("the Dockerfile could not be built"):
         for line in client.build(path=where, dockerfile=name, tag=image, rm=True, decode=True):
             if "error" in line:
                 raise InfraError(
-                    f"the Dockerfile could not be built: {line['error'].strip()}; where no image registry can be "
-                    "reached, use: kintsugi sandbox build --method debootstrap"
+                    f"the Dockerfile could not be built: {line['error'].strip()}; without access to an image registry, "
+                    "use: kintsugi sandbox build --method debootstrap"
                 )
             if text := str(line.get("stream", "")).strip():
-                say(text)
+                log(text)
 
 
-def _bootstrap(client: docker_engine.Client, image: str, say: Say) -> None:
+def _build_with_debootstrap(client: docker_engine.Client, image: str, log: Log) -> None:
     program = find_debootstrap()
     suite, mirror = debian_source()
     with tempfile.TemporaryDirectory(prefix=f"{PREFIX}{owner.this_process().replace(':', '_')}-") as folder:
         root = Path(folder) / "root"
-        say(f"a minimal {suite} with Python; this takes a few minutes")
+        log(f"installing a minimal {suite} with Python; this takes a few minutes")
         command = [program, "--variant=minbase", f"--include={PACKAGES}", suite, str(root), *filter(None, [mirror])]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
@@ -76,23 +87,30 @@ def _bootstrap(client: docker_engine.Client, image: str, say: Say) -> None:
         for path in root.rglob("*"):
             if path.is_file() and not path.is_symlink() and path.stat().st_mode & 0o6000:
                 path.chmod(path.stat().st_mode & 0o1777)
-        say("importing it")
+        log("importing the image")
         with docker_engine.engine_errors("the image could not be imported"):
             repository, _, tag = image.rpartition(":")
             changes = ["LABEL kintsugi.image=1", f"USER {docker_engine.USER}"]
-            stream = _archive(root)
+            stream = _tar_stream(root)
             answer = client.import_image_from_stream(stream, repository=repository, tag=tag, changes=changes)
             if '"error"' in answer:
                 raise InfraError(f"the image could not be imported: {answer.strip()}")
 
 
 def find_debootstrap(root: bool | None = None) -> str:
-    """Where debootstrap is; raises `UsageError` where it is missing, and to who is not `root` (None looks)."""
+    """Return the path of debootstrap.
+
+    Args:
+        root: Whether the user is root. None means to find out.
+
+    Raises:
+        UsageError: If debootstrap is not installed or the user is not root.
+    """
     program = shutil.which("debootstrap")
     if program is None:
         raise UsageError("debootstrap is not installed; install the package 'debootstrap', or use --method dockerfile")
     if not (_is_root() if root is None else root):
-        raise UsageError("debootstrap must be run by root; use sudo, or --method dockerfile")
+        raise UsageError("debootstrap must be run by root; use sudo or --method dockerfile")
     return program
 
 
@@ -101,24 +119,26 @@ def _is_root() -> bool:
 
 
 def clean(folder: Path | None = None) -> list[str]:
-    """Remove the systems that killed builds left in the folder of temporary files; returns their names."""
+    """Remove the temporary folders that killed builds left behind. Return their names."""
     removed = []
     for path in sorted((folder or Path(tempfile.gettempdir())).resolve().glob(f"{PREFIX}*")):
         builder = path.name.removeprefix(PREFIX).partition("-")[0].replace("_", ":")
         about = path.lstat()
-        # Everybody can write there: what is a link, or somebody else's, is no leftover of ours.
-        ours = stat.S_ISDIR(about.st_mode) and about.st_uid == os.geteuid()
-        if ours and owner.is_gone(builder) and _unmount(path):
+        # All users can write there, so links and folders of other users are left alone.
+        is_own_folder = stat.S_ISDIR(about.st_mode) and about.st_uid == os.geteuid()
+        if is_own_folder and owner.has_ended(builder) and _unmount(path):
             shutil.rmtree(path, ignore_errors=True)
             removed.append(path.name)
     return removed
 
 
 def _unmount(folder: Path) -> bool:
-    """Whether nothing is mounted below `folder` any more: debootstrap lends its system this one's /proc and /sys."""
+    """Unmount everything below a folder, where debootstrap mounts /proc and /sys. Return whether that succeeded."""
 
     def mounted() -> list[str]:
-        places = [line.split()[4].replace("\\040", " ") for line in _text(Path("/proc/self/mountinfo")).splitlines()]
+        places = [
+            line.split()[4].replace("\\040", " ") for line in _read_text(Path("/proc/self/mountinfo")).splitlines()
+        ]
         return sorted((place for place in places if place.startswith(f"{folder}/")), reverse=True)
 
     for place in mounted():
@@ -126,9 +146,9 @@ def _unmount(folder: Path) -> bool:
     return not mounted()
 
 
-def _archive(root: Path) -> Iterator[bytes]:
-    """The system as a tar stream, so that it is never twice on the disk."""
-    excluded = [f"--exclude=./{pattern}" for pattern in LEFT_OUT.split()]
+def _tar_stream(root: Path) -> Iterator[bytes]:
+    """Yield a folder as a tar stream, which needs no disk space."""
+    excluded = [f"--exclude=./{pattern}" for pattern in EXCLUDED.split()]
     command = ["tar", "-C", str(root), "--sort=name", "-c", *excluded, "."]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -139,18 +159,18 @@ def _archive(root: Path) -> Iterator[bytes]:
 
 
 def debian_source(etc: Path = Path("/etc")) -> tuple[str, str]:
-    """(suite, mirror) that this machine takes its own packages from; no mirror when its sources name none."""
-    release = dict(re.findall(r'^(\w+)="?([^"\n]*)', _text(etc / "os-release"), re.MULTILINE))
+    """Return the Debian suite and mirror in this machine's package sources. The mirror is empty if there is none."""
+    release = dict(re.findall(r'^(\w+)="?([^"\n]*)', _read_text(etc / "os-release"), re.MULTILINE))
     suite = release.get("VERSION_CODENAME", "stable")
     for file in (etc / "apt/sources.list", *sorted((etc / "apt/sources.list.d").glob("*"))):
-        for uri, suites in _entries(_text(file)):
+        for uri, suites in _apt_sources(_read_text(file)):
             if suite in suites:
                 return suite, uri
     return suite, ""
 
 
-def _entries(text: str) -> Iterator[tuple[str, list[str]]]:
-    """(URI, suites) of each source, in the one-line format and in that of fields."""
+def _apt_sources(text: str) -> Iterator[tuple[str, list[str]]]:
+    """Yield the URI and the suites of each package source, in the one-line and in the deb822 format."""
     for match in re.finditer(r"^deb\s+(?:\[[^\]]*\]\s+)?(\S+)\s+(\S+)", text, re.MULTILINE):
         yield match[1], [match[2]]
     for block in re.split(r"\n\s*\n", text):
@@ -160,7 +180,7 @@ def _entries(text: str) -> Iterator[tuple[str, list[str]]]:
                 yield uri, fields.get("suites", [])
 
 
-def _text(path: Path) -> str:
+def _read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError:

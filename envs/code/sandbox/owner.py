@@ -1,4 +1,4 @@
-"""Whose a sandbox is, so that what a killed process left can be told from what a living one uses."""
+"""Unique names of processes, to distinguish leftovers of ended processes from sandboxes in use."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ PROC = Path("/proc")
 
 
 def this_process() -> str:
-    """Machine boot, PID namespace, process id and start time: no other process is ever called the same."""
-    started = _started(os.getpid())
-    return f"{_machine()}:{os.getpid()}:{started}" if started is not None else UNKNOWN
+    """Return a unique name of this process: boot id, PID namespace, process id and start time."""
+    started = _start_time(os.getpid())
+    return f"{_machine_id()}:{os.getpid()}:{started}" if started is not None else UNKNOWN
 
 
-def is_gone(owner: str) -> bool:
-    """Whether the process of that name has ended; False where that cannot be told from here."""
+def has_ended(owner: str) -> bool:
+    """Return whether the process with this name has ended. False if that cannot be determined."""
     machine, _, rest = owner.partition(":")
     pid, _, started = rest.partition(":")
-    if owner == UNKNOWN or machine != _machine() or not pid.isdigit():
+    if owner == UNKNOWN or machine != _machine_id() or not pid.isdigit():
         return False
-    return str(_started(int(pid))) != started
+    return str(_start_time(int(pid))) != started
 
 
-def _machine() -> str:
+def _machine_id() -> str:
     try:
         boot = (PROC / "sys/kernel/random/boot_id").read_text().strip().replace("-", "")
         return f"{boot[:16]}.{os.stat(PROC / 'self/ns/pid').st_ino}"
@@ -32,12 +32,12 @@ def _machine() -> str:
         return UNKNOWN
 
 
-def _started(pid: int) -> str | None:
-    """Ticks since boot when the process began; None when there is no such process."""
+def _start_time(pid: int) -> str | None:
+    """Return the start time of a process in clock ticks since boot, or None if it does not exist."""
     try:
         about = (PROC / str(pid) / "stat").read_text()
     except OSError:
         return None
-    # The name of the program may hold spaces and brackets; what follows the last bracket does not.
+    # The name of the program may contain spaces and brackets, so fields are counted from the last bracket.
     state, *fields = about.rpartition(")")[2].split()
     return None if state in "ZX" else fields[18]

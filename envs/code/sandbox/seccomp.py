@@ -1,6 +1,7 @@
-"""A filter of system calls for bubblewrap, which brings none: what kernels are attacked through and no program needs.
+"""A seccomp filter for bubblewrap, which has none of its own.
 
-Classic BPF over `struct seccomp_data`: refused calls return EPERM, so that programs see an error and not their death.
+It denies system calls that are common attack surfaces and that programs do not need. It is classic BPF over
+`struct seccomp_data`. Denied calls return EPERM, so that programs see an error and are not killed.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ NUMBER, ARCHITECTURE, FIRST_ARGUMENT = 0, 4, 16
 NEW_NAMESPACES = 0x7E020080
 """CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET and NEWTIME."""
 FOREIGN_ABI = 0x40000000
-"""The x32 calls of x86-64, whose numbers would pass by the table."""
+"""Flag of x32 system calls on x86-64, whose numbers are not in the table."""
 
 _TABLES: dict[str, tuple[int, dict[str, int]]] = {
     "x86_64": (
@@ -49,7 +50,7 @@ _SAME_EVERYWHERE = {
 
 
 def program(machine: str | None = None) -> bytes | None:
-    """The filter for a machine (as `platform.machine` names it; this one's when None); None for unknown machines."""
+    """Return the filter for a machine, named as by `platform.machine`, or None if the machine is unknown."""
     table = _TABLES.get(machine or platform.machine())
     if table is None:
         return None
@@ -62,7 +63,7 @@ def program(machine: str | None = None) -> bytes | None:
         (LOAD, 0, 0, NUMBER),
         (AT_LEAST, 0, 1, FOREIGN_ABI),
         (RETURN, 0, 0, REFUSE),
-        # Its flags are behind a pointer; without it the C library falls back on `clone`.
+        # The flags of `clone3` are behind a pointer and cannot be checked. The C library falls back to `clone`.
         (EQUAL, 0, 1, special["clone3"]),
         (RETURN, 0, 0, MISSING),
         (EQUAL, 0, 4, special["clone"]),
@@ -70,7 +71,7 @@ def program(machine: str | None = None) -> bytes | None:
         (ANY_BIT, 0, 1, NEW_NAMESPACES),
         (RETURN, 0, 0, REFUSE),
         (RETURN, 0, 0, ALLOW),
-        # A process may set its own limits, not the worker's.
+        # A process may set its own limits, but not the worker's.
         (EQUAL, 0, 4, special["prlimit64"]),
         (LOAD, 0, 0, FIRST_ARGUMENT),
         (EQUAL, 1, 0, 0),

@@ -1,1 +1,1 @@
-"""ALFWorld's own game files: read, checked, played by the engine, and written."""
+"""Reader and writer of ALFWorld's game files."""

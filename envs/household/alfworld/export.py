@@ -1,4 +1,4 @@
-"""Games written as ALFWorld's own files, which stock ALFWorld plays."""
+"""Writer of game files that ALFWorld can play."""
 
 from __future__ import annotations
 
@@ -9,15 +9,20 @@ from typing import Any
 
 from ..game import Game, Object, Receptacle
 from ..goals import Goal
-from ..language.domain import own
-from .files import NAME
-from .problem import ABILITIES, STATES
+from ..language.domain import bundled_text
+from .files import GAME_FILE_NAME
+from .problem import ABILITY_PREDICATES, STATE_PREDICATES
 
-TREATED = {"heat": ("heatable", "isHot"), "cool": ("coolable", "isCool"), "clean": ("cleanable", "isClean")}
+TREATMENT_PREDICATES = {
+    "heat": ("heatable", "isHot"),
+    "cool": ("coolable", "isCool"),
+    "clean": ("cleanable", "isClean"),
+}
+"""For each treatment, the predicates of the ability and of the resulting state."""
 
 
 def goal_pddl(goal: Goal) -> str:
-    """The goal as PDDL, as ALFWorld writes it."""
+    """Return the goal in PDDL, in ALFWorld's form."""
     if goal.count == 0:
         return (
             "(:goal (and (exists (?ot - object ?r - receptacle ?a - agent ?l - location) (and "
@@ -30,13 +35,13 @@ def goal_pddl(goal: Goal) -> str:
         other = f"(objectType ?p {goal.object}Type) (receptacleType ?r {goal.target}Type) (inReceptacle ?p ?r)"
         place += f" (exists (?p - object) (and (not (= ?o ?p)) {other}))"
     if goal.treatment:
-        able, done = TREATED[goal.treatment]
+        able, done = TREATMENT_PREDICATES[goal.treatment]
         place += f" ({able} ?o) ({done} ?o)"
     return f"(:goal (and (exists (?r - receptacle) (exists (?o - object) (and {place})))))"
 
 
 def problem_pddl(game: Game) -> str:
-    """The world of a game and its goal as a PDDL problem."""
+    """Return the initial state and the goal of a game as a PDDL problem."""
     places = game.place_ids or tuple(f"loc_bar_{number:03d}" for number in range(game.places))
     objects = {r.id: "receptacle" for r in game.receptacles} | {o.id: "object" for o in game.objects}
     objects |= dict.fromkeys(places, "location") | {game.agent.strip(): "agent"}
@@ -58,9 +63,9 @@ def problem_pddl(game: Game) -> str:
 
 
 def _types(game: Game) -> dict[str, str]:
-    """The kinds that the problem speaks of, and those that the domain does."""
-    receptacles = {r.kind for r in game.receptacles} | set(game.holds)
-    objects = {o.kind for o in game.objects} | {kind for kinds in game.holds.values() for kind in kinds}
+    """Return the kinds that the problem or the domain mentions, as PDDL objects with their types."""
+    receptacles = {r.kind for r in game.receptacles} | set(game.can_contain)
+    objects = {o.kind for o in game.objects} | {kind for kinds in game.can_contain.values() for kind in kinds}
     for name, kinds in game.tools.items():
         (objects if name == "slice" else receptacles).update(kinds)
     (objects if game.goal.count == 0 else receptacles).add(game.goal.target)
@@ -72,7 +77,7 @@ def _types(game: Game) -> dict[str, str]:
 def _facts(game: Game, places: tuple[str, ...]) -> Iterable[tuple[str, ...]]:
     agent = game.agent.strip()
     yield "atLocation", agent, places[game.start]
-    for kind, things in sorted(game.holds.items()):
+    for kind, things in sorted(game.can_contain.items()):
         for thing in sorted(things):
             yield "canContain", f"{kind}Type", f"{thing}Type"
     for receptacle in game.receptacles:
@@ -98,8 +103,8 @@ def _receptacle(receptacle: Receptacle, places: tuple[str, ...]) -> Iterable[tup
 def _object(thing: Object, game: Game, places: tuple[str, ...]) -> Iterable[tuple[str, ...]]:
     if thing.kind:
         yield "objectType", thing.id, f"{thing.kind}Type"
-    for name, word in (ABILITIES | STATES).items():
-        if word in (thing.abilities if name in ABILITIES else thing.states):
+    for name, word in (ABILITY_PREDICATES | STATE_PREDICATES).items():
+        if word in (thing.abilities if name in ABILITY_PREDICATES else thing.states):
             yield name, thing.id
     for r in thing.inside:
         yield "inReceptacle", thing.id, game.receptacles[r].id
@@ -110,10 +115,18 @@ def _object(thing: Object, game: Game, places: tuple[str, ...]) -> Iterable[tupl
 
 
 def game_file(game: Game, walkthrough: Iterable[str]) -> dict[str, Any]:
-    """The content of a `game.tw-pddl`: our domain and grammar, this world, and a plan that wins it."""
+    """Return the content of a `game.tw-pddl`, with the domain and grammar of this package.
+
+    Args:
+        game: The game.
+        walkthrough: Commands of a plan that wins the game.
+
+    Returns:
+        The fields of the file.
+    """
     return {
-        "pddl_domain": own("domain.pddl"),
-        "grammar": own("grammar.twl2").replace("UNKNOWN GOAL", game.task),
+        "pddl_domain": bundled_text("domain.pddl"),
+        "grammar": bundled_text("grammar.twl2").replace("UNKNOWN GOAL", game.task),
         "pddl_problem": problem_pddl(game),
         "solvable": True,
         "walkthrough": list(walkthrough),
@@ -121,15 +134,33 @@ def game_file(game: Game, walkthrough: Iterable[str]) -> dict[str, Any]:
 
 
 def write_game(folder: Path, game: Game, walkthrough: Iterable[str]) -> Path:
-    """Write the game and the `traj_data.json` by which ALFWorld finds it into a folder of its own."""
+    """Write a game to a folder, together with the `traj_data.json` by which ALFWorld finds it.
+
+    Args:
+        folder: Folder for this game. Created if necessary.
+        game: The game.
+        walkthrough: Commands of a plan that wins the game.
+
+    Returns:
+        Path of the game file.
+    """
     return write_content(folder, game_file(game, walkthrough), game.goal.type)
 
 
 def write_content(folder: Path, content: Mapping[str, Any], type_: str) -> Path:
-    """The same for the content of a `game.tw-pddl` with a task of type `type_`."""
+    """Write the content of a `game.tw-pddl` and its `traj_data.json`; see `write_game`.
+
+    Args:
+        folder: Folder for this game. Created if necessary.
+        content: Fields of the game file.
+        type_: Task type of the game.
+
+    Returns:
+        Path of the game file.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     described = {"task_type": type_, "task_id": folder.name}
     (folder / "traj_data.json").write_text(json.dumps(described), encoding="utf-8")
-    path = folder / NAME
+    path = folder / GAME_FILE_NAME
     path.write_text(json.dumps(content), encoding="utf-8")
     return path

@@ -1,4 +1,4 @@
-"""ALFWorld's game files: `game.tw-pddl` and the folder tree that they come in."""
+"""Reader of ALFWorld's game files (`game.tw-pddl`) and their folder tree."""
 
 from __future__ import annotations
 
@@ -16,67 +16,81 @@ from ...core import Task, TaskSet
 from ..engine import Engine
 from ..generator import ENV_ID
 from ..language.domain import read_domain
-from ..language.lisp import MOST_CHARACTERS
-from ..wording import TASK, UNKNOWN_GOAL, compile_wording
+from ..language.lisp import MAX_CHARACTERS
+from ..wording import TASK_PREFIX, UNKNOWN_GOAL, compile_wording
 from .problem import make_game, read_problem
 
-NAME = "game.tw-pddl"
-"""What ALFWorld calls a game file."""
-MOST_BYTES = 4 * MOST_CHARACTERS
-"""A game file may have so many; ALFWorld's have about 100,000."""
-NAMED = 10
-"""So many broken files are named where they are counted."""
+GAME_FILE_NAME = "game.tw-pddl"
+"""File name of ALFWorld's game files."""
+MAX_BYTES = 4 * MAX_CHARACTERS
+"""Maximum size of a game file. ALFWorld's have about 100,000 bytes."""
+MAX_NAMED = 10
+"""Maximum number of broken files that a summary names."""
 FIELDS = ("pddl_domain", "grammar", "pddl_problem")
-"""The texts that a game file is made of."""
-UNSUPPORTED = ("movable", "Sliced")
-"""ALFWorld leaves out games with these words in the name of their folder."""
+"""Fields of a game file that hold its texts."""
+SKIPPED_WORDS = ("movable", "Sliced")
+"""ALFWorld skips games with one of these words in their path."""
 
 
 @dataclass(frozen=True)
 class GameFile:
-    """What one file holds."""
+    """The content of a game file."""
 
     texts: Mapping[str, str]
-    """`pddl_domain`, `grammar` and `pddl_problem`."""
+    """Texts by field name; see `FIELDS`."""
     solvable: bool | None
-    """Whether it says that it can be won; None when it says nothing."""
+    """Whether the file marks the game as solvable; None if the field is missing."""
     walkthrough: tuple[str, ...]
-    """Commands that win it; empty when there are none in the file."""
+    """Commands that win the game; empty if the file has none."""
     hash: str
-    """SHA-256 of its bytes, 64 hexadecimal digits."""
+    """SHA-256 of the bytes of the file, in 64 hexadecimal digits."""
 
 
 def read_file(path: Path) -> GameFile:
-    """The texts of a game file. Raises `UsageError` that names the file and the field."""
+    """Read a game file.
+
+    Args:
+        path: Path of the file.
+
+    Returns:
+        Its content.
+
+    Raises:
+        UsageError: If the file cannot be read, or a field is missing or invalid. The message names the file.
+    """
     try:
         if path.exists() and not path.is_file():
-            raise UsageError(f"{path} is no file; name one of ALFWorld's game files")
+            raise UsageError(f"{path} is not a file; expected a game file of ALFWorld")
         size = path.stat().st_size
-        if size > MOST_BYTES:
-            raise UsageError(f"{path}: it has {size:,} bytes; at most {MOST_BYTES:,} are read")
+        if size > MAX_BYTES:
+            raise UsageError(f"{path}: it has {size:,} bytes; expected at most {MAX_BYTES:,}")
         content = path.read_bytes()
     except OSError as error:
-        raise UsageError(f"cannot read the game file {path} ({error.strerror}); name one of ALFWorld's") from None
+        raise UsageError(
+            f"cannot read the game file {path} ({error.strerror}); pass the path of a game file of ALFWorld"
+        ) from None
     return parse_file(content, str(path))
 
 
 def parse_file(content: bytes, where: str) -> GameFile:
-    """The texts of a game file with this content; `where` is its name in messages."""
+    """Parse the content of a game file. `where` is its name in error messages."""
     try:
         data = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{where}: it is not JSON ({error}); is it cut short? Fetch it again") from None
+        raise UsageError(f"{where}: it is not JSON ({error}); download it again, it may be cut short") from None
     if not isinstance(data, dict):
-        raise UsageError(f"{where}: expected a JSON object with {', '.join(FIELDS)}, found {type(data).__name__}")
+        raise UsageError(
+            f"{where}: its content is a {type(data).__name__}; expected a JSON object with {', '.join(FIELDS)}"
+        )
     for name in FIELDS:
         if not isinstance(data.get(name), str):
-            found = type(data[name]).__name__ if name in data else "nothing"
-            raise UsageError(f"{where}: its field {name!r} is {found}, expected a text")
+            found = type(data[name]).__name__ if name in data else "missing"
+            raise UsageError(f"{where}: its field {name!r} is {found}; expected a text")
         _refuse_surrogates(data[name], f"{where}: its field {name!r}")
     solvable = data.get("solvable")
     plan = data.get("walkthrough") or ()
     if not isinstance(plan, list | tuple) or not all(isinstance(step, str) for step in plan):
-        raise UsageError(f"{where}: its field 'walkthrough' is no list of commands")
+        raise UsageError(f"{where}: its field 'walkthrough' is not a list of commands")
     _refuse_surrogates("".join(plan), f"{where}: its field 'walkthrough'")
     return GameFile(
         {name: data[name] for name in FIELDS},
@@ -90,21 +104,34 @@ def _refuse_surrogates(text: str, what: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise UsageError(f"{what} is no text ({error.reason} at {error.start:,}); fetch it again") from None
+        raise UsageError(
+            f"{what} is not valid text ({error.reason} at {error.start:,}); download the file again"
+        ) from None
 
 
 def load_engine(file: GameFile, where: str) -> Engine:
-    """The engine of a game file. Raises `UsageError`, which begins with `where`, for what it cannot play."""
+    """Return the engine of a game file.
+
+    Args:
+        file: Content of the file.
+        where: Name of the file in error messages.
+
+    Returns:
+        The engine.
+
+    Raises:
+        UsageError: If the game is not supported. The message starts with `where`.
+    """
     domain_text, grammar, problem_text = (file.texts[name] for name in FIELDS)
     try:
         domain = read_domain(domain_text)
         wording = compile_wording(domain_text, grammar)
         game = make_game(read_problem(problem_text, domain), domain, UNKNOWN_GOAL)
         engine = Engine(game, wording)
-        state = engine.initial()
-        task = wording.task.say(engine.tables, state).removeprefix(TASK).removesuffix(".")
+        state = engine.initial_state()
+        task = wording.task.render(engine.tables, state).removeprefix(TASK_PREFIX).removesuffix(".")
         engine.game = replace(game, task=task)
-        # What is wrong with how it begins is said here, where it costs one game and not an evaluation.
+        # Errors in the texts of the initial state show up here, while tasks are loaded, not during an evaluation.
         engine.intro(state)
         engine.admissible(state)
     except UsageError as error:
@@ -116,27 +143,27 @@ def load_engine(file: GameFile, where: str) -> Engine:
 
 @dataclass(frozen=True)
 class Folder:
-    """The games of one split of ALFWorld's folder tree."""
+    """The games of one split in ALFWorld's folder tree."""
 
     tasks: TaskSet
-    """One task a game that can be played."""
+    """One task per playable game."""
     skipped: Mapping[str, int] = field(default_factory=dict)
-    """Why games were left out as ALFWorld leaves them out, and how many for each reason."""
+    """Number of games that ALFWorld skips too, by reason."""
     broken: tuple[str, ...] = ()
-    """What is wrong with the files that cannot be played, a message each."""
+    """Error messages of the files that cannot be played."""
 
     @property
     def summary(self) -> str:
-        """One line: how many games there are, and how many were left out and why."""
+        """One line with the number of games, and the number and reasons of those left out."""
         parts = [f"{count} {reason}" for reason, count in sorted(self.skipped.items())]
         if self.broken:
-            shown = self.broken[:NAMED]
+            shown = self.broken[:MAX_NAMED]
             parts.append(f"{len(self.broken)} broken{', among them' * (self.broken != shown)}: {'; '.join(shown)}")
         return f"{len(self.tasks)} games" + (f"; left out: {'; '.join(parts)}" if parts else "")
 
 
-def tasks_of(folder: Path | str, split: str) -> TaskSet:
-    """The tasks of `read_folder`, with a warning that says how many games were left out, and why."""
+def load_tasks(folder: Path | str, split: str) -> TaskSet:
+    """Return the tasks of `read_folder`. Warn if games were left out."""
     found = read_folder(Path(folder), split)
     if found.skipped or found.broken:
         warnings.warn(f"{Path(folder) / split}: {found.summary}", stacklevel=3)
@@ -144,25 +171,34 @@ def tasks_of(folder: Path | str, split: str) -> TaskSet:
 
 
 def read_folder(folder: Path, split: str) -> Folder:
-    """The games under `folder/split`, in the folders that ALFWorld would take them from.
+    """Read all games under `folder/split`.
 
-    A task's id is the game's path under the split and its params are the game's type and the hash of its file, so that
-    the same games give the same task set wherever they lie. Raises `UsageError` when there is no game that can be
-    played.
+    The id of a task is the path of its game below `folder`. Its parameters are the task type and the hash of the file.
+    So the same games give the same task set in any folder.
+
+    Args:
+        folder: Folder with one subfolder per split.
+        split: Name of the subfolder.
+
+    Returns:
+        The tasks, and the games left out.
+
+    Raises:
+        UsageError: If the folder does not exist or holds no playable game.
     """
     root = folder / split
     if not root.is_dir():
         there = sorted(path.name for path in folder.iterdir() if path.is_dir())[:12] if folder.is_dir() else []
-        seen = f"{folder} is a file" if folder.is_file() else f"found {', '.join(there) or 'nothing'} in {folder}"
+        seen = f"{folder} is a file" if folder.is_file() else f"{folder} has {', '.join(there) or 'no folders'}"
         raise UsageError(
-            f"there is no folder {root} of ALFWorld games; expected FOLDER/train, FOLDER/valid_seen and "
-            f"FOLDER/valid_unseen, {seen}"
+            f"there is no folder {root} of ALFWorld games; {seen}; expected FOLDER/train, FOLDER/valid_seen and "
+            "FOLDER/valid_unseen"
         )
     tasks: list[Task] = []
     skipped: Counter[str] = Counter()
     broken: list[str] = []
-    for path in sorted(root.rglob(NAME)):
-        reason = next((f"{word} games" for word in UNSUPPORTED if word in str(path.relative_to(folder))), None)
+    for path in sorted(root.rglob(GAME_FILE_NAME)):
+        reason = next((f"{word} games" for word in SKIPPED_WORDS if word in str(path.relative_to(folder))), None)
         try:
             found = None if reason else _task(path, root, split)
         except UsageError as error:
@@ -174,12 +210,14 @@ def read_folder(folder: Path, split: str) -> Folder:
             tasks.append(found)
     result = Folder(TaskSet(tasks), dict(skipped), tuple(broken))
     if not tasks:
-        raise UsageError(f"there is no game to play under {root} ({result.summary}); expected .../{NAME} files")
+        raise UsageError(
+            f"there is no game to play under {root} ({result.summary}); expected .../{GAME_FILE_NAME} files"
+        )
     return result
 
 
 def _task(path: Path, root: Path, split: str) -> Task | None:
-    """The task of a game; None when the file does not say that it can be won."""
+    """Return the task of a game, or None if the file does not mark the game as solvable."""
     file = read_file(path)
     if not file.solvable:
         return None
@@ -189,20 +227,17 @@ def _task(path: Path, root: Path, split: str) -> Task | None:
     return Task(split if name == "." else f"{split}/{name}", ENV_ID, split, 0, params, source=str(path.resolve()))
 
 
-def engine_of(task: Task) -> Engine:
-    """The engine of a task that `read_folder` made.
-
-    Raises `UsageError` when the file is not there any more or has changed.
-    """
+def load_task_engine(task: Task) -> Engine:
+    """Return the engine of a task from `read_folder`. Raises `UsageError` if its file is missing or has changed."""
     path = Path(task.source)
     if not task.source:
         raise UsageError(
-            f"task {task.id!r} does not say where its game lies; make it with HouseholdEnv.tasks(source='alfworld')"
+            f"task {task.id!r} has no path of its game file; create it with HouseholdEnv.tasks(source='alfworld')"
         )
     file = read_file(path)
     if file.hash != task.params["game"]:
         raise UsageError(
-            f"{path}: its content has the hash {file.hash[:12]}, task {task.id!r} was made from "
-            f"{str(task.params['game'])[:12]}; make the tasks anew"
+            f"{path}: its hash is {file.hash[:12]}; task {task.id!r} expected "
+            f"{str(task.params['game'])[:12]}; the file has changed, so create the tasks again"
         )
     return load_engine(file, str(path))

@@ -1,4 +1,4 @@
-"""The goal of a PDDL problem, in ALFWorld's six forms."""
+"""Parser of the goal of a PDDL problem, which must have one of ALFWorld's six forms."""
 
 from __future__ import annotations
 
@@ -8,72 +8,89 @@ from dataclasses import dataclass, field
 from ....errors import UsageError
 from ..goals import Goal
 from ..language.domain import kind_of
-from ..language.lisp import Expression, Form, show, typed
+from ..language.lisp import Expression, Form, show, typed_list
 
-_TREATED = {
+_TYPE_OF_PREDICATES = {
     frozenset({"cleanable", "isclean"}): "pick_clean_then_place_in_recep",
     frozenset({"heatable", "ishot"}): "pick_heat_then_place_in_recep",
     frozenset({"coolable", "iscool"}): "pick_cool_then_place_in_recep",
     frozenset(): "pick_and_place_simple",
 }
+"""Task types by the predicates that the goal requires of the object."""
 
 
 @dataclass
 class _Conjunction:
-    """A goal taken apart: what has to be there, what has to hold, what has to differ."""
+    """The conditions of a goal, collected from nested conjunctions and quantifiers."""
 
     types: dict[str, str] = field(default_factory=dict)
+    """Types of the quantified variables."""
     atoms: set[tuple[str, ...]] = field(default_factory=set)
+    """Facts that must hold."""
     different: set[frozenset[str]] = field(default_factory=set)
+    """Pairs of variables that must differ."""
 
 
 def read_pddl_goal(form: Form, types: Mapping[str, str], where: str) -> Goal:
-    """What `(:goal ...)` asks for; `types` are those of the problem's entities.
+    """Parse `(:goal ...)`.
 
-    Raises `UsageError` that names the line for a goal of another form than ALFWorld's six.
+    Args:
+        form: The goal.
+        types: Types of the problem's entities.
+        where: Name of the text in error messages.
+
+    Returns:
+        The goal.
+
+    Raises:
+        UsageError: If the goal has none of ALFWorld's six forms. The message names the line.
     """
     found = _Conjunction()
     for part in form.items[1:]:
-        _take_apart(part, {}, found, where, form.line)
+        _collect(part, {}, found, where, form.line)
     goal = _look(found) or _place(found)
     if goal is None:
         raise UsageError(
-            f"{where}, line {form.line}: cannot read the goal {show(form, 300)}; known are ALFWorld's six: put an "
-            "object, maybe clean, hot or cool, or two of them, in a receptacle, and look at an object under a lamp"
+            f"{where}, line {form.line}: cannot read the goal {show(form, 300)}; expected one of ALFWorld's forms: "
+            "put an object, a clean, hot or cool one, or two in a receptacle, or look at an object under a lamp"
         )
     return goal
 
 
-def _take_apart(part: Expression, names: Mapping[str, str], found: _Conjunction, where: str, line: int) -> None:
-    """Add `part` to what was found; `names` are its variables' own names, `line` is where it stands."""
+def _collect(part: Expression, names: Mapping[str, str], found: _Conjunction, where: str, line: int) -> None:
+    """Add the conditions of `part` to `found`. `names` maps its variables to unique names."""
     if isinstance(part, str):
         raise UsageError(
-            f"{where}, line {line}: cannot read the goal: expected a condition in parentheses, found {part[:40]!r}"
+            f"{where}, line {line}: cannot read the goal: found {part[:40]!r}; expected a condition in parentheses"
         )
     if part.head == "and":
         for item in part.items[1:]:
-            _take_apart(item, names, found, where, part.line)
+            _collect(item, names, found, where, part.line)
     elif part.head == "exists" and len(part.items) == 3 and isinstance(part.items[1], Form):
         inner = dict(names)
-        for name, type_ in typed(part.items[1].words(where)):
-            # Two quantifiers may use one name for different things.
+        for name, type_ in typed_list(part.items[1].words(where)):
+            # Two quantifiers may use the same name for different variables.
             inner[name] = f"{name}/{len(found.types)}"
             found.types[inner[name]] = type_
-        _take_apart(part.items[2], inner, found, where, part.line)
+        _collect(part.items[2], inner, found, where, part.line)
     elif part.head == "not" and len(part.forms) == 1 and part.forms[0].head == "=":
         found.different.add(frozenset(names.get(word, word) for word in part.forms[0].words(where)[1:]))
     elif part.head in ("or", "not", "forall", "imply", "exists", "when"):
-        raise UsageError(f"{where}, line {part.line}: cannot read the goal: {show(part)} is not of ALFWorld's forms")
+        raise UsageError(
+            f"{where}, line {part.line}: cannot read the goal: ALFWorld's goals do not have the form {show(part)}"
+        )
     else:
         words = part.words(where)
-        # All that ALFWorld's goals ask for is about one thing or two.
+        # Predicates in ALFWorld's goals have one or two arguments.
         if len(words) not in (2, 3):
-            raise UsageError(f"{where}, line {part.line}: cannot read the goal: {show(part)} is about no thing or many")
+            raise UsageError(
+                f"{where}, line {part.line}: cannot read the goal: {show(part)} has a wrong number of arguments"
+            )
         found.atoms.add(tuple(names.get(word, word) for word in words))
 
 
 def _kinds(found: _Conjunction, predicate: str) -> dict[str, str]:
-    """For every variable the kind that the goal asks for."""
+    """Return the kind that the goal requires of each variable."""
     return {atom[1]: kind_of(atom[2]) for atom in found.atoms if atom[0] == predicate and len(atom) == 3}
 
 
@@ -92,7 +109,7 @@ def _place(found: _Conjunction) -> Goal | None:
     if len(things) == 2:
         apart = found.different == {frozenset(things)}
         return Goal("pick_two_obj_and_place", kind, target) if apart and not rest else None
-    type_ = _TREATED.get(frozenset(atom[0] for atom in rest))
+    type_ = _TYPE_OF_PREDICATES.get(frozenset(atom[0] for atom in rest))
     about = {atom[1] for atom in rest} <= set(things)
     return Goal(type_, kind, target) if type_ and about and not found.different else None
 

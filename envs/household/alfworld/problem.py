@@ -1,4 +1,4 @@
-"""A PDDL problem of ALFWorld's, read into a `Game`."""
+"""Reader of ALFWorld's PDDL problems."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ....errors import UsageError, unknown
-from ..game import TOOLS, Game, Object, Receptacle, number_names
+from ..game import TOOLS, Game, Object, Receptacle, display_names
 from ..language.domain import Domain, kind_of
-from ..language.lisp import Form, read_form, show, typed
-from ..state import NOTHING
+from ..language.lisp import Form, read_form, show, typed_list
+from ..state import NO_OBJECT
 from ..verbs import CLEAN, COOL, HEAT, SLICE
 from .goal import read_pddl_goal
 
-ABILITIES = {
+ABILITY_PREDICATES = {
     "pickupable": "pickupable",
     "heatable": "heatable",
     "coolable": "coolable",
@@ -22,32 +22,35 @@ ABILITIES = {
     "sliceable": "sliceable",
     "isreceptacleobject": "container",
 }
-STATES = {"ishot": "hot", "iscool": "cool", "isclean": "clean", "issliced": "sliced", "istoggled": "toggled"}
+"""Abilities of objects by predicate."""
+STATE_PREDICATES = {"ishot": "hot", "iscool": "cool", "isclean": "clean", "issliced": "sliced", "istoggled": "toggled"}
+"""States of objects by predicate."""
 _TOOL_OF = {HEAT: "heat", COOL: "cool", CLEAN: "clean", SLICE: "slice"}
 
 
 @dataclass
 class Problem:
-    """What a problem says, by predicate."""
+    """The facts and the goal of a problem."""
 
     where: str
-    """The file and the field, for messages."""
+    """Name of the problem in error messages."""
     types: dict[str, str]
-    """Every declared entity with its type."""
+    """Types of the declared entities."""
     facts: dict[str, dict[tuple[str, ...], int]] = field(default_factory=dict)
-    """For every predicate the arguments of its facts, with the lines."""
+    """For each predicate, the arguments of its facts, with their line numbers."""
     goal: Form | None = None
+    """The form `(:goal ...)`."""
 
     def entities(self) -> set[str]:
-        """Whatever a fact mentions: what TextWorld counts and names."""
+        """Return all arguments of facts. TextWorld names and numbers exactly these entities."""
         return {name for rows in self.facts.values() for row in rows for name in row}
 
-    def pairs(self, predicate: str, first: str, second: str) -> list[tuple[str, str]]:
-        """The facts of a predicate with two arguments of these types, sorted."""
+    def binary_facts(self, predicate: str, first: str, second: str) -> list[tuple[str, str]]:
+        """Return the facts of a predicate with two arguments of these types, sorted."""
         return [(row[0], row[1]) for row in self._rows(predicate, (first, second))]
 
-    def ones(self, predicate: str, kind: str) -> list[str]:
-        """The facts of a predicate with one argument, sorted."""
+    def unary_facts(self, predicate: str, kind: str) -> list[str]:
+        """Return the facts of a predicate with one argument of this type, sorted."""
         return [row[0] for row in self._rows(predicate, (kind,))]
 
     def _rows(self, predicate: str, kinds: tuple[str, ...]) -> list[tuple[str, ...]]:
@@ -55,34 +58,43 @@ class Problem:
         for row, line in rows.items():
             if tuple(self.types[name] for name in row) != kinds:
                 raise UsageError(
-                    f"{self.where}, line {line}: ({predicate} {' '.join(row)[:80]}) is about "
-                    f"{', '.join(self.types[name] for name in row)}; this engine takes {', '.join(kinds)}"
+                    f"{self.where}, line {line}: the arguments of ({predicate} {' '.join(row)[:80]}) have the types "
+                    f"{', '.join(self.types[name] for name in row)}; expected {', '.join(kinds)}"
                 )
         return sorted(rows)
 
-    def wrong(self, what: str) -> UsageError:
-        """The error for something about the problem as a whole."""
+    def error(self, what: str) -> UsageError:
+        """Return an error about the problem as a whole."""
         return UsageError(f"{self.where}: {what}")
 
 
 def read_problem(text: str, domain: Domain, where: str = "pddl_problem") -> Problem:
-    """The facts and the goal in `text`.
+    """Parse a PDDL problem.
 
-    Raises `UsageError`, which begins with `where` and names the line, for what is not PDDL, an unknown predicate, a
-    wrong number of arguments and an undeclared entity.
+    Args:
+        text: The problem.
+        domain: Its domain.
+        where: Name of the problem in error messages.
+
+    Returns:
+        The facts and the goal.
+
+    Raises:
+        UsageError: If the text is not PDDL, or a fact has an unknown predicate, a wrong number of arguments or an
+            undeclared entity. The message starts with `where`.
     """
     form = read_form(text, where)
     if form.head != "define":
-        raise UsageError(f"{where}, line {form.line}: expected (define (problem ...) ...), found ({form.head} ...)")
+        raise UsageError(f"{where}, line {form.line}: found ({form.head} ...); expected (define (problem ...) ...)")
     parts = {part.head: part for part in form.forms}
     if ":init" not in parts or ":goal" not in parts:
-        raise UsageError(f"{where}: it has no {':goal' if ':init' in parts else ':init'}")
+        raise UsageError(f"{where}: it has no {':goal' if ':init' in parts else ':init'}; add it")
     types = dict(domain.constants)
-    for name, type_ in typed(parts[":objects"].words(where)[1:] if ":objects" in parts else ()):
+    for name, type_ in typed_list(parts[":objects"].words(where)[1:] if ":objects" in parts else ()):
         if type_ not in domain.types:
-            raise UsageError(f"{where}: the entity {name!r} is of {unknown('type', type_, domain.types)}")
+            raise UsageError(f"{where}: the entity {name!r} has the {unknown('type', type_, domain.types)}")
         if types.setdefault(name, type_) != type_:
-            raise UsageError(f"{where}: {name!r} is declared twice, as {types[name]} and as {type_}")
+            raise UsageError(f"{where}: {name!r} is declared as {types[name]} and as {type_}; expected one type")
     problem = Problem(where, types, goal=parts[":goal"])
     for fact in parts[":init"].items[1:]:
         _add_fact(problem, domain, fact)
@@ -92,33 +104,44 @@ def read_problem(text: str, domain: Domain, where: str = "pddl_problem") -> Prob
 def _add_fact(problem: Problem, domain: Domain, fact: str | Form) -> None:
     where = problem.where
     if isinstance(fact, str):
-        raise UsageError(f"{where}: expected facts in parentheses in :init, found {fact[:40]!r}")
+        raise UsageError(f"{where}: found {fact[:40]!r} in :init; expected facts in parentheses")
     if fact.head == "=":
         return
     words = fact.words(where)
     if not words:
-        raise UsageError(f"{where}, line {fact.line}: a fact in :init is empty")
+        raise UsageError(f"{where}, line {fact.line}: a fact in :init is empty; expected (predicate argument ...)")
     name = words[0]
     if name not in domain.predicates:
         raise UsageError(f"{where}, line {fact.line}: {unknown('predicate', name, domain.predicates)}")
     if len(words) - 1 != domain.predicates[name]:
         raise UsageError(
-            f"{where}, line {fact.line}: {show(fact)} has {len(words) - 1} arguments, {name} takes "
+            f"{where}, line {fact.line}: {show(fact)} has {len(words) - 1} arguments; expected "
             f"{domain.predicates[name]}"
         )
     for argument in words[1:]:
         if argument not in problem.types:
-            raise UsageError(f"{where}, line {fact.line}: {show(fact)} is about {argument!r}, which is not declared")
+            raise UsageError(
+                f"{where}, line {fact.line}: {show(fact)} mentions {argument!r}, which is not declared in :objects"
+            )
     problem.facts.setdefault(name, {}).setdefault(words[1:], fact.line)
 
 
 def make_game(problem: Problem, domain: Domain, task: str) -> Game:
-    """The game of a problem; `task` is how its grammar states the goal.
+    """Return the game of a problem.
 
-    Raises `UsageError` for what this engine does not play: several agents, a receptacle at two places, an object of
-    two kinds, a goal of another form.
+    Args:
+        problem: The problem.
+        domain: Its domain.
+        task: Goal text of the game.
+
+    Returns:
+        The game.
+
+    Raises:
+        UsageError: If the game is not supported: several agents, a receptacle at two places, an object of two kinds, or
+            a goal of an unknown form.
     """
-    names = number_names(problem.entities())
+    names = display_names(problem.entities())
     of_type: dict[str, list[str]] = {"agent": [], "location": [], "receptacle": [], "object": []}
     for id_ in sorted(names):
         of_type.setdefault(problem.types[id_], []).append(id_)
@@ -126,17 +149,17 @@ def make_game(problem: Problem, domain: Domain, task: str) -> Game:
     receptacles = _receptacles(problem, of_type["receptacle"], names, places)
     numbers = {receptacle.id: number for number, receptacle in enumerate(receptacles)}
     objects = _objects(problem, of_type["object"], names, numbers, places)
-    start = problem.pairs("atlocation", "agent", "location")
+    start = problem.binary_facts("atlocation", "agent", "location")
     if len(of_type["agent"]) != 1 or len(start) != 1:
-        raise problem.wrong(
-            f"it has {len(of_type['agent'])} agents at {len(start)} places; this engine plays one at one"
+        raise problem.error(
+            f"it has {len(of_type['agent'])} agents at {len(start)} places; expected one agent at one place"
         )
     assert problem.goal is not None
     tools = {_TOOL_OF[verb]: kinds for verb, kinds in domain.tools.items()}
     return Game(
         receptacles=receptacles,
         objects=objects,
-        holds=_holds(problem),
+        can_contain=_can_contain(problem),
         places=len(places),
         start=places[start[0][1]],
         goal=read_pddl_goal(problem.goal, problem.types, problem.where),
@@ -149,21 +172,21 @@ def make_game(problem: Problem, domain: Domain, task: str) -> Game:
     )
 
 
-def _one(problem: Problem, pairs: Iterable[tuple[str, str]], what: str) -> dict[str, str]:
+def _unique(problem: Problem, pairs: Iterable[tuple[str, str]], what: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, value in pairs:
         if found.setdefault(name, value) != value:
-            raise problem.wrong(f"{name!r} has two {what}, {found[name]!r} and {value!r}; this engine takes one")
+            raise problem.error(f"{name!r} has two {what}, {found[name]!r} and {value!r}; expected one")
     return found
 
 
 def _receptacles(
     problem: Problem, ids: list[str], names: Mapping[str, str], places: Mapping[str, int]
 ) -> tuple[Receptacle, ...]:
-    kinds = _one(problem, problem.pairs("receptacletype", "receptacle", "rtype"), "types")
-    at = _one(problem, problem.pairs("receptacleatlocation", "receptacle", "location"), "locations")
-    openable = set(problem.ones("openable", "receptacle"))
-    opened = set(problem.ones("opened", "receptacle"))
+    kinds = _unique(problem, problem.binary_facts("receptacletype", "receptacle", "rtype"), "types")
+    at = _unique(problem, problem.binary_facts("receptacleatlocation", "receptacle", "location"), "locations")
+    openable = set(problem.unary_facts("openable", "receptacle"))
+    opened = set(problem.unary_facts("opened", "receptacle"))
     return tuple(
         Receptacle(
             id=id_,
@@ -184,13 +207,15 @@ def _objects(
     receptacles: Mapping[str, int],
     places: Mapping[str, int],
 ) -> tuple[Object, ...]:
-    kinds = _one(problem, problem.pairs("objecttype", "object", "otype"), "types")
+    kinds = _unique(problem, problem.binary_facts("objecttype", "object", "otype"), "types")
     numbers = {id_: number for number, id_ in enumerate(ids)}
-    abilities = _gather([(o, word) for name, word in ABILITIES.items() for o in problem.ones(name, "object")])
-    states = _gather([(o, word) for name, word in STATES.items() for o in problem.ones(name, "object")])
-    inside = _gather(problem.pairs("inreceptacle", "object", "receptacle"))
-    near = _gather(problem.pairs("objectatlocation", "object", "location"))
-    inner = _gather([(outer, o) for o, outer in problem.pairs("inreceptacleobject", "object", "object")])
+    abilities = _group(
+        [(o, word) for name, word in ABILITY_PREDICATES.items() for o in problem.unary_facts(name, "object")]
+    )
+    states = _group([(o, word) for name, word in STATE_PREDICATES.items() for o in problem.unary_facts(name, "object")])
+    inside = _group(problem.binary_facts("inreceptacle", "object", "receptacle"))
+    near = _group(problem.binary_facts("objectatlocation", "object", "location"))
+    inner = _group([(outer, o) for o, outer in problem.binary_facts("inreceptacleobject", "object", "object")])
     return tuple(
         Object(
             id=id_,
@@ -206,21 +231,21 @@ def _objects(
     )
 
 
-def _gather(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+def _group(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for key, value in pairs:
         found.setdefault(key, []).append(value)
     return found
 
 
-def _holds(problem: Problem) -> dict[str, frozenset[str]]:
-    pairs = problem.pairs("cancontain", "rtype", "otype")
-    found = _gather((kind_of(receptacle), kind_of(thing)) for receptacle, thing in pairs)
+def _can_contain(problem: Problem) -> dict[str, frozenset[str]]:
+    pairs = problem.binary_facts("cancontain", "rtype", "otype")
+    found = _group((kind_of(receptacle), kind_of(thing)) for receptacle, thing in pairs)
     return {receptacle: frozenset(things) for receptacle, things in found.items()}
 
 
 def _held(problem: Problem, ids: list[str]) -> int:
-    held = problem.pairs("holds", "agent", "object")
-    if len(held) > 1 or bool(held) != bool(problem.ones("holdsany", "agent")):
-        raise problem.wrong("the facts about holds and holdsAny do not agree; this engine holds one object or none")
-    return ids.index(held[0][1]) if held else NOTHING
+    held = problem.binary_facts("holds", "agent", "object")
+    if len(held) > 1 or bool(held) != bool(problem.unary_facts("holdsany", "agent")):
+        raise problem.error("the facts of holds and holdsAny do not agree; expected one object in hand, or none")
+    return ids.index(held[0][1]) if held else NO_OBJECT

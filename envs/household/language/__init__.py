@@ -1,1 +1,1 @@
-"""The language of ALFWorld's games: domains in PDDL, grammars, and the texts that are compiled of them."""
+"""Parsers for the PDDL domains and grammars of ALFWorld's games, and a compiler for their texts."""

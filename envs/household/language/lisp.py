@@ -1,4 +1,4 @@
-"""S-expressions, as PDDL is written in: read with line numbers and within bounds, never evaluated."""
+"""Parser of S-expressions, the syntax of PDDL. Keeps line numbers and limits length and depth."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from typing import TypeAlias
 
 from ....errors import UsageError
 
-MOST_CHARACTERS = 8_000_000
-"""A text may have so many; ALFWorld's problems have about 100,000."""
-DEEPEST = 64
-"""Forms may be nested so deep; ALFWorld's goals are 8 deep."""
+MAX_CHARACTERS = 8_000_000
+"""Maximum length of a text. ALFWorld's problems have about 100,000 characters."""
+MAX_DEPTH = 64
+"""Maximum nesting depth of forms. ALFWorld's goals have depth 8."""
 _TOKEN = re.compile(r"[()]|;[^\n]*|[^\s();]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """One pair of parentheses."""
+    """A list in parentheses."""
 
     items: tuple[Expression, ...]
-    """What is between them: words in lower case, and forms."""
+    """Its words, in lower case, and forms."""
     line: int
-    """Where it begins, from 1."""
+    """Line in which it starts, counted from 1."""
 
     @property
     def head(self) -> str:
-        """The first word; empty when there is none."""
+        """The first item if it is a word, else an empty text."""
         first = self.items[0] if self.items else ""
         return first if isinstance(first, str) else ""
 
@@ -37,10 +37,10 @@ class Form:
         return tuple(item for item in self.items if isinstance(item, Form))
 
     def words(self, where: str) -> tuple[str, ...]:
-        """All items; raises `UsageError` when one is not a word."""
+        """Return all items. Raises `UsageError` if one of them is not a word."""
         words = tuple(item for item in self.items if isinstance(item, str))
         if len(words) != len(self.items):
-            raise UsageError(f"{where}, line {self.line}: expected words only in {show(self)}")
+            raise UsageError(f"{where}, line {self.line}: {show(self)} contains a list; expected words only")
         return words
 
 
@@ -48,7 +48,7 @@ Expression: TypeAlias = str | Form
 
 
 def show(expression: Expression, most: int = 80) -> str:
-    """The expression as a short text, for messages."""
+    """Return the expression as text for messages, cut to about `most` characters."""
     text = _text(expression)
     return text if len(text) <= most else text[:most] + "…"
 
@@ -60,31 +60,43 @@ def _text(expression: Expression) -> str:
 
 
 def read_form(text: str, where: str) -> Form:
-    """The one form that `text` consists of, in lower case, as Fast Downward reads it.
+    """Parse a text that consists of one form. All words are converted to lower case, as Fast Downward does.
 
-    Raises `UsageError` that begins with `where` and names the line.
+    Args:
+        text: The text.
+        where: Name of the text in error messages.
+
+    Returns:
+        The form.
+
+    Raises:
+        UsageError: If the text is not a single form, or exceeds a limit. The message starts with `where`.
     """
-    if len(text) > MOST_CHARACTERS:
-        raise UsageError(f"{where}: it has {len(text):,} characters; at most {MOST_CHARACTERS:,} are read")
+    if len(text) > MAX_CHARACTERS:
+        raise UsageError(f"{where}: it has {len(text):,} characters; expected at most {MAX_CHARACTERS:,}")
     stack: list[tuple[list[Expression], int]] = [([], 0)]
     line = 1
     for token, line in _tokens(text):
         if token == "(":
-            if len(stack) > DEEPEST:
-                raise UsageError(f"{where}, line {line}: more than {DEEPEST} parentheses are open")
+            if len(stack) > MAX_DEPTH:
+                raise UsageError(
+                    f"{where}, line {line}: the nesting is too deep; expected at most {MAX_DEPTH} open parentheses"
+                )
             stack.append(([], line))
         elif token == ")":
             if len(stack) == 1:
-                raise UsageError(f"{where}, line {line}: a parenthesis closes that none opened")
+                raise UsageError(f"{where}, line {line}: unmatched closing parenthesis")
             items, begun = stack.pop()
             stack[-1][0].append(Form(tuple(items), begun))
         else:
             stack[-1][0].append(token)
     if len(stack) > 1:
-        raise UsageError(f"{where}, line {line}: it ends in the middle of what began in line {stack[-1][1]}")
+        raise UsageError(
+            f"{where}, line {line}: the text ends; expected the parenthesis of line {stack[-1][1]} to close"
+        )
     whole = stack[0][0]
     if len(whole) != 1 or not isinstance(whole[0], Form):
-        raise UsageError(f"{where}: expected one form (define ...), found {len(whole)}")
+        raise UsageError(f"{where}: it has {len(whole)} top-level items; expected one form (define ...)")
     return whole[0]
 
 
@@ -95,8 +107,8 @@ def _tokens(text: str) -> Iterator[tuple[str, int]]:
                 yield token, number
 
 
-def typed(words: tuple[str, ...], default: str = "object") -> list[tuple[str, str]]:
-    """PDDL's `a b - kind c`: every name with its type."""
+def typed_list(words: tuple[str, ...], default: str = "object") -> list[tuple[str, str]]:
+    """Parse a typed list of PDDL, such as `a b - kind c`, into names and types."""
     pairs: list[tuple[str, str]] = []
     waiting: list[str] = []
     left = iter(words)

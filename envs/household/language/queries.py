@@ -1,4 +1,7 @@
-"""The queries of a grammar, compiled into chains of look-ups: which placeholders are bound is known before play."""
+"""Compiler of a grammar's queries into chains of lookups.
+
+Which placeholders are bound at each lookup is determined at compile time.
+"""
 
 from __future__ import annotations
 
@@ -8,32 +11,33 @@ from dataclasses import dataclass, field
 from ....errors import UsageError, unknown
 from ..state import State
 from .grammar import Atom, Query
-from .relations import KINDS, NEVER, RELATIONS, Kind, Reads, Relation, Tables
+from .relations import EMPTY_RELATIONS, KINDS, RELATIONS, Dependency, Kind, Relation, Tables
 
-MOST_MATCHES = 100_000
-"""A text may look at so many facts."""
+MAX_FACTS = 100_000
+"""Maximum number of facts that one text may look up."""
 
-Env = list[int]
-"""The numbers of the entities that the placeholders stand for; the last counts the facts that were looked at."""
-Test = Callable[[Tables, State, Env], bool]
-Assign = Callable[[Tables, State, Env], Iterator[None]]
-"""Steps through the matches of a query, each of them left in the `Env`."""
+Bindings = list[int]
+"""Entity index of each slot. The last element counts the facts looked up so far."""
+QueryTest = Callable[[Tables, State, Bindings], bool]
+"""Function that returns whether a query has a match."""
+Matcher = Callable[[Tables, State, Bindings], Iterator[None]]
+"""Function that iterates over the matches of a query. Each match is written to the `Bindings`."""
 
 
 @dataclass(frozen=True)
 class Scope:
-    """Which placeholders are bound, and where their numbers are."""
+    """The bound placeholders and their slots."""
 
     slots: tuple[Kind, ...] = ()
-    """For every slot the kind of entity in it."""
+    """Kind of the entity in each slot."""
     placeholders: Mapping[tuple[str, str], int] = field(default_factory=dict)
-    """Slots of placeholders by name and type: what queries match."""
+    """Slots by placeholder name and type, for queries."""
     variables: Mapping[str, int] = field(default_factory=dict)
-    """Slots by name alone: what expressions mean."""
+    """Slots by placeholder name, for expressions."""
 
     @classmethod
     def of(cls, names: Sequence[tuple[str, Kind]]) -> Scope:
-        """A scope with these placeholders, in the slots from 0."""
+        """Return a scope with these placeholders in the first slots."""
         return cls(
             tuple(kind for _, kind in names),
             {pair: slot for slot, pair in enumerate(names)},
@@ -41,137 +45,160 @@ class Scope:
         )
 
     def with_new(self, name: str, kind: Kind) -> Scope:
-        """The same with one more."""
+        """Return a copy with one more placeholder."""
         slot = len(self.slots)
         return Scope((*self.slots, kind), {**self.placeholders, (name, kind): slot}, {**self.variables, name: slot})
 
 
 @dataclass(frozen=True)
-class Step:
-    """One look-up of a query."""
+class Lookup:
+    """One lookup of a query."""
 
     relation: Relation
+    """Relation to look up."""
     slots: tuple[int, ...]
-    """Where its arguments are, or will be."""
-    known: tuple[bool, ...]
-    """Which of the slots are bound before."""
-    rivals: tuple[tuple[int, ...], ...]
-    """For every new slot those of its kind before it: two placeholders never stand for one entity."""
+    """Slots of its arguments."""
+    bound: tuple[bool, ...]
+    """For each argument, whether an earlier lookup binds its slot."""
+    must_differ: tuple[tuple[int, ...], ...]
+    """For each argument with a new slot, the earlier slots of its kind. No two of them may hold the same entity."""
 
 
-_NEVER = Step(Relation((), lambda t, s: (), "nothing"), (), (), ())
+_EMPTY_LOOKUP = Lookup(Relation((), lambda t, s: (), "nothing"), (), (), ())
 
 
-def plan(query: Query, scope: Scope, hidden: frozenset[str], where: str) -> tuple[tuple[Step, ...], Scope]:
-    """The look-ups of a query, and the scope with what it binds.
+def plan_query(query: Query, scope: Scope, hidden: frozenset[str], where: str) -> tuple[tuple[Lookup, ...], Scope]:
+    """Compile a query into lookups.
 
-    Raises `UsageError`, which begins with `where`, for `hidden` placeholders and for what the engine does not keep.
+    Args:
+        query: The query.
+        scope: Placeholders that are bound before.
+        hidden: Names of placeholders that the query may not mention.
+        where: Name of the text in error messages.
+
+    Returns:
+        The lookups, and the scope extended by the placeholders that the query binds.
+
+    Raises:
+        UsageError: If the query mentions a hidden placeholder or an unsupported predicate.
     """
-    _check_absence(query, where)
-    steps: list[Step] = []
+    _check_not_inreceptacle(query, where)
+    lookups: list[Lookup] = []
     for atom in query:
         relation = _relation(atom, where)
         slots: list[int] = []
-        known: list[bool] = []
-        rivals: list[tuple[int, ...]] = []
+        bound: list[bool] = []
+        must_differ: list[tuple[int, ...]] = []
         for name, type_ in atom.arguments:
             kind = _kind(type_, atom, where)
             if name in hidden:
-                raise UsageError(f"{where}: {name!r} cannot be asked for here")
+                raise UsageError(f"{where}: {name!r} is not available here; remove it")
             slot = scope.placeholders.get((name, kind))
             if slot in slots:
-                raise UsageError(f"{where}: {name!r} is twice in one {atom.predicate}, which this engine does not ask")
-            known.append(slot is not None)
+                raise UsageError(
+                    f"{where}: {name!r} occurs twice in one {atom.predicate}; expected different placeholders"
+                )
+            bound.append(slot is not None)
             if slot is None:
-                rivals.append(tuple(i for i, other in enumerate(scope.slots) if other == kind))
+                must_differ.append(tuple(i for i, other in enumerate(scope.slots) if other == kind))
                 scope = scope.with_new(name, kind)
                 slot = len(scope.slots) - 1
             else:
-                rivals.append(())
+                must_differ.append(())
             slots.append(slot)
-        steps.append(Step(relation, tuple(slots), tuple(known), tuple(rivals)) if relation is not None else _NEVER)
-    return tuple(steps), scope
+        lookups.append(
+            Lookup(relation, tuple(slots), tuple(bound), tuple(must_differ)) if relation is not None else _EMPTY_LOOKUP
+        )
+    return tuple(lookups), scope
 
 
-def reads(steps: Sequence[Step], receptacle: int | None) -> set[Reads]:
-    """What of a state the answer to a query depends on, where `receptacle` is the slot of the one asked about."""
-    found: set[Reads] = set()
-    for step in steps:
-        what = step.relation.reads
-        if what in ("opened", "inside") and not (step.known[-1] and step.slots[-1] == receptacle):
-            what = "all"
-        found.add(what)
+def dependencies(lookups: Sequence[Lookup], receptacle: int | None) -> set[Dependency]:
+    """Return the parts of a state that the result of a query depends on.
+
+    `receptacle` is the slot of the receptacle that `opened` and `inside` may refer to.
+    """
+    found: set[Dependency] = set()
+    for lookup in lookups:
+        dependency = lookup.relation.depends_on
+        if dependency in ("opened", "inside") and not (lookup.bound[-1] and lookup.slots[-1] == receptacle):
+            dependency = "all"
+        found.add(dependency)
     return found
 
 
-def test_of(steps: Sequence[Step]) -> Test:
-    """Whether a query has a match."""
-    if all(all(step.known) for step in steps):
-        checks = [_check(step) for step in steps]
+def compile_test(lookups: Sequence[Lookup]) -> QueryTest:
+    """Return a function that tests whether a query has a match."""
+    if all(all(lookup.bound) for lookup in lookups):
+        checks = [_lookup_test(lookup) for lookup in lookups]
         if len(checks) == 1:
             return checks[0]
-        return lambda t, s, env: all(check(t, s, env) for check in checks)
-    assign = assign_of(steps)
-    return lambda t, s, env: any(True for _ in assign(t, s, env))
+        return lambda t, s, bindings: all(check(t, s, bindings) for check in checks)
+    matches = compile_matcher(lookups)
+    return lambda t, s, bindings: any(True for _ in matches(t, s, bindings))
 
 
-def _check(step: Step) -> Test:
-    rows = step.relation.rows
-    if len(step.slots) == 1:
-        (slot,) = step.slots
-        return lambda t, s, env: bool(rows(t, s, env[slot]))
-    slots = step.slots
-    return lambda t, s, env: bool(rows(t, s, *[env[slot] for slot in slots]))
+def _lookup_test(lookup: Lookup) -> QueryTest:
+    rows = lookup.relation.rows
+    if len(lookup.slots) == 1:
+        (slot,) = lookup.slots
+        return lambda t, s, bindings: bool(rows(t, s, bindings[slot]))
+    slots = lookup.slots
+    return lambda t, s, bindings: bool(rows(t, s, *[bindings[slot] for slot in slots]))
 
 
-def assign_of(steps: Sequence[Step]) -> Assign:
-    """Steps through the matches of a query."""
-    after: Assign | None = None
-    for step in reversed(steps):
-        after = _assign(step, after)
-    assert after is not None
-    return after
+def compile_matcher(lookups: Sequence[Lookup]) -> Matcher:
+    """Return a function that iterates over the matches of a query."""
+    matcher: Matcher | None = None
+    for lookup in reversed(lookups):
+        matcher = _matcher(lookup, matcher)
+    assert matcher is not None
+    return matcher
 
 
-def _assign(step: Step, then: Assign | None) -> Assign:
-    rows = step.relation.rows
-    arguments = tuple(zip(step.slots, step.known, strict=True))
-    new = tuple(
-        (place, slot, rivals)
-        for place, (slot, known, rivals) in enumerate(zip(step.slots, step.known, step.rivals, strict=True))
-        if not known
+def _matcher(lookup: Lookup, rest: Matcher | None) -> Matcher:
+    rows = lookup.relation.rows
+    arguments = tuple(zip(lookup.slots, lookup.bound, strict=True))
+    free = tuple(
+        (index, slot, must_differ)
+        for index, (slot, bound, must_differ) in enumerate(
+            zip(lookup.slots, lookup.bound, lookup.must_differ, strict=True)
+        )
+        if not bound
     )
 
-    def assign(t: Tables, s: State, env: Env) -> Iterator[None]:
-        found = rows(t, s, *[env[slot] if known else None for slot, known in arguments])
-        env[-1] += len(found)
-        if env[-1] > MOST_MATCHES:
-            raise UsageError(f"a text of the grammar looks at more than {MOST_MATCHES:,} facts; it is not ALFWorld's")
+    def matches(t: Tables, s: State, bindings: Bindings) -> Iterator[None]:
+        found = rows(t, s, *[bindings[slot] if bound else None for slot, bound in arguments])
+        bindings[-1] += len(found)
+        if bindings[-1] > MAX_FACTS:
+            raise UsageError(f"a text of the grammar needs too many facts; expected at most {MAX_FACTS:,}")
         for row in found:
-            for place, slot, rivals in new:
-                if rivals and any(env[rival] == row[place] for rival in rivals):
+            for index, slot, must_differ in free:
+                if must_differ and any(bindings[other_slot] == row[index] for other_slot in must_differ):
                     break
-                env[slot] = row[place]
+                bindings[slot] = row[index]
             else:
-                if then is None:
+                if rest is None:
                     yield
                 else:
-                    yield from then(t, s, env)
+                    yield from rest(t, s, bindings)
 
-    return assign
+    return matches
 
 
 def _relation(atom: Atom, where: str) -> Relation | None:
-    if atom.predicate in NEVER:
+    if atom.predicate in EMPTY_RELATIONS:
         return None
     relation = RELATIONS.get(atom.predicate)
     if relation is None:
-        raise UsageError(f"{where}: this engine keeps no facts of {unknown('predicate', atom.predicate, RELATIONS)}")
+        raise UsageError(f"{where}: the query is not supported: {unknown('predicate', atom.predicate, RELATIONS)}")
     if len(atom.arguments) != len(relation.kinds):
-        raise UsageError(f"{where}: {atom.predicate} takes {len(relation.kinds)} arguments: {relation.kinds}")
+        raise UsageError(
+            f"{where}: {atom.predicate} has {len(atom.arguments)} arguments; expected "
+            f"{len(relation.kinds)}: {', '.join(relation.kinds)}"
+        )
     for (name, type_), kind in zip(atom.arguments, relation.kinds, strict=True):
         if type_ != kind:
-            raise UsageError(f"{where}: {name!r} of {atom.predicate} is of type {type_!r}, expected {kind!r}")
+            raise UsageError(f"{where}: {name!r} of {atom.predicate} has type {type_!r}; expected {kind!r}")
     return relation
 
 
@@ -182,14 +209,14 @@ def _kind(type_: str, atom: Atom, where: str) -> Kind:
     raise UsageError(f"{where}, {atom.predicate}: {unknown('type', type_, KINDS)}")
 
 
-def _check_absence(query: Query, where: str) -> None:
-    """The engine knows who was taken from where only for receptacles that share a place."""
-    said = {(atom.predicate, tuple(name for name, _ in atom.arguments)) for atom in query}
-    for predicate, names in said:
+def _check_not_inreceptacle(query: Query, where: str) -> None:
+    """Check the use of `not_inreceptacle`, which the engine only tracks for receptacles that share a place."""
+    queried = {(atom.predicate, tuple(name for name, _ in atom.arguments)) for atom in query}
+    for predicate, names in queried:
         if predicate == "not_inreceptacle" and len(names) == 2:
-            places = {at[-1] for what, at in said if what == "objectatlocation" and at[0] == names[0]}
-            if not any(("receptacleatlocation", (names[1], place)) in said for place in places):
+            places = {others[-1] for other, others in queried if other == "objectatlocation" and others[0] == names[0]}
+            if not any(("receptacleatlocation", (names[1], place)) in queried for place in places):
                 raise UsageError(
-                    f"{where}: this engine answers not_inreceptacle only together with objectatlocation and "
+                    f"{where}: not_inreceptacle is used alone; expected it together with objectatlocation and "
                     "receptacleatlocation of the same place"
                 )

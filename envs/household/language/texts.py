@@ -1,4 +1,4 @@
-"""A grammar, compiled for the engine: commands and answers as functions of a state."""
+"""Compiler of a grammar's commands and answers into functions of a state."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from dataclasses import dataclass
 
 from ....errors import UsageError, unknown
 from ..state import State
-from .grammar import Call, Each, Grammar, Query, Symbol, Value, Word, read_query, read_text
-from .queries import Env, Scope, Step, Test, assign_of, plan, reads, test_of
-from .relations import Kind, Reads, Tables
+from .grammar import ForEach, Grammar, Query, RuleCall, Symbol, Value, Word, read_query, read_text
+from .queries import Bindings, Lookup, QueryTest, Scope, compile_matcher, compile_test, dependencies, plan_query
+from .relations import Dependency, Kind, Tables
 
-MOST_PARTS = 20_000
-"""A text may be compiled into so many parts; ALFWorld's are of about 20."""
-MOST_WRITTEN = 20_000
-"""Characters of the literals of a text, every time that they stand in it; ALFWorld's have a few hundred."""
-MOST_SAID = 1_000_000
-"""Characters that any part of a text may grow to when it is said."""
-DEEPEST = 30
-"""Rules may call rules so deep."""
+MAX_PARTS = 20_000
+"""Maximum number of parts of a compiled text. ALFWorld's have about 20."""
+MAX_LITERAL_CHARACTERS = 20_000
+"""Maximum total length of the literals of a text, counting repetitions. ALFWorld's have a few hundred characters."""
+MAX_RENDERED_CHARACTERS = 1_000_000
+"""Maximum length of a rendered text or part of it."""
+MAX_DEPTH = 30
+"""Maximum depth of rule calls."""
 
 LIST_RULES = ("list_empty", "list_separator", "list_last_separator")
-"""The rules for a list that is empty, and for what stands between its items."""
+"""Rules for the text of an empty list, the separator of items and the last separator."""
 
-Render = Callable[[Tables, State, Env], str]
+Render = Callable[[Tables, State, Bindings], str]
 
 
 @dataclass(frozen=True)
@@ -41,18 +41,18 @@ Part = str | Name | Render
 class Text:
     """One compiled text."""
 
-    render: Render
-    """What it says."""
-    spare: tuple[int, ...]
-    """Zeros for the slots of its `Env` that queries fill, and for the counter."""
+    renderer: Render
+    """Function that renders the text."""
+    scratch: tuple[int, ...]
+    """Zeros for the slots that queries fill and for the fact counter at the end of the `Bindings`."""
     parts: tuple[str | Name, ...]
-    """Where it is made of literals and names alone, these."""
-    reads: Reads
-    """What of the state it depends on; answers that depend on little can be remembered by that little."""
+    """Literals and names of the text; empty if it has other parts."""
+    depends_on: Dependency
+    """Part of the state that the text depends on, used as the cache key of answers."""
 
-    def say(self, tables: Tables, state: State, *bound: int) -> str:
-        """The text, for the entities that the first slots stand for."""
-        return self.render(tables, state, [*bound, *self.spare])
+    def render(self, tables: Tables, state: State, *bound: int) -> str:
+        """Render the text. `bound` holds the entities of the first slots."""
+        return self.renderer(tables, state, [*bound, *self.scratch])
 
 
 class Compiler:
@@ -61,9 +61,9 @@ class Compiler:
     def __init__(self, grammar: Grammar, where: str) -> None:
         self.grammar, self.where = grammar, where
         self._parts = 0
-        self._written = 0
+        self._literal_length = 0
         self._slots = 0
-        self._reads: set[Reads] = set()
+        self._dependencies: set[Dependency] = set()
         self._receptacle: int | None = None
         self._hidden: frozenset[str] = frozenset()
 
@@ -75,99 +75,110 @@ class Compiler:
         receptacle: int | None = None,
         hidden: frozenset[str] = frozenset(),
     ) -> Text:
-        """The text whose placeholders `names` are bound, in this order.
+        """Compile one text.
 
-        `receptacle` is the slot of the receptacle on which an answer may depend and still be remembered; `hidden` are
-        placeholders that may not be mentioned.
-        Raises `UsageError` for a missing rule, an unknown placeholder, a query of what the engine does not keep.
+        Args:
+            text: The right-hand side.
+            names: Names and kinds of the bound placeholders, in the order of their slots.
+            what: Description of the text for error messages.
+            receptacle: Slot of the receptacle whose contents the text may show and still be cached.
+            hidden: Names of placeholders that the text may not mention.
+
+        Returns:
+            The compiled text.
+
+        Raises:
+            UsageError: If a rule is missing, a placeholder is unknown, a query is unsupported or a limit is exceeded.
         """
-        self._parts, self._written, self._slots, self._reads = 0, 0, len(names), {"nothing"}
+        self._parts, self._literal_length, self._slots, self._dependencies = 0, 0, len(names), {"nothing"}
         self._receptacle, self._hidden = receptacle, hidden
-        parts = _merged(self._text(text, Scope.of(names), f"{self.where}, {what}", ()))
+        parts = _merge_literals(self._compile_text(text, Scope.of(names), f"{self.where}, {what}", ()))
         simple = tuple(part for part in parts if isinstance(part, str | Name))
-        spare = (0,) * (self._slots - len(names) + 1)
+        scratch = (0,) * (self._slots - len(names) + 1)
         simple = simple if len(simple) == len(parts) else ()
-        return Text(_render(parts), spare, simple, _most(self._reads))
+        return Text(_renderer(parts), scratch, simple, _combined(self._dependencies))
 
-    def _text(self, text: str, scope: Scope, where: str, calls: tuple[str, ...]) -> list[Part]:
-        return [part for symbol in read_text(text, where) for part in self._symbol(symbol, scope, where, calls)]
+    def _compile_text(self, text: str, scope: Scope, where: str, calls: tuple[str, ...]) -> list[Part]:
+        return [part for symbol in read_text(text, where) for part in self._compile_symbol(symbol, scope, where, calls)]
 
-    def _symbol(self, symbol: Symbol, scope: Scope, where: str, calls: tuple[str, ...]) -> list[Part]:
+    def _compile_symbol(self, symbol: Symbol, scope: Scope, where: str, calls: tuple[str, ...]) -> list[Part]:
         self._parts += 1
-        if self._parts > MOST_PARTS:
-            raise UsageError(f"{where}: the text grows to more than {MOST_PARTS:,} parts")
+        if self._parts > MAX_PARTS:
+            raise UsageError(f"{where}: the text has too many parts; expected at most {MAX_PARTS:,}")
         if isinstance(symbol, str):
-            self._written += len(symbol)
-            if self._written > MOST_WRITTEN:
-                raise UsageError(f"{where}: the text grows to more than {MOST_WRITTEN:,} characters of literals")
+            self._literal_length += len(symbol)
+            if self._literal_length > MAX_LITERAL_CHARACTERS:
+                raise UsageError(
+                    f"{where}: the literals are too long; expected at most {MAX_LITERAL_CHARACTERS:,} characters"
+                )
             return [symbol]
-        if isinstance(symbol, Call):
-            return self._rule(symbol.rule, scope, calls)
-        return self._each(symbol, scope, where, calls)
+        if isinstance(symbol, RuleCall):
+            return self._compile_rule(symbol.rule, scope, calls)
+        return self._compile_each(symbol, scope, where, calls)
 
-    def _rule(self, name: str, scope: Scope, calls: tuple[str, ...]) -> list[Part]:
+    def _compile_rule(self, name: str, scope: Scope, calls: tuple[str, ...]) -> list[Part]:
         where = f"{self.where}, rule {name!r}"
         if name not in self.grammar.rules:
             raise UsageError(f"{self.where}: {unknown('rule', name, self.grammar.rules)}")
-        if name in calls or len(calls) >= DEEPEST:
-            raise UsageError(f"{where}: it calls itself ({' -> '.join((*calls, name))[:200]})")
+        if name in calls or len(calls) >= MAX_DEPTH:
+            raise UsageError(f"{where}: it calls itself or is nested too deeply ({' -> '.join((*calls, name))[:200]})")
         calls = (*calls, name)
-        cases: list[tuple[Test | None, Render]] = []
+        cases: list[tuple[QueryTest | None, Render]] = []
         for rule in self.grammar.rules[name]:
             if not rule.condition:
-                parts = self._text(rule.text, scope, where, calls)
+                parts = self._compile_text(rule.text, scope, where, calls)
                 if not cases:
                     return parts
-                cases.append((None, _render(parts)))
+                cases.append((None, _renderer(parts)))
                 break
-            steps, _ = self._plan(read_query(rule.condition, where), scope, where)
-            cases.append((test_of(steps), _render(self._text(rule.text, scope, where, calls))))
+            lookups, _ = self._plan_query(read_query(rule.condition, where), scope, where)
+            cases.append((compile_test(lookups), _renderer(self._compile_text(rule.text, scope, where, calls))))
 
-        def render(t: Tables, s: State, env: Env) -> str:
-            for test, say in cases:
-                if test is None or test(t, s, env):
-                    return say(t, s, env)
+        def render(t: Tables, s: State, bindings: Bindings) -> str:
+            for test, render_case in cases:
+                if test is None or test(t, s, bindings):
+                    return render_case(t, s, bindings)
             return ""
 
         return [render]
 
-    def _plan(self, query: Query, scope: Scope, where: str) -> tuple[tuple[Step, ...], Scope]:
-        steps, inner = plan(query, scope, self._hidden, where)
-        self._reads |= reads(steps, self._receptacle)
+    def _plan_query(self, query: Query, scope: Scope, where: str) -> tuple[tuple[Lookup, ...], Scope]:
+        lookups, inner = plan_query(query, scope, self._hidden, where)
+        self._dependencies |= dependencies(lookups, self._receptacle)
         self._slots = max(self._slots, len(inner.slots))
-        return steps, inner
+        return lookups, inner
 
-    def _each(self, each: Each, scope: Scope, where: str, calls: tuple[str, ...]) -> list[Part]:
-        steps, inner = self._plan(each.query, scope, where) if each.query is not None else ((), scope)
-        if isinstance(each.body, Call):
-            body = self._rule(each.body.rule, inner, calls)
+    def _compile_each(self, each: ForEach, scope: Scope, where: str, calls: tuple[str, ...]) -> list[Part]:
+        lookups, inner = self._plan_query(each.query, scope, where) if each.query is not None else ((), scope)
+        if isinstance(each.body, RuleCall):
+            body = self._compile_rule(each.body.rule, inner, calls)
         else:
-            body = self._value(each.body, inner, where)
-        if not steps:
+            body = self._compile_value(each.body, inner, where)
+        if not lookups:
             return body
-        found = _all_of(steps, body)
+        render_matches = _match_renderer(lookups, body)
         if not each.listed:
-            return [lambda t, s, env: "".join(found(t, s, env))]
-        parts = [_merged(self._rule(name, scope, calls)) for name in LIST_RULES]
+            return [lambda t, s, bindings: "".join(render_matches(t, s, bindings))]
+        parts = [_merge_literals(self._compile_rule(name, scope, calls)) for name in LIST_RULES]
         if all(isinstance(part, str) for rule in parts for part in rule):
-            return [_listing(found, *["".join(map(str, rule)) for rule in parts])]
-        none, comma, last = map(_render, parts)
+            return [_list_renderer(render_matches, *["".join(map(str, rule)) for rule in parts])]
+        none, comma, last = map(_renderer, parts)
 
-        def listing(t: Tables, s: State, env: Env) -> str:
-            items = found(t, s, env)
+        def render_list(t: Tables, s: State, bindings: Bindings) -> str:
+            items = render_matches(t, s, bindings)
             if len(items) < 2:
-                return items[0] if items else none(t, s, env)
-            return _row(items, comma(t, s, env), last(t, s, env))
+                return items[0] if items else none(t, s, bindings)
+            return _join_list(items, comma(t, s, bindings), last(t, s, bindings))
 
-        return [listing]
+        return [render_list]
 
-    def _value(self, value: Value, scope: Scope, where: str) -> list[Part]:
-        choices = [[self._word(word, scope, where) for word in words] for words in value.choices]
-        # A name is never empty, so what follows it with `or` is never said.
-        said = (choice for choice in choices if any(isinstance(part, Name) or part for part in choice))
-        return next(said, choices[-1])
+    def _compile_value(self, value: Value, scope: Scope, where: str) -> list[Part]:
+        choices = [[self._compile_word(word, scope, where) for word in words] for words in value.choices]
+        # A name is never empty, so no choice after it is ever rendered.
+        rendered = (choice for choice in choices if any(isinstance(part, Name) or part for part in choice))
+        return next(rendered, choices[-1])
 
-    def _word(self, word: Word, scope: Scope, where: str) -> Part:
+    def _compile_word(self, word: Word, scope: Scope, where: str) -> Part:
         if not word.name:
             return word.field
         if word.name not in scope.variables or word.name in self._hidden:
@@ -177,7 +188,7 @@ class Compiler:
         if word.field in ("", "name"):
             return Name(kind, slot)
         if word.field == "id":
-            return lambda t, s, env: t.ids[kind][env[slot]]
+            return lambda t, s, bindings: t.ids[kind][bindings[slot]]
         if word.field in ("indefinite", "definite"):
             return "a" if word.field == "indefinite" else "the"
         if word.field == "type":
@@ -185,75 +196,84 @@ class Compiler:
         raise UsageError(f"{where}: {unknown('field', word.field, ('name', 'id', 'indefinite', 'definite', 'type'))}")
 
 
-def _listing(found: Callable[[Tables, State, Env], list[str]], none: str, comma: str, last: str) -> Render:
-    """A list whose separators are what they always are."""
+def _list_renderer(
+    render_matches: Callable[[Tables, State, Bindings], list[str]], none: str, comma: str, last: str
+) -> Render:
+    """Return a renderer for a list with constant separators."""
 
-    def listing(t: Tables, s: State, env: Env) -> str:
-        items = found(t, s, env)
+    def render_list(t: Tables, s: State, bindings: Bindings) -> str:
+        items = render_matches(t, s, bindings)
         if len(items) < 2:
             return items[0] if items else none
-        return _row(items, comma, last)
+        return _join_list(items, comma, last)
 
-    return listing
+    return render_list
 
 
-def _row(items: Sequence[str], comma: str, last: str) -> str:
-    _bounded(len(comma) * len(items))
+def _join_list(items: Sequence[str], comma: str, last: str) -> str:
+    _check_length(len(comma) * len(items))
     return comma.join(items[:-1]) + last + items[-1]
 
 
-def _bounded(length: int) -> None:
-    """Nothing that a hostile game says may fill the memory."""
-    if length > MOST_SAID:
-        raise UsageError(f"a text of the grammar grows to more than {MOST_SAID:,} characters; it is not ALFWorld's")
+def _check_length(length: int) -> None:
+    """Raise `UsageError` for texts so long that a malicious game file could fill the memory."""
+    if length > MAX_RENDERED_CHARACTERS:
+        raise UsageError(f"a text of the grammar is too long; expected at most {MAX_RENDERED_CHARACTERS:,} characters")
 
 
-def _most(found: set[Reads]) -> Reads:
-    """The one word for all that is read."""
+def _combined(found: set[Dependency]) -> Dependency:
+    """Return the dependency that covers all in `found`."""
     if "all" in found or ("view" in found and found & {"opened", "inside"}):
         return "all"
-    order: tuple[Reads, ...] = ("view", "inside", "opened", "nothing")
-    return next(what for what in order if what in found)
+    order: tuple[Dependency, ...] = ("view", "inside", "opened", "nothing")
+    return next(dependency for dependency in order if dependency in found)
 
 
-def _all_of(steps: Sequence[Step], body: Sequence[Part]) -> Callable[[Tables, State, Env], list[str]]:
-    """What `body` says for every match of a query."""
-    merged = _merged(body)
+def _match_renderer(lookups: Sequence[Lookup], body: Sequence[Part]) -> Callable[[Tables, State, Bindings], list[str]]:
+    """Return a function that renders `body` for each match of a query."""
+    merged = _merge_literals(body)
     short = not isinstance(merged[0], str) or len(merged[0]) < 100
-    if len(steps) == 1 and len(merged) <= 2 and isinstance(merged[-1], Name) and short:
-        step, name = steps[0], merged[-1]
+    if len(lookups) == 1 and len(merged) <= 2 and isinstance(merged[-1], Name) and short:
+        lookup, name = lookups[0], merged[-1]
         before = merged[0] if len(merged) == 2 else ""
-        new = [place for place, known in enumerate(step.known) if not known]
-        if isinstance(before, str) and len(new) == 1 and step.slots[new[0]] == name.slot and not step.rivals[new[0]]:
-            return _quick(step, new[0], before, name.kind)
-    assign, say = assign_of(steps), _render(body)
+        free = [index for index, bound in enumerate(lookup.bound) if not bound]
+        if (
+            isinstance(before, str)
+            and len(free) == 1
+            and lookup.slots[free[0]] == name.slot
+            and not lookup.must_differ[free[0]]
+        ):
+            return _name_renderer(lookup, free[0], before, name.kind)
+    matches, render_body = compile_matcher(lookups), _renderer(body)
 
-    def found(t: Tables, s: State, env: Env) -> list[str]:
-        said, length = [], 0
-        for _ in assign(t, s, env):
-            said.append(say(t, s, env))
-            length += len(said[-1])
-            _bounded(length)
-        return said
+    def render_matches(t: Tables, s: State, bindings: Bindings) -> list[str]:
+        rendered, length = [], 0
+        for _ in matches(t, s, bindings):
+            rendered.append(render_body(t, s, bindings))
+            length += len(rendered[-1])
+            _check_length(length)
+        return rendered
 
-    return found
+    return render_matches
 
 
-def _quick(step: Step, place: int, before: str, kind: Kind) -> Callable[[Tables, State, Env], list[str]]:
-    """The most frequent case, names of what is in one relation to what is known, without detours."""
-    rows = step.relation.rows
-    arguments = tuple(zip(step.slots, step.known, strict=True))
+def _name_renderer(
+    lookup: Lookup, index: int, before: str, kind: Kind
+) -> Callable[[Tables, State, Bindings], list[str]]:
+    """Return a fast renderer for the most frequent case: an optional literal and a name for each fact."""
+    rows = lookup.relation.rows
+    arguments = tuple(zip(lookup.slots, lookup.bound, strict=True))
 
-    def found(t: Tables, s: State, env: Env) -> list[str]:
+    def render_matches(t: Tables, s: State, bindings: Bindings) -> list[str]:
         names = t.names[kind]
-        known = [env[slot] if known else None for slot, known in arguments]
-        return [before + names[row[place]] for row in rows(t, s, *known)]
+        values = [bindings[slot] if bound else None for slot, bound in arguments]
+        return [before + names[row[index]] for row in rows(t, s, *values)]
 
-    return found
+    return render_matches
 
 
-def _merged(parts: Sequence[Part]) -> list[Part]:
-    """The same with neighbouring literals made one."""
+def _merge_literals(parts: Sequence[Part]) -> list[Part]:
+    """Return the parts with adjacent literals joined."""
     merged: list[Part] = []
     for part in parts:
         if isinstance(part, str) and merged and isinstance(merged[-1], str):
@@ -263,37 +283,37 @@ def _merged(parts: Sequence[Part]) -> list[Part]:
     return merged or [""]
 
 
-def _render(parts: Sequence[Part]) -> Render:
-    """One function for parts in a row."""
-    merged = _merged(parts)
+def _renderer(parts: Sequence[Part]) -> Render:
+    """Return one function that renders all parts."""
+    merged = _merge_literals(parts)
     if len(merged) == 1:
-        return _one(merged[0])
+        return _part_renderer(merged[0])
     if sum(isinstance(part, Name) for part in merged) <= 2 and all(isinstance(part, str | Name) for part in merged):
-        return _names(merged)
-    functions = [_one(part) for part in merged]
+        return _named_renderer(merged)
+    functions = [_part_renderer(part) for part in merged]
 
-    def render(t: Tables, s: State, env: Env) -> str:
-        said, length = [], 0
+    def render(t: Tables, s: State, bindings: Bindings) -> str:
+        rendered, length = [], 0
         for function in functions:
-            said.append(function(t, s, env))
-            length += len(said[-1])
-            _bounded(length)
-        return "".join(said)
+            rendered.append(function(t, s, bindings))
+            length += len(rendered[-1])
+            _check_length(length)
+        return "".join(rendered)
 
     return render
 
 
-def _one(part: Part) -> Render:
+def _part_renderer(part: Part) -> Render:
     if isinstance(part, str):
-        return lambda t, s, env: part
+        return lambda t, s, bindings: part
     if isinstance(part, Name):
         kind, slot = part.kind, part.slot
-        return lambda t, s, env: t.names[kind][env[slot]]
+        return lambda t, s, bindings: t.names[kind][bindings[slot]]
     return part
 
 
-def _names(merged: Sequence[Part]) -> Render:
-    """Literals around one or two names: most commands and answers."""
+def _named_renderer(merged: Sequence[Part]) -> Render:
+    """Return a fast renderer for literals around one or two names, the form of most commands and answers."""
     literals = ["", "", ""]
     names: list[Name] = []
     for part in merged:
@@ -304,6 +324,8 @@ def _names(merged: Sequence[Part]) -> Render:
     before, between, after = literals
     kind, slot = names[0].kind, names[0].slot
     if len(names) == 1:
-        return lambda t, s, env: before + t.names[kind][env[slot]] + between
+        return lambda t, s, bindings: before + t.names[kind][bindings[slot]] + between
     kind2, slot2 = names[1].kind, names[1].slot
-    return lambda t, s, env: before + t.names[kind][env[slot]] + between + t.names[kind2][env[slot2]] + after
+    return lambda t, s, bindings: (
+        before + t.names[kind][bindings[slot]] + between + t.names[kind2][bindings[slot2]] + after
+    )

@@ -1,9 +1,12 @@
-"""Embedded sites: a shop, a wiki, a forum, a booking site and an admin console, with back ends of their own.
+"""Embedded websites with their own back ends: shops, wikis, forums, booking sites and admin consoles.
 
-server = Server.shared()
-visit = server.begin(task)          # fresh content; open visit.url with visit.cookie set
-...                                 # Chromium needs --host-resolver-rules=<server.resolver_rule>
-server.check(visit, answer)         # Verdict(score, success)
-server.dump(visit), server.load(visit, blob)
-server.end(visit)
+Usage::
+
+    server = Server.shared()
+    session = server.start_session(task)  # own copy of the site; open session.url with session.cookie set
+    ...                                   # start Chromium with --host-resolver-rules=<server.resolver_rule>
+    server.check(session, answer)         # Verdict(score, success)
+    state = server.dump(session)
+    server.load(session, state)
+    server.end_session(session)
 """

@@ -1,4 +1,4 @@
-"""Content of the sites: one SQLite database a site and edition, made once a process and copied for every episode."""
+"""Content of the sites: one SQLite database per site and edition, built once per process and copied per episode."""
 
 from __future__ import annotations
 
@@ -8,36 +8,48 @@ import sqlite3
 from ....errors import UsageError, unknown
 from ...portable_rng import PortableRng
 from .catalogue import KINDS, SITES
-from .core import Kind, Site
+from .core import Site, SiteKind
 
 EDITIONS = 12
-"""So many different contents a site has."""
-COMMON = "CREATE TABLE session (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;"
+"""Number of editions per site. Each edition is different content for the same site."""
+SESSION_SCHEMA = "CREATE TABLE session (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;"
 
 
-def site_of(slug: str) -> Site:
-    """The site of this slug; raises `UsageError` with the nearest."""
+def get_site(slug: str) -> Site:
+    """Return the site with this slug.
+
+    Raises:
+        UsageError: The slug is unknown. The message suggests the closest one.
+    """
     try:
         return SITES[slug]
     except KeyError:
         raise unknown("embedded site", slug, SITES) from None
 
 
-def kind_of(site: Site) -> Kind:
-    """The kind of a site."""
+def get_kind(site: Site) -> SiteKind:
+    """Return the kind of a site."""
     return KINDS[site.kind]
 
 
 @functools.lru_cache(maxsize=256)
-def edition(slug: str, number: int) -> bytes:
-    """A site's content as SQLite's own serialisation; the same for the same arguments."""
+def build_edition(slug: str, number: int) -> bytes:
+    """Return a site's content as a serialised SQLite database. Deterministic.
+
+    Args:
+        slug: The site.
+        number: The edition, in [0, `EDITIONS`).
+
+    Raises:
+        UsageError: The site or the edition does not exist.
+    """
     if not 0 <= number < EDITIONS:
-        raise UsageError(f"site {slug!r} has editions 0 to {EDITIONS - 1}, not {number}")
-    site = site_of(slug)
-    kind = kind_of(site)
+        raise UsageError(f"the edition of site {slug!r} is {number}; expected 0 to {EDITIONS - 1}")
+    site = get_site(slug)
+    kind = get_kind(site)
     db = sqlite3.connect(":memory:")
     try:
-        db.executescript(COMMON + kind.schema)
+        db.executescript(SESSION_SCHEMA + kind.schema)
         kind.fill(db, site, PortableRng(f"sites/{slug}/{number}"))
         db.commit()
         return db.serialize()
@@ -45,25 +57,31 @@ def edition(slug: str, number: int) -> bytes:
         db.close()
 
 
-def opened(content: bytes) -> sqlite3.Connection:
-    """A database of one's own with this content, in memory; for any thread, but one at a time."""
+def open_database(content: bytes) -> sqlite3.Connection:
+    """Open a new in-memory database with this content. Any thread may use it, but only one at a time."""
     db = sqlite3.connect(":memory:", check_same_thread=False)
     db.deserialize(content)
     db.execute("PRAGMA foreign_keys = ON")
     return db
 
 
-def reopened(state: bytes) -> sqlite3.Connection:
-    """The same for bytes from elsewhere, which are looked through; raises `UsageError` when they are no such state."""
-    problem = "there are none"
+def open_dump(state: bytes) -> sqlite3.Connection:
+    """Open a database from bytes that `Server.dump` returned, and check its integrity.
+
+    Raises:
+        UsageError: The bytes are not the dumped state of a site.
+    """
+    problem = "no bytes"
     if state:
         try:
-            db = opened(state)
-            # What is no database is noticed by the first query only.
+            db = open_database(state)
+            # SQLite notices invalid bytes at the first query only.
             problem = db.execute("PRAGMA integrity_check(1)").fetchone()[0]
             db.execute("SELECT count(*) FROM session").fetchone()
         except sqlite3.Error as error:
             problem = str(error)
         if problem == "ok":
             return db
-    raise UsageError(f"{len(state)} bytes are no state of a site ({problem}); give what Server.dump returned")
+    raise UsageError(
+        f"{len(state)} bytes are not the state of a site ({problem}); pass the bytes that Server.dump returned"
+    )

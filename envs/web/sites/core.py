@@ -1,4 +1,4 @@
-"""The nouns of the embedded sites: a `Kind` of site, a `Site` of that kind, and the `TaskType`s one can be asked."""
+"""Data classes of the embedded sites: `SiteKind`, `Site` and `TaskType`."""
 
 from __future__ import annotations
 
@@ -11,78 +11,78 @@ from ...portable_rng import PortableRng
 from .evidence import Evidence
 
 NOW = "2026-05-14T09:30:00"
-"""What every clock of these worlds shows, the sites' own and the browser's (no time zone: UTC)."""
+"""Fixed current time of the sites and the browser, in UTC."""
 TODAY = NOW[:10]
 
 Args = dict[str, Any]
-"""What a task is about; JSON-clean."""
+"""Arguments of a task, such as a product name. JSON-serialisable."""
 
 
 @dataclass(frozen=True)
 class Site:
-    """One site: a kind with a name, a look, an arrangement, its own words and its own subject."""
+    """One website: a site kind with its own name, theme, layout, labels and subject."""
 
     name: str
-    """`Larch & Loom`."""
+    """Display name, such as `Larch & Loom`."""
     kind: str
-    """Name of its `Kind`."""
+    """Name of the `SiteKind`."""
     split: str
-    """The one split that it is met in."""
+    """The only split whose tasks use this site."""
     theme: str
-    """Name of a colour theme of the style sheet."""
+    """Colour theme in the style sheet."""
     subject: str
-    """Which vocabulary fills it."""
+    """Key into the `SUBJECTS` of the site kind, which supply the content."""
     layout: Mapping[str, str] = field(default_factory=dict)
-    """How pages are arranged, by the names that the kind's templates ask for."""
-    words: Mapping[str, str] = field(default_factory=dict)
-    """What links, buttons and labels say, by the kind's name for them."""
+    """Layout options of the templates and their values."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Texts of links, buttons and fields. All sites of a kind have the same keys."""
     tagline: str = ""
 
     @property
     def slug(self) -> str:
-        """`larch-loom`: letters and digits with hyphens between."""
-        letters = "".join(letter if letter.isalnum() else " " for letter in self.name.lower())
-        return "-".join(letters.split())
+        """Name in lower case with hyphens, such as `larch-loom`."""
+        spaced = "".join(character if character.isalnum() else " " for character in self.name.lower())
+        return "-".join(spaced.split())
 
     @property
     def host(self) -> str:
-        """`larch-loom.test`, under the top level that is reserved for tests and leads nowhere (RFC 6761)."""
+        """Host name, such as `larch-loom.test`. RFC 6761 reserves `.test`, so it never resolves publicly."""
         return f"{self.slug}.test"
 
 
 @dataclass(frozen=True)
 class TaskType:
-    """One kind of thing to ask for on one kind of site."""
+    """One type of task on one kind of site."""
 
     name: str
-    """`shop_buy`."""
-    texts: tuple[str, ...]
-    """The ways of asking, with the names of arguments in braces."""
-    draw: Callable[[PortableRng, sqlite3.Connection, Site], Args | None]
-    """What to ask for, given the content; None when this content has nothing of the kind."""
-    wanted: Callable[[Evidence, Args], Iterator[bool]]
-    """The conditions of success, each True when it is met; the share that is met is the score."""
-    touches: frozenset[str] = frozenset()
-    """Tables whose rows may change on the way."""
-    adds: frozenset[str] = frozenset()
-    """Tables that rows may be added to. A change of all else is damage."""
+    """Name, such as `shop_buy`."""
+    goal_templates: tuple[str, ...]
+    """Goal texts, with argument names in braces. A task uses one of them."""
+    draw_args: Callable[[PortableRng, sqlite3.Connection, Site], Args | None]
+    """Draws task arguments that fit the content; None if the content offers none."""
+    conditions: Callable[[Evidence, Args], Iterator[bool]]
+    """Yields whether each success condition is met. The score is the proportion of met conditions."""
+    may_change: frozenset[str] = frozenset()
+    """Tables whose rows the task may change."""
+    may_add: frozenset[str] = frozenset()
+    """Tables that the task may add rows to. Any other change is a side effect, which halves the score."""
     prepare: Callable[[sqlite3.Connection, Args], None] | None = None
-    """Changes the content before an attempt begins, where the task needs it."""
+    """Optional change of the content before an attempt starts."""
 
 
 @dataclass(frozen=True)
-class Kind:
-    """What all sites of a kind have in common: tables, content and what can be asked; the pages are its `views`."""
+class SiteKind:
+    """What all sites of a kind share: database schema, content generator, task types and pages."""
 
     name: str
-    """`shop`."""
+    """Name, such as `shop`."""
     schema: str
-    """SQL that makes the tables."""
+    """SQL statements that create the tables."""
     fill: Callable[[sqlite3.Connection, Site, PortableRng], None]
-    """Writes a site's content; a function of site and dice."""
-    types: tuple[TaskType, ...]
-    """What one can be asked."""
+    """Writes the content of a site. Deterministic given the site and the random generator."""
+    task_types: tuple[TaskType, ...]
+    """All task types of this kind."""
     sites: tuple[Site, ...]
-    """Those there are."""
-    views: str
-    """Module (of this package) that holds the pages, imported when the first is asked for."""
+    """All sites of this kind."""
+    views_module: str
+    """Module with the pages, relative to this package. Imported at the first request."""

@@ -1,19 +1,19 @@
-"""Passwords of accounts at the sites: salted and stretched, and never kept as they are."""
+"""Salted PBKDF2 hashes of the passwords of site accounts."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
 
-ROUNDS = 200
-"""Few, since the accounts are made up and a content with accounts is to be made in milliseconds."""
+ITERATIONS = 200
+"""PBKDF2 iterations. Few, because the accounts are fictitious and content must be built within milliseconds."""
 
 
-def hashed(password: str, salt: str) -> str:
-    """Hexadecimal digits to keep; the same for the same arguments."""
-    return hashlib.pbkdf2_hmac("sha256", password.encode("utf-8", "replace"), salt.encode(), ROUNDS).hex()
+def hash_password(password: str, salt: str) -> str:
+    """Return the hash of a password in hexadecimal digits. Deterministic."""
+    return hashlib.pbkdf2_hmac("sha256", password.encode("utf-8", "replace"), salt.encode(), ITERATIONS).hex()
 
 
-def fits(password: str, salt: str, kept: str) -> bool:
-    """Whether `kept` is what `hashed` made of this password."""
-    return hmac.compare_digest(hashed(password, salt), kept)
+def verify_password(password: str, salt: str, expected_hash: str) -> bool:
+    """Return whether the hash of `password` is `expected_hash`, in constant time."""
+    return hmac.compare_digest(hash_password(password, salt), expected_hash)

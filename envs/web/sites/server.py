@@ -1,7 +1,7 @@
-"""One HTTP server a process, on loopback, for all embedded sites: every episode has a database of its own.
+"""HTTP server for all embedded sites, on loopback. Each episode has its own database.
 
-A browser reaches the sites under names that end in `.test`, which `Server.resolver_rule` maps to the server, and tells
-episodes apart by a cookie. So an episode sees the same addresses and pages whichever port and place it got.
+The browser uses host names that end in `.test`, which `Server.resolver_rule` maps to the server. A cookie identifies
+the episode. Neither the port nor the order of episodes appears in addresses or pages, so they are reproducible.
 """
 
 from __future__ import annotations
@@ -21,55 +21,59 @@ from werkzeug.wrappers import Response
 
 from ....errors import InfraError, UsageError
 from ...core import Task
-from .content import kind_of, reopened, site_of
+from .content import get_kind, get_site, open_dump
 from .core import Site
-from .pages import FOLDER, HEADERS, Routes, SiteRequest, answer
-from .tasks import SiteTask, Verdict, beginning, judge
+from .pages import FOLDER, HEADERS, Routes, SiteRequest, respond
+from .tasks import SiteTask, Verdict, grade, initial_database
 
 COOKIE = "visit"
 STATIC = {"site.css": "text/css", "site.js": "text/javascript"}
-IDLE = 120.0
-"""Seconds after which a connection without a request is closed."""
+IDLE_TIMEOUT = 120.0
+"""Seconds without a request after which a connection is closed."""
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Visit:
-    """One episode at the server, and how a browser comes to it."""
+class SiteSession:
+    """One episode on the server, and how a browser opens it."""
 
     url: str
-    """Where to begin: `http://larch-loom.test/`."""
+    """First page, such as `http://larch-loom.test/`."""
     host: str
-    """The only host that the episode's pages ask for."""
+    """The only host that the pages of the episode request."""
     cookie: tuple[str, str]
-    """Name and value of the cookie that every request has to bring; set it for `url`, HTTP only."""
+    """Name and value of the cookie that every request needs. Set it for `url` with `HttpOnly`."""
 
 
 @dataclass
-class _State:
+class _SessionState:
     task: Task
     site: Site
     db: sqlite3.Connection
-    broken: str = ""
-    """The request that a page of ours failed at, and how; empty where none did."""
+    failure: str = ""
+    """The last request whose view raised an exception, with the exception; empty if there is none."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 class Server:
-    """Serves the sites until it is closed; `Server.shared()` is the one of this process.
+    """Serves the sites until it is closed. `Server.shared()` is the server of this process.
 
-    All methods may be called from any thread. Requests of one episode are answered one at a time, so what its pages
-    show is a function of the requests alone.
+    All methods are thread-safe. Requests of one episode are answered one at a time, so its pages depend only on the
+    sequence of requests.
     """
 
     _shared: Server | None = None
     _sharing = threading.Lock()
 
-    def __init__(self, views: Callable[[Site], Routes] | None = None) -> None:
-        """`views` gives the pages of a site; None is those of its kind."""
-        self._views = views or views_of
-        self._states: dict[str, _State] = {}
+    def __init__(self, get_routes: Callable[[Site], Routes] | None = None) -> None:
+        """Start the server.
+
+        Args:
+            get_routes: Returns the views of a site; None for the views of its kind.
+        """
+        self._get_routes = get_routes or load_routes
+        self._session_states: dict[str, _SessionState] = {}
         self._lock = threading.Lock()
         self._count = 0
         self._pid = os.getpid()
@@ -81,7 +85,7 @@ class Server:
 
     @classmethod
     def shared(cls) -> Server:
-        """The server of this process, started on first use; a forked child gets its own."""
+        """Return the server of this process; start it on first use. A forked process gets its own server."""
         with cls._sharing:
             if cls._shared is None or cls._shared._pid != os.getpid():
                 cls._shared = cls()
@@ -89,68 +93,79 @@ class Server:
 
     @property
     def resolver_rule(self) -> str:
-        """For Chromium's `--host-resolver-rules`."""
+        """Value for Chromium's `--host-resolver-rules`."""
         return f"MAP *.test 127.0.0.1:{self.port}"
 
-    def begin(self, task: Task) -> Visit:
-        """Give `task` a fresh copy of its site's content; raises `UsageError` for a task of no embedded site."""
-        about = SiteTask.of(task)
-        site = site_of(about.site)
-        state = _State(task, site, beginning(about))
+    def start_session(self, task: Task) -> SiteSession:
+        """Start an episode with its own copy of the site's content.
+
+        Raises:
+            UsageError: The task is not a task of an embedded site.
+        """
+        site_task = SiteTask.from_task(task)
+        site = get_site(site_task.site)
+        state = _SessionState(task, site, initial_database(site_task))
         with self._lock:
             self._count += 1
             token = f"{self._count}-{os.urandom(8).hex()}"
-            self._states[token] = state
-        return Visit(f"http://{site.host}{about.start}", site.host, (COOKIE, token))
+            self._session_states[token] = state
+        return SiteSession(f"http://{site.host}{site_task.start}", site.host, (COOKIE, token))
 
-    def end(self, visit: Visit) -> None:
-        """Forget the episode; again is no error."""
+    def end_session(self, session: SiteSession) -> None:
+        """Delete the state of an episode. Repeated calls have no effect."""
         with self._lock:
-            state = self._states.pop(visit.cookie[1], None)
+            state = self._session_states.pop(session.cookie[1], None)
         if state is not None:
             with state.lock:
                 state.db.close()
 
-    def dump(self, visit: Visit) -> bytes:
-        """The episode's whole state: sign-in, cart and content."""
-        state = self._state(visit)
+    def dump(self, session: SiteSession) -> bytes:
+        """Return the complete state of an episode, including sign-in and cart."""
+        state = self._session_state(session)
         with state.lock:
             return state.db.serialize()
 
-    def load(self, visit: Visit, state: bytes) -> None:
-        """Make the episode's state what it was when `dump` returned `state`; raises `UsageError` for other bytes."""
-        here = self._state(visit)
-        fresh = reopened(state)
-        with here.lock:
-            here.db, old = fresh, here.db
+    def load(self, session: SiteSession, state: bytes) -> None:
+        """Restore the state that `dump` returned.
+
+        Raises:
+            UsageError: The bytes are not a dumped state, or the episode has ended.
+        """
+        current = self._session_state(session)
+        fresh = open_dump(state)
+        with current.lock:
+            current.db, old = fresh, current.db
             old.close()
 
-    def check(self, visit: Visit, answer: str | None) -> Verdict:
-        """How the episode stands, given the agent's answer; changes nothing.
+    def check(self, session: SiteSession, answer: str | None) -> Verdict:
+        """Score the current state of an episode and the agent's answer. Changes nothing.
 
-        Raises `InfraError` once a page has failed: that is a fault of the site's and says nothing of the agent.
+        Raises:
+            InfraError: A view raised an exception during the episode, which is not the agent's fault.
         """
-        state = self._state(visit)
+        state = self._session_state(session)
         with state.lock:
-            if state.broken:
-                raise InfraError(f"task {state.task.id!r}: {state.broken}; report it with the task's id and seed")
-            return judge(state.task, state.db, answer)
+            if state.failure:
+                raise InfraError(f"task {state.task.id!r}: {state.failure}; report it with the task's id and seed")
+            return grade(state.task, state.db, answer)
 
     def close(self) -> None:
-        """Stop serving and forget all episodes; again is no error."""
+        """Stop the server and delete all episodes. Repeated calls have no effect."""
         self._http.shutdown()
         self._http.server_close()
         self._thread.join()
         with self._lock:
-            states, self._states = list(self._states.values()), {}
-        for state in states:
+            session_states, self._session_states = list(self._session_states.values()), {}
+        for state in session_states:
             state.db.close()
 
-    def _state(self, visit: Visit) -> _State:
+    def _session_state(self, session: SiteSession) -> _SessionState:
         with self._lock:
-            state = self._states.get(visit.cookie[1])
+            state = self._session_states.get(session.cookie[1])
         if state is None:
-            raise UsageError(f"the episode at {visit.url} has ended or is of another server; call Server.begin")
+            raise UsageError(
+                f"the episode at {session.url} has ended or belongs to another server; call Server.start_session"
+            )
         return state
 
     # -- HTTP -----------------------------------------------------------------------------------------------------
@@ -164,39 +179,39 @@ class Server:
             headers = {"Cache-Control": "public, max-age=86400, immutable"}
             return Response((FOLDER / "static" / name).read_bytes(), content_type=STATIC[name], headers=headers)
         with self._lock:
-            state = self._states.get(request.cookies.get(COOKIE, ""))
+            state = self._session_states.get(request.cookies.get(COOKIE, ""))
         if state is None or request.host.partition(":")[0] != state.site.host:
-            return _plain(404, "There is no such site.")
+            return _plain_page(404, "There is no such site.")
         try:
             with state.lock:
-                return answer(self._views(state.site), request, state.site, state.db)
+                return respond(self._get_routes(state.site), request, state.site, state.db)
         except HTTPException as error:
-            return _plain(error.code or 500, error.name)
+            return _plain_page(error.code or 500, error.name)
         except Exception as error:
             logger.exception("%s %s of task %s failed", request.method, request.path, state.task.id)
-            state.broken = f"the site failed at {request.method} {request.path} ({type(error).__name__}: {error})"
-            return _plain(500, "Something went wrong on our side.")
+            state.failure = f"the site failed at {request.method} {request.path} ({type(error).__name__}: {error})"
+            return _plain_page(500, "Something went wrong on our side.")
 
 
-def _plain(status: int, text: str) -> Response:
+def _plain_page(status: int, text: str) -> Response:
     html = f"<!doctype html><html lang=en><title>{status}</title><main><h1>{status}</h1><p>{text}</p></main></html>"
     return Response(html, status, content_type="text/html; charset=utf-8", headers=HEADERS)
 
 
-def views_of(site: Site) -> Routes:
-    """The pages of a site's kind."""
-    module = importlib.import_module(f".{kind_of(site).views}", __package__)
+def load_routes(site: Site) -> Routes:
+    """Return the views of a site's kind."""
+    module = importlib.import_module(f".{get_kind(site).views_module}", __package__)
     routes: Routes = module.routes
     return routes
 
 
 class _Handler(WSGIRequestHandler):
-    """Keeps connections open, sends at once, logs nothing, and says nothing of time or of what serves."""
+    """Keeps connections open, sends without delay, and sends constant `Date` and `Server` headers."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     wbufsize = -1
-    timeout = IDLE
+    timeout = IDLE_TIMEOUT
 
     def log(self, type: str, message: str, *args: Any) -> None:
         logger.debug(message, *args)

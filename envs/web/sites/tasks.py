@@ -1,4 +1,4 @@
-"""Tasks of the embedded sites: how they are drawn, what they say, and whether an attempt has done them."""
+"""Tasks of the embedded sites: generation, goal texts and scoring."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from typing import Any
 
 from ....errors import UsageError, unknown
 from ...core import Task, TaskSet
-from ...portable_rng import PortableRng, seed_of
+from ...portable_rng import PortableRng, seed_from_text
 from .catalogue import KINDS, SITES
-from .content import EDITIONS, edition, opened, site_of
+from .content import EDITIONS, build_edition, get_site, open_database
 from .core import Args, TaskType
 from .evidence import Evidence
 
 ENV_ID = "kintsugi/Web-v0"
 SPLITS: Mapping[str, int] = {"train": 800, "valid": 200, "valid_unseen": 200}
-"""The splits, and how many tasks they give when no number is asked for."""
-TYPES: Mapping[str, TaskType] = {type_.name: type_ for kind in KINDS.values() for type_ in kind.types}
-_DRAWS = 40
-"""So many contents are tried before a task type is given up."""
+"""Default number of tasks of each split."""
+TASK_TYPES: Mapping[str, TaskType] = {type_.name: type_ for kind in KINDS.values() for type_ in kind.task_types}
+_MAX_DRAWS = 40
+"""Maximum number of site contents tried for one task."""
 
 
 @dataclass(frozen=True)
@@ -32,66 +32,82 @@ class SiteTask:
     type: str
     """Name of a `TaskType`."""
     site: str
-    """Slug of a site."""
+    """Slug of the site."""
     edition: int
-    """Which of the site's contents."""
+    """Edition of the site's content."""
     text: int
-    """Which of the type's texts."""
+    """Index into the goal templates of the task type."""
     args: Args
     start: str = "/"
-    """Path of the page where the episode begins."""
+    """Path of the first page."""
 
     @classmethod
-    def of(cls, task: Task) -> SiteTask:
-        """Read a task; raises `UsageError` when it is of no embedded site."""
+    def from_task(cls, task: Task) -> SiteTask:
+        """Read the parameters of a task.
+
+        Raises:
+            UsageError: The task is not a task of an embedded site.
+        """
         try:
-            about = cls(**task.params)
-            TYPES[about.type].texts[about.text].format(**about.args)
-            site_of(about.site)
+            site_task = cls(**task.params)
+            TASK_TYPES[site_task.type].goal_templates[site_task.text].format(**site_task.args)
+            get_site(site_task.site)
         except (TypeError, KeyError, IndexError) as error:
             raise UsageError(
-                f"task {task.id!r} is of no embedded site ({error!r}); take one from WebEnv.tasks"
+                f"task {task.id!r} is not a task of an embedded site ({error!r}); use a task from WebEnv.tasks"
             ) from None
-        return about
+        return site_task
 
     @property
     def goal(self) -> str:
-        """The task in words."""
-        return TYPES[self.type].texts[self.text].format(**self.args)
+        """The goal text."""
+        return TASK_TYPES[self.type].goal_templates[self.text].format(**self.args)
 
 
 def read_goal(text: str) -> tuple[str, dict[str, str]]:
-    """Type and arguments of a task, read off its words; raises `UsageError` for any other text."""
+    """Return the task type and the arguments of a goal text.
+
+    Raises:
+        UsageError: The text is not the goal of a task on an embedded site.
+    """
     for name, pattern in _patterns():
         match = pattern.fullmatch(text.strip())
         if match:
             return name, match.groupdict()
-    raise UsageError(f"cannot read the task {text[:120]!r}; expected the words of a task on an embedded site")
+    raise UsageError(f"cannot read the task {text[:120]!r}; expected the goal of a task on an embedded site")
 
 
 @functools.cache
 def _patterns() -> tuple[tuple[str, re.Pattern[str]], ...]:
     return tuple(
         (type_.name, re.compile(re.sub(r"'\\\{(\w+)\\\}'", r"'(?P<\1>[^']*)'", re.escape(text))))
-        for type_ in TYPES.values()
-        for text in type_.texts
+        for type_ in TASK_TYPES.values()
+        for text in type_.goal_templates
     )
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """How an attempt stands."""
+    """Score of an attempt."""
 
     score: float
-    """Share of the type's conditions that are met, halved where other things were changed."""
+    """Proportion of met success conditions, halved if there are side effects."""
     success: bool
-    """All are met, and nothing else was changed."""
+    """Whether all conditions are met without side effects."""
 
 
 def make_tasks(split: str, n: int | None = None, seed: int = 0, kind: str = "all", **params: object) -> TaskSet:
-    """The first `n` tasks of a split, its types in turn; those of one `kind` of site, or of all.
+    """Return the first `n` tasks of a split. They cycle through the task types.
 
-    Raises `UsageError` for an unknown split, kind or parameter.
+    Args:
+        split: Name of the split.
+        n: Number of tasks; None for the default of the split.
+        seed: Different seeds give different tasks.
+        kind: Only tasks on this kind of site; `all` for every kind.
+        **params: Must be empty; any entry is reported as an unknown parameter.
+
+    Raises:
+        UsageError: The split, the kind or a parameter is unknown, or `n` is negative.
     """
     if params:
         raise unknown("parameter of web tasks", min(params), ["kind", "world"])
@@ -100,65 +116,65 @@ def make_tasks(split: str, n: int | None = None, seed: int = 0, kind: str = "all
     if kind not in ("all", *KINDS):
         raise unknown("kind of site", kind, ["all", *KINDS])
     if n is not None and n < 0:
-        raise UsageError(f"asked for {n} web tasks; expected 0 or more")
+        raise UsageError(f"the number of web tasks is {n}; expected 0 or more")
     return TaskSet(make_task(split, index, seed, kind) for index in range(SPLITS[split] if n is None else n))
 
 
 def make_task(split: str, index: int, seed: int = 0, kind: str = "all") -> Task:
-    """Task number `index` of a split."""
-    world = seed_of(f"sites/{kind}/{split}/{seed}/{index}")
+    """Return task number `index` of a split. Deterministic."""
+    world = seed_from_text(f"sites/{kind}/{split}/{seed}/{index}")
     rng = PortableRng(world)
-    types = types_of(kind)
+    types = task_types(kind)
     type_ = types[index % len(types)]
-    params = _drawn(type_, split, rng)
+    params = _draw_params(type_, split, rng)
     name = f"{index:05d}" if seed == 0 else f"{seed}-{index:05d}"
     return Task(f"sites/{kind}/{split}/{name}", ENV_ID, split, world, params)
 
 
 @functools.cache
-def types_of(kind: str) -> tuple[TaskType, ...]:
-    """The task types of a kind of site, or of all, one kind after the other in turn."""
-    lists = [list(each.types) for each in KINDS.values() if kind in ("all", each.name)]
+def task_types(kind: str) -> tuple[TaskType, ...]:
+    """Return the task types of one kind of site. For `all`, alternate between the kinds."""
+    lists = [list(each.task_types) for each in KINDS.values() if kind in ("all", each.name)]
     longest = max(map(len, lists))
     return tuple(types[i] for i in range(longest) for types in lists if i < len(types))
 
 
-def beginning(about: SiteTask) -> sqlite3.Connection:
-    """A database of one's own in the state that an attempt begins with."""
-    db = opened(edition(about.site, about.edition))
-    prepare = TYPES[about.type].prepare
+def initial_database(site_task: SiteTask) -> sqlite3.Connection:
+    """Return a new database in the initial state of an attempt."""
+    db = open_database(build_edition(site_task.site, site_task.edition))
+    prepare = TASK_TYPES[site_task.type].prepare
     if prepare is not None:
-        prepare(db, about.args)
+        prepare(db, site_task.args)
         db.commit()
     return db
 
 
-def judge(task: Task, db: sqlite3.Connection, answer: str | None) -> Verdict:
-    """Whether the state of `db` and `answer` are what `task` asks for; nothing is written."""
-    about = SiteTask.of(task)
-    type_ = TYPES[about.type]
-    before = beginning(about)
+def grade(task: Task, db: sqlite3.Connection, answer: str | None) -> Verdict:
+    """Score the state `db` and the answer (None if there is none) of an attempt. Changes nothing."""
+    site_task = SiteTask.from_task(task)
+    type_ = TASK_TYPES[site_task.type]
+    before = initial_database(site_task)
     try:
         evidence = Evidence(before, db, answer)
-        met = list(type_.wanted(evidence, about.args))
-        damage = evidence.damaged(type_.touches, type_.adds)
+        conditions = list(type_.conditions(evidence, site_task.args))
+        side_effects = evidence.has_side_effects(type_.may_change, type_.may_add)
     finally:
         before.close()
-    score = sum(met) / len(met)
-    return Verdict(score / 2 if damage else score, all(met) and not damage)
+    score = sum(conditions) / len(conditions)
+    return Verdict(score / 2 if side_effects else score, all(conditions) and not side_effects)
 
 
-def _drawn(type_: TaskType, split: str, rng: PortableRng) -> dict[str, Any]:
-    kind = next(kind for kind in KINDS.values() if type_ in kind.types)
+def _draw_params(type_: TaskType, split: str, rng: PortableRng) -> dict[str, Any]:
+    kind = next(kind for kind in KINDS.values() if type_ in kind.task_types)
     sites = [site for site in SITES.values() if site.kind == kind.name and site.split == split]
-    for _ in range(_DRAWS):
+    for _ in range(_MAX_DRAWS):
         site, number = rng.choice(sites), rng.below(EDITIONS)
-        db = opened(edition(site.slug, number))
+        db = open_database(build_edition(site.slug, number))
         try:
-            args = type_.draw(rng, db, site)
+            args = type_.draw_args(rng, db, site)
         finally:
             db.close()
         if args is not None:
-            text = rng.below(len(type_.texts))
+            text = rng.below(len(type_.goal_templates))
             return {"type": type_.name, "site": site.slug, "edition": number, "text": text, "args": args, "start": "/"}
-    raise UsageError(f"no content of the split {split!r} has anything for the task type {type_.name!r}")
+    raise UsageError(f"none of {_MAX_DRAWS} site contents of the split {split!r} allows a task of type {type_.name!r}")

@@ -1,7 +1,7 @@
-"""Where web tasks come from: embedded sites, MiniWoB++, lists of tasks on the live web; one module each."""
+"""Sources of web tasks, one module each: embedded sites, MiniWoB++, and files of tasks on the live web."""
 
 from __future__ import annotations
 
-from .core import Place, Standing, World, world_named, world_of
+from .core import Scenario, Status, World, world_named, world_of
 
-__all__ = ["Place", "Standing", "World", "world_named", "world_of"]
+__all__ = ["Scenario", "Status", "World", "world_named", "world_of"]

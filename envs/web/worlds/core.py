@@ -1,4 +1,4 @@
-"""What the web environment wants of a world: its tasks, and for each episode a `Place` to be in and to be judged by."""
+"""Interface of a world: its tasks, and for each episode a `Scenario` that starts and scores it."""
 
 from __future__ import annotations
 
@@ -11,84 +11,122 @@ from typing import Any, ClassVar
 from ....errors import UsageError, unknown
 from ...core import Task, TaskSet
 from ..actions import VERBS
-from ..hosts import Hosts
+from ..hosts import AllowedHosts
 from ..session import Session
 
-Deed = tuple[str, str]
-"""What was seen, and what was done then."""
-Judge = Callable[[Task, Sequence[Deed], str], float]
-"""Task, what was seen and done, answer: the score in [0, 1]."""
+LoggedAction = tuple[str, str]
+"""An observation and the action that followed it."""
+Judge = Callable[[Task, Sequence[LoggedAction], str], float]
+"""Function of task, action log and answer that returns the score in [0, 1]."""
 
 
 @dataclass(frozen=True)
-class Standing:
-    """How an episode stands."""
+class Status:
+    """Score of an episode after a step."""
 
     score: float = 0.0
-    """In [0, 1]."""
+    """Score so far, in [0, 1]."""
     success: bool = False
+    """Whether the task is solved."""
     over: bool = False
-    """Whether the world itself has ended the episode."""
+    """Whether the world has ended the episode."""
     reward: float | None = None
-    """Of the last step, where the world has its own; None is the score at the end of the episode."""
+    """Reward of the last step; None means 0 during the episode and the score at its end."""
 
 
-class Place(ABC):
-    """One episode in a world. Async methods run on the browser's thread, with the episode's session."""
+class Scenario(ABC):
+    """One episode in a world. Async methods run on the browser thread, with the session of the episode."""
 
     goal: str
-    """The task in words."""
-    hosts: Hosts
-    """What pages may ask for."""
+    """The task in words, as the agent reads it."""
+    hosts: AllowedHosts
+    """Hosts that pages may request."""
     verbs: Sequence[str] = tuple(VERBS)
-    """Kinds of actions that there are."""
-    prefix: tuple[str, str] | None = None
-    """How addresses begin here, and how they are shown: for what differs from one machine to the next."""
+    """Verbs of the actions that the agent may use."""
+    url_prefix: tuple[str, str] | None = None
+    """Real start of the URLs, and the start shown to the agent instead, to hide what differs between machines."""
 
     @abstractmethod
-    async def enter(self, session: Session) -> None:
-        """Bring the session's tab to where the episode begins. Settling is the caller's."""
+    async def start(self, session: Session) -> None:
+        """Open the first page in the session's tab. The caller waits until the page is idle.
+
+        Args:
+            session: The session of the episode: a new one, or an earlier one if `can_reuse` allowed it.
+        """
 
     @abstractmethod
-    async def standing(self, session: Session, answer: str | None, deeds: Sequence[Deed]) -> Standing:
-        """How the episode stands after a step; `answer` is None until the agent stops."""
+    async def status(self, session: Session, answer: str | None, action_log: Sequence[LoggedAction]) -> Status:
+        """Return the status after a step.
 
-    def judged(self, answer: str, deeds: Sequence[Deed]) -> Standing | None:
-        """What a judge says once the agent has stopped, on the caller's thread; None where `standing` says it all."""
+        Args:
+            session: The session of the episode.
+            answer: The agent's answer; None until it stops.
+            action_log: All observations and actions so far.
+        """
+
+    def judge(self, answer: str, action_log: Sequence[LoggedAction]) -> Status | None:
+        """Return the final status of an episode that the agent has ended; None (the default) keeps that of `status`.
+
+        Runs on the caller's thread.
+
+        Args:
+            answer: The agent's answer.
+            action_log: All observations and actions.
+        """
         return None
 
-    def continues(self, session: Session) -> bool:
-        """Whether a session that an earlier place of this world was entered in can be entered again."""
+    def can_reuse(self, session: Session) -> bool:
+        """Return whether this episode can start in the session of an earlier episode of the world; False by default.
+
+        Args:
+            session: The session as the earlier episode left it.
+        """
         return False
 
     def dump(self) -> bytes | None:
-        """The state outside the browser, exactly; None where there is none."""
+        """Return the exact state outside the browser; None if there is none."""
         return None
 
     def load(self, state: bytes) -> None:
-        """Make the state outside the browser what it was when `dump` returned `state`."""
-        raise UsageError(f"{type(self).__name__} keeps no state outside the browser")
+        """Restore the state outside the browser.
 
-    def leave(self) -> None:  # noqa: B027 (most places hold nothing)
-        """Let go of what the episode held; can be called again."""
+        Args:
+            state: Result of `dump`.
 
-    def shown(self, url: str) -> str:
-        """An address as the agent sees it."""
-        if self.prefix and url.startswith(self.prefix[0]):
-            return self.prefix[1] + url[len(self.prefix[0]) :]
+        Raises:
+            UsageError: If the scenario has no state outside the browser, which is the default.
+        """
+        raise UsageError(f"{type(self).__name__} has no state outside the browser to restore")
+
+    def close(self) -> None:  # noqa: B027 (most scenarios hold no resources)
+        """Release the resources of the episode. Can be called repeatedly."""
+
+    def display_url(self, url: str) -> str:
+        """Return a URL as it is shown to the agent; see `url_prefix`.
+
+        Args:
+            url: The real URL.
+        """
+        if self.url_prefix and url.startswith(self.url_prefix[0]):
+            return self.url_prefix[1] + url[len(self.url_prefix[0]) :]
         return url
 
-    def meant(self, url: str) -> str:
-        """The address that one as shown stands for."""
-        if self.prefix and url.startswith(self.prefix[1]):
-            return self.prefix[0] + url[len(self.prefix[1]) :]
+    def real_url(self, url: str) -> str:
+        """Return the real URL of one that was shown to the agent.
+
+        Args:
+            url: A result of `display_url`, or any other URL, which is returned unchanged.
+        """
+        if self.url_prefix and url.startswith(self.url_prefix[1]):
+            return self.url_prefix[0] + url[len(self.url_prefix[1]) :]
         return url
 
 
 class World(ABC):
-    """A family of web tasks."""
+    """A source of web tasks. Subclass it and return it from `WebEnv.world` to add one."""
 
     name: ClassVar[str]
+    """Name in `WebEnv.tasks(world=...)`."""
 
     @classmethod
     @abstractmethod
@@ -97,20 +135,33 @@ class World(ABC):
 
     @classmethod
     def resolver_rules(cls) -> tuple[str, ...]:
-        """Names that this world's pages are reached by, for Chromium."""
+        """Return Chromium's resolver rules for the host names of this world."""
         return ()
 
     @classmethod
     @abstractmethod
-    def place(cls, task: Task, hosts: Sequence[str], judge: Judge | None) -> Place:
-        """A place for one episode; the live web is bounded by `hosts`, and its tasks are scored by `judge`."""
+    def scenario(cls, task: Task, hosts: Sequence[str], judge: Judge | None) -> Scenario:
+        """Return the scenario of a new episode.
+
+        Args:
+            task: A task of this world.
+            hosts: Hosts allowed for tasks of the live web; other worlds ignore it.
+            judge: Scores tasks of the live web; other worlds ignore it.
+        """
 
 
 WORLDS = {"sites": "sites:Sites", "miniwob": "miniwob:MiniWob", "live": "live:Live"}
 
 
 def world_named(name: str) -> type[World]:
-    """The world of this name; raises `UsageError` with the names there are."""
+    """Return a world by name.
+
+    Args:
+        name: `sites`, `miniwob` or `live`.
+
+    Raises:
+        UsageError: If there is no such world.
+    """
     if name not in WORLDS:
         raise unknown("web world", name, WORLDS)
     module, _, attribute = WORLDS[name].partition(":")
@@ -119,5 +170,12 @@ def world_named(name: str) -> type[World]:
 
 
 def world_of(task: Task) -> type[World]:
-    """The world of a task: its parameter `world`, by default the embedded sites."""
+    """Return the world of a task.
+
+    Args:
+        task: A web task. Its parameter `world` names the world; the default is `sites`.
+
+    Raises:
+        UsageError: If there is no such world.
+    """
     return world_named(str(task.params.get("world", "sites")))

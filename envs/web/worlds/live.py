@@ -1,8 +1,8 @@
-"""Tasks on the live web, read from the files that WebVoyager and Mind2Web-Live publish; a judge says how they went.
+"""Tasks on the live web, read from the published files of WebVoyager and Mind2Web-Live. A judge scores the episodes.
 
-WebVoyager (He et al., 2024): one JSON object a line with `id`, `ques` and `web`. Mind2Web-Live (Pan et al., 2024): a
-JSON array, or one object a line, with `index`, `task` and the pages of `evaluation`, the first of which says on which
-site the task begins. Nothing is downloaded: the file is the user's, and so is the choice of hosts (`WebConfig.hosts`).
+WebVoyager (He et al., 2024): one JSON object per line with `id`, `ques` and `web`. Mind2Web-Live (Pan et al., 2024): a
+JSON array, or one object per line, with `index`, `task` and the pages of `evaluation`; the task starts on the site of
+the first page. Nothing is downloaded: the user provides the file and selects the hosts (`WebConfig.hosts`).
 """
 
 from __future__ import annotations
@@ -15,35 +15,43 @@ from urllib.parse import urlsplit
 
 from ....errors import UsageError
 from ...core import Task, TaskSet
-from ..hosts import Hosts
+from ..hosts import AllowedHosts
 from ..session import Session
-from .core import Deed, Judge, Place, Standing, World
+from .core import Judge, LoggedAction, Scenario, Status, World
 
 ENV_ID = "kintsugi/Web-v0"
 
 
 class Live(World):
-    """All tasks of a file, whatever the split is called: each is the same task in all of them, by its id."""
+    """All tasks of a file. Every split has the same tasks, with the same ids."""
 
     name: ClassVar[str] = "live"
 
     @classmethod
     def tasks(cls, split: str, n: int | None, seed: int, path: str = "", **params: Any) -> TaskSet:
-        """The tasks of the file at `path`, or `n` drawn of them where there are more.
+        """Return the tasks of a file.
 
-        Raises `UsageError` for a file that cannot be read and, with its number, for an entry that is no task.
+        Args:
+            split: Any name; the tasks are the same for every split.
+            n: Number of tasks to draw without replacement; None or a larger number than the file has returns all.
+            seed: Seed of the draw.
+            path: Path of a JSON or JSONL file.
+            **params: None are accepted.
+
+        Raises:
+            UsageError: If the file cannot be read, or an entry is not a task.
         """
         if params or not path:
-            wrong = f"unknown parameter {min(params)!r}" if params else "there is no path"
-            raise UsageError(f"{wrong}; live tasks take path, a file of WebVoyager's or Mind2Web-Live's")
+            problem = f"unknown parameter {min(params)!r}" if params else "path is missing"
+            raise UsageError(f"{problem}; live tasks take path=FILE, a task file of WebVoyager or Mind2Web-Live")
         entries = _entries(Path(path))
         tasks = TaskSet(_task(entry, number, split, path) for number, entry in enumerate(entries, start=1))
         return tasks if n is None or n >= len(tasks) else tasks.sample(n, seed)
 
     @classmethod
-    def place(cls, task: Task, hosts: Sequence[str], judge: Judge | None) -> Place:
-        """The task's first page; raises `UsageError` where no judge was given or its host is not allowed."""
-        return LivePlace(task, hosts, judge)
+    def scenario(cls, task: Task, hosts: Sequence[str], judge: Judge | None) -> Scenario:
+        """Create the scenario; raise `UsageError` without a judge, or if the host of the first page is not allowed."""
+        return LiveScenario(task, hosts, judge)
 
 
 def _entries(path: Path) -> list[Any]:
@@ -63,7 +71,7 @@ def _entries(path: Path) -> list[Any]:
         try:
             found += [json.loads(line)] if line.strip() else []
         except ValueError as error:
-            raise UsageError(f"{path}:{number}: not JSON ({error}); expected one task a line") from None
+            raise UsageError(f"{path}:{number}: not JSON ({error}); expected one task per line") from None
     return found
 
 
@@ -76,7 +84,7 @@ def _task(entry: Any, number: int, split: str, path: str) -> Task:
             raise ValueError(f"goal {goal!r}, address {url!r}")
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise UsageError(
-            f"{path}: entry {number} is no task ({error!r}); expected ques and web (WebVoyager), "
+            f"{path}: entry {number} is not a task ({error!r}); expected the keys ques and web (WebVoyager), "
             "or task and evaluation (Mind2Web-Live)"
         ) from None
     kind = str(entry.get("web_name") or urlsplit(str(url)).hostname)
@@ -85,43 +93,43 @@ def _task(entry: Any, number: int, split: str, path: str) -> Task:
 
 
 def _first_page(evaluation: Sequence[Any]) -> str:
-    """The front page of the site that a Mind2Web-Live task is first checked on."""
+    """Return the front page of the site of the first check of a Mind2Web-Live task."""
     for check in evaluation:
         parts = urlsplit(str(check["content"].get("url", "")))
         if parts.hostname:
             return f"{parts.scheme}://{parts.netloc}/"
-    raise ValueError("no page is named in its evaluation")
+    raise ValueError("its evaluation contains no URL")
 
 
-class LivePlace(Place):
-    """One task on somebody's site."""
+class LiveScenario(Scenario):
+    """An episode on the live web."""
 
     def __init__(self, task: Task, hosts: Sequence[str], judge: Judge | None) -> None:
         if judge is None:
             raise UsageError(
-                f"task {task.id!r} of the live web needs a judge: WebEnv(judge=WebJudge(model)), "
+                f"task {task.id!r} of the live web has no judge; pass WebEnv(judge=WebJudge(model)), "
                 "with kintsugi.agents.judge.WebJudge"
             )
         self.goal = str(task.params["goal"])
-        self.hosts = Hosts(tuple(hosts))
+        self.hosts = AllowedHosts(tuple(hosts))
         self._judge, self._task, self._url = judge, task, str(task.params["url"])
         if not self.hosts.allows(self._url):
             raise UsageError(
-                f"task {task.id!r} begins at {self._url}; allowed hosts: {', '.join(self.hosts.allowed) or 'none'}; "
-                f"name what may be visited: WebEnv(config=WebConfig(hosts=({urlsplit(self._url).hostname!r},)))"
+                f"task {task.id!r} starts at {self._url}; allowed hosts: {', '.join(self.hosts.allowed) or 'none'}; "
+                f"allow its host with WebEnv(config=WebConfig(hosts=({urlsplit(self._url).hostname!r},)))"
             )
 
-    async def enter(self, session: Session) -> None:
+    async def start(self, session: Session) -> None:
         """Open the first page."""
         await session.navigate(self._url)
 
-    async def standing(self, session: Session, answer: str | None, deeds: Sequence[Deed]) -> Standing:
-        """Unknown until the agent stops."""
-        return Standing()
+    async def status(self, session: Session, answer: str | None, action_log: Sequence[LoggedAction]) -> Status:
+        """Return a score of 0; the judge scores the episode after the agent stops."""
+        return Status()
 
-    def judged(self, answer: str, deeds: Sequence[Deed]) -> Standing:
-        """What the judge says; raises what it raises."""
-        score = self._judge(self._task, deeds, answer)
+    def judge(self, answer: str, action_log: Sequence[LoggedAction]) -> Status:
+        """Return the status by the judge's score; at least 0.5 is a success."""
+        score = self._judge(self._task, action_log, answer)
         if not 0 <= score <= 1:
-            raise UsageError(f"the judge of task {self._task.id!r} gave {score!r}; expected a score in [0, 1]")
-        return Standing(score, score >= 0.5)
+            raise UsageError(f"the judge of task {self._task.id!r} returned {score!r}; expected a score in [0, 1]")
+        return Status(score, score >= 0.5)

@@ -1,9 +1,9 @@
-"""MiniWoB++ (Liu et al., 2018): 130 small pages, played through the HTML that the `miniwob` package ships.
+"""MiniWoB++ (Liu et al., 2018): 130 small pages, played in the HTML files of the `miniwob` package.
 
-A page is begun as the package's own environment begins it: `Math.seedrandom(seed)`, then `core.startEpisodeReal()`. The
-reward is `WOB_RAW_REWARD_GLOBAL`, from -1 to 1, for the other one decays with the wall clock; the page's own time limit
-is lifted, for the same reason. Success is a reward above 0. Where `RELOADED` does not name a page, it is begun again
-without being loaded again, which is many times faster and shows the same.
+A page starts as in the package's own environment: `Math.seedrandom(seed)`, then `core.startEpisodeReal()`. The reward
+is `WOB_RAW_REWARD_GLOBAL`, from -1 to 1, because the page's other reward decays with the wall clock. For the same
+reason, the page's time limit is disabled. A reward above 0 is a success. Pages outside `RELOADED_PAGES` restart without
+a reload, which is many times faster and shows the same.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from typing import Any, ClassVar
 from ....errors import MissingExtraError, UsageError, unknown
 from ...core import Task, TaskSet
 from ..actions import PAGE_VERBS
-from ..hosts import Hosts
+from ..hosts import AllowedHosts
 from ..ids import ElementIds
 from ..session import Session
-from .core import Deed, Judge, Place, Standing, World
+from .core import Judge, LoggedAction, Scenario, Status, World
 
 ENV_ID = "kintsugi/Web-v0"
-EDITIONS = 1_000_000
-"""Every split draws the seeds of its pages from a million of its own."""
+SEEDS_PER_SPLIT = 1_000_000
+"""Size of the range of page seeds of each split. The ranges do not overlap."""
 SPLITS = ("train", "valid", "valid_unseen")
-RELOADED = frozenset(
+RELOADED_PAGES = frozenset(
     {
         "book-flight", "book-flight-nodelay", "chase-circle", "click-menu", "click-menu-2", "click-option", "click-pie",
         "drag-items", "drag-items-grid", "drag-sort-numbers", "focus-text-2", "form-sequence", "moving-items",
@@ -36,8 +36,8 @@ RELOADED = frozenset(
         "use-slider-2",
     }
 )  # fmt: skip
-"""Pages that were seen to show something else when they are begun again, after another episode, without a reload."""
-BEGIN = """(() => {
+"""Pages that must be reloaded, because a restart without a reload differs from the first start."""
+START_SCRIPT = """(() => {
   core.EPISODE_MAX_TIME = 1e9;
   document.activeElement?.blur();
   Math.seedrandom(%d);
@@ -46,48 +46,62 @@ BEGIN = """(() => {
   document.getElementById("click-canvas").style.display = "none";
   return core.getUtterance();
 })()"""
-STANDING = "[WOB_DONE_GLOBAL, WOB_RAW_REWARD_GLOBAL]"
+STATUS_SCRIPT = "[WOB_DONE_GLOBAL, WOB_RAW_REWARD_GLOBAL]"
 
 
 class MiniWob(World):
-    """Tasks are pages with seeds. `valid_unseen` has pages that `train` and `valid` never have: every fifth."""
+    """Tasks are pages with seeds. Every fifth page is only in `valid_unseen`, the others in `train` and `valid`."""
 
     name: ClassVar[str] = "miniwob"
 
     @classmethod
     def tasks(cls, split: str, n: int | None, seed: int, page: str = "", **params: Any) -> TaskSet:
-        """Pages in turn, other seeds each time round; one `page` alone when it is named. 3 rounds when `n` is None."""
+        """Return tasks that cycle through the pages of a split, with new seeds in each cycle.
+
+        Args:
+            split: `train`, `valid` or `valid_unseen`.
+            n: Number of tasks; None for three cycles.
+            seed: Seed of the task set. Sets with different seeds share no page seed.
+            page: Name of a page, for tasks of this page alone.
+            **params: None are accepted.
+
+        Raises:
+            UsageError: If the split, the page or a parameter is unknown, or `n` is negative.
+            MissingExtraError: If the `miniwob` package is not installed.
+        """
         if params:
-            raise UsageError(f"unknown parameter {min(params)!r} of MiniWoB++ tasks; there is page, e.g. click-test")
+            raise UsageError(
+                f"unknown parameter {min(params)!r}; MiniWoB++ tasks take only page, such as page=click-test"
+            )
         if split not in SPLITS:
             raise unknown("MiniWoB++ split", split, SPLITS)
         if page and page not in pages():
             raise unknown("MiniWoB++ page", page, pages())
-        chosen = (page,) if page else pages_of(split)
+        chosen = (page,) if page else pages_in_split(split)
         count = 3 * len(chosen) if n is None else n
         if count < 0:
-            raise UsageError(f"asked for {n} MiniWoB++ tasks; expected 0 or more")
+            raise UsageError(f"n is {n}; expected the number of MiniWoB++ tasks, at least 0")
         return TaskSet(_task(split, chosen[i % len(chosen)], i // len(chosen), seed) for i in range(count))
 
     @classmethod
-    def place(cls, task: Task, hosts: Sequence[str], judge: Judge | None) -> Place:
-        """The page of the task."""
+    def scenario(cls, task: Task, hosts: Sequence[str], judge: Judge | None) -> Scenario:
+        """Create the scenario; raise `UsageError` if the page of the task is unknown."""
         page = task.params.get("type")
         if page not in pages():
             raise unknown("MiniWoB++ page", str(page), pages())
-        return MiniWobPage(str(page), task.seed)
+        return MiniWobScenario(str(page), task.seed)
 
 
 def _task(split: str, page: str, number: int, seed: int) -> Task:
-    # The draws of splits, and of sets with other seeds, share no page seed.
-    world = (seed * len(SPLITS) + SPLITS.index(split)) * EDITIONS + number
+    # Different splits, and task sets with different seeds, share no page seed.
+    page_seed = (seed * len(SPLITS) + SPLITS.index(split)) * SEEDS_PER_SPLIT + number
     name = f"{number:04d}" if seed == 0 else f"{seed}-{number:04d}"
-    return Task(f"miniwob/{split}/{page}/{name}", ENV_ID, split, world, {"world": "miniwob", "type": page})
+    return Task(f"miniwob/{split}/{page}/{name}", ENV_ID, split, page_seed, {"world": "miniwob", "type": page})
 
 
 @functools.cache
-def folder() -> Path:
-    """Where the package's HTML is; raises `MissingExtraError` without the package."""
+def html_folder() -> Path:
+    """Return the folder of the package's HTML files; raise `MissingExtraError` if the package is missing."""
     found = importlib.util.find_spec("miniwob")
     if found is None or not found.submodule_search_locations:
         raise MissingExtraError("miniwob", "miniwob")
@@ -96,47 +110,49 @@ def folder() -> Path:
 
 @functools.cache
 def pages() -> tuple[str, ...]:
-    """Names of all pages, sorted."""
-    return tuple(sorted(path.stem for path in (folder() / "miniwob").glob("*.html")))
+    """Return the sorted names of all pages."""
+    return tuple(sorted(path.stem for path in (html_folder() / "miniwob").glob("*.html")))
 
 
-def pages_of(split: str) -> tuple[str, ...]:
-    """The pages that a split is about."""
+def pages_in_split(split: str) -> tuple[str, ...]:
+    """Return the pages of a split."""
     return tuple(page for i, page in enumerate(pages()) if (i % 5 == 4) == (split == "valid_unseen"))
 
 
-class MiniWobPage(Place):
-    """One page, once or again."""
+class MiniWobScenario(Scenario):
+    """An episode on one page."""
 
     verbs = PAGE_VERBS
 
     def __init__(self, page: str, seed: int) -> None:
-        base = folder().as_uri()
+        base = html_folder().as_uri()
         self.goal = ""
-        self.hosts = Hosts((), (f"{base}/",))
-        self.prefix = f"{base}/miniwob/", "miniwob:"
+        self.hosts = AllowedHosts((), (f"{base}/",))
+        self.url_prefix = f"{base}/miniwob/", "miniwob:"
         self._page = page
         self._seed = seed
         self._url = f"{base}/miniwob/{page}.html"
 
-    def continues(self, session: Session) -> bool:
-        """Any session in which nothing but pages of this world was shown."""
+    def can_reuse(self, session: Session) -> bool:
+        """Return whether the session has a single tab and no open dialog."""
         return len(session.tabs) == 1 and session.dialog is None
 
-    async def enter(self, session: Session) -> None:
-        """Load the page, or begin it again where that is the same."""
+    async def start(self, session: Session) -> None:
+        """Restart the page if it is loaded and shows the same after a restart; load it otherwise."""
         tab = session.active
-        if tab.page.url != self._url or self._page in RELOADED:
+        if tab.page.url != self._url or self._page in RELOADED_PAGES:
             await session.navigate(self._url)
-            await session.rest(0)
+            await session.settle(0)
         tab.ids = ElementIds()
-        # The mouse of the episode before rests somewhere on the page.
+        # Move the mouse away from where the previous episode left it.
         away = {"type": "mouseMoved", "x": 0, "y": 0}
-        _, goal = await asyncio.gather(tab.cdp.send("Input.dispatchMouseEvent", away), tab.evaluate(BEGIN % self._seed))
+        _, goal = await asyncio.gather(
+            tab.cdp.send("Input.dispatchMouseEvent", away), tab.evaluate(START_SCRIPT % self._seed)
+        )
         self.goal = str(goal)
 
-    async def standing(self, session: Session, answer: str | None, deeds: Sequence[Deed]) -> Standing:
-        """What the page itself says; stopping before it says anything is a failure."""
-        over, reward = await session.active.evaluate(STANDING)
+    async def status(self, session: Session, answer: str | None, action_log: Sequence[LoggedAction]) -> Status:
+        """Return the page's own result. Stopping before the page ends the episode is a failure."""
+        over, reward = await session.active.evaluate(STATUS_SCRIPT)
         reward = float(reward) if over else 0.0
-        return Standing(min(1.0, max(0.0, reward)), bool(over) and reward > 0, bool(over), reward)
+        return Status(min(1.0, max(0.0, reward)), bool(over) and reward > 0, bool(over), reward)

@@ -1,4 +1,4 @@
-"""The embedded sites: pages that this process serves itself, judged by what is in their database."""
+"""The embedded sites: served by this process, and scored by the content of their databases."""
 
 from __future__ import annotations
 
@@ -8,38 +8,41 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ....errors import MissingExtraError
 from ...core import Task, TaskSet
-from ..hosts import Hosts
+from ..hosts import AllowedHosts
 from ..session import Session
 from ..sites.tasks import SiteTask, make_tasks
-from .core import Deed, Judge, Place, Standing, World
+from .core import Judge, LoggedAction, Scenario, Status, World
 
 if TYPE_CHECKING:
     from ..sites.server import Server
 
 
 class Sites(World):
-    """Tasks of 29 types on shops, wikis, forums, booking sites and consoles; every split has sites of its own."""
+    """Tasks of 29 types on shops, wikis, forums, booking sites and admin consoles; every split has its own sites."""
 
     name: ClassVar[str] = "sites"
 
     @classmethod
     def tasks(cls, split: str, n: int | None, seed: int, **params: Any) -> TaskSet:
-        """The first `n` tasks of `train` (800 when None), `valid` or `valid_unseen` (200), the types in turn.
+        """Return tasks that cycle through the task types. Their number is not limited.
 
-        `kind` names one kind of site: `shop`, `wiki`, `forum`, `booking` or `admin`. There are as many tasks as one
-        asks for; `seed` gives other ones.
+        Args:
+            split: `train`, `valid` or `valid_unseen`.
+            n: Number of tasks; None for 800 of `train` or 200 of another split.
+            seed: Different seeds give different tasks.
+            **params: `kind` restricts the tasks to one kind of site: `shop`, `wiki`, `forum`, `booking` or `admin`.
         """
         return make_tasks(split, n, seed, **params)
 
     @classmethod
     def resolver_rules(cls) -> tuple[str, ...]:
-        """Of this process's server."""
+        """Return the resolver rule of this process's server."""
         return (_server().resolver_rule,)
 
     @classmethod
-    def place(cls, task: Task, hosts: Sequence[str], judge: Judge | None) -> Place:
-        """The task's site, with content of its own."""
-        return SitePlace(_server(), task)
+    def scenario(cls, task: Task, hosts: Sequence[str], judge: Judge | None) -> Scenario:
+        """Create the scenario, with its own copy of the site."""
+        return SiteScenario(_server(), task)
 
 
 def _server() -> Server:
@@ -50,34 +53,36 @@ def _server() -> Server:
     return Server.shared()
 
 
-class SitePlace(Place):
-    """One episode at one site."""
+class SiteScenario(Scenario):
+    """An episode on one site."""
 
     def __init__(self, server: Server, task: Task) -> None:
-        self.goal = SiteTask.of(task).goal
+        self.goal = SiteTask.from_task(task).goal
         self._server = server
-        self._visit = server.begin(task)
-        self.hosts = Hosts((self._visit.host,))
+        self._site_session = server.start_session(task)
+        self.hosts = AllowedHosts((self._site_session.host,))
 
-    async def enter(self, session: Session) -> None:
-        """Open the front page, as the visit that the server knows by its cookie."""
-        name, value = self._visit.cookie
-        await session.context.add_cookies([{"name": name, "value": value, "url": self._visit.url, "httpOnly": True}])
-        await session.navigate(self._visit.url)
+    async def start(self, session: Session) -> None:
+        """Set the cookie that identifies the session to the server, and open the front page."""
+        name, value = self._site_session.cookie
+        await session.context.add_cookies(
+            [{"name": name, "value": value, "url": self._site_session.url, "httpOnly": True}]
+        )
+        await session.navigate(self._site_session.url)
 
-    async def standing(self, session: Session, answer: str | None, deeds: Sequence[Deed]) -> Standing:
-        """How the database and the answer stand; the episode ends when the agent stops."""
-        verdict = self._server.check(self._visit, answer)
-        return Standing(verdict.score, verdict.success)
+    async def status(self, session: Session, answer: str | None, action_log: Sequence[LoggedAction]) -> Status:
+        """Score the database and the answer. The episode ends when the agent stops."""
+        verdict = self._server.check(self._site_session, answer)
+        return Status(verdict.score, verdict.success)
 
     def dump(self) -> bytes | None:
-        """The site's whole database."""
-        return self._server.dump(self._visit)
+        """Return the whole database of the site."""
+        return self._server.dump(self._site_session)
 
     def load(self, state: bytes) -> None:
-        """Put the database back."""
-        self._server.load(self._visit, state)
+        """Restore the database."""
+        self._server.load(self._site_session, state)
 
-    def leave(self) -> None:
-        """Let the server forget the episode."""
-        self._server.end(self._visit)
+    def close(self) -> None:
+        """End the session on the server."""
+        self._server.end_session(self._site_session)

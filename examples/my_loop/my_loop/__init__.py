@@ -1,1 +1,1 @@
-"""Parts of Kintsugi that another package brings; `pyproject.toml` names them as entry points."""
+"""Example package with plugins for Kintsugi. `pyproject.toml` registers them as entry points."""

@@ -1,4 +1,4 @@
-"""An agent: asks the model several times and says what it answers most often."""
+"""An agent that samples several answers and gives the most frequent one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kintsugi.agents.models import Message, Sampling, derived_seed
 
 @dataclass(frozen=True)
 class VotingConfig:
-    """How answers are drawn; `temperature` and `max_tokens` are set by whoever plays it."""
+    """Configuration of `Voting`. Evaluations and loops set `temperature` and `max_tokens`."""
 
     votes: int = 3
     temperature: float = 1.0
@@ -25,19 +25,19 @@ class Voting(ModelAgent[VotingConfig]):
     config_type = VotingConfig
 
     async def act(self, episode: Episode) -> Step:
-        """The most frequent of `votes` answers, the first of equal ones."""
-        config, chat, drawn = self.config, self._chat(episode.observation), []
+        """Return the most frequent of `votes` answers, or the first of several that are equally frequent."""
+        config, chat, answers = self.config, self._chat(episode.observation), []
         for vote in range(config.votes):
             seed = derived_seed(episode.seed, len(episode.steps), vote)
-            drawn.append(await self.model.complete(chat, Sampling(config.temperature, config.max_tokens, seed)))
-        word, _ = Counter(answer.text.strip() for answer in drawn).most_common(1)[0]
-        said = next(answer for answer in drawn if answer.text.strip() == word)
-        return Step(episode.observation, "", word, text=said.text, token_ids=said.token_ids, logprobs=said.logprobs)
+            answers.append(await self.model.complete(chat, Sampling(config.temperature, config.max_tokens, seed)))
+        word, _ = Counter(answer.text.strip() for answer in answers).most_common(1)[0]
+        best = next(answer for answer in answers if answer.text.strip() == word)
+        return Step(episode.observation, "", word, text=best.text, token_ids=best.token_ids, logprobs=best.logprobs)
 
     def chats(self, attempt: Trajectory) -> list[list[Message]]:
-        """Each turn is a chat of its own."""
+        """Return one chat for each turn."""
         turns = [(step, Message("assistant", step.text or step.action, step.token_ids)) for step in attempt.steps]
-        return [[*self._chat(step.observation), said] for step, said in turns if step.trainable]
+        return [[*self._chat(step.observation), message] for step, message in turns if step.trainable]
 
     def _chat(self, observation: str) -> list[Message]:
         return [Message("system", self.config.system), Message("user", observation)]

@@ -1,4 +1,4 @@
-"""A back end: models that guess a word by seed. `--model guess:cold,dry` guesses among these two."""
+"""A backend of models that guess a word by seed. `--model guess:cold,dry` guesses one of these two words."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ class Guess(ModelBase):
         self.words, self.version = words, version
 
     async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
-        """One of the words; its tokens are its bytes."""
+        """Return one of the words, with its bytes as token ids."""
         text = self.words[sampling.seed % len(self.words)]
         ids = tuple(text.encode())
         return Completion(f"Thought: I guess.\nAction: {text}", ids, (0.0,) * len(ids), "stop")
 
     async def score(self, messages: Sequence[Message], candidates: Sequence[str]) -> list[float]:
-        """All candidates are alike."""
+        """Score all candidates equally."""
         return [0.0 for _ in candidates]
 
 
 class GuessBackend:
-    """Opens `Guess`; nothing of it can be trained, so it has no `weights`."""
+    """Opens `Guess` models. They cannot be trained, so `weights` is None."""
 
     repeatable, weights = True, None
 
@@ -36,21 +36,21 @@ class GuessBackend:
         self.words, self.base = words, f"guess:{'-'.join(words)}"
 
     def model(self, adapter: Path | None = None, *, parallel: int = 1, batch_invariant: bool = False) -> LanguageModel:
-        """The one model that there is."""
+        """Return the model."""
         if adapter is not None:
-            raise UsageError(f"a guess learns nothing, so it has no adapter {adapter}; leave it out")
+            raise UsageError(f"guess models cannot load the adapter {adapter}; run without an adapter")
         return Guess(self.words, self.base)
 
     def critic(self, adapter: Path) -> NoReturn:
-        """There is none."""
-        raise UsageError("a guess has no value model; use another back end")
+        """Raise `UsageError`: there is no value model."""
+        raise UsageError("guess models have no critic; use another backend")
 
     def free(self) -> None:
-        """It holds no memory."""
+        """Do nothing: the models hold no memory."""
 
 
-def open_guess(rest: str, watch: object = None) -> GuessBackend:
-    """`guess:WORD,WORD,...`."""
+def open_guess(rest: str, on_status: object = None) -> GuessBackend:
+    """Open `guess:WORD,WORD,...`."""
     if not (words := [word for word in rest.split(",") if word]):
-        raise UsageError("guess names no word; expected guess:WORD,WORD,...")
+        raise UsageError("guess: has no words; expected guess:WORD,WORD,...")
     return GuessBackend(words)

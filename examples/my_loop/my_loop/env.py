@@ -1,4 +1,4 @@
-"""An environment: say the opposite of a word, in three tries."""
+"""An environment in which the agent names the opposite of a word within three attempts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PAIRS = {"hot": "cold", "up": "down", "big": "small", "wet": "dry", "fast": "slo
 
 
 class Opposites(AgentEnv):
-    """Each action is a word; a wrong one costs a try."""
+    """Each action is a word. The episode ends with the right word or after `max_steps` actions."""
 
     env_id = "mine/Opposites-v0"
     metadata = {**AgentEnv.metadata, "gate_split": "valid"}
@@ -21,18 +21,18 @@ class Opposites(AgentEnv):
 
     @classmethod
     def tasks(cls, split: str, n: int | None = None, seed: int = 0, **params: Any) -> TaskSet:
-        """Words drawn by split and seed."""
+        """Return tasks with random words, which depend on split and seed."""
         rng = random.Random(f"{split}/{seed}")
         words = [rng.choice(list(PAIRS)) for _ in range(24 if n is None else n)]
         return TaskSet(Task(f"{split}/{seed}/{i:03}", cls.env_id, split, i, {"word": w}) for i, w in enumerate(words))
 
     def begin(self, task: Task) -> tuple[str, dict[str, Any]]:
-        """Name the word."""
+        """Ask for the opposite of the task's word."""
         words = tuple(PAIRS.values())
         return f"What is the opposite of {task.params['word']}?", {"admissible": words, "goal": "say the opposite."}
 
     def act(self, action: str) -> tuple[str, float, bool, dict[str, Any]]:
-        """Right ends the episode, wrong is said."""
+        """Check a word. The right word ends the episode."""
         assert self.task is not None
         if action not in PAIRS.values():
             return "That is no word of this game.", 0.0, False, {"invalid": "unknown word"}

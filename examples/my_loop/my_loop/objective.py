@@ -1,4 +1,4 @@
-"""An objective: Direct Preference Optimisation (Rafailov et al., 2023) over pairs of chats."""
+"""An objective: direct preference optimisation (DPO; Rafailov et al., 2023) on pairs of chats."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from dataclasses import dataclass, field, replace
 import torch
 from kintsugi.agents.models import Message
 from kintsugi.agents.models.chat import ChatEncoder
-from kintsugi.loops.learning.batching import loss_of, padded
-from kintsugi.loops.learning.core import Example, Objective, Policy, Text
+from kintsugi.loops.learning.batching import padded, weighted_loss
+from kintsugi.loops.learning.core import Example, Objective, Policy, Row
 from kintsugi.loops.learning.objectives import Sft
 
 
 @dataclass(frozen=True)
 class Pair:
-    """The same beginning, continued well and badly; the last turn of each is what is compared."""
+    """Two chats that differ in their last turns, which the loss compares."""
 
     chosen: Sequence[Message]
     rejected: Sequence[Message]
 
 
 @dataclass(frozen=True)
-class PairRow(Text):
-    """The chosen chat as tokens, and the rejected one beside it."""
+class PairRow(Row):
+    """Tokens of the chosen chat, and of the rejected one in `rejected`."""
 
-    rejected: Text = field(default_factory=lambda: Text([], []))
+    rejected: Row = field(default_factory=lambda: Row([], []))
 
 
 @dataclass(frozen=True)
@@ -35,18 +35,18 @@ class Dpo(Objective[Pair, PairRow]):
     beta: float = 0.1
 
     def rows(self, examples: Sequence[Pair], chat: ChatEncoder, window: int) -> list[PairRow]:
-        """Both chats of each pair; the loss is on the last turn alone."""
+        """Encode both chats of each pair. Only the last turns have weight in the loss."""
         sides = [[_last_turn(side) for side in (pair.chosen, pair.rejected)] for pair in examples]
         texts = [Sft().rows([Example(side) for side in both], chat, window) for both in sides]
-        return [PairRow(won.ids, won.weight, lost) for won, lost in texts]
+        return [PairRow(chosen.ids, chosen.weight, rejected) for chosen, rejected in texts]
 
     def loss(self, policy: Policy, batch: Sequence[PairRow]) -> torch.Tensor:
-        """See the class; the reference is the base, which the adapter leaves as it is."""
+        """Return the mean loss of a batch. The reference policy is the base model without the adapter."""
         losses = []
         for row in batch:
             with torch.no_grad(), policy.reference():
-                before = _logprob(policy, row) - _logprob(policy, row.rejected)
-            margin = _logprob(policy, row) - _logprob(policy, row.rejected) - before
+                reference_margin = _logprob(policy, row) - _logprob(policy, row.rejected)
+            margin = _logprob(policy, row) - _logprob(policy, row.rejected) - reference_margin
             losses.append(-torch.nn.functional.logsigmoid(self.beta * margin))
         return torch.stack(losses).mean()
 
@@ -55,6 +55,6 @@ def _last_turn(chat: Sequence[Message]) -> list[Message]:
     return [replace(message, trainable=number == len(chat) - 1) for number, message in enumerate(chat)]
 
 
-def _logprob(policy: Policy, text: Text) -> torch.Tensor:
+def _logprob(policy: Policy, text: Row) -> torch.Tensor:
     ids, weights = padded([text], policy.pad_id)
-    return -loss_of(policy.network, ids.to(policy.device), weights.to(policy.device)) * (weights[:, 1:] > 0).sum()
+    return -weighted_loss(policy.network, ids.to(policy.device), weights.to(policy.device)) * (weights[:, 1:] > 0).sum()

@@ -1,4 +1,4 @@
-"""A seed family: a small model made from an expert's demonstrations. `kintsugi seed opposites` makes it."""
+"""A seed family: a small model trained on demonstrations. `kintsugi seed opposites` trains it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterable
 
 from kintsugi.agents import Step, Trajectory
-from kintsugi.agents.reflector import OPENING
+from kintsugi.agents.reflector import REFLECTION_PREFIX
 from kintsugi.agents.trajectory import Outcome
 from kintsugi.envs import Task
 from kintsugi.loops.seeds.config import Architecture, PretrainConfig
@@ -15,31 +15,31 @@ from kintsugi.loops.seeds.family import Family, Mended, SeedRecipe
 from .env import PAIRS, Opposites
 
 
-def played(task: Task, words: Iterable[str]) -> Trajectory:
-    """The attempt that says these words."""
+def play_words(task: Task, words: Iterable[str]) -> Trajectory:
+    """Return the attempt with these words as actions."""
     env, steps = Opposites(), []
     observation, info = env.reset(options={"task": task})
     goal = str(info["goal"])
     for word in words:
         steps.append(Step(observation, f"I say {word}.", word))
         observation, _, _, _, info = env.step(word)
-    end: Outcome = "success" if info.get("success") else "truncated"
-    score = float(end == "success")
-    return Trajectory(task, tuple(steps), observation, end, score, "expert", "opposites-expert", 0, goal=goal)
+    outcome: Outcome = "success" if info.get("success") else "truncated"
+    score = float(outcome == "success")
+    return Trajectory(task, tuple(steps), observation, outcome, score, "expert", "opposites-expert", 0, goal=goal)
 
 
 def demonstrate(task: Task, seed: int) -> Trajectory:
-    """Right at once, or at the second try."""
+    """Return a demonstration that gives the right word at the first or second step."""
     first = random.Random(seed).choice(list(PAIRS.values()))
     right = PAIRS[task.params["word"]]
-    return played(task, [right] if first == right else [first, right])
+    return play_words(task, [right] if first == right else [first, right])
 
 
 def mend(task: Task, seed: int) -> Mended:
-    """Three wrong words, what should have been said, and that."""
+    """Return a failure of three wrong words, a reflection on it, and an attempt with the right word."""
     right = PAIRS[task.params["word"]]
     wrong = random.Random(seed).choice([word for word in PAIRS.values() if word != right])
-    return Mended(played(task, [wrong] * 3), f"{OPENING} said {right}.", played(task, [right]))
+    return Mended(play_words(task, [wrong] * 3), f"{REFLECTION_PREFIX} said {right}.", play_words(task, [right]))
 
 
 FAMILY = Family(

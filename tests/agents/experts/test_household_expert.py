@@ -1,4 +1,4 @@
-"""The expert solves every task from what it was told, and says so in few words."""
+"""The expert solves all tasks from observations alone, with short thoughts."""
 
 import json
 import re
@@ -11,22 +11,22 @@ from kintsugi.agents.experts.household import ORDERS
 from kintsugi.benchmarks.textworld.random_games import WORDINGS, random_game
 from kintsugi.envs.household import HouseholdEnv
 from kintsugi.envs.household.alfworld.files import load_engine, parse_file
-from kintsugi.envs.household.catalog import HOLDS, USUAL
+from kintsugi.envs.household.catalog import CAN_CONTAIN, USUAL_RECEPTACLES
 from kintsugi.envs.household.generator import make_task
 from kintsugi.envs.household.goals import TASK_TYPES, TEMPLATES, read_goal
-from kintsugi.envs.household.language.domain import own
+from kintsugi.envs.household.language.domain import bundled_text
 from kintsugi.errors import UsageError
 
 ENV = HouseholdEnv()
-KINDS = "|".join(sorted({kind.lower() for kind in (*HOLDS, *USUAL)}, reverse=True))
+KINDS = "|".join(sorted({kind.lower() for kind in (*CAN_CONTAIN, *USUAL_RECEPTACLES)}, reverse=True))
 
 
-def attempt(task, order="prior", seed=0, known=None, told=True):
+def attempt(task, order="prior", seed=0, earlier_memory=None, pass_admissible=True):
     observation, info = ENV.reset(options={"task": task})
-    expert = HouseholdExpert(observation, seed, order, known)
+    expert = HouseholdExpert(observation, seed, order, earlier_memory)
     thoughts, actions, over = [], [], False
     while not over:
-        thought, action = expert.think_and_act(observation, info["admissible"] if told else None)
+        thought, action = expert.think_and_act(observation, info["admissible"] if pass_admissible else None)
         thoughts.append(thought)
         actions.append(action)
         observation, _, terminated, truncated, info = ENV.step(action)
@@ -37,14 +37,14 @@ def attempt(task, order="prior", seed=0, known=None, told=True):
 
 @pytest.mark.parametrize("size", ["small", "medium", "kitchen"])
 @pytest.mark.parametrize("split", ["train", "valid_seen", "valid_unseen"])
-def test_solves_all_with_common_knowledge(size, split):
+def test_solves_all_tasks_in_prior_order(size, split):
     failed = [task.id for task in HouseholdEnv.tasks(split, 60, size=size) if not attempt(task)[0]]
     assert not failed
 
 
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("size", ["small", "medium"])
-def test_solves_all_in_any_order(size, order):
+def test_solves_all_tasks_in_any_order(size, order):
     failed = [
         task.id
         for number, task in enumerate(HouseholdEnv.tasks("train", 60, size=size))
@@ -54,21 +54,21 @@ def test_solves_all_in_any_order(size, order):
 
 
 @given(st.integers(0, 10_000), st.sampled_from(["small", "medium"]), st.sampled_from(ORDERS))
-def test_never_asks_for_what_is_refused(index, size, order):
-    """It needs no list of admissible actions: nothing that it does is refused."""
-    success, _, _, expert = attempt(make_task("train", index, 0, size), order, index, told=False)
+def test_no_action_is_refused(index, size, order):
+    """The expert does not need the list of admissible actions."""
+    success, _, _, expert = attempt(make_task("train", index, 0, size), order, index, pass_admissible=False)
     assert success
     assert expert.memory.refused == []
 
 
 @pytest.mark.parametrize("part", range(6))
-def test_solves_alfworlds_games_however_odd(part):
-    """Several receptacles at one place, something in hand, lamps that cannot be used, eggs that cannot be heated."""
-    texts, lost = {"pddl_domain": own("domain.pddl"), "grammar": own("grammar.twl2")}, []
+def test_solves_random_alfworld_games(part):
+    """Their special cases include shared places, an object in hand, unusable lamps and eggs that cannot be heated."""
+    texts, lost = {"pddl_domain": bundled_text("domain.pddl"), "grammar": bundled_text("grammar.twl2")}, []
     for seed in range(part, 120, 6):
         content = random_game(seed, (4, 6, 8, 12, 20)[seed // 6 % 5], texts, WORDINGS[seed % 4 == 3])
         engine = load_engine(parse_file(json.dumps(content).encode(), "game"), "game")
-        state, text = engine.initial(), engine.intro(engine.initial())
+        state, text = engine.initial_state(), engine.intro(engine.initial_state())
         expert = HouseholdExpert(text)
         for _ in range(50):
             _, action = expert.think_and_act(text, engine.admissible(state))
@@ -81,23 +81,23 @@ def test_solves_alfworlds_games_however_odd(part):
 
 
 @given(st.integers(0, 10_000))
-def test_an_attempt_is_a_function_of_its_seed(index):
+def test_attempts_are_deterministic(index):
     task = make_task("train", index, 0, "medium")
     assert attempt(task, "random", 3)[1:3] == attempt(task, "random", 3)[1:3]
 
 
 @given(st.integers(0, 10_000))
-def test_knowing_an_earlier_attempt_is_no_worse(index):
-    """With the memory of its own success it goes straight to what it needs."""
+def test_memory_of_an_earlier_attempt_does_not_hurt(index):
+    """With the memory of a successful attempt, the expert goes directly to the objects it needs."""
     task = make_task("train", index, 0, "medium")
     _, _, first, expert = attempt(task, "random", index)
-    success, _, second, _ = attempt(task, "random", index, known=expert.memory)
+    success, _, second, _ = attempt(task, "random", index, earlier_memory=expert.memory)
     assert success
     assert len(second) <= len(first)
     assert second[0] != "look"
 
 
-def test_thoughts_are_short_and_few_in_form():
+def test_thoughts_are_short_and_have_few_forms():
     forms = set()
     for task in HouseholdEnv.tasks("train", 120, size="medium"):
         for thought in attempt(task, "random", 1)[1]:
@@ -109,24 +109,24 @@ def test_thoughts_are_short_and_few_in_form():
 
 @pytest.mark.parametrize("type_", TASK_TYPES)
 @pytest.mark.parametrize("variant", [0, 1])
-def test_reads_both_texts_of_every_goal(type_, variant):
+def test_parses_both_texts_of_each_goal(type_, variant):
     text = TEMPLATES[type_][variant].format(object="mug", target="desklamp")
-    for told in (text, f"Your task is to: {text}.", f"You see nothing.\n\nYour task is to: {text}."):
-        goal = HouseholdExpert(told).goal
+    for start in (text, f"Your task is to: {text}.", f"You see nothing.\n\nYour task is to: {text}."):
+        goal = HouseholdExpert(start).goal
         assert (goal.type, goal.object, goal.target) == (type_, "mug", "desklamp")
     assert read_goal(f" {text}. ") == goal
 
 
-def test_refuses_what_it_cannot_read():
-    with pytest.raises(UsageError, match="cannot read the household goal 'win the lottery'"):
+def test_refuses_unknown_goals_and_orders():
+    with pytest.raises(UsageError, match="cannot parse the household goal 'win the lottery'"):
         HouseholdExpert("win the lottery")
     with pytest.raises(UsageError, match="unknown search order 'list'; did you mean 'listed'"):
         HouseholdExpert("put a mug in desk", order="list")
 
 
 @pytest.mark.parametrize("index", range(12))
-def test_recovers_from_what_others_did(index):
-    """It takes over after a few foolish actions of somebody else, a foreign object in hand included."""
+def test_recovers_from_actions_of_others(index):
+    """The expert takes over after useless actions, which may leave a wrong object in hand."""
     task = HouseholdEnv.tasks("train", 12).tasks[index]
     observation, info = ENV.reset(options={"task": task})
     expert = HouseholdExpert(observation)

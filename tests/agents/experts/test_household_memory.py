@@ -1,4 +1,4 @@
-"""What the memory makes of observations, in the present wording and in that of older games."""
+"""The memory's knowledge from observations, in the current and the older wording."""
 
 import pytest
 from hypothesis import given
@@ -14,7 +14,7 @@ START = (
 )
 
 
-def told(*turns):
+def memory_after(*turns):
     memory = HouseholdMemory()
     memory.update(None, START)
     for action, observation in turns:
@@ -22,15 +22,15 @@ def told(*turns):
     return memory
 
 
-def test_start():
-    memory = told()
+def test_first_observation():
+    memory = memory_after()
     assert memory.receptacles == ("cabinet 2", "cabinet 1", "desk 1", "sinkbasin 1")
     assert memory.task == "put a clean mug in desk"
     assert memory.unsearched() == memory.receptacles
 
 
-def test_a_whole_attempt():
-    memory = told(
+def test_whole_attempt():
+    memory = memory_after(
         ("go to cabinet 1", "You arrive at cabinet 1. The cabinet 1 is closed."),
         ("open cabinet 1", "You open the cabinet 1. The cabinet 1 is open. In it, you see a mug 2, and a mug 1."),
         ("take mug 2 from cabinet 1", "You pick up the mug 2 from the cabinet 1."),
@@ -49,14 +49,14 @@ def test_a_whole_attempt():
     assert memory.unsearched() == ("cabinet 2", "desk 1")
     memory.update("move mug 2 to sinkbasin 1", "You move the mug 2 to the sinkbasin 1.")
     assert memory.held is None
-    assert memory.known("mug") == {"mug 1": "cabinet 1", "mug 2": "sinkbasin 1"}
+    assert memory.objects_of_kind("mug") == {"mug 1": "cabinet 1", "mug 2": "sinkbasin 1"}
     memory.update("close cabinet 1", "You close the cabinet 1.")
     assert list(memory.closed) == ["cabinet 1"]
     assert not memory.opened
 
 
-def test_the_next_attempt_starts_from_where_things_were():
-    memory = told(
+def test_next_attempt_starts_with_initial_places():
+    memory = memory_after(
         ("go to desk 1", "You arrive at desk 1. On the desk 1, you see a mug 1."),
         ("take mug 1 from desk 1", "You pick up the mug 1 from the desk 1."),
     ).next_attempt()
@@ -65,16 +65,16 @@ def test_the_next_attempt_starts_from_where_things_were():
     assert memory.unsearched() == ("cabinet 2", "cabinet 1", "sinkbasin 1")
 
 
-def test_what_is_gone_is_forgotten():
-    memory = told(
+def test_missing_objects_are_removed():
+    memory = memory_after(
         ("go to desk 1", "You arrive at desk 1. On the desk 1, you see a mug 1, and a pen 1."),
         ("examine desk 1", "On the desk 1, you see a pen 1."),
     )
     assert memory.seen == {"pen 1": "desk 1"}
 
 
-def test_heat_undoes_cold():
-    memory = told(
+def test_heating_removes_the_state_cool():
+    memory = memory_after(
         ("cool mug 1 with fridge 1", "You cool the mug 1 using the fridge 1."),
         ("heat mug 1 with microwave 1", "You heat the mug 1 using the microwave 1."),
         ("use desklamp 1", "You turn on the desklamp 1."),
@@ -94,12 +94,12 @@ def test_heat_undoes_cold():
     ],
 )
 def test_single_observations(action, observation, held, location):
-    memory = told((action, observation))
+    memory = memory_after((action, observation))
     assert (memory.held, memory.location) == (held, location)
 
 
 def test_older_wording():
-    memory = told(("put mug 1 in/on desk 1", "You put the mug 1 in/on the desk 1."))
+    memory = memory_after(("put mug 1 in/on desk 1", "You put the mug 1 in/on the desk 1."))
     assert memory.seen == {"mug 1": "desk 1"}
 
 
@@ -119,12 +119,12 @@ def test_lists(text, names):
 
 @given(st.text(max_size=200), st.text(max_size=400))
 def test_no_text_crashes(action, observation):
-    told((action, observation))
+    memory_after((action, observation))
 
 
 @given(st.integers(0, 5000), st.sampled_from(["small", "kitchen"]), st.randoms(use_true_random=False))
 def test_memory_agrees_with_the_world(index, size, rng):
-    """Whatever one does, what the memory believes is true."""
+    """After any actions, all knowledge in the memory is true."""
     env = HouseholdEnv()
     observation, info = env.reset(options={"task": make_task("train", index, 0, size)})
     memory, over = HouseholdMemory(), False
@@ -136,7 +136,9 @@ def test_memory_agrees_with_the_world(index, size, rng):
         over = terminated or truncated
     assert env._engine is not None
     state, game = env.get_state(), env._engine.game
-    where = {game.objects[o].name: game.receptacles[r].name for r, lies in enumerate(state.inside) for o in lies}
+    where = {
+        game.objects[o].name: game.receptacles[r].name for r, contents in enumerate(state.inside) for o in contents
+    }
     first = {thing.name: game.receptacles[thing.inside[0]].name for thing in game.objects}
     assert memory.seen.items() <= where.items()
     assert memory.first_seen.items() <= first.items()

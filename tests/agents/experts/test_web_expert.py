@@ -1,4 +1,4 @@
-"""The web expert in the real browser: it solves tasks of every type, on sites of every split, always the same way."""
+"""The web expert in a browser: it solves tasks of all types and splits, and its attempts are deterministic."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from kintsugi.agents.rollout import Job, play, run_sync
 from kintsugi.agents.trajectory import Trajectory
 from kintsugi.envs.core import Task
 from kintsugi.envs.web import WebEnv
-from kintsugi.envs.web.sites.tasks import SPLITS, TYPES
+from kintsugi.envs.web.sites.tasks import SPLITS, TASK_TYPES
 
 pytestmark = pytest.mark.requires("chromium", "werkzeug")
-NUMBER = {split: i for i, split in enumerate(SPLITS)}
+SPLIT_INDEX = {split: i for i, split in enumerate(SPLITS)}
 
 
 def attempt(task: Task) -> Trajectory:
@@ -22,17 +22,17 @@ def attempt(task: Task) -> Trajectory:
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_it_solves_tasks_of_every_type(split):
-    """Each type in one of the splits, each split with a third of the types."""
-    tasks = WebEnv.tasks(split, len(TYPES)).tasks[NUMBER[split] :: len(SPLITS)]
+def test_solves_tasks_of_every_type(split):
+    """Each split covers a third of the task types, so together they cover all."""
+    tasks = WebEnv.tasks(split, len(TASK_TYPES)).tasks[SPLIT_INDEX[split] :: len(SPLITS)]
     for task in tasks:
-        made = attempt(task)
-        assert made.outcome == "success", (task.params, made.error, made.steps[-1])
-        assert made.score == 1.0
-        assert made.invalid_actions == 0
+        trajectory = attempt(task)
+        assert trajectory.outcome == "success", (task.params, trajectory.error, trajectory.steps[-1])
+        assert trajectory.score == 1.0
+        assert trajectory.invalid_actions == 0
 
 
-def test_the_same_attempt_shows_the_same_to_the_letter():
+def test_attempts_are_deterministic():
     for task in WebEnv.tasks("valid", 4):
         one, other = attempt(task), attempt(task)
         assert [step.observation for step in one.steps] == [step.observation for step in other.steps]

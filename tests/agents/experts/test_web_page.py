@@ -1,12 +1,12 @@
-"""How the web expert reads pages, and what it says when a page is not what it should be."""
+"""Parsing of observations by the web expert, and its behaviour on unexpected pages."""
 
 from __future__ import annotations
 
 import pytest
 from kintsugi.agents.experts.web import WebExpert
-from kintsugi.agents.experts.web_page import Line, Lost, Page, read_line
+from kintsugi.agents.experts.web_page import Line, Page, PageMismatch, read_line
 from kintsugi.agents.experts.web_scripts import SCRIPTS
-from kintsugi.envs.web.sites.tasks import TYPES
+from kintsugi.envs.web.sites.tasks import TASK_TYPES
 from kintsugi.errors import UsageError
 
 PAGE = r"""URL: http://shop.test/
@@ -26,7 +26,7 @@ main
   [6] button 'Go' disabled"""
 
 
-def test_lines():
+def test_read_line():
     assert read_line("  [4] textbox 'Name \\'x\\'' value 'A B' focused") == Line(
         1, "textbox", "Name 'x'", 4, "A B", (), ("value", "focused")
     )
@@ -35,34 +35,34 @@ def test_lines():
     assert read_line("… and 7 more lines that do not fit") is None
 
 
-def test_pages():
+def test_page_queries():
     page = Page(PAGE)
     assert page.find("link", ["Baker's Bay"]).id == 3
     assert page.find(("combobox", "textbox"), ["Sort by"]).options == ("Name", "Price: low to high")
     assert page.rows() == [["Height", "300"], ["Baker's Bay", "Town"]]
-    assert page.fact("Height") == "300"
-    assert page.after("Status") == "Open"
+    assert page.row_value("Height") == "300"
+    assert page.text_after("Status") == "Open"
     assert not page.has("link", ["Status"])
     for call in (
         lambda: page.find("link", ["Go"]),
-        lambda: page.fact("Width"),
-        lambda: page.after("Name"),
-        lambda: page.below("Bag"),
+        lambda: page.row_value("Width"),
+        lambda: page.text_after("Name"),
+        lambda: page.lines_below("Bag"),
     ):
-        with pytest.raises(Lost):
+        with pytest.raises(PageMismatch):
             call()
 
 
-def test_there_is_a_script_for_every_type():
-    assert set(SCRIPTS) == set(TYPES)
+def test_every_task_type_has_a_script():
+    assert set(SCRIPTS) == set(TASK_TYPES)
 
 
-def test_a_page_that_is_not_what_it_should_be_ends_the_attempt():
+def test_unexpected_page_ends_the_attempt():
     expert = WebExpert("What is the status of order '1001'?")
     assert expert.think_and_act(PAGE) == ("It is done.", "stop")
     assert expert.think_and_act(PAGE) == ("It is done.", "stop")
 
 
-def test_it_takes_only_tasks_of_the_sites():
+def test_other_goals_are_rejected():
     with pytest.raises(UsageError, match="cannot read the task 'buy a lamp'"):
         WebExpert("buy a lamp")

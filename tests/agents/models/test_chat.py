@@ -1,4 +1,4 @@
-"""Chats to tokens: what was sampled goes in as it was sampled, and the mask is what Hugging Face says it is."""
+"""Encoding of chats: sampled tokens are kept, and masks agree with Hugging Face."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kintsugi.agents.models.chat import ChatEncoder, Encoded
 from kintsugi.agents.models.core import Message
 from kintsugi.errors import UsageError
 from kintsugi.loops.seeds.tokenizer import learn_tokenizer
-from tiny_models import CHATML, FAMILIES, MASKED, byte_tokenizer, family
+from tiny_models import CHATML, FAMILIES, MASKED, byte_tokenizer, encoder_of
 
 ALL = tuple(FAMILIES)
 words = st.text(st.characters(exclude_categories=["Cs", "Co"]), max_size=12)
@@ -22,12 +22,12 @@ ids = st.lists(st.integers(0, 255), max_size=6).map(tuple)
 
 @st.composite
 def chats(draw, texts=words, sampled: bool = False) -> list[Message]:
-    """A system turn or none, then turns of user and assistant; ends with the assistant's."""
+    """Draw a chat: an optional system message, then pairs of user and assistant messages."""
     chat = [Message("system", draw(texts))] if draw(st.booleans()) else []
     for _ in range(draw(st.integers(1, 3))):
-        said = draw(ids) if sampled else None
+        reply_ids = draw(ids) if sampled else None
         chat.append(Message("user", draw(texts)))
-        chat.append(Message("assistant", draw(texts), said, trainable=draw(st.booleans()) if sampled else True))
+        chat.append(Message("assistant", draw(texts), reply_ids, trainable=draw(st.booleans()) if sampled else True))
     return chat
 
 
@@ -36,62 +36,62 @@ def plain(messages: Sequence[Message]) -> list[dict[str, str]]:
 
 
 def end_of(name: str) -> int:
-    return int(family(name).tokenizer.convert_tokens_to_ids(FAMILIES[name][2]))
+    return int(encoder_of(name).tokenizer.convert_tokens_to_ids(FAMILIES[name][2]))
 
 
 def trained(encoded: Encoded) -> list[int]:
     return [token for token, wanted in zip(encoded.ids, encoded.mask, strict=True) if wanted]
 
 
-# -- What Hugging Face says -------------------------------------------------------------------------------------------
+# -- Agreement with Hugging Face --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", MASKED)
 @given(chat=chats(stripped))
-def test_tokens_and_mask_are_those_of_the_template(name, chat):
-    theirs = family(name).tokenizer.apply_chat_template(
+def test_tokens_and_mask_agree_with_the_template(name, chat):
+    expected = encoder_of(name).tokenizer.apply_chat_template(
         plain(chat), return_dict=True, return_assistant_tokens_mask=True
     )
-    ours = family(name).encode(chat, generate=False)
-    assert ours.ids == theirs["input_ids"]
-    assert ours.mask == [bool(bit) for bit in theirs["assistant_masks"]]
-    assert any(ours.mask)
+    actual = encoder_of(name).encode(chat, generate=False)
+    assert actual.ids == expected["input_ids"]
+    assert actual.mask == [bool(bit) for bit in expected["assistant_masks"]]
+    assert any(actual.mask)
 
 
 @pytest.mark.parametrize("name", [name for name in ALL if name != "spaced"])
 @given(chat=chats(stripped))
-def test_a_prompt_is_that_of_the_template(name, chat):
-    tokenizer = family(name).tokenizer
+def test_prompt_agrees_with_the_template(name, chat):
+    tokenizer = encoder_of(name).tokenizer
     wanted = tokenizer.apply_chat_template(plain(chat[:-1]), tokenize=False, add_generation_prompt=True)
-    assert tokenizer.decode(family(name).encode(chat[:-1], generate=True).ids) == wanted
+    assert tokenizer.decode(encoder_of(name).encode(chat[:-1], generate=True).ids) == wanted
 
 
 @given(chat=chats())
-def test_a_template_that_only_surrounds_contents_is_rendered_from_its_pieces(chat):
-    """Two ways to the same tokens: the quick one, and rendering the whole chat."""
+def test_fast_path_agrees_with_rendering_whole_chats(chat):
+    """The fast path gives the same tokens as rendering the whole chat."""
     for name in ("chatml", "default system", "seed"):
-        quick, slow = family(name), ChatEncoder(family(name).tokenizer)
-        assert slow._pieces
-        slow._pieces = None
+        quick, slow = encoder_of(name), ChatEncoder(encoder_of(name).tokenizer)
+        assert slow._parts
+        slow._parts = None
         for end, generate in itertools.product(range(1, len(chat) + 1), (True, False)):
             assert quick.encode(chat[:end], generate=generate) == slow.encode(chat[:end], generate=generate)
 
 
-# -- What was sampled -------------------------------------------------------------------------------------------------
+# -- Sampled tokens ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ALL)
 @given(chat=chats(sampled=True), ended=st.lists(st.booleans(), min_size=3, max_size=3))
-def test_what_was_sampled_goes_in_as_it_was_sampled(name, chat, ended):
-    """Also when it is not what the text would be split into; an end that was not sampled is added, untrained."""
+def test_sampled_tokens_are_kept(name, chat, ended):
+    """Sampled tokens are kept even if tokenising the text gives others. A missing end of turn is added without loss."""
     end, number = end_of(name), 0
     for i, message in enumerate(chat):
         if message.role == "assistant":
-            said = (*(message.token_ids or ()), *([end] if ended[number] else []))
-            chat[i] = Message("assistant", message.content, said, message.trainable)
+            reply_ids = (*(message.token_ids or ()), *([end] if ended[number] else []))
+            chat[i] = Message("assistant", message.content, reply_ids, message.trainable)
             number += 1
     replies = [m for m in chat if m.role == "assistant"]
-    encoded = family(name).encode(chat, generate=False)
+    encoded = encoder_of(name).encode(chat, generate=False)
     assert len(encoded.ids) == len(encoded.mask)
     assert trained(encoded) == [token for m in replies if m.trainable for token in m.token_ids or ()]
     for reply, stop in zip(replies, encoded.turn_ends, strict=True):
@@ -101,7 +101,7 @@ def test_what_was_sampled_goes_in_as_it_was_sampled(name, chat, ended):
         assert (spoken and spoken[-1] == end) or closed[len(spoken) :] == [end]
 
 
-def test_an_unusual_split_is_kept():
+def test_unusual_tokenisation_is_kept():
     tokenizer = learn_tokenizer(["go to mug 1"] * 20)
     encoder = ChatEncoder(tokenizer)
     spelled = tuple(tokenizer(letter, add_special_tokens=False)["input_ids"][0] for letter in "go to")
@@ -114,38 +114,38 @@ def test_an_unusual_split_is_kept():
 
 @pytest.mark.parametrize("name", ALL)
 @given(chat=chats(stripped, sampled=True))
-def test_what_was_once_read_stays_the_beginning(name, chat):
-    """A turn is trained on, and continued from, after the very tokens that the model saw when it began it."""
-    encoder = family(name)
+def test_prompts_are_prefixes_of_the_whole_chat(name, chat):
+    """The tokens before each assistant turn equal the prompt at the time of sampling."""
+    encoder = encoder_of(name)
     whole = encoder.encode(chat, generate=False)
     for number, i in enumerate(i for i, m in enumerate(chat) if m.role == "assistant"):
         prompt = encoder.encode(chat[:i], generate=True)
-        said = list(chat[i].token_ids or ())
+        reply_ids = list(chat[i].token_ids or ())
         assert prompt.turn_ends == whole.turn_ends[:number]
-        assert whole.ids[: len(prompt.ids) + len(said)] == prompt.ids + said
-        assert whole.turn_ends[number] == len(prompt.ids) + len(said)
+        assert whole.ids[: len(prompt.ids) + len(reply_ids)] == prompt.ids + reply_ids
+        assert whole.turn_ends[number] == len(prompt.ids) + len(reply_ids)
 
 
 @pytest.mark.parametrize("name", ALL)
 @given(chat=chats(stripped, sampled=True))
-def test_a_turn_can_be_left_open(name, chat):
-    encoder, said = family(name), chat[-1].token_ids or ()
+def test_last_turn_can_be_left_open(name, chat):
+    encoder, reply_ids = encoder_of(name), chat[-1].token_ids or ()
     prompt, opened = encoder.encode(chat[:-1], generate=True), encoder.encode(chat, generate=True)
-    assert opened.ids == [*prompt.ids, *said]
-    assert opened.opening == len(said)
+    assert opened.ids == [*prompt.ids, *reply_ids]
+    assert opened.prefix_length == len(reply_ids)
     assert opened.turn_ends[-1] == len(opened.ids)
 
 
-def test_the_end_of_a_turn_is_the_templates():
+def test_end_of_turn_is_that_of_the_template():
     for name, (_, eos, end, _) in FAMILIES.items():
-        assert family(name).eos == end
-        assert family(name).eos_id == end_of(name)
+        assert encoder_of(name).eos == end
+        assert encoder_of(name).eos_id == end_of(name)
         assert name == "own end of turn" or end == eos
-    encoder = family("own end of turn")
+    encoder = encoder_of("own end of turn")
     assert encoder.decode([*encoder.tokens("hi"), encoder.eos_id]) == "hi"
 
 
-def test_an_end_of_turn_that_is_an_ordinary_token_is_no_text():
+def test_ordinary_end_of_turn_token_is_not_decoded():
     tokenizer = byte_tokenizer(CHATML, "<eos>", ("<|im_start|>",))
     tokenizer.add_tokens(["<|im_end|>"])
     encoder = ChatEncoder(tokenizer)
@@ -153,7 +153,7 @@ def test_an_end_of_turn_that_is_an_ordinary_token_is_no_text():
     assert encoder.decode([*encoder.tokens("hi"), encoder.eos_id]) == "hi"
 
 
-def test_a_template_without_ends_gets_them():
+def test_missing_end_of_turn_is_added():
     encoder = ChatEncoder(
         byte_tokenizer("{% for m in messages %}{{ m.role + ': ' + m.content + '\n' }}{% endfor %}", "<e>")
     )
@@ -162,10 +162,10 @@ def test_a_template_without_ends_gets_them():
     assert trained(encoded) == [*encoder.tokens("b"), encoder.eos_id, *encoder.tokens("d"), encoder.eos_id]
 
 
-# -- Refusals ---------------------------------------------------------------------------------------------------------
+# -- Errors -----------------------------------------------------------------------------------------------------------
 
 
-def test_tokenizers_that_cannot_encode_chats_are_refused():
+def test_tokenizers_without_template_or_eos_are_rejected():
     with pytest.raises(UsageError, match="my model has no chat template; use an instruction-tuned model"):
         ChatEncoder(byte_tokenizer(None, "<e>"), "my model")
     with pytest.raises(UsageError, match="my model has no eos_token"):
@@ -175,27 +175,27 @@ def test_tokenizers_that_cannot_encode_chats_are_refused():
 @pytest.mark.parametrize(
     "loop", ["{% for m in messages[-2:] %}", "{% for m in messages if m.role == 'user' or m == messages[-1] %}"]
 )
-def test_templates_that_drop_turns_are_refused(loop):
+def test_templates_that_drop_turns_are_rejected(loop):
     encoder = ChatEncoder(byte_tokenizer(CHATML.replace("{% for m in messages %}", loop), "<|im_end|>"))
     chat = [Message("user", "a"), Message("assistant", "b"), Message("user", "c"), Message("assistant", "d")]
     with pytest.raises(UsageError, match="drops or repeats earlier assistant turns"):
         encoder.encode(chat, generate=False)
 
 
-def test_what_a_template_refuses_is_said():
+def test_error_of_the_template_is_reported():
     strict = "{% if messages[0].role == 'system' %}{{ raise_exception('no system turns') }}{% endif %}" + CHATML
     encoder = ChatEncoder(byte_tokenizer(strict, "<|im_end|>", ("<|im_start|>",)), "my model")
     assert encoder.encode([Message("user", "a")], generate=True).ids
-    with pytest.raises(UsageError, match="my model: its chat template refuses the chat: no system turns"):
+    with pytest.raises(UsageError, match="my model: the chat template rejects the chat: no system turns"):
         encoder.encode([Message("system", "a"), Message("user", "a")], generate=True)
 
 
-# -- Fitting ----------------------------------------------------------------------------------------------------------
+# -- Truncation -------------------------------------------------------------------------------------------------------
 
 
 @given(chats(sampled=True), st.integers(0, 3), st.integers(-1, 1), st.booleans())
-def test_fitting_drops_whole_oldest_pairs(chat, pairs, slack, generate):
-    encoder = family("seed")
+def test_truncate_drops_the_oldest_pairs(chat, pairs, slack, generate):
+    encoder = encoder_of("seed")
     if generate:
         chat = [*chat, Message("user", "last")]
     head = 2 if chat[0].role == "system" else 1
@@ -206,10 +206,10 @@ def test_fitting_drops_whole_oldest_pairs(chat, pairs, slack, generate):
     rest = chat[head:]
     room = size(chat[:head] + rest[2 * pairs :]) + slack
     if size(chat[:head] + (rest[-1:] if len(rest) % 2 else rest[-2:])) > room:
-        with pytest.raises(UsageError, match=f"has room for {room} tokens"):
-            encoder.fitting(chat, room, generate=generate)
+        with pytest.raises(UsageError, match=f"allows {room} tokens"):
+            encoder.truncate(chat, room, generate=generate)
         return
-    kept = list(encoder.fitting(chat, room, generate=generate))
+    kept = list(encoder.truncate(chat, room, generate=generate))
     dropped = len(chat) - len(kept)
     assert dropped % 2 == 0
     assert kept == chat[:head] + chat[head + dropped :]

@@ -1,4 +1,4 @@
-"""The decoder: with its cache it says what the model says without one, whatever was asked before and beside it."""
+"""`Engine`: results with the cache equal those without it, for any earlier and concurrent requests."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tiny_models import NETWORKS, network
 
 EOS = 257
 CACHED = ("llama", "qwen2", "qwen3", "gemma", "gemma2", "mistral", "cohere", "granite", "gpt2")
-"""Networks that follow positions; the others of `NETWORKS` have to be read anew for each token."""
+"""Networks that follow positions. The others of `NETWORKS` run without the cache."""
 LLAMA = network("llama")
 
 
@@ -29,7 +29,7 @@ def engine(name: str = "llama", slots: int = 4, *, reuse: bool | None = None, **
     return made
 
 
-def asked(ids: Sequence[int], turn_ends: Sequence[int] = (), **sampling: Any) -> Request:
+def request_for(ids: Sequence[int], turn_ends: Sequence[int] = (), **sampling: Any) -> Request:
     return Request(list(ids), list(turn_ends), Sampling(**{"temperature": 0.0, "max_tokens": 6, **sampling}))
 
 
@@ -39,35 +39,35 @@ def text(length: int, seed: int = 0) -> list[int]:
 
 
 def generated(model: Any, prompt: Sequence[int], tokens: int) -> list[int]:
-    """What `transformers` says, greedily."""
+    """Return the greedy completion of `transformers`."""
     ids = torch.tensor([list(prompt)])
     more = {"do_sample": False, "max_new_tokens": tokens, "eos_token_id": EOS, "pad_token_id": 258}
     return model.generate(ids, attention_mask=torch.ones_like(ids), **more)[0, len(prompt) :].tolist()
 
 
 def check_logprobs(model: Any, request: Request) -> None:
-    """The log-probabilities are those of one pass over the whole text."""
+    """Check log-probabilities against one pass over the whole text."""
     with torch.inference_mode():
         logits = model(input_ids=torch.tensor([request.ids + request.out]), use_cache=False).logits[0]
     start = len(request.ids) - 1
-    wanted = torch.log_softmax(logits[start : start + len(request.out)].float(), -1)
-    said = torch.tensor(request.out)[:, None]
-    torch.testing.assert_close(torch.tensor(request.logprobs), wanted.gather(-1, said)[:, 0], rtol=1e-4, atol=1e-4)
+    expected = torch.log_softmax(logits[start : start + len(request.out)].float(), -1)
+    sampled = torch.tensor(request.out)[:, None]
+    torch.testing.assert_close(torch.tensor(request.logprobs), expected.gather(-1, sampled)[:, 0], rtol=1e-4, atol=1e-4)
 
 
-class Talk:
-    """Conversations that grow and fork; the same ones can be had with and without a cache."""
+class Conversations:
+    """Conversations that grow and fork, with an engine with or without a cache."""
 
     def __init__(self, decoder: Engine) -> None:
         self.engine = decoder
         self.chats: list[tuple[list[int], list[int]]] = []
 
-    def say(self, turns: Sequence[tuple[int | None, list[int], Sampling]]) -> list[Request]:
-        """Continue chats (None begins one) by what a user says and a completion; a chat continued twice is forked."""
+    def extend(self, turns: Sequence[tuple[int | None, list[int], Sampling]]) -> list[Request]:
+        """Extend chats (None starts one) by a user message and a completion. Extending a chat twice forks it."""
         requests = []
-        for number, said, sampling in turns:
+        for number, message_ids, sampling in turns:
             ids, ends = ([], []) if number is None or number >= len(self.chats) else self.chats[number]
-            requests.append(Request([*ids, *said], list(ends), sampling))
+            requests.append(Request([*ids, *message_ids], list(ends), sampling))
         self.engine.generate(requests)
         for request in requests:
             ids = request.ids + request.out
@@ -79,43 +79,43 @@ class Talk:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_growing_conversations_are_what_transformers_generates(name):
+def test_growing_conversations_agree_with_transformers(name):
     decoder = engine(name)
     assert decoder.reuse == (name in CACHED)
-    talk = Talk(decoder)
-    first = talk.say([(None, text(n), Sampling(0.0, 8)) for n in (5, 21, 12)])
-    second = talk.say([(i, text(3, i), Sampling(0.0, 8)) for i in (2, 0, 1)])
+    conversations = Conversations(decoder)
+    first = conversations.extend([(None, text(n), Sampling(0.0, 8)) for n in (5, 21, 12)])
+    second = conversations.extend([(i, text(3, i), Sampling(0.0, 8)) for i in (2, 0, 1)])
     for request in first + second:
         assert request.out == generated(decoder.model, request.ids, 8)
         check_logprobs(decoder.model, request)
 
 
-def test_half_precision_is_cached_too():
+def test_half_precision_uses_the_cache():
     assert Engine(network("llama", seed=5).bfloat16(), frozenset({EOS}), 4).reuse
 
 
-def test_positions_behind_the_models_last_one_are_only_padding():
-    """Beside a long new prompt, or in a slot that is full, padding lies where a table of positions has no row."""
+def test_padding_beyond_the_last_position():
+    """Padding next to a long prompt or in a full slot may exceed the table of learned positions."""
     decoder = engine("gpt2", slots=3, n_positions=32)
-    talk = Talk(decoder)
-    talk.say([(None, text(26), Sampling(0.0, 6)), (None, text(4), Sampling(0.0, 4))])
-    assert len(talk.chats[0][0]) == 32
-    beside = talk.say([(1, text(2), Sampling(0.0, 4)), (None, text(28), Sampling(0.0, 4))])
-    for request in beside:
+    conversations = Conversations(decoder)
+    conversations.extend([(None, text(26), Sampling(0.0, 6)), (None, text(4), Sampling(0.0, 4))])
+    assert len(conversations.chats[0][0]) == 32
+    second = conversations.extend([(1, text(2), Sampling(0.0, 4)), (None, text(28), Sampling(0.0, 4))])
+    for request in second:
         assert request.out == generated(decoder.model, request.ids, 4)
 
 
 class IgnoresPositions(torch.nn.Module):
-    """A network that counts positions by itself, from 0 in every call."""
+    """A network that ignores the given positions and counts from 0 in every call."""
 
     def __init__(self, inner: Any) -> None:
         super().__init__()
         self.base_model, self.config, self.dtype = inner.base_model, inner.config, inner.dtype
         self.inner = inner
-        inner.base_model.register_forward_pre_hook(self._count_anew, with_kwargs=True)
+        inner.base_model.register_forward_pre_hook(self._count_from_zero, with_kwargs=True)
 
     @staticmethod
-    def _count_anew(_: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    def _count_from_zero(_: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         length = kwargs["input_ids"].shape[1]
         return args, {**kwargs, "position_ids": torch.arange(length).expand(kwargs["input_ids"].shape)}
 
@@ -126,17 +126,17 @@ class IgnoresPositions(torch.nn.Module):
         return self.inner.get_output_embeddings()
 
 
-def test_a_network_that_ignores_positions_is_read_anew_for_each_token():
+def test_network_that_ignores_positions_runs_without_cache():
     model = IgnoresPositions(network("llama", seed=1)).eval()
     decoder = Engine(model, frozenset({EOS}), 4)
     assert not decoder.reuse
-    talk = Talk(decoder)
-    talk.say([(None, text(n), Sampling(0.0, 4)) for n in (5, 9)])
-    for request in talk.say([(0, text(3), Sampling(0.0, 4)), (1, text(7), Sampling(0.0, 4))]):
+    conversations = Conversations(decoder)
+    conversations.extend([(None, text(n), Sampling(0.0, 4)) for n in (5, 9)])
+    for request in conversations.extend([(0, text(3), Sampling(0.0, 4)), (1, text(7), Sampling(0.0, 4))]):
         check_logprobs(model.inner, request)
 
 
-# -- With the cache as without ----------------------------------------------------------------------------------------
+# -- Equality with and without the cache ------------------------------------------------------------------------------
 
 turns = st.tuples(
     st.one_of(st.none(), st.integers(0, 7)),
@@ -151,18 +151,20 @@ turns = st.tuples(
 @given(
     calls=st.lists(st.lists(turns, min_size=1, max_size=6), min_size=1, max_size=6), slots=st.sampled_from((2, 3, 9))
 )
-def test_with_the_cache_as_without(calls, slots):
-    """Any calls: chats that grow, fork, are evicted and come back, in batches of any size."""
-    kept, fresh = Talk(engine(slots=slots)), Talk(engine(slots=slots, reuse=False))
+def test_cache_does_not_change_results(calls, slots):
+    """Chats grow, fork, are evicted and return, in batches of any size."""
+    kept, fresh = Conversations(engine(slots=slots)), Conversations(engine(slots=slots, reuse=False))
     assert kept.engine.reuse
     for number, call in enumerate(calls):
-        asked_for = [
+        batch_turns = [
             (chat, text(length, number), Sampling(temperature, tokens, seed))
             for chat, length, temperature, tokens, seed in call
         ]
-        for ours, theirs in zip(kept.say(asked_for), fresh.say(asked_for), strict=True):
-            assert (ours.ids, ours.out, ours.finish) == (theirs.ids, theirs.out, theirs.finish)
-            torch.testing.assert_close(torch.tensor(ours.logprobs), torch.tensor(theirs.logprobs), rtol=1e-4, atol=1e-4)
+        for actual, expected in zip(kept.extend(batch_turns), fresh.extend(batch_turns), strict=True):
+            assert (actual.ids, actual.out, actual.finish) == (expected.ids, expected.out, expected.finish)
+            torch.testing.assert_close(
+                torch.tensor(actual.logprobs), torch.tensor(expected.logprobs), rtol=1e-4, atol=1e-4
+            )
 
 
 @dataclass
@@ -173,11 +175,11 @@ class Pass:
     starts: tuple[int, ...]
     width: int
     ranged: bool
-    """Whether it ran on a range of the cache, without gathering rows."""
+    """Whether the pass ran on a contiguous range of slots."""
 
 
-class Watched(Engine):
-    """Keeps a record of what it does."""
+class RecordingEngine(Engine):
+    """Records forward passes and copies."""
 
     passes: list[Pass]
     copies: list[tuple[int, int]]
@@ -206,44 +208,44 @@ class Watched(Engine):
         ((2, 6, 30), (2, 6, 30), False),
     ],
 )
-def test_a_batch_is_a_range_where_it_is_dense_and_gathered_where_not(chosen, rows, ranged):
-    decoder = Watched(slots=400)
-    talk, alone = Talk(decoder), Talk(engine(reuse=False))
-    for one in (talk, alone):
-        one.say([(None, text(4, i), Sampling(0.0, 3)) for i in range(40)])
+def test_dense_batch_runs_as_a_range_and_sparse_batch_is_gathered(chosen, rows, ranged):
+    decoder = RecordingEngine(slots=400)
+    conversations, alone = Conversations(decoder), Conversations(engine(reuse=False))
+    for one in (conversations, alone):
+        one.extend([(None, text(4, i), Sampling(0.0, 3)) for i in range(40)])
     decoder.passes.clear()
     turn = [(i, text(2, i), Sampling(0.0, 3)) for i in chosen]
-    for ours, theirs in zip(talk.say(turn), alone.say(turn), strict=True):
-        assert ours.out == theirs.out
+    for actual, expected in zip(conversations.extend(turn), alone.extend(turn), strict=True):
+        assert actual.out == expected.out
     assert [(p.rows, p.ranged) for p in decoder.passes if p.width == 1] == [(tuple(rows), ranged)] * 2
 
 
-def test_a_large_batch_is_moved_together():
-    """Conversations that lie far apart are copied down, and so is every fork but one."""
-    decoder = Watched(slots=16)
-    talk, alone = Talk(decoder), Talk(engine(reuse=False))
-    for one in (talk, alone):
-        one.say([(None, text(4, i), Sampling(0.0, 3)) for i in range(16)])
+def test_large_batch_is_copied_to_low_slots():
+    """Conversations in high slots are copied down, and so is every fork but one."""
+    decoder = RecordingEngine(slots=16)
+    conversations, alone = Conversations(decoder), Conversations(engine(reuse=False))
+    for one in (conversations, alone):
+        one.extend([(None, text(4, i), Sampling(0.0, 3)) for i in range(16)])
     for chosen, moved in (((15, 14, 1), [15, 14]), ((18, 18, 18, 3, 3), [1, 1, 3])):
         decoder.copies.clear()
         turn = [(i, text(2, n), Sampling(0.0, 3)) for n, i in enumerate(chosen)]
-        assert [r.out for r in talk.say(turn)] == [r.out for r in alone.say(turn)]
+        assert [r.out for r in conversations.extend(turn)] == [r.out for r in alone.extend(turn)]
         assert [source for source, _ in decoder.copies] == moved
         assert all(target < 2 * len(chosen) for _, target in decoder.copies)
 
 
-def test_what_was_read_is_not_read_again():
-    """Of a growing conversation, and of every fork, only what is new is fed."""
-    decoder = Watched(slots=8)
-    talk = Talk(decoder)
-    [first] = talk.say([(None, text(30), Sampling(0.0, 4))])
+def test_cached_tokens_are_not_fed_again():
+    """Only the new tokens of a growing or forked conversation are fed."""
+    decoder = RecordingEngine(slots=8)
+    conversations = Conversations(decoder)
+    [first] = conversations.extend([(None, text(30), Sampling(0.0, 4))])
     held = len(first.ids) + len(first.out) - 1
     decoder.passes.clear()
-    talk.say([(0, text(3, i), Sampling(0.0, 1)) for i in range(3)])
+    conversations.extend([(0, text(3, i), Sampling(0.0, 1)) for i in range(3)])
     assert [(p.starts, p.width) for p in decoder.passes] == [((held,) * 3, 4)]
     decoder.forget()
     decoder.passes.clear()
-    talk.say([(0, text(3, 9), Sampling(0.0, 1))])
+    conversations.extend([(0, text(3, 9), Sampling(0.0, 1))])
     assert [(p.starts, p.width) for p in decoder.passes] == [((0,), held + 4)]
 
 
@@ -251,22 +253,22 @@ def test_what_was_read_is_not_read_again():
 
 
 @given(prompt=st.integers(1, 20), others=st.lists(st.integers(1, 20), max_size=7), seed=st.integers(0, 5))
-def test_a_completion_does_not_depend_on_its_batch(prompt, others, seed):
-    """Nor on what came before; its seed decides."""
-    alone, beside, decoder = asked(text(prompt), temperature=1.0, seed=seed), None, engine(slots=4)
+def test_completion_does_not_depend_on_its_batch(prompt, others, seed):
+    """Nor does it depend on earlier requests."""
+    alone, batched, decoder = request_for(text(prompt), temperature=1.0, seed=seed), None, engine(slots=4)
     engine(slots=4).generate([alone])
     for rotation in range(2):
-        beside = asked(text(prompt), temperature=1.0, seed=seed)
-        batch = [asked(text(n, 1), temperature=1.0, seed=n) for n in others]
-        decoder.generate([*batch[rotation:], beside, *batch[:rotation]])
-        assert beside.out == alone.out
-        assert beside.logprobs == pytest.approx(alone.logprobs, abs=1e-4)
+        batched = request_for(text(prompt), temperature=1.0, seed=seed)
+        batch = [request_for(text(n, 1), temperature=1.0, seed=n) for n in others]
+        decoder.generate([*batch[rotation:], batched, *batch[:rotation]])
+        assert batched.out == alone.out
+        assert batched.logprobs == pytest.approx(alone.logprobs, abs=1e-4)
     check_logprobs(LLAMA, alone)
 
 
-def test_seeds_and_temperatures_make_a_difference():
+def test_seed_and_temperature_affect_samples():
     decoder = engine(slots=64)
-    batch = [asked(text(5), temperature=t, seed=s, max_tokens=8) for t in (0.0, 0.05, 1.0) for s in range(20)]
+    batch = [request_for(text(5), temperature=t, seed=s, max_tokens=8) for t in (0.0, 0.05, 1.0) for s in range(20)]
     decoder.generate(batch)
     distinct = [len({tuple(r.out) for r in batch[i : i + 20]}) for i in (0, 20, 40)]
     assert distinct[0] == 1
@@ -274,14 +276,14 @@ def test_seeds_and_temperatures_make_a_difference():
     assert distinct[2] > 15
 
 
-def test_samples_follow_the_models_distribution():
+def test_samples_follow_the_distribution_of_the_model():
     decoder, prompt = engine(slots=64), text(6)
-    batch = [asked(prompt, temperature=0.7, seed=s, max_tokens=1) for s in range(4000)]
+    batch = [request_for(prompt, temperature=0.7, seed=s, max_tokens=1) for s in range(4000)]
     decoder.generate(batch)
     with torch.inference_mode():
-        wanted = torch.softmax(LLAMA(input_ids=torch.tensor([prompt])).logits[0, -1].double() / 0.7, -1)
+        expected = torch.softmax(LLAMA(input_ids=torch.tensor([prompt])).logits[0, -1].double() / 0.7, -1)
     drawn = torch.bincount(torch.tensor([r.out[0] for r in batch]), minlength=300) / len(batch)
-    assert float((drawn - wanted).abs().max()) < 5 * (0.25 / len(batch)) ** 0.5
+    assert float((drawn - expected).abs().max()) < 5 * (0.25 / len(batch)) ** 0.5
 
 
 def trie(texts: Sequence[Sequence[int]]) -> dict[int, Any]:
@@ -294,11 +296,11 @@ def trie(texts: Sequence[Sequence[int]]) -> dict[int, Any]:
 
 
 @given(st.sets(st.lists(st.integers(0, 255), max_size=4).map(tuple), min_size=1, max_size=6), st.integers(0, 9))
-def test_choices_bind_every_token_and_logprobs_are_the_raw_models(allowed, seed):
-    request = asked(text(5), temperature=1.0, seed=seed, max_tokens=9)
+def test_choices_constrain_tokens_but_not_logprobs(allowed, seed):
+    request = request_for(text(5), temperature=1.0, seed=seed, max_tokens=9)
     request.choices = trie(list(allowed))
-    free = asked(text(9), temperature=1.0, seed=seed)
-    unbound = asked(text(9), temperature=1.0, seed=seed)
+    free = request_for(text(9), temperature=1.0, seed=seed)
+    unbound = request_for(text(9), temperature=1.0, seed=seed)
     engine().generate([request, free])
     engine().generate([unbound])
     assert tuple(request.out[:-1]) in allowed
@@ -308,16 +310,16 @@ def test_choices_bind_every_token_and_logprobs_are_the_raw_models(allowed, seed)
     check_logprobs(LLAMA, request)
 
 
-def test_a_completion_ends_at_its_end_its_limit_or_when_the_watch_says_so():
+def test_completion_ends_at_eos_limit_or_callback():
     seen: list[int] = []
 
     def third(request: Request) -> bool:
         seen.append(len(request.out))
         return len(request.out) == 3
 
-    watched, cut = asked(text(5)), asked(text(5), max_tokens=2)
-    watched.watch = third
-    ended = asked(text(5))
+    watched, cut = request_for(text(5)), request_for(text(5), max_tokens=2)
+    watched.on_token = third
+    ended = request_for(text(5))
     ended.choices = trie([(7,)])
     engine().generate([watched, cut, ended])
     assert (len(watched.out), watched.finish, seen) == (3, "stop", [1, 2, 3])
@@ -325,71 +327,71 @@ def test_a_completion_ends_at_its_end_its_limit_or_when_the_watch_says_so():
     assert (ended.out, ended.finish) == ([7, EOS], "stop")
 
 
-def test_a_failure_leaves_a_decoder_that_goes_on():
+def test_engine_works_after_a_failure():
     decoder = engine(slots=2)
 
     def bad(request: Request) -> bool:
         raise ZeroDivisionError
 
-    broken = asked(text(5))
-    broken.watch = bad
+    broken = request_for(text(5))
+    broken.on_token = bad
     with pytest.raises(ZeroDivisionError):
-        decoder.generate([asked(text(8)), broken])
-    after, alone = asked(text(8)), asked(text(8))
+        decoder.generate([request_for(text(8)), broken])
+    after, alone = request_for(text(8)), request_for(text(8))
     decoder.generate([after])
     engine(reuse=False).generate([alone])
     assert after.out == alone.out
 
 
-def test_the_cache_grows_with_the_conversations():
+def test_cache_grows_with_conversations():
     decoder = engine(slots=2, max_position_embeddings=2048)
-    talk, alone = Talk(decoder), Talk(engine(reuse=False, max_position_embeddings=2048))
+    conversations, alone = Conversations(decoder), Conversations(engine(reuse=False, max_position_embeddings=2048))
     for _ in range(3):
-        for one in (talk, alone):
-            one.say([(len(one.chats) - 1 if one.chats else None, text(300), Sampling(0.0, 2))])
+        for one in (conversations, alone):
+            one.extend([(len(one.chats) - 1 if one.chats else None, text(300), Sampling(0.0, 2))])
     assert decoder._plan.capacity == 1024
-    assert talk.chats == alone.chats
+    assert conversations.chats == alone.chats
 
 
-def test_long_prompts_are_read_in_several_passes():
-    decoder = Watched(slots=8, prefill_tokens=40)
+def test_long_prompts_are_fed_in_several_passes():
+    decoder = RecordingEngine(slots=8, prefill_tokens=40)
     decoder.passes.clear()
-    batch = [asked(text(n)) for n in (60, 3, 19, 20, 21, 2)]
+    batch = [request_for(text(n)) for n in (60, 3, 19, 20, 21, 2)]
     decoder.generate(batch)
     assert [(len(p.rows), p.width) for p in decoder.passes if p.width > 1] == [(1, 60), (1, 21), (2, 20), (2, 3)]
     for request in batch:
         assert request.out == generated(LLAMA, request.ids, 6)
 
 
-def test_one_slot_is_enough_for_a_growing_conversation():
+def test_one_slot_suffices_for_a_growing_conversation():
     decoder = engine(slots=1)
     assert decoder.reuse
-    talk, alone = Talk(decoder), Talk(engine(reuse=False))
+    conversations, alone = Conversations(decoder), Conversations(engine(reuse=False))
     for number in itertools.chain([None], range(3)):
-        for one in (talk, alone):
-            one.say([(number, text(4), Sampling(0.0, 3))])
-    assert talk.chats == alone.chats
+        for one in (conversations, alone):
+            one.extend([(number, text(4), Sampling(0.0, 3))])
+    assert conversations.chats == alone.chats
 
 
-class Shaky(Engine):
-    """Its logits are off by some rounding, otherwise in each batch."""
+class NoisyEngine(Engine):
+    """Adds noise to the logits that differs between batches."""
 
-    shake = 0.0
+    noise = 0.0
     generator = torch.Generator()
 
     def _forward(self, *pass_: Any) -> torch.Tensor:
         logits = super()._forward(*pass_)
-        return logits + self.shake * torch.rand(logits.shape, generator=self.generator)
+        return logits + self.noise * torch.rand(logits.shape, generator=self.generator)
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_exact_draws_do_not_depend_on_rounding(temperature):
+def test_exact_samples_do_not_depend_on_rounding(temperature):
     def drawn(exact: bool, seed: int) -> list[list[int]]:
-        # Far more than rounding, so that draws that are not settled do differ; the margin grows with it.
-        model = Shaky(LLAMA, frozenset({EOS}), 32, exact=exact, rounding=2000 * ROUNDING)
+        # The noise is far above rounding, so that inexact draws differ. The margin is scaled accordingly.
+        model = NoisyEngine(LLAMA, frozenset({EOS}), 32, exact=exact, rounding=2000 * ROUNDING)
         assert model.reuse
-        model.shake, model.generator = 0.02, torch.Generator().manual_seed(seed)
-        requests = [asked(text(9, i), temperature=temperature, max_tokens=12, seed=i) for i in range(60)]
+        model.noise, model.generator = 0.02, torch.Generator().manual_seed(seed)
+        requests = [request_for(text(9, i), temperature=temperature, max_tokens=12, seed=i) for i in range(60)]
         model.generate(requests)
         return [request.out for request in requests]
 

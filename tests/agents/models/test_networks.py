@@ -1,10 +1,10 @@
-"""Floats near 0 are flushed where that is asked for, and afterwards everything is as it was."""
+"""`flush_denormals` flushes denormals only within its block."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from kintsugi.agents.models.networks import denormals_flushed
+from kintsugi.agents.models.networks import flush_denormals
 
 
 def flushes() -> bool:
@@ -13,18 +13,18 @@ def flushes() -> bool:
 
 @pytest.fixture
 def able():
-    """Whether this processor can flush denormals at all; where it cannot, nothing changes."""
+    """Whether this processor can flush denormals."""
     found = torch.set_flush_denormal(True)
     torch.set_flush_denormal(False)
     return found
 
 
-def test_denormals_are_flushed_within_only(able):
+def test_denormals_are_flushed_only_within_the_block(able):
     assert not flushes()
     within: list[bool] = []
 
     def broken() -> None:
-        with denormals_flushed():
+        with flush_denormals():
             within.append(flushes())
             raise ValueError("enough")
 
@@ -34,10 +34,10 @@ def test_denormals_are_flushed_within_only(able):
     assert not flushes()
 
 
-def test_who_flushed_them_before_does_so_afterwards(able):
+def test_previous_setting_is_restored(able):
     torch.set_flush_denormal(True)
     try:
-        with denormals_flushed():
+        with flush_denormals():
             assert flushes() == able
         assert flushes() == able
     finally:

@@ -1,4 +1,4 @@
-"""Back ends by name: what a name may be, that nothing is loaded before it is asked, and models that follow a script."""
+"""Backends by name, scripted models and their tables, and lazy loading of local weights."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ from kintsugi.agents.models.local import LocalModel
 from kintsugi.agents.models.registry import backends
 from kintsugi.agents.models.weights import base_hash, model_version
 from kintsugi.errors import UsageError
-from kintsugi.loops.learning.core import Example, FitConfig, Judgement, LoraShape
+from kintsugi.loops.learning.core import Example, FitConfig, LoraShape, ValueExample
 from kintsugi.loops.learning.learner import LocalLearner
 from kintsugi.loops.learning.table import TableLearner
 from kintsugi.loops.learning.value import ValueRegression
-from tiny_models import saved
+from tiny_models import save_tiny_model
 
 CHAT = [Message("system", "You act."), Message("user", "hello")]
 GREEDY = Sampling(0.0, 4)
 
 
-def says(model: LanguageModel, chat: list[Message] | None = None, **sampling: Any) -> str:
+def text_of(model: LanguageModel, chat: list[Message] | None = None, **sampling: Any) -> str:
     return asyncio.run(model.complete(chat or CHAT, Sampling(**sampling))).text
 
 
@@ -54,7 +54,7 @@ def value(critic: Critic, chat: list[Message] | None = None) -> float:
 # -- Names ------------------------------------------------------------------------------------------------------------
 
 
-def test_ours_come_first_and_scripts_need_no_heavy_library(tmp_path):
+def test_builtin_backends_come_first_and_scripts_need_no_heavy_library(tmp_path):
     assert [part.name for part in backends()[:3]] == ["local", "scripted", "seed"]
     code = """
     import sys
@@ -73,37 +73,37 @@ def test_ours_come_first_and_scripts_need_no_heavy_library(tmp_path):
 @pytest.mark.parametrize(
     ("spec", "why"),
     [
-        ("", "the model's name is empty; expected KIND:REST, or a Hugging Face model folder"),
+        ("", "the model's name is empty; expected KIND:REST or a Hugging Face model folder"),
         ("scriptde:answers.json", r"unknown model 'scriptde:answers.json'; did you mean 'scripted:answers.json'"),
         ("locl:models/small", "did you mean 'local:models/small'"),
         ("qqqq:x", r"unknown model 'qqqq:x'; known: local:x, scripted:x, seed:x"),
         ("locl", "unknown model 'locl'; did you mean 'local'"),
         ("local:no-such-org/no-such-model", "unknown model 'no-such-org/no-such-model'"),
-        ("local:", "is no model that can be loaded"),
+        ("local:", "is not a model that can be loaded"),
         ("scripted:", "cannot read the script ''"),
     ],
 )
-def test_names_that_are_none_are_refused(spec, why, tmp_path, monkeypatch):
+def test_unknown_models_are_rejected(spec, why, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match=why):
         open_backend(spec)
 
 
-def test_a_package_offers_another_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_backends_of_installed_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     info = tmp_path / "parrots-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: parrots\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[kintsugi.backends]\nparrot = parrots_backend:open_parrot\n")
     (tmp_path / "parrots_backend.py").write_text(
         "from kintsugi.agents.models import ScriptedBackend\n"
-        "def open_parrot(rest, watch):\n"
-        "    watch('teaching', 1.0)\n"
+        "def open_parrot(rest, on_status):\n"
+        "    on_status('teaching', 1.0)\n"
         "    return ScriptedBackend(lambda messages, sampling: messages[-1].content + rest, f'parrot:{rest}')\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     watched: list[tuple[str, float]] = []
     backend = open_backend("parrot:!:!", lambda what, share: watched.append((what, share)))
-    assert (backend.base, says(backend.model()), watched) == ("parrot:!:!", "hello!:!", [("teaching", 1.0)])
+    assert (backend.base, text_of(backend.model()), watched) == ("parrot:!:!", "hello!:!", [("teaching", 1.0)])
 
 
 @pytest.mark.parametrize(
@@ -111,17 +111,17 @@ def test_a_package_offers_another_kind(tmp_path: Path, monkeypatch: pytest.Monke
     [
         (
             "math:pi",
-            r"back end 'odd' \(from odds\): 'math:pi' is 3.14\S+; expected a function of the text",
+            r"backend 'odd' \(from odds\): 'math:pi' is 3.14\S+; expected a function with the arguments rest",
         ),
         (
             "builtins:isinstance",
-            r"back end 'odd' \(from odds\) opened .*, which lacks base, repeatable, weights",
+            r"backend 'odd' \(from odds\) opened .*, which lacks base, repeatable, weights",
         ),
-        ("builtins:len", r"'builtins:len' is <built-in function len>; expected a function of the text after the colon"),
+        ("builtins:len", r"'builtins:len' is <built-in function len>; expected a function with the arguments rest"),
         ("nowhere:open", "cannot import 'nowhere:open'"),
     ],
 )
-def test_what_opens_no_back_end_is_refused(target, why, tmp_path, monkeypatch):
+def test_invalid_backend_plugins_are_rejected(target, why, tmp_path, monkeypatch):
     offer(tmp_path, "kintsugi.backends", {"odd": target}, "odds")
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(UsageError, match=why):
@@ -136,28 +136,28 @@ def script(folder: Path, content: Any, name: str = "answers.json") -> str:
     return f"scripted:{folder / name}"
 
 
-def test_a_list_is_said_turn_by_turn(tmp_path):
+def test_script_list_is_returned_by_turn(tmp_path):
     backend = open_backend(script(tmp_path, ["eins", "zwei é"]))
     model = backend.model()
     longer = [*CHAT, Message("assistant", "eins"), Message("user", "more")]
-    assert [says(model), says(model, longer), says(model)] == ["eins", "zwei é", "eins"]
+    assert [text_of(model), text_of(model, longer), text_of(model)] == ["eins", "zwei é", "eins"]
     assert (backend.repeatable, backend.weights, model.version) == (True, None, backend.base)
     assert backend.base.startswith("answers.json:")
 
 
-def test_an_object_looks_for_its_keys_in_the_system_prompt_and_the_last_turn(tmp_path):
+def test_script_object_matches_system_prompt_and_last_turn(tmp_path):
     rules = {"You judge": "Good", "red": ["a", "b", "c"], "hello": "hi", "": "what?"}
     model = open_backend(script(tmp_path, rules)).model()
-    assert says(model) == "hi"
-    assert says(model, [Message("system", "You judge."), Message("user", "red")]) == "Good"
-    reds = [says(model, [Message("user", "a red door")], seed=seed) for seed in range(6)]
+    assert text_of(model) == "hi"
+    assert text_of(model, [Message("system", "You judge."), Message("user", "red")]) == "Good"
+    reds = [text_of(model, [Message("user", "a red door")], seed=seed) for seed in range(6)]
     assert reds == ["a", "b", "c"] * 2
     middle = [CHAT[0], Message("user", "red"), Message("assistant", "a"), Message("user", "blue")]
-    assert says(model, middle) == "what?"
-    assert says(open_backend(script(tmp_path, {"red": "a"})).model()) == ""
+    assert text_of(model, middle) == "what?"
+    assert text_of(open_backend(script(tmp_path, {"red": "a"})).model()) == ""
 
 
-def test_a_script_is_named_by_what_it_says(tmp_path):
+def test_base_depends_on_the_content_of_the_script(tmp_path):
     (tmp_path / "other").mkdir()
     base = open_backend(script(tmp_path, ["a"])).base
     assert open_backend(script(tmp_path / "other", '[ "a" ]')).base == base
@@ -170,16 +170,16 @@ def test_a_script_is_named_by_what_it_says(tmp_path):
     [
         ('["a"', "cannot read the script .*answers.json'"),
         (b"\xff\xfe", "cannot read the script"),
-        ([], "is neither a list of texts nor an object of texts or lists of texts"),
-        ({}, "is neither a list"),
-        ("3", "is neither a list"),
-        (["a", 1], "is neither a list"),
-        ({"a": 1}, "is neither a list"),
-        ({"a": []}, "is neither a list"),
-        ({"a": ["b", None]}, "is neither a list"),
+        ([], "has the wrong form; expected a list of texts, or an object of texts or lists of texts"),
+        ({}, "has the wrong form"),
+        ("3", "has the wrong form"),
+        (["a", 1], "has the wrong form"),
+        ({"a": 1}, "has the wrong form"),
+        ({"a": []}, "has the wrong form"),
+        ({"a": ["b", None]}, "has the wrong form"),
     ],
 )
-def test_files_that_are_no_script_are_refused(content, why, tmp_path):
+def test_invalid_scripts_are_rejected(content, why, tmp_path):
     if isinstance(content, bytes):
         (tmp_path / "answers.json").write_bytes(content)
         spec = f"scripted:{tmp_path / 'answers.json'}"
@@ -189,8 +189,10 @@ def test_files_that_are_no_script_are_refused(content, why, tmp_path):
         open_backend(spec)
 
 
-def test_a_missing_script_is_refused(tmp_path):
-    with pytest.raises(UsageError, match=r"cannot read the script '.*nothing.json' .*; expected scripted:FILE, a JSON"):
+def test_missing_script_is_rejected(tmp_path):
+    with pytest.raises(
+        UsageError, match=r"cannot read the script '.*nothing.json' .*; expected scripted:FILE with a JSON"
+    ):
         open_backend(f"scripted:{tmp_path / 'nothing.json'}")
 
 
@@ -199,28 +201,28 @@ def test_a_missing_script_is_refused(tmp_path):
 
 @pytest.fixture
 def table(tmp_path: Path) -> Path:
-    """What was learnt by heart: an answer to CHAT, to its next turn nothing at all, and what CHAT is worth."""
+    """An adapter with an answer to CHAT, an empty answer to the turn after it, and a value of CHAT."""
     out = tmp_path / "agent@2"
     out.mkdir()
-    silence = [*CHAT, Message("assistant", "learnt"), Message("user", "and?"), Message("assistant", "")]
-    worth = [Judgement(CHAT, 0.25), Judgement(CHAT, 0.75 - 0.25)]
-    TableLearner().fit([Example(silence), *worth], out, name="agent@2", config=FitConfig())
+    messages = [*CHAT, Message("assistant", "learnt"), Message("user", "and?"), Message("assistant", "")]
+    values = [ValueExample(CHAT, 0.25), ValueExample(CHAT, 0.75 - 0.25)]
+    TableLearner().fit([Example(messages), *values], out, name="agent@2", config=FitConfig())
     return out
 
 
-def test_an_adapter_is_a_table_and_the_base_says_the_rest(table):
+def test_table_answers_known_chats_and_the_base_script_others(table):
     backend = ScriptedBackend(["base"], "b")
     model, base = backend.model(table), backend.model()
-    assert (says(model), says(base)) == ("learnt", "base")
-    assert says(model, [Message("user", "hello")]) == "base"
-    # An answer without words is one too.
-    assert says(model, [*CHAT, Message("assistant", "learnt"), Message("user", "and?")]) == ""
+    assert (text_of(model), text_of(base)) == ("learnt", "base")
+    assert text_of(model, [Message("user", "hello")]) == "base"
+    # An empty answer in the table is an answer.
+    assert text_of(model, [*CHAT, Message("assistant", "learnt"), Message("user", "and?")]) == ""
     critic = backend.critic(table)
     assert (value(critic), value(critic, CHAT[1:])) == (0.375, 0.5)
     assert critic.usage() == Usage(calls=2)
 
 
-def test_the_version_names_base_and_table(table, tmp_path):
+def test_version_depends_on_base_and_table(table, tmp_path):
     backend = ScriptedBackend(["base"], "b")
     version = backend.model(table).version
     assert backend.model().version == "b"
@@ -232,25 +234,27 @@ def test_the_version_names_base_and_table(table, tmp_path):
     assert backend.model(other).version not in (version, "b")
 
 
-def test_scripts_stand_in_for_what_adapters_have_learnt(table):
+def test_scripts_replace_adapters(table):
     def exact(messages: Sequence[Message], sampling: Sampling) -> str:
         return "of this round"
 
     def any_(messages: Sequence[Message], sampling: Sampling) -> str:
         return "of any round"
 
-    assert says(ScriptedBackend(["base"], adapters={"agent@2": exact, "agent": any_}).model(table)) == "of this round"
-    assert says(ScriptedBackend(["base"], adapters={"agent@1": exact, "agent": any_}).model(table)) == "of any round"
-    assert says(ScriptedBackend(["base"], adapters={"agent@1": exact}).model(table)) == "learnt"
-    assert says(ScriptedBackend(["base"], adapters={"base": exact}).model()) == "of this round"
+    assert (
+        text_of(ScriptedBackend(["base"], adapters={"agent@2": exact, "agent": any_}).model(table)) == "of this round"
+    )
+    assert text_of(ScriptedBackend(["base"], adapters={"agent@1": exact, "agent": any_}).model(table)) == "of any round"
+    assert text_of(ScriptedBackend(["base"], adapters={"agent@1": exact}).model(table)) == "learnt"
+    assert text_of(ScriptedBackend(["base"], adapters={"base": exact}).model()) == "of this round"
 
 
-def test_it_is_known_who_was_asked_and_what_was_freed(table):
+def test_backend_records_called_models_and_free(table):
     backend = ScriptedBackend(["base"], adapters={})
     model, base, _ = backend.model(table), backend.model(), backend.model()
     assert backend.opened == []
     for each in (model, base, model):
-        says(each)
+        text_of(each)
     asyncio.run(base.score(CHAT, ["a"]))
     assert backend.opened == ["agent@2", "base"]
     backend.free()
@@ -258,7 +262,7 @@ def test_it_is_known_who_was_asked_and_what_was_freed(table):
 
 
 @pytest.mark.parametrize("content", [None, "{", "[]", '{"turns": {}}', '{"turns": 1, "values": {}}'])
-def test_folders_without_a_table_are_refused(content, tmp_path):
+def test_folders_without_a_table_are_rejected(content, tmp_path):
     adapter = tmp_path / "agent@1"
     adapter.mkdir()
     if content is not None:
@@ -269,7 +273,7 @@ def test_folders_without_a_table_are_refused(content, tmp_path):
         lambda: backend.critic(adapter),
         lambda: ScriptedBackend(["base"], adapters={"agent": lambda *_: ""}).model(adapter),
     ):
-        with pytest.raises(UsageError, match=r"agent@1 holds no table.json of a scripted model"):
+        with pytest.raises(UsageError, match=r"agent@1 has no valid table.json of a scripted model"):
             refused()
 
 
@@ -283,32 +287,32 @@ def folder(tiny_model: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def adapters(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """An adapter, and a value model."""
+    """An adapter and a value model."""
     agent, critic = tmp_path_factory.mktemp("adapters") / "agent@1", tmp_path_factory.mktemp("adapters") / "value@1"
     config, learner = FitConfig(LoraShape(rank=2), lr=0.05, epochs=2), LocalLearner(tiny_model)
     learner.fit([Example([*CHAT, Message("assistant", "ho ho")])], agent, name="agent@1", config=config)
-    worth = [Judgement(CHAT, 0.25), Judgement(CHAT[1:], 1.0)]
-    learner.fit(worth, critic, name="value@1", config=config, objective=ValueRegression())
+    values = [ValueExample(CHAT, 0.25), ValueExample(CHAT[1:], 1.0)]
+    learner.fit(values, critic, name="value@1", config=config, objective=ValueRegression())
     return agent, critic
 
 
 @contextmanager
 def without_weights(folder: Path) -> Iterator[None]:
-    """Whoever loads the model now cannot."""
+    """Within the block, loading the model fails."""
     weights = folder / "model.safetensors"
     away = weights.rename(folder / "away")
     yield
     away.rename(weights)
 
 
-def test_a_folder_is_opened_with_and_without_its_kind(tiny_model):
+def test_folder_is_opened_with_and_without_prefix(tiny_model):
     for spec in (f"local:{tiny_model}", str(tiny_model)):
         backend = open_backend(spec)
         assert (backend.base, Path(str(backend.weights))) == (f"tiny:{base_hash(tiny_model)}", tiny_model)
         assert backend.model().version == model_version(tiny_model)
 
 
-def test_nothing_is_loaded_before_a_model_is_asked(folder, adapters):
+def test_weights_are_loaded_at_the_first_call(folder, adapters):
     backend: Backend = open_backend(f"local:{folder}")
     base, tuned, critic = backend.model(), backend.model(adapters[0]), backend.critic(adapters[1])
     with without_weights(folder):
@@ -319,9 +323,9 @@ def test_nothing_is_loaded_before_a_model_is_asked(folder, adapters):
         base.start_wave()
         backend.free()
         for ask in (lambda: ids(base), lambda: ids(tuned), lambda: value(critic)):
-            with pytest.raises(UsageError, match="tiny': its weights cannot be loaded"):
+            with pytest.raises(UsageError, match="tiny': the weights cannot be loaded"):
                 ask()
-        with pytest.raises(UsageError, match="tiny': its weights cannot be loaded"):
+        with pytest.raises(UsageError, match="tiny': the weights cannot be loaded"):
             asyncio.run(base.score(CHAT, ["a"]))
         assert (base.usage(), critic.usage()) == (Usage(), Usage())
     assert ids(base) == asyncio.run(LocalModel.load(folder).complete(CHAT, GREEDY)).token_ids
@@ -329,23 +333,23 @@ def test_nothing_is_loaded_before_a_model_is_asked(folder, adapters):
     assert 0.0 <= value(critic) <= 1.0
 
 
-def test_what_was_freed_is_loaded_again_when_it_is_asked(folder, adapters):
+def test_freed_models_are_loaded_again_at_the_next_call(folder, adapters):
     backend = open_backend(f"local:{folder}")
     model, critic = backend.model(parallel=2), backend.critic(adapters[1])
-    first, worth = ids(model), value(critic)
+    first, first_value = ids(model), value(critic)
     asyncio.run(model.score(CHAT, ["a"]))
     used, judged = model.usage(), critic.usage()
     assert (used.calls, used.sampled_tokens, judged.calls) == (2, len(first), 1)
     assert used.seconds > 0
     with without_weights(folder):
-        # It is in memory, until it is freed.
+        # The model stays in memory until it is freed.
         assert ids(model) == first
         backend.free()
         backend.free()
         assert (model.usage().calls, critic.usage()) == (3, judged)
-        with pytest.raises(UsageError, match="its weights cannot be loaded"):
+        with pytest.raises(UsageError, match="the weights cannot be loaded"):
             ids(model)
-    assert (ids(model), value(critic)) == (first, worth)
+    assert (ids(model), value(critic)) == (first, first_value)
     after = model.usage()
     assert (after.calls, after.sampled_tokens) == (4, 3 * len(first))
     assert after.read_tokens == 3 * used.read_tokens
@@ -353,18 +357,18 @@ def test_what_was_freed_is_loaded_again_when_it_is_asked(folder, adapters):
     assert critic.usage().calls == 2
 
 
-def test_an_adapter_of_another_base_is_refused_before_anything_is_loaded(adapters, tmp_path):
-    other = saved(tmp_path / "other", seed=1)
+def test_adapter_of_another_base_is_rejected_before_loading(adapters, tmp_path):
+    other = save_tiny_model(tmp_path / "other", seed=1)
     backend = open_backend(f"local:{other}")
-    with pytest.raises(UsageError, match=r"agent@1 was trained on base \w{12}, the hash of .*other' is"):
+    with pytest.raises(UsageError, match=r"agent@1 was trained on base \w{12}, but the hash of .*other' is"):
         backend.model(adapters[0])
     with pytest.raises(UsageError, match=r"value@1 was trained on base"):
         backend.critic(adapters[1])
-    with pytest.raises(UsageError, match=r"holds no adapter_config.json; give a PEFT adapter folder"):
+    with pytest.raises(UsageError, match=r"has no adapter_config.json; expected a PEFT adapter folder"):
         backend.model(tmp_path)
 
 
-def test_an_adapter_without_a_head_judges_nothing(tiny_model, adapters):
+def test_adapter_without_value_head_is_rejected(tiny_model, adapters):
     critic = open_backend(f"local:{tiny_model}").critic(adapters[0])
-    with pytest.raises(UsageError, match="agent@1 holds no value head that fits"):
+    with pytest.raises(UsageError, match="agent@1 has no value head that fits"):
         value(critic)

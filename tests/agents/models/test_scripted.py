@@ -1,4 +1,4 @@
-"""The scripted model is deterministic, counts its calls, and keeps to the limits of a real one."""
+"""Scripted model: determinism, limits, constrained decoding and usage."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ def complete(model: ScriptedModel, chat: list[Message], **sampling):
     return asyncio.run(model.complete(chat, Sampling(**sampling)))
 
 
-def test_lines_are_said_by_turn():
+def test_texts_are_returned_by_turn():
     model = ScriptedModel(["a", "b"])
     assert isinstance(model, LanguageModel)
     assert [complete(model, chat).text for chat in (CHAT[:1], CHAT, CHAT, [*CHAT, *CHAT])] == ["a", "b", "b", "a"]
     assert model.calls == 4
 
 
-def test_a_function_sees_chat_and_sampling():
+def test_function_receives_chat_and_sampling():
     model = ScriptedModel(lambda chat, sampling: f"{chat[-1].content} {sampling.seed}", version="v7")
-    said = complete(model, CHAT, seed=3)
-    assert (said.text, said.finish, said.prompt_tokens, model.version) == ("two 3", "stop", 7, "v7")
-    assert bytes(said.token_ids).decode() == "two 3"
-    assert said.logprobs == (0.0,) * 5
+    completion = complete(model, CHAT, seed=3)
+    assert (completion.text, completion.finish, completion.prompt_tokens, model.version) == ("two 3", "stop", 7, "v7")
+    assert bytes(completion.token_ids).decode() == "two 3"
+    assert completion.logprobs == (0.0,) * 5
 
 
 def test_long_texts_are_cut_between_characters():
-    said = complete(ScriptedModel(["héllo"]), CHAT[:1], max_tokens=2)
-    assert (said.text, len(said.token_ids), said.finish) == ("h", 2, "length")
+    completion = complete(ScriptedModel(["héllo"]), CHAT[:1], max_tokens=2)
+    assert (completion.text, len(completion.token_ids), completion.finish) == ("h", 2, "length")
     assert complete(ScriptedModel(["hello"]), CHAT[:1], max_tokens=5).finish == "stop"
 
 
-def test_scores_prefer_what_would_be_said():
+def test_scores_prefer_the_scripted_text():
     model = ScriptedModel(["yes"])
     scores = asyncio.run(model.score(CHAT[:1], ["no", "yes", "maybe"]))
     assert scores[1] == 0.0
@@ -44,18 +44,18 @@ def test_scores_prefer_what_would_be_said():
     assert model.calls == 3
 
 
-def test_with_choices_what_is_named_is_said_or_one_by_seed():
+def test_choices_constrain_the_text():
     model = ScriptedModel(["Thought: hm\nAction: b"])
-    bound = {"choices": ("a", "b", "c"), "choices_after": "Action: "}
-    assert complete(model, CHAT[:1], **bound).text == "Thought: hm\nAction: b"
-    bound["choices"] = ("a", "c")
-    assert [complete(model, CHAT[:1], **bound, seed=seed).text[-1] for seed in range(4)] == ["a", "c", "a", "c"]
+    options = {"choices": ("a", "b", "c"), "choices_after": "Action: "}
+    assert complete(model, CHAT[:1], **options).text == "Thought: hm\nAction: b"
+    options["choices"] = ("a", "c")
+    assert [complete(model, CHAT[:1], **options, seed=seed).text[-1] for seed in range(4)] == ["a", "c", "a", "c"]
     assert complete(ScriptedModel(["b"]), CHAT[:1], choices=("a", "b")).text == "b"
-    # What does not come to the mark is free.
-    assert complete(ScriptedModel(["I think"]), CHAT[:1], **bound).text == "I think"
+    # A text without `choices_after` is unconstrained.
+    assert complete(ScriptedModel(["I think"]), CHAT[:1], **options).text == "I think"
 
 
-def test_it_tells_what_it_did():
+def test_usage():
     model = ScriptedModel(["h\u00e9llo"])
     assert model.usage() == Usage()
     complete(model, CHAT, max_tokens=4)

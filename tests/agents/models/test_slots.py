@@ -1,4 +1,4 @@
-"""Which row holds which conversation."""
+"""Assignment of conversations to cache slots."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Prompt:
     turn_ends: list[int] = field(default_factory=list)
 
 
-def test_the_longest_prefix_that_ends_at_a_turn_is_found():
+def test_longest_prefix_ending_at_a_turn_is_found():
     table = SlotTable(4)
     [(slot, length)], copies = table.assign([Prompt([1, 2])], True)
     assert (length, copies) == (0, [])
@@ -27,14 +27,14 @@ def test_the_longest_prefix_that_ends_at_a_turn_is_found():
     assert (forked, length, copies) == (slot, 4, [])
 
 
-def test_without_reuse_nothing_is_found():
+def test_no_prefix_is_found_without_reuse():
     table = SlotTable(2)
     [(slot, _)], _ = table.assign([Prompt([1, 2])], False)
     table.remember(slot, [1, 2, 3])
     assert table.assign([Prompt([1, 2, 3, 4], [3])], False)[0][0][1] == 0
 
 
-def test_the_least_recently_used_slot_is_given_away():
+def test_least_recently_used_slot_is_replaced():
     table = SlotTable(9)
     for number in range(9):
         [(slot, _)], _ = table.assign([Prompt([number])], True)
@@ -55,8 +55,8 @@ calls = st.lists(
 
 
 @given(calls, st.integers(5, 9))
-def test_what_is_said_to_be_there_is_there(calls, slots):
-    """A mirror of the cache: every token that a prompt need not feed is, after the copies, in its slot."""
+def test_reported_prefixes_are_in_the_cache(calls, slots):
+    """A model of the cache: after the copies, a slot contains every token that its prompt does not feed."""
     table, cache = SlotTable(slots), [[0] * 99 for _ in range(slots)]
     chats: list[tuple[list[int], list[int]]] = []
     fresh = iter(range(1, 10**6))
@@ -72,8 +72,8 @@ def test_what_is_said_to_be_there_is_there(calls, slots):
         for prompt, (slot, length) in zip(prompts, places, strict=True):
             assert length < len(prompt.ids)
             assert cache[slot][:length] == prompt.ids[:length]
-            said = [*prompt.ids, *(next(fresh) for _ in range(2))]
-            cache[slot][: len(said) - 1] = said[:-1]
-            table.remember(slot, said)
-            assert table.length(slot) == len(said)
-            chats.append((said, [*prompt.turn_ends, len(said)]))
+            held = [*prompt.ids, *(next(fresh) for _ in range(2))]
+            cache[slot][: len(held) - 1] = held[:-1]
+            table.remember(slot, held)
+            assert table.length(slot) == len(held)
+            chats.append((held, [*prompt.turn_ends, len(held)]))

@@ -1,4 +1,4 @@
-"""The desk: who is asked what, what becomes of the answers, and that nobody is told of the future."""
+"""The desk: prompts of all roles, use of their answers, and no look-ahead."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_desks import ANSWERS, market_of, scripted, trade_in
+from fake_desks import ANSWERS, market_of, run_desk, scripted
 from kintsugi.agents.core import Episode
 from kintsugi.agents.experts.trading import TradingExpert
 from kintsugi.agents.rollout import Job, collect
@@ -28,134 +28,138 @@ def prompts(trajectory: Trajectory, role: str) -> list[str]:
     return [call.prompt for step in trajectory.steps for call in step.calls if call.role == role]
 
 
-def test_everybody_is_asked_in_turn():
+def test_roles_are_called_in_order():
     texts = {0: [("news", "Orders went up."), ("report", "The forecast is raised.")], 2: [("news", "Debt is rising.")]}
-    played = trade_in(market_of(FLAT, texts), scripted())
-    asked = [[call.role for call in step.calls] for step in played.steps]
-    assert asked[0] == ["news", "report", "forecast", "style", "decision"]
-    assert asked[1] == ["forecast", "style", "decision"]
-    assert asked[2] == ["news", "forecast", "style", "decision"]
-    assert prompts(played, "news") == ["News on ABC:\n1. Orders went up.", "News on ABC:\n1. Debt is rising."]
-    assert "News today: positive\nNews before: none\nReport: positive" in prompts(played, "forecast")[0]
-    # What was read is remembered: the report's outlook, and the news of the days before.
-    assert "News today: none\nNews before: positive, none, positive\nReport: positive" in prompts(played, "forecast")[3]
+    attempt = run_desk(market_of(FLAT, texts), scripted())
+    roles = [[call.role for call in step.calls] for step in attempt.steps]
+    assert roles[0] == ["news", "report", "forecast", "style", "decision"]
+    assert roles[1] == ["forecast", "style", "decision"]
+    assert roles[2] == ["news", "forecast", "style", "decision"]
+    assert prompts(attempt, "news") == ["News on ABC:\n1. Orders went up.", "News on ABC:\n1. Debt is rising."]
+    assert "News today: positive\nNews before: none\nReport: positive" in prompts(attempt, "forecast")[0]
+    # The desk remembers the outlook of the report and the news of previous days.
+    assert (
+        "News today: none\nNews before: positive, none, positive\nReport: positive" in prompts(attempt, "forecast")[3]
+    )
 
 
-def test_a_call_is_kept_as_it_was_sampled():
-    played = trade_in(market_of(FLAT), scripted())
-    call = played.steps[0].calls[0]
+def test_calls_are_recorded_as_sampled():
+    attempt = run_desk(market_of(FLAT), scripted())
+    call = attempt.steps[0].calls[0]
     assert (call.role, call.text) == ("forecast", ANSWERS["forecast"])
     assert bytes(call.token_ids).decode() == call.text
-    system, asked, said = chat_of_call(call)
+    system, user, assistant = chat_of_call(call)
     assert system.content == SYSTEM["forecast"]
-    assert (asked.content, said.content, said.token_ids) == (call.prompt, call.text, call.token_ids)
-    assert Trajectory.from_json(played.to_json()) == played
-    assert played.sampled_tokens == sum(len(c.token_ids) for step in played.steps for c in step.calls)
+    assert (user.content, assistant.content, assistant.token_ids) == (call.prompt, call.text, call.token_ids)
+    assert Trajectory.from_json(attempt.to_json()) == attempt
+    assert attempt.sampled_tokens == sum(len(c.token_ids) for step in attempt.steps for c in step.calls)
 
 
 def test_risk_management_sets_size_stop_and_take():
     style = "Style: conservative"
-    played = trade_in(market_of(FLAT), scripted(style=style))
-    # sigma_d,10 of +1 % and -1 % in turn is 1 %; conservative: stop 2 sigma, take 4 sigma, half of the account.
-    size, stop, take = played.steps[0].action.removeprefix("target ").replace("%", "").split()[::2]
+    attempt = run_desk(market_of(FLAT), scripted(style=style))
+    # sigma_d,10 of alternating +1 % and -1 % is 1 %; conservative: stop 2 sigma, take 4 sigma, half of the account.
+    size, stop, take = attempt.steps[0].action.removeprefix("target ").replace("%", "").split()[::2]
     assert (float(size), float(stop), float(take)) == pytest.approx((0.5, 2.0, 4.0), abs=0.1)
-    assert [step.action.split()[0] for step in played.steps[1:3]] == ["protect", "protect"]
-    assert played.invalid_actions == 0
-    bold = trade_in(market_of(FLAT), scripted(style="Style: aggressive"))
+    assert [step.action.split()[0] for step in attempt.steps[1:3]] == ["protect", "protect"]
+    assert attempt.invalid_actions == 0
+    bold = run_desk(market_of(FLAT), scripted(style="Style: aggressive"))
     assert bold.steps[0].action.startswith("target 1 stop 3.9")
 
 
-def test_without_risk_management_all_is_invested_and_nothing_limited():
+def test_without_risk_management_the_whole_account_is_invested_without_limits():
     config = replace(PLAIN, risk_management=False)
-    played = trade_in(market_of(FLAT), scripted(style="Style: conservative"), config)
-    assert [step.action for step in played.steps[:3]] == ["target 1", "hold", "hold"]
+    attempt = run_desk(market_of(FLAT), scripted(style="Style: conservative"), config)
+    assert [step.action for step in attempt.steps[:3]] == ["target 1", "hold", "hold"]
 
 
-def test_a_fall_is_sold_within_the_bar_whatever_the_desk_says():
-    """Bought at the open of bar 1, the price falls by 10 %: the stop-loss sells, and the desk sees no position."""
-    moves = [0.0, 0.0, -0.10, -0.10, -0.10]
-    held = trade_in(market_of(moves), scripted(), replace(PLAIN, risk_management=False))
-    managed = trade_in(market_of(moves), scripted())
+def test_stop_loss_sells_within_the_bar_regardless_of_the_decision():
+    """The price falls by 10 % after the purchase at the open of bar 1, so the stop-loss sells."""
+    returns = [0.0, 0.0, -0.10, -0.10, -0.10]
+    held = run_desk(market_of(returns), scripted(), replace(PLAIN, risk_management=False))
+    managed = run_desk(market_of(returns), scripted())
     assert "Position: 100 % of the account, -10.0 %" in prompts(held, "decision")[2]
     assert "Position: none" in prompts(managed, "decision")[2]
     assert "sold" in managed.steps[2].observation
     assert "stop-loss" in managed.steps[2].observation
 
 
-def test_selling_needs_a_position():
+def test_sell_without_a_position_becomes_hold():
     decisions = ["Decision: sell", "Decision: buy", "Decision: hold", "Decision: sell", "Decision: hold"]
     config = replace(PLAIN, risk_management=False)
     model = scripted(decision=lambda prompt, number: decisions[min(number, 4)])
-    played = trade_in(market_of(FLAT[:6]), model, config)
-    assert [step.action for step in played.steps] == ["hold", "target 1", "hold", "sell all", "hold"]
-    assert played.invalid_actions == 0
+    attempt = run_desk(market_of(FLAT[:6]), model, config)
+    assert [step.action for step in attempt.steps] == ["hold", "target 1", "hold", "sell all", "hold"]
+    assert attempt.invalid_actions == 0
 
 
-def test_the_gate_overrules_the_forecast():
-    """A month of small rises: RSI is extreme, nothing breaks out, so what is forecast up is acted on as sideways."""
+def test_gate_overrides_the_forecast():
+    """After a month of small rises, RSI is extreme without a breakout, so an up forecast becomes sideways."""
     rising = market_of([0.002] * 30)
-    gated = trade_in(rising, scripted())
+    gated = run_desk(rising, scripted())
     assert "trend up, but side after the gate" in prompts(gated, "decision")[-1]
-    free = trade_in(rising, scripted(), replace(PLAIN, gate=False))
+    free = run_desk(rising, scripted(), replace(PLAIN, gate=False))
     assert "after the gate" not in "".join(prompts(free, "decision"))
 
 
 @pytest.mark.parametrize(
-    ("part", "asked"),
+    ("part", "roles"),
     [
         ("news", ["report", "forecast", "style", "decision"]),
         ("reports", ["news", "forecast", "style", "decision"]),
         ("style", ["news", "report", "forecast", "decision"]),
     ],
 )
-def test_each_agent_can_be_left_out(part, asked):
+def test_each_role_can_be_switched_off(part, roles):
     texts = {0: [("news", "Orders went up."), ("report", "The forecast is raised.")]}
-    played = trade_in(market_of(FLAT, texts), scripted(), replace(PLAIN, **{part: False}))
-    assert [call.role for call in played.steps[0].calls] == asked
+    attempt = run_desk(market_of(FLAT, texts), scripted(), replace(PLAIN, **{part: False}))
+    assert [call.role for call in attempt.steps[0].calls] == roles
 
 
-def test_agents_are_told_how_they_did():
+def test_prompts_contain_recent_results():
     config = replace(PLAIN, risk_management=False, labels=LabelConfig(horizon=2))
-    moves = [0.0, 0.0, 0.10, 0.10, 0.10, -0.40]
-    played = trade_in(market_of(moves), scripted(), config)
-    told = prompts(played, "forecast")
-    assert all("right" not in prompt for prompt in told[:2])
-    # At close 2 the forecast of close 0 is over: +10 % over two days.
-    assert told[2].endswith("\nYour last 20 days: 1 right, 0 wrong.\nRight: up on no news 1 (+10.0 %)\nWrong: none")
-    assert told[3].endswith("2 right, 0 wrong.\nRight: up on no news 2 (+15.5 %)\nWrong: none")
-    # Bought at open 1, which is close 1: rewards are 0, then 10 % - 0.2 * 10 %.
-    decided = prompts(played, "decision")
-    assert "right" not in decided[0]
-    assert decided[2].endswith(
+    returns = [0.0, 0.0, 0.10, 0.10, 0.10, -0.40]
+    attempt = run_desk(market_of(returns), scripted(), config)
+    forecasts = prompts(attempt, "forecast")
+    assert all("right" not in prompt for prompt in forecasts[:2])
+    # At close 2 the horizon of the forecast of close 0 is over: +10 % over two days.
+    assert forecasts[2].endswith(
+        "\nYour last 20 days: 1 right, 0 wrong.\nRight: up on no news 1 (+10.0 %)\nWrong: none"
+    )
+    assert forecasts[3].endswith("2 right, 0 wrong.\nRight: up on no news 2 (+15.5 %)\nWrong: none")
+    # Bought at open 1, which equals close 1: rewards are 0, then 10 % - 0.2 * 10 %.
+    decisions = prompts(attempt, "decision")
+    assert "right" not in decisions[0]
+    assert decisions[2].endswith(
         "1 right, 1 wrong.\nRight: buy on up forecast 1 (+8.0 %)\nWrong: buy on up forecast 1 (+0.0 %)"
     )
-    assert prompts(played, "style")[2].endswith("1 right, 0 wrong.\nRight: balanced 1 (+10.0 %)\nWrong: none")
+    assert prompts(attempt, "style")[2].endswith("1 right, 0 wrong.\nRight: balanced 1 (+10.0 %)\nWrong: none")
 
 
-def test_only_the_last_days_are_told():
+def test_digest_covers_only_the_last_days():
     config = replace(PLAIN, days=4, labels=LabelConfig(horizon=1))
-    played = trade_in(market_of([0.02] * 12), scripted(), config)
-    assert "Your last 4 days: 4 right, 0 wrong." in prompts(played, "forecast")[-1]
+    attempt = run_desk(market_of([0.02] * 12), scripted(), config)
+    assert "Your last 4 days: 4 right, 0 wrong." in prompts(attempt, "forecast")[-1]
 
 
-def test_without_reflection_nobody_is_told_anything():
-    played = trade_in(market_of(FLAT), scripted(), replace(PLAIN, reflection=False))
-    assert not [call for step in played.steps for call in step.calls if "Your last" in call.prompt]
+def test_without_reflection_prompts_contain_no_digest():
+    attempt = run_desk(market_of(FLAT), scripted(), replace(PLAIN, reflection=False))
+    assert not [call for step in attempt.steps for call in step.calls if "Your last" in call.prompt]
 
 
-def test_what_cannot_be_read_becomes_neutral_and_is_counted():
+def test_unparsable_answers_become_neutral_and_are_recorded():
     mute = scripted(news="?", report="?", forecast="?", style="?", decision="?")
     texts = {0: [("news", "Orders went up."), ("report", "The forecast is raised.")]}
     days: list[Any] = []
 
-    class Watched(TradingGroup):
+    class RecordingDesk(TradingGroup):
         async def act(self, episode: Episode) -> Step:
             step = await super().act(episode)
             days.append(episode.notes[-1])
             return step
 
-    played = trade_in(market_of(FLAT[:4], texts), mute, desk=Watched)
-    assert [step.action for step in played.steps] == ["hold"] * 3
+    attempt = run_desk(market_of(FLAT[:4], texts), mute, desk=RecordingDesk)
+    assert [step.action for step in attempt.steps] == ["hold"] * 3
     assert len(days) == 3
     assert days[0].unread == ("news", "report", "forecast", "style", "decision")
     assert (days[0].sentiment, days[0].outlook, days[0].trend, days[0].style) == (
@@ -167,7 +171,7 @@ def test_what_cannot_be_read_becomes_neutral_and_is_counted():
     assert "up 33 down 33 side 33, trend side" in str(days[0])
 
 
-def test_many_desks_at_once_are_each_alone():
+def test_concurrent_episodes_are_independent():
     tasks = TradingEnv.tasks("train", 6, seed=3, bars=20)
     config = replace(PLAIN, temperature=1.0)
     together = collect(TradingEnv, [Job(task, TradingGroup(TradingExpert(), config), 1) for task in tasks])
@@ -177,17 +181,17 @@ def test_many_desks_at_once_are_each_alone():
     assert together == shared == alone
 
 
-def test_other_worlds_and_several_assets_are_refused():
+def test_several_assets_are_refused():
     tasks = TradingEnv.tasks("train", 1, assets=2, bars=10)
-    with pytest.raises(UsageError, match="the desk trades one asset"):
+    with pytest.raises(UsageError, match="expected a task of kintsugi/Trading-v0 with one asset"):
         collect(TradingEnv, [Job(task, TradingGroup(scripted()), 0) for task in tasks])
 
 
 # -- No look-ahead ----------------------------------------------------------------------------------------------------
 
 
-def with_another_future(market: Market, bar: int, seed: int) -> Market:
-    """The same up to and with `bar`; then noise, and other texts."""
+def with_other_future(market: Market, bar: int, seed: int) -> Market:
+    """Return the market with noise and other texts after `bar`."""
     rng = np.random.default_rng(seed)
     arrays = {name: getattr(market, name).copy() for name in ("open", "high", "low", "close", "volume")}
     for values in arrays.values():
@@ -205,14 +209,14 @@ def with_another_future(market: Market, bar: int, seed: int) -> Market:
 
 @pytest.mark.parametrize("config", [PLAIN, replace(PLAIN, reflection=False, risk_management=False)])
 @pytest.mark.parametrize("bar", [0, 1, 7, 25, 38])
-def test_no_prompt_knows_the_future(config, bar):
-    """Whatever comes after bar t, all that anybody is asked, says and does up to t is the same to the letter."""
+def test_prompts_do_not_depend_on_the_future(config, bar):
+    """Prompts, answers and actions up to a bar are identical for any continuation of the market."""
     market = simulate(SimulatorConfig(assets=1, bars=100), seed=bar)
     config = replace(config, temperature=1.0)
-    true = trade_in(market, TradingExpert(), config)
+    true = run_desk(market, TradingExpert(), config)
     assert len(true.steps) == 39
     for seed in range(2):
-        other = trade_in(with_another_future(market, 60 + bar, seed), TradingExpert(), config)
+        other = run_desk(with_other_future(market, 60 + bar, seed), TradingExpert(), config)
         assert other.steps[:bar] == true.steps[:bar]
         now, then = true.steps[bar], other.steps[bar]
         assert (then.calls, then.action, then.observation) == (now.calls, now.action, now.observation)

@@ -1,4 +1,4 @@
-"""The paper's formulas against values worked out by hand."""
+"""The paper's formulas against values computed by hand."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import pytest
 from kintsugi.agents.trading_group import labels, retrieval, risk, signals
 from kintsugi.agents.trading_group.labels import LabelConfig
 from kintsugi.agents.trading_group.signals import GateConfig
-from kintsugi.envs.trading.features import FEATURES, table
+from kintsugi.envs.trading.features import FEATURES, feature_table
 from kintsugi.envs.trading.market import Market
 
 LABELS = LabelConfig()
 
 
 def features_after(returns: list[float]) -> dict[str, float]:
-    """The features of the last bar of a market with these log-returns."""
+    """Return the features of the last bar of a market with these log-returns."""
     close = 100 * np.exp(np.cumsum([0.0, *returns]))
     times = np.datetime64("2020-01-01", "ns") + np.arange(len(close)) * np.timedelta64(1, "D")
     market = Market(("A",), times, close, close, close, close, np.ones(len(close)))
-    return dict(zip(FEATURES, table(market)[-1, 0], strict=True))
+    return dict(zip(FEATURES, feature_table(market)[-1, 0], strict=True))
 
 
 def test_simplified_atr_is_the_volatility_of_closes():
@@ -34,7 +34,7 @@ def test_simplified_atr_ignores_a_steady_drift():
     assert signals.simplified_atr(features_after([0.02] * 30)["volatility_20"]) == pytest.approx(0.0, abs=1e-9)
 
 
-def test_what_else_the_desk_takes_from_the_world():
+def test_other_features_that_the_desk_uses():
     assert features_after([0.02, -0.02] * 10)["volatility_10"] == pytest.approx(0.02)  # sigma_d,10
     assert features_after([0.0] * 19 + [math.log(1.2)])["sma_20"] == pytest.approx(120 / 101 - 1)
     assert features_after([0.01] * 30)["rsi"] == 100.0
@@ -47,21 +47,21 @@ def test_the_breakout_threshold(atr, threshold):
 
 
 @pytest.mark.parametrize(
-    ("trend", "p", "rsi", "move", "after"),
+    ("trend", "p", "rsi", "last_return", "after"),
     [
         ("up", 0.6, 75, 0.5, "side"),  # overbought and no breakout
-        ("up", 0.6, 75, 1.5, "up"),  # overbought, but it breaks out
-        ("up", 0.85, 75, 0.5, "up"),  # certain enough
-        ("down", 0.6, 75, 0.5, "side"),  # extreme: either trend is distrusted
+        ("up", 0.6, 75, 1.5, "up"),  # overbought with a breakout
+        ("up", 0.85, 75, 0.5, "up"),  # probability above the threshold
+        ("down", 0.6, 75, 0.5, "side"),  # an extreme RSI blocks both trends
         ("down", 0.6, 25, -0.5, "side"),  # oversold and no breakout
-        ("down", 0.6, 25, -1.5, "down"),  # oversold, but it breaks out
-        ("up", 0.6, 25, 1.5, "side"),  # oversold; a breakout up is none of this kind
-        ("up", 0.6, 50, 0.0, "up"),  # nothing extreme
+        ("down", 0.6, 25, -1.5, "down"),  # oversold with a breakout
+        ("up", 0.6, 25, 1.5, "side"),  # oversold; only a breakout down counts
+        ("up", 0.6, 50, 0.0, "up"),  # RSI not extreme
         ("side", 0.4, 50, 0.0, "side"),
     ],
 )
-def test_the_hybrid_gate(trend, p, rsi, move, after):
-    assert signals.hybrid_gate(trend, p, rsi, move, 1.0, GateConfig()) == after
+def test_the_hybrid_gate(trend, p, rsi, last_return, after):
+    assert signals.hybrid_gate(trend, p, rsi, last_return, 1.0, GateConfig()) == after
 
 
 def test_the_tolerance():
@@ -72,13 +72,13 @@ def test_the_tolerance():
 
 
 def test_w_hit():
-    said = {"up": 0.6, "down": 0.3, "side": 0.1}
-    assert labels.w_hit("up", said, 0.02, 0.02, LABELS) == pytest.approx(0.6 * math.tanh(1.0))
-    assert labels.w_hit("up", said, 0.02, 0.02, LABELS) == pytest.approx(0.4569565, abs=1e-7)
-    assert labels.w_hit("up", said, -0.02, 0.02, LABELS) == 0.0
-    assert labels.w_hit("down", said, -0.01, 0.02, LABELS) == pytest.approx(0.3 * math.tanh(0.5))
-    assert labels.w_hit("side", said, 0.001, 0.02, LABELS) == pytest.approx(0.1 * math.tanh(0.05))
-    assert labels.w_hit("side", said, 0.02, 0.02, LABELS) == 0.0
+    probabilities = {"up": 0.6, "down": 0.3, "side": 0.1}
+    assert labels.w_hit("up", probabilities, 0.02, 0.02, LABELS) == pytest.approx(0.6 * math.tanh(1.0))
+    assert labels.w_hit("up", probabilities, 0.02, 0.02, LABELS) == pytest.approx(0.4569565, abs=1e-7)
+    assert labels.w_hit("up", probabilities, -0.02, 0.02, LABELS) == 0.0
+    assert labels.w_hit("down", probabilities, -0.01, 0.02, LABELS) == pytest.approx(0.3 * math.tanh(0.5))
+    assert labels.w_hit("side", probabilities, 0.001, 0.02, LABELS) == pytest.approx(0.1 * math.tanh(0.05))
+    assert labels.w_hit("side", probabilities, 0.02, 0.02, LABELS) == 0.0
 
 
 def test_the_decision_reward():
@@ -90,20 +90,20 @@ def test_the_decision_reward():
     )
 
 
-def test_what_was_realised_by_a_close():
-    past = labels.Realised(moves=[0.0, 0.1, -0.1, 0.02], equity=[100, 105, 100, 101], paid=[0, 1, 0, 0.5])
-    assert past.ahead(0, 2) == pytest.approx(1.1 * 0.9 - 1)
-    assert past.ahead(1, 2) == pytest.approx(0.9 * 1.02 - 1)
-    assert past.ahead(2, 2) is None
-    assert past.gain(0) == pytest.approx(0.05)
-    assert past.gain(3) is None
+def test_realised_series():
+    past = labels.RealisedSeries(returns=[0.0, 0.1, -0.1, 0.02], equity=[100, 105, 100, 101], commission=[0, 1, 0, 0.5])
+    assert past.return_ahead(0, 2) == pytest.approx(1.1 * 0.9 - 1)
+    assert past.return_ahead(1, 2) == pytest.approx(0.9 * 1.02 - 1)
+    assert past.return_ahead(2, 2) is None
+    assert past.account_return(0) == pytest.approx(0.05)
+    assert past.account_return(3) is None
     assert past.reward(0, LABELS) == pytest.approx(0.05 - 0.2 * 0.1 - 1 / 100)
     assert past.reward(3, LABELS) is None
-    said, two_days = {"up": 0.5, "down": 0.4, "side": 0.1}, LabelConfig(horizon=2, alpha=1.0)
+    probabilities, two_days = {"up": 0.5, "down": 0.4, "side": 0.1}, LabelConfig(horizon=2, alpha=1.0)
     # epsilon at close 1 is the mean of 0 and 0.1.
-    assert past.w_hit(1, "down", said, two_days) == pytest.approx(0.4 * math.tanh((1 - 0.9 * 1.02) / 0.05))
-    assert past.w_hit(1, "up", said, two_days) == 0.0
-    assert past.w_hit(2, "down", said, two_days) is None
+    assert past.w_hit(1, "down", probabilities, two_days) == pytest.approx(0.4 * math.tanh((1 - 0.9 * 1.02) / 0.05))
+    assert past.w_hit(1, "up", probabilities, two_days) == 0.0
+    assert past.w_hit(2, "down", probabilities, two_days) is None
 
 
 def test_limits_follow_style_and_volatility():
@@ -115,7 +115,7 @@ def test_limits_follow_style_and_volatility():
     bold = risk.limits(config.aggressive, 0.02)
     assert bold.stop_loss > careful.stop_loss
     assert bold.take_profit > careful.take_profit
-    assert risk.limits(config.balanced, 0.0).stop_loss == risk.LEAST
+    assert risk.limits(config.balanced, 0.0).stop_loss == risk.MIN_DISTANCE
 
 
 def test_influence_and_hybrid_score():
@@ -133,7 +133,7 @@ def test_bm25_by_hand():
     assert retrieval.bm25([], "c") == []
 
 
-def test_news_are_read_once_and_the_idle_ones_last():
+def test_choose_news_drops_duplicates_and_irrelevant_items():
     config = retrieval.RetrievalConfig(news=2)
     texts = [
         "The office moves.",
@@ -145,7 +145,7 @@ def test_news_are_read_once_and_the_idle_ones_last():
     assert retrieval.choose_news([], config) == []
 
 
-def test_the_passages_of_a_report_that_matter():
+def test_choose_passages_finds_the_relevant_ones():
     filler = [f"We thank our staff of plant {word}." for word in "abcdefghijkl"]
     report = " ".join([*filler[:6], "The forecast is raised since demand is rising.", *filler[6:]])
     passages = retrieval.choose_passages(report, retrieval.RetrievalConfig(found=3, kept=2))

@@ -1,4 +1,4 @@
-"""How answers are read: leniently in form, never guessing a direction that was not said."""
+"""Parsing of answers: lenient about the form, without guessing a direction."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from kintsugi.agents.trading_group.roles import (
         "P_up: 0.6\nP_down: 0.15\nP_side: 0.25\nTrend: up",
     ],
 )
-def test_a_forecast_is_read_in_many_forms(text):
+def test_forecast_is_parsed_in_many_forms(text):
     forecast = read_forecast(text)
     assert forecast is not None
     assert forecast.trend == "up"
     assert forecast.probabilities == pytest.approx({"up": 0.6, "down": 0.15, "side": 0.25})
 
 
-def test_the_stated_trend_counts_more_than_the_likeliest():
+def test_stated_trend_overrides_the_most_probable_one():
     forecast = read_forecast("Forecast: up 50 down 30 side 20\nTrend: sideways")
     assert forecast is not None
     assert forecast.trend == "side"
@@ -51,7 +51,7 @@ def test_the_stated_trend_counts_more_than_the_likeliest():
         "Forecast: group 60 down 1 side 1",
     ],
 )
-def test_what_is_no_forecast_is_not_made_one(text):
+def test_incomplete_forecast_is_not_parsed(text):
     assert read_forecast(text) is None
 
 
@@ -73,12 +73,12 @@ def test_what_is_no_forecast_is_not_made_one(text):
         (read_decision, "Decision: short", None),
     ],
 )
-def test_a_word_is_read_after_its_label(read, text, found):
+def test_word_after_its_label_is_parsed(read, text, found):
     assert read(text) == found
 
 
 @given(st.sampled_from(ROLES), st.text(max_size=80))
-def test_nothing_that_can_be_said_breaks_the_reader(role, text):
+def test_any_text_can_be_parsed(role, text):
     assert answer_of(role, text) in (
         None, "positive", "negative", "neutral", "up", "down", "side", "aggressive", "balanced", "conservative", "buy",
         "hold", "sell",

@@ -1,4 +1,4 @@
-"""The report in a real browser: a person with a keyboard, a hostile run, and ten thousand attempts."""
+"""The report in a real browser: keyboard use, hostile texts, and ten thousand attempts."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ def test_charts_are_drawn_in_light_and_dark(page, run):
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-def test_what_was_seen_is_shown_at_its_step(page, tmp_path, attempt):
+def test_screenshots_are_shown_at_their_steps(page, tmp_path, attempt):
     pictures = []
     with RunStore.open(tmp_path / "run", {}) as store:
         for width in (40, 80):
             page.set_viewport_size({"width": width, "height": 30})
-            pictures.append(store.pictures.keep(page.screenshot(type="jpeg")))
+            pictures.append(store.pictures.save(page.screenshot(type="jpeg")))
         page.set_viewport_size({"width": 1300, "height": 850})
         steps = [Step(f"page {n}", "", f"click [{n}]", picture=name) for n, name in enumerate(pictures)]
         steps.append(Step("page 2", "", "stop", picture="../../run.db"))
         store.add(Stage("eval", "base", "valid_unseen"), [attempt(0, True, steps=tuple(steps))])
     index = write_report(tmp_path / "run")
-    # A report can be given to somebody who has not got the run.
+    # The report must work without the run's folder.
     index.parent.rename(tmp_path / "elsewhere")
     assert sorted(path.name for path in (tmp_path / "elsewhere/data/pictures").iterdir()) == sorted(pictures)
     for scheme in ("light", "dark"):
@@ -52,10 +52,10 @@ def test_what_was_seen_is_shown_at_its_step(page, tmp_path, attempt):
         page.wait_for_function("[...document.querySelectorAll('.step img')].every((image) => image.complete)")
         widths = page.eval_on_selector_all(".step img", "images => images.map((image) => image.naturalWidth)")
         assert widths == [40, 80]
-        assert page.get_attribute(".step img >> nth=1", "alt") == "what was seen at step 2"
+        assert page.get_attribute(".step img >> nth=1", "alt") == "screenshot of step 2"
 
 
-def test_hostile_texts_stay_texts(page, run, hostile):
+def test_hostile_texts_are_shown_as_text(page, run, hostile):
     index = write_report(run)
     for name in ("index.html", "attempts.html"):
         page.goto(url(index.with_name(name)))
@@ -68,7 +68,7 @@ def test_hostile_texts_stay_texts(page, run, hostile):
     assert page.locator("#list .row").count() == 2
 
 
-def test_a_person_walks_the_attempts_with_the_keyboard(page, run):
+def test_attempts_can_be_browsed_with_the_keyboard(page, run):
     index = write_report(run)
     page.goto(url(index.with_name("attempts.html")))
     page.wait_for_selector(".step")
@@ -83,7 +83,7 @@ def test_a_person_walks_the_attempts_with_the_keyboard(page, run):
     assert page.get_attribute("#list", "aria-activedescendant") == page.get_attribute("[aria-selected=true]", "id")
 
 
-def test_failed_stands_beside_mended(page, run):
+def test_failed_is_shown_next_to_mended(page, run):
     index = write_report(run)
     page.goto(url(index.with_name("attempts.html"), "#mending=mended"))
     page.wait_for_selector(".steps.two")
@@ -91,11 +91,11 @@ def test_failed_stands_beside_mended(page, run):
     assert "collect/policy" in heads.nth(0).inner_text()
     assert "collect/reflection" in heads.nth(1).inner_text()
     assert "I should have taken the mug" in heads.nth(1).inner_text()
-    assert page.inner_text(".parting") == "the same up to step 1, then they part"
+    assert page.inner_text(".difference") == "identical up to step 1, then different"
     assert "refused: Nothing happens." in page.inner_text(".refused")
-    page.select_option(".beside select", "none")
+    page.select_option(".compare select", "none")
     page.wait_for_selector(".steps:not(.two)")
-    assert "beside=none" in page.url
+    assert "other=none" in page.url
 
 
 def test_links_of_the_report_open_filtered_attempts(page, run):
@@ -107,10 +107,10 @@ def test_links_of_the_report_open_filtered_attempts(page, run):
     page.select_option("select[name=outcome]", "success")
     assert page.inner_text("#count") == "3 of 90 attempts"
     page.fill("input[name=text]", "no such task")
-    assert "No attempt fits" in page.inner_text("#detail")
+    assert "No attempt matches" in page.inner_text("#detail")
 
 
-def test_ten_thousand_attempts_stay_usable(page, tmp_path, attempt):
+def test_ten_thousand_attempts_can_be_browsed(page, tmp_path, attempt):
     with RunStore.open(tmp_path / "run", {}) as store:
         for part in range(4):
             store.add(Stage("eval", f"model{part}", "valid"), [attempt(i, i % 3 == 0) for i in range(2500)])

@@ -1,4 +1,4 @@
-"""Search trees in the report: what the data files hold, and a person who unfolds a tree in a real browser."""
+"""Search trees in the report: the data files, and the tree view in a real browser."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kintsugi.agents.search import finished
+from kintsugi.agents.search import finished_trees
 from kintsugi.benchmarks.report.pages import write_report
 from kintsugi.loops.runs.store import RunStore
 from spliced_runs import make_spliced_run
@@ -15,23 +15,23 @@ from spliced_runs import make_spliced_run
 
 @pytest.fixture(scope="module", params=["", "seed1"])
 def spliced_run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """With and without training seeds."""
+    """A run with splices, with and without training seeds."""
     return make_spliced_run(tmp_path_factory.mktemp("spliced") / "the run", request.param)
 
 
 def read(path: Path) -> list[Any]:
-    """The arguments of the one call in a data file."""
+    """Return the arguments of the call in a data file."""
     text = path.read_text(encoding="ascii")
     return json.loads("[" + text[text.index("(") + 1 : text.rindex(")")] + "]")
 
 
-def test_every_tree_is_there_with_its_splices(spliced_run):
+def test_the_data_files_hold_every_tree_with_its_splices(spliced_run):
     index = write_report(spliced_run)
     [trees] = read(index.parent / "data/trees.js")
     _, chunk = read(index.parent / "data/tree-0.js")
     with RunStore.read(spliced_run) as store:
         [stage] = store.tree_stages()
-        stored = list(finished(store.tree_log(stage)))
+        stored = list(finished_trees(store.tree_log(stage)))
         [result] = [result for at, result in store.results().items() if at.kind == "spliced"]
     assert trees["stages"] == [str(stage)]
     assert [row[1] for row in trees["rows"]] == [tree.key for tree in stored]
@@ -45,7 +45,7 @@ def test_every_tree_is_there_with_its_splices(spliced_run):
             assert (splice["attempt"] is not None) == (splice["how"] == "verified")
 
 
-def test_a_run_without_trees_has_no_page_of_them(run):
+def test_a_run_without_trees_has_no_trees_page(run):
     index = write_report(run)
     assert not index.with_name("trees.html").exists()
     assert "trees.html" not in index.read_text()
@@ -55,7 +55,7 @@ def test_a_run_without_trees_has_no_page_of_them(run):
 
 
 @pytest.mark.requires("chromium")
-def test_a_person_unfolds_a_tree_with_the_keyboard(page, spliced_run):
+def test_a_tree_can_be_expanded_with_the_keyboard(page, spliced_run):
     page.goto(write_report(spliced_run).resolve().as_uri())
     page.get_by_role("link", name="Trees").click()
     page.wait_for_selector("[role=treeitem]")
@@ -87,14 +87,14 @@ def test_a_splice_is_shown_with_its_cut(page, spliced_run):
         if splice["how"] == "verified"
     )
     page.goto(f"{index.with_name('trees.html').resolve().as_uri()}#kind=spliced&tree={number}")
-    page.select_option(".beside select", str(place))
+    page.select_option(".compare select", str(place))
     page.wait_for_selector(".step.masked")
     assert page.locator(".cut").count() == 1
     assert page.locator(".branch.bad").count() > 0
     assert page.locator(".branch.good").count() > 0
     masked, steps = page.locator(".step.masked").count(), page.locator(".step").count()
     assert 0 < masked < steps
-    assert page.locator(".step.masked ~ .parting ~ .step:not(.masked)").count() == steps - masked
+    assert page.locator(".step.masked ~ .difference ~ .step:not(.masked)").count() == steps - masked
     assert "That was a mistake." in page.locator(".step").nth(masked).inner_text()
     assert "splice=" in page.url
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

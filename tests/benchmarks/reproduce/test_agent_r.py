@@ -1,4 +1,4 @@
-"""Agent-R's whole comparison, very small: what is measured on what, and that it can be continued."""
+"""Agent-R's comparison at a very small size: evaluations, training data and resuming."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ CONFIG = ReproduceAgentR(
         Gate("off"),
         data=TrainingData(replay=0.25),
         search=Uct(candidates=2, iterations=4, max_depth=2),
-        again=Uct(candidates=2, iterations=1, max_depth=2),
+        continue_search=Uct(candidates=2, iterations=1, max_depth=2),
         verifier=VerifierConfig(prompt=JUDGE),
         revisions=("I try",),
         later_epochs=0.5,
-        recovery=Recovery(steps=1, most=5, temperature=1.0),
+        recovery=Recovery(steps=1, max_beginnings=5, temperature=1.0),
     ),
     held_out=Measure(tasks=8, temperature=0.5),
     seeds=2,
@@ -55,7 +55,7 @@ def printed(folder: Path, config: ReproduceAgentR, seeds: Seeds) -> str:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory):
-    """A finished comparison: its folder, what was printed, and what stood for the seed policies."""
+    """A finished comparison: its folder, the printed text and the stand-ins of the seed policies."""
     folder, seeds = tmp_path_factory.mktemp("reproduce") / "run", Seeds()
     return folder, printed(folder, CONFIG, seeds), seeds
 
@@ -74,7 +74,7 @@ def test_every_model_is_measured_from_the_start_and_from_the_same_bad_beginnings
             assert all(t.parents[0].startswith(f"beginnings/seed{seed}/base/") for t in begun[0])
 
 
-def test_trees_of_the_first_round_are_grown_once(made):
+def test_trees_of_the_first_round_are_searched_once(made):
     folder, _, _ = made
     with RunStore.read(folder) as store:
         stages = [stage for stage in store.tree_stages() if stage.tasks == "train"]
@@ -86,7 +86,7 @@ def test_trees_of_the_first_round_are_grown_once(made):
             assert all(len(store.tree_log(stage).tree_keys()) == 30 for stage in own)
 
 
-def test_baselines_differ_in_what_they_are_trained_on(made):
+def test_baselines_have_different_training_data(made):
     _, _, seeds = made
     for seed in range(2):
         learnt = {name: seeds.trained[f"{seed}/{name}@1"] for name in (*BASELINES, "agent_r")}
@@ -95,14 +95,14 @@ def test_baselines_differ_in_what_they_are_trained_on(made):
             for name, examples in learnt.items()
         }
         assert spliced["good-only"] == 0
-        # Whole bad paths leave no turn for what would mend them: none is answered as it is written.
+        # Whole bad paths use up all turns, so no splice of them is verified.
         assert spliced["direct-revision"] == 0
         assert spliced["unchecked"] > spliced["agent_r"] > 0
         assert {f"{seed}/agent_r@{number}" for number in (1, 2, 3)} <= seeds.trained.keys()
 
 
-def test_tables_say_what_was_compared(made):
-    _, said, _ = made
+def test_tables_name_the_comparisons(made):
+    _, output, _ = made
     for expected in (
         "valid_unseen",
         "recovery",
@@ -115,8 +115,8 @@ def test_tables_say_what_was_compared(made):
         "seed1 agent_r@3",
         "report/index.html",
     ):
-        assert expected in said
-    assert "as the gate saw them" not in said
+        assert expected in output
+    assert "gate verdicts" not in output
 
 
 def test_the_report_shows_the_trees(made):
@@ -125,29 +125,29 @@ def test_the_report_shows_the_trees(made):
     assert 'href="trees.html"' in (folder / "report/index.html").read_text()
 
 
-def test_what_was_done_is_not_done_again(made):
-    folder, said, first = made
+def test_finished_work_is_not_repeated(made):
+    folder, output, first = made
     assert len(first.trained) == 2 * (len(MODELS) - 1)
     assert {"base", "agent_r@1", "agent_r@2", "agent_r@3", *(f"{name}@1" for name in BASELINES)} == set(first.asked)
     again = Seeds()
     tables = [
         [line for line in text.splitlines() if "%" in line or "TaskSet" in line]
-        for text in (said, printed(folder, CONFIG, again))
+        for text in (output, printed(folder, CONFIG, again))
     ]
     assert tables[0] == tables[1]
     assert (len(again.runs), again.trained, again.asked) == (2, {}, [])
 
 
 def test_verdicts_are_printed_where_rounds_are_gated(tmp_path):
-    """A round that is not adopted is measured all the same, and the next one does not go on from it."""
+    """A rejected round is evaluated as well, and the next round does not continue from it."""
     loop, seeds = replace(CONFIG.loop, gate=Gate(tasks=6, split="valid_seen")), Seeds()
-    said = printed(tmp_path / "run", replace(CONFIG, loop=loop, seeds=1, baselines=False), seeds)
-    assert "Rounds, as the gate saw them" in said
-    verdicts = [line.split() for line in said.splitlines() if line.strip().startswith("seed0 agent_r@")]
-    told = [" ".join(line) for line in verdicts if "adopted" in line]
-    assert [line.split()[1] for line in told] == ["agent_r@1", "agent_r@2", "agent_r@3"]
+    output = printed(tmp_path / "run", replace(CONFIG, loop=loop, seeds=1, baselines=False), seeds)
+    assert "Rounds and gate verdicts" in output
+    verdicts = [line.split() for line in output.splitlines() if line.strip().startswith("seed0 agent_r@")]
+    lines = [" ".join(line) for line in verdicts if "adopted" in line]
+    assert [line.split()[1] for line in lines] == ["agent_r@1", "agent_r@2", "agent_r@3"]
     for name in ("agent-r 1", "agent-r 2", "agent-r 3"):
-        assert name in said
+        assert name in output
 
 
 def test_another_configuration_or_bad_tasks_are_refused(made, tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""The whole comparison, very small: what is compared, what each model is trained on, and that it can be continued."""
+"""Re-ReST's comparison at a very small size: comparisons, training data and resuming."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ MODELS = ["base", "self-training", "demonstrations", "samples", "re-rest zero-sh
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory):
-    """A finished comparison: its folder, attempts, the seeds that were asked for, what was said."""
+    """A finished comparison: its folder, attempts, requested seeds and printed lines."""
     folder = tmp_path_factory.mktemp("reproduce") / "run"
     seeds, lines = Seeds(), list[str]()
     with RunStore.open(folder, {}) as store:
@@ -47,7 +47,7 @@ def made(tmp_path_factory: pytest.TempPathFactory):
 
 
 def collected(folder: Path, seed: int) -> dict[str, list[Trajectory]]:
-    """The attempts of one seed by who made them."""
+    """Return the attempts of one seed by model."""
     with RunStore.read(folder) as store:
         stages = [s for s in store.trajectory_stages() if (s.kind, s.scope) == ("collect", f"seed{seed}")]
         return {stage.model: store.trajectories(stage) for stage in stages}
@@ -72,7 +72,7 @@ def test_seeds_differ_in_the_seed_policy_and_in_the_practice(made):
     assert len(first) == len(second) == 24
 
 
-def test_each_model_is_trained_on_what_its_name_says(made):
+def test_each_model_is_trained_on_its_own_data(made):
     folder, _, seeds, _ = made
     for seed, run in enumerate(seeds.runs):
         stages = collected(folder, seed)
@@ -89,7 +89,7 @@ def test_each_model_is_trained_on_what_its_name_says(made):
             "re-rest_zero-shot": policy + zero,
             "re-rest": policy + zero + again,
         }
-        agent = run.acting(None, LOOP.attempts)
+        agent = run.make_agent(None, LOOP.attempts)
         for name, own in passed.items():
             examples = LOOP.data.examples(agent, own)
             learnt = seeds.trained[f"{seed}/{name}@1"]
@@ -101,7 +101,7 @@ def test_each_model_is_trained_on_what_its_name_says(made):
         assert 0 < len(alone) <= len(seeds.trained[f"{seed}/re-rest@1"])
 
 
-def test_the_control_samples_cost_what_the_reflections_cost(made):
+def test_the_control_has_as_many_samples_as_reflections(made):
     folder, _, _, _ = made
     for seed in range(2):
         stages = collected(folder, seed)
@@ -111,9 +111,9 @@ def test_the_control_samples_cost_what_the_reflections_cost(made):
         assert all(t.source == "policy" and t.reflection is None for t in stages["samples"])
 
 
-def test_what_was_done_is_not_done_again(made):
+def test_finished_work_is_not_repeated(made):
     folder, attempts, first, _ = made
-    # Each seed trains all models but the base, and a reflector.
+    # Each seed trains every model except the base, and a reflector.
     assert len(first.trained) == 2 * len(MODELS)
     assert set(first.asked) >= {"base", "reflector@1", "re-rest@1"}
     again = Seeds()
@@ -153,7 +153,7 @@ def printed(folder: Path, config: ReproduceReReST, *make: Any) -> str:
 
 
 def test_tables_and_report_without_controls(doors_world, tmp_path, monkeypatch):
-    """With seed policies that are made, trained and asked for real."""
+    """Uses real seed policies, training and sampling."""
     monkeypatch.setenv("KINTSUGI_CACHE", str(tmp_path / "cache"))
     small = SeedRecipe(
         family="doors",
@@ -170,7 +170,7 @@ def test_tables_and_report_without_controls(doors_world, tmp_path, monkeypatch):
         "self-training",
         "re-rest",
         "Paired on the same tasks",
-        "failures the zero-shot reflector",
+        "the zero-shot reflector mended",
         "report/index.html",
     ):
         assert expected in outputs[0]
@@ -189,11 +189,11 @@ def test_tables_and_report_without_controls(doors_world, tmp_path, monkeypatch):
     assert (recorded["loop"]["attempts"]["at_once"], recorded["held_out"]["max_tokens"]) == (128, 32)
 
 
-def test_bad_tasks_are_said_before_anything_is_made(tmp_path, capsys):
+def test_bad_settings_are_refused_before_any_work(tmp_path, capsys):
     command = ("reproduce", "re-rest", "--run", tmp_path / "run")
     assert "unknown environment 'hosehold'; did you mean 'household'" in refused(capsys, *command, "--env", "hosehold")
     assert "argument 'max_step'; did you mean 'max_steps'" in refused(capsys, *command, "--env-args", "max_step=3")
-    assert "tasks is 0; at least 1 is needed" in refused(capsys, *command, "--loop.practice.tasks", "0")
-    assert "measured, so a gate would decide nothing; pass --gate off" in refused(capsys, *command, "--gate", "on")
-    assert "the seed policy would be that of 'household'" in refused(capsys, *command, "--env", "code")
+    assert "tasks is 0; expected at least 1" in refused(capsys, *command, "--loop.practice.tasks", "0")
+    assert "but this comparison evaluates every model; expected --gate off" in refused(capsys, *command, "--gate", "on")
+    assert "the seed policy's family is 'household'" in refused(capsys, *command, "--env", "code")
     assert not (tmp_path / "run").exists()

@@ -1,4 +1,4 @@
-"""The comparison of desks, on short windows: who is tested on what, that it is continued, and what is printed."""
+"""The comparison of desks on short windows: test windows, resuming, and printed tables."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from kintsugi.benchmarks.reproduce.trading_group import (
     DESKS,
     ENV,
     TRAINED,
+    HeldOutWindows,
     ReproduceTradingGroup,
-    Windows,
 )
 from kintsugi.errors import UsageError
 from kintsugi.loops.learning.core import FitConfig, LoraShape
@@ -43,14 +43,14 @@ CONFIG = ReproduceTradingGroup(
         keep=0.5,
     ),
     desk=DeskConfig(max_tokens=110, labels=LabelConfig(horizon=2)),
-    held_out=Windows(params={"bars": "4"}, stocks=2),
+    held_out=HeldOutWindows(params={"bars": "4"}, stocks=2),
     seeds=2,
 )
 
 
 @dataclass
 class Analysts:
-    """A `SeedRun` of analysts who learn by heart; it remembers its runs."""
+    """A `SeedRun` in which analysts act and training is recorded. It keeps its runs."""
 
     runs: list[Run] = field(default_factory=list)
 
@@ -59,7 +59,7 @@ class Analysts:
         return self.runs[-1]
 
 
-def said(folder: Path, config: ReproduceTradingGroup, *make: Analysts) -> str:
+def printed(folder: Path, config: ReproduceTradingGroup, *make: Analysts) -> str:
     text = io.StringIO()
     config.run(folder, Console(file=text, width=200), *make)
     return text.getvalue()
@@ -67,12 +67,12 @@ def said(folder: Path, config: ReproduceTradingGroup, *make: Analysts) -> str:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory):
-    """A finished comparison: its folder, what was printed, and who stood for the seed policy."""
+    """A finished comparison: its folder, its output, and the stand-in for the seed policy."""
     folder, analysts = tmp_path_factory.mktemp("reproduce") / "run", Analysts()
-    return folder, said(folder, CONFIG, analysts), analysts
+    return folder, printed(folder, CONFIG, analysts), analysts
 
 
-def test_everybody_is_tested_and_compared(made):
+def test_all_agents_are_tested_and_compared(made):
     folder, text, _ = made
     for name in (*(rule.name for rule in RULES), *DESKS, TRAINED, CONTROL):
         assert name in text
@@ -90,7 +90,7 @@ def test_everybody_is_tested_and_compared(made):
         assert store.config["command"] == "reproduce trading-group"
 
 
-def test_everybody_is_tested_on_the_same_windows(made):
+def test_all_agents_are_tested_on_the_same_windows(made):
     folder, _, _ = made
     windows = [task for seed in (0, 1) for task in CONFIG.held_out.task_set(seed)]
     assert len(set(windows)) == 4
@@ -104,14 +104,13 @@ def test_everybody_is_tested_on_the_same_windows(made):
         assert len(set(desks.values())) == len(DESKS)
 
 
-def test_the_control_learns_as_many_calls_of_each_role(made):
-    """And not the same ones."""
+def test_control_trains_on_as_many_calls_of_each_role(made):
     folder, _, analysts = made
     [run] = analysts.runs
-    learnt = learner_of(run).fitted
-    assert set(learnt) == {"trading_group@1", "control@1"}
+    fitted = learner_of(run).fitted
+    assert set(fitted) == {"trading_group@1", "control@1"}
     chosen, control = (
-        sorted(example.messages[0].content for example in learnt[name]) for name in ("trading_group@1", "control@1")
+        sorted(example.messages[0].content for example in fitted[name]) for name in ("trading_group@1", "control@1")
     )
     assert chosen == control != []
     with RunStore.read(folder) as store:
@@ -119,28 +118,28 @@ def test_the_control_learns_as_many_calls_of_each_role(made):
     assert not {t.task for t in first} & {t.task for t in second}
 
 
-def test_it_goes_on_where_it_was_and_ends_the_same(made):
+def test_finished_comparison_is_resumed_with_the_same_tables(made):
     folder, first, _ = made
     again = Analysts()
     table = first[first.index("Backtests") :]
-    assert said(folder, CONFIG, again).endswith(table)
+    assert printed(folder, CONFIG, again).endswith(table)
     [run] = again.runs
     assert (backend_of(run).opened, learner_of(run).fitted) == ([], {})
 
 
 def test_without_the_control(tmp_path):
-    text = said(tmp_path / "run", replace(CONFIG, seeds=1, controls=False), Analysts())
+    text = printed(tmp_path / "run", replace(CONFIG, seeds=1, controls=False), Analysts())
     assert TRAINED in text
     assert CONTROL not in text
 
 
-def test_another_desk_is_another_comparison(made):
+def test_other_desk_settings_are_refused_on_resume(made):
     with pytest.raises(UsageError, match=r"desk\.style: true -> false"):
-        said(made[0], replace(CONFIG, desk=replace(CONFIG.desk, style=False)), Analysts())
+        printed(made[0], replace(CONFIG, desk=replace(CONFIG.desk, style=False)), Analysts())
 
 
-def test_the_seed_policy_is_made_where_no_other_is_given(tmp_path, monkeypatch):
-    """It may say too little for anything to be learnt from, and that is said."""
+def test_seed_policy_is_trained_by_default(tmp_path, monkeypatch):
+    """This one gives no parsable answers, so there is nothing to train on."""
     monkeypatch.setenv("KINTSUGI_CACHE", str(tmp_path / "cache"))
     tiny = replace(
         recipe_of("trading"),
@@ -151,7 +150,7 @@ def test_the_seed_policy_is_made_where_no_other_is_given(tmp_path, monkeypatch):
     brief = replace(CONFIG.loop, practice=Practice(tasks=1, params={"bars": "4"}), attempts=Attempts(1, max_tokens=4))
     desk = replace(CONFIG.desk, max_tokens=4)
     with pytest.raises(UsageError, match="nothing to train 'trading_group@1' on"):
-        said(tmp_path / "run", replace(CONFIG, recipe=tiny, seeds=1, loop=brief, desk=desk))
+        printed(tmp_path / "run", replace(CONFIG, recipe=tiny, seeds=1, loop=brief, desk=desk))
     assert [path.name.partition("-")[0] for path in (tmp_path / "cache/seeds").iterdir() if path.is_dir()] == [
         "trading"
     ]
@@ -159,17 +158,17 @@ def test_the_seed_policy_is_made_where_no_other_is_given(tmp_path, monkeypatch):
         assert len(store.trajectories(Stage("eval", "full", "valid_unseen"))) == 2
 
 
-def test_held_out_windows_are_of_other_companies_than_the_past():
+def test_held_out_windows_have_other_markets_than_practice():
     config = SynthesisConfig()
-    past, held_out = config.windows(ENV, LabelConfig()), Windows().task_set(0)
+    past, held_out = config.windows(ENV, LabelConfig()), HeldOutWindows().task_set(0)
     assert {task.split for task in past} == {"train"}
     assert {task.split for task in held_out} == {"valid_unseen"}
     assert not {t.params["market"] for t in past} & {t.params["market"] for t in held_out}
 
 
-def test_bad_windows_are_said_before_anything_is_made(tmp_path, capsys):
+def test_invalid_windows_are_refused_before_anything_is_created(tmp_path, capsys):
     command = ("reproduce", "trading-group", "--run", tmp_path / "run")
-    assert "tasks is 0; at least 1 is needed" in refused(capsys, *command, "--loop.practice.tasks", "0")
-    assert "assets is 2; the desk trades one" in refused(capsys, *command, "--loop.practice.params", "assets=2")
+    assert "tasks is 0; expected at least 1" in refused(capsys, *command, "--loop.practice.tasks", "0")
+    assert "assets is 2; expected 1" in refused(capsys, *command, "--loop.practice.params", "assets=2")
     assert "tasks is 0" in refused(capsys, *command, "--held-out.stocks", "0")
     assert not (tmp_path / "run").exists()

@@ -1,4 +1,4 @@
-"""Our engine against TextWorld's, action by action, on random odd games."""
+"""Kintsugi's engine compared with TextWorld, action by action, on random games."""
 
 from __future__ import annotations
 
@@ -6,65 +6,73 @@ import json
 import random
 
 import pytest
-from kintsugi.benchmarks.textworld.differential import SIZES, Job, Ours, compare, main, make_random_game, play
-from kintsugi.benchmarks.textworld.peer import Peer, memoised, packaged_texts
+from kintsugi.benchmarks.textworld.differential import (
+    SIZES,
+    GameJob,
+    KintsugiGame,
+    compare,
+    main,
+    make_random_game,
+    play,
+)
+from kintsugi.benchmarks.textworld.textworld_game import TextWorldGame, memoised, packaged_texts
 from kintsugi.envs.household import HouseholdEnv
 from kintsugi.envs.household.alfworld.export import write_game
 from kintsugi.envs.household.alfworld.files import read_file
 from kintsugi.envs.household.env import engine_of_task
 from kintsugi.envs.household.generator import make_task
-from kintsugi.envs.household.language.domain import own
+from kintsugi.envs.household.language.domain import bundled_text
 from kintsugi.envs.household.planner import shortest_plan
 
 pytestmark = pytest.mark.requires("textworld", "alfworld")
 
 SMALL = [seed for seed in range(150) if SIZES[seed // 6 % len(SIZES)] <= 6][:42]
-"""Games of at most 6 receptacles, all types and both wordings among them: the larger ones take TextWorld long."""
+"""Games with at most 6 receptacles, covering all types and wordings. TextWorld is slow on larger ones."""
 
 
 @pytest.mark.parametrize("part", range(6))
-def test_both_engines_say_the_same(part):
-    jobs = [Job(seed, actions=100, memoised=True) for seed in SMALL[part::6]]
+def test_both_engines_agree(part):
+    jobs = [GameJob(seed, actions=100, memoised=True) for seed in SMALL[part::6]]
     outcomes = list(compare(jobs))
     assert [outcome.difference for outcome in outcomes] == [""] * 7
     assert all(outcome.steps == 101 for outcome in outcomes)
     assert 0.4 < sum(outcome.refused for outcome in outcomes) / 700 < 0.6
 
 
-class Forgetful(Ours):
-    """Looks round where it is asked what it carries."""
+class Forgetful(KintsugiGame):
+    """Executes `look` instead of `inventory`."""
 
     def step(self, command):
         return super().step("look" if "inventory" in command else command)
 
 
-def test_a_difference_would_be_seen():
-    outcome = play(Job(1, actions=100, memoised=True), Forgetful)
+def test_differences_are_detected():
+    outcome = play(GameJob(1, actions=100, memoised=True), Forgetful)
     assert outcome.steps < 101
     assert "text: TextWorld 'You are " in outcome.difference
-    assert "ours 'You are facing the " in outcome.difference
+    assert "Kintsugi 'You are facing the " in outcome.difference
 
 
-def test_the_memoised_parser_changes_no_answer():
+def test_memoised_parser_changes_no_answer():
     game, rng = make_random_game(4), random.Random(4)
-    with Peer(game) as peer:
+    with TextWorldGame(game) as peer:
         seen = [peer.reset()]
         walk = [rng.choice([*seen[-1].admissible, "dance"])]
         for _ in range(25):
             seen.append(peer.step(walk[-1]))
             walk.append(rng.choice([*seen[-1].admissible, "dance"]))
-    with memoised(), Peer(game) as peer:
+    with memoised(), TextWorldGame(game) as peer:
         assert [peer.reset(), *map(peer.step, walk[:25])] == seen
 
 
 @pytest.mark.parametrize("index", range(6))
-def test_stock_alfworld_wins_with_the_walkthrough_of_a_written_task(index, tmp_path):
-    """Also where ALFWorld looks for games, and with every answer as ours."""
+def test_alfworld_wins_with_the_walkthrough_of_a_written_task(index, tmp_path):
+    """All answers of the two engines are equal, too."""
     engine = engine_of_task(make_task("valid_unseen", index, 0, "small"))
     write_game(tmp_path / "valid_unseen" / "game", engine.game, shortest_plan(engine) or ())
     (task,) = HouseholdEnv.tasks("valid_unseen", source="alfworld", path=tmp_path)
-    file, state = read_file(tmp_path / "valid_unseen/game/game.tw-pddl"), engine.initial()
-    with Peer(json.loads((tmp_path / "valid_unseen/game/game.tw-pddl").read_text())) as peer:
+    file, state = read_file(tmp_path / "valid_unseen/game/game.tw-pddl"), engine.initial_state()
+    with TextWorldGame(json.loads((tmp_path / "valid_unseen/game/game.tw-pddl").read_text())) as peer:
         begun = peer.reset()
         assert (begun.text, begun.admissible) == (engine.intro(state), engine.admissible(state))
         for command in file.walkthrough:
@@ -78,11 +86,11 @@ def test_stock_alfworld_wins_with_the_walkthrough_of_a_written_task(index, tmp_p
 
 
 @pytest.mark.parametrize("seed", SMALL[:12])
-def test_the_walkthrough_of_a_random_game_wins_in_both(seed):
-    """Game 0 is won before it begins."""
+def test_walkthrough_of_a_random_game_wins_in_both(seed):
+    """Game 0 is won initially."""
     game = make_random_game(seed)
-    ours = Ours(game)
-    with memoised(), Peer(game) as peer:
+    ours = KintsugiGame(game)
+    with memoised(), TextWorldGame(game) as peer:
         seen = (peer.reset(), ours.reset())
         for command in game["walkthrough"]:
             assert not seen[0].won
@@ -94,13 +102,13 @@ def test_the_walkthrough_of_a_random_game_wins_in_both(seed):
 
 def test_random_games_are_written_where_they_can_be_evaluated(tmp_path, capsys):
     main(["--games", "7", "--write", str(tmp_path / "valid_seen")])
-    assert capsys.readouterr().out == f"7 games are in {tmp_path / 'valid_seen'}\n"
+    assert capsys.readouterr().out == f"7 games written to {tmp_path / 'valid_seen'}\n"
     tasks = HouseholdEnv.tasks("valid_seen", source="alfworld", path=tmp_path)
     assert [task.id for task in tasks] == [f"valid_seen/random-{seed:06}" for seed in range(7)]
     assert len({task.params["type"] for task in tasks}) == 6
 
 
-def test_stock_alfworld_finds_written_tasks(tmp_path):
+def test_alfworld_finds_written_tasks(tmp_path):
     from alfworld.agents.environment.alfred_tw_env import TASK_TYPES, AlfredTWEnv
 
     engine = engine_of_task(make_task("valid_unseen", 0, 0, "small"))
@@ -112,13 +120,13 @@ def test_stock_alfworld_finds_written_tasks(tmp_path):
     assert AlfredTWEnv(config, train_eval="eval_out_of_distribution").game_files == [str(path)]
 
 
-def test_our_domain_and_grammar_are_alfworlds_in_other_words():
+def test_bundled_domain_and_grammar_are_equivalent_to_alfworlds():
     texts = packaged_texts()
-    assert own("domain.pddl") != texts["pddl_domain"]
-    ours, theirs = (Ours({**make_random_game(2), **which}) for which in (_own_texts(), texts))
-    assert ours.engine.wording.commands.keys() == theirs.engine.wording.commands.keys()
-    assert ours.engine.game.tools == theirs.engine.game.tools
+    assert bundled_text("domain.pddl") != texts["pddl_domain"]
+    ours, expected = (KintsugiGame({**make_random_game(2), **which}) for which in (_bundled_texts(), texts))
+    assert ours.engine.wording.commands.keys() == expected.engine.wording.commands.keys()
+    assert ours.engine.game.tools == expected.engine.game.tools
 
 
-def _own_texts():
-    return {"pddl_domain": own("domain.pddl"), "grammar": own("grammar.twl2")}
+def _bundled_texts():
+    return {"pddl_domain": bundled_text("domain.pddl"), "grammar": bundled_text("grammar.twl2")}

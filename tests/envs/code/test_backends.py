@@ -1,4 +1,4 @@
-"""Choosing a back end, and what is said where it cannot be had."""
+"""The sandbox backends: choosing one, error messages when one is unavailable, lost workers and clean-up."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from kintsugi.envs.code.sandbox import (
     owner,
 )
 from kintsugi.envs.code.sandbox.bubblewrap import BubblewrapSandbox
-from kintsugi.envs.code.sandbox.conformance import Bench, run_check
+from kintsugi.envs.code.sandbox.conformance import CheckContext, run_check
 from kintsugi.envs.code.sandbox.docker_sandbox import DockerSandbox
 from kintsugi.errors import InfraError, UsageError
 from sandboxes import bubblewrap
 
 
 def in_new_process(code: str, *folders: Path) -> subprocess.CompletedProcess[str]:
-    """Run code that finds the modules in these folders before others."""
+    """Run code in a new process, with these folders at the front of the import path."""
     head = f"import sys; sys.path[:0] = {[*map(str, folders), *sys.path]!r}\n"
     head += "from kintsugi.envs.code.sandbox import open_sandbox, shared_sandbox\n"
     return subprocess.run([sys.executable, "-c", head + code], capture_output=True, text=True, check=False)
@@ -47,37 +47,35 @@ def no_bubblewrap(monkeypatch, tmp_path):
 
 @pytest.mark.requires("bwrap")
 @pytest.mark.usefixtures("no_engine")
-def test_auto_is_bubblewrap_where_no_engine_answers(monkeypatch):
+def test_auto_is_bubblewrap_if_no_engine_answers(monkeypatch):
     with open_sandbox("auto") as sandbox:
         assert sandbox.name == "bubblewrap"
         assert sandbox.run("print(1)").stdout == b"1\n"
     monkeypatch.setenv("KINTSUGI_SANDBOX", "docker")
-    with pytest.raises(
-        Unavailable, match=r"no Docker engine answers .*start one .*or choose the back end 'bubblewrap'"
-    ):
+    with pytest.raises(Unavailable, match=r"no Docker engine answers .*start one .*or choose the backend 'bubblewrap'"):
         open_sandbox()
 
 
 @pytest.mark.requires("docker")
-def test_auto_is_docker_where_an_engine_answers():
+def test_auto_is_docker_if_an_engine_answers():
     with open_sandbox("auto") as sandbox:
         assert sandbox.name == "docker"
 
 
 @pytest.mark.usefixtures("no_engine", "no_bubblewrap")
-def test_without_any_back_end_nothing_runs_and_both_reasons_are_said():
-    with pytest.raises(UsageError, match="never run without one") as caught:
+def test_without_any_back_end_the_error_gives_both_reasons():
+    with pytest.raises(UsageError, match="never runs without one") as caught:
         open_sandbox("auto")
     assert "start one" in str(caught.value)
     assert "install the package 'bubblewrap'" in str(caught.value)
 
 
-def test_unknown_back_ends_are_named():
+def test_unknown_back_ends_raise_usage_error():
     with pytest.raises(UsageError, match="unknown sandbox 'doker'; did you mean 'docker'"):
         open_sandbox("doker")
 
 
-def test_without_the_library_the_extra_is_named(tmp_path):
+def test_error_names_the_extra_if_docker_is_not_installed(tmp_path):
     (tmp_path / "docker.py").write_text("raise ImportError")
     done = in_new_process("open_sandbox('docker')", tmp_path)
     assert "MissingExtraError: 'docker' is not installed" in done.stderr
@@ -85,13 +83,13 @@ def test_without_the_library_the_extra_is_named(tmp_path):
 
 
 @pytest.mark.requires("docker")
-def test_a_missing_image_says_how_to_make_it():
+def test_error_for_a_missing_image_says_how_to_make_it():
     with pytest.raises(UsageError, match="has no image 'kintsugi-no-such:1'; make it with: kintsugi sandbox build"):
         DockerSandbox(image="kintsugi-no-such:1")
 
 
 @pytest.mark.requires("docker")
-def test_more_cores_than_the_machine_has_are_all_that_it_has():
+def test_cpus_above_the_number_of_cores_are_accepted():
     sandbox = DockerSandbox(warm=0)
     try:
         assert sandbox.run("print(1)", limits=Limits(cpus=100_000)).stdout == b"1\n"
@@ -100,9 +98,9 @@ def test_more_cores_than_the_machine_has_are_all_that_it_has():
 
 
 @pytest.mark.requires("docker")
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody else")
-def test_a_socket_without_permission_says_whom_to_ask():
-    said, to = os.pipe()
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
+def test_error_for_a_socket_without_permission_says_what_to_do():
+    reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
         os.setgroups([])
@@ -111,28 +109,28 @@ def test_a_socket_without_permission_says_whom_to_ask():
         try:
             open_sandbox("docker")
         except Exception as error:
-            os.write(to, f"{type(error).__name__}: {error}".encode())
+            os.write(writer, f"{type(error).__name__}: {error}".encode())
         os._exit(0)
-    os.close(to)
+    os.close(writer)
     os.waitpid(pid, 0)
-    with open(said) as file:
+    with open(reader) as file:
         text = file.read()
-    assert text.startswith("Unavailable: the Docker socket refuses this user (permission denied); add the user to")
+    assert text.startswith("Unavailable: the Docker socket denies this user permission; add the user to")
 
 
 @pytest.mark.parametrize(
     "limits", [{"seconds": 0}, {"memory": -1}, {"processes": 0}, {"cpu_seconds": 1.5}, {"seconds": 1e300}]
 )
-def test_limits_of_nothing_are_refused(limits):
+def test_invalid_limits_are_refused(limits):
     with pytest.raises(UsageError, match=rf"the sandbox limit {next(iter(limits))} is "):
         Limits(**limits)
 
 
-def test_one_sandbox_is_shared_until_the_process_ends(tmp_path):
+def test_shared_sandbox_is_opened_once_and_closed_at_exit(tmp_path):
     source = """
-    from sandboxes import Scripted
+    from sandboxes import ScriptedSandbox
 
-    class Speaking(Scripted):
+    class Speaking(ScriptedSandbox):
         def __init__(self):
             super().__init__()
             print("opened")
@@ -147,7 +145,7 @@ def test_one_sandbox_is_shared_until_the_process_ends(tmp_path):
 
 
 @pytest.mark.requires("bwrap")
-def test_a_forked_child_leaves_its_parents_sandbox_alone():
+def test_a_forked_child_cannot_use_or_close_its_parents_sandbox():
     with BubblewrapSandbox() as sandbox:
         pid = os.fork()
         if pid == 0:
@@ -162,30 +160,32 @@ def test_a_forked_child_leaves_its_parents_sandbox_alone():
         assert sandbox.run("print(2)").stdout == b"2\n"
 
 
-def test_bubblewrap_that_may_not_make_namespaces_is_unavailable(monkeypatch):
-    # Not below the folder of this test, which only its owner may enter: root starts bubblewrap as somebody else.
+def test_bubblewrap_without_permission_to_create_namespaces_is_unavailable(monkeypatch):
+    # Only the owner may enter the folder `tmp_path`, but root starts bubblewrap as another user.
     with tempfile.TemporaryDirectory() as folder:
         fake = Path(folder, "bwrap")
         fake.write_text("#!/bin/sh\necho 'No permissions to create new namespace' >&2\nexit 1\n")
         fake.chmod(0o755)
         Path(folder).chmod(0o755)
         monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
-        with pytest.raises(Unavailable, match=r"its namespaces here .*No permissions to .*allow unprivileged user"):
+        with pytest.raises(
+            Unavailable, match=r"cannot create namespaces .*No permissions to .*allow unprivileged user"
+        ):
             BubblewrapSandbox()
 
 
 @pytest.mark.requires("bwrap")
-def test_without_a_cgroup_rlimits_and_the_worker_watch_the_memory():
-    checks = ("stops_memory_bombs", "stops_memory_bombs_of_many", "stops_fork_bombs", "counts_processes")
-    with Bench(bubblewrap(cgroups=False)) as bench:
-        # Where there is a cgroup, the worker finds the kernel's count of it there.
-        bench.says("import os; print(os.path.exists('/run/oom'))", "False")
-        assert [run_check(bench, check) for check in checks] == [""] * len(checks)
+def test_limits_are_enforced_without_a_cgroup():
+    checks = ("stops_memory_bombs", "stops_memory_bombs_of_many_processes", "stops_fork_bombs", "counts_processes")
+    with CheckContext(bubblewrap(cgroups=False)) as context:
+        # With a cgroup, this file holds the kernel's count of killed processes.
+        context.expect_output("import os; print(os.path.exists('/run/oom'))", "False")
+        assert [run_check(context, check) for check in checks] == [""] * len(checks)
 
 
 @pytest.fixture
 def engine(tmp_path_factory, monkeypatch):
-    """A Docker engine of our own that may be killed, with the image in it."""
+    """Start a separate Docker engine that has the image and that tests may kill."""
     program = shutil.which("dockerd")
     if program is None or os.geteuid() != 0:
         pytest.skip("needs dockerd, as root")
@@ -212,7 +212,7 @@ def engine(tmp_path_factory, monkeypatch):
     def kill() -> None:
         running[-1].kill()
         running[-1].wait()
-        # Where nobody reaps orphans, the next engine takes what is left of this one for alive.
+        # If nobody reaps orphans, the next engine would take the killed one for alive.
         for name in ("pid", "exec/containerd/containerd.pid"):
             (folder / name).unlink(missing_ok=True)
 
@@ -226,12 +226,12 @@ def engine(tmp_path_factory, monkeypatch):
     finally:
         running[-1].send_signal(signal.SIGTERM)
         running[-1].wait(30)
-        # An engine that is killed leaves its folder mounted on itself.
+        # A killed engine leaves its data folder mounted.
         subprocess.run(["umount", "--lazy", str(folder / "data")], capture_output=True)
 
 
 @pytest.mark.requires("docker")
-def test_an_engine_that_is_killed_is_an_infra_error_and_is_recovered_from(engine):
+def test_a_killed_engine_is_an_infra_error_and_the_sandbox_recovers(engine):
     with DockerSandbox() as sandbox:
         outcome: list[object] = []
 
@@ -251,18 +251,18 @@ def test_an_engine_that_is_killed_is_an_infra_error_and_is_recovered_from(engine
             sandbox.run("print(1)")
         engine.start()
         assert sandbox.run("print(2)").stdout == b"2\n"
-        held = sandbox.holdings()
+        held = sandbox.open_workers()
     assert held
     assert docker_engine.containers(docker_engine.connect()) == []
 
 
-def lost(end):
-    """What a program comes to whose container `end` is done to, and what the next one prints."""
+def run_and_kill(kill):
+    """Return the result or error of a program whose container `kill` ends. Also checks that the next program runs."""
     client = docker_engine.connect()
     with DockerSandbox(size=1) as sandbox:
         sandbox.run("print(1)")
-        (name,) = sandbox.holdings()
-        threading.Timer(0.5, end, (client, name)).start()
+        (name,) = sandbox.open_workers()
+        threading.Timer(0.5, kill, (client, name)).start()
         try:
             return sandbox.run("import time; time.sleep(30)", limits=Limits(seconds=60))
         except InfraError as error:
@@ -272,17 +272,17 @@ def lost(end):
 
 
 @pytest.mark.requires("docker")
-@pytest.mark.skipif(os.geteuid() != 0, reason="ends a process of the engine's, which root may")
-def test_whose_doing_it_was_that_a_container_ended_is_what_the_engine_remembers():
-    error = lost(lambda client, name: client.kill(name))
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to kill a process of the engine")
+def test_the_engines_events_tell_who_ended_a_container():
+    error = run_and_kill(lambda client, name: client.kill(name))
     assert isinstance(error, InfraError)
     assert "the sandbox container was killed from outside" in str(error)
-    result = lost(lambda client, name: os.kill(client.inspect_container(name)["State"]["Pid"], signal.SIGKILL))
+    result = run_and_kill(lambda client, name: os.kill(client.inspect_container(name)["State"]["Pid"], signal.SIGKILL))
     assert (result.exit, result.stderr) == (-9, b"the sandbox ended together with the program\n")
 
 
 @pytest.mark.requires("docker")
-def test_clean_removes_what_killed_runs_left_and_nothing_else():
+def test_clean_removes_only_expired_containers_and_those_of_killed_runs():
     client = docker_engine.connect()
     with DockerSandbox() as sandbox:
         labels = docker_engine.labels("lost") | {"kintsugi.owner": f"{owner.this_process()}0"}
@@ -300,10 +300,10 @@ def test_clean_removes_what_killed_runs_left_and_nothing_else():
 
 
 @pytest.mark.requires("docker")
-def test_a_container_is_locked_down():
+def test_a_container_has_no_privileges():
     client = docker_engine.connect()
     with DockerSandbox() as sandbox:
-        [name] = sandbox.holdings()
+        [name] = sandbox.open_workers()
         about = client.inspect_container(name)
     host = about["HostConfig"]
     assert host["NetworkMode"] == "none"

@@ -1,4 +1,4 @@
-"""Which sandboxes there are: ours, those that packages bring, and those that are named by their class."""
+"""Opening sandboxes: the built-in backends, those of other packages, and those named by their class."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import pytest
 from command_line import offer
 from kintsugi.envs import EnvSpec
 from kintsugi.envs.code.sandbox import Sandbox, choose, open_sandbox, shared_sandbox
-from kintsugi.envs.code.sandbox.conformance import CHECKS, Bench, Subject, run_check
+from kintsugi.envs.code.sandbox.conformance import CHECKS, CheckContext, Subject, run_check
 from kintsugi.errors import MissingExtraError, UsageError
-from sandboxes import Scripted, bubblewrap
+from sandboxes import ScriptedSandbox, bubblewrap
 
 CHOSEN = (
-    "returns_the_exit_code", "passes_files", "returns_wanted_files", "stops_endless_loops", "has_no_network",
-    "cannot_read_host_files", "leaves_no_files", "closes_for_good", "reports_an_engine_that_dies",
+    "returns_the_exit_code", "passes_files", "returns_requested_files", "stops_endless_loops", "has_no_network",
+    "cannot_read_host_files", "leaves_no_files", "closes_for_good", "reports_a_killed_worker",
     "leaves_nothing_when_killed",
 )  # fmt: skip
 THIN = '''
@@ -31,7 +31,7 @@ class Thin(BubblewrapSandbox):
 '''
 OFFERS = {
     "thin": "thin_sandbox:Thin",
-    "needy": "sandboxes:Counting",
+    "needy": "sandboxes:CountingSandbox",
     "gone": "thin_sandbox:Nothing",
     "number": "thin_sandbox:__name__",
     "list": "builtins:list",
@@ -41,15 +41,15 @@ OFFERS = {
 
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder on the path in which a package is installed that brings sandboxes, some of them broken."""
+    """Install a package that registers sandboxes, some of them broken, and return its folder."""
     offer(tmp_path, choose.GROUP, OFFERS, package="thinning")
     (tmp_path / "thin_sandbox.py").write_text(THIN)
     monkeypatch.syspath_prepend(str(tmp_path))
     return tmp_path
 
 
-def test_ours_come_first_and_the_third_is_listed(site):
-    with pytest.warns(UserWarning, match="the name 'docker' from thinning is left out: it is taken"):
+def test_backends_lists_built_in_back_ends_first_and_those_of_packages_after(site):
+    with pytest.warns(UserWarning, match="the entry point 'docker' from thinning is skipped because the name is taken"):
         found = choose.backends()
     assert [part.name for part in found] == ["auto", "docker", "bubblewrap", "gone", "list", "needy", "number", "thin"]
     assert found[1].target.endswith(":DockerSandbox")
@@ -57,46 +57,49 @@ def test_ours_come_first_and_the_third_is_listed(site):
 
 
 @pytest.mark.requires("bwrap")
-@pytest.mark.filterwarnings("ignore:.*the name 'docker':UserWarning")
-def test_a_third_sandbox_is_opened_by_its_name_and_keeps_the_checks(site, monkeypatch):
+@pytest.mark.filterwarnings("ignore:.*the entry point 'docker':UserWarning")
+def test_a_sandbox_of_a_package_is_opened_by_name_and_passes_the_checks(site, monkeypatch):
     ours = bubblewrap()
-    opener = (
+    open_source = (
         f"import sys; sys.path.insert(0, {str(site)!r})\n"
         "from kintsugi.envs.code.sandbox import open_sandbox; sandbox = open_sandbox('thin')"
     )
-    subject = Subject(lambda: open_sandbox("thin"), opener, ours.sabotage, ours.left_behind)
+    subject = Subject(lambda: open_sandbox("thin"), open_source, ours.kill_worker, ours.list_leftovers)
     assert set(CHOSEN) <= set(CHECKS)
-    with Bench(subject) as bench:
-        assert bench.sandbox.name == "thin"
-        assert {name: run_check(bench, name) for name in CHOSEN} == dict.fromkeys(CHOSEN, "")
-    monkeypatch.setenv(choose.VARIABLE, "thin")
+    with CheckContext(subject) as context:
+        assert context.sandbox.name == "thin"
+        assert {name: run_check(context, name) for name in CHOSEN} == dict.fromkeys(CHOSEN, "")
+    monkeypatch.setenv(choose.ENV_VARIABLE, "thin")
     with open_sandbox() as by_variable:
         assert by_variable.name == "thin"
 
 
 @pytest.mark.requires("bwrap")
 @pytest.mark.parametrize("given", ["thin", "thin_sandbox:Thin"])
-@pytest.mark.filterwarnings("ignore:.*the name 'docker':UserWarning")
-def test_code_is_played_in_the_sandbox_that_is_named(site, given):
+@pytest.mark.filterwarnings("ignore:.*the entry point 'docker':UserWarning")
+def test_code_env_uses_the_named_sandbox(site, given):
     env = EnvSpec("code", {"sandbox": given}).make()
     env.reset(seed=0)
     assert env.step("run print(6 * 7)")[0] == "42"
     with shared_sandbox(given) as shared:
         assert shared.name == "thin"
-        assert shared.holdings()
+        assert shared.open_workers()
 
 
-def test_a_class_of_sandboxes_is_named_by_its_module():
-    opened = open_sandbox("sandboxes:Scripted")
-    assert isinstance(opened, Scripted)
+def test_a_sandbox_class_is_named_by_its_module():
+    opened = open_sandbox("sandboxes:ScriptedSandbox")
+    assert isinstance(opened, ScriptedSandbox)
     assert isinstance(opened, Sandbox)
-    assert open_sandbox("sandboxes:Scripted") is not opened
-    assert EnvSpec("code", {"sandbox": "sandboxes:Scripted"}).to_json()["kwargs"]["sandbox"] == "sandboxes:Scripted"
+    assert open_sandbox("sandboxes:ScriptedSandbox") is not opened
+    assert (
+        EnvSpec("code", {"sandbox": "sandboxes:ScriptedSandbox"}).to_json()["kwargs"]["sandbox"]
+        == "sandboxes:ScriptedSandbox"
+    )
 
 
-@pytest.mark.filterwarnings("ignore:.*the name 'docker':UserWarning")
+@pytest.mark.filterwarnings("ignore:.*the entry point 'docker':UserWarning")
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("thinn", "unknown sandbox 'thinn'; did you mean 'thin'"),
         ("auot", "unknown sandbox 'auot'; did you mean 'auto'"),
@@ -104,22 +107,22 @@ def test_a_class_of_sandboxes_is_named_by_its_module():
             "gone",
             r"sandbox 'gone' \(from thinning\): cannot import 'thin_sandbox:Nothing' .*no attribute 'Nothing'",
         ),
-        ("needy", r"sandbox 'needy' \(from thinning\): 'sandboxes:Counting' cannot be opened without arguments"),
-        ("number", r"sandbox 'number' \(from thinning\): .*cannot be opened without arguments"),
+        ("needy", r"sandbox 'needy' \(from thinning\): 'sandboxes:CountingSandbox' cannot be called without arguments"),
+        ("number", r"sandbox 'number' \(from thinning\): .*cannot be called without arguments"),
         (
             "list",
-            r"sandbox 'list' \(from thinning\): 'builtins:list' opens list; expected what .*Sandbox says",
+            r"sandbox 'list' \(from thinning\): 'builtins:list' returns list; expected an implementation of .*Sandbox",
         ),
         ("nowhere.at_all:Box", r"sandbox 'nowhere.at_all:Box' .*No module named 'nowhere'"),
-        ("collections:Counter", "'collections:Counter' opens Counter; expected what"),
+        ("collections:Counter", "'collections:Counter' returns Counter; expected an implementation"),
     ],
 )
-def test_what_is_unknown_or_broken_is_named(site, name, said):
-    with pytest.raises(UsageError, match=said):
+def test_unknown_and_broken_sandboxes_raise_usage_error(site, name, message):
+    with pytest.raises(UsageError, match=message):
         open_sandbox(name)
 
 
-def test_a_sandbox_whose_library_is_missing_names_the_extra(tmp_path, monkeypatch):
+def test_error_names_the_extra_if_the_library_of_a_sandbox_is_missing(tmp_path, monkeypatch):
     (tmp_path / "wants_a_library.py").write_text("raise ModuleNotFoundError(name='docker')")
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(MissingExtraError, match=r"pip install 'kintsugi\[code\]'"):

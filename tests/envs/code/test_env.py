@@ -1,4 +1,4 @@
-"""The code environment: what it says, how it scores, and that a solution cannot reach its verdict."""
+"""The code environment: its texts, its scores, and that a solution cannot change its verdict."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kintsugi.envs import Task
 from kintsugi.envs.code import Call, CodeEnv, Problem
 from kintsugi.envs.code.sandbox import Limits, Result, open_sandbox
 from kintsugi.errors import InfraError, UsageError
-from sandboxes import Scripted
+from sandboxes import ScriptedSandbox
 
 CALLS = Problem(
     type="toy", prompt="Write twice(x).", goal="write twice(x)", entry="twice", solution="def twice(x): return 2 * x",
@@ -61,7 +61,7 @@ def submitted(problem: Problem, sandbox: object, solution: str) -> float:
 
 
 @pytest.mark.requires("sandbox")
-def test_an_episode_from_its_prompt_to_its_score(sandbox):
+def test_an_episode_from_prompt_to_score(sandbox):
     env = CodeEnv(sandbox=sandbox)
     observation, info = env.reset(options={"task": task(CALLS)})
     assert observation == (
@@ -84,10 +84,10 @@ def test_an_episode_from_its_prompt_to_its_score(sandbox):
         ("write def thrice(x): return x", "Written, 1 line. But: there is no function twice in it.", {}),
         ("write def twice(x): return 2 * x if x != 5 else 0", "Written, 1 line.", {}),
     ]
-    for action, said, more in transcript:
-        assert env.step(action) == (said, 0.0, False, False, {"score": 0.0, **more})
-    said = "Submitted: 3 of 4 hidden tests pass."
-    assert env.step("submit") == (said, 0.75, True, False, {"score": 0.75, "success": False})
+    for action, text, more in transcript:
+        assert env.step(action) == (text, 0.0, False, False, {"score": 0.0, **more})
+    text = "Submitted: 3 of 4 hidden tests pass."
+    assert env.step("submit") == (text, 0.75, True, False, {"score": 0.75, "success": False})
     assert submitted(CALLS, sandbox, CALLS.solution) == 1.0
 
 
@@ -102,16 +102,16 @@ def test_an_episode_from_its_prompt_to_its_score(sandbox):
         ("tets", "unknown action 'tets'; did you mean 'test'"),
     ],
 )
-def test_what_is_no_action_is_refused(action, why):
-    env = begun(CALLS, Scripted(Result(b"", b"", 0)))
+def test_invalid_actions_are_refused(action, why):
+    env = begun(CALLS, ScriptedSandbox(Result(b"", b"", 0)))
     observation, reward, done, _, info = env.step(action)
     assert info["invalid"].startswith(why)
     assert observation.startswith(f"Refused: {why}")
     assert (reward, done) == (0.0, False)
 
 
-def test_submitting_nothing_scores_nothing():
-    env = begun(CALLS, Scripted(InfraError("not to be used")))
+def test_submitting_without_a_solution_scores_zero():
+    env = begun(CALLS, ScriptedSandbox(InfraError("not to be used")))
     assert env.step("submit") == ("Submitted nothing.", 0.0, True, False, {"score": 0.0, "success": False})
 
 
@@ -134,7 +134,7 @@ def test_submitting_nothing_scores_nothing():
         ("def twice(x): return 2.0 * x if x != 'ab' else 'abab'", "2 of 2 visible tests pass", 0.75),
     ],
 )
-def test_whatever_a_solution_does_is_feedback(sandbox, solution, test, score):
+def test_errors_of_a_solution_are_reported_as_feedback(sandbox, solution, test, score):
     env = begun(CALLS, sandbox, limits=Limits(seconds=20, cpu_seconds=1, memory=64 << 20))
     env.step(f"write\n{solution}")
     assert test in env.step("test")[0]
@@ -142,7 +142,7 @@ def test_whatever_a_solution_does_is_feedback(sandbox, solution, test, score):
 
 
 @pytest.mark.requires("sandbox")
-def test_floods_are_cut(sandbox):
+def test_long_output_is_shortened(sandbox):
     env = begun(CALLS, sandbox, feedback=200)
     env.step("write def twice(x):\n    print('spam ' * 100000)\n    return 'x' * 100000")
     for action in ("test", "run twice(1)", "run 1 / 0 if True else " + "1" * 5000):
@@ -152,7 +152,7 @@ def test_floods_are_cut(sandbox):
 
 
 @pytest.mark.requires("sandbox")
-def test_an_instant_is_the_solution_alone(sandbox):
+def test_a_snapshot_holds_the_solution_only(sandbox):
     env = begun(CALLS, sandbox)
     env.step("write def twice(x): return 2 * x")
     snapshot = pickle.loads(pickle.dumps(env.snapshot()))
@@ -165,9 +165,9 @@ def test_an_instant_is_the_solution_alone(sandbox):
     assert env.step("submit")[1] == 1.0
 
 
-def test_a_broken_sandbox_is_no_score():
+def test_a_failing_sandbox_is_an_infra_error():
     trajectory, *_ = collect(
-        lambda: CodeEnv(sandbox=Scripted(InfraError("the engine is gone"))),
+        lambda: CodeEnv(sandbox=ScriptedSandbox(InfraError("the engine is gone"))),
         [Job(task(CALLS), ReActAgent(ScriptedModel(["Action: write x = 1"])), seed=0)],
         retries=1,
     )
@@ -175,7 +175,7 @@ def test_a_broken_sandbox_is_no_score():
     assert trajectory.error == "the engine is gone"
 
 
-# -- tests that are code ----------------------------------------------------------------------------------------------
+# -- tests by assertions ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.requires("sandbox")
@@ -235,7 +235,7 @@ def test_a_solution_cannot_fake_its_verdict(sandbox, name):
 
 @pytest.mark.requires("sandbox")
 def test_a_solution_cannot_find_the_tests(sandbox):
-    """It looks through its own memory, the files, and every process that it can see, for a text of the hidden tests."""
+    """The solution searches its memory, all files and all visible processes for a text of the hidden tests."""
     spy = """
 import ctypes, glob, os
 ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)
@@ -268,14 +268,14 @@ print("found", found)
 def twice(x): return x
 """
     env = begun(CODE, sandbox)
-    verdict = env._judge().hidden(CODE, spy)
-    # Its own bytes are there once it has put them together; those of the tests would be another time.
+    verdict = env._judge().run_hidden(CODE, spy)
+    # The solution may find the text that it assembled itself once. Any other match would come from the tests.
     assert verdict.printed.strip() in ("found 0", "found 1")
     assert verdict.passed == 1
 
 
 @pytest.mark.requires("sandbox")
-def test_what_is_no_plain_value_stays_with_the_solution(sandbox):
+def test_objects_that_are_not_plain_values_stay_in_the_solutions_process(sandbox):
     code = """
 pair = Pair(1, 2)
 assert pair.left == 1
@@ -292,13 +292,13 @@ def swap(pair): return Pair(pair.right, pair.left)
 def total(pairs): return sum(p.left + p.right for p in pairs)
 """
     problem = Problem(type="", prompt="", goal="", entry="total", solution=solution, hidden_code=code)
-    verdict = begun(problem, sandbox)._judge().hidden(problem, solution)
+    verdict = begun(problem, sandbox)._judge().run_hidden(problem, solution)
     assert (verdict.passed, verdict.total) == (4, 5)
     assert "swap(pair) == 3" in verdict.failures[0]
 
 
-def test_params_that_are_no_problem_are_named():
-    with pytest.raises(UsageError, match="'odd': its params are no programming problem"):
+def test_invalid_params_and_arguments_raise_usage_error():
+    with pytest.raises(UsageError, match="the params of task 'odd' are not a programming problem"):
         Problem.of(Task("odd", CodeEnv.env_id, "train", 0, {"entry": "f"}))
     bare = {"type": "", "prompt": "", "goal": "", "entry": "f", "solution": ""}
     with pytest.raises(UsageError, match="no hidden tests"):
@@ -309,7 +309,7 @@ def test_params_that_are_no_problem_are_named():
         CodeEnv(feedback=5)
 
 
-def test_a_solution_that_was_replaced_is_superseded():
+def test_replaced_solutions_are_overwritten_actions():
     actions = ["write def f(x): return 1", "test", "Write:\n```\ndef f(x): return 2\n```", "run f(1)", "write f = abs"]
     assert CodeEnv.overwritten(actions) == {0, 2}
     assert CodeEnv.overwritten(["test", "write f = abs", "submit"]) == CodeEnv.overwritten([]) == set()

@@ -1,4 +1,4 @@
-"""The parts of the sandboxes that can be looked at without one: pool, owners, cgroups, filter, image."""
+"""Parts of the sandboxes that can be tested without opening one: pool, owners, cgroups, seccomp filter, image."""
 
 from __future__ import annotations
 
@@ -12,88 +12,88 @@ from pathlib import Path
 
 import pytest
 from kintsugi.envs.code.sandbox import Limits, cgroup, image, owner, seccomp
-from kintsugi.envs.code.sandbox.cell import Cell, Request, Shape
 from kintsugi.envs.code.sandbox.pool import Pool
+from kintsugi.envs.code.sandbox.worker_handle import Request, Resources, WorkerHandle
 from kintsugi.errors import InfraError, UsageError
 
-SMALL, LARGE = Shape.of(Limits()), Shape.of(Limits(memory=1 << 30))
+SMALL, LARGE = Resources.of(Limits()), Resources.of(Limits(memory=1 << 30))
 
 
-class Quiet:
-    """A connection to nobody."""
+class FakeStream:
+    """A stream without a worker at its other end."""
 
     def __init__(self) -> None:
         self.alive = True
         self.closed = False
 
-    def quiet(self) -> bool:
+    def is_idle(self) -> bool:
         return self.alive
 
     def close(self) -> None:
         self.closed = True
 
 
-class Cells:
-    """Launches cells that do nothing, and remembers them."""
+class FakeLauncher:
+    """Launches workers that do nothing, and records them."""
 
     def __init__(self) -> None:
-        self.made: list[tuple[Cell, Quiet]] = []
+        self.made: list[tuple[WorkerHandle, FakeStream]] = []
 
-    def __call__(self, shape: Shape) -> Cell:
-        stream = Quiet()
-        cell = Cell(f"cell{len(self.made)}", shape, stream)
-        self.made.append((cell, stream))
-        return cell
+    def __call__(self, resources: Resources) -> WorkerHandle:
+        stream = FakeStream()
+        worker = WorkerHandle(f"worker{len(self.made)}", resources, stream)
+        self.made.append((worker, stream))
+        return worker
 
 
-def test_a_healthy_cell_is_used_again_and_a_sick_one_thrown_away():
-    launch = Cells()
+def test_a_healthy_worker_is_reused_and_an_unhealthy_one_is_discarded():
+    launch = FakeLauncher()
     pool = Pool(launch, 2)
-    with pool.cell(SMALL) as first:
+    with pool.worker(SMALL) as first:
         pass
-    with pool.cell(SMALL) as second:
+    with pool.worker(SMALL) as second:
         second.healthy = False
     assert first is second
     assert launch.made[0][1].closed
-    with pool.cell(SMALL) as third:
+    with pool.worker(SMALL) as third:
         assert third is not first
-    assert [cell.name for cell in pool.cells()] == ["cell1"]
+    assert [worker.name for worker in pool.workers()] == ["worker1"]
 
 
-def test_a_cell_that_died_or_expired_while_idle_is_replaced():
-    launch = Cells()
+def test_a_worker_that_died_or_expired_while_idle_is_replaced():
+    launch = FakeLauncher()
     pool = Pool(launch, 2)
-    with pool.cell(SMALL):
+    with pool.worker(SMALL):
         pass
     launch.made[0][1].alive = False
-    with pool.cell(SMALL) as cell:
-        assert cell.name == "cell1"
-        cell.expires = time.monotonic() - 1
-    with pool.cell(SMALL) as cell:
-        assert cell.name == "cell2"
+    with pool.worker(SMALL) as worker:
+        assert worker.name == "worker1"
+        worker.expires = time.monotonic() - 1
+    with pool.worker(SMALL) as worker:
+        assert worker.name == "worker2"
     assert [stream.closed for _, stream in launch.made] == [True, True, False]
 
 
-def test_an_idle_cell_of_another_shape_makes_room():
-    launch = Cells()
+def test_a_full_pool_closes_an_idle_worker_with_other_resources():
+    launch = FakeLauncher()
     pool = Pool(launch, 1)
-    with pool.cell(SMALL):
+    with pool.worker(SMALL):
         pass
-    with pool.cell(LARGE) as cell:
-        assert cell.shape == LARGE
+    with pool.worker(LARGE) as worker:
+        assert worker.resources == LARGE
     assert launch.made[0][1].closed
-    assert len(pool.cells()) == 1
+    assert len(pool.workers()) == 1
 
 
-def test_who_comes_when_all_are_at_work_waits():
-    pool = Pool(Cells(), 1)
+def test_a_program_waits_while_all_workers_are_busy():
+    pool = Pool(FakeLauncher(), 1)
     order = []
 
     def work() -> None:
-        with pool.cell(SMALL):
+        with pool.worker(SMALL):
             order.append("second")
 
-    with pool.cell(SMALL):
+    with pool.worker(SMALL):
         thread = threading.Thread(target=work)
         thread.start()
         time.sleep(0.05)
@@ -102,57 +102,57 @@ def test_who_comes_when_all_are_at_work_waits():
     assert order == ["first", "second"]
 
 
-def test_a_failed_launch_gives_its_place_back():
+def test_a_failed_launch_does_not_reduce_the_pool():
     fail = [True]
-    sound = Cells()
+    sound = FakeLauncher()
 
-    def launch(shape: Shape) -> Cell:
+    def launch(resources: Resources) -> WorkerHandle:
         if fail.pop():
             fail.append(False)
             raise InfraError("no")
         fail.append(False)
-        return sound(shape)
+        return sound(resources)
 
     pool = Pool(launch, 1)
-    with pytest.raises(InfraError), pool.cell(SMALL):
+    with pytest.raises(InfraError), pool.worker(SMALL):
         pass
-    with pool.cell(SMALL):
+    with pool.worker(SMALL):
         pass
 
 
-def test_a_closed_pool_is_closed():
-    launch = Cells()
+def test_a_closed_pool_refuses_programs():
+    launch = FakeLauncher()
     pool = Pool(launch, 4)
-    pool.warm(SMALL, 3)
-    assert len(pool.cells()) == 3
+    pool.prewarm(SMALL, 3)
+    assert len(pool.workers()) == 3
     pool.close()
     pool.close()
     assert all(stream.closed for _, stream in launch.made)
-    with pytest.raises(UsageError, match="closed"), pool.cell(SMALL):
+    with pytest.raises(UsageError, match="closed"), pool.worker(SMALL):
         pass
     with pytest.raises(UsageError, match="size 0"):
         Pool(launch, 0)
 
 
 @pytest.mark.parametrize("name", ["../x", "/x", "a//b", "", "main.py", "x\0"])
-def test_bad_names_are_refused(name):
+def test_bad_file_names_are_refused(name):
     with pytest.raises(UsageError, match="file name"):
         Request.of("", "", {name: ""}, None, [])
 
 
-def test_owners_are_told_apart():
-    assert not owner.is_gone(owner.this_process())
-    assert not owner.is_gone("unknown")
-    assert not owner.is_gone("another-machine:1:1")
+def test_owners_that_have_ended_are_recognised():
+    assert not owner.has_ended(owner.this_process())
+    assert not owner.has_ended("unknown")
+    assert not owner.has_ended("another-machine:1:1")
     code = "from kintsugi.envs.code.sandbox import owner; print(owner.this_process())"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
-    assert owner.is_gone(ended)
+    assert owner.has_ended(ended)
     machine, pid, started = owner.this_process().split(":")
-    assert owner.is_gone(f"{machine}:{pid}:{int(started) + 1}")
+    assert owner.has_ended(f"{machine}:{pid}:{int(started) + 1}")
 
 
-def test_a_group_of_version_2_is_made_beside_our_own(tmp_path):
-    """In a tree of plain files: this machine may have version 1."""
+def test_a_version_2_group_is_created_next_to_the_own_group(tmp_path):
+    """Uses plain files, since this machine may have version 1."""
     (tmp_path / "user/session").mkdir(parents=True)
     (tmp_path / "user/cgroup.subtree_control").write_text("cpu memory pids\n")
     (tmp_path / "user/session/cgroup.subtree_control").write_text("\n")
@@ -172,7 +172,7 @@ def test_a_group_of_version_2_is_made_beside_our_own(tmp_path):
     assert not lost.exists()
 
 
-def test_a_group_of_version_1_is_made_below_our_own(tmp_path):
+def test_a_version_1_group_is_created_below_the_own_group(tmp_path):
     for controller in ("memory", "pids", "cpu"):
         (tmp_path / controller / "us").mkdir(parents=True)
     (tmp_path / "self").write_text("3:memory:/us\n2:pids:/us\n1:cpu:/us\n0::/\n")
@@ -182,7 +182,7 @@ def test_a_group_of_version_1_is_made_below_our_own(tmp_path):
     assert (group.folders[0] / "memory.limit_in_bytes").read_text() == str(SMALL.memory)
 
 
-def test_where_no_group_may_be_made_there_is_none(tmp_path):
+def test_make_returns_none_if_no_group_can_be_created(tmp_path):
     (tmp_path / "self").write_text("0::/here\n")
     assert cgroup.make(SMALL, "7", tmp_path, tmp_path / "self") is None
     assert cgroup.make(SMALL, "7", tmp_path, tmp_path / "missing") is None
@@ -191,7 +191,7 @@ def test_where_no_group_may_be_made_there_is_none(tmp_path):
 
 
 def verdict(program: bytes, architecture: int, number: int, first: int = 0) -> int:
-    """What the filter says of a system call: the kernel's interpreter in a few lines."""
+    """Return the filter's verdict on a system call, with a minimal BPF interpreter."""
     data = struct.pack("<iIQQ", number, architecture, 0, first)
     steps = [struct.unpack_from("<HBBI", program, at) for at in range(0, len(program), 8)]
     at, value = 0, 0
@@ -224,7 +224,7 @@ def verdict(program: bytes, architecture: int, number: int, first: int = 0) -> i
         (1 | 0x40000000, 0, seccomp.REFUSE),
     ],
 )
-def test_the_filter_refuses_what_it_should(call, first, expected):
+def test_the_filter_refuses_dangerous_system_calls(call, first, expected):
     program = seccomp.program("x86_64")
     assert program is not None
     assert verdict(program, 0xC000003E, call, first) == expected
@@ -253,7 +253,7 @@ def test_the_dockerfile_pins_its_base_by_digest():
         ),
     ],
 )
-def test_the_mirror_is_the_machines_own(tmp_path, name, text):
+def test_the_mirror_is_read_from_the_package_sources(tmp_path, name, text):
     (tmp_path / "apt/sources.list.d").mkdir(parents=True)
     (tmp_path / "os-release").write_text('NAME="Debian"\nVERSION_CODENAME=trixie\n')
     assert image.debian_source(tmp_path) == ("trixie", "")
@@ -262,13 +262,13 @@ def test_the_mirror_is_the_machines_own(tmp_path, name, text):
 
 
 @pytest.mark.requires("docker")
-def test_the_image_is_made_once():
-    said: list[str] = []
-    assert image.build(say=said.append) == "it is there already"
-    assert said == []
+def test_an_existing_image_is_not_built_again():
+    messages: list[str] = []
+    assert image.build(log=messages.append) == "exists already"
+    assert messages == []
 
 
-def test_what_killed_builds_left_is_removed(tmp_path):
+def test_leftovers_of_killed_builds_are_removed(tmp_path):
     mine = owner.this_process().replace(":", "_")
     for name in (f"{mine}0-lost", f"{mine}-running", "unknown-whose"):
         (tmp_path / f"{image.PREFIX}{name}" / "root/etc").mkdir(parents=True)
@@ -277,8 +277,8 @@ def test_what_killed_builds_left_is_removed(tmp_path):
 
 
 @pytest.mark.requires("bwrap")
-def test_a_killed_build_that_still_lends_a_folder_of_the_machine_loses_that_first(tmp_path):
-    """In namespaces of its own, as bubblewrap makes them, so that anybody can mount."""
+def test_folders_mounted_into_a_killed_build_are_unmounted_and_kept(tmp_path):
+    """Runs in new namespaces, in which every user can mount."""
     lent, left = tmp_path / "lent", tmp_path / f"{image.PREFIX}{owner.this_process().replace(':', '_')}0-lost"
     lent.mkdir()
     (lent / "file").write_text("precious")
@@ -295,7 +295,7 @@ def test_a_killed_build_that_still_lends_a_folder_of_the_machine_loses_that_firs
     assert (lent / "file").read_text() == "precious"
 
 
-def test_a_link_in_the_folder_of_temporary_files_is_not_followed(tmp_path):
+def test_clean_does_not_follow_links(tmp_path):
     (tmp_path / "lent").mkdir()
     (tmp_path / "lent/file").write_text("precious")
     link = tmp_path / f"{image.PREFIX}{owner.this_process().replace(':', '_')}0-lost"
@@ -305,7 +305,7 @@ def test_a_link_in_the_folder_of_temporary_files_is_not_followed(tmp_path):
     assert (tmp_path / "lent/file").read_text() == "precious"
 
 
-def test_what_an_image_needs_and_is_missing_is_named(monkeypatch, tmp_path):
+def test_find_debootstrap_reports_a_missing_program_or_permission(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UsageError, match="debootstrap is not installed"):
         image.find_debootstrap(root=True)
@@ -318,13 +318,13 @@ def test_what_an_image_needs_and_is_missing_is_named(monkeypatch, tmp_path):
 
 
 @pytest.mark.requires("docker")
-def test_an_image_is_not_made_without_what_it_needs(monkeypatch, tmp_path):
+def test_build_fails_without_debootstrap(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UsageError, match="debootstrap is not installed"):
         image.build("debootstrap", force=True)
 
 
-def test_the_worker_refuses_to_be_anything_but_process_1():
+def test_the_worker_refuses_to_run_as_another_process_than_1():
     code = "import sys; sys.path.insert(0, '/'); from kintsugi.envs.code.sandbox.guest.worker import main; main({})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path("/"))
     assert done.returncode == 1

@@ -1,4 +1,4 @@
-"""Where code tasks come from: the embedded family and the published files."""
+"""Sources of code tasks: the generated family and the published files."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kintsugi.envs.code import CodeEnv, Problem, published, tasks
 from kintsugi.envs.code.family import STEPS, make_task, make_tasks
-from kintsugi.envs.code.family.generator import SPLITS, fits, split_of, value_of, write
-from kintsugi.envs.code.family.steps import KINDS
-from kintsugi.envs.code.guest.values import Opaque, decode, encode, loads
+from kintsugi.envs.code.family.generator import SPLITS, apply_chain, is_well_typed, split_of, write_solution
+from kintsugi.envs.code.family.steps import KIND_PHRASES
+from kintsugi.envs.code.guest.values import Opaque, decode, encode, parse_json
 from kintsugi.envs.code.judge import Judge
 from kintsugi.envs.code.sandbox import Limits, open_sandbox
 from kintsugi.errors import UsageError
-from sandboxes import Counting
+from sandboxes import CountingSandbox
 
 
 def chain_of(task):
     return tuple((name, constant) for name, constant in task.params["steps"])
 
 
-# -- the embedded family ----------------------------------------------------------------------------------------------
+# -- the generated family ---------------------------------------------------------------------------------------------
 
 
-def test_the_sets_are_what_they_were():
-    """Scores are compared by these hashes; a change of the family needs a new version of the environment."""
+def test_task_sets_have_fixed_hashes():
+    """Scores are compared by these hashes, so a change of the family needs a new version of the environment."""
     assert {split: make_tasks(split, 100).hash for split in SPLITS} == {
         "train": "058ada3de72f",
         "valid": "04993a3a07fe",
@@ -38,7 +38,7 @@ def test_the_sets_are_what_they_were():
     }
 
 
-def test_splits_share_no_function_and_unseen_pairs_are_unseen():
+def test_splits_share_no_function_and_valid_unseen_has_new_pairs():
     sets = {split: [chain_of(task) for task in make_tasks(split, 300)] for split in SPLITS}
     pairs = {
         split: {pair for chain in chains for pair in itertools.pairwise(name for name, _ in chain)}
@@ -51,7 +51,7 @@ def test_splits_share_no_function_and_unseen_pairs_are_unseen():
         assert set(itertools.pairwise(name for name, _ in chain)) - pairs["train"] - pairs["valid"]
 
 
-def test_tasks_are_graded_and_their_types_come_in_turn():
+def test_tasks_have_all_levels_and_alternate_their_types():
     train, unseen = make_tasks("train", 24), make_tasks("valid_unseen", 18)
     assert sorted({task.params["type"] for task in train}) == sorted(
         f"{domain} {level}" for domain in ("numbers", "lists", "strings") for level in (1, 2, 3, 4)
@@ -60,21 +60,21 @@ def test_tasks_are_graded_and_their_types_come_in_turn():
     assert all(len(chain_of(task)) == task.params["level"] for task in train)
 
 
-def test_every_step_counts_in_some_test():
+def test_leaving_out_a_step_fails_some_test():
     for task in make_tasks("train", 120):
         problem, chain = Problem.of(task), chain_of(task)
         calls = [*problem.visible, *problem.hidden]
         assert len(problem.visible) == 3
         assert len(problem.hidden) == 10
-        assert [value_of(chain, *call.arguments) for call in calls] == [call.expected for call in calls]
-        takes = STEPS[chain[0][0]].takes
+        assert [apply_chain(chain, *call.arguments) for call in calls] == [call.expected for call in calls]
+        input_kind = STEPS[chain[0][0]].input_kind
         for left_out in range(len(chain)):
             shorter = chain[:left_out] + chain[left_out + 1 :]
-            if fits(shorter, takes):
-                assert any(value_of(shorter, *call.arguments) != call.expected for call in calls)
+            if is_well_typed(shorter, input_kind):
+                assert any(apply_chain(shorter, *call.arguments) != call.expected for call in calls)
 
 
-def test_other_seeds_give_other_tasks_and_more_tasks_keep_the_first():
+def test_seeds_change_tasks_and_larger_sets_contain_smaller_ones():
     assert make_task("train", 7) == make_task("train", 7)
     assert make_task("train", 7).params != make_task("train", 7, seed=1).params
     assert set(make_tasks("valid", 10)) < set(make_tasks("valid", 20))
@@ -91,62 +91,63 @@ def judge():
 
 
 @pytest.mark.requires("sandbox")
-def test_what_the_steps_do_is_what_python_does(judge):
-    """Every step with every constant, on values of its kind."""
+def test_steps_compute_the_same_as_their_python_code(judge):
+    """Tests every step with every constant on values of its kind."""
     values: dict[str, list[Any]] = {
         "int": [0, 1, 7, -8, 40, 123],
         "ints": [[], [3], [3, -1, 3, 8, 20, -9, 2]],
         "str": ["", "a", "Fish and 2 oaks", "AaEe  x"],
         "words": [[], ["oak"], ["sun", "Rain", "sun", "apple", "x"]],
     }
-    assert set(values) == set(KINDS)
+    assert set(values) == set(KIND_PHRASES)
     problems, expected = [], []
     for step in STEPS.values():
         for constant in step.constants:
             chain = ((step.name, constant),)
-            problem = Problem("", "", "", "f", write(chain))
-            answers, _ = judge._calls(
+            problem = Problem("", "", "", "f", write_solution(chain))
+            answers, _ = judge._run_calls(
                 [
                     {
                         "solution": problem.solution,
                         "given": "",
                         "entry": "f",
-                        "calls": [encode([v]) for v in values[step.takes]],
+                        "calls": [encode([v]) for v in values[step.input_kind]],
                     }
                 ]
             )
             problems.append([decode(answer["value"]) for answer in answers[1:]])
-            expected.append([step.does(value, constant) for value in values[step.takes]])
+            expected.append([step.apply(value, constant) for value in values[step.input_kind]])
     assert problems == expected
 
 
 @pytest.mark.requires("sandbox")
-def test_gold_solutions_run_three_times_before_a_task_enters(judge):
-    sandbox = Counting(judge.sandbox)
+def test_reference_solutions_run_three_times_before_a_task_is_used(judge):
+    sandbox = CountingSandbox(judge.sandbox)
     counted = Judge(sandbox, judge.limits)
     batch = make_tasks("valid", 12).tasks
-    assert tasks._in_batches(counted, batch) == {task.id for task in batch}
+    assert tasks._verify_in_batches(counted, batch) == {task.id for task in batch}
     assert sandbox.runs == 3
-    assert tasks.failing(counted, batch[0]) == ""
+    assert tasks.solution_failure(counted, batch[0]) == ""
     assert sandbox.runs == 3 + 6
 
 
 @pytest.mark.requires("sandbox")
-def test_golds_that_fail_or_do_not_always_pass_are_left_out_counted_and_named(judge):
-    good, bad, moody = make_tasks("valid", 3).tasks
+def test_tasks_whose_reference_solution_fails_or_is_flaky_are_left_out(judge):
+    good, bad, flaky = make_tasks("valid", 3).tasks
 
     def with_solution(task, solution):
         return type(task)(task.id, task.env_id, task.split, task.seed, {**task.params, "solution": solution})
 
     bad = with_solution(bad, "def f(x): return None")
-    moody = with_solution(
-        moody, f"import os\n{moody.params['solution'].replace('return x', 'return x if os.urandom(1)[0] < 99 else 0')}"
+    flaky = with_solution(
+        flaky, f"import os\n{flaky.params['solution'].replace('return x', 'return x if os.urandom(1)[0] < 99 else 0')}"
     )
-    assert tasks._in_batches(judge, [good, bad, moody]) == {good.id}
+    assert tasks._verify_in_batches(judge, [good, bad, flaky]) == {good.id}
     with pytest.warns(
-        UserWarning, match=r"2 of 3 code tasks are left out, since their own solution fails: steps/valid/1 \(run 1"
+        UserWarning,
+        match=r"2 of 3 code tasks are left out because their reference solution fails: steps/valid/1 \(run 1",
     ):
-        assert tasks.proven(judge, [good, bad, moody], {good.id}) == [good]
+        assert tasks.verified(judge, [good, bad, flaky], {good.id}) == [good]
 
 
 # -- the published files ----------------------------------------------------------------------------------------------
@@ -176,7 +177,7 @@ def written(path, *rows):
     return path
 
 
-def test_a_humaneval_line_is_a_problem(tmp_path):
+def test_a_humaneval_line_becomes_a_problem(tmp_path):
     [task] = published.read("humaneval", written(tmp_path / "h.jsonl", HUMANEVAL), "test").tasks
     problem = Problem.of(task)
     assert (task.id, task.split, problem.type, problem.entry) == ("Toy/0", "test", "humaneval", "halves")
@@ -186,11 +187,11 @@ def test_a_humaneval_line_is_a_problem(tmp_path):
     assert "return [half" not in problem.prompt
 
 
-def test_an_mbpp_line_is_a_problem_of_its_split(tmp_path):
+def test_an_mbpp_line_becomes_a_problem_of_its_split(tmp_path):
     path = written(tmp_path / "m.jsonl", MBPP, {**MBPP, "task_id": 11}, {**MBPP, "task_id": 2000})
     read = published.read("mbpp", path, "train")
     assert [task.id for task in read.tasks] == ["mbpp/601"]
-    assert read.problems == (f"{path}:3: the field 'task_id' is 2000, expected 1 to 974",)
+    assert read.bad_lines == (f"{path}:3: the field 'task_id' is 2000; expected 1 to 974",)
     problem = Problem.of(read.tasks[0])
     assert problem.entry == "plus"
     assert problem.visible_code == MBPP["test_list"][0]
@@ -213,35 +214,39 @@ def without(row, field):
 @pytest.mark.parametrize(
     ("source", "row", "why"),
     [
-        ("humaneval", '{"task_id": ', "the line is no JSON"),
-        ("humaneval", "[1]", "the line is list, expected a JSON object"),
-        ("humaneval", "[" * 100000, "the line is no JSON"),
+        ("humaneval", '{"task_id": ', "the line is not valid JSON"),
+        ("humaneval", "[1]", "the line is of type list; expected a JSON object"),
+        ("humaneval", "[" * 100000, "the line is not valid JSON"),
         ("humaneval", without(HUMANEVAL, "test"), "the field 'test' is missing"),
-        ("humaneval", {**HUMANEVAL, "prompt": 3}, "the field 'prompt' is int, expected a string"),
-        ("humaneval", {**HUMANEVAL, "prompt": "def ("}, "the field 'prompt' is no Python"),
-        ("humaneval", {**HUMANEVAL, "test": "x = ("}, "the field 'test' is no Python"),
-        ("humaneval", {**HUMANEVAL, "entry_point": "thirds"}, "the field 'prompt' has no function 'thirds'"),
-        ("humaneval", HUMANEVAL, "the task 'Toy/0' is there twice"),
+        ("humaneval", {**HUMANEVAL, "prompt": 3}, "the field 'prompt' is of type int; expected a string"),
+        ("humaneval", {**HUMANEVAL, "prompt": "def ("}, "the field 'prompt' is not valid Python"),
+        ("humaneval", {**HUMANEVAL, "test": "x = ("}, "the field 'test' is not valid Python"),
+        (
+            "humaneval",
+            {**HUMANEVAL, "entry_point": "thirds"},
+            "the field 'prompt' does not define the function 'thirds'",
+        ),
+        ("humaneval", HUMANEVAL, "the task id 'Toy/0' occurs twice"),
         ("mbpp", without(MBPP, "task_id"), "the field 'task_id' is missing"),
         ("mbpp", {**MBPP, "task_id": "x"}, "the field 'task_id' is 'x'"),
         ("mbpp", without(MBPP, "test_list"), "the field 'test_list' is missing"),
-        ("mbpp", {**MBPP, "test_list": [1]}, "the field 'test_list' is '[1]', expected a list of strings"),
+        ("mbpp", {**MBPP, "test_list": [1]}, "the field 'test_list' is '[1]'; expected a list of strings"),
         ("mbpp", {**MBPP, "test_list": [], "challenge_test_list": []}, "the field 'test_list' is empty"),
-        ("mbpp", {**MBPP, "code": "def ("}, "the field 'code' is no Python"),
+        ("mbpp", {**MBPP, "code": "def ("}, "the field 'code' is not valid Python"),
         ("mbpp", {**MBPP, "code": "x = 1"}, "the tests call no function that the field 'code' defines"),
     ],
 )
-def test_a_bad_line_is_named_and_the_rest_loads(tmp_path, source, row, why):
+def test_a_bad_line_is_reported_and_the_other_lines_are_loaded(tmp_path, source, row, why):
     good = HUMANEVAL if source == "humaneval" else MBPP
     path = written(tmp_path / "x.jsonl", good, row)
     read = published.read(source, path, "test" if source == "humaneval" else "train")
     assert len(read.tasks) == 1
-    [problem] = read.problems
+    [problem] = read.bad_lines
     assert problem.startswith(f"{path}:2: {why}")
 
 
 @pytest.mark.requires("sandbox")
-def test_published_tasks_are_proven_and_what_is_wrong_is_warned_of(tmp_path):
+def test_published_tasks_are_verified_and_faults_give_warnings(tmp_path):
     bad = {**HUMANEVAL, "task_id": "Toy/1", "canonical_solution": "    return xs\n"}
     path = tmp_path / "h.jsonl.gz"
     with gzip.open(path, "wt") as file:
@@ -251,23 +256,23 @@ def test_published_tasks_are_proven_and_what_is_wrong_is_warned_of(tmp_path):
         found = CodeEnv.tasks("test", source="humaneval", path=str(path))
         assert CodeEnv.tasks("test", 1, source="humaneval", path=str(path)) == found
     assert [task.id for task in found] == ["Toy/0"]
-    said = "\n".join(str(warning.message) for warning in caught)
-    assert f"{path}:2: the line is no JSON" in said
-    assert "1 of 2 code tasks are left out, since their own solution fails: Toy/1 (run 1 of 3: " in said
+    text = "\n".join(str(warning.message) for warning in caught)
+    assert f"{path}:2: the line is not valid JSON" in text
+    assert "1 of 2 code tasks are left out because their reference solution fails: Toy/1 (run 1 of 3: " in text
     assert len(CodeEnv.tasks("train", source="mbpp", path=str(written(tmp_path / "m.jsonl", MBPP)))) == 1
 
 
 @pytest.mark.requires("sandbox")
-def test_sources_and_files_that_are_not_there_are_named(tmp_path):
+def test_unknown_sources_and_missing_files_raise_usage_error(tmp_path):
     with pytest.raises(UsageError, match="unknown source of code tasks 'humanevil'; did you mean 'humaneval'"):
         CodeEnv.tasks("test", source="humanevil", path="x")
-    with pytest.raises(UsageError, match="say where it is: path FILE"):
+    with pytest.raises(UsageError, match="pass its location as path FILE"):
         CodeEnv.tasks("test", source="humaneval")
     with pytest.raises(UsageError, match=r"cannot read code tasks from /nowhere\.jsonl"):
         CodeEnv.tasks("test", source="humaneval", path="/nowhere.jsonl")
     with pytest.raises(UsageError, match="unknown split of humaneval 'train'"):
         CodeEnv.tasks("train", source="humaneval", path=str(written(tmp_path / "h.jsonl", HUMANEVAL)))
-    with pytest.raises(UsageError, match="come from no file"):
+    with pytest.raises(UsageError, match="source 'steps' generates its tasks"):
         CodeEnv.tasks("train", path="x")
 
 
@@ -285,19 +290,19 @@ plain = st.recursive(
 
 
 @given(plain)
-def test_plain_values_come_through_whole(value):
-    back = decode(loads(json.dumps(encode(value))))
+def test_plain_values_are_encoded_and_decoded_unchanged(value):
+    back = decode(parse_json(json.dumps(encode(value))))
     assert repr(back) == repr(value) or back == value
     assert type(back) is type(value)
 
 
-def test_what_is_no_value_equals_nothing():
-    class Sly(list[int]):
+def test_other_objects_equal_nothing_after_decoding():
+    class EqualToAll(list[int]):
         def __eq__(self, other):
             return True
 
-    assert decode(encode(Sly([1]))) == [1]
-    assert type(decode(encode(Sly([1])))) is list
+    assert decode(encode(EqualToAll([1]))) == [1]
+    assert type(decode(encode(EqualToAll([1])))) is list
     opaque = decode(encode(object()))
     assert isinstance(opaque, Opaque)
     assert opaque != opaque
@@ -311,11 +316,11 @@ def test_what_is_no_value_equals_nothing():
     "data",
     [{"x": 1}, {"!": "set", "v": [[1]]}, {"!": "int", "v": 3}, {"!": "bytes", "v": "zz"}, {"!": "dict", "v": [1]}],
 )
-def test_data_that_encode_never_gives_is_refused(data):
+def test_forged_data_is_refused(data):
     with pytest.raises(ValueError, match="not a value"):
         decode(data)
 
 
-def test_json_that_is_too_deep_is_refused():
+def test_deeply_nested_json_is_refused():
     with pytest.raises(ValueError, match="nested too deeply"):
-        loads("[" * 100000)
+        parse_json("[" * 100000)

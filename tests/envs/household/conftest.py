@@ -1,14 +1,14 @@
-"""One small house, laid out by hand, with what the rules distinguish."""
+"""A small hand-made house that covers all cases of the rules."""
 
 from collections.abc import Callable
 
 import pytest
-from kintsugi.envs.household.game import Game, Object, Receptacle, number_names
+from kintsugi.envs.household.game import Game, Object, Receptacle, display_names
 from kintsugi.envs.household.goals import Goal
-from kintsugi.envs.household.worlds import HOLDS_BY_NAME
+from kintsugi.envs.household.worlds import CAN_CONTAIN_LOWER
 
 RECEPTACLES = {
-    # Kind, place, whether it opens, whether it is open. Both cabinets are reached from place 0.
+    # Kind, place, openable, opened. Both cabinets are reached from place 0.
     "cabinet_bar_01": ("cabinet", 0, True, False),
     "cabinet_bar_02": ("cabinet", 0, True, True),
     "countertop_bar_01": ("countertop", 1, False, False),
@@ -32,8 +32,8 @@ THINGS = {
 
 
 def lay_out(goal: Goal) -> Game:
-    """The house with this goal."""
-    names = number_names([*RECEPTACLES, *THINGS])
+    """Return the house with this goal."""
+    names = display_names([*RECEPTACLES, *THINGS])
     numbers = {id_: number for number, id_ in enumerate(RECEPTACLES)}
     things = [
         Object(id_, names[id_], kind, frozenset(abilities.split()), (numbers[inside],), (RECEPTACLES[inside][1],))
@@ -42,7 +42,7 @@ def lay_out(goal: Goal) -> Game:
     return Game(
         receptacles=tuple(Receptacle(id_, names[id_], *entry) for id_, entry in RECEPTACLES.items()),
         objects=tuple(things),
-        holds=HOLDS_BY_NAME,
+        can_contain=CAN_CONTAIN_LOWER,
         places=8,
         start=7,
         goal=goal,
@@ -52,5 +52,5 @@ def lay_out(goal: Goal) -> Game:
 
 @pytest.fixture
 def house() -> Callable[[str, str, str], Game]:
-    """`house(type, object, target)` is the game."""
+    """Return `house(type, object, target)`, which returns the game."""
     return lambda type_, thing, target: lay_out(Goal(type_, thing, target))

@@ -1,4 +1,4 @@
-"""`kintsugi/Household-v0` as Gymnasium sees it."""
+"""The Gymnasium interface of `kintsugi/Household-v0`."""
 
 import random
 
@@ -14,7 +14,7 @@ from kintsugi.errors import UsageError
 TASKS = HouseholdEnv.tasks("train", 12)
 
 
-def begun(index=0, **arguments):
+def start_episode(index=0, **arguments):
     env = HouseholdEnv(**arguments)
     observation, info = env.reset(options={"task": TASKS.tasks[index]})
     return env, observation, info
@@ -27,18 +27,18 @@ def test_conforms(size):
     check_agent_env(env.unwrapped, task=HouseholdEnv.tasks("train", 1, size=size).tasks[0])
 
 
-def test_first_observation_drops_the_banner_unless_asked():
-    _, observation, info = begun()
+def test_first_observation_has_a_banner_only_on_request():
+    _, observation, info = start_episode()
     assert observation.startswith("You are in the middle of a room. Looking quickly around you, you see a ")
     assert observation.endswith(f"\n\nYour task is to: {info['goal']}")
-    assert begun(banner=True)[1] == "-= Welcome to TextWorld, ALFRED! =-\n\n" + observation
+    assert start_episode(banner=True)[1] == "-= Welcome to TextWorld, ALFRED! =-\n\n" + observation
     assert info["score"] == 0.0
     assert "look" in info["admissible"]
     assert info["task_id"] == TASKS.tasks[0].id
 
 
-def test_fifty_steps():
-    env, *_ = begun()
+def test_episode_is_truncated_after_fifty_steps():
+    env, *_ = start_episode()
     for step in range(1, 51):
         observation, reward, terminated, truncated, info = env.step("look")
         assert (reward, terminated, truncated) == (0.0, False, step == 50)
@@ -47,7 +47,7 @@ def test_fifty_steps():
 
 
 @pytest.mark.parametrize(
-    ("action", "why"),
+    ("action", "reason"),
     [
         ("", "the action is empty"),
         ("dance", "'dance' is not a command; help lists them"),
@@ -64,18 +64,18 @@ def test_fifty_steps():
         (None, "an action is a text, not NoneType"),
     ],
 )
-def test_what_is_refused_says_why(action, why):
-    env, _, before = begun()
+def test_refusal_gives_a_reason(action, reason):
+    env, _, before = start_episode()
     observation, reward, terminated, truncated, info = env.step(action)
     assert (observation, reward, terminated, truncated) == ("Nothing happens.", 0.0, False, False)
-    assert why in info["invalid"]
+    assert reason in info["invalid"]
     assert len(info["invalid"]) < 300
     assert info["admissible"] == before["admissible"]
 
 
 @given(st.text(max_size=300) | st.sampled_from(["take  from ", "go to ", "move a to b with c", "heat x with", "open"]))
 def test_no_text_crashes(action):
-    env, _, info = begun()
+    env, _, info = start_episode()
     observation, *_, after = env.step(action)
     assert (observation == "Nothing happens.") == ("invalid" in after) == (action.strip() not in info["admissible"])
 
@@ -83,18 +83,18 @@ def test_no_text_crashes(action):
 @given(st.integers(0, 11), st.integers(0, 2**32), st.integers(0, 30), st.integers(1, 15))
 def test_snapshots_are_exact(index, seed, before, after):
     rng = random.Random(seed)
-    env, _, info = begun(index)
+    env, _, info = start_episode(index)
 
     def walk(n, actions=None):
         nonlocal info
-        lived = []
+        outcomes = []
         for number in range(n):
             if env._finished:
                 break
             action = actions[number] if actions else rng.choice([*info["admissible"], "dance"])
-            lived.append((action, env.step(action)))
-            info = lived[-1][1][4]
-        return lived
+            outcomes.append((action, env.step(action)))
+            info = outcomes[-1][1][4]
+        return outcomes
 
     walk(before)
     snapshot = env.snapshot()
@@ -106,8 +106,8 @@ def test_snapshots_are_exact(index, seed, before, after):
     assert [(action, other.step(action)) for action, _ in first] == first
 
 
-def test_success_pays_once():
-    env, _, info = begun(0)
+def test_success_is_rewarded_once():
+    env, _, info = start_episode(0)
     world = env._engine.game
     thing = next(thing for thing in world.objects if thing.kind == world.goal.object)
     place = world.receptacles[thing.inside[0]]
@@ -121,14 +121,14 @@ def test_success_pays_once():
         env.step("look")
 
 
-def test_a_reset_without_a_task_draws_one():
+def test_reset_without_a_task_draws_one():
     env = HouseholdEnv()
     _, info = env.reset(seed=5)
     assert HouseholdEnv().reset(seed=5)[1]["task_id"] == info["task_id"]
     assert info["task_id"].startswith("small/train/")
 
 
-def test_before_the_first_reset():
+def test_use_before_the_first_reset_is_refused():
     for call in (HouseholdEnv().snapshot, lambda: HouseholdEnv().step("look")):
         with pytest.raises(UsageError, match="reset"):
             call()

@@ -1,4 +1,4 @@
-"""The splits keep apart what they promise to keep apart, and every task is a function of its number."""
+"""Splits are disjoint as documented, and each task is a function of its index."""
 
 import pytest
 from hypothesis import given
@@ -6,14 +6,14 @@ from hypothesis import strategies as st
 from kintsugi.envs import Task, TaskSet
 from kintsugi.envs.core import content_hash
 from kintsugi.envs.household import HouseholdEnv
-from kintsugi.envs.household.catalog import APPLIANCE, HOLDS, USUAL
+from kintsugi.envs.household.catalog import APPLIANCE, CAN_CONTAIN, USUAL_RECEPTACLES
 from kintsugi.envs.household.generator import make_task
 from kintsugi.envs.household.goals import TASK_TYPES, TREATMENT, read_goal
-from kintsugi.envs.household.rooms import OBJECTS, RECIPES, SEEN_LAYOUTS, SIZE, layouts
+from kintsugi.envs.household.rooms import N_SEEN_LAYOUTS, ROOM_OBJECTS, ROOM_RECEPTACLES, SIZE_RANGES, layouts
 from kintsugi.envs.household.worlds import make_game, world_of
 from kintsugi.errors import UsageError
 
-SIZES = tuple(SIZE)
+SIZES = tuple(SIZE_RANGES)
 HASHES = (
     ("small", "train", "0ea8cc545ee3", "6ed3cabca487"),
     ("small", "valid_seen", "3d7a66f80ff9", "a7944da96fff"),
@@ -47,20 +47,20 @@ def test_unseen_layouts_and_combinations_are_unseen(size):
     seen = [task for split in ("train", "valid_seen") for task in HouseholdEnv.tasks(split, 900, size=size)]
     unseen = HouseholdEnv.tasks("valid_unseen", 600, size=size)
     assert not {combination(task) for task in seen} & {combination(task) for task in unseen}
-    # Not even the same number of receptacles of each kind.
+    # No layout, as a multiset of receptacles, is shared.
     assert not {layout(task) for task in seen} & {layout(task) for task in unseen}
     for type_ in TASK_TYPES:
         assert len({combination(task) for task in unseen if task.params["type"] == type_}) >= 5
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_seen_means_met_in_train(size):
+def test_valid_seen_occurs_in_train(size):
     train, seen = HouseholdEnv.tasks("train", 3600, size=size), HouseholdEnv.tasks("valid_seen", 60, size=size)
     assert {layout(task) for task in seen} <= {layout(task) for task in train}
     assert {combination(task) for task in seen} <= {combination(task) for task in train}
 
 
-def test_no_world_is_in_two_splits_or_twice():
+def test_worlds_are_unique_across_splits():
     worlds = [
         repr(make_game(world_of(task)))
         for split, n in (("train", 1000), ("valid_seen", 200), ("valid_unseen", 200))
@@ -69,7 +69,7 @@ def test_no_world_is_in_two_splits_or_twice():
     assert len(set(worlds)) == len(worlds)
 
 
-def test_thousands_of_tasks_a_size():
+def test_thousands_of_tasks_per_size():
     tasks = HouseholdEnv.tasks("train", 20_000)
     assert len({task.seed for task in tasks}) == 20_000
     assert tasks.tasks[19_999].id == "small/train/19999"
@@ -91,7 +91,7 @@ def test_tasks_are_a_function_of_the_arguments():
 
 @pytest.mark.parametrize(("size", "split", "tasks", "worlds"), HASHES)
 def test_tasks_and_worlds_never_change(size, split, tasks, worlds):
-    """Scores of different versions are compared by these hashes; a change here is a new version of the environment."""
+    """Scores are compared by these hashes. A changed hash requires a new version of the environment."""
     made = HouseholdEnv.tasks(split, 30, size=size)
     games = [make_game(world_of(task)) for task in made]
     laid_out = [
@@ -101,8 +101,8 @@ def test_tasks_and_worlds_never_change(size, split, tasks, worlds):
 
 
 @given(any_task)
-def test_worlds_are_as_large_as_they_should_be(task):
-    game, size = make_game(world_of(task)), SIZE[task.params["size"]]
+def test_worlds_have_the_documented_size(task):
+    game, size = make_game(world_of(task)), SIZE_RANGES[task.params["size"]]
     assert size.receptacles[0] <= len(game.receptacles) <= size.receptacles[1]
     assert size.objects[0] <= len(game.objects) <= size.objects[1]
     assert [entity.id for entity in game.objects] == sorted(entity.id for entity in game.objects)
@@ -115,7 +115,7 @@ def test_worlds_are_as_large_as_they_should_be(task):
 
 @given(any_task)
 def test_worlds_are_solvable(task):
-    """What the goal needs is there, can be reached and goes together."""
+    """The object, target and appliance of the goal exist and can be combined."""
     game = make_game(world_of(task))
     goal, kinds = game.goal, [receptacle.kind for receptacle in game.receptacles]
     things = [thing for thing in game.objects if thing.kind == goal.object]
@@ -125,21 +125,21 @@ def test_worlds_are_solvable(task):
         assert any(thing.kind == goal.target and "toggleable" in thing.abilities for thing in game.objects)
         return
     assert goal.target in kinds
-    assert goal.object in game.holds[goal.target]
+    assert goal.object in game.can_contain[goal.target]
     assert not any(kinds[r] == goal.target for thing in things for r in thing.inside)
     if goal.treatment:
         assert APPLIANCE[goal.treatment].lower() in kinds
 
 
-def test_the_catalog_agrees_with_itself():
-    for thing, places in USUAL.items():
-        assert thing == "DeskLamp" or all(thing in HOLDS[place] for place in places), thing
-    assert all(thing in USUAL for things in OBJECTS.values() for thing in things)
-    assert {kind for recipe in RECIPES.values() for kind in recipe} - {"Toaster"} <= HOLDS.keys()
+def test_catalog_is_consistent():
+    for thing, places in USUAL_RECEPTACLES.items():
+        assert thing == "DeskLamp" or all(thing in CAN_CONTAIN[place] for place in places), thing
+    assert all(thing in USUAL_RECEPTACLES for things in ROOM_OBJECTS.values() for thing in things)
+    assert {kind for recipe in ROOM_RECEPTACLES.values() for kind in recipe} - {"Toaster"} <= CAN_CONTAIN.keys()
     assert set(TREATMENT.values()) == APPLIANCE.keys()
     for size in SIZES:
-        for room in RECIPES:
-            assert len(set(layouts(size, room))) == 30 > SEEN_LAYOUTS
+        for room in ROOM_RECEPTACLES:
+            assert len(set(layouts(size, room))) == 30 > N_SEEN_LAYOUTS
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_the_catalog_agrees_with_itself():
     [
         ({"split": "valid_sen"}, "unknown household split 'valid_sen'; did you mean 'valid_seen'"),
         ({"split": "train", "size": "smal"}, "unknown household size 'smal'; did you mean 'small'"),
-        ({"split": "train", "n": -1}, "asked for -1 household tasks"),
+        ({"split": "train", "n": -1}, "the number of household tasks is -1"),
         ({"split": "train", "rooms": 3}, "unknown parameter 'rooms'"),
     ],
 )
@@ -175,7 +175,7 @@ def test_bad_params(change, message):
         HouseholdEnv().reset(options={"task": bad})
 
 
-def test_a_set_of_them_is_a_task_set(tmp_path):
+def test_task_set_survives_saving(tmp_path):
     tasks = HouseholdEnv.tasks("valid_unseen", 20)
     tasks.save(tmp_path / "tasks.jsonl")
     assert TaskSet.load(tmp_path / "tasks.jsonl").hash == tasks.hash

@@ -1,4 +1,4 @@
-"""Plans win, are as short as any, and do not depend on what is left out of the search."""
+"""Plans win and are shortest, although the search skips commands."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def after(engine, state, plan):
 
 
 def breadth_first(engine, state, most):
-    """The length of a shortest plan, by trying everything; None when it is longer than `most`."""
+    """Return the length of a shortest plan by exhaustive search, or None if it is longer than `most`."""
     layer, met = [state], {state}
     for length in range(most + 1):
         if any(map(engine.won, layer)):
@@ -31,7 +31,7 @@ def breadth_first(engine, state, most):
         following = []
         for at in layer:
             for command in engine.admissible(at):
-                reached = engine.change(at, engine.commands.meaning[command])
+                reached = engine.next_state(at, engine.commands.by_text[command])
                 if reached not in met:
                     met.add(reached)
                     following.append(reached)
@@ -44,15 +44,15 @@ def breadth_first(engine, state, most):
 def test_plans_win(size, split):
     for index in range(36):
         engine = engine_of_task(make_task(split, index, 0, size))
-        assert engine.won(after(engine, engine.initial(), shortest_plan(engine)))
+        assert engine.won(after(engine, engine.initial_state(), shortest_plan(engine)))
 
 
 @settings(max_examples=12)
 @given(st.integers(0, 5000), st.integers(0, 2**32))
 def test_no_plan_is_shorter(index, seed):
-    """From wherever a walk of a few steps leads."""
+    """The start is the end of a random walk of a few steps."""
     engine, rng = engine_of_task(make_task("train", index, 0, "small")), random.Random(seed)
-    state = engine.initial()
+    state = engine.initial_state()
     for _ in range(rng.randrange(12)):
         state = after(engine, state, [rng.choice(engine.admissible(state))])
     plan = shortest_plan(engine, state)
@@ -67,11 +67,11 @@ def test_shared_places_make_plans_short(house, type_):
     target = "desklamp" if type_ == "look_at_obj_in_light" else "cabinet"
     engine = Engine(house(type_, "mug", target))
     plan = shortest_plan(engine)
-    assert engine.won(after(engine, engine.initial(), plan))
-    expected = breadth_first(engine, engine.initial(), 6)
+    assert engine.won(after(engine, engine.initial_state(), plan))
+    expected = breadth_first(engine, engine.initial_state(), 6)
     assert expected == (len(plan) if len(plan) <= 6 else None)
 
 
-def test_a_game_that_cannot_be_won_has_no_plan(house):
+def test_unsolvable_game_has_no_plan(house):
     assert shortest_plan(Engine(house("pick_two_obj_and_place", "book", "cabinet"))) is None
     assert shortest_plan(Engine(house("pick_and_place_simple", "book", "safe"))) is None

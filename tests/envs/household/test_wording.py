@@ -1,4 +1,4 @@
-"""The world speaks as TextWorld does: `transcripts.txt` was recorded from TextWorld 1.7 with ALFWorld 0.4.2."""
+"""Texts equal TextWorld's. `transcripts.txt` is a recording of TextWorld 1.7 with ALFWorld 0.4.2."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ def commands_of(section: str) -> list[str]:
 
 
 def play(engine: Engine, commands: list[str]) -> str:
-    state = engine.initial()
+    state = engine.initial_state()
     lines = [engine.intro(state), "[" + "; ".join(engine.admissible(state)) + "]"]
     for command in commands:
         done = engine.step(state, command)
@@ -26,11 +26,11 @@ def play(engine: Engine, commands: list[str]) -> str:
 
 
 @pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.split()[0])
-def test_transcript_is_textworlds(house, section):
+def test_transcript_equals_textworlds(house, section):
     header, _, recorded = section.partition("\n")
     assert play(Engine(house(*header.split())), commands_of(recorded)) == recorded.rstrip("\n")
 
 
-def test_every_type_is_recorded_and_won():
+def test_transcripts_cover_all_types_and_win():
     assert {section.split()[0] for section in SECTIONS} == set(TASK_TYPES)
     assert all(section.rstrip().endswith("won") for section in SECTIONS)

@@ -1,4 +1,4 @@
-"""Orders that backtesting.py was given, replayed here: the same equity at every bar."""
+"""Backtests against backtesting.py: the same orders give the same equity at every bar."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def market(seed: int, bars: int = 400) -> Market:
     return simulate(SimulatorConfig(assets=1, bars=bars, silent=True), seed)
 
 
-def replayed(
+def both_equity_curves(
     market: Market, seed: int, *, sides: tuple[int, ...], commission: float = 0.0, spread: float = 0.0,
     stop: float | None = None, take: float | None = None, add: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, int]:  # fmt: skip
-    """The equity of both, and how many trades there were. A position is closed by an order, or by stop and take."""
+    """Return both equity curves and the number of closed trades. Without stop and take, orders close positions."""
     import pandas
     from backtesting import Backtest, Strategy
 
@@ -90,17 +90,19 @@ def require_equal(ours: np.ndarray, theirs: np.ndarray) -> None:
     ],
     ids=lambda case: " ".join(f"{name}={value}" for name, value in case.items()),
 )
-def test_the_equity_is_that_of_backtesting_at_every_bar(case):
+def test_equity_equals_backtesting_py_at_every_bar(case):
     trades = 0
     for seed in range(3, 8):
-        ours, theirs, closed = replayed(market(seed), seed, **case)
+        ours, theirs, closed = both_equity_curves(market(seed), seed, **case)
         require_equal(ours, theirs)
         trades += closed
     assert trades > 10
 
 
 @given(st.integers(0, 10**6), st.sampled_from([(1,), (-1,), (1, -1)]), st.floats(0, 0.01), st.floats(0, 0.01))
-def test_it_is_for_any_market_and_any_costs(seed, sides, commission, spread):
-    guards = {"stop": 0.015, "take": 0.02} if seed % 2 else {}
-    ours, theirs, _ = replayed(market(seed, 80), seed, sides=sides, commission=commission, spread=spread, **guards)
+def test_equity_equals_backtesting_py_for_any_market_and_costs(seed, sides, commission, spread):
+    protection = {"stop": 0.015, "take": 0.02} if seed % 2 else {}
+    ours, theirs, _ = both_equity_curves(
+        market(seed, 80), seed, sides=sides, commission=commission, spread=spread, **protection
+    )
     require_equal(ours, theirs)

@@ -1,4 +1,4 @@
-"""Markets and files: what is loaded is what was written, and what is wrong is said with its place."""
+"""Markets and price files: loading, validation, and error messages with file and row."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from kintsugi.envs.trading import Item, Market, TradingEnv
-from kintsugi.envs.trading.data import load, read_items
+from kintsugi.envs.trading.data import load_market, read_items
 from kintsugi.envs.trading.simulator import SimulatorConfig, simulate
 from kintsugi.errors import UsageError
 
@@ -33,7 +33,7 @@ def csv(folder: Path, lines: list[str], head: str = HEAD, name: str = "ACME.csv"
     return path
 
 
-def test_a_market_is_sealed_hashed_and_cut():
+def test_market_is_read_only_hashed_and_has_windows():
     whole = simulate(SimulatorConfig(assets=3, bars=50), 1)
     assert whole.hash == simulate(SimulatorConfig(assets=3, bars=50), 1).hash
     assert whole.hash != replace(whole, close=whole.close * (1 + 1e-12)).hash
@@ -53,7 +53,7 @@ def test_a_market_is_sealed_hashed_and_cut():
 
 
 @pytest.mark.parametrize(
-    ("changes", "why"),
+    ("changes", "message"),
     [
         ({"times": np.array(["2024-01-03", "2024-01-02", "2024-01-04", "2024-01-05"], "M8[ns]")}, "after 2024-01-03"),
         ({"times": np.array(["2024-01-02", "2024-01-02", "2024-01-04", "2024-01-05"], "M8[ns]")}, "twice; keep one"),
@@ -68,7 +68,7 @@ def test_a_market_is_sealed_hashed_and_cut():
         ({"splits": [1, 0, 1, 1]}, "splits is 0.0"),
         ({"dividends": [0, np.nan, 0, 0]}, "dividends is nan"),
         ({"volume": np.ones(3)}, r"volume has the shape \(3, 1\); expected \(4, 1\)"),
-        ({"symbols": ("A A",)}, "without|none empty or with spaces"),
+        ({"symbols": ("A A",)}, "none empty or with spaces"),
         ({"items": (Item(np.datetime64("2024-01-02"), "news", "B", "x"),)}, "unknown symbol .* 'B'"),
         (
             {"items": tuple(Item(np.datetime64(day), "news", "A", "x") for day in ("2024-01-03", "2024-01-02"))},
@@ -76,28 +76,28 @@ def test_a_market_is_sealed_hashed_and_cut():
         ),
     ],
 )
-def test_what_is_no_market_is_refused_with_place_and_value(changes, why):
-    with pytest.raises(UsageError, match=why):
+def test_invalid_market_is_refused_with_place_and_value(changes, message):
+    with pytest.raises(UsageError, match=message):
         market(**changes)
 
 
-def test_csv_and_parquet_give_the_same_market(tmp_path):
+def test_csv_and_parquet_load_the_same_market(tmp_path):
     pyarrow_csv, parquet = pytest.importorskip("pyarrow.csv"), pytest.importorskip("pyarrow.parquet")
     path = csv(tmp_path, GOOD)
-    loaded = load(path)
+    loaded = load_market(path)
     assert loaded.symbols == ("ACME",)
     assert loaded.close[:, 0].tolist() == [10.5, 11, 11]
     assert str(loaded.times[0]) == "2024-01-02T00:00:00.000000000"
     parquet.write_table(pyarrow_csv.read_csv(path), tmp_path / "ACME.parquet")
-    assert load(tmp_path / "ACME.parquet").hash == loaded.hash
-    assert load(path, store=tmp_path / "store").hash == loaded.hash
+    assert load_market(tmp_path / "ACME.parquet").hash == loaded.hash
+    assert load_market(path, store=tmp_path / "store").hash == loaded.hash
     with gzip.open(tmp_path / "ACME.csv.gz", "wb") as file:
         file.write(path.read_bytes())
-    assert load(tmp_path / "ACME.csv.gz").hash == loaded.hash
-    closing = load(path, closes="16:00", timezone="America/New_York")
+    assert load_market(tmp_path / "ACME.csv.gz").hash == loaded.hash
+    closing = load_market(path, closes="16:00", timezone="America/New_York")
     assert str(closing.times[0]) == "2024-01-02T21:00:00.000000000"
     zoned = [line.replace(",", "T05:00:00+05:00,", 1) for line in GOOD]
-    assert load(csv(tmp_path, zoned, name="ACME.csv")).hash == loaded.hash
+    assert load_market(csv(tmp_path, zoned, name="ACME.csv")).hash == loaded.hash
 
 
 def test_several_assets_splits_dividends_and_adjusted_prices(tmp_path):
@@ -108,69 +108,72 @@ def test_several_assets_splits_dividends_and_adjusted_prices(tmp_path):
         for s in "AB"
     ]
     path = csv(tmp_path, rows, head)
-    raw = load(path)
+    raw = load_market(path)
     assert raw.symbols == ("A", "B")
     assert raw.splits is not None
     assert raw.dividends is not None
     assert raw.splits[:, 1].tolist() == [1, 2, 1]
     assert raw.dividends[:, 0].tolist() == [0, 0, 0.5]
     assert np.isnan(raw.volume).all()
-    adjusted = load(path, adjustment="adjust")
+    adjusted = load_market(path, adjustment="adjust")
     assert adjusted.adjusted
     assert adjusted.high[:, 0].tolist() == [2.75, 4.125, 5.5]
     folder = tmp_path / "many"
     folder.mkdir()
     csv(folder, GOOD, name="B.csv")
     csv(folder, GOOD[1:], name="A.csv")
-    with pytest.raises(UsageError, match=r"A has no bar at 2024-01-02.*\(1 such bars\); missing 'carry'"):
-        load(folder)
+    with pytest.raises(UsageError, match=r"A has no bar at 2024-01-02.*\(1 such bars\); pass missing='carry'"):
+        load_market(folder)
     with pytest.raises(UsageError, match="A begins after .* no close to carry"):
-        load(folder, missing="carry")
-    assert len(load(folder, missing="common")) == 2
+        load_market(folder, missing="carry")
+    assert len(load_market(folder, missing="common")) == 2
     csv(folder, [GOOD[0], GOOD[2]], name="A.csv")
-    carried = load(folder, missing="carry")
+    carried = load_market(folder, missing="carry")
     assert carried.close[:, 0].tolist() == [10.5, 10.5, 11]
     assert carried.volume[:, 0].tolist() == [100, 0, 0]
     assert carried.open[1, 0] == 10.5
 
 
 @pytest.mark.parametrize(
-    ("lines", "why"),
+    ("lines", "message"),
     [
-        (GOOD[::-1], r"ACME: the bar of 2024-01-03.* comes after 2024-01-04.*; sort the rows by time"),
-        ([GOOD[0], *GOOD], "is there twice"),
+        (GOOD[::-1], r"ACME: the bar of 2024-01-03.* follows the bar of 2024-01-04.*; expected rows sorted by time"),
+        ([GOOD[0], *GOOD], "occurs twice"),
         ([GOOD[0], ",10,11,9,10,1"], "row 3 has no date"),
-        (["yesterday,10,11,9,10,1"], "row 2 is dated 'yesterday'; expected ISO 8601"),
-        ([GOOD[0], "2024-01-03T00:00:00Z,10,11,9,10,1"], "row 3 is dated .* with and without an offset are mixed"),
+        (["yesterday,10,11,9,10,1"], "row 2 has the date 'yesterday'; expected ISO 8601"),
+        (
+            [GOOD[0], "2024-01-03T00:00:00Z,10,11,9,10,1"],
+            "row 3 has the date .* mixes times with and without an offset",
+        ),
         (["2024-01-02,,11,9,10,1"], "open is nan at 2024-01-02"),
         (["2024-01-02,-10,11,9,10,1"], "open is -10.0"),
         (["2024-01-02,10,8,9,10,1"], "high is 8.0 .* below the bar's low"),
         (["2024-01-02,ten,11,9,10,1"], "cannot read prices from .*ACME.csv.*'ten'"),
-        ([], "holds no bars"),
+        ([], "contains no bars"),
     ],
 )
-def test_a_bad_file_of_prices_says_where(tmp_path, lines, why):
-    with pytest.raises(UsageError, match=why):
-        load(csv(tmp_path, lines))
+def test_invalid_price_file_is_refused_with_its_place(tmp_path, lines, message):
+    with pytest.raises(UsageError, match=message):
+        load_market(csv(tmp_path, lines))
 
 
-def test_other_things_that_cannot_be_loaded(tmp_path):
+def test_other_load_errors(tmp_path):
     path = csv(tmp_path, GOOD)
-    with pytest.raises(UsageError, match="has no column 'close'; there are"):
-        load(csv(tmp_path, ["2024-01-02,1,1,1"], "date,open,high,low\n", "B.csv"))
-    with pytest.raises(UsageError, match="there is no .*nowhere"):
-        load(tmp_path / "nowhere")
-    with pytest.raises(UsageError, match="no time zone 'Mars/Base'"):
-        load(path, timezone="Mars/Base")
+    with pytest.raises(UsageError, match="has no column 'close'; its columns are"):
+        load_market(csv(tmp_path, ["2024-01-02,1,1,1"], "date,open,high,low\n", "B.csv"))
+    with pytest.raises(UsageError, match="nowhere does not exist"):
+        load_market(tmp_path / "nowhere")
+    with pytest.raises(UsageError, match="timezone is 'Mars/Base'"):
+        load_market(path, timezone="Mars/Base")
     with pytest.raises(UsageError, match="did you mean 'adjusted'"):
-        load(path, adjustment="adjustd")
+        load_market(path, adjustment="adjustd")
     with pytest.raises(UsageError, match="closes is '25:00'"):
-        load(path, closes="25:00")
+        load_market(path, closes="25:00")
     with pytest.raises(UsageError, match="is not empty"):
-        load(path, store=tmp_path)
+        load_market(path, store=tmp_path)
 
 
-def test_items_come_in_order_and_bad_lines_are_named(tmp_path):
+def test_items_are_sorted_and_invalid_lines_are_named(tmp_path):
     path = tmp_path / "items.jsonl"
     rows = [
         {"published": "2024-01-03T10:00:00-05:00", "symbol": "A", "text": "later"},
@@ -182,9 +185,9 @@ def test_items_come_in_order_and_bad_lines_are_named(tmp_path):
         ("later", "news", "A"),
     ]
     assert str(read_items(path)[1].published) == "2024-01-03T15:00:00.000000000"
-    for row, why in (
+    for row, message in (
         ({"published": "2024-01-03T22:00Z", "text": "x", "bar": "2024-01-03T21:00Z"}, "after the bar of 2024-01-03T21"),
-        ({"published": "2024-01-03", "text": "x"}, "with and without an offset are mixed"),
+        ({"published": "2024-01-03", "text": "x"}, "mixes times with and without an offset"),
         ({"published": "soon", "text": "x"}, "'published' is 'soon'"),
         ({"text": "x"}, "'published' is None"),
         ({"published": "2024-01-03T10:00Z"}, "'text' is None"),
@@ -192,11 +195,11 @@ def test_items_come_in_order_and_bad_lines_are_named(tmp_path):
         ([], "the line is list"),
     ):
         path.write_text("\n".join(map(json.dumps, [*rows, row])))
-        with pytest.raises(UsageError, match=rf"items.jsonl:3: .*{why}"):
+        with pytest.raises(UsageError, match=rf"items.jsonl:3: .*{message}"):
             read_items(path)
 
 
-def test_tasks_of_a_file_are_split_by_time_and_symbol_and_notice_a_changed_file(tmp_path):
+def test_file_tasks_are_split_by_time_and_symbol_and_detect_a_changed_file(tmp_path):
     made = simulate(SimulatorConfig(assets=5, bars=600), 3)
     folder = tmp_path / "prices"
     folder.mkdir()
@@ -220,9 +223,9 @@ def test_tasks_of_a_file_are_split_by_time_and_symbol_and_notice_a_changed_file(
     assert f"{task.params['symbols'][0]}: open" in observation
     assert info["time"] == str(made.times[task.params["first"]])
     changed = replace(task, id="x", params={**task.params, "market": "0" * 12})
-    with pytest.raises(UsageError, match="put the old file back"):
+    with pytest.raises(UsageError, match="restore the old file"):
         env.reset(options={"task": changed})
-    with pytest.raises(UsageError, match="ask for fewer, or give more data"):
+    with pytest.raises(UsageError, match="reduce assets or bars, or provide more data"):
         TradingEnv.tasks("valid_unseen", **{**options, "assets": 2})
     with pytest.raises(UsageError, match="unknown parameter of trading tasks from a file 'purg'; did you mean 'purge'"):
         TradingEnv.tasks("train", **options, purg=3)
@@ -231,13 +234,13 @@ def test_tasks_of_a_file_are_split_by_time_and_symbol_and_notice_a_changed_file(
 @pytest.mark.requires("pyarrow")
 @pytest.mark.parametrize(("kind", "parts", "limit"), [("parquet", 20, 150), ("csv", 8, 100)])
 def test_ten_million_bars_are_loaded_in_bounded_memory(tmp_path, kind, parts, limit):
-    """In a process of its own. What numpy and Arrow allocate is counted, the arrays are files; CSV is shorter here."""
+    """Runs in a separate process and counts allocations of numpy and Arrow. The CSV file is shorter to save time."""
     code = """
 import sys, tracemalloc
 from pathlib import Path
 import numpy as np, pyarrow as pa
 from pyarrow import csv, parquet
-from kintsugi.envs.trading.data import load
+from kintsugi.envs.trading.data import load_market
 path, parts, part = Path(sys.argv[1]), int(sys.argv[2]), 500_000
 names = ("open", "high", "low", "close", "volume")
 schema = pa.schema([("date", pa.timestamp("s")), *((name, pa.float64()) for name in names)])
@@ -247,7 +250,7 @@ with (csv.CSVWriter if path.suffix == ".csv" else parquet.ParquetWriter)(path, s
         price = np.round(100 + np.sin(np.arange(part) / 1000), 6)
         writer.write_table(pa.table([times, price, price, price, price, price], schema))
 tracemalloc.start()
-market = load(path, store=path.parent / "store")
+market = load_market(path, store=path.parent / "store")
 assert len(market) == part * parts and market.close[-1, 0] == price[-1]
 print(tracemalloc.get_traced_memory()[1] + pa.default_memory_pool().max_memory())
 """
@@ -258,18 +261,18 @@ print(tracemalloc.get_traced_memory()[1] + pa.default_memory_pool().max_memory()
     assert int(done.stdout) < limit * 2**20
 
 
-def test_yahoos_prices_are_taken_back_to_what_they_were():
+def test_split_adjustment_of_yahoo_prices_is_undone():
     pandas = pytest.importorskip("pandas")
-    from kintsugi.envs.trading.yahoo import market_of
+    from kintsugi.envs.trading.yahoo import market_from_frames
 
     days = pandas.date_range("2024-01-02", periods=3, tz="America/New_York")
     price = {name: [50.0, 51.0, 26.0] for name in ("Open", "High", "Low", "Close")}
-    # Yahoo's bars before a split of two for one are in the shares after it.
+    # Yahoo counts bars before a two-for-one split in shares after the split.
     price = {name: [values[0] / 2, values[1] / 2, values[2]] for name, values in price.items()}
     frame = pandas.DataFrame(
         {**price, "Volume": [200, 200, 100], "Dividends": [0, 0.5, 0], "Stock Splits": [0, 0, 2.0]}, index=days
     )
-    found = market_of({"A": frame, "B": frame.iloc[1:]}, adjusted=False, closes="21:00")
+    found = market_from_frames({"A": frame, "B": frame.iloc[1:]}, adjusted=False, closes="21:00")
     assert found.close.tolist() == [[51, 51], [26, 26]]
     assert found.splits is not None
     assert found.dividends is not None
@@ -277,6 +280,6 @@ def test_yahoos_prices_are_taken_back_to_what_they_were():
     assert found.dividends[0, 0] == 1.0
     assert found.volume[0, 0] == 100
     assert str(found.times[0]) == "2024-01-03T21:00:00.000000000"
-    whole = market_of({"A": frame}, adjusted=True, closes="21:00")
+    whole = market_from_frames({"A": frame}, adjusted=True, closes="21:00")
     assert whole.adjusted
     assert whole.close[0, 0] == 25

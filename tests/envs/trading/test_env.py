@@ -1,4 +1,4 @@
-"""The trading world: what it says, what it takes, how it ends and scores."""
+"""TradingEnv and the array environments: observations, actions, endings and scores."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ import warnings
 
 import numpy as np
 import pytest
-from fake_desks import market_of, trading_in
+from fake_desks import market_of, trading_env
 from gymnasium.utils.env_checker import check_env, data_equivalence
 from kintsugi.envs.checks import check_agent_env
 from kintsugi.envs.trading import TradingEnv
-from kintsugi.envs.trading.actions import admissible
+from kintsugi.envs.trading.actions import admissible_actions
 from kintsugi.envs.trading.arrays import TradingArrays, TradingVector
 from kintsugi.envs.trading.features import FEATURES
 from kintsugi.errors import UsageError
 
 
-def begun(**params: object) -> tuple[TradingEnv, str]:
-    """An environment in the first task of these parameters, and the first symbol."""
+def started_env(**params: object) -> tuple[TradingEnv, str]:
+    """Return an environment, reset to the first task with these parameters, and its first symbol."""
     env = TradingEnv()
     env.reset(options={"task": TradingEnv.tasks("train", 1, **params).tasks[0]})
     return env, env.market.symbols[0]
 
 
-def test_with_several_assets_it_keeps_to_the_contract_too():
+def test_env_with_several_assets_fulfils_the_contract():
     check_agent_env(
         lambda: TradingEnv(max_steps=30), steps=16, copies=2,
         task=TradingEnv.tasks("valid", 1, assets=2, leverage=2, lot=0).tasks[0],
     )  # fmt: skip
 
 
-def test_the_observation_says_what_the_arrays_hold():
-    env, symbol = begun(assets=2)
+def test_observation_text_matches_the_arrays():
+    env, symbol = started_env(assets=2)
     observation, _, _, _, info = env.step(f"buy 0.4 {symbol} stop 3% take 6%")
     arrays, account = info["arrays"], info["account"]
     assert arrays["features"].shape == (2, len(FEATURES))
@@ -49,15 +49,15 @@ def test_the_observation_says_what_the_arrays_hold():
     assert all(str(item.published) <= info["time"] for item in info["items"])
 
 
-def test_an_order_is_filled_at_the_open_of_the_bar_that_is_shown_next():
-    env, _ = begun(spread=0, commission=0)
+def test_order_is_filled_at_the_next_open():
+    env, _ = started_env(spread=0, commission=0)
     for _ in range(3):
         _, _, _, _, info = env.step("buy 0.2")
         assert info["fills"][0].price == info["arrays"]["bars"][0][0]
 
 
 @pytest.mark.parametrize(
-    ("action", "why"),
+    ("action", "message"),
     [
         ("", "there is no action"),
         ("bye 0.5 {}", "unknown action 'bye'; did you mean 'buy'"),
@@ -79,32 +79,32 @@ def test_an_order_is_filled_at_the_open_of_the_bar_that_is_shown_next():
         ("hold now", "'hold' takes nothing after it"),
     ],
 )
-def test_what_is_no_order_is_refused_and_the_bar_passes(action, why):
-    env, symbol = begun(assets=2)
+def test_invalid_order_is_refused_and_the_bar_is_processed(action, message):
+    env, symbol = started_env(assets=2)
     observation, reward, _, _, info = env.step(action.format(symbol))
-    assert why in info["invalid"]
+    assert message in info["invalid"]
     assert observation.startswith("Refused, nothing was ordered: ")
     assert (reward, info["fills"], info["bar"]) == (0.0, (), 1)
 
 
-def test_actions_in_other_words_mean_the_same():
-    for words in (
+def test_equivalent_action_texts_give_the_same_account():
+    for actions in (
         ("buy 0.5 {}", "BUY {} 50%", "Buy: 0.5 {}", "target 0.5 {}"),
         ("sell 0.25 {}", "target {} -0.25", "sell {} 25%"),
         ("buy 7 shares {}", "buy {} 7 shares"),
         ("target {0} 0.3 {1} -0.2", "target 0.3 {0}; target -0.2 {1}", "buy 0.3 {0}\nsell 0.2 {1}"),
     ):
         found = []
-        for action in words:
-            env, _ = begun(assets=2)
+        for action in actions:
+            env, _ = started_env(assets=2)
             found.append(env.step(action.format(*env.market.symbols))[4])
             assert "invalid" not in found[-1]
             assert found[-1]["fills"]
         assert all(info["account"] == found[0]["account"] for info in found)
 
 
-def test_selling_closing_and_protecting():
-    env, _ = begun()
+def test_sell_close_and_protect():
+    env, _ = started_env()
     env.step("buy all")
     assert env.step("protect stop 50% take 90%")[4]["account"].stop[0] is not None
     info = env.step("sell all")[4]
@@ -112,13 +112,13 @@ def test_selling_closing_and_protecting():
     assert info["account"].stop == (None,)
     env.step("sell 0.5")
     assert env.step("close")[4]["account"].units == (0.0,)
-    long_only, _ = begun(short="false")
+    long_only, _ = started_env(short="false")
     assert "not allowed" in long_only.step("sell 0.5")[4]["invalid"]
-    assert not any("-" in action for action in admissible(long_only._account, ["A"]))
+    assert not any("-" in action for action in admissible_actions(long_only._account, ["A"]))
 
 
-def test_the_end_of_the_data_truncates_and_the_score_compares_with_holding():
-    env, _ = begun(bars=12)
+def test_end_of_data_truncates_and_score_compares_with_buy_and_hold():
+    env, _ = started_env(bars=12)
     rewards = []
     for step in range(11):
         _, reward, terminated, truncated, info = env.step("buy 1" if step == 0 else "hold")
@@ -131,7 +131,7 @@ def test_the_end_of_the_data_truncates_and_the_score_compares_with_holding():
     assert np.prod(1 + np.array(rewards)) == pytest.approx(info["account"].equity / 100_000)
     with pytest.raises(UsageError, match="call reset first"):
         env.step("hold")
-    idle, _ = begun(bars=12)
+    idle, _ = started_env(bars=12)
     for _ in range(11):
         info = idle.step("hold")[4]
     holding = env.snapshot().state[1][1][1]
@@ -139,7 +139,7 @@ def test_the_end_of_the_data_truncates_and_the_score_compares_with_holding():
     assert info["success"] == (holding < 100_000)
 
 
-def test_ruin_terminates():
+def test_ruin_terminates_the_episode():
     env = TradingEnv()
     for task in TradingEnv.tasks("train", 30, leverage=60, maintenance=0, bars=60, lot=0):
         env.reset(options={"task": task})
@@ -153,22 +153,22 @@ def test_ruin_terminates():
     assert "The account is ruined." in observation
 
 
-def test_task_sets_are_reproducible_and_share_no_market():
+def test_task_sets_are_reproducible_and_disjoint():
     sets = {split: TradingEnv.tasks(split, 20) for split in ("train", "valid", "valid_unseen")}
     assert len({task.params["market"] for tasks in sets.values() for task in tasks}) == 60
     assert sets["train"].hash == TradingEnv.tasks("train", 20).hash
     assert sets["train"].hash != TradingEnv.tasks("train", 20, 1).hash
     assert sets["train"].hash != TradingEnv.tasks("train", 20, commission="0.01").hash
     assert len(TradingEnv.tasks("valid")) == 200
-    for wrong, why in (
+    for wrong, message in (
         ({"split": "test"}, "unknown trading split"),
         ({"comission": 1}, "did you mean 'commission'"),
         ({"source": "files"}, "did you mean 'file'"),
-        ({"bars": "many"}, "bars is 'many'; expected a whole number from 2 on"),
+        ({"bars": "many"}, "bars is 'many'; expected a whole number, 2 or more"),
         ({"short": "maybe"}, "short is 'maybe'; expected true or false"),
-        ({"n": -1}, "expected 0 or more"),
+        ({"n": -1}, "n is -1; expected a number of trading tasks, 0 or more"),
     ):
-        with pytest.raises(UsageError, match=why):
+        with pytest.raises(UsageError, match=message):
             TradingEnv.tasks(**{"split": "train", **wrong})
 
 
@@ -181,7 +181,7 @@ def test_task_sets_are_reproducible_and_share_no_market():
         (1, {"lot": 0, "interest": 0.1}),
     ],
 )
-def test_the_worlds_of_arrays_live_as_the_world_of_text_does(assets, costs):
+def test_array_environments_equal_the_text_environment(assets, costs):
     task = TradingEnv.tasks("train", 1, bars=200, assets=assets, **costs).tasks[0]
     text, one, many = TradingEnv(), TradingArrays(task), TradingVector(3, task)
     text.reset(options={"task": task})
@@ -207,13 +207,13 @@ def test_the_worlds_of_arrays_live_as_the_world_of_text_does(assets, costs):
     assert not rewards.any()
 
 
-def test_a_ruined_account_of_many_is_opened_anew_where_the_others_are():
+def test_ruined_account_of_a_vector_restarts_at_the_current_bar():
     task = TradingEnv.tasks("train", 1, bars=60, leverage=60, maintenance=0, lot=0).tasks[0]
     many = TradingVector(2, task, (0.0, 50.0, -50.0))
     many.reset()
     ruined = np.zeros(2, dtype=bool)
     while not ruined.any():
-        _, rewards, ruined, _, _ = many.step(np.array([0, 2 if many._at % 2 else 1]))
+        _, rewards, ruined, _, _ = many.step(np.array([0, 2 if many._t % 2 else 1]))
     assert ruined.tolist() == [False, True]
     assert rewards[1] == -1
     observations, rewards, ruined, _, _ = many.step(np.array([0, 0]))
@@ -222,7 +222,7 @@ def test_a_ruined_account_of_many_is_opened_anew_where_the_others_are():
     assert not ruined.any()
 
 
-def test_the_world_of_arrays_passes_gymnasiums_checker():
+def test_array_environment_passes_gymnasiums_checker():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         check_env(TradingArrays(), skip_render_check=True)
@@ -232,21 +232,21 @@ def test_the_world_of_arrays_passes_gymnasiums_checker():
         TradingVector(0)
 
 
-def test_a_subclass_brings_its_own_market():
-    """Also after pickling, and for the worlds of arrays, which take the stretch itself."""
+def test_subclass_provides_its_own_market():
+    """Also after pickling, and in the array environments, which accept the window itself."""
     market = market_of([0.0, 0.1, -0.2, 0.3])
-    env, task = trading_in(market), TradingEnv.tasks("train", 1).tasks[0]
+    env, task = trading_env(market), TradingEnv.tasks("train", 1).tasks[0]
     env.reset(options={"task": task})
     assert env.market is market
     env.step("buy 1")
-    again, beside = pickle.loads(pickle.dumps(env)), trading_in(market)
-    beside.restore(env.snapshot())
-    arrays = TradingArrays(env.episode_of(task), (0.0, 1.0))
+    unpickled, restored = pickle.loads(pickle.dumps(env)), trading_env(market)
+    restored.restore(env.snapshot())
+    arrays = TradingArrays(env.window_of(task), (0.0, 1.0))
     arrays.reset()
     arrays.step(1)
     for _ in range(2):
-        told = env.step("hold")
-        assert data_equivalence(told, again.step("hold"), exact=True)
-        assert data_equivalence(told, beside.step("hold"), exact=True)
-        assert arrays.step(1)[1] == told[1]
-    assert told[3]
+        result = env.step("hold")
+        assert data_equivalence(result, unpickled.step("hold"), exact=True)
+        assert data_equivalence(result, restored.step("hold"), exact=True)
+        assert arrays.step(1)[1] == result[1]
+    assert result[3]

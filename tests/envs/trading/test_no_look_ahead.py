@@ -1,4 +1,4 @@
-"""Nothing that an agent sees or gets depends on a later bar: the future becomes noise, and all stays the same."""
+"""No look-ahead: replacing all later bars by noise changes no observation, reward, fill, info or feature."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from kintsugi.envs import Task
 from kintsugi.envs.trading import indicators
 from kintsugi.envs.trading.arrays import TradingArrays, TradingVector
-from kintsugi.envs.trading.backtest import backtest, decisions
+from kintsugi.envs.trading.backtest import backtest, orders_from_weights
 from kintsugi.envs.trading.env import TradingEnv
-from kintsugi.envs.trading.episode import Episode
-from kintsugi.envs.trading.features import FEATURES, HISTORY, table
+from kintsugi.envs.trading.features import FEATURES, HISTORY, feature_table
 from kintsugi.envs.trading.market import Item, Market
+from kintsugi.envs.trading.market_window import MarketWindow
 from kintsugi.envs.trading.rules import Rules
 from kintsugi.envs.trading.simulator import SimulatorConfig, simulate
 from kintsugi.envs.trading.splits import WalkForward, walk_forward, windows
@@ -30,7 +30,7 @@ RULES = Rules(lot=0, leverage=2, maintenance=0.3, interest=0.02, slippage=0.001,
 
 
 def market(seed: int, assets: int = 2) -> Market:
-    """A simulated market with splits, dividends and bars without trade."""
+    """Return a simulated market with splits, dividends and bars of volume 0."""
     plain = simulate(SimulatorConfig(assets=assets, bars=BARS), seed)
     rng = np.random.default_rng(seed)
     shape = plain.close.shape
@@ -43,7 +43,7 @@ def market(seed: int, assets: int = 2) -> Market:
 
 
 def with_other_future(known: Market, bar: int, seed: int) -> Market:
-    """The same up to `bar`, and noise after it: prices, volumes, events, and what is published."""
+    """Return the market with noise after `bar`: prices, volumes, splits, dividends and items."""
     rng = np.random.default_rng(seed)
     later = np.arange(len(known))[:, None] > bar
     close = np.exp(rng.normal(3, 1, known.close.shape))
@@ -62,24 +62,24 @@ def with_other_future(known: Market, bar: int, seed: int) -> Market:
     return replace(known, times=times, items=tuple(sorted(items)), **arrays)
 
 
-def lived(market: Market, actions: list[str], until: int) -> list[Any]:
-    """All that TradingEnv says and gives, up to bar `until` of the market."""
-    episode = Episode(market, FIRST, BARS, RULES)
+def env_outputs(market: Market, actions: list[str], until: int) -> list[Any]:
+    """Return all outputs of TradingEnv and its state, up to bar `until` of the market."""
+    window = MarketWindow(market, FIRST, BARS, RULES)
 
-    class Here(TradingEnv):
-        def episode_of(self, task: Task) -> Episode:
-            return episode
+    class WindowEnv(TradingEnv):
+        def window_of(self, task: Task) -> MarketWindow:
+            return window
 
-    env = Here()
-    told: list[Any] = [env.reset(options={"task": task_set("train", 1, 0).tasks[0]})]
+    env = WindowEnv()
+    outputs: list[Any] = [env.reset(options={"task": task_set("train", 1, 0).tasks[0]})]
     for action in actions[: until - FIRST]:
-        told.append(env.step(action) if not env.snapshot().finished else "ruined")
-    return [*told, env.snapshot().state]
+        outputs.append(env.step(action) if not env.snapshot().finished else "ruined")
+    return [*outputs, env.snapshot().state]
 
 
 @settings(max_examples=12)
 @given(seed=st.integers(0, 10**6), bar=st.integers(FIRST, BARS - 2))
-def test_observations_rewards_fills_and_infos_do_not_change_with_the_future(seed, bar):
+def test_env_outputs_do_not_depend_on_the_future(seed, bar):
     known = market(seed)
     rng = np.random.default_rng(seed + 1)
     a, b = known.symbols
@@ -93,9 +93,9 @@ def test_observations_rewards_fills_and_infos_do_not_change_with_the_future(seed
         "nonsense",
     ]
     actions = [str(rng.choice(pool)) for _ in range(BARS)]
-    first = lived(known, actions, bar)
-    second = lived(with_other_future(known, bar, seed), actions, bar)
-    whole = lived(known, actions, BARS - 1)
+    first = env_outputs(known, actions, bar)
+    second = env_outputs(with_other_future(known, bar, seed), actions, bar)
+    whole = env_outputs(known, actions, BARS - 1)
     assert len(first) == bar - FIRST + 2
     assert data_equivalence(first, second, exact=True)
     assert data_equivalence(first[:-1], whole[: len(first) - 1], exact=True)
@@ -103,10 +103,10 @@ def test_observations_rewards_fills_and_infos_do_not_change_with_the_future(seed
 
 
 @pytest.mark.parametrize("name", FEATURES)
-def test_every_feature_is_known_at_its_bar(name):
+def test_features_have_no_look_ahead(name):
     for seed, bar in ((1, 60), (2, 90), (3, 128)):
         known = market(seed)
-        before, after = (table(m, (name,)) for m in (known, with_other_future(known, bar, seed)))
+        before, after = (feature_table(m, (name,)) for m in (known, with_other_future(known, bar, seed)))
         assert np.array_equal(before[: bar + 1], after[: bar + 1])
         assert not np.array_equal(before[bar + 1 :], after[bar + 1 :])
         assert np.isfinite(before).all()
@@ -119,24 +119,24 @@ def test_every_feature_is_known_at_its_bar(name):
         lambda m: indicators.ema(m.close, 7),
         lambda m: indicators.rsi(m.close, 7), lambda m: indicators.atr(m.high, m.low, m.close, 7),
         lambda m: np.stack(indicators.bollinger(m.close, 7)),
-        lambda m: indicators.crossed(indicators.sma(m.close, 3), indicators.sma(m.close, 9)),
+        lambda m: indicators.crossed_above(indicators.sma(m.close, 3), indicators.sma(m.close, 9)),
         *STRATEGIES.values(), lambda m: sma_cross(m, 3, 9, short=True),
     ],
 )  # fmt: skip
-def test_indicators_and_rules_do_not_see_ahead(indicator):
+def test_indicators_and_strategies_have_no_look_ahead(indicator):
     for seed, bar in ((1, 40), (2, 90)):
         known = market(seed)
         before, after = (indicator(m) for m in (known, with_other_future(known, bar, seed)))
-        # Bollinger's three bands are stacked before the axis of time.
+        # The three Bollinger bands are stacked in front of the time axis.
         cut = (slice(None), slice(bar + 1)) if before.ndim == 3 else slice(bar + 1)
         assert np.array_equal(before[cut], after[cut], equal_nan=before.dtype != bool)
 
 
 @pytest.mark.parametrize("bar", [3, 40, 100])
-def test_backtests_do_not_see_ahead(bar):
+def test_backtests_have_no_look_ahead(bar):
     known = market(5, assets=1)
     other = with_other_future(known, bar, 5)
-    orders = decisions(sma_cross(known, 3, 9, short=True))
+    orders = orders_from_weights(sma_cross(known, 3, 9, short=True))
     one, two = (backtest(m, orders, RULES) for m in (known, other))
     for name in ("equity", "cash", "units"):
         assert np.array_equal(getattr(one, name)[: bar + 1], getattr(two, name)[: bar + 1])
@@ -144,12 +144,12 @@ def test_backtests_do_not_see_ahead(bar):
 
 
 @pytest.mark.parametrize("assets", [1, 2])
-def test_the_worlds_of_arrays_do_not_see_ahead(assets):
+def test_array_environments_have_no_look_ahead(assets):
     known, bar = market(7, assets), FIRST + 40
     seen: list[list[Any]] = []
     for world in (known, with_other_future(known, bar, 7)):
-        episode = Episode(world, FIRST, BARS, RULES)
-        one, many = TradingArrays(episode), TradingVector(2, episode)
+        window = MarketWindow(world, FIRST, BARS, RULES)
+        one, many = TradingArrays(window), TradingVector(2, window)
         one.reset()
         many.reset()
         rng = np.random.default_rng(0)
@@ -171,7 +171,7 @@ def test_the_worlds_of_arrays_do_not_see_ahead(assets):
     bars=st.integers(30, 500), folds=st.integers(1, 6), purge=st.integers(0, 12), embargo=st.integers(0, 12),
     train=st.none() | st.integers(1, 100),
 )  # fmt: skip
-def test_no_training_touches_its_test_its_purge_or_an_embargo(bars, folds, purge, embargo, train):
+def test_training_bars_exclude_test_purge_and_embargo(bars, folds, purge, embargo, train):
     config = WalkForward(folds, None, train, purge, embargo)
     try:
         found = walk_forward(bars, config)
@@ -190,6 +190,6 @@ def test_no_training_touches_its_test_its_purge_or_an_embargo(bars, folds, purge
             assert before.test.stop <= fold.test.start
 
 
-def test_windows_lie_within_the_pieces_and_share_no_bar():
+def test_windows_lie_within_the_pieces_and_are_disjoint():
     found = windows((range(3, 14), range(20, 25), range(30, 33)), 5)
     assert found == [range(3, 8), range(8, 13), range(20, 25)]

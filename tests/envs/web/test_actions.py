@@ -1,56 +1,65 @@
-"""The language of actions: what is written is read back, whatever the text; what says nothing is refused with why."""
+"""Tests of the action language: parsing inverts formatting, and invalid actions are refused with a reason."""
 
 from __future__ import annotations
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kintsugi.envs.web.actions import PAGE_VERBS, SAMPLES, VERBS, Action, Refused, on_elements, parse
+from kintsugi.envs.web.actions import (
+    PAGE_VERBS,
+    SAMPLE_TEXTS,
+    VERBS,
+    Action,
+    RefusedAction,
+    element_actions,
+    parse_action,
+)
 from kintsugi.envs.web.view import Element
 
 NUMBERS = st.integers(0, 10**9 - 1)
-WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
-"""Any text."""
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 
 
-def written(action: Action) -> str:
-    """The action as one would write it."""
+def format_action(action: Action) -> str:
+    """Return the action as an agent would write it."""
     first = [] if action.id is None else [str(action.id)]
     return " ".join([action.verb, *(f"[{argument}]" for argument in [*first, *action.args])])
 
 
-@given(NUMBERS, WORDS.filter(lambda text: "] [" not in text and not text.endswith(("]", "[")) and text[:1] != "["))
-def test_a_typed_text_arrives_as_it_was_written(number: int, text: str):
+@given(NUMBERS, TEXTS.filter(lambda text: "] [" not in text and not text.endswith(("]", "[")) and text[:1] != "["))
+def test_parsing_a_typed_text_returns_the_text(number: int, text: str):
     for args in ((text,), (text, "submit")):
-        read = parse(written(Action("type", number, args)))
-        assert (read.verb, read.id, read.args[1:]) == ("type", number, args[1:])
-        # Brackets that touch only through blanks are the one thing that writing loses.
-        assert read.args[0] == text or "]" in text
+        parsed = parse_action(format_action(Action("type", number, args)))
+        assert (parsed.verb, parsed.id, parsed.args[1:]) == ("type", number, args[1:])
+        # Only the number of spaces between "]" and "[" may be lost.
+        assert parsed.args[0] == text or "]" in text
 
 
 @given(
     st.sampled_from(["click", "hover", "back", "forward", "new_tab", "close_tab", "wait", "stop", "goto", "press"]),
     NUMBERS,
-    WORDS.filter(lambda text: "]" not in text and "[" not in text),
+    TEXTS.filter(lambda text: "]" not in text and "[" not in text),
 )
-def test_actions_are_read_back(verb: str, number: int, text: str):
-    about = VERBS[verb]
-    action = Action(verb, number if about.element else None, (text,) if about.most and not about.element else ())
-    assert parse(written(action)) == action
+def test_parsing_a_formatted_action_returns_the_action(verb: str, number: int, text: str):
+    form = VERBS[verb]
+    action = Action(
+        verb, number if form.takes_element else None, (text,) if form.max_args and not form.takes_element else ()
+    )
+    assert parse_action(format_action(action)) == action
 
 
-@given(WORDS)
+@given(TEXTS)
 def test_any_text_is_an_action_or_is_refused_with_a_reason(text: str):
-    for said in (text, f"type [3] [{text}", f"click {text}", f"stop {text}"):
+    for written in (text, f"type [3] [{text}", f"click {text}", f"stop {text}"):
         try:
-            found = parse(said).verb
-        except Refused as refused:
+            found = parse_action(written).verb
+        except RefusedAction as refused:
             found = str(refused)
         assert found in VERBS or 20 < len(found) < 400
 
 
 @pytest.mark.parametrize(
-    ("said", "action"),
+    ("text", "action"),
     [
         ("  CLICK  [12] ", Action("click", 12)),
         ("click: 12", Action("click", 12)),
@@ -67,12 +76,12 @@ def test_any_text_is_an_action_or_is_refused_with_a_reason(text: str):
         ("type [1] [two\nlines]", Action("type", 1, ("two\nlines",))),
     ],
 )
-def test_what_people_write_is_understood(said: str, action: Action):
-    assert parse(said) == action
+def test_common_spellings_are_parsed(text: str, action: Action):
+    assert parse_action(text) == action
 
 
 @pytest.mark.parametrize(
-    ("said", "why"),
+    ("text", "reason"),
     [
         ("", "unknown action"),
         ("clik [1]", "click"),
@@ -86,16 +95,16 @@ def test_what_people_write_is_understood(said: str, action: Action):
         ("wait [3]", "wait takes 0 arguments"),
     ],
 )
-def test_what_says_nothing_is_refused_with_what_would(said: str, why: str):
-    with pytest.raises(Refused) as refused:
-        parse(said)
-    assert why in str(refused.value)
+def test_invalid_actions_are_refused_with_the_reason(text: str, reason: str):
+    with pytest.raises(RefusedAction) as refused:
+        parse_action(text)
+    assert reason in str(refused.value)
 
 
-def test_a_world_of_one_page_knows_no_tabs():
-    with pytest.raises(Refused):
-        parse("new_tab", PAGE_VERBS)
-    assert parse("click [1]", PAGE_VERBS) == Action("click", 1)
+def test_verbs_outside_the_accepted_ones_are_refused():
+    with pytest.raises(RefusedAction):
+        parse_action("new_tab", PAGE_VERBS)
+    assert parse_action("click [1]", PAGE_VERBS) == Action("click", 1)
 
 
 def element(number: int, **fields: object) -> Element:
@@ -107,7 +116,7 @@ def element(number: int, **fields: object) -> Element:
     st.lists(
         st.builds(
             dict,
-            role=st.sampled_from([*SAMPLES, "textbox", "button"]),
+            role=st.sampled_from([*SAMPLE_TEXTS, "textbox", "button"]),
             options=st.lists(st.sampled_from(["red", "blue"]), max_size=2).map(tuple),
             disabled=st.booleans(),
             editable=st.booleans(),
@@ -115,12 +124,12 @@ def element(number: int, **fields: object) -> Element:
         max_size=8,
     )
 )
-def test_what_is_listed_can_be_said_and_is_of_elements_that_are_enabled(fields: list[dict[str, object]]):
+def test_listed_actions_parse_and_cover_exactly_the_enabled_elements(fields: list[dict[str, object]]):
     elements = {number: element(number, **each) for number, each in enumerate(fields)}
-    found = on_elements(elements, tuple(VERBS))
+    found = element_actions(elements, tuple(VERBS))
     enabled = {number for number, each in elements.items() if not each.disabled}
-    assert {parse(action).id for action in found} == enabled
-    assert not on_elements(elements, ("wait",))
+    assert {parse_action(action).id for action in found} == enabled
+    assert not element_actions(elements, ("wait",))
 
 
 @pytest.mark.parametrize(
@@ -137,5 +146,5 @@ def test_what_is_listed_can_be_said_and_is_of_elements_that_are_enabled(fields: 
         ("select 5 Price, low to high", ("Price, low to high",)),
     ],
 )
-def test_a_text_is_taken_as_it_stands_with_and_without_brackets(text: str, args: tuple[str, ...]):
-    assert parse(text) == Action(text.split()[0], 5, args)
+def test_texts_are_parsed_with_and_without_brackets(text: str, args: tuple[str, ...]):
+    assert parse_action(text) == Action(text.split()[0], 5, args)

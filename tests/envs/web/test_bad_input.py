@@ -1,24 +1,24 @@
-"""What goes wrong on the web, in the real browser: the agent reads what happened, or the episode is an infra error."""
+"""Tests of failing pages and servers in the real browser: the agent reads a note, or `InfraError` is raised."""
 
 from __future__ import annotations
 
 import socket
 
 import pytest
-from bad_site import at, html, until
+from bad_site import html, task_at, wait_until
 from kintsugi.errors import InfraError
 
 pytestmark = pytest.mark.requires("chromium")
 
 
-def begun(web, start="/", **options):
+def open_page(web, start="/", **options):
     env = web(**options)
-    return env, env.reset(options={"task": at(start)})[0]
+    return env, env.reset(options={"task": task_at(start)})[0]
 
 
-def still_works(env):
-    """The run goes on: the same environment plays another episode."""
-    observation, _ = env.reset(options={"task": at("/")})
+def assert_still_works(env):
+    """Check that the same environment can play another episode."""
+    observation, _ = env.reset(options={"task": task_at("/")})
     assert "heading 'Home' level 1" in observation
     assert env.step("click [1]")[0].splitlines()[0] == "URL: http://site.test/two"
 
@@ -44,124 +44,124 @@ REFUSED = {
 }
 
 
-def test_what_cannot_be_done_is_refused_with_the_reason(web):
-    env, _ = begun(web)
-    for action, why in REFUSED.items():
+def test_impossible_actions_are_refused_with_the_reason(web):
+    env, _ = open_page(web)
+    for action, reason in REFUSED.items():
         observation, reward, over, _, info = env.step(action)
-        assert info["invalid"].startswith(why)
-        assert observation.startswith(f"Refused: {why}")
+        assert info["invalid"].startswith(reason)
+        assert observation.startswith(f"Refused: {reason}")
         assert observation.endswith("[1] link 'Two'")
         assert (reward, over) == (0.0, False)
 
 
-def test_an_element_that_has_left_the_page(web, site):
+def test_a_removed_element_is_refused(web, site):
     site.pages["/leaves"] = html("Leaves", "<button onclick='b.remove()'>A</button><button id=b>B</button>")
-    env, _ = begun(web, "/leaves")
+    env, _ = open_page(web, "/leaves")
     assert env.step("click [1]")[0].splitlines()[-1] == "[1] button 'A' focused"
     assert env.step("click [2]")[4]["invalid"] == "there is no element [2] on this page, which has 1"
 
 
-def test_a_server_that_hangs(web):
-    env, _ = begun(web)
+def test_a_hanging_server_is_noted(web):
+    env, _ = open_page(web)
     observation, *_ = env.step("goto [http://site.test/hangs]")
     assert observation.startswith("Note: http://site.test/hangs did not answer within 1 s.\nURL: http://site.test/\n")
-    still_works(env)
+    assert_still_works(env)
 
 
 def test_a_page_that_never_finishes_loading_can_be_used(web):
-    env, _ = begun(web)
+    env, _ = open_page(web)
     observation, *_ = env.step("goto [http://site.test/trickles]")
     assert "Note: The page did not finish loading within 1 s." in observation
     assert "heading 'The beginning' level 1" in observation
     assert "invalid" not in env.step("click [1]")[4]
-    still_works(env)
+    assert_still_works(env)
 
 
-def test_a_server_that_fails(web):
-    env, _ = begun(web)
+def test_a_server_error_is_noted(web):
+    env, _ = open_page(web)
     observation, *_ = env.step("goto [http://site.test/500]")
     assert observation.startswith("Note: The server answered 500 Internal Server Error.\n")
     assert "heading 'Internal error'" in observation
-    still_works(env)
+    assert_still_works(env)
 
 
-def test_an_endless_redirect(web):
-    env, _ = begun(web)
+def test_an_endless_redirect_is_noted(web):
+    env, _ = open_page(web)
     observation, *_ = env.step("goto [http://site.test/loop]")
     assert "could not be loaded (ERR_TOO_MANY_REDIRECTS)" in observation.splitlines()[0]
-    still_works(env)
+    assert_still_works(env)
 
 
-def test_a_renderer_that_crashes_is_an_infra_error(web):
-    env, _ = begun(web)
+def test_a_crashed_renderer_is_an_infra_error(web):
+    env, _ = open_page(web)
     session = env._episode.session
     with pytest.raises(InfraError, match="crashed"):
-        env._run(session.turn(session.navigate("chrome://crash")))
-    still_works(env)
+        env._run(session.perform(session.navigate("chrome://crash")))
+    assert_still_works(env)
 
 
-def test_a_script_without_end_is_stopped(web, site):
+def test_an_endless_script_is_stopped(web, site):
     site.pages["/endless"] = html("Endless", "<button onclick='for (;;) ;'>Go</button><p id=p>Fine")
-    env, _ = begun(web, "/endless")
+    env, _ = open_page(web, "/endless")
     observation, *_ = env.step("click [1]")
     assert observation.startswith("Note: A script of the page ran without end and was stopped.\n")
     assert "text 'Fine'" in observation
-    still_works(env)
+    assert_still_works(env)
 
 
-def test_timers_and_promises_without_end(web, site):
+def test_endless_timers_and_promises_are_noted(web, site):
     site.pages["/busy"] = html(
         "Busy",
         "<p id=p>0</p><script>function f() { p.textContent++; setTimeout(f, 0); } f();"
         "(async () => { for (;;) await new Promise((r) => setTimeout(r, 1)); })();</script>",
     )
-    env, observation = begun(web, "/busy")
+    env, observation = open_page(web, "/busy")
     assert "Note: The page was still busy after 1 s." in observation
-    still_works(env)
+    assert_still_works(env)
 
 
-def test_a_page_of_twenty_megabytes(web, site):
+def test_a_page_of_twenty_megabytes_shows_an_excerpt(web, site):
     row = "<tr><td>some words in a row of a table</td><td><a href=/>home</a></td></tr>"
     site.pages["/large"] = html("Large", "<h1>Large</h1><table>" + row * (20_000_000 // len(row)))
-    env, observation = begun(web, "/large", patience=10.0, deadline=60.0)
+    env, observation = open_page(web, "/large", settle_timeout=10.0, step_timeout=60.0)
     assert "The page is too large to be laid out" in observation
     assert "some words in a row of a table" in observation
     assert len(observation) < 21_000
-    still_works(env)
+    assert_still_works(env)
 
 
-def test_a_download_is_told(web, site):
+def test_a_download_is_noted(web, site):
     site.pages["/files"] = html("Files", "<a href=/file>Get it</a>")
-    env, _ = begun(web, "/files")
+    env, _ = open_page(web, "/files")
     observation, *_ = env.step("click [1]")
     assert observation.startswith("Note: Downloaded 't.csv', 8 bytes.\nURL: http://site.test/files\n")
-    still_works(env)
+    assert_still_works(env)
 
 
-def test_a_download_that_is_too_large_is_given_up(web, site):
+def test_a_too_large_download_is_cancelled(web, site):
     site.pages["/files"] = html("Files", "<a href=/endless-file>Get it</a>")
-    env, _ = begun(web, "/files", patience=10.0)
+    env, _ = open_page(web, "/files", settle_timeout=10.0)
     observation, *_ = env.step("click [1]")
     assert observation.startswith("Note: The download of 't.csv' is larger than 50,000,000 bytes and was given up.\n")
-    assert until(lambda: site.sent is not None)
+    assert wait_until(lambda: site.sent is not None)
     assert site.sent < 500_000_000
-    still_works(env)
+    assert_still_works(env)
 
 
-def test_a_hundred_windows_are_not_opened(web, site):
+def test_one_click_opens_at_most_one_window(web, site):
     site.pages["/windows"] = html(
         "Windows", "<button onclick='for (let i = 0; i < 100; i++) window.open(\"/two?\" + i)'>Go</button>"
     )
-    env, _ = begun(web, "/windows")
+    env, _ = open_page(web, "/windows")
     observation, *_ = env.step("click [1]")
     assert "Tabs: 0 'Windows', 1 'Two' (this one)" in observation
     assert len(env._episode.session.tabs) == 2
-    still_works(env)
+    assert_still_works(env)
 
 
-def test_more_windows_than_can_be_open_are_closed(web, site):
+def test_windows_above_the_maximum_are_closed(web, site):
     site.pages["/one"] = html("One", "<button onclick='window.open(\"/two\")'>Go</button>")
-    env, _ = begun(web, "/one")
+    env, _ = open_page(web, "/one")
     for number in range(1, 10):
         observation, *_ = env.step("click [1]")
         session = env._episode.session
@@ -169,52 +169,52 @@ def test_more_windows_than_can_be_open_are_closed(web, site):
         assert ("1 window that the page opened was closed: too many are open" in observation) == (number > 7)
         if number < 8:
             env.step("switch_tab [0]")
-    still_works(env)
+    assert_still_works(env)
 
 
-def test_requests_to_other_hosts_never_leave(web, site):
+def test_requests_to_other_hosts_are_blocked(web, site):
     site.pages["/leaks"] = html(
         "Leaks",
         "<img src=http://tracker.example/a.png><script src=https://cdn.example/x.js></script>"
         "<script>fetch('http://api.example/data').catch(() => document.body.append('refused'));"
         "try { new WebSocket('ws://socket.example/') } catch {}</script><a href=http://elsewhere.example/>Leave</a>",
     )
-    env, observation = begun(web, "/leaks")
+    env, observation = open_page(web, "/leaks")
     for host in ("tracker", "cdn", "api"):
         assert f"Note: Blocked: http{'s' * (host == 'cdn')}://{host}.example/" in observation
     assert "refused" in observation
     observation, *_ = env.step("click [1]")
     assert "Note: Blocked: http://elsewhere.example/ is on a host that is not allowed here." in observation
-    still_works(env)
+    assert_still_works(env)
 
 
-def test_on_this_machine_too_only_what_is_allowed_is_asked_for(web, site):
-    """Chromium by itself lets all of loopback and link-local addresses pass by a proxy."""
+def test_loopback_and_link_local_requests_also_need_permission(web, site):
+    """By default, Chromium bypasses the proxy for loopback and link-local addresses."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         other.settimeout(0.5)
         body = f"<img src=http://other.localhost:{other.getsockname()[1]}/><img src=http://169.254.169.254/latest>"
         site.pages["/near"] = html("Near", body)
-        env, observation = begun(web, "/near")
+        env, observation = open_page(web, "/near")
         assert "Note: Blocked: http://other.localhost:" in observation
         assert "Note: Blocked: http://169.254.169.254/latest is on a host that is not allowed here." in observation
         with pytest.raises(TimeoutError):
             other.accept()
-    still_works(env)
+    assert_still_works(env)
 
 
-def test_the_page_itself_is_named_when_it_is_blocked_however_many_parts_were(web, site):
+def test_a_blocked_page_load_is_noted_even_after_many_blocked_parts(web, site):
     parts = "".join(f"<img src=http://tracker{i}.example/>" for i in range(40))
     site.pages["/many"] = html("Many", f"{parts}<a href=http://elsewhere.example/>Leave</a>")
-    env, observation = begun(web, "/many")
+    env, observation = open_page(web, "/many")
     assert observation.count("Note: Blocked: http://tracker") == 10
     assert observation.count("Note: Blocked: more that the page asked for.") == 1
     observation, *_ = env.step("click [1]")
     assert "Note: Blocked: http://elsewhere.example/ is on a host that is not allowed here." in observation
-    still_works(env)
+    assert_still_works(env)
 
 
-def test_a_redirect_to_another_host(web):
-    env, _ = begun(web)
+def test_a_redirect_to_another_host_is_blocked(web):
+    env, _ = open_page(web)
     observation, *_ = env.step("goto [http://site.test/away]")
     assert "is on a host that is not allowed here" in observation
-    still_works(env)
+    assert_still_works(env)

@@ -1,4 +1,4 @@
-"""The browser as a machine: deadlines, the watchdog, recycling, and callers with an event loop of their own."""
+"""Tests of the browser process: timeouts, hangs, recycling, forks, and callers with a running event loop."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import socket
 from pathlib import Path
 
 import pytest
-from bad_site import at, html, until
+from bad_site import html, task_at, wait_until
 from kintsugi.agents.core import RuleAgent
 from kintsugi.agents.experts.web import WebExpert
 from kintsugi.agents.rollout import Job, collect
 from kintsugi.agents.trajectory import Step
 from kintsugi.envs.web import WebConfig, WebEnv
 from kintsugi.envs.web.browser import Browser
-from kintsugi.envs.web.chromium import BrowserConfig, end_processes, find_chromium
+from kintsugi.envs.web.chromium import BrowserConfig, find_chromium, kill_processes
 from kintsugi.envs.web.worlds.sites import Sites
 from kintsugi.errors import InfraError, UsageError
 
@@ -30,32 +30,32 @@ def browser(chromium):
     opened.close()
 
 
-def gone(process):
+def has_ended(process):
     try:
-        with open(f"/proc/{process}/stat") as about:
-            return about.read().rpartition(")")[2].split()[0] in "ZX"
+        with open(f"/proc/{process}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] in "ZX"
     except OSError:
         return True
 
 
-def test_a_browser_that_hangs_is_killed_and_replaced(web_class):
+def test_a_hung_browser_is_killed_and_replaced(web_class):
     browser = Browser(BrowserConfig(ping_seconds=0.5, close_seconds=0.5))
     env = web_class(browser=browser)
-    env.reset(options={"task": at("/")})
+    env.reset(options={"task": task_at("/")})
     process, group = browser.processes
     assert group != os.getpgrp()
     os.kill(process, signal.SIGSTOP)
     with pytest.raises(InfraError, match="did not answer within 1 s"):
         env.browser.run(env._episode.session, env._episode.step("click [1]"), 1.0)
-    assert until(lambda: gone(process))
-    observation, _ = env.reset(options={"task": at("/")})
+    assert wait_until(lambda: has_ended(process))
+    observation, _ = env.reset(options={"task": task_at("/")})
     assert "Home" in observation
     assert browser.processes[0] != process
     env.close()
     browser.close()
 
 
-def test_a_browser_that_dies_costs_the_attempt_and_the_attempt_is_made_again(web_class, browser):
+def test_an_attempt_is_repeated_after_the_browser_died(web_class, browser):
     killed: list[int] = []
 
     class Clicker(RuleAgent):
@@ -64,43 +64,43 @@ def test_a_browser_that_dies_costs_the_attempt_and_the_attempt_is_made_again(web
         async def act(self, episode):
             if not killed:
                 killed.append(browser.processes[0])
-                end_processes(browser.processes[1])
+                kill_processes(browser.processes[1])
             action = "stop [right]" if "Two" in episode.observation.splitlines()[1] else "click [1]"
             return Step(episode.observation, "", action)
 
-    job = Job(at("/"), Clicker(), 0)
+    job = Job(task_at("/"), Clicker(), 0)
     (trajectory,) = collect(lambda: web_class(browser=browser), [job], at_once=1)
     assert (trajectory.outcome, len(trajectory.steps)) == ("success", 2)
-    assert gone(killed[0])
+    assert has_ended(killed[0])
 
 
-def test_the_browser_is_recycled_and_nothing_is_left_running(web_class, browser):
+def test_the_browser_is_recycled_and_leaves_no_processes(web_class, browser):
     env = web_class(browser=browser)
     seen = []
     for _ in range(5):
-        env.reset(options={"task": at("/")})
+        env.reset(options={"task": task_at("/")})
         seen.append(browser.processes[0])
     assert len(set(seen)) == 3
     browser.close()
     browser.close()
-    assert until(lambda: all(map(gone, seen)))
+    assert wait_until(lambda: all(map(has_ended, seen)))
 
 
 def test_it_works_inside_a_running_event_loop(web_class, browser):
-    async def notebook():
+    async def play():
         env = web_class(browser=browser)
-        env.reset(options={"task": at("/")})
+        env.reset(options={"task": task_at("/")})
         return env.step("click [1]")[0]
 
-    assert "heading 'Two'" in asyncio.run(notebook())
+    assert "heading 'Two'" in asyncio.run(play())
 
 
-def test_two_environments_take_turns_and_share_nothing(web_class, browser, site):
+def test_two_environments_in_one_browser_are_independent(web_class, browser, site):
     body = "<button onclick='localStorage.n = +(localStorage.n ?? 0) + 1; p.textContent = localStorage.n'>Add</button>"
     site.pages["/count"] = html("Count", body + "<p id=p>0")
     one, two = web_class(browser=browser), web_class(browser=browser)
     for env in (one, two):
-        env.reset(options={"task": at("/count")})
+        env.reset(options={"task": task_at("/count")})
     for _ in range(2):
         assert one.step("click [1]")[0] == two.step("click [1]")[0]
     one.close()
@@ -108,30 +108,30 @@ def test_two_environments_take_turns_and_share_nothing(web_class, browser, site)
 
 
 @pytest.mark.requires("headless_shell")
-def test_with_and_without_windows_the_same_is_seen_to_the_letter():
-    def seen(executable: str) -> list[str]:
+def test_observations_are_the_same_with_and_without_windows():
+    def observations(executable: str) -> list[str]:
         browser = Browser(BrowserConfig(executable=executable, resolver_rules=Sites.resolver_rules()))
         env = WebEnv(browser=browser)
-        said: list[str] = []
+        found: list[str] = []
         for task in WebEnv.tasks("train", 5, 5):
             observation, info = env.reset(options={"task": task})
-            said, expert, ended = [*said, observation], WebExpert(info["goal"]), False
+            found, expert, ended = [*found, observation], WebExpert(info["goal"]), False
             while not ended:
                 observation, reward, ended, truncated, _ = env.step(expert.think_and_act(observation)[1])
                 assert not truncated
-                said.append(observation)
+                found.append(observation)
             assert reward == 1.0
         env.close()
         browser.close()
-        return said
+        return found
 
-    assert seen("chromium") == seen("chromium-headless-shell")
+    assert observations("chromium") == observations("chromium-headless-shell")
 
 
 @pytest.mark.parametrize(
     "executable", ["chromium", pytest.param("chromium-headless-shell", marks=pytest.mark.requires("headless_shell"))]
 )
-def test_nothing_goes_around_the_allow_list_by_webrtc(executable, web_class, site):
+def test_webrtc_cannot_bypass_the_allow_list(executable, web_class, site):
     browser = Browser(BrowserConfig(executable=executable))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stun:
         stun.bind(("127.0.0.1", 0))
@@ -144,15 +144,15 @@ def test_nothing_goes_around_the_allow_list_by_webrtc(executable, web_class, sit
             "peer.createDataChannel('x'); peer.createOffer().then((offer) => peer.setLocalDescription(offer))</script>",
         )
         env = web_class(browser=browser)
-        env.reset(options={"task": at("/calls")})
-        assert until(lambda: "Title: complete" in env.step("wait")[0])
+        env.reset(options={"task": task_at("/calls")})
+        assert wait_until(lambda: "Title: complete" in env.step("wait")[0])
         with pytest.raises(TimeoutError):
             stun.recv(100)
     env.close()
     browser.close()
 
 
-def test_a_browser_that_does_not_start_leaves_nothing_behind(web_class, tmp_path):
+def test_a_browser_that_does_not_start_leaves_no_processes(web_class, tmp_path):
     sleeper = tmp_path / "sleeper"
     sleeper.write_text("#!/bin/sh\nexec sleep 60\n")
     sleeper.chmod(0o755)
@@ -162,34 +162,34 @@ def test_a_browser_that_does_not_start_leaves_nothing_behind(web_class, tmp_path
         with pytest.raises(InfraError, match=r"Chromium .*did not start: .*Timeout 500ms"):
             browser.version  # noqa: B018
     browser.config = BrowserConfig(executable="nothing-such")
-    with pytest.raises(UsageError, match="there is no program"):
-        web_class(browser=browser).reset(options={"task": at("/")})
-    assert until(lambda: not children.read_text())
+    with pytest.raises(UsageError, match="no program"):
+        web_class(browser=browser).reset(options={"task": task_at("/")})
+    assert wait_until(lambda: not children.read_text())
     browser.close()
 
 
 @pytest.mark.parametrize(
-    ("driver", "seconds", "said"),
+    ("driver", "seconds", "message"),
     [
         ("cat > /dev/null", 0.3, "Chromium did not start: the browser did not answer within 0.4 s"),
         ("exit 1", 20.0, "Playwright's driver did not start: "),
     ],
     ids=["silent", "dead"],
 )
-def test_a_driver_that_does_not_start_is_an_infra_error(driver, seconds, said, monkeypatch, tmp_path):
+def test_a_driver_that_does_not_start_is_an_infra_error(driver, seconds, message, monkeypatch, tmp_path):
     program = tmp_path / "node"
     program.write_text(f"#!/bin/sh\n{driver}\n")
     program.chmod(0o755)
     monkeypatch.setenv("PLAYWRIGHT_NODEJS_PATH", str(program))
     browser = Browser(BrowserConfig(start_seconds=seconds, close_seconds=0.1))
-    with pytest.raises(InfraError, match=said):
+    with pytest.raises(InfraError, match=message):
         browser.version  # noqa: B018
     browser.close()
 
 
-def test_a_fork_leaves_its_parents_browser_alone(web_class, browser):
+def test_a_forked_child_does_not_touch_the_browser_of_its_parent(web_class, browser):
     env = web_class(browser=browser)
-    env.reset(options={"task": at("/")})
+    env.reset(options={"task": task_at("/")})
     child = os.fork()
     if not child:
         code = 1
@@ -197,7 +197,7 @@ def test_a_fork_leaves_its_parents_browser_alone(web_class, browser):
             env.step("click [1]")
         except InfraError as error:
             env.close()
-            code = 0 if "which this one is a fork of" in str(error) else 2
+            code = 0 if "parent of this forked process" in str(error) else 2
         finally:
             os._exit(code)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
@@ -206,8 +206,8 @@ def test_a_fork_leaves_its_parents_browser_alone(web_class, browser):
 
 
 @pytest.mark.requires("miniwob")
-def test_a_session_in_which_episodes_go_on_grows_old_and_so_does_its_browser():
-    browser = Browser(BrowserConfig(recycle_after=5, episodes=3))
+def test_reused_sessions_and_browsers_are_replaced_after_their_maximum_of_episodes():
+    browser = Browser(BrowserConfig(recycle_after=5, episodes_per_session=3))
     env = WebEnv(browser=browser)
     (task,) = WebEnv.tasks("train", 1, world="miniwob", page="click-dialog")
     sessions, processes, observations = [], [], []
@@ -223,8 +223,8 @@ def test_a_session_in_which_episodes_go_on_grows_old_and_so_does_its_browser():
     browser.close()
 
 
-def test_what_cannot_be_found_is_said(monkeypatch, tmp_path):
-    with pytest.raises(UsageError, match="there is no program 'nothing-such'"):
+def test_a_missing_executable_is_an_error(monkeypatch, tmp_path):
+    with pytest.raises(UsageError, match="no program 'nothing-such'"):
         find_chromium("nothing-such", "")
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("KINTSUGI_CHROMIUM", raising=False)
@@ -232,15 +232,15 @@ def test_what_cannot_be_found_is_said(monkeypatch, tmp_path):
         find_chromium(None, str(tmp_path / "none"))
 
 
-def test_a_browser_that_cannot_find_the_sites_is_refused():
+def test_a_given_browser_without_resolver_rules_is_an_error():
     browser = Browser()
     task = WebEnv.tasks("train", 1).tasks[0]
-    with pytest.raises(UsageError, match=r"does not know the hosts of the world 'sites'; .*resolver_rules=\('MAP"):
+    with pytest.raises(UsageError, match=r"cannot resolve the hosts of the world 'sites'; .*resolver_rules=\('MAP"):
         WebEnv(browser=browser).reset(options={"task": task})
     browser.close()
 
 
-def test_a_window_that_no_display_can_show_is_said(monkeypatch):
+def test_a_window_without_a_display_is_an_error(monkeypatch):
     monkeypatch.setenv("DISPLAY", ":77")
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     browser = Browser(BrowserConfig(headless=False))
@@ -249,15 +249,15 @@ def test_a_window_that_no_display_can_show_is_said(monkeypatch):
     browser.close()
 
 
-def test_another_program_is_no_browser(monkeypatch):
+def test_an_executable_that_is_not_chromium_is_an_error(monkeypatch):
     monkeypatch.setenv("KINTSUGI_CHROMIUM", "true")
     browser = Browser()
-    with pytest.raises(UsageError, match=r"true is no Chromium: asked for its version, it said '"):
+    with pytest.raises(UsageError, match=r"true is not Chromium: '--version' printed '"):
         _ = browser.version
     browser.close()
 
 
-def test_where_no_window_is_wanted_the_browser_without_windows_comes_first(monkeypatch, tmp_path):
+def test_the_headless_shell_is_preferred_if_no_window_is_needed(monkeypatch, tmp_path):
     monkeypatch.delenv("KINTSUGI_CHROMIUM", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     paths = {}
@@ -273,11 +273,11 @@ def test_where_no_window_is_wanted_the_browser_without_windows_comes_first(monke
     assert find_chromium(None, "") == str(paths["chromium"])
 
 
-def test_a_picture_is_of_the_page_and_changes_nothing(web_class, browser):
+def test_pictures_do_not_change_the_episode(web_class, browser):
     env = web_class(browser=browser)
     assert (env.picture(), env.versions()) == (None, {})
-    plain = env.reset(options={"task": at("/")})[0], env.step("click [1]")[0]
-    pictured, pictures = [env.reset(options={"task": at("/")})[0]], [env.picture()]
+    plain = env.reset(options={"task": task_at("/")})[0], env.step("click [1]")[0]
+    pictured, pictures = [env.reset(options={"task": task_at("/")})[0]], [env.picture()]
     pictured.append(env.step("click [1]")[0])
     pictures.append(env.picture())
     assert tuple(pictured) == plain
@@ -287,14 +287,14 @@ def test_a_picture_is_of_the_page_and_changes_nothing(web_class, browser):
     env.close()
 
 
-def test_each_observation_has_a_picture_where_that_is_asked_for(web_class, site):
+def test_screenshots_match_their_observations_and_do_not_change_them(web_class, site):
     buttons = "<button onclick='alert(1)'>Ask</button><button onclick='n.hidden = 1'>Hide</button>"
     site.pages["/ask"] = html("Ask", f"{buttons}<p id=n>There</p>")
     plain, pictured = web_class(), web_class(config=WebConfig(screenshots=True))
     actions = ("click [2]", "no action", "click [1]", "click [1]", "stop")
     played = {}
     for env in (plain, pictured):
-        observation, info = env.reset(options={"task": at("/ask")})
+        observation, info = env.reset(options={"task": task_at("/ask")})
         played[env] = [(observation, info)]
         for action in actions:
             observation, *_, info = env.step(action)
@@ -312,7 +312,7 @@ def test_each_observation_has_a_picture_where_that_is_asked_for(web_class, site)
         env.close()
 
 
-def test_frames_are_unlimited_for_pictures_alone(web_class):
+def test_the_frame_limit_is_disabled_only_for_screenshots(web_class):
     plain, pictured = web_class(), web_class(config=WebConfig(screenshots=True))
     assert plain.browser.config.frame_limit
     assert not pictured.browser.config.frame_limit

@@ -1,4 +1,4 @@
-"""What a chat says of a page after another one: all that is new, in fewer words, and never less."""
+"""Tests of condensed observations: shorter, but with everything that is new."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from kintsugi.agents.react import ReActConfig, render_chat
 from kintsugi.agents.trajectory import Step, Trajectory
 from kintsugi.envs import AgentEnv, Task
 from kintsugi.envs.web import WebEnv
-from kintsugi.envs.web.condense import NOTHING, condense
+from kintsugi.envs.web.condense import NOTHING_NEW, condense
 
 SHOP = """URL: http://shop.test/
 Title: Welcome
@@ -38,7 +38,7 @@ main
 contentinfo 'Shop. The end.'"""
 
 
-def test_numbers_follow_names_and_a_row_is_a_line():
+def test_numbers_follow_names_and_each_row_is_one_line():
     assert condense(SHOP) == "\n".join(
         [
             "Title: Welcome",
@@ -54,42 +54,42 @@ def test_numbers_follow_names_and_a_row_is_a_line():
     )
 
 
-def test_on_the_same_address_only_changes_are_said():
-    assert condense(SHOP, SHOP) == NOTHING
+def test_only_changed_lines_are_kept_on_the_same_url():
+    assert condense(SHOP, SHOP) == NOTHING_NEW
     chosen = SHOP.replace("value 'Red'", 'value "Baker\'s blue" focused')
     assert condense(chosen, SHOP) == "combobox 'Colour' [5] value \"Baker's blue\" options 'Red', \"Baker's blue\""
     assert condense(f"Refused: there is no element [9] on this page\n{SHOP}", SHOP).startswith("Refused: there is no")
 
 
-def test_on_another_address_all_below_the_menu_is_said():
+def test_everything_below_the_menu_is_kept_on_another_url():
     other = SHOP.replace("shop.test/", "shop.test/sorted").replace("[3] link 'Oak Lamp'", "[3] link 'Ash Chair'")
-    told = condense(other, SHOP).split("\n")
-    assert told[:2] == ["Title: Welcome", "heading 'Best rated'"]
-    assert "link 'Elm Vase' [4] '$12.00'" in told
-    assert "link 'Shop' [1]" not in told
+    found = condense(other, SHOP).split("\n")
+    assert found[:2] == ["Title: Welcome", "heading 'Best rated'"]
+    assert "link 'Elm Vase' [4] '$12.00'" in found
+    assert "link 'Shop' [1]" not in found
     fuller = other.replace("Cart (0)", "Cart (1)")
     assert condense(fuller, SHOP).split("\n")[1] == "link 'Cart (1)' [2]"
 
 
 @given(st.text(), st.one_of(st.none(), st.text()))
-def test_any_text_can_be_told(text, before):
+def test_any_text_can_be_condensed(text, before):
     assert isinstance(condense(text, before), str)
     assert condense(f"URL: x\nRefused: {text!r}", before).startswith("Refused: ")
 
 
-def test_chats_are_brief_unless_asked_otherwise():
+def test_chats_are_condensed_unless_disabled():
     task = Task("t", WebEnv.env_id, "train", 0)
     steps = (Step(SHOP, "a", "wait"), Step(SHOP, "b", "stop"))
     attempt = Trajectory(task, steps, SHOP, "failure", 0.0, "policy", "m", 0, goal="g")
     assert [m.content for m in render_chat(attempt, ReActConfig()) if m.role == "user"] == [
         condense(SHOP),
-        f"{NOTHING}\nYour task is to: g",
+        f"{NOTHING_NEW}\nYour task is to: g",
     ]
     whole = render_chat(attempt, ReActConfig(condense=False))
     assert [m.content for m in whole if m.role == "user"] == [SHOP, f"{SHOP}\nYour task is to: g"]
 
 
-def test_other_worlds_are_told_whole():
+def test_other_environments_keep_the_whole_observation():
     assert AgentEnv.condense("a", "a") == "a"
     attempt = Trajectory(
         Task("t", "nowhere/World-v0", "train", 0), (Step("a", "", "x"),), "a", "failure", 0.0, "policy", "m", 0

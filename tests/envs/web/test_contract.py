@@ -1,23 +1,23 @@
-"""The web environment keeps to what every environment keeps to."""
+"""Tests that the web environment follows the environment contract."""
 
 from __future__ import annotations
 
 import pytest
-from bad_site import ClickTest, at, html
+from bad_site import ClickTest, html, task_at
 from kintsugi.envs import check_agent_env
 
 pytestmark = pytest.mark.requires("chromium")
 
 
 @pytest.mark.requires("miniwob")
-def test_the_contract(chromium):
+def test_the_environment_checks_pass(chromium):
     check_agent_env(ClickTest, task=ClickTest.tasks("train", 1).tasks[0], steps=4, copies=2)
 
 
-def test_a_snapshot_brings_back_page_and_numbers(web_class, site):
+def test_a_snapshot_restores_the_page_and_the_element_numbers(web_class, site):
     site.pages["/state"] = html("State", "<button onclick='n.textContent += 1'>Add</button><p id=n>0</p>")
     env, other = web_class(), web_class()
-    env.reset(options={"task": at("/state")})
+    env.reset(options={"task": task_at("/state")})
     env.step("click [1]")
     taken = env.snapshot()
     later = env.step("click [1]")

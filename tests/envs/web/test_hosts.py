@@ -1,4 +1,4 @@
-"""The allow-list: what is named is let through, and nothing else, however an address is written."""
+"""Tests of the allow-list of hosts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import socket
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kintsugi.envs.web.hosts import LOOPBACK, Hosts, Wall, address
+from kintsugi.envs.web.hosts import LOOPBACK, AllowedHosts, BlockingProxy, parse_address
 from kintsugi.errors import UsageError
 
 LABEL = st.from_regex(r"[a-z0-9]{1,8}", fullmatch=True)
@@ -33,23 +33,23 @@ NAME = st.lists(LABEL, min_size=2, max_size=4).map(".".join)
         ("", False),
     ],
 )
-def test_by_default_this_machine_alone(url: str, allowed: bool):
-    assert Hosts().allows(url) is allowed
+def test_only_loopback_is_allowed_by_default(url: str, allowed: bool):
+    assert AllowedHosts().allows(url) is allowed
 
 
 @given(NAME, LABEL)
-def test_a_name_is_itself_and_a_star_is_all_below(name: str, label: str):
-    exact, below = Hosts((name,)), Hosts((f"*.{name}",))
+def test_a_name_allows_itself_and_a_star_its_subdomains(name: str, label: str):
+    exact, below = AllowedHosts((name,)), AllowedHosts((f"*.{name}",))
     assert exact.allows(f"https://{name}:444/a?b#c")
     assert not exact.allows(f"https://{label}.{name}/")
     assert below.allows(f"https://{label}.{name}/")
     assert not below.allows(f"https://{label}{name}/")
     assert not below.allows(f"https://{name}/")
-    assert Hosts(("*",)).allows(f"http://{name}/")
+    assert AllowedHosts(("*",)).allows(f"http://{name}/")
 
 
-def test_files_below_a_folder_and_no_way_out_of_it():
-    hosts = Hosts((), ("file:///srv/pages/",))
+def test_only_files_below_an_allowed_folder_are_allowed():
+    hosts = AllowedHosts((), ("file:///srv/pages/",))
     assert hosts.allows("file:///srv/pages/a/b.html")
     assert not hosts.allows("file:///srv/pages/../secret")
     assert not hosts.allows("file:///srv/other.html")
@@ -58,26 +58,29 @@ def test_files_below_a_folder_and_no_way_out_of_it():
 @pytest.mark.parametrize(
     "host", ["http://example.org", "example.org:80", "a b", "", "*example.org", "*.", "EXAMPLE.org"]
 )
-def test_what_is_no_host_is_refused(host: str):
-    with pytest.raises(UsageError, match="is no host to allow"):
-        Hosts((host,))
+def test_an_invalid_host_is_an_error(host: str):
+    with pytest.raises(UsageError, match="is not a valid host"):
+        AllowedHosts((host,))
 
 
-def test_one_host_without_a_tuple_around_it_is_refused():
-    with pytest.raises(UsageError, match=r"expected a tuple of them, like \('example.org',\)"):
-        Hosts("example.org")
+def test_a_string_instead_of_a_tuple_is_an_error():
+    with pytest.raises(UsageError, match=r"expected a tuple of hosts, like \('example.org',\)"):
+        AllowedHosts("example.org")
 
 
-def test_the_wall_refuses_every_connection_and_is_passed_by_what_is_allowed():
-    wall = Wall()
+def test_the_blocking_proxy_refuses_connections_and_allowed_hosts_bypass_it():
+    blocking_proxy = BlockingProxy()
     try:
         with pytest.raises(ConnectionRefusedError):
-            socket.create_connection(("127.0.0.1", wall.port), timeout=5)
-        proxy = Hosts().proxy(wall)
-        assert proxy == {"server": f"http://127.0.0.1:{wall.port}", "bypass": ",".join(("<-loopback>", *LOOPBACK))}
-        assert Hosts(("*",)).proxy(wall) is None
+            socket.create_connection(("127.0.0.1", blocking_proxy.port), timeout=5)
+        settings = AllowedHosts().proxy_settings(blocking_proxy)
+        assert settings == {
+            "server": f"http://127.0.0.1:{blocking_proxy.port}",
+            "bypass": ",".join(("<-loopback>", *LOOPBACK)),
+        }
+        assert AllowedHosts(("*",)).proxy_settings(blocking_proxy) is None
     finally:
-        wall.close()
+        blocking_proxy.close()
 
 
 @pytest.mark.parametrize(
@@ -89,11 +92,11 @@ def test_the_wall_refuses_every_connection_and_is_passed_by_what_is_allowed():
         ("about:blank", "about:blank"),
     ],
 )
-def test_addresses_as_people_type_them(typed: str, url: str):
-    assert address(typed) == url
+def test_a_missing_scheme_is_added(typed: str, url: str):
+    assert parse_address(typed) == url
 
 
 @pytest.mark.parametrize("typed", ["", "two words", "javascript:f()", "http://", "chrome://crash", "a\x00b"])
-def test_what_is_no_address_is_refused(typed: str):
+def test_an_invalid_address_is_an_error(typed: str):
     with pytest.raises(ValueError, match=r"."):
-        address(typed)
+        parse_address(typed)

@@ -1,39 +1,39 @@
-"""Lists of tasks on the live web, played on a site on loopback and judged by a scripted model."""
+"""Tests of live tasks, played on a loopback site and judged by a scripted model."""
 
 from __future__ import annotations
 
 import json
 
 import pytest
-from kintsugi.agents.judge import JudgeConfig, WebJudge, verdict_of
+from kintsugi.agents.judge import JudgeConfig, WebJudge, parse_verdict
 from kintsugi.agents.models.core import Completion
 from kintsugi.envs.web import WebConfig, WebEnv
 from kintsugi.errors import InfraError, UsageError
 
 
-class Says:
-    """A model that says one thing after the other and keeps what it read."""
+class ScriptedJudge:
+    """A model that returns given texts in order and stores the prompts."""
 
-    version = "says"
+    version = "scripted"
 
     def __init__(self, *texts):
-        self.texts, self.read = list(texts), []
+        self.texts, self.prompts = list(texts), []
 
     async def complete(self, messages, sampling):
-        self.read.append(messages[-1].content)
+        self.prompts.append(messages[-1].content)
         return Completion(self.texts.pop(0), (1,), (0.0,), "stop")
 
     async def score(self, messages, candidates):
         raise AssertionError
 
 
-def saved(path, *entries, array=False):
+def save_tasks(path, *entries, array=False):
     path.write_text(json.dumps(entries) if array else "\n".join(map(json.dumps, entries)))
     return str(path)
 
 
-def test_both_published_forms_are_read(tmp_path):
-    voyager = saved(
+def test_both_published_formats_are_read(tmp_path):
+    voyager = save_tasks(
         tmp_path / "v.jsonl", {"id": "A--1", "ques": "Find it", "web": "https://a.example/", "web_name": "A"}
     )
     (task,) = WebEnv.tasks("test", world="live", path=voyager)
@@ -41,7 +41,7 @@ def test_both_published_forms_are_read(tmp_path):
     check = {"content": {"url": "https://b.example/deep/page?x=1"}}
     entries = [{"index": i, "task": f"Do {i}", "evaluation": [check]} for i in range(3)]
     for array in (True, False):
-        tasks = WebEnv.tasks("test", world="live", path=saved(tmp_path / "m.json", *entries, array=array))
+        tasks = WebEnv.tasks("test", world="live", path=save_tasks(tmp_path / "m.json", *entries, array=array))
         assert [t.params["goal"] for t in tasks] == ["Do 0", "Do 1", "Do 2"]
         assert tasks.tasks[0].params["url"] == "https://b.example/"
     drawn = WebEnv.tasks("test", 2, world="live", path=str(tmp_path / "m.json"))
@@ -50,39 +50,39 @@ def test_both_published_forms_are_read(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "why"),
+    ("text", "reason"),
     [
         ('{"ques": "x", "web": "https://a.example"}\nnonsense', ":2: not JSON"),
-        ('[{"ques": "x"}]', "entry 1 is no task"),
-        ("[7]", "entry 1 is no task"),
-        ('[{"ques": "", "web": "https://a.example"}]', "entry 1 is no task"),
+        ('[{"ques": "x"}]', "entry 1 is not a task"),
+        ("[7]", "entry 1 is not a task"),
+        ('[{"ques": "", "web": "https://a.example"}]', "entry 1 is not a task"),
     ],
 )
-def test_files_that_hold_no_tasks(tmp_path, text, why):
+def test_invalid_files_are_errors(tmp_path, text, reason):
     path = tmp_path / "bad.jsonl"
     path.write_text(text)
-    with pytest.raises(UsageError, match=why):
+    with pytest.raises(UsageError, match=reason):
         WebEnv.tasks("test", world="live", path=str(path))
 
 
-def test_missing_files_judges_and_hosts_are_asked_for(tmp_path):
+def test_missing_files_judges_and_hosts_are_errors(tmp_path):
     with pytest.raises(UsageError, match="cannot read live tasks"):
         WebEnv.tasks("test", world="live", path=str(tmp_path / "none"))
-    with pytest.raises(UsageError, match="there is no path"):
+    with pytest.raises(UsageError, match="path is missing"):
         WebEnv.tasks("test", world="live")
-    path = saved(tmp_path / "v.jsonl", {"id": "1", "ques": "Find it", "web": "https://a.example/"})
+    path = save_tasks(tmp_path / "v.jsonl", {"id": "1", "ques": "Find it", "web": "https://a.example/"})
     (task,) = WebEnv.tasks("test", world="live", path=path)
-    with pytest.raises(UsageError, match="needs a judge"):
+    with pytest.raises(UsageError, match="has no judge"):
         WebEnv().reset(options={"task": task})
-    with pytest.raises(UsageError, match=r"name what may be visited: .*'a.example'"):
+    with pytest.raises(UsageError, match=r"allow its host with .*'a.example'"):
         WebEnv(judge=lambda *_: 1.0).reset(options={"task": task})
 
 
 @pytest.mark.requires("chromium")
-def test_an_episode_is_judged_when_the_agent_stops(tmp_path, site):
-    path = saved(tmp_path / "v.jsonl", {"id": "1", "ques": "Open page two", "web": f"{site.url}/"})
+def test_the_judge_scores_the_episode_when_the_agent_stops(tmp_path, site):
+    path = save_tasks(tmp_path / "v.jsonl", {"id": "1", "ques": "Open page two", "web": f"{site.url}/"})
     (task,) = WebEnv.tasks("test", world="live", path=path)
-    model = Says("The page is the second.\nSUCCESS", "Nothing was done.\nNOT SUCCESS")
+    model = ScriptedJudge("The page is the second.\nSUCCESS", "Nothing was done.\nNOT SUCCESS")
     env = WebEnv(judge=WebJudge(model), config=WebConfig())
     for action, score in (("click [1]", 1.0), ("wait", 0.0)):
         env.reset(options={"task": task})
@@ -90,18 +90,18 @@ def test_an_episode_is_judged_when_the_agent_stops(tmp_path, site):
         _, reward, over, _, info = env.step("stop [It is open]")
         assert (reward, over, info["score"], info["success"]) == (score, True, score, score == 1.0)
     env.close()
-    assert "1. click [1]\n2. stop [It is open]" in model.read[0]
-    assert "heading 'Two' level 1" in model.read[0]
-    assert "Answer: It is open" in model.read[0]
+    assert "1. click [1]\n2. stop [It is open]" in model.prompts[0]
+    assert "heading 'Two' level 1" in model.prompts[0]
+    assert "Answer: It is open" in model.prompts[0]
 
 
-def test_verdicts(tmp_path):
-    assert verdict_of("I said SUCCESS at first.\nNOT SUCCESS") is False
-    assert verdict_of("NOT SUCCESS? No:\nSUCCESS") is True
-    assert verdict_of("UNSUCCESSFUL") is None
-    path = saved(tmp_path / "v.jsonl", {"id": "1", "ques": "x", "web": "https://a.example/"})
+def test_verdicts_are_parsed_and_averaged(tmp_path):
+    assert parse_verdict("I said SUCCESS at first.\nNOT SUCCESS") is False
+    assert parse_verdict("NOT SUCCESS? No:\nSUCCESS") is True
+    assert parse_verdict("UNSUCCESSFUL") is None
+    path = save_tasks(tmp_path / "v.jsonl", {"id": "1", "ques": "x", "web": "https://a.example/"})
     (task,) = WebEnv.tasks("test", world="live", path=path)
-    judge = WebJudge(Says("SUCCESS", "hm", "NOT SUCCESS", "SUCCESS", "SUCCESS"), JudgeConfig(votes=4))
+    judge = WebJudge(ScriptedJudge("SUCCESS", "hm", "NOT SUCCESS", "SUCCESS", "SUCCESS"), JudgeConfig(votes=4))
     assert judge(task, [], "a") == 0.75
-    with pytest.raises(InfraError, match="no verdict in 2 attempts"):
-        WebJudge(Says("hm", "hm"), JudgeConfig(attempts=2))(task, [], "a")
+    with pytest.raises(InfraError, match="no verdict in 2 tries"):
+        WebJudge(ScriptedJudge("hm", "hm"), JudgeConfig(max_tries=2))(task, [], "a")

@@ -1,4 +1,4 @@
-"""MiniWoB++ in the real browser: every page the package ships, and beginning again without loading again."""
+"""Tests of MiniWoB++ in the real browser: all pages of the package, and restarts without a reload."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ def env():
     made.close()
 
 
-def first(page, seed=0):
-    return WebEnv.tasks("train", seed + 1, world="miniwob", page=page).tasks[seed]
+def task_of(page, number=0):
+    return WebEnv.tasks("train", number + 1, world="miniwob", page=page).tasks[number]
 
 
-def test_all_pages_load_are_seen_take_an_action_and_end_with_a_reward(env):
+def test_every_page_accepts_an_action_and_ends_with_a_reward(env):
     assert len(miniwob.pages()) == 130
     for page in miniwob.pages():
-        observation, info = env.reset(options={"task": first(page)})
+        observation, info = env.reset(options={"task": task_of(page)})
         assert info["goal"]
         assert f"Task: {info['goal']}\n" in observation
         _, reward, over, _, info = env.step(info["admissible"][0])
         assert -1 <= reward <= 1, page
         if not over:
-            # The page's own end, as its clock running out makes it.
+            # End the page as its time limit would.
             env._run(env._episode.session.active.evaluate("core.endEpisode(-1, false, 'late')"))
             _, reward, over, _, info = env.step("wait")
             assert reward == -1, page
@@ -40,35 +40,35 @@ def test_all_pages_load_are_seen_take_an_action_and_end_with_a_reward(env):
         assert info["success"] == (reward > 0)
 
 
-def test_rewards_are_the_pages_own(env):
-    observation, _ = env.reset(options={"task": first("click-test-2")})
+def test_rewards_come_from_the_page(env):
+    observation, _ = env.reset(options={"task": task_of("click-test-2")})
     number = observation.partition("] button 'ONE'")[0][-1]
     assert env.step(f"click [{number}]")[1:3] == (1.0, True)
-    env.reset(options={"task": first("click-test-2")})
+    env.reset(options={"task": task_of("click-test-2")})
     observation, reward, over, _, info = env.step("stop")
     assert (reward, over, info["success"]) == (0.0, True, False)
 
 
 @pytest.mark.parametrize("page", ["click-checkboxes", "login-user", "email-inbox", "click-tab-2"])
-def test_beginning_again_shows_what_loading_again_shows(env, page):
-    def episode(task, other):
+def test_a_restart_shows_the_same_as_a_reload(env, page):
+    def observations(task, other):
         observation, info = other.reset(options={"task": task})
-        seen = [observation]
+        found = [observation]
         for number in range(3):
             action = info["admissible"][number % len(info["admissible"])]
             observation, _, over, _, info = other.step(action)
-            seen.append(observation)
+            found.append(observation)
             if over:
                 break
-        return seen
+        return found
 
     fresh = WebEnv(config=SMALL)
-    episode(first(page, 0), env)
-    assert episode(first(page, 1), env) == episode(first(page, 1), fresh)
+    observations(task_of(page, 0), env)
+    assert observations(task_of(page, 1), env) == observations(task_of(page, 1), fresh)
     fresh.close()
 
 
-def test_splits_share_no_seed_and_unseen_pages_are_unseen():
+def test_splits_share_no_seeds_and_unseen_pages_are_separate():
     sets = {split: WebEnv.tasks(split, world="miniwob") for split in miniwob.SPLITS}
     pages = {split: {task.params["type"] for task in tasks} for split, tasks in sets.items()}
     assert pages["train"] == pages["valid"]

@@ -1,11 +1,11 @@
-"""What pages do and what an agent sees of it, in the real browser."""
+"""Tests of what an agent sees of pages and can do on them, in the real browser."""
 
 from __future__ import annotations
 
 import re
 
 import pytest
-from bad_site import done, html
+from bad_site import html, play
 
 pytestmark = pytest.mark.requires("chromium")
 
@@ -41,9 +41,9 @@ def test_a_form_of_every_kind_of_field(opened):
     ]
 
 
-def test_fields_take_what_is_meant_for_them(opened):
+def test_each_kind_of_field_can_be_filled(opened):
     env, _ = opened(FORM)
-    seen = done(
+    seen = play(
         env,
         "type [1] [Zoë [x] 手]",
         "type [2] [secret]",
@@ -79,7 +79,7 @@ def test_fields_take_what_is_meant_for_them(opened):
     ]
 
 
-def test_fields_refuse_all_else(opened):
+def test_invalid_input_to_fields_is_refused(opened):
     env, _ = opened(FORM)
     refused = {
         "click [11]": "[11] is disabled",
@@ -87,11 +87,11 @@ def test_fields_refuse_all_else(opened):
         "select [8] [red] [blue]": "[8]: only one of its options can be chosen",
         "type [4] [tomorrow]": "[4] does not take 'tomorrow'; it wants a date like 2026-05-14",
     }
-    for action, why in refused.items():
-        assert env.step(action)[4]["invalid"] == why
+    for action, reason in refused.items():
+        assert env.step(action)[4]["invalid"] == reason
 
 
-def test_typing_makes_the_events_of_keys_and_enter_submits(opened):
+def test_typing_sends_key_events_and_enter_submits(opened):
     env, _ = opened(
         "<form action=/two><input aria-label=q name=q value=old></form><p id=p></p><script>"
         "const q = document.querySelector('input'), said = [];"
@@ -100,7 +100,7 @@ def test_typing_makes_the_events_of_keys_and_enter_submits(opened):
         "  said.push(kind[0] + kind[3] + (e.key ?? '')); p.textContent = said.join(' '); });"
         "</script>"
     )
-    assert done(env, "type [1] [ab]")[1] == "text 'kda iu kua kdb iu kub'"
+    assert play(env, "type [1] [ab]")[1] == "text 'kda iu kua kdb iu kub'"
     assert env.step("type [1] [x] [submit]")[0].startswith("URL: http://site.test/two?q=x\n")
     assert env.step("back")[0].startswith("URL: http://site.test/page\n")
     assert env.step("forward")[0].startswith("URL: http://site.test/two?q=x\n")
@@ -112,7 +112,7 @@ def test_elements_keep_their_numbers(opened):
         "'afterbegin', '<li><button>New</button>')\">B</button></ul><input aria-label=t>"
     )
     assert seen == ["list", "  listitem", "    [1] button 'A'", "  listitem", "    [2] button 'B'", "[3] textbox 't'"]
-    seen = done(env, "click [1]", "click [2]", "type [3] [x]")
+    seen = play(env, "click [1]", "click [2]", "type [3] [x]")
     assert [line.strip() for line in seen if "[" in line] == [
         "[4] button 'New'",
         "[2] button 'B'",
@@ -120,23 +120,23 @@ def test_elements_keep_their_numbers(opened):
     ]
 
 
-def test_dialogs_wait_for_an_answer(opened):
+def test_dialogs_are_shown_and_answered(opened):
     env, _ = opened(
         "<button onclick=\"p.textContent = confirm('Sure?') + ' ' + prompt('Name?', 'me')\">Ask</button><p id=p></p>"
         "<button onclick=\"alert('Hello'); p.textContent = 'after'\">Tell</button>"
     )
-    assert done(env, "click [1]") == ["confirm dialog 'Sure?'", "[1] button 'OK'", "[2] button 'Cancel'"]
+    assert play(env, "click [1]") == ["confirm dialog 'Sure?'", "[1] button 'OK'", "[2] button 'Cancel'"]
     assert env.step("goto [http://site.test/]")[4]["invalid"].startswith(
         "the page waits for its dialog to be closed: click [1] or"
     )
-    assert done(env, "click [1]")[0] == "prompt dialog 'Name?'"
-    assert done(env, "click [3]")[-1] == "[3] textbox value 'me' focused"
-    assert done(env, "type [3] [you]")[-1] == "[3] textbox value 'you' focused"
-    assert done(env, "press [Enter]")[1] == "text 'true you'"
-    seen = done(env, "click [1]", "click [2]", "press [Escape]")
+    assert play(env, "click [1]")[0] == "prompt dialog 'Name?'"
+    assert play(env, "click [3]")[-1] == "[3] textbox value 'me' focused"
+    assert play(env, "type [3] [you]")[-1] == "[3] textbox value 'you' focused"
+    assert play(env, "press [Enter]")[1] == "text 'true you'"
+    seen = play(env, "click [1]", "click [2]", "press [Escape]")
     assert seen[1] == "text 'false null'"
-    assert done(env, "click [2]") == ["alert dialog 'Hello'", "[1] button 'OK'"]
-    assert done(env, "click [1]")[1] == "text 'after'"
+    assert play(env, "click [2]") == ["alert dialog 'Hello'", "[1] button 'OK'"]
+    assert play(env, "click [1]")[1] == "text 'after'"
     env.step("click [1]")
     assert env.step("stop [right]")[1:3] == (1.0, True)
 
@@ -158,7 +158,7 @@ def test_windows_become_tabs(opened):
     assert env.step("goto [site.test/two]")[0].splitlines()[0] == "URL: http://site.test/two"
 
 
-def test_a_window_opens_once_a_click_and_under_one_name_once(opened):
+def test_a_window_needs_a_click_and_a_named_window_is_reused(opened):
     env, seen = opened(
         '<button onclick=\'window.open("/two", "help")\'>Help</button><p id=p></p>'
         "<script>p.textContent = window.open('/two')</script>"
@@ -170,11 +170,11 @@ def test_a_window_opens_once_a_click_and_under_one_name_once(opened):
     assert len(env._episode.session.tabs) == 2
 
 
-def test_without_a_click_windows_and_frames_that_are_there_can_be_sent_elsewhere(opened, site):
+def test_existing_frames_can_navigate_without_a_click(opened, site):
     site.pages["/inner"] = html("Inner", "<script>window.open('/two', 'side')</script>")
     env, seen = opened("<iframe name=side></iframe><iframe src=/inner></iframe><a href=/two>On</a>")
     assert "  heading 'Two' level 1" in seen
-    done(env, "wait")
+    play(env, "wait")
     assert len(env._episode.session.tabs) == 1
 
 
@@ -193,13 +193,13 @@ def test_frames_and_shadow_roots_are_part_of_the_page(opened, site):
         "iframe 'Same'", "  text 'far'", "  [1] button 'In'", "iframe 'Other'", "  text 'far'", "  [2] button 'In'",
         "[3] button 'open'", "[4] button 'closed'",
     ]  # fmt: skip
-    seen = done(env, "click [1]", "click [2]", "click [3]", "click [4]")
+    seen = play(env, "click [1]", "click [2]", "click [3]", "click [4]")
     assert [line.strip() for line in seen if "button" in line] == [
         "[1] button 'Hit'", "[2] button 'Hit'", "[3] button 'Hit'", "[4] button 'Hit' focused",
     ]  # fmt: skip
 
 
-def test_the_page_s_time_moves_with_the_steps_alone(opened):
+def test_page_time_moves_only_with_the_steps(opened):
     env, seen = opened(
         "<p id=p></p><p id=q>waiting</p><script>p.textContent = [new Date().toISOString(), Math.random().toFixed(6),"
         "Intl.DateTimeFormat().resolvedOptions().timeZone, navigator.language].join(' ');"
@@ -208,12 +208,12 @@ def test_the_page_s_time_moves_with_the_steps_alone(opened):
     first = seen[0]
     assert first.startswith("text '2026-05-14T09:30:00.000Z 0.")
     assert first.endswith(" UTC en-US'")
-    assert done(env, "wait")[1] == "text 'waiting'"
-    assert done(env, "wait")[1] == "text 'after 2500 ms'"
+    assert play(env, "wait")[1] == "text 'waiting'"
+    assert play(env, "wait")[1] == "text 'after 2500 ms'"
 
 
-def test_dates_by_every_interface_and_random_bytes_are_the_same_each_time(opened):
-    """Where a browser has no Temporal yet, nothing is asked of it."""
+def test_dates_and_random_bytes_are_deterministic(opened):
+    """Temporal is checked only if the browser supports it."""
     body = (
         "<p id=p></p><p id=q></p><script>const say = new Intl.DateTimeFormat('en-GB', {dateStyle: 'medium'}), N = "
         "window.Temporal?.Now; p.textContent = [say.format(), say.formatToParts().map((x) => x.value).join(''),"
@@ -236,37 +236,37 @@ def test_a_step_ends_when_requests_and_animations_are_done(opened):
         " setTimeout(() => p.textContent = text.length, 300); }"
         "function move() { p.textContent = ++n; if (n < 30) requestAnimationFrame(move); }</script>"
     )
-    assert done(env, "click [1]")[-1] == "text '103'"
-    assert done(env, "click [2]")[-1] == "text '30'"
+    assert play(env, "click [1]")[-1] == "text '103'"
+    assert play(env, "click [2]")[-1] == "text '30'"
 
 
-def test_what_lies_outside_the_viewport(opened):
+def test_elements_outside_the_viewport_can_be_clicked(opened):
     body = "<button>Top</button><div style='height: 3000px'></div><button>Bottom</button>"
     env, seen = opened(body)
     assert seen == ["[1] button 'Top'", "[2] button 'Bottom'"]
-    assert done(env, "click [2]") == ["[1] button 'Top'", "[2] button 'Bottom' focused"]
+    assert play(env, "click [2]") == ["[1] button 'Top'", "[2] button 'Bottom' focused"]
 
 
-def test_long_pages_show_the_viewport_and_say_what_is_left_out(opened):
+def test_long_pages_show_only_the_viewport(opened):
     from kintsugi.envs.web.view import View
 
     rows = "".join(f"<p><a href=/{i}>Link number {i}</a></p>" for i in range(500))
-    env, seen = opened(rows, view=View(most=2000))
+    env, seen = opened(rows, view=View(max_characters=2000))
     assert sum(map(len, seen)) < 2100
     assert seen[0] == "[1] link 'Link number 0'"
     assert len(seen) < 30
-    later = done(env, "scroll [down]")
+    later = play(env, "scroll [down]")
     assert "Link number 0'" not in later[0]
     assert later[0].startswith("[")
     env, seen = opened(
-        "<button>Top</button><div style='height: 3000px'></div><button>Bottom</button>", view=View(whole=False)
+        "<button>Top</button><div style='height: 3000px'></div><button>Bottom</button>", view=View(full_page=False)
     )
     assert seen == ["[1] button 'Top'"]
-    assert done(env, "scroll [down]") == []
-    assert done(env, *["scroll [down]"] * 5) == ["[2] button 'Bottom'"]
+    assert play(env, "scroll [down]") == []
+    assert play(env, *["scroll [down]"] * 5) == ["[2] button 'Bottom'"]
 
 
-def test_what_covers_an_element_gets_the_click_and_is_named(opened):
+def test_a_covering_element_gets_the_click_and_is_noted(opened):
     env, _ = opened(
         "<button onclick='document.title = \"hit\"'>Under</button>"
         "<div style='position: fixed; inset: 0' onclick='this.remove()' role=button aria-label=Cover></div>"
@@ -276,7 +276,7 @@ def test_what_covers_an_element_gets_the_click_and_is_named(opened):
     assert "Title: hit" in env.step("click [1]")[0]
 
 
-def test_a_link_that_runs_over_two_lines_is_clicked_where_it_is(opened):
+def test_a_link_that_spans_two_lines_can_be_clicked(opened):
     filled = "<span style='display: inline-block; width: 250px'>Before</span> "
     env, seen = opened(
         f"<p style='width: 300px'>{filled}<a href='#there' onclick='document.title = \"hit\"'>two words of it</a></p>"
@@ -293,13 +293,13 @@ def test_hovering_dragging_and_pressing(opened):
         "<div onmouseup='this.textContent = \"dropped \" + window.held' role=button>To</div>"
         "<button onkeydown='this.textContent = event.key + event.ctrlKey'>Key</button>"
     )
-    assert "text 'Open'" in done(env, "hover [1]")
-    assert "[3] button 'dropped 1'" in done(env, "drag [2] [3]")
+    assert "text 'Open'" in play(env, "hover [1]")
+    assert "[3] button 'dropped 1'" in play(env, "drag [2] [3]")
     env.step("click [4]")
-    assert done(env, "press [ctrl+k]")[-1] == "[4] button 'ktrue' focused"
+    assert play(env, "press [ctrl+k]")[-1] == "[4] button 'ktrue' focused"
 
 
-def test_after_a_drag_that_is_refused_elements_are_clicked_where_they_are(opened):
+def test_clicks_hit_their_element_after_a_refused_drag(opened):
     env, _ = opened(
         "<button onclick='document.title = \"top\"'>Top</button>"
         "<button onclick='document.title = \"next\"'>Next</button>"
@@ -312,15 +312,15 @@ def test_after_a_drag_that_is_refused_elements_are_clicked_where_they_are(opened
     assert "Title: next" in env.step("click [2]")[0]
 
 
-def test_a_window_that_asks_while_it_loads_is_answered_by_the_agent(opened, site):
+def test_a_dialog_of_a_loading_window_is_answered_by_the_agent(opened, site):
     site.pages["/asks"] = html("Asks", "<p id=p></p><script>p.textContent = `said ${confirm('Sure?')}`</script>")
     for number, answer in ((1, "true"), (2, "false")):
         env, _ = opened("<button onclick='window.open(\"/asks\")'>Open</button>")
-        assert done(env, "click [1]")[0] == "confirm dialog 'Sure?'"
-        assert done(env, f"click [{number}]")[-1] == f"text 'said {answer}'"
+        assert play(env, "click [1]")[0] == "confirm dialog 'Sure?'"
+        assert play(env, f"click [{number}]")[-1] == f"text 'said {answer}'"
 
 
-def test_a_table_is_a_line_a_row(opened):
+def test_a_table_has_one_line_per_row(opened):
     _, seen = opened("<table><tr><th>Name<th>Age<tr><td>Ann<td>7<tr><td><a href=/>Bob</a><td>8</table>")
     assert seen == [
         "table",
@@ -333,13 +333,13 @@ def test_a_table_is_a_line_a_row(opened):
     ]
 
 
-def test_screenshots_and_marks_leave_the_page_alone(opened):
+def test_screenshots_and_marks_do_not_change_the_page(opened):
     import io
 
     from PIL import Image
 
     env, _ = opened("<button style='position: absolute; left: 40px; top: 60px; width: 80px; height: 30px'>Go</button>")
-    before = done(env, "wait")
+    before = play(env, "wait")
     plain, marked = (
         Image.open(io.BytesIO(data)).convert("RGB") for data in (env.screenshot(), env.marked_screenshot())
     )
@@ -349,6 +349,6 @@ def test_screenshots_and_marks_leave_the_page_alone(opened):
     ]  # fmt: skip
     assert changed
     assert all(20 <= x <= 130 and 40 <= y <= 100 for x, y in changed)
-    assert done(env, "wait") == before
+    assert play(env, "wait") == before
     env.render_mode = "rgb_array"
     assert env.render().shape == (720, 1280, 3)

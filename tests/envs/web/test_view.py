@@ -1,4 +1,4 @@
-"""From an accessibility tree to lines, without a browser: what is shown, what is folded, what does not fit."""
+"""Tests of rendering accessibility trees as lines, without a browser."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kintsugi.envs.web.ids import ElementIds
 from kintsugi.envs.web.layout import Box, Layout
-from kintsugi.envs.web.tree import Item, TreeReader, clean, every, merged, quoted
-from kintsugi.envs.web.view import View, view_of
+from kintsugi.envs.web.tree import Item, TreeReader, clean, merge_texts, quoted, walk
+from kintsugi.envs.web.view import View, render_page
 
 TEXTS = st.text(max_size=30)
 
 
 def layout(**fields: Any) -> Layout:
-    empty: dict[str, Any] = {"boxes": {}, "clickable": set(), "hands": set(), "parents": {}, "tags": {}}
+    empty: dict[str, Any] = {"boxes": {}, "clickable": set(), "hand_cursor": set(), "parents": {}, "tags": {}}
     return Layout(**{**empty, "classes": {}, "frames": {}, **fields})
 
 
 def tree(*nodes: tuple[str, str, int, list[int]], **properties: dict[str, Any]) -> list[dict[str, Any]]:
-    """Nodes as DevTools gives them: (role, name, number, numbers of the children)."""
+    """Return nodes in DevTools' format, from (role, name, number, numbers of the children)."""
     return [
         {
             "nodeId": str(number),
@@ -34,13 +34,13 @@ def tree(*nodes: tuple[str, str, int, list[int]], **properties: dict[str, Any]) 
     ]
 
 
-def lines(nodes: list[dict[str, Any]], places: Layout | None = None, **view: Any) -> list[str]:
-    places = places or layout()
-    reader = TreeReader({"main": nodes}, places)
-    return list(view_of(reader.read("main"), places, ElementIds(), View(**view), reader.focused).lines)
+def lines(nodes: list[dict[str, Any]], page_layout: Layout | None = None, **view: Any) -> list[str]:
+    page_layout = page_layout or layout()
+    reader = TreeReader({"main": nodes}, page_layout)
+    return list(render_page(reader.read("main"), page_layout, ElementIds(), View(**view), reader.focused).lines)
 
 
-def test_a_page_is_its_controls_structure_and_texts():
+def test_a_page_shows_controls_structure_and_texts():
     nodes = tree(
         ("RootWebArea", "Shop", 1, [2, 3, 5]),
         ("heading", "Mugs", 2, []),
@@ -54,61 +54,64 @@ def test_a_page_is_its_controls_structure_and_texts():
     assert lines(nodes) == ["heading 'Mugs' level 2", "text 'Three left.'", "[1] button 'Buy' focused disabled"]
 
 
-def test_what_listens_to_clicks_is_numbered_unless_its_parts_are_to_be_clicked():
+def test_click_listeners_are_numbered_unless_they_contain_controls():
     plain = tree(("RootWebArea", "", 1, [2]), ("generic", "Open", 2, []))
     assert lines(plain, layout(clickable={2})) == ["[1] clickable 'Open'"]
     around = tree(("RootWebArea", "", 1, [2]), ("generic", "", 2, [3]), ("link", "Home", 3, []))
     assert lines(around, layout(clickable={2})) == ["[1] link 'Home'"]
 
 
-def test_a_frame_is_shown_where_it_hangs():
+def test_a_frame_is_shown_at_its_element():
     nodes = tree(("RootWebArea", "", 1, [2]), ("Iframe", "Ad", 2, []))
     inner = tree(("RootWebArea", "", 10, [11]), ("link", "Win", 11, []))
-    places = layout(frames={2: "inner"})
-    reader = TreeReader({"main": nodes, "inner": inner}, places)
-    assert view_of(reader.read("main"), places, ElementIds(), View()).lines == ("iframe 'Ad'", "  [1] link 'Win'")
+    page_layout = layout(frames={2: "inner"})
+    reader = TreeReader({"main": nodes, "inner": inner}, page_layout)
+    assert render_page(reader.read("main"), page_layout, ElementIds(), View()).lines == (
+        "iframe 'Ad'",
+        "  [1] link 'Win'",
+    )
 
 
-def test_a_page_without_a_title_does_not_take_that_of_a_frame():
+def test_the_title_of_a_frame_is_not_used_for_the_page():
     nodes = tree(("RootWebArea", "", 1, [2]), ("Iframe", "Ad", 2, []))
     reader = TreeReader({"main": nodes, "inner": tree(("RootWebArea", "Buy", 10, []))}, layout(frames={2: "inner"}))
     reader.read("main")
     assert reader.title == ""
 
 
-def test_elements_keep_their_numbers_and_new_ones_get_new_ones():
+def test_elements_keep_their_numbers_and_new_elements_get_new_numbers():
     ids = ElementIds()
-    first = [Item("button", name, node=node, control=True) for node, name in ((5, "a"), (7, "b"))]
-    assert view_of(first, layout(), ids, View()).lines == ("[1] button 'a'", "[2] button 'b'")
-    later = [Item("button", "c", node=6, control=True), first[1]]
-    assert view_of(later, layout(), ids, View()).lines == ("[3] button 'c'", "[2] button 'b'")
+    first = [Item("button", name, node=node, is_control=True) for node, name in ((5, "a"), (7, "b"))]
+    assert render_page(first, layout(), ids, View()).lines == ("[1] button 'a'", "[2] button 'b'")
+    later = [Item("button", "c", node=6, is_control=True), first[1]]
+    assert render_page(later, layout(), ids, View()).lines == ("[3] button 'c'", "[2] button 'b'")
 
 
-def test_a_page_that_does_not_fit_is_what_lies_in_the_viewport():
-    items = [Item("button", f"number {n}", node=n, control=True, boxes=(n,)) for n in range(1, 101)]
-    places = layout(boxes={n: Box(0, 100.0 * (n - 1), 50, 50) for n in range(1, 101)})
-    whole = view_of(items, places, ElementIds(), View())
+def test_a_long_page_shows_only_the_viewport():
+    items = [Item("button", f"number {n}", node=n, is_control=True, boxes=(n,)) for n in range(1, 101)]
+    page_layout = layout(boxes={n: Box(0, 100.0 * (n - 1), 50, 50) for n in range(1, 101)})
+    whole = render_page(items, page_layout, ElementIds(), View())
     assert len(whole.lines) == len(whole.elements) == 100
-    seen = view_of(items, places, ElementIds(), View(most=500))
+    seen = render_page(items, page_layout, ElementIds(), View(max_characters=500))
     assert [element.name for element in seen.elements.values()] == [f"number {n}" for n in range(1, 9)]
-    few = view_of(items, places, ElementIds(), View(most=60))
+    few = render_page(items, page_layout, ElementIds(), View(max_characters=60))
     assert few.lines[-1] == f"… and {8 - len(few.elements)} more lines that do not fit"
 
 
 @given(st.lists(TEXTS, max_size=30), st.integers(1, 400))
-def test_no_page_is_longer_than_asked_but_for_the_line_that_says_so(names: list[str], most: int):
-    items = [Item("button", name, node=n, control=True, boxes=(n,)) for n, name in enumerate(names, 1)]
-    places = layout(boxes={n: Box(0, 0, 9, 9) for n in range(1, len(names) + 1)})
-    seen = view_of(items, places, ElementIds(), View(most=most))
+def test_the_maximum_length_holds_except_for_the_last_line(names: list[str], max_characters: int):
+    items = [Item("button", name, node=n, is_control=True, boxes=(n,)) for n, name in enumerate(names, 1)]
+    page_layout = layout(boxes={n: Box(0, 0, 9, 9) for n in range(1, len(names) + 1)})
+    seen = render_page(items, page_layout, ElementIds(), View(max_characters=max_characters))
     cut = bool(seen.lines) and seen.lines[-1].startswith("… and ")
     shown = seen.lines[:-1] if cut else seen.lines
-    assert sum(len(line) + 1 for line in shown) <= most
+    assert sum(len(line) + 1 for line in shown) <= max_characters
     assert len(seen.elements) == len(shown)
     assert cut == (len(shown) < len(names))
 
 
 @given(TEXTS)
-def test_whatever_a_page_says_is_one_printable_line(text: str):
+def test_any_text_becomes_one_printable_line(text: str):
     assert clean(text).isprintable()
     assert clean(clean(text)) == clean(text)
     assert quoted(clean(text)).isprintable()
@@ -116,7 +119,7 @@ def test_whatever_a_page_says_is_one_printable_line(text: str):
 
 
 @given(st.lists(st.tuples(TEXTS, st.booleans()), max_size=10))
-def test_texts_that_flow_together_lose_nothing(parts: list[tuple[str, bool]]):
-    found = merged(Item("text", text, closed=closed) for text, closed in parts)
-    assert "".join("".join(item.name for item in every(found)).split()) == "".join("".join(t for t, _ in parts).split())
+def test_joined_texts_lose_nothing(parts: list[tuple[str, bool]]):
+    found = merge_texts(Item("text", text, ends_block=closed) for text, closed in parts)
+    assert "".join("".join(item.name for item in walk(found)).split()) == "".join("".join(t for t, _ in parts).split())
     assert all(item.name.strip() for item in found)

@@ -1,4 +1,4 @@
-"""Process rewards: the published code's numbers, and laws."""
+"""Process rewards: numbers from the published code, and invariants."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ TASK = Task("t/0", "tiny/Lamps-v0", "t", 0)
 
 
 def tree(*nodes: tuple[int, str | None]) -> SearchTree:
-    """Parents and outcomes of all nodes but the root."""
-    made = [Node(-1, None, "")]
-    made += [Node(p, Step("", "", str(n)), "", outcome) for n, (p, outcome) in enumerate(nodes)]
-    zeros = (0,) * len(made)
-    return SearchTree(TASK, "m", 0, tuple(made), zeros, zeros, "iterations")
+    """A tree with these parents and outcomes of all nodes except the root."""
+    all_nodes = [Node(-1, None, "")]
+    all_nodes += [Node(p, Step("", "", str(n)), "", outcome) for n, (p, outcome) in enumerate(nodes)]
+    zeros = (0,) * len(all_nodes)
+    return SearchTree(TASK, "m", 0, tuple(all_nodes), zeros, zeros, "iterations")
 
 
-def test_the_example_that_the_published_code_was_run_on():
+def test_an_example_equals_the_output_of_the_published_code():
     #      1 A       2 A1    3 x             4 y             5 A2            6 B       7 b
     found = tree((0, None), (1, None), (2, "success"), (2, "failure"), (1, "failure"), (0, None), (6, "truncated"))
     v = process_rewards(found)
-    wanted = {0: 0.0, 1: 0.3333, 2: 0.6667, 3: 1.0, 4: 0.5, 5: 0.1111, 6: 0.0, 7: 0.0}
-    assert {number: round(value, 4) for number, value in v.items()} == wanted
+    expected = {0: 0.0, 1: 0.3333, 2: 0.6667, 3: 1.0, 4: 0.5, 5: 0.1111, 6: 0.0, 7: 0.0}
+    assert {number: round(value, 4) for number, value in v.items()} == expected
     assert distances(found) == {0: 4, 1: 3, 2: 2, 3: 1}
 
 
-def test_nodes_that_no_end_was_reached_from_stay_out():
+def test_nodes_without_an_end_below_are_left_out():
     assert process_rewards(tree((0, None), (1, "success"), (0, None), (3, None))) == {0: 0.0, 1: 0.5, 2: 1.0}
     assert process_rewards(tree()) == {}
 
 
-def test_without_any_success_nothing_is_worth_anything():
+def test_all_values_are_0_in_a_tree_without_a_success():
     assert process_rewards(tree((0, None), (1, "failure"), (0, "truncated"))) == {0: 0.0, 1: 0.0, 2: 0.0, 3: 0.0}
 
 
@@ -48,7 +48,7 @@ def trees(draw):
 
 
 @given(trees())
-def test_laws(found):
+def test_values_are_bounded_and_rise_only_towards_a_success(found):
     v, m = process_rewards(found), distances(found)
     assert all(0.0 <= value <= 1.0 for value in v.values())
     assert set(v) == {n for end in found.ends() for n in found.path(end)}

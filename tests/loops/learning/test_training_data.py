@@ -1,4 +1,4 @@
-"""How attempts become examples: which turns are learnt, as whose chats, and how many demonstrations are beside them."""
+"""`TrainingData`: trained turns, chat format, weights, demonstrations and renaming."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ AGENT = ReActAgent(ScriptedModel(["-"]))
 
 
 def attempt(task: str, *actions: str, refused: str = "", env: str = "tiny/Doors-v0", **fields: Any) -> Trajectory:
-    """Actions that begin with a `refused` letter were refused."""
+    """An attempt with these actions; those that start with the letter `refused` were refused."""
     steps = tuple(
         Step(f"before {a}", "", a, text=a, invalid="no" if refused and a.startswith(refused) else None) for a in actions
     )
@@ -34,7 +34,7 @@ def actions(example: Example) -> list[str]:
     return [m.content for m in example.messages if m.role == "assistant"]
 
 
-def test_each_task_weighs_the_same_and_nothing_is_learnt_twice():
+def test_tasks_have_equal_weight_and_equal_attempts_count_once():
     found = TrainingData().examples(
         AGENT,
         [
@@ -53,18 +53,18 @@ def test_each_task_weighs_the_same_and_nothing_is_learnt_twice():
     ]
 
 
-def test_refused_actions_are_not_learnt():
+def test_refused_actions_can_be_dropped():
     tried = [attempt("a", "fly", "x"), attempt("a", "fly", "fly", "x"), attempt("b", "fly")]
     tried = [attempt(t.task.id, *(s.action for s in t.steps), refused="f") for t in tried]
     [found] = TrainingData(mistakes="dropped").examples(AGENT, tried)
     assert found == Example(
         render_chat(replace(tried[0], steps=(replace(tried[0].steps[1], observation="before fly"),)), AGENT.config)
     )
-    everything = TrainingData(mistakes="learnt").examples(AGENT, tried)
+    everything = TrainingData(mistakes="trained").examples(AGENT, tried)
     assert [actions(e) for e in everything] == [["fly", "x"], ["fly", "fly", "x"], ["fly"]]
 
 
-def test_what_was_done_after_a_refused_action_is_learnt():
+def test_actions_after_a_refused_one_are_trained_on():
     one, two = TrainingData().examples(
         AGENT, [attempt("a", "fly", "x", refused="f"), attempt("a", "fly", "fly", "x", refused="f")]
     )
@@ -75,9 +75,9 @@ def test_what_was_done_after_a_refused_action_is_learnt():
 
 
 @pytest.mark.parametrize(
-    ("mistakes", "trained"), [("masked", [False, False, True]), ("dropped", [False, True]), ("learnt", [True] * 3)]
+    ("mistakes", "trained"), [("masked", [False, False, True]), ("dropped", [False, True]), ("trained", [True] * 3)]
 )
-def test_superseded_actions_are_seen_and_not_learnt(mistakes, trained):
+def test_overwritten_actions_are_in_the_context_without_a_loss(mistakes, trained):
     tried = attempt("a", "x", "fly", "y", refused="f", env=Rewritten.env_id)
     elsewhere = attempt("a", "x", "y")
     [found] = TrainingData(mistakes=mistakes).examples(AGENT, [tried])
@@ -94,8 +94,8 @@ OTHERS = [
 
 
 @pytest.mark.parametrize("config", OTHERS, ids=["prompt", "goal", "both"])
-def test_what_is_learnt_is_what_the_agent_itself_was_told(config):
-    """Not what an agent of another prompt would have been: a policy must be asked as it was taught."""
+def test_examples_use_the_prompt_of_the_given_agent(config):
+    """Training and acting must use the same prompt."""
     agent = ReActAgent(ScriptedModel(["-"]), config)
     tried = attempt("a", "x", "y", goal="find the door.")
     [found] = TrainingData().examples(agent, [tried])
@@ -105,12 +105,12 @@ def test_what_is_learnt_is_what_the_agent_itself_was_told(config):
     restated = [m.content.endswith("Your task is to: find the door.") for m in found.messages if m.role == "user"]
     assert restated == [False, config.restate_goal]
     shown = attempt("b", "z", goal="find the door.", source="expert")
-    for learnt in TrainingData().mixture(agent, [tried], [shown], 0):
-        assert learnt.messages[0].content == config.system
+    for example in TrainingData().mixture(agent, [tried], [shown], 0):
+        assert example.messages[0].content == config.system
 
 
 class Committee(ReActAgent):
-    """Asks the model twice a turn: each attempt is several chats."""
+    """Has two chats per attempt."""
 
     def chats(self, attempt: Trajectory) -> list[list[Message]]:
         return [chat for chat in super().chats(attempt) for _ in range(2)]
@@ -127,7 +127,7 @@ def test_the_chats_of_an_attempt_share_its_weight():
     ]
 
 
-def test_what_has_nothing_to_train_on_is_left_out():
+def test_attempts_without_a_trainable_step_are_left_out():
     watched = attempt("a", "x")
     shown = replace(watched, steps=tuple(replace(step, trainable=False) for step in watched.steps))
     assert TrainingData().examples(AGENT, [shown, attempt("b")]) == []
@@ -137,7 +137,7 @@ def test_what_has_nothing_to_train_on_is_left_out():
 
 
 @given(st.integers(0, 6), st.integers(0, 9), st.floats(0, 3), st.integers(0, 3))
-def test_demonstrations_are_mixed_in_as_asked(passed, shown, replay, seed):
+def test_replay_sets_the_number_of_demonstrations(passed, shown, replay, seed):
     data = TrainingData(replay=replay)
     own = [attempt(f"p{i}", f"p{i}") for i in range(passed)]
     demonstrations = [attempt(f"d{i}", f"d{i}", source="expert") for i in range(shown)]
@@ -148,7 +148,7 @@ def test_demonstrations_are_mixed_in_as_asked(passed, shown, replay, seed):
     assert found == [actions(e)[0] for e in data.mixture(AGENT, own, demonstrations, seed)]
 
 
-def test_other_seeds_mix_in_other_demonstrations():
+def test_demonstrations_depend_on_the_seed():
     demonstrations = [attempt(f"d{i}", f"d{i}") for i in range(50)]
     found = {
         tuple(actions(e)[0] for e in TrainingData().mixture(AGENT, [attempt("p", "p")], demonstrations, seed))
@@ -157,7 +157,7 @@ def test_other_seeds_mix_in_other_demonstrations():
     assert len(found) > 5
 
 
-def test_each_copy_is_told_in_words_of_its_own_and_only_what_changed_loses_its_tokens():
+def test_each_copy_has_its_own_names_and_only_renamed_turns_lose_their_token_ids():
     chat = [
         Message("system", "s"),
         Message("user", "an oak door"),
@@ -174,10 +174,10 @@ def test_each_copy_is_told_in_words_of_its_own_and_only_what_changed_loses_its_t
     found = renamed_copies(examples, rename, 8, random.Random(0))
     assert [e.weight for e in found] == [0.5, 0.25] * 8
     assert len({e.messages[1].content for e in found}) == 4
-    for told in found[::2]:
-        wood = told.messages[1].content.split()[1]
-        assert [m.content for m in told.messages[1:]] == [f"an {wood} door", f"open {wood}", "it is shut", "wait"]
-        assert [(m.token_ids, m.trainable) for m in told.messages if m.role == "assistant"] == [
+    for copy in found[::2]:
+        wood = copy.messages[1].content.split()[1]
+        assert [m.content for m in copy.messages[1:]] == [f"an {wood} door", f"open {wood}", "it is shut", "wait"]
+        assert [(m.token_ids, m.trainable) for m in copy.messages if m.role == "assistant"] == [
             (None, False),
             ((3,), True),
         ]

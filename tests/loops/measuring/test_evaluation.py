@@ -1,4 +1,4 @@
-"""Scores and comparisons: what counts, what is refused, and what is printed."""
+"""Scores and comparisons: which attempts count, which inputs are refused, and JSON round trips."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from kintsugi.agents.trajectory import Step, Trajectory
 from kintsugi.envs.core import Task, TaskSet, canonical_json
 from kintsugi.errors import InfraError, UsageError
-from kintsugi.loops.measuring.evaluation import Attempt, Comparison, Score, compare, score
+from kintsugi.loops.measuring.evaluation import AttemptSummary, Comparison, Score, compare, score
 
 TASKS = TaskSet(Task(f"t{i:02}", "test/Env-v0", "valid", i, {"type": "heat" if i % 2 else "cool"}) for i in range(20))
 STEPS = (
@@ -27,12 +27,12 @@ def attempt(task: Task, outcome: str, sample: int = 0, seed: int = 0, **fields: 
 
 
 def attempts(successes: int, infra: int = 0, **fields: object) -> list[Trajectory]:
-    """The first tasks succeed, the last ones end in infra errors, the others fail."""
-    ends = ["success"] * successes + ["failure"] * (len(TASKS) - successes - infra) + ["infra_error"] * infra
-    return [attempt(task, end, **fields) for task, end in zip(TASKS, ends, strict=True)]
+    """The first tasks succeed, the last ones end in an infrastructure failure, the others fail."""
+    outcomes = ["success"] * successes + ["failure"] * (len(TASKS) - successes - infra) + ["infra_error"] * infra
+    return [attempt(task, end, **fields) for task, end in zip(TASKS, outcomes, strict=True)]
 
 
-def test_score_measures_everything():
+def test_score_fields():
     found = score("base", TASKS, attempts(8), seconds=3.5, decoding="free", step_cap=50, settings={"size": "small"})
     assert (found.n, found.infra_errors, found.success.value) == (20, 0, 0.4)
     assert found.taskset == TASKS.hash
@@ -44,14 +44,14 @@ def test_score_measures_everything():
     assert (found.agents, found.repeatable) == ((), None)
 
 
-def test_score_says_who_acted_and_whether_it_can_be_had_again():
+def test_score_has_agents_and_repeatability():
     both = [*attempts(8, agent="react-1@m", seed=0), *attempts(9, agent="react-2@m", seed=1)]
     found = score("base", TASKS, both, repeatable=False)
     assert (found.agents, found.repeatable) == (("react-1@m", "react-2@m"), False)
     assert Score.from_json(json.loads(canonical_json(found.to_json()))) == found
 
 
-def test_infra_errors_are_reported_apart_and_never_as_zero():
+def test_infra_failures_are_counted_apart_and_not_as_failures():
     found = score("base", TASKS, attempts(8, infra=4))
     assert (found.n, found.infra_errors, found.success.value) == (16, 4, 0.5)
     assert (found.sampled_tokens, found.outcomes["infra_error"]) == (32, 4)
@@ -61,17 +61,17 @@ def test_infra_errors_are_reported_apart_and_never_as_zero():
 
 @given(st.integers(0, 20), st.integers(0, 19))
 @settings(max_examples=25)
-def test_score_survives_json(successes, infra):
+def test_score_json_round_trip(successes, infra):
     found = score("base", TASKS, attempts(min(successes, 20 - infra), infra))
     assert Score.from_json(json.loads(canonical_json(found.to_json()))) == found
 
 
-def test_score_refuses_part_of_the_set_and_other_tasks():
+def test_score_refuses_missing_and_foreign_tasks():
     with pytest.raises(UsageError, match="1 of the 20 tasks"):
         score("base", TASKS, attempts(3)[:-1])
     with pytest.raises(UsageError, match="unknown task id"):
         score("base", TASKS, [*attempts(3), attempt(replace(TASKS.tasks[0], id="zz"), "success")])
-    with pytest.raises(UsageError, match="another task of that id"):
+    with pytest.raises(UsageError, match="a different task with the same id"):
         score("base", TASKS, [*attempts(3)[1:], attempt(replace(TASKS.tasks[0], seed=99), "success")])
     with pytest.raises(UsageError, match="no attempt"):
         score("base", TaskSet([]), [])
@@ -84,12 +84,12 @@ def test_several_seeds_are_clustered_by_task():
     assert (three.success.low, three.success.high) == (one.success.low, one.success.high)
 
 
-def test_score_takes_light_attempts_as_well():
+def test_score_accepts_attempt_summaries():
     made = attempts(8, infra=2)
-    assert score("base", TASKS, map(Attempt.of, made)) == score("base", TASKS, made)
+    assert score("base", TASKS, map(AttemptSummary.from_trajectory, made)) == score("base", TASKS, made)
 
 
-def test_compare_pairs_by_task_whatever_the_order():
+def test_compare_pairs_by_task_in_any_order():
     found = compare(attempts(4), attempts(10)[::-1], names=("base", "mended"))
     assert (found.a, found.b, found.taskset, found.n) == ("base", "mended", TASKS.hash, 20)
     assert (found.only_a, found.only_b, found.rate_a, found.rate_b) == (0, 6, 0.2, 0.5)
@@ -100,29 +100,29 @@ def test_compare_pairs_by_task_whatever_the_order():
 @given(st.integers(0, 20), st.integers(0, 20))
 @settings(max_examples=25)
 def test_compare_is_antisymmetric(a, b):
-    there, back = compare(attempts(a), attempts(b), seed=3), compare(attempts(b), attempts(a), seed=3)
-    assert there.difference == -back.difference
-    assert there.p == pytest.approx(back.p)
-    assert (there.only_a, there.only_b) == (back.only_b, back.only_a)
-    assert Comparison.from_json(json.loads(canonical_json(there.to_json()))) == there
+    forward, backward = compare(attempts(a), attempts(b), seed=3), compare(attempts(b), attempts(a), seed=3)
+    assert forward.difference == -backward.difference
+    assert forward.p == pytest.approx(backward.p)
+    assert (forward.only_a, forward.only_b) == (backward.only_b, backward.only_a)
+    assert Comparison.from_json(json.loads(canonical_json(forward.to_json()))) == forward
 
 
-def test_compare_drops_pairs_that_an_infra_error_ended():
+def test_compare_drops_pairs_with_an_infra_failure():
     found = compare(attempts(4, infra=3), attempts(10))
     assert (found.n, found.dropped, found.only_a, found.only_b) == (17, 3, 0, 6)
-    with pytest.raises(InfraError, match="every one of 20 pairs"):
+    with pytest.raises(InfraError, match="ended all 20 pairs"):
         compare(attempts(0, infra=20), attempts(10))
 
 
-def test_compare_of_pooled_seeds_swaps_whole_tasks():
+def test_compare_of_pooled_seeds_flips_whole_tasks():
     one, two = attempts(4), attempts(10)
     found = compare(one * 3, two * 3)
     assert (found.n, found.test, found.difference) == (60, "exact sign-flip by task", pytest.approx(0.3))
     assert found.p == pytest.approx(compare(one, two).p)
 
 
-def test_compare_refuses_other_tasks_and_other_samples():
-    with pytest.raises(UsageError, match="they share 19"):
+def test_compare_refuses_different_tasks_and_samples():
+    with pytest.raises(UsageError, match="which share 19"):
         compare(attempts(4), attempts(4)[1:])
-    with pytest.raises(UsageError, match="'two' has attempt 1 at task 't00'"):
+    with pytest.raises(UsageError, match="'two' has sample 1 of task 't00'"):
         compare(attempts(4), attempts(4) + attempts(4, sample=1), names=("one", "two"))

@@ -1,4 +1,4 @@
-"""Measuring within a run: once, resumable, and never under the name of another agent."""
+"""Measuring within a run: attempts are played once, resumed after an interruption, and never mixed between agents."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ from kintsugi.envs.household import HouseholdEnv
 from kintsugi.errors import UsageError
 from kintsugi.loops.learning.table import TableLearner
 from kintsugi.loops.measuring.evaluation import Score, compare, score
-from kintsugi.loops.measuring.measure import Measure, evaluate, measure, measure_agent, score_of, where_time_went
+from kintsugi.loops.measuring.measure import Measure, evaluate, measure, measure_agent, score_attempts, timing_summary
 from kintsugi.loops.run import Run
 from kintsugi.loops.runs.stages import Stage
 from kintsugi.loops.runs.store import RunStore
-from tiny_models import saved
+from tiny_models import save_tiny_model
 
 DOORS = EnvSpec("door_env:Doors")
 ON = Measure(splits=("valid_seen", "valid_unseen"), tasks=9, at_once=4, samples=2, temperature=0.7)
 
 
-class Handles(LocalBackend):
-    """Remembers the models that it gave."""
+class RecordingBackend(LocalBackend):
+    """Records the models that it opened."""
 
     def __init__(self, weights: Path) -> None:
         super().__init__(weights, device="cpu")
-        self.given: list[LanguageModel] = []
+        self.opened: list[LanguageModel] = []
 
     def model(self, adapter: Path | None = None, **options: Any) -> LanguageModel:
-        self.given.append(super().model(adapter, **options))
-        return self.given[-1]
+        self.opened.append(super().model(adapter, **options))
+        return self.opened[-1]
 
 
 def guess(messages: Any, sampling: Any) -> str:
@@ -56,18 +56,18 @@ def store(tmp_path: Path) -> Iterator[RunStore]:
 
 @pytest.fixture
 def run(store: RunStore) -> Run:
-    """The base opens doors by chance."""
+    """A run whose base model opens random doors."""
     return scripted_run(store, DOORS.id, guess)
 
 
 @pytest.fixture
 def seeded(store: RunStore, doors_seed: Path) -> Run:
-    """A small network that finds the open door now and then."""
-    return Run(store, Handles(doors_seed), TableLearner(), DOORS)
+    """A run with a small network that finds the open door sometimes."""
+    return Run(store, RecordingBackend(doors_seed), TableLearner(), DOORS)
 
 
 def scores(store: RunStore) -> dict[Stage, Score]:
-    """Without the time that was taken."""
+    """All scores, without their wall time."""
     return {
         stage: replace(Score.from_json(result), seconds=None)
         for stage, result in store.results().items()
@@ -90,23 +90,23 @@ def test_every_split_is_measured_and_scored(seeded, store, doors_seed):
         assert score.success.value == sum(t.success for t in attempts) / 18
         assert (score.name, score.n, score.decoding, score.step_cap) == ("base", 18, "free", 2)
         assert score.settings["temperature"] == 0.7
-        timing = store.results()[stage.of("clock")]
+        timing = store.results()[stage.with_kind("timing")]
         assert score.seconds == timing["wall"] >= timing["model"] + timing["env"] > 0
     assert found["valid_seen"] != found["valid_unseen"]
 
 
 @pytest.mark.parametrize("repeatable", [True, False])
-def test_a_score_says_who_was_measured_in_what_and_whether_it_can_be_had_again(store, repeatable):
-    class Fickle(ScriptedBackend):
+def test_a_score_has_agent_environment_and_repeatability(store, repeatable):
+    class CustomBackend(ScriptedBackend):
         pass
 
-    Fickle.repeatable = repeatable
+    CustomBackend.repeatable = repeatable
     spec = AgentSpec("react", {"system": "Be brief."})
-    run = Run(store, Fickle(guess, "base:1"), TableLearner(), DOORS.with_args(max_steps=3), spec)
-    on = replace(ON, splits=("valid_seen",))
-    attempts = measure(run, "base", None, on)["valid_seen"]
+    run = Run(store, CustomBackend(guess, "base:1"), TableLearner(), DOORS.with_args(max_steps=3), spec)
+    held_out = replace(ON, splits=("valid_seen",))
+    attempts = measure(run, "base", None, held_out)["valid_seen"]
     score = Score.from_json(results_of(store, "score")["base"])
-    assert score.agents == (on.agent(run, None).name,)
+    assert score.agents == (held_out.agent(run, None).name,)
     assert score.agents[0].startswith("react-")
     assert score.agents[0].endswith("@base:1")
     assert {t.made_by and t.made_by.args["system"] for t in attempts} == {"Be brief."}
@@ -115,7 +115,7 @@ def test_a_score_says_who_was_measured_in_what_and_whether_it_can_be_had_again(s
     assert (score.settings["env"]["id"], score.settings["env"]["kwargs"]["max_steps"]) == (DOORS.id, 3)
 
 
-def test_what_was_measured_is_not_measured_again_and_no_model_is_opened_for_it(run):
+def test_a_finished_measurement_is_read_from_the_store_without_opening_a_model(run):
     first = measure(run, "base", None, ON)
     results = run.store.results()
     assert backend_of(run).opened == ["base"]
@@ -124,16 +124,16 @@ def test_what_was_measured_is_not_measured_again_and_no_model_is_opened_for_it(r
     assert backend_of(run).opened == ["base"]
 
 
-def test_a_network_is_loaded_when_it_is_first_asked_and_not_to_measure_again(seeded):
+def test_a_network_is_loaded_at_its_first_call_and_not_for_a_finished_measurement(seeded):
     first = measure(seeded, "base", None, ON)
-    given = len(seeded.backend.given)
-    assert all(model.usage().calls for model in seeded.backend.given)
+    opened = len(seeded.backend.opened)
+    assert all(model.usage().calls for model in seeded.backend.opened)
     assert measure(seeded, "base", None, ON) == first
-    assert len(seeded.backend.given) > given
-    assert all(model.usage() == Usage() for model in seeded.backend.given[given:])
+    assert len(seeded.backend.opened) > opened
+    assert all(model.usage() == Usage() for model in seeded.backend.opened[opened:])
 
 
-def test_an_interrupted_measurement_goes_on(seeded, tmp_path):
+def test_an_interrupted_measurement_is_resumed(seeded, tmp_path):
     whole = measure(seeded, "base", None, ON)
     with RunStore.open(tmp_path / "cut", {}) as cut:
         cut.add(Stage("eval", "base", "valid_seen"), whole["valid_seen"][:8])
@@ -142,24 +142,24 @@ def test_an_interrupted_measurement_goes_on(seeded, tmp_path):
         assert len(scores(cut)) == 2
 
 
-def test_constrained_decoding_refuses_nothing(seeded, store):
+def test_constrained_decoding_avoids_refused_actions(seeded, store):
     free = measure(seeded, "free", None, replace(ON, temperature=1.0))
-    bound = measure(seeded, "bound", None, replace(ON, temperature=1.0, decoding="constrained"))
+    constrained = measure(seeded, "constrained", None, replace(ON, temperature=1.0, decoding="constrained"))
     refused = [
         sum(
             step.invalid is not None and "Action: " in (step.text or "")
             for t in found["valid_seen"]
             for step in t.steps
         )
-        for found in (free, bound)
+        for found in (free, constrained)
     ]
     assert refused[1] == 0 < refused[0]
-    assert Score.from_json(store.results()[Stage("score", "bound", "valid_seen")]).decoding == "constrained"
+    assert Score.from_json(store.results()[Stage("score", "constrained", "valid_seen")]).decoding == "constrained"
 
 
 def test_another_model_under_the_same_name_is_refused(seeded, store, doors_seed, tmp_path):
     kept = measure(seeded, "base", None, ON)
-    other = replace(seeded, backend=LocalBackend(saved(tmp_path / "other")))
+    other = replace(seeded, backend=LocalBackend(save_tiny_model(tmp_path / "other")))
     with pytest.raises(UsageError, match="agent: react-.* -> react-.*; use a new run folder, or another name"):
         measure(other, "base", None, ON)
     assert attempts_at(store, "eval/base/valid_seen") == kept["valid_seen"]
@@ -195,50 +195,50 @@ def test_tasks_and_jobs_are_a_function_of_the_seed(run):
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"tasks": 0}, "tasks is 0; at least 1 is needed"),
+        ({"tasks": 0}, "tasks is 0; expected at least 1"),
         ({"samples": 0}, "samples is 0"),
         ({"at_once": 0}, "at_once is 0"),
         ({"max_tokens": 0}, "max_tokens is 0"),
         ({"temperature": -1.0}, "temperature is -1.0"),
-        ({"splits": ()}, "splits is empty; name at least one split"),
+        ({"splits": ()}, "splits is empty; expected at least one split"),
     ],
 )
-def test_what_nothing_can_be_measured_on_is_refused(changes, expected):
+def test_invalid_settings_are_refused(changes, expected):
     with pytest.raises(UsageError, match=expected):
         replace(ON, **changes).task_sets(DOORS)
 
 
-def test_a_score_of_several_seeds(run):
-    on = replace(ON, splits=("valid_seen",))
-    found = measure(run, "base", None, on)["valid_seen"]
-    pooled = score_of(run, "base", on.task_set(DOORS, "valid_seen"), [*found, *found], on, 3.0)
-    assert (pooled.n, pooled.seconds, pooled.seeds) == (36, 3.0, (on.seed,))
+def test_score_of_pooled_attempts(run):
+    held_out = replace(ON, splits=("valid_seen",))
+    found = measure(run, "base", None, held_out)["valid_seen"]
+    pooled = score_attempts(run, "base", held_out.task_set(DOORS, "valid_seen"), [*found, *found], held_out, 3.0)
+    assert (pooled.n, pooled.seconds, pooled.seeds) == (36, 3.0, (held_out.seed,))
 
 
-def test_agents_are_measured_without_a_run_too(run):
-    """A library's user has an agent and tasks: the attempts are those that a run would have stored."""
-    on, tasks = replace(ON, splits=("valid_seen",)), ON.task_set(DOORS, "valid_seen")
-    agent = on.agent(run, None)
+def test_agents_can_be_measured_without_a_run(run):
+    """`evaluate` gives the same attempts as a run."""
+    held_out, tasks = replace(ON, splits=("valid_seen",)), ON.task_set(DOORS, "valid_seen")
+    agent = held_out.agent(run, None)
     found = evaluate(agent, DOORS, tasks, samples=2, at_once=3)
-    assert found == measure(run, "base", None, on)["valid_seen"]
-    assert found == measure_agent(run, "again", agent, on)["valid_seen"]
+    assert found == measure(run, "base", None, held_out)["valid_seen"]
+    assert found == measure_agent(run, "again", agent, held_out)["valid_seen"]
     assert len(evaluate(agent, DOORS, tasks)) == 9
     assert {t.seed for t in evaluate(agent, DOORS, tasks, seed=7)}.isdisjoint({t.seed for t in found})
     assert score("guess", tasks, found).n == compare(found, found).n == 18
 
 
-def test_one_line_says_where_the_time_went():
+def test_timing_summary():
     results = {
-        Stage("clock", "base", "valid_seen"): {"wall": 10.0, "model": 6.0, "env": 2.0},
-        Stage("clock", "agent", "valid_seen", 1, "seed0"): {"wall": 10.0, "model": 7.0, "env": 1.0},
+        Stage("timing", "base", "valid_seen"): {"wall": 10.0, "model": 6.0, "env": 2.0},
+        Stage("timing", "agent", "valid_seen", 1, "seed0"): {"wall": 10.0, "model": 7.0, "env": 1.0},
         Stage("score", "base", "valid_seen"): {"wall": 99.0},
     }
-    assert where_time_went(results) == "measuring took 20 s: model 13 s, environment 3.0 s, all else 20.0 %"
-    assert where_time_went({}).startswith("measuring took 0 s")
+    assert timing_summary(results) == "measuring took 20 s: model 13 s, environment 3.0 s, overhead 20.0 %"
+    assert timing_summary({}).startswith("measuring took 0 s")
 
 
-def test_alfworlds_games_are_measured(tmp_path, capsys):
-    """As `kintsugi eval --env household --params source=alfworld path=FOLDER --split valid_unseen` does it."""
+def test_alfworld_games_are_measured(tmp_path, capsys):
+    """As with `kintsugi eval --env household --params source=alfworld path=FOLDER --split valid_unseen`."""
     from kintsugi.cli.main import main
     from kintsugi.envs.household.alfworld.export import write_game
     from kintsugi.envs.household.env import engine_of_task
@@ -248,7 +248,7 @@ def test_alfworlds_games_are_measured(tmp_path, capsys):
     for index in range(3):
         engine = engine_of_task(make_task("valid_unseen", index, 0, "small"))
         write_game(tmp_path / "games" / "valid_unseen" / f"game{index}", engine.game, ())
-    model = saved(tmp_path / "model")
+    model = save_tiny_model(tmp_path / "model")
     (model / "config.json").write_text(
         (model / "config.json").read_text().replace('embeddings": 256', 'embeddings": 16384')
     )

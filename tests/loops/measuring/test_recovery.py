@@ -1,4 +1,4 @@
-"""Recovery: every model goes on from the same bad beginnings, which are the base's own failures."""
+"""Recovery: every model continues from the same bad beginnings, which are failures of the base model."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from kintsugi.loops.learning.core import Example, FitConfig
 from kintsugi.loops.measuring.evaluation import Score, compare
 from kintsugi.loops.measuring.measure import Measure
 from kintsugi.loops.measuring.recovery import (
-    TASKS,
+    RECOVERY_TASKS,
     Recovery,
     bad_beginnings,
+    behaviour_by_model,
     behaviour_table,
-    behaviours,
     measure_recovery,
 )
 from kintsugi.loops.run import Run
@@ -32,7 +32,7 @@ from rich.console import Console
 
 ENV = "door_env:Doors"
 ON = Measure(splits=("valid_seen", "valid_unseen"), tasks=12, at_once=5)
-CONFIG = Recovery(steps=1, most=8, temperature=1.0)
+CONFIG = Recovery(steps=1, max_beginnings=8, temperature=1.0)
 
 
 def guess(messages: Any, sampling: Any) -> str:
@@ -40,7 +40,7 @@ def guess(messages: Any, sampling: Any) -> str:
 
 
 def listen(messages: Any, sampling: Any) -> str:
-    """Opens the door that the voice named; red before it said anything."""
+    """Open the door that the voice named, or the red door before that."""
     _, said, named = messages[-1].content.partition("A voice says: ")
     return f"Thought: hm\nAction: open {named.partition('.')[0] if said else 'red'}"
 
@@ -53,7 +53,7 @@ def store(tmp_path: Path) -> Iterator[RunStore]:
 
 @pytest.fixture
 def run(store: RunStore) -> Run:
-    """The base opens doors by chance; `listens` heeds the voice."""
+    """A run whose base model opens random doors; the adapter `listens` follows the voice."""
     return scripted_run(store, ENV, guess, {"listens": listen})
 
 
@@ -62,7 +62,7 @@ def listens(run: Run) -> Path:
     return run.train("listens", [Example([Message("user", "u"), Message("assistant", "a")])], FitConfig(), seed=0)
 
 
-def test_beginnings_are_failures_of_the_base_spread_over_the_tasks(run):
+def test_bad_beginnings_are_failures_of_the_base_spread_over_the_tasks(run):
     failed = bad_beginnings(run, ON, CONFIG)
     by_key = {
         run.store.key(Stage("beginnings", "base", split), t.key): t
@@ -74,18 +74,18 @@ def test_beginnings_are_failures_of_the_base_spread_over_the_tasks(run):
     assert all(not t.success and by_key[key] == t for key, t in failed.items())
     assert {t.task.split for t in failed.values()} == {"valid_seen", "valid_unseen"}
     assert {t.made_by and t.made_by.args["temperature"] for t in failed.values()} == {1.0}
-    everything = bad_beginnings(run, ON, replace(CONFIG, most=999))
+    everything = bad_beginnings(run, ON, replace(CONFIG, max_beginnings=999))
     assert everything == {key: t for key, t in by_key.items() if not t.success}
     assert len(everything) > 8
     assert failed.keys() < everything.keys()
 
 
-def test_every_model_goes_on_from_the_same_turns(run, listens):
+def test_every_model_continues_from_the_same_steps(run, listens):
     failed = bad_beginnings(run, ON, CONFIG)
     base = measure_recovery(run, "base", None, ON, CONFIG, failed)
     better = measure_recovery(run, "listens", listens, ON, CONFIG, failed)
-    bound = measure_recovery(run, "bound", None, replace(ON, decoding="constrained"), CONFIG, failed)
-    for attempts in (base, better, bound):
+    constrained = measure_recovery(run, "bound", None, replace(ON, decoding="constrained"), CONFIG, failed)
+    for attempts in (base, better, constrained):
         for (key, begun), attempt in zip(failed.items(), attempts, strict=True):
             assert attempt.task == begun.task
             assert attempt.parents == (key,)
@@ -99,26 +99,26 @@ def test_every_model_goes_on_from_the_same_turns(run, listens):
     assert score.taskset == TaskSet({t.task for t in failed.values()}).hash
     assert (score.n, score.success.value) == (8, 1.0)
     assert compare(base, better).n == 8
-    assert attempts_at(run.store, f"eval/base/{TASKS}") == base
+    assert attempts_at(run.store, f"eval/base/{RECOVERY_TASKS}") == base
     stage, name = split_key(base[0].parents[0])
     assert name in {t.key for t in run.store.trajectories(stage)}
 
 
-def test_seeds_go_on_from_beginnings_of_their_own_scope(run):
+def test_training_seeds_have_their_own_bad_beginnings(run):
     for scope in ("seed0", "seed1"):
-        view = run.scoped(scope)
+        view = run.with_scope(scope)
         failed = bad_beginnings(view, ON, CONFIG)
         assert all(key.startswith(f"beginnings/{scope}/base/valid_") for key in failed)
         attempts = measure_recovery(view, "base", None, ON, CONFIG, failed)
         assert [t.parents for t in attempts] == [(key,) for key in failed]
 
 
-def test_a_base_that_does_not_fail_so_late_is_said(run):
-    with pytest.raises(UsageError, match="no attempt of the base failed after more than 2 turns"):
+def test_no_late_failure_of_the_base_is_an_error(run):
+    with pytest.raises(UsageError, match="no attempt of the base model failed after more than 2 turns"):
         bad_beginnings(run, ON, replace(CONFIG, steps=2))
 
 
-def test_it_is_played_once_and_no_model_is_opened_again(run, listens):
+def test_recovery_is_played_once_without_reopening_models(run, listens):
     failed = bad_beginnings(run, ON, CONFIG)
     first = measure_recovery(run, "listens", listens, ON, CONFIG, failed)
     assert backend_of(run).opened == ["base", "listens"]
@@ -136,7 +136,9 @@ def printed(table) -> str:
 def test_tables(run):
     failed = bad_beginnings(run, ON, CONFIG)
     found = measure_recovery(run, "base", None, ON, CONFIG, failed)
-    measured = behaviours({"base": {TASKS: found}, "other": {}}, (TASKS,), ("That was a mistake.",))
+    measured = behaviour_by_model(
+        {"base": {RECOVERY_TASKS: found}, "other": {}}, (RECOVERY_TASKS,), ("That was a mistake.",)
+    )
     assert list(measured) == ["base"]
     assert measured["base"].own_steps == 1.0
     text = printed(behaviour_table(measured, "From bad beginnings"))

@@ -1,4 +1,4 @@
-"""Intervals and paired tests: golden values, symmetry, bounds, and coverage."""
+"""Intervals and paired tests: reference values, symmetry, bounds and coverage."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ clusters = st.lists(cluster, min_size=1, max_size=30)
 differences = st.lists(st.integers(-3, 3), max_size=10)
 
 
-def test_golden_rate():
+def test_rate_reference_values():
     found = rate([1] * 60 + [0] * 90, [1] * 150, seed=0)
     assert (found.value, found.n, found.tasks) == (0.4, 150, 150)
     assert (found.low, found.high) == pytest.approx((0.32, 0.48))
 
 
-def test_golden_mcnemar():
+def test_mcnemar_reference_values():
     # 2 * P(X <= 10) for X ~ Binomial(35, 1/2).
     assert mcnemar(10, 25) == pytest.approx(0.0166738478)
     assert mcnemar(0, 6) == pytest.approx(2 / 2**6)
     assert mcnemar(0, 0) == 1.0
 
 
-def test_golden_wilson():
+def test_wilson_reference_values():
     assert (wilson(15, 50).low, wilson(15, 50).high) == pytest.approx((0.1910355, 0.4375035), abs=1e-7)
 
 
-def test_golden_paired_difference():
+def test_paired_difference_reference_values():
     found = paired_difference([1] * 25 + [-1] * 10 + [0] * 100, [1] * 135, seed=0)
     assert (found.low, found.high) == pytest.approx((0.02963, 0.19259), abs=1e-4)
 
@@ -69,7 +69,7 @@ def test_tests_are_symmetric_and_bounded(a, b):
 
 @given(clusters, st.integers(0, 2**32), st.randoms())
 @settings(max_examples=50)
-def test_rate_is_bounded_seeded_and_blind_to_order(pairs, seed, random):
+def test_rate_is_bounded_seeded_and_independent_of_order(pairs, seed, random):
     found = rate([s for s, _ in pairs], [n for _, n in pairs], seed=seed, resamples=200)
     assert 0 <= found.low <= found.value <= found.high <= 1
     random.shuffle(pairs)
@@ -90,25 +90,25 @@ def test_more_attempts_at_the_same_tasks_do_not_narrow_the_interval():
     assert (copied.low, copied.high) == (once.low, once.high)
 
 
-@pytest.mark.parametrize(("won", "value"), [(0, 0.0), (1, 1.0)])
-def test_unanimous_tasks_get_wilsons_interval(won, value):
-    found, expected = rate([won] * 20, [1] * 20, seed=0), wilson(20 * won, 20)
+@pytest.mark.parametrize(("successes", "value"), [(0, 0.0), (1, 1.0)])
+def test_unanimous_tasks_get_wilsons_interval(successes, value):
+    found, expected = rate([successes] * 20, [1] * 20, seed=0), wilson(20 * successes, 20)
     assert (found.value, found.low, found.high) == pytest.approx((value, expected.low, expected.high))
     assert found.high - found.low > 0.1
 
 
-def test_equal_agents_get_an_interval_that_is_not_empty():
+def test_equal_agents_get_a_nonempty_interval():
     found = paired_difference([0] * 100, [1] * 100, seed=0)
     assert found.low == -found.high < -0.03
 
 
-def test_interval_covers_the_truth():
+def test_interval_coverage_of_a_rate():
     rng = np.random.default_rng(0)
     hits = 0
     for trial in range(300):
         skill = rng.beta(2, 3, size=100)
-        won = rng.binomial(3, skill)
-        found = rate(won.tolist(), [3] * 100, seed=trial, resamples=500)
+        successes = rng.binomial(3, skill)
+        found = rate(successes.tolist(), [3] * 100, seed=trial, resamples=500)
         hits += found.low <= 0.4 <= found.high
     assert 0.91 <= hits / 300 <= 0.985
 
@@ -117,15 +117,15 @@ def test_interval_covers_the_truth():
     ("successes", "attempts"),
     [([], []), ([0], [0]), ([2], [1]), ([-1], [1]), ([1, 1], [1]), ([0.5], [1]), ([[1]], [[1]])],
 )
-def test_refuses_what_is_no_rate(successes, attempts):
+def test_invalid_counts_are_refused(successes, attempts):
     with pytest.raises(UsageError, match="expected"):
         rate(successes, attempts, seed=0)
 
 
-def test_refuses_impossible_differences():
+def test_impossible_differences_are_refused():
     with pytest.raises(UsageError, match=r"\|difference\| <= pairs"):
         paired_difference([2], [1], seed=0)
-    with pytest.raises(UsageError, match="is no rate"):
+    with pytest.raises(UsageError, match="expected 0 <= successes"):
         wilson(1, 0)
 
 
@@ -137,18 +137,18 @@ def test_a_mean_and_its_interval():
     alone = mean([7.0], seed=0)
     assert (alone.low, alone.high) == (7.0, 7.0)
     for wrong in ([], [1.0, float("nan")]):
-        with pytest.raises(UsageError, match="expected one or more, all of them finite"):
+        with pytest.raises(UsageError, match="expected at least one, and only finite ones"):
             mean(wrong, seed=0)
 
 
-def test_the_interval_of_a_mean_holds_the_truth_about_as_often_as_it_says():
+def test_interval_coverage_of_a_mean():
     rng = np.random.default_rng(0)
     found = [mean(rng.normal(3.0, 1.0, 30), seed=i, resamples=500) for i in range(200)]
     assert 0.88 <= np.mean([m.low <= 3.0 <= m.high for m in found]) <= 0.99
 
 
-def test_sign_flips_of_means_by_hand():
-    # Of the 8 ways to flip 1, 2 and 3, only all of one sign reach 6.
+def test_sign_flip_mean_by_hand():
+    # Of the 8 sign assignments to 1, 2 and 3, only the two with equal signs reach 6.
     assert sign_flip_mean([1.0, 2.0, 3.0], seed=0) == 2 / 8
     assert sign_flip_mean([1.0, -1.0], seed=0) == 1.0
     assert sign_flip_mean([0.0, 0.0], seed=0) == 1.0
@@ -156,7 +156,7 @@ def test_sign_flips_of_means_by_hand():
     assert sign_flip_mean(whole, seed=0) == pytest.approx(sign_flip(whole))
 
 
-def test_sampled_sign_flips_agree_with_scipys_permutations():
+def test_sampled_sign_flips_agree_with_scipy():
     values = np.random.default_rng(1).normal(0.3, 1.0, 25)
     scipys = stats.permutation_test((values,), np.mean, permutation_type="samples", n_resamples=20_000, rng=0)
     assert sign_flip_mean(values, seed=0) == pytest.approx(scipys.pvalue, abs=0.01)

@@ -1,4 +1,4 @@
-"""Stages: written and read back without loss, whatever names hold; what is no name is refused."""
+"""`Stage`: text form, parsing of arbitrary names, full keys, and refused texts."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ PLAIN = [
 
 
 @pytest.mark.parametrize(("stage", "text"), PLAIN)
-def test_names_as_they_stand_in_reports(stage, text):
+def test_text_forms(stage, text):
     assert str(stage) == text
     assert Stage.parse(text) == stage
 
 
 @given(STAGES)
 @example(Stage("a", "b\nc", round=1))
-def test_a_stage_is_read_back_as_it_was_written(stage):
+def test_parsing_inverts_the_text_form(stage):
     assert Stage.parse(str(stage)) == stage
     assert not set(":") & set(str(stage))
 
@@ -46,12 +46,12 @@ def test_different_stages_have_different_texts(one, other):
 
 @given(STAGES, st.text(max_size=20))
 @example(Stage("collect", "policy", "train", 1), "valid:3/@%#0")
-def test_a_full_key_splits_into_its_stage_and_the_attempt(stage, attempt):
+def test_a_full_key_splits_into_stage_and_attempt(stage, attempt):
     assert split_key(stage.key(attempt)) == (stage, attempt)
 
 
 @given(st.text(max_size=20) | st.text("abc/@%-1", max_size=12))
-def test_a_text_is_a_stage_in_one_spelling_or_refused(text):
+def test_a_text_is_the_exact_form_of_a_stage_or_refused(text):
     try:
         found = Stage.parse(text)
     except UsageError:
@@ -78,20 +78,20 @@ def test_a_text_that_is_no_full_key_is_refused(key):
 
 
 @pytest.mark.parametrize(("kind", "model", "number"), [("Eval", "m", 0), ("", "m", 0), ("eval", "", 0), ("a", "m", -1)])
-def test_a_stage_without_a_name_is_refused(kind, model, number):
-    with pytest.raises(UsageError, match="has no name; expected a lower-case word, a text and 0 or more"):
+def test_invalid_fields_are_refused(kind, model, number):
+    with pytest.raises(UsageError, match="expected a lower-case word, a non-empty text and a number from 0"):
         Stage(kind, model, round=number)
 
 
-def test_what_belongs_to_a_stage():
+def test_related_stages_keys_and_held_out_kinds():
     stage = Stage("eval", "policy", "valid", 2, "seed1")
-    assert stage.of("score") == Stage("score", "policy", "valid", 2, "seed1")
-    assert (stage.who, stage.of("eval")) == ("policy@2", stage)
+    assert stage.with_kind("score") == Stage("score", "policy", "valid", 2, "seed1")
+    assert (stage.model_round, stage.with_kind("eval")) == ("policy@2", stage)
     assert stage.key(node_key("valid/3#0", 17)) == "eval/seed1/policy@2/valid:valid/3#0.17"
     assert [Stage(kind, "m").held_out for kind in ("eval", "gate", "collect", "search")] == [True, True, False, False]
 
 
 @given(st.from_regex(r"[a-zA-Z/: %é-]{1,8}", fullmatch=True), st.integers(0, 12))
-def test_who_it_is_names_model_and_round(model, number):
+def test_model_round_round_trips(model, number):
     stage = Stage("eval", model, "valid", number)
-    assert Stage.named("eval", stage.who, "valid") == stage
+    assert Stage.from_model_round("eval", stage.model_round, "valid") == stage

@@ -1,4 +1,4 @@
-"""The run folder: resumed where it was, refused when it is another's, and never half-written."""
+"""`RunStore`: opening, resuming and refusing runs, results, adapters, trajectories, and damaged or full files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attempts import CONFIG, COUNTS, OTHER, SCORE, STAGE, attempt, stored
+from attempts import CONFIG, COUNTS, OTHER, SCORE, STAGE, attempt, stored_attempts
 from kintsugi.errors import UsageError
 from kintsugi.loops.runs.database import SCHEMA_VERSION
 from kintsugi.loops.runs.stages import Stage
@@ -25,7 +25,7 @@ def folder(tmp_path: Path) -> Path:
 # -- Opening ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_run_is_continued_with_the_same_configuration(folder: Path):
+def test_a_run_is_resumed_with_the_same_configuration(folder: Path):
     with RunStore.open(folder, CONFIG) as store:
         store.add(STAGE, [attempt(0), attempt(1)])
         assert store.config == CONFIG
@@ -36,20 +36,20 @@ def test_a_run_is_continued_with_the_same_configuration(folder: Path):
     assert 'loop = "re_rest"' in (folder / "config.toml").read_text()
 
 
-def test_a_changed_configuration_is_refused_with_what_changed(folder: Path):
+def test_a_changed_configuration_is_refused_and_each_change_named(folder: Path):
     RunStore.open(folder, CONFIG).close()
     changed = {**CONFIG, "lora": {"rank": 16, "alpha": 16}, "seed": 3}
     del changed["tasks"]
     with pytest.raises(UsageError) as refused:
         RunStore.open(folder, changed)
-    said = str(refused.value)
+    message = str(refused.value)
     for change in ("lora.rank: 8 -> 16", "seed: absent -> 3", 'tasks: ["a","b"] -> absent', "name a new folder"):
-        assert change in said
-    assert "alpha" not in said
+        assert change in message
+    assert "alpha" not in message
     RunStore.open(folder, CONFIG).close()
 
 
-def test_a_run_of_another_version_is_refused(folder: Path):
+def test_a_run_of_another_format_is_refused(folder: Path):
     RunStore.open(folder, CONFIG).close()
     tamper(folder, f"UPDATE meta SET value = '{SCHEMA_VERSION + 1}' WHERE key = 'schema'")
     for opening in (lambda: RunStore.open(folder, CONFIG), lambda: RunStore.read(folder)):
@@ -57,26 +57,26 @@ def test_a_run_of_another_version_is_refused(folder: Path):
             opening()
 
 
-def test_a_run_of_the_format_before_this_one_is_refused_in_one_line_and_stays(folder: Path):
-    """Format 2 kept results in a table of another name; nothing of it is read."""
+def test_a_run_of_an_older_format_is_refused_in_one_line_and_not_changed(folder: Path):
+    """The format number alone decides; no other table is read."""
     folder.mkdir()
     db = sqlite3.connect(folder / "run.db")
     db.executescript(
         "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);"
         "CREATE TABLE stages (name TEXT PRIMARY KEY, result TEXT NOT NULL, sha TEXT NOT NULL);"
-        "INSERT INTO meta VALUES ('schema', '2'), ('config', '{}');"
+        "INSERT INTO meta VALUES ('schema', '3'), ('config', '{}');"
     )
     db.close()
-    whole = (folder / "run.db").read_bytes()
+    content = (folder / "run.db").read_bytes()
     for opening in (lambda: RunStore.open(folder, {}), lambda: RunStore.read(folder)):
         with pytest.raises(UsageError) as refused:
             opening()
-        said = f"{folder} was written with run format 2, this Kintsugi reads {SCHEMA_VERSION}; "
-        assert str(refused.value) == said + "use the version that wrote it, or a new run folder"
-    assert (folder / "run.db").read_bytes() == whole
+        start = f"{folder} was written with run format 3, this Kintsugi reads {SCHEMA_VERSION}; "
+        assert str(refused.value) == start + "use the version that wrote it, or a new run folder"
+    assert (folder / "run.db").read_bytes() == content
 
 
-def test_a_run_is_open_in_one_process(folder: Path):
+def test_a_run_is_open_in_only_one_process(folder: Path):
     code = f"""
     from pathlib import Path
     from kintsugi.errors import UsageError
@@ -104,24 +104,24 @@ def test_a_run_is_open_in_one_process(folder: Path):
 
 
 def test_a_refused_opening_leaves_no_lock(folder: Path):
-    """Errors are held on to, so that nothing is unlocked by being forgotten."""
+    """The errors stay referenced, so that garbage collection cannot release the locks."""
     RunStore.open(folder, CONFIG).close()
     with pytest.raises(UsageError) as other:
         RunStore.open(folder, {"other": 1})
     RunStore.open(folder, CONFIG).close()
-    whole = (folder / "run.db").read_bytes()
+    content = (folder / "run.db").read_bytes()
     (folder / "run.db").write_bytes(b"this is no database" * 100)
     with pytest.raises(UsageError) as damaged:
         RunStore.open(folder, CONFIG)
-    (folder / "run.db").write_bytes(whole)
+    (folder / "run.db").write_bytes(content)
     with RunStore.open(folder, CONFIG) as store:
         assert store.config == CONFIG
-    assert "begun with another configuration" in str(other.value)
+    assert "started with different settings" in str(other.value)
     assert "not a database" in str(damaged.value)
     assert "Restore the file from a copy" in str(damaged.value)
 
 
-def test_folders_that_are_no_run_are_refused(folder: Path, tmp_path: Path):
+def test_folders_that_hold_no_run_are_refused(folder: Path, tmp_path: Path):
     folder.mkdir()
     (folder / "notes.txt").write_text("mine")
     with pytest.raises(UsageError, match="not empty and holds no run.db"):
@@ -137,7 +137,7 @@ def test_folders_that_are_no_run_are_refused(folder: Path, tmp_path: Path):
     assert (folder / "notes.txt").read_text() == "mine"
 
 
-def test_what_a_kill_in_the_first_instant_leaves_is_no_obstacle(folder: Path):
+def test_a_run_starts_in_a_folder_left_by_a_kill_during_creation(folder: Path):
     folder.mkdir()
     (folder / ".lock").touch()
     (folder / "run.db.new").write_bytes(b"half a datab")
@@ -146,7 +146,7 @@ def test_what_a_kill_in_the_first_instant_leaves_is_no_obstacle(folder: Path):
     (folder / "config.toml").unlink()
     RunStore.open(folder, CONFIG).close()
     assert "rank = 8" in (folder / "config.toml").read_text()
-    assert stored(folder) == [attempt(0)]
+    assert stored_attempts(folder) == [attempt(0)]
 
 
 def test_reading_changes_nothing_and_needs_no_lock(folder: Path):
@@ -166,7 +166,7 @@ def test_reading_changes_nothing_and_needs_no_lock(folder: Path):
 # -- Results ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_result_is_worked_once(folder: Path):
+def test_a_result_is_computed_once(folder: Path):
     calls = []
 
     def work(number: int) -> dict[str, Any]:
@@ -183,13 +183,13 @@ def test_a_result_is_worked_once(folder: Path):
     assert calls == [3, 6]
 
 
-def test_a_result_is_the_same_when_it_is_new_and_when_it_is_read(folder: Path):
+def test_a_new_result_equals_the_stored_one(folder: Path):
     with RunStore.open(folder, CONFIG) as store:
         new = store.result(COUNTS, lambda: {"pair": (1, 2), "by": {3: None}})
         assert new == store.result(COUNTS, lambda: None) == {"pair": [1, 2], "by": {"3": None}}
 
 
-def test_a_result_that_fails_is_worked_again(folder: Path):
+def test_a_failed_result_is_computed_again(folder: Path):
     with RunStore.open(folder, CONFIG) as store:
         with pytest.raises(ZeroDivisionError):
             store.result(COUNTS, lambda: 1 / 0)
@@ -197,7 +197,7 @@ def test_a_result_that_fails_is_worked_again(folder: Path):
         assert store.result(COUNTS, lambda: 5) == 5
 
 
-def test_an_adapter_is_made_whole_or_not_at_all(folder: Path):
+def test_an_adapter_is_created_atomically(folder: Path):
     def half(path: Path) -> None:
         (path / "adapter_config.json").write_text("{}")
         raise ZeroDivisionError
@@ -234,12 +234,12 @@ def test_attempts_and_trees_are_append_only(folder: Path, table, statement):
         store.tree_log(STAGE).add([("t0#0", 0, {"begin": 1})])
     with pytest.raises(sqlite3.IntegrityError, match="append-only"):
         tamper(folder, statement.format(table))
-    assert stored(folder) == [attempt(0)]
+    assert stored_attempts(folder) == [attempt(0)]
     with RunStore.read(folder) as store:
         assert store.tree_log(STAGE).parts("t0#0") == [{"begin": 1}]
 
 
-def test_a_wave_is_stored_whole_or_not_at_all(folder: Path):
+def test_a_wave_is_stored_in_one_transaction(folder: Path):
     with RunStore.open(folder, CONFIG) as store:
         store.add(STAGE, [attempt(0)])
         with pytest.raises(UsageError, match="UNIQUE"):
@@ -251,11 +251,11 @@ def test_a_wave_is_stored_whole_or_not_at_all(folder: Path):
         store.add(OTHER, [attempt(0)])
         store.add(STAGE, [attempt(1, final_observation="\udcff \u2028 \x00 🙂")])
         assert store.trajectory_stages() == [STAGE, OTHER]
-    assert stored(folder)[1].final_observation == "\udcff \u2028 \x00 🙂"
+    assert stored_attempts(folder)[1].final_observation == "\udcff \u2028 \x00 🙂"
 
 
 DAMAGED = f"{STAGE}' 't1#0' is damaged.*restore the file"
-READINGS = {
+READERS = {
     "trajectories": (f"the row of trajectory of '{DAMAGED}", [lambda store: store.trajectories(STAGE)]),
     "growth": (f"the row of tree of '{DAMAGED}", [lambda store: store.tree_log(STAGE).parts("t1#0")]),
     "results": (
@@ -265,7 +265,7 @@ READINGS = {
 }
 
 
-@pytest.mark.parametrize("table", READINGS)
+@pytest.mark.parametrize("table", READERS)
 def test_a_damaged_row_is_named(folder: Path, table):
     with RunStore.open(folder, CONFIG) as store:
         store.add(STAGE, [attempt(0), attempt(1)])
@@ -275,17 +275,17 @@ def test_a_damaged_row_is_named(folder: Path, table):
     tamper(folder, "DROP TRIGGER growth_only_update")
     where = "" if table == "results" else "WHERE key = 't1#0'"
     tamper(folder, f"UPDATE {table} SET data = replace(data, 'end', 'eNd') {where}")
-    said, readings = READINGS[table]
+    message, readers = READERS[table]
     with RunStore.open(folder, CONFIG) as store:
-        for reading in readings:
-            with pytest.raises(UsageError, match=said):
-                reading(store)
-        for other in READINGS.keys() - {table}:
-            for reading in READINGS[other][1]:
-                assert reading(store)
+        for read in readers:
+            with pytest.raises(UsageError, match=message):
+                read(store)
+        for other in READERS.keys() - {table}:
+            for read in READERS[other][1]:
+                assert read(store)
 
 
-def test_other_damage_is_named_too(folder: Path):
+def test_rows_of_another_type_and_a_damaged_configuration_are_named(folder: Path):
     with RunStore.open(folder, CONFIG) as store:
         store.add(STAGE, [attempt(0)])
     tamper(folder, "DROP TRIGGER append_only_update")
@@ -307,20 +307,20 @@ def test_a_damaged_file_is_refused(folder: Path):
     data[4096:-4096] = b"\xa5" * (len(data) - 8192)
     (folder / "run.db").write_bytes(data)
     with pytest.raises(UsageError, match="malformed.*Restore the file from a copy"):
-        stored(folder)
+        stored_attempts(folder)
 
 
-# -- Trouble ----------------------------------------------------------------------------------------------------------
+# -- Full disk --------------------------------------------------------------------------------------------------------
 
 
-def test_a_full_database_loses_nothing(folder: Path):
+def test_a_full_database_loses_no_record(folder: Path):
     big = [attempt(i, final_observation="x" * 5000) for i in range(200)]
     with RunStore.open(folder, CONFIG) as store:
         store.add(STAGE, big[:5])
         store._db.rows("PRAGMA max_page_count=40")
-        with pytest.raises(UsageError, match="full; what was stored before is kept. Free some disk space"):
+        with pytest.raises(UsageError, match="full; earlier records are intact. Free some disk space"):
             store.add(STAGE, big[5:])
         assert store.trajectories(STAGE) == big[:5]
         store._db.rows("PRAGMA max_page_count=100000")
         store.add(STAGE, big[5:])
-    assert stored(folder) == big
+    assert stored_attempts(folder) == big

@@ -1,4 +1,4 @@
-"""The household corpus: real failures and mends, and nothing in it that was not seen."""
+"""The household corpus: failed and mended attempts, without knowledge from hidden state."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import re
 
 import pytest
 from kintsugi.agents.react import ReActConfig, render_chat
-from kintsugi.agents.reflector import OPENING, digest
+from kintsugi.agents.reflector import REFLECTION_PREFIX, failure_digest
 from kintsugi.agents.trajectory import Trajectory
 from kintsugi.envs.household import HouseholdEnv
 from kintsugi.loops.seeds.family import Mended, SeedRecipe, write_corpus
-from kintsugi.loops.seeds.household import FAMILY, bungle, failed_and_mended, play_expert
+from kintsugi.loops.seeds.household import FAMILY, failed_and_mended, play_clumsily, play_expert
 
 NAME = re.compile(r"\b[a-z]+ \d+\b")
 TASKS = [t for size in ("small", "medium") for t in HouseholdEnv.tasks("train", 18, seed=4321, size=size)]
@@ -25,7 +25,7 @@ def pairs() -> list[Mended]:
 
 
 def replayed(trajectory: Trajectory) -> list[str]:
-    """What the environment says to the actions of an attempt."""
+    """Return the environment's observations for the actions of an attempt."""
     env = HouseholdEnv()
     observation, _ = env.reset(options={"task": trajectory.task})
     seen = [observation]
@@ -38,14 +38,14 @@ def observations(trajectory: Trajectory) -> list[str]:
     return [*(step.observation for step in trajectory.steps), trajectory.final_observation]
 
 
-def test_there_is_something_to_test():
+def test_mended_pairs_exist():
     assert len(pairs()) > len(TASKS) // 2
-    said = [text for _, text, _ in pairs()]
+    reflections = [text for _, text, _ in pairs()]
     for beginning in ("looked for a", "taken "):
-        assert any(text.startswith(f"{OPENING} {beginning}") for text in said)
+        assert any(text.startswith(f"{REFLECTION_PREFIX} {beginning}") for text in reflections)
 
 
-def test_failures_and_mends_are_what_the_environment_says():
+def test_observations_equal_those_of_a_replay():
     for failure, _, mended in pairs():
         assert failure.task == mended.task
         assert (failure.outcome, mended.outcome) == ("truncated", "success")
@@ -55,31 +55,31 @@ def test_failures_and_mends_are_what_the_environment_says():
         assert len(failure.steps) in (15, 25, 50)
 
 
-def test_reflections_name_only_what_the_failed_attempt_was_shown():
+def test_reflections_only_name_entities_of_the_failed_attempt():
     named = 0
     for failure, text, _ in pairs():
-        assert text.startswith(f"{OPENING} ")
+        assert text.startswith(f"{REFLECTION_PREFIX} ")
         assert text.endswith(".")
-        shown = failure.steps[0].observation + digest(failure, 40, ReActConfig())
+        shown = failure.steps[0].observation + failure_digest(failure, 40, ReActConfig())
         names = NAME.findall(text)
         assert [name for name in names if name not in shown] == []
         named += len(names)
     assert named > len(pairs())
 
 
-def test_reflections_do_not_depend_on_what_is_hidden():
-    """The same attempt in a world whose unseen part is another one would be reflected on alike: it is not asked."""
+def test_reflections_do_not_depend_on_hidden_state():
+    """The place that a reflection names for an object was observed in the failed attempt."""
     for failure, text, _ in pairs():
         seen = " ".join(observations(failure))
-        if found := re.match(rf"{re.escape(OPENING)} taken (\w+ \d+) from (\w+ \d+) and", text):
+        if found := re.match(rf"{re.escape(REFLECTION_PREFIX)} taken (\w+ \d+) from (\w+ \d+) and", text):
             assert found[1] in seen
             assert re.search(
                 rf"{found[2]}(,| is open\. In it,) you see [^.]*\b{found[1]}\b|{found[1]} from the {found[2]}", seen
             )
 
 
-def test_thoughts_name_only_what_was_seen_before_them():
-    """Also those of a mended attempt, whose expert knows the failed one: who learns from it does not."""
+def test_thoughts_only_name_entities_seen_before():
+    """This also holds for mended attempts, whose expert knows the failed attempt."""
     for attempt in [*(mended for _, _, mended in pairs()), *(play_expert(task, 7) for task in TASKS)]:
         seen = ""
         for step in attempt.steps:
@@ -87,16 +87,16 @@ def test_thoughts_name_only_what_was_seen_before_them():
             assert [name for name in NAME.findall(step.thought) if name not in seen] == []
 
 
-def test_a_bungler_bungles_in_every_way():
-    failures = [bungle(task, random.Random(number))[0] for number, task in enumerate(TASKS)]
-    bungled = [failure for failure in failures if failure is not None]
-    assert 0 < len(bungled) <= len(TASKS)
-    assert any(failure.invalid_actions for failure in bungled)
-    assert any(len({s.action for s in f.steps}) < len(f.steps) for f in bungled)
+def test_clumsy_expert_makes_all_kinds_of_mistakes():
+    failures = [play_clumsily(task, random.Random(number))[0] for number, task in enumerate(TASKS)]
+    failed = [failure for failure in failures if failure is not None]
+    assert 0 < len(failed) <= len(TASKS)
+    assert any(failure.invalid_actions for failure in failed)
+    assert any(len({s.action for s in f.steps}) < len(f.steps) for f in failed)
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_the_corpus_is_a_function_of_its_recipe(seed):
+def test_corpus_is_a_function_of_its_recipe(seed):
     recipe, shares = SeedRecipe(demonstrations=6, reflections=6, seed=seed), list[float]()
     found = write_corpus(FAMILY, recipe, shares.append)
     again = write_corpus(FAMILY, recipe, lambda share: None)
@@ -110,7 +110,7 @@ def test_the_corpus_is_a_function_of_its_recipe(seed):
     assert len(found.demonstrations) == 6 < len(found.chats)
 
 
-def test_demonstrations_are_of_other_tasks_than_the_loops_practise_on():
+def test_demonstrations_and_practice_tasks_are_disjoint():
     found = write_corpus(FAMILY, SeedRecipe(demonstrations=40, reflections=0), lambda share: None)
     shown = {d.task.hash for d in found.demonstrations}
     for size in ("small", "medium"):

@@ -1,4 +1,4 @@
-"""The judged part of the household corpus: labels that one who saw the attempt would give, in the verifier's form."""
+"""The judged attempts of the household corpus: labels from observations, in the verifier's format."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections import Counter
 
 import pytest
 from kintsugi.agents.trajectory import Step, Trajectory
-from kintsugi.agents.verifier import VerifierConfig, opening, parse_judgement
+from kintsugi.agents.verifier import VerifierConfig, opening_messages, parse_judgement
 from kintsugi.envs.household import HouseholdEnv
 from kintsugi.loops.seeds.family import SeedRecipe, write_corpus
-from kintsugi.loops.seeds.household import FAMILY, bungle, play_expert
-from kintsugi.loops.seeds.household_verifier import judgements, verifier_chat
+from kintsugi.loops.seeds.household import FAMILY, play_clumsily, play_expert
+from kintsugi.loops.seeds.household_verifier import label_steps, verifier_chat
 from small_runs import make_task
 
 ROOM = (
@@ -22,7 +22,7 @@ ROOM = (
 TASKS = HouseholdEnv.tasks("train", 18, seed=99)
 
 
-def told(goal: str, start: str, *turns: tuple[str, str]) -> Trajectory:
+def make_attempt(goal: str, start: str, *turns: tuple[str, str]) -> Trajectory:
     steps, seen = [], start
     for action, answer in turns:
         steps.append(Step(seen, "", action))
@@ -30,8 +30,8 @@ def told(goal: str, start: str, *turns: tuple[str, str]) -> Trajectory:
     return Trajectory(make_task(0), tuple(steps), seen, "truncated", 0.0, "policy", "m", 0, goal=goal)
 
 
-def test_judgements_follow_from_what_was_seen():
-    attempt = told(
+def test_judgements_follow_from_observations():
+    attempt = make_attempt(
         "put a clean mug in shelf.",
         ROOM,
         ("go to drawer 1", "You arrive at drawer 1. The drawer 1 is closed."),
@@ -53,7 +53,7 @@ def test_judgements_follow_from_what_was_seen():
         ("go to shelf 1", "You arrive at shelf 1. On the shelf 1, you see nothing."),
         ("move mug 1 to shelf 1", "You move the mug 1 to the shelf 1."),
     )
-    assert judgements(attempt) == [
+    assert label_steps(attempt) == [
         "uncertain",
         "bad",
         "uncertain",
@@ -76,7 +76,7 @@ def test_judgements_follow_from_what_was_seen():
 
 
 def test_lamps_and_known_places():
-    attempt = told(
+    attempt = make_attempt(
         "look at book under the desklamp.",
         ROOM.partition("\n")[0] + "\n\nYour task is to: look at book under the desklamp.",
         ("go to shelf 1", "You arrive at shelf 1. On the shelf 1, you see a desklamp 1."),
@@ -88,25 +88,25 @@ def test_lamps_and_known_places():
         ("go to shelf 1", "You arrive at shelf 1. On the shelf 1, you see a desklamp 1."),
         ("use desklamp 1", "You turn on the desklamp 1."),
     )
-    assert judgements(attempt) == ["uncertain", "bad", "good", "bad", "good", "good", "good", "good"]
+    assert label_steps(attempt) == ["uncertain", "bad", "good", "bad", "good", "good", "good", "good"]
 
 
 @functools.cache
 def attempts() -> list[Trajectory]:
-    bungled = [bungle(task, random.Random(number))[0] for number, task in enumerate(TASKS)]
-    return [failure or play_expert(task, 1) for task, failure in zip(TASKS, bungled, strict=True)]
+    clumsy = [play_clumsily(task, random.Random(number))[0] for number, task in enumerate(TASKS)]
+    return [failure or play_expert(task, 1) for task, failure in zip(TASKS, clumsy, strict=True)]
 
 
-def test_an_expert_makes_next_to_no_bad_step_and_a_bungler_many():
-    expert = Counter(j for task in TASKS for j in judgements(play_expert(task, 3)))
-    bungler = Counter(j for attempt in attempts() for j in judgements(attempt))
+def test_expert_has_few_bad_steps_and_clumsy_expert_many():
+    expert = Counter(j for task in TASKS for j in label_steps(play_expert(task, 3)))
+    clumsy = Counter(j for attempt in attempts() for j in label_steps(attempt))
     assert expert["bad"] <= 0.02 * expert.total()
-    assert bungler["bad"] > 0.2 * bungler.total()
+    assert clumsy["bad"] > 0.2 * clumsy.total()
     assert expert["good"] > 0.3 * expert.total()
 
 
 @pytest.mark.parametrize("number", range(6))
-def test_a_chat_is_what_the_verifier_sees_and_ends_with_the_first_bad_step(number):
+def test_chat_has_the_verifiers_format_and_ends_with_the_first_bad_step(number):
     attempt = attempts()[number]
     chat = verifier_chat(attempt, random.Random(number))
     answers = [parse_judgement(m.content) for m in chat if m.role == "assistant"]
@@ -115,16 +115,16 @@ def test_a_chat_is_what_the_verifier_sees_and_ends_with_the_first_bad_step(numbe
     start = random.Random(number).randrange(len(attempt.steps))
     after = [*(s.observation for s in attempt.steps[1:]), attempt.final_observation]
     steps = attempt.steps
-    assert chat[:2] == opening(
+    assert chat[:2] == opening_messages(
         attempt.task.env_id, attempt.goal, steps[:start], steps[start], after[start], VerifierConfig()
     )
-    assert [a.judgement for a in answers] == judgements(attempt)[start : start + len(answers)]
+    assert [a.judgement for a in answers] == label_steps(attempt)[start : start + len(answers)]
 
 
-def test_the_judged_part_is_small_and_leaves_the_acting_part_as_it_is():
-    acting = write_corpus(FAMILY, SeedRecipe(demonstrations=12, reflections=12, judged=0), lambda share: None)
+def test_judged_attempts_do_not_change_the_rest_of_the_corpus():
+    acting = write_corpus(FAMILY, SeedRecipe(demonstrations=12, reflections=12, judged_attempts=0), lambda share: None)
     shares: list[float] = []
-    both = write_corpus(FAMILY, SeedRecipe(demonstrations=12, reflections=12, judged=4), shares.append)
+    both = write_corpus(FAMILY, SeedRecipe(demonstrations=12, reflections=12, judged_attempts=4), shares.append)
     assert both.chats[: len(acting.chats)] == acting.chats
     assert len(both.chats) == len(acting.chats) + 4
     assert (shares == sorted(shares), shares[-1]) == (True, 1.0)

@@ -1,4 +1,4 @@
-"""Training from nothing: the optimiser, the batches, and a network that begins knowing what a number is."""
+"""Pretraining: the optimiser, the batches, and the initial embeddings of instances."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from kintsugi.errors import UsageError
-from kintsugi.loops.learning.batching import batches, loss_of, padded
-from kintsugi.loops.learning.core import Text
+from kintsugi.loops.learning.batching import batches, padded, weighted_loss
+from kintsugi.loops.learning.core import Row
 from kintsugi.loops.seeds.config import Architecture, PretrainConfig
 from kintsugi.loops.seeds.pretrain import Muon, build, orthogonalised, pretrain
 from kintsugi.loops.seeds.tokenizer import learn_tokenizer
@@ -20,8 +20,8 @@ TINY = Architecture(32, 2, 2, 1, 64, 128)
 TOKENIZER = learn_tokenizer(["I see a mug 1, a mug 2, a cup 1, and a cup 2."] * 20)
 
 
-def text(length: int, first: int = 0) -> Text:
-    return Text([(first + i) % 7 + 6 for i in range(length)], [1.0] * length)
+def text(length: int, first: int = 0) -> Row:
+    return Row([(first + i) % 7 + 6 for i in range(length)], [1.0] * length)
 
 
 TEXTS = [text(length, first) for length in (9, 12, 20) for first in range(7)]
@@ -41,7 +41,7 @@ def test_singular_values_are_moved_towards_one(shape):
     assert float(torch.einsum("nri,nrc,nic->ni", left, found, right).min()) > 0
 
 
-def test_muon_moves_matrices_of_one_shape_together_as_each_alone():
+def test_muon_updates_batched_matrices_like_single_ones():
     def run(parts: list[list[torch.nn.Parameter]]) -> None:
         for group in parts:
             optimiser = Muon(group, lr=0.1)
@@ -55,19 +55,19 @@ def test_muon_moves_matrices_of_one_shape_together_as_each_alone():
     together, alone = ([torch.nn.Parameter(t.clone()) for t in start] for _ in range(2))
     run([together])
     run([[p] for p in alone])
-    for one, other, begun in zip(together, alone, start, strict=True):
+    for one, other, initial in zip(together, alone, start, strict=True):
         torch.testing.assert_close(one, other)
-        assert float((one.detach() - 3).norm()) < float((begun - 3).norm())
+        assert float((one.detach() - 3).norm()) < float((initial - 3).norm())
 
 
-def test_muon_leaves_what_has_no_gradient():
+def test_muon_skips_parameters_without_gradient():
     parameter = torch.nn.Parameter(torch.ones(3, 3))
     Muon([parameter], lr=1.0).step()
     assert torch.equal(parameter, torch.ones(3, 3))
 
 
 @given(st.lists(st.integers(1, 60), max_size=700), st.integers(1, 200), st.integers(0, 3))
-def test_a_pass_holds_every_text_once_in_batches_that_fit(lengths, tokens, seed):
+def test_batches_have_every_text_once_and_fit_the_limit(lengths, tokens, seed):
     texts = [text(length) for length in lengths]
     made = list(batches(texts, tokens, random.Random(seed)))
     assert sorted(map(id, itertools.chain(*made))) == sorted(map(id, texts))
@@ -78,17 +78,17 @@ def test_a_pass_holds_every_text_once_in_batches_that_fit(lengths, tokens, seed)
     assert [[id(t) for t in batch] for batch in made] == [[id(t) for t in batch] for batch in again]
 
 
-def test_padding_weighs_nothing():
+def test_padding_has_weight_0():
     ids, weights = padded([text(2), text(4)], 3)
     assert ids.tolist() == [[6, 7, 3, 3], [6, 7, 8, 9]]
     assert weights.tolist() == [[1, 1, 0, 0], [1, 1, 1, 1]]
     model = build(TOKENIZER, TINY, 0)
     with torch.inference_mode():
-        alone, long = (loss_of(model, *padded([t], 3)) for t in (text(2), text(4)))
-        torch.testing.assert_close(loss_of(model, ids, weights), (alone + 3 * long) / 4)
+        alone, long = (weighted_loss(model, *padded([t], 3)) for t in (text(2), text(4)))
+        torch.testing.assert_close(weighted_loss(model, ids, weights), (alone + 3 * long) / 4)
 
 
-def test_instances_begin_as_kind_plus_number():
+def test_instance_embeddings_start_as_kind_plus_number():
     table = build(TOKENIZER, TINY, 0).get_input_embeddings().weight
     mug, mug1, mug2, cup, cup2 = (
         table[TOKENIZER(t)["input_ids"][0]] for t in (" mug", " mug 1", " mug 2", " cup", " cup 2")
@@ -97,7 +97,7 @@ def test_instances_begin_as_kind_plus_number():
     assert not torch.allclose(mug2, mug1)
 
 
-def test_a_network_is_what_its_shape_and_seed_say():
+def test_network_has_its_configured_shape_and_seed():
     model = build(TOKENIZER, TINY, 3)
     config = model.config
     assert (config.hidden_size, config.num_hidden_layers, config.max_position_embeddings) == (32, 2, 128)
@@ -127,9 +127,9 @@ def test_training_learns_and_is_deterministic():
     assert 6000 <= done[-1] < 6000 + 120
 
 
-def test_batches_abreast_are_a_step_of_one_batch_that_holds_them_all():
-    """Each text is a batch, or all of them are one: the weighted mean over all tokens is the same."""
-    texts = [Text(t.ids, [1.0, *(0.2 for _ in t.ids[1:])]) if i % 2 else t for i, t in enumerate(TEXTS[:4])]
+def test_parallel_batches_equal_one_large_batch():
+    """The weighted mean over all tokens does not depend on how texts are split into batches."""
+    texts = [Row(t.ids, [1.0, *(0.2 for _ in t.ids[1:])]) if i % 2 else t for i, t in enumerate(TEXTS[:4])]
 
     def state(**changes: int) -> dict[str, torch.Tensor]:
         model = build(TOKENIZER, TINY, 0)
@@ -144,18 +144,18 @@ def test_batches_abreast_are_a_step_of_one_batch_that_holds_them_all():
 
 
 @pytest.mark.parametrize("number", [0, -1])
-def test_a_step_takes_at_least_one_batch(number):
+def test_threads_must_be_at_least_1(number):
     with pytest.raises(UsageError, match=f"threads is {number}"):
         PretrainConfig(threads=number)
 
 
-def test_tokens_of_weight_nought_are_not_learnt():
-    """Of texts whose second half weighs nothing, only the first half is."""
-    halves = [Text(t.ids, [1.0] * (len(t.ids) // 2) + [0.0] * (len(t.ids) - len(t.ids) // 2)) for t in TEXTS]
-    upside = [Text([*t.ids[: len(t.ids) // 2], *(25 for _ in t.ids[len(t.ids) // 2 :])], t.weight) for t in halves]
+def test_tokens_of_weight_0_are_not_learned():
+    """Only the first half of texts is learned if the second half has weight 0."""
+    halves = [Row(t.ids, [1.0] * (len(t.ids) // 2) + [0.0] * (len(t.ids) - len(t.ids) // 2)) for t in TEXTS]
+    corrupted = [Row([*t.ids[: len(t.ids) // 2], *(25 for _ in t.ids[len(t.ids) // 2 :])], t.weight) for t in halves]
     model = build(TOKENIZER, TINY, 0)
-    pretrain(model, upside, PretrainConfig(tokens=4000, batch_tokens=120, warmup=5), 0)
+    pretrain(model, corrupted, PretrainConfig(tokens=4000, batch_tokens=120, warmup=5), 0)
     with torch.inference_mode():
-        learnt = loss_of(model, *padded(halves, 0))
-        ignored = loss_of(model, *padded([Text(t.ids, [1.0 - w for w in t.weight]) for t in upside], 0))
-    assert float(learnt) < 1 < float(ignored)
+        learned_loss = weighted_loss(model, *padded(halves, 0))
+        ignored_loss = weighted_loss(model, *padded([Row(t.ids, [1.0 - w for w in t.weight]) for t in corrupted], 0))
+    assert float(learned_loss) < 1 < float(ignored_loss)

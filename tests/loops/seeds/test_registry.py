@@ -1,4 +1,4 @@
-"""Which seed families there are: ours, and those that packages bring; a bad package harms nobody else."""
+"""The registry of seed families: built-in ones and those of packages; a broken package affects only its own family."""
 
 from __future__ import annotations
 
@@ -8,43 +8,44 @@ from kintsugi.envs import EnvSpec
 from kintsugi.errors import UsageError
 from kintsugi.loops.seeds.family import FamilyDefaults
 from kintsugi.loops.seeds.registry import defaults_of, families, family_of, find_family, recipe_of
-from loop_seeds import FEW, install
+from loop_seeds import SMALL_FAMILY, install
 
 
-def test_ours_are_there_and_can_be_made():
+def test_built_in_families_are_registered():
     assert [part.name for part in families()][:4] == ["household", "code", "trading", "web"]
     for part in families()[:4]:
         assert recipe_of(part.name).family == part.name
         assert defaults_of(EnvSpec(part.name)) == family_of(part.name).defaults
 
 
-def test_a_package_brings_a_family_by_an_entry_point(tmp_path, monkeypatch):
+def test_a_package_registers_a_family_by_an_entry_point(tmp_path, monkeypatch):
     assert find_family("gate") is None
-    monkeypatch.syspath_prepend(str(install(tmp_path, "gatehouse", gate="loop_seeds:FEW")))
+    monkeypatch.syspath_prepend(str(install(tmp_path, "gatehouse", gate="loop_seeds:SMALL_FAMILY")))
     found = find_family("gate")
     assert found is not None
-    assert (found.name, found.target, found.about) == ("gate", "loop_seeds:FEW", "from gatehouse")
-    assert family_of("gate") is FEW
-    assert recipe_of("gate") == FEW.recipe
+    assert (found.name, found.target, found.about) == ("gate", "loop_seeds:SMALL_FAMILY", "from gatehouse")
+    assert family_of("gate") is SMALL_FAMILY
+    assert recipe_of("gate") == SMALL_FAMILY.recipe
     assert [part.name for part in families()][4:] == ["gate"]
 
 
-def test_a_family_is_that_of_the_environment_with_its_name(tmp_path, monkeypatch):
-    """However the environment was named."""
+def test_defaults_come_from_the_family_with_the_environments_name(tmp_path, monkeypatch):
+    """Any name of the environment finds its family."""
     doors = EnvSpec("door_env:Doors", {"max_steps": 3})
     assert defaults_of(doors) == FamilyDefaults()
-    monkeypatch.syspath_prepend(str(install(tmp_path, "gatehouse", doors="loop_seeds:FEW")))
-    assert defaults_of(doors) == FEW.defaults == FamilyDefaults(7, 2.5, None)
+    monkeypatch.syspath_prepend(str(install(tmp_path, "gatehouse", doors="loop_seeds:SMALL_FAMILY")))
+    assert defaults_of(doors) == SMALL_FAMILY.defaults == FamilyDefaults(7, 2.5, None)
     assert defaults_of(EnvSpec("kintsugi/Household-v0")) == defaults_of(EnvSpec("household"))
 
 
 @pytest.mark.parametrize(
     ("taken", "by"), [("household", "an expert that searches rooms"), ("gate", "from aaa")], ids=["ours", "theirs"]
 )
-def test_a_name_that_is_taken_is_left_out_with_a_warning(tmp_path, monkeypatch, taken, by):
-    site = install(tmp_path, "bbb", **{taken: "loop_seeds:NOTHING"})
-    monkeypatch.syspath_prepend(str(install(site, "aaa", gate="loop_seeds:FEW")))
-    with pytest.warns(UserWarning, match=f"the name '{taken}' from bbb is left out: it is taken .{by}") as warned:
+def test_a_name_that_is_taken_is_skipped_with_a_warning(tmp_path, monkeypatch, taken, by):
+    site = install(tmp_path, "bbb", **{taken: "loop_seeds:NOT_A_FAMILY"})
+    monkeypatch.syspath_prepend(str(install(site, "aaa", gate="loop_seeds:SMALL_FAMILY")))
+    expected = f"the entry point '{taken}' from bbb is skipped because the name is taken .{by}"
+    with pytest.warns(UserWarning, match=expected) as warned:
         found = family_of(taken)
     assert found.recipe.family in ("household", "doors")
     assert all("rename the entry point" in str(each.message) for each in warned)
@@ -56,12 +57,12 @@ def test_a_name_that_is_taken_is_left_out_with_a_warning(tmp_path, monkeypatch, 
         ("no_such_module:FAMILY", "'gate' .from gatehouse.: cannot import 'no_such_module:FAMILY'"),
         ("loop_seeds:NO_SUCH", "'gate' .from gatehouse.: cannot import 'loop_seeds:NO_SUCH'"),
         (
-            "loop_seeds:NOTHING",
-            "seed family 'gate' .from gatehouse.: 'loop_seeds:NOTHING' is 'no family', expected a F",
+            "loop_seeds:NOT_A_FAMILY",
+            "seed family 'gate' .from gatehouse.: 'loop_seeds:NOT_A_FAMILY' is 'no family'; expected a F",
         ),
     ],
 )
-def test_a_broken_family_is_named_when_it_is_used_and_harms_no_other(tmp_path, monkeypatch, target, expected):
+def test_a_broken_family_fails_only_when_it_is_used(tmp_path, monkeypatch, target, expected):
     monkeypatch.syspath_prepend(str(install(tmp_path, "gatehouse", gate=target)))
     assert "gate" in [part.name for part in families()]
     assert recipe_of("household").family == "household"
@@ -70,7 +71,7 @@ def test_a_broken_family_is_named_when_it_is_used_and_harms_no_other(tmp_path, m
         family_of("gate")
 
 
-def test_an_unknown_family_is_refused_with_the_nearest():
-    for asked in (family_of, recipe_of, lambda name: open_backend(f"seed:{name}")):
+def test_an_unknown_family_is_refused_with_the_nearest_name():
+    for lookup in (family_of, recipe_of, lambda name: open_backend(f"seed:{name}")):
         with pytest.raises(UsageError, match="unknown seed family 'houshold'; did you mean 'household'"):
-            asked("houshold")
+            lookup("houshold")

@@ -1,4 +1,4 @@
-"""What a seed policy depends on: an edit to any of it makes another one, an edit elsewhere does not."""
+"""The source files of a seed policy: an edit to one of them changes the recipe's hash, other edits do not."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def files_of(name: str) -> dict[str, Path]:
 
 
 @pytest.mark.parametrize("name", OWN)
-def test_what_shapes_every_corpus_counts(name):
+def test_shared_modules_count(name):
     found = files_of(name)
     for module in (
         f"loops/seeds/{name}",
@@ -42,8 +42,8 @@ def test_what_shapes_every_corpus_counts(name):
 
 
 @pytest.mark.parametrize("name", OWN)
-def test_its_own_environment_counts_as_a_whole_and_no_other_does(name):
-    """Also what is found by its name alone, such as the pages of a site."""
+def test_only_the_own_environment_counts_and_as_a_whole(name):
+    """Also modules that are only loaded by name, such as the pages of a site."""
     found = files_of(name)
     for other in OWN:
         inside = [f for f in (ROOT / "envs" / other).rglob("*") if f.suffix in {".py", *DATA}]
@@ -53,7 +53,7 @@ def test_its_own_environment_counts_as_a_whole_and_no_other_does(name):
 
 
 @pytest.mark.parametrize("name", OWN)
-def test_what_has_nothing_to_do_with_seeds_does_not_count(name):
+def test_unrelated_modules_do_not_count(name):
     found = files_of(name)
     for module in ("loops/measuring/gate", "loops/self_training", "loops/run", "loops/runs/store", "cli/main",
                    "benchmarks/report/pages", "agents/search/search"):  # fmt: skip
@@ -77,7 +77,7 @@ def demonstrate(task, seed):
 
 
 def edited(file: Path, recipe: SeedRecipe) -> bool:
-    """Whether an edit of the file makes another seed, and taking it back the first one again."""
+    """Whether an edit of the file changes the hash; undoing the edit must restore it."""
     before, text = recipe_hash(recipe), file.read_text()
     file.write_text(text + "\n")
     after = recipe_hash(recipe)
@@ -86,7 +86,7 @@ def edited(file: Path, recipe: SeedRecipe) -> bool:
     return after != before
 
 
-def test_every_file_of_a_package_that_brings_a_family_counts(tmp_path, monkeypatch):
+def test_every_file_of_a_package_with_a_family_counts(tmp_path, monkeypatch):
     files = {
         "tollhouse/__init__.py": "",
         "tollhouse/family.py": FAMILY,
@@ -103,15 +103,17 @@ def test_every_file_of_a_package_that_brings_a_family_counts(tmp_path, monkeypat
     assert changed == files.keys() - {"tollhouse/notes.txt", "unrelated/__init__.py"}
     found = files_of("tolls")
     assert found["tollhouse/acts.py"] == tmp_path / "tollhouse" / "acts.py"
-    assert "kintsugi/envs/trading/rules.py" in found, "what the package imports of this one counts as well"
+    assert "kintsugi/envs/trading/rules.py" in found, (
+        "modules of this package that the other package imports count as well"
+    )
     assert "kintsugi/envs/household/env.py" not in found
     before = recipe_hash(recipe)
     (tmp_path / "tollhouse" / "new.py").write_text("")
     assert recipe_hash(recipe) != before
 
 
-def test_a_package_that_brings_one_function_alone_counts_too(tmp_path, monkeypatch):
-    """The family stands in one package, its expert in another."""
+def test_a_package_with_only_a_function_of_the_family_counts_too(tmp_path, monkeypatch):
+    """The family is in one package, its expert in another."""
     files = {
         "bridge.py": FAMILY.replace("from .acts", "from ferrymen.acts"),
         "ferrymen/__init__.py": "",

@@ -1,4 +1,4 @@
-"""The tokenizer made for one world: any text survives, and what occurs often is one token."""
+"""The tokenizer of an environment: any text survives a round trip, and frequent text is one token."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ TEXTS = [
     "Your task is to: put a hot mug in shelf.",
     "You are Zoë's naïve 機器人.",
 ] * 10
-UNITS = ("Reflection: I should have", ".\nAction: ", "\nAction: ")
-MADE = learn_tokenizer(TEXTS, names=("cabinet",), units=UNITS)
+FIXED = ("Reflection: I should have", ".\nAction: ", "\nAction: ")
+TOKENIZER = learn_tokenizer(TEXTS, instance_kinds=("cabinet",), single_tokens=FIXED)
 
-PIECED = learn_tokenizer(TEXTS, units=UNITS, phrases=False, pieces=40)
+BPE_TOKENIZER = learn_tokenizer(TEXTS, single_tokens=FIXED, phrase_tokens=False, bpe_merges=40)
 
 pieces = st.sampled_from(
-    [*UNITS, *ROLES, END, " mug 2", " mug", "mug", " mug 99", " fridge 1", ". The", "You see", "Ġ", " cabinet 3", "\n"]
+    [*FIXED, *ROLES, END, " mug 2", " mug", "mug", " mug 99", " fridge 1", ". The", "You see", "Ġ", " cabinet 3", "\n"]
 )
 texts = st.one_of(st.text(), st.lists(st.one_of(pieces, st.text(max_size=4))).map("".join))
 
 
-def split(text: str, tokenizer: Any = MADE) -> list[str]:
+def split(text: str, tokenizer: Any = TOKENIZER) -> list[str]:
     return [tokenizer.decode([token]) for token in tokenizer(text)["input_ids"]]
 
 
-@pytest.mark.parametrize("tokenizer", [MADE, PIECED], ids=["phrases", "pieces"])
+@pytest.mark.parametrize("tokenizer", [TOKENIZER, BPE_TOKENIZER], ids=["phrases", "pieces"])
 @given(text=texts)
-def test_any_text_survives(tokenizer, text):
-    said = tokenizer(text)["input_ids"]
-    assert tokenizer.decode(said) == text
-    assert tokenizer.decode(said, skip_special_tokens=False, clean_up_tokenization_spaces=False) == text
+def test_any_text_survives_a_round_trip(tokenizer, text):
+    ids = tokenizer(text)["input_ids"]
+    assert tokenizer.decode(ids) == text
+    assert tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False) == text
 
 
 @given(st.text(max_size=6), st.text(max_size=6))
-def test_an_unused_tokenizer_survives_too(one, other):
+def test_a_tokenizer_of_one_text_encodes_any_other(one, other):
     bare = learn_tokenizer([one])
     assert bare.decode(bare(other)["input_ids"]) == other
 
@@ -56,7 +56,7 @@ def test_an_instance_is_one_token():
     assert "".join(split(" cabinet 3")) == " cabinet 3"
 
 
-def test_what_occurs_often_is_one_token():
+def test_frequent_phrases_are_one_token():
     assert split("You arrive at fridge 1. The fridge 1 is closed.") == [
         "You arrive at",
         " fridge 1",
@@ -69,7 +69,7 @@ def test_what_occurs_often_is_one_token():
     assert split(" never", rare) == [" never"]
 
 
-def test_units_are_tokens_and_no_phrase_runs_across_them():
+def test_single_tokens_are_not_overlapped_by_phrases():
     assert split("I take it.\nAction: take mug 2 from fridge 1") == [
         *split("I take it"),
         ".\nAction: ",
@@ -79,51 +79,52 @@ def test_units_are_tokens_and_no_phrase_runs_across_them():
         " fridge 1",
     ]
     assert split("Reflection: I should have looked.")[0] == "Reflection: I should have"
-    often = learn_tokenizer(["I wait\nAction: wait"] * 20, units=UNITS)
+    often = learn_tokenizer(["I wait\nAction: wait"] * 20, single_tokens=FIXED)
     assert split("I wait\nAction: wait", often) == ["I wait", "\nAction: ", "wait"]
 
 
 def test_the_same_texts_in_any_order_give_the_same_tokenizer():
     shuffled = list(TEXTS)
     random.Random(1).shuffle(shuffled)
-    again = learn_tokenizer(iter(shuffled), names=("cabinet",), units=UNITS)
-    assert again.backend_tokenizer.to_str() == MADE.backend_tokenizer.to_str()
+    again = learn_tokenizer(iter(shuffled), instance_kinds=("cabinet",), single_tokens=FIXED)
+    assert again.backend_tokenizer.to_str() == TOKENIZER.backend_tokenizer.to_str()
 
 
-def test_it_is_an_ordinary_tokenizer(tmp_path: Path):
-    MADE.save_pretrained(tmp_path)
+def test_it_is_a_hugging_face_tokenizer(tmp_path: Path):
+    TOKENIZER.save_pretrained(tmp_path)
     loaded: Any = AutoTokenizer.from_pretrained(tmp_path)
     for text in [*TEXTS, " mug 99 🙂\u2028"]:
-        assert loaded(text)["input_ids"] == MADE(text)["input_ids"]
+        assert loaded(text)["input_ids"] == TOKENIZER(text)["input_ids"]
     chat = [{"role": "user", "content": TEXTS[0]}, {"role": "assistant", "content": TEXTS[2]}]
     found = loaded.apply_chat_template(chat, return_dict=True, return_assistant_tokens_mask=True)
-    said = [token for token, mine in zip(found["input_ids"], found["assistant_masks"], strict=True) if mine]
-    assert loaded.decode(said) == TEXTS[2] + END
+    ids = [token for token, mine in zip(found["input_ids"], found["assistant_masks"], strict=True) if mine]
+    assert loaded.decode(ids) == TEXTS[2] + END
     assert loaded.eos_token == END
     assert len({loaded.pad_token_id, loaded.bos_token_id, loaded.eos_token_id}) == 3
 
 
 def test_special_tokens_are_one_token_each():
     for special in (*ROLES, END):
-        assert len(MADE(special)["input_ids"]) == 1
+        assert len(TOKENIZER(special)["input_ids"]) == 1
 
 
-def test_instances_know_their_kind_and_number():
+def test_instances_of_maps_to_kind_and_number():
     found = {
-        MADE.decode([token]): (MADE.decode([kind]), number) for token, (kind, number) in instances_of(MADE).items()
+        TOKENIZER.decode([token]): (TOKENIZER.decode([kind]), number)
+        for token, (kind, number) in instances_of(TOKENIZER).items()
     }
     assert found == {" mug 2": (" mug", 2), " fridge 1": (" fridge", 1), " egg 1": (" egg", 1)}
 
 
-@pytest.mark.parametrize("names", [(), ("mug",)])
-def test_a_world_without_instances_has_a_tokenizer(names):
-    bare = learn_tokenizer(["look around"] * 20, names=names)
+@pytest.mark.parametrize("instance_kinds", [(), ("mug",)])
+def test_texts_without_instances(instance_kinds):
+    bare = learn_tokenizer(["look around"] * 20, instance_kinds=instance_kinds)
     assert split("look around", bare) == ["look around"]
     assert instances_of(bare) == {}
 
 
 CODE = ["write f(x): x = [v // 2 for v in x if v == 3]; return x", "f([1, -12]) gave [], expected 'Zoë'"] * 10
-WORDS = learn_tokenizer(CODE, units=("; return x",), phrases=False)
+WORDS = learn_tokenizer(CODE, single_tokens=("; return x",), phrase_tokens=False)
 
 
 def test_without_phrases_tokens_are_words_numbers_and_operators():
@@ -137,15 +138,18 @@ def test_without_phrases_tokens_are_words_numbers_and_operators():
 
 
 @given(texts)
-def test_any_text_survives_without_phrases(text):
+def test_any_text_survives_a_round_trip_without_phrases(text):
     assert WORDS.decode(WORDS(text)["input_ids"]) == text
-    bare = learn_tokenizer([text], phrases=False, min_count=1)
+    bare = learn_tokenizer([text], phrase_tokens=False, min_count=1)
     assert bare.decode(bare(text)["input_ids"]) == text
 
 
-def test_words_that_were_never_seen_are_put_together_from_pieces():
-    assert split(" fridge", PIECED) == [" fridge"]
-    assert "idg" in split(" bridges", PIECED)
-    bare = learn_tokenizer(TEXTS, units=UNITS, phrases=False)
+def test_unseen_words_are_spelled_in_bpe_pieces():
+    assert split(" fridge", BPE_TOKENIZER) == [" fridge"]
+    assert "idg" in split(" bridges", BPE_TOKENIZER)
+    bare = learn_tokenizer(TEXTS, single_tokens=FIXED, phrase_tokens=False)
     assert split(" bridges", bare) == list(" bridges")
-    assert learn_tokenizer(TEXTS, units=UNITS, phrases=False, pieces=40).get_vocab() == PIECED.get_vocab()
+    assert (
+        learn_tokenizer(TEXTS, single_tokens=FIXED, phrase_tokens=False, bpe_merges=40).get_vocab()
+        == BPE_TOKENIZER.get_vocab()
+    )

@@ -1,4 +1,4 @@
-"""Chats with other labels: each is exchanged everywhere alike, for what train sites say, and nothing else changes."""
+"""Label replacement: consistent within a chat, with labels of train sites, and without other changes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kintsugi.agents.models.core import Message
 from kintsugi.envs.web.sites.catalogue import SITES
-from kintsugi.loops.seeds.web_labels import relabelled
+from kintsugi.loops.seeds.web_labels import replace_labels
 
 CHAT = [
     Message("system", "'Cart'"),
@@ -31,10 +31,10 @@ def parts(chat):
 
 
 @given(st.integers(0, 2**32))
-def test_labels_are_exchanged_everywhere_alike_and_nothing_else_is(seed):
-    new = relabelled(CHAT, random.Random(seed))
+def test_only_labels_are_replaced_and_consistently(seed):
+    new = replace_labels(CHAT, random.Random(seed))
     assert new[0] == CHAT[0]
-    became: dict[str, set[str]] = {}
+    replacements: dict[str, set[str]] = {}
     for old, other in zip(parts(CHAT[1:]), parts(new[1:]), strict=True):
         for before, after in zip(old, other, strict=True):
             label = re.fullmatch(r"(?:'|Title: )(Cart|Orders|Add to cart)((?: \(\d+\))?'| · Larch & Loom)", before)
@@ -43,25 +43,25 @@ def test_labels_are_exchanged_everywhere_alike_and_nothing_else_is(seed):
             else:
                 assert after.endswith(label[2])
                 found = after.removesuffix(label[2]).removeprefix("Title: ").removeprefix("'")
-                became.setdefault(label[1], set()).add(found)
-    assert became.keys() == set(LABELS)
-    assert all(len(found) == 1 for found in became.values())
+                replacements.setdefault(label[1], set()).add(found)
+    assert replacements.keys() == set(LABELS)
+    assert all(len(found) == 1 for found in replacements.values())
 
 
-def test_other_labels_are_those_of_train_sites_now_and_then_with_a_word_that_does_not_exist():
-    key_of = {word: key for key, word in SITES["larch-loom"].words.items()}
+def test_new_labels_come_from_train_sites_and_sometimes_have_an_invented_word():
+    key_of = {word: key for key, word in SITES["larch-loom"].labels.items()}
     for label in LABELS:
-        alike = {s.words[key_of[label]] for s in SITES.values() if s.kind == "shop" and s.split == "train"}
+        known = {s.labels[key_of[label]] for s in SITES.values() if s.kind == "shop" and s.split == "train"}
         found = set()
         for seed in SEEDS:
-            said = relabelled([*CHAT, Message("user", f"button '{label}'")], random.Random(seed))[-1].content
-            found.add(said.removeprefix("button '").removesuffix("'"))
-        assert alike <= found
-        strange = found - alike
-        assert 0 < len(strange) < len(SEEDS) / 2
-        assert all(len(word.split()) in {len(other.split()) for other in alike} for word in strange)
+            text = replace_labels([*CHAT, Message("user", f"button '{label}'")], random.Random(seed))[-1].content
+            found.add(text.removeprefix("button '").removesuffix("'"))
+        assert known <= found
+        invented = found - known
+        assert 0 < len(invented) < len(SEEDS) / 2
+        assert all(len(word.split()) in {len(other.split()) for other in known} for word in invented)
 
 
-def test_chats_of_no_embedded_site_stay():
+def test_chats_about_other_sites_are_unchanged():
     chat = [Message("user", "Title: Cart · Nowhere\n'Cart'"), Message("assistant", "Thought: 'Cart'")]
-    assert relabelled(chat, random.Random(0)) == chat
+    assert replace_labels(chat, random.Random(0)) == chat

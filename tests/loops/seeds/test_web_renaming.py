@@ -1,4 +1,4 @@
-"""Chats with other names: all that is said of a name is said of the new one, and nothing else changes."""
+"""Renaming of entities: consistent within a chat, and without other changes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from kintsugi.agents.models.core import Message
-from kintsugi.loops.seeds.web_renaming import renamed
+from kintsugi.loops.seeds.web_renaming import rename_entities
 
 CHAT = [
     Message("system", "Task: find 'Hazel Lamp'"),
@@ -33,39 +33,39 @@ def words(text: str) -> list[str]:
 
 
 @given(st.integers(0, 2**32))
-def test_names_are_exchanged_everywhere_alike_and_nothing_else_is(seed):
-    new = renamed(CHAT, random.Random(seed))
+def test_only_names_are_renamed_and_consistently(seed):
+    new = rename_entities(CHAT, random.Random(seed))
     assert [m.role for m in new] == [m.role for m in CHAT]
     assert new[0] == CHAT[0]
-    exchanged: dict[str, set[str]] = {}
+    renamed: dict[str, set[str]] = {}
     for old, other in zip(CHAT[1:], new[1:], strict=True):
         assert re.sub(r"[A-Za-z]+", "", other.content) == re.sub(r"[A-Za-z]+", "", old.content)
         for line, after in zip(old.content.split("\n"), other.content.split("\n"), strict=True):
             if line.startswith(("Actions: ", "Mayor |")):
-                # How to act, and what is not quoted.
+                # The list of actions, and unquoted text.
                 assert after == line
                 continue
             for before, now in zip(words(line), words(after), strict=True):
                 assert (before.isupper(), before[0].isupper()) == (now.isupper(), now[0].isupper())
-                exchanged.setdefault(before.lower(), set()).add(now.lower())
-    assert all(len(found) == 1 for found in exchanged.values())
-    became = {old: found.pop() for old, found in exchanged.items()}
-    assert {old for old, now in became.items() if now != old} <= NAMES
-    assert len(set(became.values())) == len(became)
+                renamed.setdefault(before.lower(), set()).add(now.lower())
+    assert all(len(found) == 1 for found in renamed.values())
+    final = {old: found.pop() for old, found in renamed.items()}
+    assert {old for old, now in final.items() if now != old} <= NAMES
+    assert len(set(final.values())) == len(final)
 
 
-def test_every_name_is_exchanged_now_and_then_and_the_same_draws_give_the_same_names():
-    chats = [renamed(CHAT, random.Random(seed)) for seed in SEEDS]
+def test_every_name_is_renamed_sometimes_and_deterministically():
+    chats = [rename_entities(CHAT, random.Random(seed)) for seed in SEEDS]
     acted = [" ".join(m.content.lower() for m in chat if m.role == "assistant") for chat in chats]
     for name in NAMES:
         assert 0 < sum(name in words(text) for text in acted) < len(acted)
-    assert chats == [renamed(CHAT, random.Random(seed)) for seed in SEEDS]
+    assert chats == [rename_entities(CHAT, random.Random(seed)) for seed in SEEDS]
 
 
 @pytest.mark.parametrize(
     ("chat", "kept"),
     [
-        # A wrong answer in an attempt that is shown is no name.
+        # The wrong answer of a failed attempt is not an entity.
         (["Your task is to: Find 'Hazel'.\n> stop [Sign in]\nlink 'Sign in' [2]", "Thought: It is done."], "Sign in"),
         (["Task: Turn 'Public calendar' 'off'.\nlink 'off' [2]", "Thought: I switch 'Public calendar' [3]."], "'off'"),
         (
@@ -75,13 +75,13 @@ def test_every_name_is_exchanged_now_and_then_and_the_same_draws_give_the_same_n
         (["Task: Say 'submit this'.", "Thought: x\nAction: type [1] [submit this] [submit]"], "] [submit]"),
     ],
 )
-def test_labels_and_how_to_act_stay(chat, kept):
+def test_labels_and_action_lists_are_unchanged(chat, kept):
     messages = [Message("user", chat[0]), Message("assistant", chat[1])]
-    found = [renamed(messages, random.Random(seed)) for seed in SEEDS]
+    found = [rename_entities(messages, random.Random(seed)) for seed in SEEDS]
     assert all(kept in "\n".join(m.content for m in each) for each in found)
     assert any(each != messages for each in found)
 
 
-def test_a_chat_without_names_stays():
+def test_a_chat_without_names_is_unchanged():
     chat = [Message("user", "Task: Go on."), Message("assistant", "Thought: It is done.\nAction: stop")]
-    assert renamed(chat, random.Random(0)) == chat
+    assert rename_entities(chat, random.Random(0)) == chat

@@ -1,7 +1,7 @@
-"""`check_sandbox`: what every sandbox must keep to, as checks that the author of a back end can run.
+"""`check_sandbox`: conformance checks that authors of sandbox backends can run.
 
-All checks run; the one error at the end names every one that failed and says what was found. What a check demands is
-its docstring.
+All checks run. One error at the end names each failed check and what it found. The docstring of a check states the
+requirement.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from collections.abc import Callable, Collection
 
 from .....errors import UsageError
 from . import basics, frozen, isolation, leftovers, limits, paths, recovery
-from .bench import Bench, Failed, Subject
+from .context import CheckContext, CheckFailed, Subject
 
-__all__ = ["CHECKS", "Bench", "Failed", "SandboxCheckError", "Subject", "check_sandbox", "run_check"]
+__all__ = ["CHECKS", "CheckContext", "CheckFailed", "SandboxCheckError", "Subject", "check_sandbox", "run_check"]
 
-Check = Callable[[Bench], None]
+Check = Callable[[CheckContext], None]
 
 
 def _checks() -> dict[str, Check]:
@@ -28,46 +28,55 @@ def _checks() -> dict[str, Check]:
 
 
 CHECKS: dict[str, Check] = _checks()
-"""Every check by its name, in the order in which they run."""
+"""All checks by name, in the order in which they run."""
 
 
 class SandboxCheckError(UsageError):
-    """A sandbox breaks the contract."""
+    """Raised when a sandbox fails checks."""
 
     def __init__(self, name: str, failures: dict[str, str], checks: int) -> None:
         self.failures = failures
-        """What each failed check said, by the check's name."""
+        """Messages of the failed checks, by the check's name."""
         lines = "".join(f"\n  {check}: {text}" for check, text in failures.items())
         super().__init__(f"the sandbox {name!r} fails {len(failures)} of {checks} checks:{lines}")
 
 
 def check_sandbox(subject: Subject, *, known: Collection[str] = ()) -> int:
-    """Run every check but those in `known`, which the author says it fails; returns how many passed.
+    """Run all checks on a sandbox backend.
 
-    Raises one `SandboxCheckError` that lists those that fail, and `UsageError` for a `known` that is no check.
+    Args:
+        subject: The backend to check.
+        known: Names of checks to skip, because they are known to fail.
+
+    Returns:
+        The number of checks that passed.
+
+    Raises:
+        SandboxCheckError: If any check fails. The error lists all failures.
+        UsageError: If a name in `known` is not a check.
     """
     for name in set(known) - CHECKS.keys():
-        raise UsageError(f"there is no sandbox check {name!r}; the checks are {', '.join(CHECKS)}")
+        raise UsageError(f"unknown sandbox check {name!r}; expected one of {', '.join(CHECKS)}")
     chosen = [name for name in CHECKS if name not in known]
     failures = {}
-    with Bench(subject) as bench:
+    with CheckContext(subject) as context:
         for name in chosen:
-            if text := run_check(bench, name):
+            if text := run_check(context, name):
                 failures[name] = text
-        backend = bench.sandbox.name
+        backend = context.sandbox.name
     if failures:
         raise SandboxCheckError(backend, failures, len(chosen))
     return len(chosen)
 
 
-def run_check(bench: Bench, name: str) -> str:
-    """What one check found wrong; empty when it passed."""
+def run_check(context: CheckContext, name: str) -> str:
+    """Run one check. Return its failure message, or an empty string if it passed."""
     check = CHECKS[name]
-    lesson = " ".join((check.__doc__ or "").split())
+    demand = " ".join((check.__doc__ or "").split())
     try:
-        check(bench)
-    except Failed as failed:
-        return f"{failed}. {lesson}"
+        check(context)
+    except CheckFailed as failed:
+        return f"{failed}. {demand}"
     except Exception as error:
-        return f"{type(error).__name__} was raised ({error}). {lesson}"
+        return f"{type(error).__name__} was raised ({error}). {demand}"
     return ""

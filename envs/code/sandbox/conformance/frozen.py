@@ -1,26 +1,26 @@
-"""Checks: what differs between machines and days does not differ between runs of a program."""
+"""Checks that runs of a program do not depend on the machine or the date."""
 
 from __future__ import annotations
 
 import time
 
-from .bench import Bench, require
+from .context import CheckContext, require
 
 
-def _same_twice(bench: Bench, program: str, seconds_between: float = 0) -> str:
-    first = bench.run(program)
+def _check_repeatable(context: CheckContext, program: str, seconds_between: float = 0) -> str:
+    first = context.run(program)
     time.sleep(seconds_between)
-    second = bench.run(program)
-    with Bench(bench.subject) as fresh:
-        third = fresh.run(program)
-    require(first.exit == 0, f"it ended with {first.exit}: {first.errors[-300:]}")
-    require(first.stdout == second.stdout, f"first {first.text!r}, then {second.text!r}")
-    require(first.stdout == third.stdout, f"here {first.text!r}, in a new sandbox {third.text!r}")
+    second = context.run(program)
+    with CheckContext(context.subject) as new_context:
+        third = new_context.run(program)
+    require(first.exit == 0, f"the program ended with exit code {first.exit}: {first.errors[-300:]}")
+    require(first.stdout == second.stdout, f"the first run printed {first.text!r}, the second one {second.text!r}")
+    require(first.stdout == third.stdout, f"it printed {first.text!r}, but {third.text!r} in a new sandbox")
     return first.text
 
 
-def freezes_the_clock(bench: Bench) -> None:
-    """The wall clock starts at the same instant for each program, by every way to read it."""
+def freezes_the_clock(context: CheckContext) -> None:
+    """The wall clock must start at the same time for each program, for all functions that read it."""
     program = """
         import datetime, time
         print(int(time.time()), time.time_ns() // 10**9, datetime.datetime.now().isoformat(timespec="seconds"),
@@ -28,11 +28,11 @@ def freezes_the_clock(bench: Bench) -> None:
               time.gmtime().tm_yday,
               datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"), time.localtime().tm_hour)
     """
-    _same_twice(bench, program, seconds_between=1.1)
+    _check_repeatable(context, program, seconds_between=1.1)
 
 
-def lets_the_clock_move(bench: Bench) -> None:
-    """Loops that wait for the clock end, sleeping moves it, and monotonic clocks are real."""
+def lets_the_clock_move(context: CheckContext) -> None:
+    """Loops that wait for the clock must end, sleeping must advance it, and monotonic clocks must be real."""
     program = """
         import time
         start, real = time.time(), time.monotonic()
@@ -42,11 +42,11 @@ def lets_the_clock_move(bench: Bench) -> None:
             pass
         print(0.05 <= slept < 0.06, time.monotonic() - real >= 0.05)
     """
-    bench.says(program, "True True")
+    context.expect_output(program, "True True")
 
 
-def keeps_dates_whole(bench: Bench) -> None:
-    """Dates and times are what they are elsewhere: types, arithmetic, parsing, pickling."""
+def keeps_datetime_semantics(context: CheckContext) -> None:
+    """Types, arithmetic, parsing and pickling of dates and times must work as usual."""
     program = """
         import copy, datetime as d, pickle
         now = d.datetime.now()
@@ -59,39 +59,41 @@ def keeps_dates_whole(bench: Bench) -> None:
         "True False True datetime.datetime(2020, 2, 1, 0, 0) 2021-02-03 True True datetime.date(2020, 1, 1) True "
         "365 days, 0:00:00"
     )
-    bench.says(program, expected)
+    context.expect_output(program, expected)
 
 
-def freezes_the_locale(bench: Bench) -> None:
-    """Time zone, language and encoding are UTC, C and UTF-8, whatever the host has."""
+def freezes_the_locale(context: CheckContext) -> None:
+    """Time zone, language and encoding must be UTC, C and UTF-8, independent of the host."""
     program = """
         import locale, os, sys, time
         print(os.environ.get("TZ"), time.tzname[0], os.environ.get("LANG"), sys.stdout.encoding,
               sys.getfilesystemencoding(), locale.getpreferredencoding(False).lower().replace("-", ""))
     """
-    bench.says(program, "UTC UTC C.UTF-8 utf-8 utf-8 utf8")
+    context.expect_output(program, "UTC UTC C.UTF-8 utf-8 utf-8 utf8")
 
 
-def freezes_hashes(bench: Bench) -> None:
-    """Hashes of strings, and with them the order of sets, are the same each time, also in programs started inside."""
+def freezes_hashes(context: CheckContext) -> None:
+    """Hashes of strings, and thus the order of sets, must be the same in each run, also in subprocesses."""
     program = """
         import os, subprocess, sys
         print(os.environ.get("PYTHONHASHSEED"), hash("kintsugi"), list({"a", "b", "c", "d", "e"}), flush=True)
         subprocess.run(["python3", "-c", "print(hash('kintsugi'))"])
     """
-    lines = _same_twice(bench, program).split()
+    lines = _check_repeatable(context, program).split()
     require(lines[0] == "0" and lines[1] == lines[-1], f"it printed {lines}")
 
 
-def seeds_the_shared_generator(bench: Bench) -> None:
-    """`random` without a seed gives the same numbers each time."""
-    _same_twice(bench, "import random; print([random.random() for _ in range(3)], random.sample(range(100), 5))")
+def seeds_the_shared_generator(context: CheckContext) -> None:
+    """`random` without a seed must give the same numbers in each run."""
+    _check_repeatable(
+        context, "import random; print([random.random() for _ in range(3)], random.sample(range(100), 5))"
+    )
 
 
-def names_the_machine_alike(bench: Bench) -> None:
-    """Host name, user and directories tell nothing of where a program runs."""
+def hides_the_machine(context: CheckContext) -> None:
+    """Host name, user and directories must be the same on all machines."""
     program = """
         import os, socket
         print(socket.gethostname(), os.getuid(), os.getcwd(), os.environ["HOME"], sorted(os.environ))
     """
-    _same_twice(bench, program)
+    _check_repeatable(context, program)

@@ -1,4 +1,4 @@
-"""Checks: a program reaches nothing but its own processes and its own directory."""
+"""Checks that a program can access only its own processes and its own directory."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import tempfile
 import threading
 from pathlib import Path
 
-from .bench import QUICK, Bench, require
+from .context import QUICK, CheckContext, require
 
 
-def has_no_network(bench: Bench) -> None:
-    """No address can be reached: not the host's own, and not one that anything would route."""
+def has_no_network(context: CheckContext) -> None:
+    """No address may be reachable, neither of the host nor of a network."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
@@ -31,11 +31,11 @@ def has_no_network(bench: Bench) -> None:
             names = [name for _, name in socket.if_nameindex() if name not in ("lo", "tunl0", "sit0", "ip6tnl0")]
             print(names)
         """
-        bench.says(program, "[]")
+        context.expect_output(program, "[]")
 
 
-def has_no_dns(bench: Bench) -> None:
-    """No name but its own can be looked up."""
+def has_no_dns(context: CheckContext) -> None:
+    """No host name may be resolved."""
     program = """
         import socket
         for name in ("example.com", "one.one.one.one", "host.docker.internal"):
@@ -44,11 +44,11 @@ def has_no_dns(bench: Bench) -> None:
             except OSError:
                 pass
     """
-    bench.says(program, "")
+    context.expect_output(program, "")
 
 
-def has_no_raw_sockets(bench: Bench) -> None:
-    """Raw and packet sockets are refused."""
+def has_no_raw_sockets(context: CheckContext) -> None:
+    """Raw and packet sockets must be refused."""
     program = """
         import socket
         for kind in ((socket.AF_INET, socket.SOCK_RAW, 1), (socket.AF_PACKET, socket.SOCK_RAW, 3)):
@@ -58,11 +58,11 @@ def has_no_raw_sockets(bench: Bench) -> None:
             except OSError:
                 pass
     """
-    bench.says(program, "")
+    context.expect_output(program, "")
 
 
-def cannot_read_host_files(bench: Bench) -> None:
-    """Files of the host cannot be read, neither by name nor by a way around, and neither can secrets of any system."""
+def cannot_read_host_files(context: CheckContext) -> None:
+    """Files of the host must not be readable, neither by name nor through /proc, and neither must system secrets."""
     with tempfile.TemporaryDirectory() as folder:
         secret = Path(folder) / "secret"
         secret.write_text("host secret")
@@ -77,14 +77,14 @@ def cannot_read_host_files(bench: Bench) -> None:
                     pass
             print(glob.glob("/home/*"), [n for n in glob.glob("/root/*")], os.path.exists({str(folder)!r}))
         """
-        bench.says(program, "[] [] False")
+        context.expect_output(program, "[] [] False")
 
 
-def cannot_see_the_host_environment(bench: Bench) -> None:
-    """The environment holds what every program gets and nothing of the host's."""
+def cannot_see_the_host_environment(context: CheckContext) -> None:
+    """Environment variables of the host must not be visible."""
     os.environ["KINTSUGI_CONFORMANCE_SECRET"] = "host secret"
     try:
-        with Bench(bench.subject) as fresh:
+        with CheckContext(context.subject) as new_context:
             program = """
                 import os, glob
                 seen = str(dict(os.environ))
@@ -95,13 +95,13 @@ def cannot_see_the_host_environment(bench: Bench) -> None:
                         pass
                 print("secret" in seen.lower(), len(os.environ) < 12)
             """
-            fresh.says(program, "False True")
+            new_context.expect_output(program, "False True")
     finally:
         del os.environ["KINTSUGI_CONFORMANCE_SECRET"]
 
 
-def cannot_write_outside(bench: Bench) -> None:
-    """Only the directories for temporary files can be written to."""
+def cannot_write_outside(context: CheckContext) -> None:
+    """Only the directories for temporary files may be writable."""
     program = """
         import os
         written = []
@@ -118,11 +118,11 @@ def cannot_write_outside(bench: Bench) -> None:
                 pass
         print(sorted({"/" + "/".join(path.split("/")[1:3]) for path in written} - {"/tmp", "/dev/shm", "/dev/mqueue"}))
     """
-    bench.says(program, "[]")
+    context.expect_output(program, "[]")
 
 
-def cannot_change_the_system(bench: Bench) -> None:
-    """Settings of the kernel and the host's devices are out of reach."""
+def cannot_change_the_system(context: CheckContext) -> None:
+    """Kernel settings and devices of the host must not be accessible."""
     program = """
         import glob, os
         places = ["/proc/sys/kernel/core_pattern", "/proc/sys/kernel/hostname", "/proc/sys/vm/drop_caches",
@@ -141,11 +141,11 @@ def cannot_change_the_system(bench: Bench) -> None:
         except OSError:
             pass
     """
-    bench.says(program, "")
+    context.expect_output(program, "")
 
 
-def is_not_root(bench: Bench) -> None:
-    """A program is nobody: no root, no capabilities, no way to get any."""
+def is_not_root(context: CheckContext) -> None:
+    """A program must run without root, without capabilities and without a way to gain them."""
     program = """
         import os
         about = dict(line.split(":", 1) for line in open("/proc/self/status") if ":" in line)
@@ -157,11 +157,11 @@ def is_not_root(bench: Bench) -> None:
         except OSError:
             pass
     """
-    bench.says(program, "False 0 1 2")
+    context.expect_output(program, "False 0 1 2")
 
 
-def cannot_make_namespaces(bench: Bench) -> None:
-    """Namespaces, in which one would be root, and mounts are refused."""
+def cannot_make_namespaces(context: CheckContext) -> None:
+    """New namespaces, in which a program would be root, and mounts must be refused."""
     program = """
         import ctypes, os
         libc = ctypes.CDLL(None, use_errno=True)
@@ -170,11 +170,11 @@ def cannot_make_namespaces(bench: Bench) -> None:
         print("mounted" if libc.mount(b"none", b"/tmp", b"tmpfs", 0, None) == 0 else "", end="")
         print("changed root" if libc.chroot(b"/tmp") == 0 else "", end="")
     """
-    bench.says(program, "")
+    context.expect_output(program, "")
 
 
-def cannot_reach_the_worker(bench: Bench) -> None:
-    """What starts programs can neither be read, traced nor written to by them."""
+def cannot_reach_the_worker(context: CheckContext) -> None:
+    """Programs must not be able to read, trace or write to the worker."""
     program = """
         import ctypes, os
         libc = ctypes.CDLL(None, use_errno=True)
@@ -194,11 +194,11 @@ def cannot_reach_the_worker(bench: Bench) -> None:
             if getattr(libc, call)(worker, ctypes.byref(here), 1, ctypes.byref(there), 1, 0) > 0:
                 print(call, "worked")
     """
-    bench.says(program, "")
+    context.expect_output(program, "")
 
 
-def cannot_end_the_worker(bench: Bench) -> None:
-    """Signals to everything else leave the sandbox working, and the program still has its result."""
+def cannot_end_the_worker(context: CheckContext) -> None:
+    """After a program has sent signals to all processes, its result must be returned and the next one must run."""
     program = """
         import os, signal
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -210,17 +210,17 @@ def cannot_end_the_worker(bench: Bench) -> None:
                     pass
         print("alive")
     """
-    bench.says(program, "alive")
-    bench.still_works()
+    context.expect_output(program, "alive")
+    context.check_still_works()
 
 
-def cannot_harm_the_worker_for_good(bench: Bench) -> None:
-    """Taking away the worker's limits, priority or processors leaves no mark on the next program."""
+def cannot_change_the_worker_permanently(context: CheckContext) -> None:
+    """Changes of the worker's limits, priority or CPU affinity must not affect the next program."""
     state = """
         import os, resource
         print(resource.getrlimit(resource.RLIMIT_NOFILE), os.getpriority(0, 0), os.sched_getaffinity(0))
     """
-    before = bench.run(state).text
+    before = context.run(state).text
     program = """
         import os, resource
         worker = os.getppid()
@@ -235,13 +235,13 @@ def cannot_harm_the_worker_for_good(bench: Bench) -> None:
                 pass
     """
     for _ in range(2):
-        bench.run(program)
-        after = bench.run(state).text
-        require(after == before, f"it was {before!r} and is {after!r}")
+        context.run(program)
+        after = context.run(state).text
+        require(after == before, f"the state was {before!r} before and {after!r} after the program")
 
 
-def cannot_forge_results(bench: Bench) -> None:
-    """No descriptor but the three standard ones is open, so nothing can be said in the worker's name."""
+def cannot_forge_results(context: CheckContext) -> None:
+    """Only the three standard file descriptors may be open, so that a program cannot forge messages of the worker."""
     program = """
         import os
         print([fd for fd in range(3, 300) if os.path.exists(f"/proc/self/fd/{fd}")])
@@ -252,21 +252,21 @@ def cannot_forge_results(bench: Bench) -> None:
             except OSError:
                 pass
     """
-    result = bench.run(program)
-    require(result.text in ("[]\n", "[3]\n"), f"it printed {result.text!r}")
-    bench.still_works()
+    result = context.run(program)
+    require(result.text in ("[]\n", "[3]\n"), f"the program printed {result.text!r}")
+    context.check_still_works()
 
 
-def sees_no_other_processes(bench: Bench) -> None:
-    """A program sees itself and the worker and nobody else, however many programs run beside it."""
-    other = threading.Thread(target=bench.run, args=("import time; time.sleep(1)",))
+def sees_no_other_processes(context: CheckContext) -> None:
+    """A program must see only itself and its worker, even while other programs run."""
+    other = threading.Thread(target=context.run, args=("import time; time.sleep(1)",))
     other.start()
-    bench.says("import os; print(len([n for n in os.listdir('/proc') if n.isdigit()]))", "2")
+    context.expect_output("import os; print(len([n for n in os.listdir('/proc') if n.isdigit()]))", "2")
     other.join()
 
 
-def cannot_talk_to_docker(bench: Bench) -> None:
-    """The engine's socket is nowhere, under no name."""
+def cannot_talk_to_docker(context: CheckContext) -> None:
+    """The Docker engine's socket must not be accessible under any path."""
     program = """
         import os, socket
         paths = []
@@ -280,11 +280,11 @@ def cannot_talk_to_docker(bench: Bench) -> None:
             except OSError:
                 pass
     """
-    bench.says(program, "")
+    context.expect_output(program, "")
 
 
-def cannot_use_keyrings(bench: Bench) -> None:
-    """The kernel's keyrings, which outlive processes, are refused."""
+def cannot_use_keyrings(context: CheckContext) -> None:
+    """The kernel's keyrings, which outlive processes, must not be usable."""
     program = """
         import ctypes, platform
         libc = ctypes.CDLL(None, use_errno=True)
@@ -294,11 +294,11 @@ def cannot_use_keyrings(bench: Bench) -> None:
         else:
             print("refused")
     """
-    bench.says(program, "refused")
+    context.expect_output(program, "refused")
 
 
-def cannot_gain_by_setuid_programs(bench: Bench) -> None:
-    """Programs that would run as root for anybody do not."""
+def cannot_use_setuid_programs(context: CheckContext) -> None:
+    """Programs with the setuid bit must not run as root."""
     program = """
         import os, subprocess
         for top in ("/bin", "/usr/bin", "/sbin", "/usr/sbin"):
@@ -312,4 +312,4 @@ def cannot_gain_by_setuid_programs(bench: Bench) -> None:
                     done = subprocess.run([path, "-c", "id -u"], capture_output=True, stdin=subprocess.DEVNULL)
                     print(done.stdout) if done.stdout.strip() == b"0" else None
     """
-    bench.says(program, "", QUICK)
+    context.expect_output(program, "", QUICK)

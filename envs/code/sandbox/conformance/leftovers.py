@@ -1,10 +1,10 @@
-"""Checks: nothing of one program is there for the next one."""
+"""Checks that nothing of one program is left for the next one."""
 
 from __future__ import annotations
 
 import time
 
-from .bench import QUICK, SMALL, Bench, require
+from .context import QUICK, SMALL, CheckContext, require
 
 MARK = "kintsugi-conformance-mark"
 SCAN = """
@@ -31,8 +31,8 @@ SCAN = """
 """
 
 
-def leaves_no_files(bench: Bench) -> None:
-    """Files, hidden ones, links, sockets and pipes are gone, in every directory that can be written to."""
+def leaves_no_files(context: CheckContext) -> None:
+    """Files, links, sockets and pipes must be removed from every writable directory, also with unusual names."""
     program = """
         import os, socket
         for place in ("/tmp", "/dev/shm", "/dev/mqueue", os.getcwd()):
@@ -45,17 +45,17 @@ def leaves_no_files(bench: Bench) -> None:
             except OSError:
                 pass
     """
-    bench.run(program)
+    context.run(program)
     look = """
         import os
         places = [place for place in ("/tmp", "/dev/shm", "/dev/mqueue", ".") if os.path.isdir(place)]
         print(sorted({name for place in places for name in os.listdir(place)}))
     """
-    bench.says(look, "['main.py']")
+    context.expect_output(look, "['main.py']")
 
 
-def leaves_no_protected_files(bench: Bench) -> None:
-    """Folders without any permission and trees too deep for a path are gone too."""
+def leaves_no_protected_files(context: CheckContext) -> None:
+    """Folders without permissions and trees that are too deep for a path must be removed."""
     program = """
         import os
         os.makedirs("closed/inner"); open("closed/inner/f", "w").close()
@@ -63,14 +63,14 @@ def leaves_no_protected_files(bench: Bench) -> None:
         for number in range(3000):
             os.mkdir("d" * 50); os.chdir("d" * 50)
     """
-    bench.run(program)
-    bench.says("import os; print(os.listdir())", "['main.py']")
+    context.run(program)
+    context.expect_output("import os; print(os.listdir())", "['main.py']")
 
 
-def leaves_no_marks_on_the_directory(bench: Bench) -> None:
-    """Mode, times and attributes of the directory itself are as before."""
+def leaves_directory_attributes_unchanged(context: CheckContext) -> None:
+    """Mode, times and attributes of the working directory must be reset."""
     look = "import os; s = os.stat('.'); print(oct(s.st_mode), s.st_atime, os.listxattr('.'))"
-    before = bench.run(look).text
+    before = context.run(look).text
     program = """
         import os
         for act in (lambda: os.setxattr(".", "user.mark", b"1"), lambda: os.utime(".", (12345, 12345)),
@@ -80,13 +80,13 @@ def leaves_no_marks_on_the_directory(bench: Bench) -> None:
             except OSError:
                 pass
     """
-    bench.run(program)
-    after = bench.run(look).text
+    context.run(program)
+    after = context.run(look).text
     require(before == after, f"before: {before!r}, after: {after!r}")
 
 
-def leaves_no_daemon(bench: Bench) -> None:
-    """A process that has detached itself is ended with the program that started it."""
+def leaves_no_daemon(context: CheckContext) -> None:
+    """A detached process must end together with the program that started it."""
     program = """
         import os, signal, time
         if os.fork() == 0:
@@ -105,24 +105,24 @@ def leaves_no_daemon(bench: Bench) -> None:
         time.sleep(0.1)
         print("left")
     """
-    bench.says(program, "left")
+    context.expect_output(program, "left")
     look = """
         import os, time
         time.sleep(0.2)
         print(os.path.exists("/tmp/alive"), len([n for n in os.listdir("/proc") if n.isdigit()]))
     """
-    bench.says(look, "False 2")
+    context.expect_output(look, "False 2")
 
 
-def does_not_wait_for_daemons(bench: Bench) -> None:
-    """A program is over when it is over, though a child of its holds the output open."""
+def does_not_wait_for_daemons(context: CheckContext) -> None:
+    """The result must be returned when the program ends, even if a child keeps its output open."""
     start = time.monotonic()
-    bench.says("import os, time\nif os.fork() == 0:\n    time.sleep(15)\nelse:\n    print('over')", "over")
-    require(time.monotonic() - start < 10, "the result came only with the child's end")
+    context.expect_output("import os, time\nif os.fork() == 0:\n    time.sleep(15)\nelse:\n    print('over')", "over")
+    require(time.monotonic() - start < 10, "the result was returned only after the child had ended")
 
 
-def leaves_no_shared_memory(bench: Bench) -> None:
-    """Shared memory, semaphores and message queues, of both kinds, are gone."""
+def leaves_no_shared_memory(context: CheckContext) -> None:
+    """Shared memory, semaphores and message queues must be removed, both System V and POSIX."""
     program = """
         import ctypes, multiprocessing.shared_memory as shm
         libc = ctypes.CDLL(None, use_errno=True)
@@ -133,35 +133,35 @@ def leaves_no_shared_memory(bench: Bench) -> None:
         except OSError:
             pass
     """
-    bench.run(program)
+    context.run(program)
     look = """
         import ctypes, os
         libc = ctypes.CDLL(None, use_errno=True)
         print(libc.shmget(4711, 4096, 0o666), libc.semget(4711, 1, 0o666), libc.msgget(4711, 0o666),
               libc.mq_open(b"/mark", 0), os.path.exists("/dev/shm/mark"))
     """
-    bench.says(look, "-1 -1 -1 -1 False")
+    context.expect_output(look, "-1 -1 -1 -1 False")
 
 
-def leaves_no_environment(bench: Bench) -> None:
-    """Variables, the working directory, the umask, modules and their patches are a program's own."""
+def leaves_no_environment(context: CheckContext) -> None:
+    """Changes of environment variables, working directory, umask and modules must not affect the next program."""
     program = """
         import builtins, json, os
         os.environ["MARK"] = "1"; os.umask(0o777); os.chdir("/"); json.dumps = None; builtins.len = None
     """
-    bench.run(program)
+    context.run(program)
     look = """
         import json, os
         here = os.path.dirname(os.path.abspath(__file__))
         print("MARK" in os.environ, oct(os.umask(0)), os.getcwd() == here, json.dumps(len("ab")))
     """
-    bench.says(look, "False 0o22 True 2")
+    context.expect_output(look, "False 0o22 True 2")
 
 
-def leaves_nothing_in_memory(bench: Bench) -> None:
-    """What a program was, read, printed, wrote and named is not in the memory that the next one starts with."""
+def leaves_no_data_in_memory(context: CheckContext) -> None:
+    """The next program's memory must not contain a program's source, input, output, files or file names."""
     secret = f"{MARK[:-3]}-secret"
-    wanted = [f"{secret}/{secret}", f"{secret}-given", *(f"{secret}-{number}" for number in range(50))]
+    return_files = [f"{secret}/{secret}", f"{secret}-given", *(f"{secret}-{number}" for number in range(50))]
     program = f"""
         import os, sys
         text = sys.stdin.read() + {secret!r}
@@ -169,21 +169,21 @@ def leaves_nothing_in_memory(bench: Bench) -> None:
         os.mkdir({secret!r}); open({secret!r} + "/" + {secret!r}, "w").write(text)
         os.environ[{secret!r}] = text
     """
-    bench.run(
+    context.run(
         program,
         stdin="x" * 30000 + secret,
         files={secret + "-given": secret},
-        want=wanted,
+        return_files=return_files,
     )
-    # The mark is put together inside, so that the scanning program does not find its own source.
+    # The scanning program assembles the mark at run time, so that it does not find its own source.
     scan = SCAN.format(reversed=MARK[::-1], tail='secr" + b"et')
-    result = bench.run(scan)
-    require(result.exit == 0, f"the scan ended with {result.exit}: {result.errors[-300:]}")
-    require(int(result.text) <= 1, f"it is there {result.text.strip()} times")
+    result = context.run(scan)
+    require(result.exit == 0, f"the scan ended with exit code {result.exit}: {result.errors[-300:]}")
+    require(int(result.text) <= 1, f"the memory contains the secret {result.text.strip()} times")
 
 
-def leaves_no_ports(bench: Bench) -> None:
-    """A port of the loopback device that was used can be used again at once."""
+def leaves_no_ports(context: CheckContext) -> None:
+    """A used port of the loopback device must be usable again immediately."""
     program = """
         import socket
         listener = socket.socket()
@@ -195,29 +195,29 @@ def leaves_no_ports(bench: Bench) -> None:
         print("talked")
     """
     for _ in range(2):
-        bench.says(program, "talked")
+        context.expect_output(program, "talked")
 
 
-def leaves_nothing_after_500_programs(bench: Bench) -> None:
-    """500 programs in a row leave no processes, no files, no descriptors, and hold no more containers than before."""
+def leaves_nothing_after_500_programs(context: CheckContext) -> None:
+    """500 programs in a row must leave no processes, files or file descriptors, and not increase the workers."""
     look = """
         import os
         processes = [name for name in os.listdir("/proc") if name.isdigit()]
         print(len(processes), sorted(os.listdir("/tmp")), len(os.listdir("/proc/self/fd")))
     """
-    bench.still_works()
-    before, held = bench.run(look).text, len(bench.sandbox.holdings())
+    context.check_still_works()
+    before, n_workers = context.run(look).text, len(context.sandbox.open_workers())
     for number in range(500):
         program = f"import os\nopen('f', 'w').write('x' * 1000)\nos.fork()\nprint({number})"
-        result = bench.run(program, QUICK)
+        result = context.run(program, QUICK)
         require(str(number) in result.text and result.exit == 0, f"program {number} of 500: {result}")
-    after = bench.run(look).text
+    after = context.run(look).text
     require(before == after, f"before: {before!r}, after: {after!r}")
-    require(len(bench.sandbox.holdings()) <= held + 1, f"it holds {bench.sandbox.holdings()}")
+    require(len(context.sandbox.open_workers()) <= n_workers + 1, f"open workers are {context.sandbox.open_workers()}")
 
 
-def gives_back_what_was_used_up(bench: Bench) -> None:
-    """After a program that used up memory, disk and processes, the next one has all of them."""
+def restores_used_resources(context: CheckContext) -> None:
+    """After a program has used up memory, disk and processes, the next one must have all of them."""
     program = """
         import os
         open("fill", "wb").write(b"x" * (7 << 20))
@@ -229,4 +229,4 @@ def gives_back_what_was_used_up(bench: Bench) -> None:
         print("used")
     """
     for _ in range(3):
-        bench.says(program, "used", SMALL)
+        context.expect_output(program, "used", SMALL)

@@ -1,4 +1,4 @@
-"""Checks: what a program may use is limited, running into a limit is a result, and the next program has all again."""
+"""Checks that limits are enforced, that reaching a limit is a result, and that the next program is not affected."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from dataclasses import replace
 
 from .....errors import UsageError
 from ..core import MIB, Limits
-from .bench import QUICK, SMALL, Bench, Failed, require
+from .context import QUICK, SMALL, CheckContext, CheckFailed, require
 
 
-def stops_endless_loops(bench: Bench) -> None:
-    """A loop that burns CPU is stopped for its CPU time, long before its wall time is over."""
+def stops_endless_loops(context: CheckContext) -> None:
+    """A busy loop must be stopped by its CPU time limit, long before its wall time limit."""
     limits = replace(QUICK, cpu_seconds=1)
-    result = bench.run("print('before')\nwhile True:\n    pass", limits)
-    require(result.timed_out and result.exit < 0 and result.seconds < limits.seconds - 1, f"it is {result}")
-    require(result.text == "before\n", f"what it printed before is lost: {result.text!r}")
-    bench.still_works()
+    result = context.run("print('before')\nwhile True:\n    pass", limits)
+    require(result.timed_out and result.exit < 0 and result.seconds < limits.seconds - 1, f"the result is {result}")
+    require(result.text == "before\n", f"earlier output is lost: {result.text!r}")
+    context.check_still_works()
 
 
-def stops_loops_that_ignore_signals(bench: Bench) -> None:
-    """A loop that ignores every signal it can is stopped all the same."""
+def stops_loops_that_ignore_signals(context: CheckContext) -> None:
+    """A loop that ignores all signals that can be ignored must be stopped."""
     program = """
         import signal
         for number in set(signal.Signals) - {signal.SIGKILL, signal.SIGSTOP}:
@@ -27,53 +27,53 @@ def stops_loops_that_ignore_signals(bench: Bench) -> None:
         while True:
             pass
     """
-    result = bench.run(program, replace(QUICK, seconds=3, cpu_seconds=1))
-    require(result.timed_out and result.exit == -9, f"it is {result}")
-    bench.still_works()
+    result = context.run(program, replace(QUICK, seconds=3, cpu_seconds=1))
+    require(result.timed_out and result.exit == -9, f"the result is {result}")
+    context.check_still_works()
 
 
-def stops_sleepers(bench: Bench) -> None:
-    """A program that waits is stopped for its wall time, soon after it."""
-    result = bench.run("import time; time.sleep(60)", replace(QUICK, seconds=0.5))
-    require(result.timed_out and 0.4 < result.seconds < 10, f"it is {result}")
-    bench.still_works()
+def stops_sleeping_programs(context: CheckContext) -> None:
+    """A sleeping program must be stopped soon after its wall time limit."""
+    result = context.run("import time; time.sleep(60)", replace(QUICK, seconds=0.5))
+    require(result.timed_out and 0.4 < result.seconds < 10, f"the result is {result}")
+    context.check_still_works()
 
 
-def stops_the_stopped(bench: Bench) -> None:
-    """A program that stops itself is ended at its time."""
-    result = bench.run("import os, signal; os.kill(os.getpid(), signal.SIGSTOP)", replace(QUICK, seconds=0.5))
-    require(result.timed_out, f"it is {result}")
-    bench.still_works()
+def stops_suspended_programs(context: CheckContext) -> None:
+    """A program that suspends itself must be ended at its wall time limit."""
+    result = context.run("import os, signal; os.kill(os.getpid(), signal.SIGSTOP)", replace(QUICK, seconds=0.5))
+    require(result.timed_out, f"the result is {result}")
+    context.check_still_works()
 
 
-def cuts_endless_output(bench: Bench) -> None:
-    """Of endless output the beginning is kept, and it is said that there was more."""
+def cuts_endless_output(context: CheckContext) -> None:
+    """The beginning of endless output must be kept, and `Result.truncated` must be set."""
     limits = replace(QUICK, cpu_seconds=1, output=5000)
     for stream in ("stdout", "stderr"):
-        result = bench.run(f"import sys\nwhile True:\n    sys.{stream}.write('0123456789')", limits)
+        result = context.run(f"import sys\nwhile True:\n    sys.{stream}.write('0123456789')", limits)
         kept = getattr(result, stream)
-        require(result.truncated and result.timed_out, f"it is {str(result)[-200:]}")
-        require(kept == b"0123456789" * 500, f"of {stream} {len(kept)} bytes were kept")
-    bench.still_works()
+        require(result.truncated and result.timed_out, f"the result is {str(result)[-200:]}")
+        require(kept == b"0123456789" * 500, f"{len(kept)} bytes of {stream} were kept")
+    context.check_still_works()
 
 
-def keeps_output_at_the_limit(bench: Bench) -> None:
-    """Exactly as much as is kept is not too much."""
-    result = bench.run("print('x' * 99)", replace(QUICK, output=100))
-    require(len(result.stdout) == 100 and not result.truncated, f"it is {result}")
-    result = bench.run("print('x' * 100)", replace(QUICK, output=100))
-    require(len(result.stdout) == 100 and result.truncated, f"it is {result}")
+def keeps_output_at_the_limit(context: CheckContext) -> None:
+    """Output of exactly the allowed size must not count as truncated."""
+    result = context.run("print('x' * 99)", replace(QUICK, output=100))
+    require(len(result.stdout) == 100 and not result.truncated, f"the result is {result}")
+    result = context.run("print('x' * 100)", replace(QUICK, output=100))
+    require(len(result.stdout) == 100 and result.truncated, f"the result is {result}")
 
 
-def stops_memory_bombs(bench: Bench) -> None:
-    """A program that takes more memory than it may is told so or ended, and the result says why."""
-    result = bench.run("hoard = []\nwhile True:\n    hoard.append(bytearray(1 << 20))", SMALL)
-    require(result.oom and result.exit != 0, f"it is {result}")
-    bench.still_works()
+def stops_memory_bombs(context: CheckContext) -> None:
+    """A program that exceeds its memory limit must fail or be ended, and `Result.oom` must be set."""
+    result = context.run("hoard = []\nwhile True:\n    hoard.append(bytearray(1 << 20))", SMALL)
+    require(result.oom and result.exit != 0, f"the result is {result}")
+    context.check_still_works()
 
 
-def stops_memory_bombs_of_many(bench: Bench) -> None:
-    """Processes that together take more memory than they may do not get it."""
+def stops_memory_bombs_of_many_processes(context: CheckContext) -> None:
+    """The memory limit must apply to all processes of a program together."""
     program = """
         import os, time
         for _ in range(6):
@@ -86,23 +86,23 @@ def stops_memory_bombs_of_many(bench: Bench) -> None:
         codes = [os.waitstatus_to_exitcode(os.wait()[1]) for _ in range(6)]
         print(sum(code != 0 for code in codes))
     """
-    result = bench.run(program, SMALL)
-    require(result.oom, f"240 MiB were had where {SMALL.memory >> 20} are allowed: {result}")
-    bench.still_works()
+    result = context.run(program, SMALL)
+    require(result.oom, f"240 MiB could be used with a limit of {SMALL.memory >> 20} MiB: {result}")
+    context.check_still_works()
 
 
-def stops_fork_bombs(bench: Bench) -> None:
-    """A program that forks without end gets as many processes as it may and is gone afterwards."""
-    result = bench.run(
+def stops_fork_bombs(context: CheckContext) -> None:
+    """A program that forks endlessly must not exceed its process limit and must be removed afterwards."""
+    result = context.run(
         "import os\nwhile True:\n    try:\n        os.fork()\n    except OSError:\n        pass",
         replace(SMALL, seconds=2),
     )
-    require(result.exit != 0, f"it is {result}")
-    bench.still_works()
+    require(result.exit != 0, f"the result is {result}")
+    context.check_still_works()
 
 
-def counts_processes(bench: Bench) -> None:
-    """No more processes than allowed can be had, and all of them the next time too."""
+def counts_processes(context: CheckContext) -> None:
+    """The process limit must be enforced, and it must be available again for the next program."""
     program = """
         import os, signal
         children = []
@@ -117,12 +117,15 @@ def counts_processes(bench: Bench) -> None:
         print(len(children))
     """
     for _ in range(2):
-        had = int(bench.run(program, SMALL).text or -1)
-        require(SMALL.processes // 2 <= had <= SMALL.processes + 2, f"{had} where {SMALL.processes} are allowed")
+        count = int(context.run(program, SMALL).text or -1)
+        require(
+            SMALL.processes // 2 <= count <= SMALL.processes + 2,
+            f"{count} processes could be started with a limit of {SMALL.processes}",
+        )
 
 
-def stops_thread_bombs(bench: Bench) -> None:
-    """Threads count as processes."""
+def stops_thread_bombs(context: CheckContext) -> None:
+    """Threads must count as processes."""
     program = """
         import threading, time
         try:
@@ -131,12 +134,12 @@ def stops_thread_bombs(bench: Bench) -> None:
         except RuntimeError:
             print(number < 100)
     """
-    bench.says(program, "True", SMALL)
-    bench.still_works()
+    context.expect_output(program, "True", SMALL)
+    context.check_still_works()
 
 
-def stops_filling_the_disk(bench: Bench) -> None:
-    """Writing ends at the limit of the disk, wherever one may write."""
+def stops_filling_the_disk(context: CheckContext) -> None:
+    """The disk limit must be enforced in every writable directory."""
     program = """
         import os, tempfile
         for place in (".", tempfile.gettempdir(), "/dev/shm", "/var/tmp", "/run"):
@@ -152,12 +155,12 @@ def stops_filling_the_disk(bench: Bench) -> None:
                 print("no end in", place)
             print("too much in" + place, written) if written > 9 << 20 else None
     """
-    bench.says(program, "", SMALL)
-    bench.says("print(open('f', 'w').write('x' * (4 << 20)))", str(4 << 20), SMALL)
+    context.expect_output(program, "", SMALL)
+    context.expect_output("print(open('f', 'w').write('x' * (4 << 20)))", str(4 << 20), SMALL)
 
 
-def survives_many_files(bench: Bench) -> None:
-    """Thousands of small files, as many as are allowed, are gone for the next program."""
+def survives_many_files(context: CheckContext) -> None:
+    """Thousands of small files must be removed before the next program."""
     program = """
         made = 0
         try:
@@ -168,12 +171,12 @@ def survives_many_files(bench: Bench) -> None:
             pass
         print(made > 1000)
     """
-    bench.says(program, "True")
-    bench.says("import os; print(os.listdir())", "['main.py']")
+    context.expect_output(program, "True")
+    context.expect_output("import os; print(os.listdir())", "['main.py']")
 
 
-def limits_open_files(bench: Bench) -> None:
-    """Descriptors end."""
+def limits_open_files(context: CheckContext) -> None:
+    """The number of open files must be limited."""
     program = """
         held = []
         try:
@@ -182,21 +185,21 @@ def limits_open_files(bench: Bench) -> None:
         except OSError:
             print("ended")
     """
-    bench.says(program, "ended")
+    context.expect_output(program, "ended")
 
 
-def survives_deep_recursion(bench: Bench) -> None:
-    """Recursion without end is an error of the program, also when it has raised its own limit."""
-    result = bench.run("def f():\n    return f()\nf()")
-    require(result.exit == 1 and "RecursionError" in result.errors, f"it is {str(result)[-300:]}")
+def survives_deep_recursion(context: CheckContext) -> None:
+    """Endless recursion must be an error of the program, even if it has raised its recursion limit."""
+    result = context.run("def f():\n    return f()\nf()")
+    require(result.exit == 1 and "RecursionError" in result.errors, f"the result is {str(result)[-300:]}")
     program = "import sys; sys.setrecursionlimit(10**9)\nf = lambda x: sorted([x], key=lambda y: f(y))\nf(1)"
-    result = bench.run(program, SMALL)
-    require(result.exit != 0 and not result.timed_out, f"it is {str(result)[-300:]}")
-    bench.still_works()
+    result = context.run(program, SMALL)
+    require(result.exit != 0 and not result.timed_out, f"the result is {str(result)[-300:]}")
+    context.check_still_works()
 
 
-def survives_zombies(bench: Bench) -> None:
-    """Children that nobody waits for are cleared away."""
+def survives_zombies(context: CheckContext) -> None:
+    """Child processes that the program does not wait for must be removed."""
     program = """
         import os, time
         for _ in range(10):
@@ -206,16 +209,16 @@ def survives_zombies(bench: Bench) -> None:
         print("done")
     """
     for _ in range(10):
-        bench.says(program, "done", SMALL)
+        context.expect_output(program, "done", SMALL)
 
 
-def refuses_limits_of_nothing(bench: Bench) -> None:
-    """Limits of 0, below 0 or of the wrong kind are refused before anything runs."""
+def refuses_invalid_limits(context: CheckContext) -> None:
+    """Limits that are zero, negative or of the wrong type must be refused before anything runs."""
     bad = [{"seconds": 0}, {"cpu_seconds": -1}, {"memory": 0}, {"processes": 0}, {"disk": -5}, {"output": 0}]
     for values in [*bad, {"cpus": 0}, {"seconds": float("nan")}, {"memory": MIB}, {"processes": True}]:
         try:
             Limits(**values)  # type: ignore[arg-type]
         except UsageError:
             continue
-        raise Failed(f"limits of {values} were accepted")
-    bench.still_works()
+        raise CheckFailed(f"limits of {values} were accepted")
+    context.check_still_works()

@@ -1,4 +1,4 @@
-"""Checks: what breaks outside is an infrastructure error, not a result; nothing outlives the process that ran it."""
+"""Checks that infrastructure failures are not results, and that nothing outlives the process that opened a sandbox."""
 
 from __future__ import annotations
 
@@ -11,80 +11,83 @@ import time
 
 from .....errors import InfraError, UsageError
 from ..core import Result
-from .bench import Bench, Failed, require
+from .context import CheckContext, CheckFailed, require
 
 
-def reports_an_engine_that_dies(bench: Bench) -> None:
-    """When what a program runs in is destroyed from outside, that is an `InfraError`, and the next program runs."""
-    with Bench(bench.subject) as fresh:
-        fresh.still_works()
+def reports_a_killed_worker(context: CheckContext) -> None:
+    """If a worker is killed from outside, `run` must raise `InfraError`, and the next program must run."""
+    with CheckContext(context.subject) as new_context:
+        new_context.check_still_works()
         outcome: list[Result | BaseException] = []
 
         def run() -> None:
             try:
-                outcome.append(fresh.run("import time; time.sleep(15)"))
+                outcome.append(new_context.run("import time; time.sleep(15)"))
             except BaseException as error:
                 outcome.append(error)
 
         thread = threading.Thread(target=run)
         thread.start()
         time.sleep(0.7)
-        for name in fresh.sandbox.holdings():
-            fresh.subject.sabotage(name)
+        for name in new_context.sandbox.open_workers():
+            new_context.subject.kill_worker(name)
         thread.join(30)
-        require(not thread.is_alive(), "the program was never given up")
-        require(isinstance(outcome[0], InfraError), f"it was {outcome[0]!r}")
-        fresh.still_works()
+        require(not thread.is_alive(), "run did not return")
+        require(isinstance(outcome[0], InfraError), f"the outcome was {outcome[0]!r}")
+        new_context.check_still_works()
 
 
-def replaces_what_died_between_programs(bench: Bench) -> None:
-    """When it is destroyed while nothing runs, the next program does not notice."""
-    with Bench(bench.subject) as fresh:
-        fresh.still_works()
-        for name in fresh.sandbox.holdings():
-            fresh.subject.sabotage(name)
+def replaces_workers_that_died_between_programs(context: CheckContext) -> None:
+    """If a worker is killed while no program runs, the next program must run normally."""
+    with CheckContext(context.subject) as new_context:
+        new_context.check_still_works()
+        for name in new_context.sandbox.open_workers():
+            new_context.subject.kill_worker(name)
         time.sleep(1)
-        fresh.still_works()
+        new_context.check_still_works()
 
 
-def closes_for_good(bench: Bench) -> None:
-    """`close` leaves nothing, can be called again, and is the end."""
-    with Bench(bench.subject) as fresh:
-        fresh.still_works()
-        require(bool(fresh.sandbox.holdings()), "an open sandbox says that it holds nothing")
-        fresh.sandbox.close()
-        fresh.sandbox.close()
-        require(fresh.sandbox.holdings() == [], f"a closed sandbox holds {fresh.sandbox.holdings()}")
+def closes_for_good(context: CheckContext) -> None:
+    """`close` must end all workers and may be called again, and `run` must be refused afterwards."""
+    with CheckContext(context.subject) as new_context:
+        new_context.check_still_works()
+        require(bool(new_context.sandbox.open_workers()), "open_workers of an open sandbox is empty")
+        new_context.sandbox.close()
+        new_context.sandbox.close()
+        require(
+            new_context.sandbox.open_workers() == [],
+            f"a closed sandbox has the workers {new_context.sandbox.open_workers()}",
+        )
         try:
-            fresh.run("print(1)")
+            new_context.run("print(1)")
         except UsageError:
             return
-        raise Failed("a closed sandbox ran a program")
+        raise CheckFailed("a closed sandbox ran a program")
 
 
-def leaves_nothing_when_killed(bench: Bench) -> None:
-    """After `kill -9` of the process that ran a program, nothing of it is left once the next run has started."""
+def leaves_nothing_when_killed(context: CheckContext) -> None:
+    """After `kill -9` of the process that runs a program, the next run must remove everything that is left."""
     program = "import os, time; os.fork(); open('f', 'w').write('x'); time.sleep(60)"
-    source = f"{bench.subject.opener}\nprint(*sandbox.holdings(), flush=True)\nsandbox.run({program!r})\n"
+    source = f"{context.subject.open_source}\nprint(*sandbox.open_workers(), flush=True)\nsandbox.run({program!r})\n"
     process = subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE, text=True, cwd="/")
     assert process.stdout is not None
-    held = process.stdout.readline().split()
+    workers = process.stdout.readline().split()
     time.sleep(1)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     process.stdout.close()
-    require(bool(held), "the process held nothing to begin with")
+    require(bool(workers), "the process had no open workers")
     deadline = time.monotonic() + 20
-    while (left := bench.subject.left_behind()) and time.monotonic() < deadline:
+    while (leftovers := context.subject.list_leftovers()) and time.monotonic() < deadline:
         time.sleep(0.2)
-    require(not left, f"left behind were {left}")
+    require(not leftovers, f"leftovers are {leftovers}")
 
 
-def refuses_what_is_too_much(bench: Bench) -> None:
-    """More than can be sent is refused, and nothing is lost by it."""
+def refuses_oversized_requests(context: CheckContext) -> None:
+    """Requests above the size limit must be refused, and the sandbox must still work."""
     try:
-        bench.run("print(1)", stdin=b"x" * (65 << 20))
+        context.run("print(1)", stdin=b"x" * (65 << 20))
     except UsageError:
-        bench.still_works()
+        context.check_still_works()
         return
-    raise Failed("65 MiB of input were accepted")
+    raise CheckFailed("65 MiB of input were accepted")

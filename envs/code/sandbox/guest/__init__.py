@@ -1,1 +1,4 @@
-"""What runs inside a sandbox: sent there as source text, standard library only, Python 3.9 and later."""
+"""Code that runs inside a sandbox.
+
+It is sent there as source text, uses only the standard library, and supports Python 3.9 and later.
+"""

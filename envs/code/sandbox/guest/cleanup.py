@@ -1,7 +1,7 @@
-"""Leaving nothing: what a program wrote is removed, and whether all is as before is measured in numbers.
+"""Removes what a program left behind, and checks that the sandbox is in the same state as before.
 
-Names of files never enter the memory of process 1, from where a later program could read them: what has names to handle
-is done in a fork.
+File names must not enter the memory of process 1, where a later program could read them. Code that handles file names
+therefore runs in a fork, and the check compares numbers only.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from collections.abc import Callable
 from typing import Any
 
 WRITABLE = ("/tmp", "/dev/shm", "/dev/mqueue")
-SWEEP_SECONDS = 2.0
+DELETE_SECONDS = 2.0
 RLIMITS = [getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")]
 
 
-def in_fork(act: Callable[..., None], *args: Any) -> bool:
-    """Do something that must leave no trace in this process; whether it went well."""
+def run_in_fork(act: Callable[..., None], *args: Any) -> bool:
+    """Call a function in a fork, so that it leaves no trace in this process. Return whether it succeeded."""
     pid = os.fork()
     if pid == 0:
         code = 1
@@ -35,9 +35,9 @@ def in_fork(act: Callable[..., None], *args: Any) -> bool:
     return os.waitpid(pid, 0)[1] == 0
 
 
-def sweep() -> None:
-    """Remove all that programs can have written, however deep or protected; gives up after `SWEEP_SECONDS`."""
-    until = time.monotonic() + SWEEP_SECONDS
+def delete_everything() -> None:
+    """Delete everything in the writable folders, however deep or protected. Gives up after `DELETE_SECONDS`."""
+    until = time.monotonic() + DELETE_SECONDS
     for root in WRITABLE:
         if os.path.isdir(root):
             os.chdir(root)
@@ -48,7 +48,10 @@ def sweep() -> None:
 
 
 def _remove(name: str, number: int) -> int:
-    """Remove a file; of a folder, lift what is inside first, which keeps paths short however deep the tree."""
+    """Remove a file or folder. Inner folders are first moved up, which keeps paths short in deep trees.
+
+    `number` counts the moved folders, to give them unique names.
+    """
     if not stat.S_ISDIR(os.lstat(name).st_mode):
         os.unlink(name)
         return number
@@ -65,8 +68,8 @@ def _remove(name: str, number: int) -> int:
     return number
 
 
-def room() -> list[Any]:
-    """What each writable place holds."""
+def storage_state() -> list[Any]:
+    """Return numbers that describe the content of each writable folder."""
     found: list[Any] = []
     for root in WRITABLE:
         try:
@@ -78,15 +81,15 @@ def room() -> list[Any]:
     return found
 
 
-def standing() -> list[Any]:
-    """What programs can change about process 1, and what outlives them without being a file."""
+def process_state() -> list[Any]:
+    """Return the attributes of process 1 that programs can change, and counts of kernel objects that outlive them."""
     found: list[Any] = [resource.getrlimit(limit) for limit in RLIMITS]
     found += [os.getpriority(os.PRIO_PROCESS, 0), os.sched_getscheduler(0), sorted(os.sched_getaffinity(0))]
     for kind in ("shm", "msg", "sem"):
         found.append(len(_lines(f"/proc/sysvipc/{kind}")))
     for line in _lines("/proc/net/sockstat"):
         if line.startswith("TCP:"):
-            # The other numbers of this line are the machine's, not the sandbox's.
+            # The other numbers of this line count sockets of the whole machine.
             found += [line.split()[i] for i in (2, 6)]
     return found
 
@@ -99,14 +102,14 @@ def _lines(path: str) -> list[str]:
         return []
 
 
-def measure() -> tuple[list[Any], list[Any]]:
-    """All that must be as it was before."""
-    return room(), standing()
+def measure_state() -> tuple[list[Any], list[Any]]:
+    """Return the state that must be the same before and after a program."""
+    return storage_state(), process_state()
 
 
 def clean_up(before: tuple[list[Any], list[Any]]) -> bool:
-    """Remove what is left of a program; whether all is as it was `before`."""
-    # The program may have removed it, or made it a folder; what counts is what is measured below.
+    """Remove what a program left behind. Return whether the state is the same as `before`."""
+    # The program may have removed the file or replaced it by a folder. The comparison below detects leftovers.
     with contextlib.suppress(OSError):
         os.unlink("/tmp/main.py")
     for root in WRITABLE:
@@ -114,8 +117,8 @@ def clean_up(before: tuple[list[Any], list[Any]]) -> bool:
             os.chmod(root, 0o1777)
             os.utime(root, (0, 0))
         except OSError:
-            # Not ours to change, so not the program's either.
+            # If this process may not change the folder, the program could not either.
             continue
-    if room() != before[0]:
-        in_fork(sweep)
-    return measure() == before
+    if storage_state() != before[0]:
+        run_in_fork(delete_everything)
+    return measure_state() == before

@@ -1,6 +1,6 @@
-"""A wall clock that starts at the same instant for each program and moves only when it is read or slept on.
+"""A deterministic wall clock: it starts at the same time for each program and advances only by readings and sleeps.
 
-Monotonic clocks stay real, since timeouts and event loops live by them.
+Monotonic clocks are not replaced, since timeouts and event loops depend on them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 START_NS = 1_704_067_200 * 10**9
 """2024-01-01 00:00:00 UTC."""
 TICK_NS = 1000
-"""How far one reading moves the clock, so that loops which wait for it end."""
+"""Nanoseconds by which each reading advances the clock, so that loops that wait for a time end."""
 
 _now = [START_NS]
 _sleep = time.sleep
@@ -47,7 +47,7 @@ def _gettime_ns(clock: int) -> int:
 
 
 class _AsDate(type):
-    """Lets real dates and times pass for the replaced classes."""
+    """Makes instances of the real date classes count as instances of the replaced ones."""
 
     def __instancecheck__(cls, instance: Any) -> bool:
         return isinstance(instance, cls.__mro__[1])
@@ -62,7 +62,7 @@ class _Date(datetime.date, metaclass=_AsDate):
 
     @classmethod
     def today(cls) -> Any:
-        """The frozen day."""
+        """Return the date of the frozen clock."""
         return cls.fromtimestamp(seconds())
 
 
@@ -72,22 +72,22 @@ class _DateTime(datetime.datetime, metaclass=_AsDate):
 
     @classmethod
     def now(cls, tz: Any = None) -> Any:
-        """The frozen instant."""
+        """Return the time of the frozen clock."""
         return cls.fromtimestamp(seconds(), tz)
 
     @classmethod
     def today(cls) -> Any:
-        """The frozen instant, local."""
+        """Return the local time of the frozen clock."""
         return cls.now()
 
     @classmethod
     def utcnow(cls) -> Any:
-        """The frozen instant in UTC, without a zone."""
+        """Return the UTC time of the frozen clock, without a time zone."""
         return cls.fromtimestamp(seconds(), datetime.timezone.utc).replace(tzinfo=None)  # noqa: UP017
 
 
 def freeze() -> None:
-    """Replace the wall clock of `time` and `datetime` in this interpreter and its forks."""
+    """Replace the wall clock in `time` and `datetime`, for this interpreter and its forks."""
     replaced: dict[str, Any] = {
         "time": seconds,
         "time_ns": time_ns,

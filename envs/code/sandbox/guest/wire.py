@@ -1,4 +1,4 @@
-"""How host and worker talk: one request and its answer are a few fixed headers, each followed by bytes."""
+"""The protocol between host and worker. Requests and answers consist of fixed headers, each followed by bytes."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import struct
 
 MAGIC = b"KTS1"
 REQUEST = struct.Struct(">4sQdIQI")
-"""Magic, bytes of payload, seconds of wall time, seconds of CPU, bytes kept of each output, number of files wanted."""
+"""Magic, payload size, wall time limit, CPU time limit, bytes kept of each output, number of files to return."""
 FRAME = struct.Struct(">cQ")
-"""Kind (H hello, O stdout, E stderr, N name of a file, F its content, R result) and number of bytes that follow."""
+"""Kind (H hello, O stdout, E stderr, N file name, F file content, R result) and number of bytes that follow."""
 RESULT = struct.Struct(">idB")
-"""Exit code or minus the signal, seconds, flags."""
+"""Exit code or negative signal number, seconds, flags."""
 TIMED_OUT, OOM, TRUNCATED, UNCLEAN = 1, 2, 4, 8
-"""Flags of a result; after an unclean one, the worker must not be used again."""
+"""Flags of a result. After `UNCLEAN`, the worker must not be used again."""

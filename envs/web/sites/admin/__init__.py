@@ -1,8 +1,8 @@
-"""An admin console: people and their roles, tickets, settings."""
+"""Admin consoles: people and their roles, tickets, settings."""
 
-from ..core import Kind
+from ..core import SiteKind
 from .content import SCHEMA, fill
 from .sites import SITES
-from .types import TYPES
+from .types import TASK_TYPES
 
-KIND = Kind("admin", SCHEMA, fill, TYPES, SITES, "admin.views")
+KIND = SiteKind("admin", SCHEMA, fill, TASK_TYPES, SITES, "admin.views")

@@ -1,11 +1,11 @@
-"""What consoles hold: people with roles, tickets, settings."""
+"""Schema and content of admin consoles: people with roles, tickets and settings."""
 
 from __future__ import annotations
 
 import sqlite3
 
 from ....portable_rng import PortableRng
-from .. import words
+from .. import vocabulary
 from ..core import Site
 
 SCHEMA = """
@@ -64,17 +64,17 @@ SETTINGS = (
 
 
 def fill(db: sqlite3.Connection, site: Site, rng: PortableRng) -> None:
-    """14 people of four roles, 16 tickets of which the first four people take care, and five settings."""
+    """Write 14 people, 16 tickets assigned to the first four people, and five settings."""
     roles, subjects = SUBJECTS[site.subject]
-    for number, name in enumerate(words.people(rng, 14), start=1):
+    for number, name in enumerate(vocabulary.full_names(rng, 14), start=1):
         status = "Suspended" if rng.chance(0.15) else "Active"
-        values = (number, name, f"{words.handle(name)}@{site.host}", rng.choice(roles), status)
+        values = (number, name, f"{vocabulary.user_name(name)}@{site.host}", rng.choice(roles), status)
         db.execute("INSERT INTO person VALUES (?, ?, ?, ?, ?)", values)
-    opened = sorted(words.moment(rng, 1, 40) for _ in range(16))
+    opened = sorted(vocabulary.past_timestamp(rng, 1, 40) for _ in range(16))
     titles = rng.sample([f"{subject} {place}" for subject in subjects for place in PLACES], 16)
-    for number, (title, when) in enumerate(zip(titles, opened, strict=True), start=201):
+    for number, (title, timestamp) in enumerate(zip(titles, opened, strict=True), start=201):
         status = "Open" if rng.chance(0.5) else rng.choice(STATUSES)
-        ticket = (number, title, status, rng.choice(PRIORITIES), rng.between(1, 4), when)
+        ticket = (number, title, status, rng.choice(PRIORITIES), rng.between(1, 4), timestamp)
         db.execute("INSERT INTO ticket VALUES (?, ?, ?, ?, ?, ?)", ticket)
     for number, (name, form) in enumerate(SETTINGS, start=1):
         value = {"text": f"desk@{site.host}", "number": str(rng.between(5, 30)), "switch": rng.choice(("on", "off"))}

@@ -1,4 +1,4 @@
-"""The consoles."""
+"""All admin consoles."""
 
 from __future__ import annotations
 
@@ -174,4 +174,4 @@ SITES = (
         "From keel to launch",
     ),
 )
-"""Every split has consoles of its own."""
+"""Each split has its own admin consoles."""

@@ -1,4 +1,4 @@
-"""The pages of a console."""
+"""Pages of admin consoles."""
 
 from __future__ import annotations
 
@@ -11,109 +11,111 @@ from ..pages import Form, Page, Routes, Row
 from .content import PRIORITIES, STATUSES, SUBJECTS
 
 routes = Routes()
-TICKETS = "SELECT t.*, p.name AS agent FROM ticket t JOIN person p ON p.id = t.agent_id"
+TICKET_QUERY = "SELECT t.*, p.name AS agent FROM ticket t JOIN person p ON p.id = t.agent_id"
 
 
-def show(page: Page, template: str, here: str, **values: Any) -> Response:
-    """A page with the menu; `here` is where in it."""
-    word = page.site.words
+def render(page: Page, template: str, here: str, **values: Any) -> Response:
+    """Render a page with the menu. `here` is the path of the current menu entry."""
+    labels = page.site.labels
     menu = [
         ("/", "Overview"),
-        ("/people", word["people"]),
-        ("/tickets", word["tickets"]),
-        ("/settings", word["settings"]),
+        ("/people", labels["people"]),
+        ("/tickets", labels["tickets"]),
+        ("/settings", labels["settings"]),
     ]
-    return page.show(f"admin/{template}", menu=menu, here=here, **values)
+    return page.render(f"admin/{template}", menu=menu, here=here, **values)
 
 
 @routes.get("/")
 def home(page: Page) -> Response:
-    """Numbers, and what happened lately."""
+    """Overview: counts and the latest events."""
     counts = {
-        page.site.words["people"]: page.value("SELECT count(*) FROM person"),
-        f"{page.site.words['tickets']}, all": page.value("SELECT count(*) FROM ticket"),
+        page.site.labels["people"]: page.value("SELECT count(*) FROM person"),
+        f"{page.site.labels['tickets']}, all": page.value("SELECT count(*) FROM ticket"),
         "Urgent": page.value("SELECT count(*) FROM ticket WHERE priority = 'Urgent' AND status <> 'Closed'"),
     }
     events = page.rows("SELECT text FROM event ORDER BY id DESC LIMIT 5")
-    return show(page, "home.html", "/", counts=counts, events=events)
+    return render(page, "home.html", "/", counts=counts, events=events)
 
 
 @routes.get("/people")
 def people(page: Page) -> Response:
-    """Everybody."""
-    return show(page, "people.html", "/people", people=page.rows("SELECT * FROM person ORDER BY name"))
+    """List of all people."""
+    return render(page, "people.html", "/people", people=page.rows("SELECT * FROM person ORDER BY name"))
 
 
 @routes.get("/people/new")
 def new(page: Page, form: Form | None = None) -> Response:
-    """The form for a new person."""
+    """Form for a new person."""
     status = 422 if form and form.errors else 200
-    return show(page, "new.html", "/people", form=form, roles=_roles(page), status=status)
+    return render(page, "new.html", "/people", form=form, roles=_get_roles(page), status=status)
 
 
 @routes.post("/people/new")
 def create(page: Page) -> Response:
     """Add a person."""
     form = page.form()
-    name, email = form.text("name", "Full name", most=80), form.text("email", "Address", most=120)
-    role = form.choice("role", page.site.words["role"], _roles(page))
+    name, email = form.text("name", "Full name", max_length=80), form.text("email", "Address", max_length=120)
+    role = form.choice("role", page.site.labels["role"], _get_roles(page))
     if "email" not in form.errors and email.count("@") != 1:
         form.errors["email"] = "Address: write it as name@example.test."
     elif page.value("SELECT 1 FROM person WHERE email = ?", email):
         form.errors["email"] = f"{email} is in use already."
     if form.errors:
         return new(page, form)
-    number = page.run("INSERT INTO person (name, email, role, status) VALUES (?, ?, ?, 'Active')", name, email, role)
-    _done(page, f"{name} was added.")
-    return page.go(f"/people/{number}")
+    number = page.execute(
+        "INSERT INTO person (name, email, role, status) VALUES (?, ?, ?, 'Active')", name, email, role
+    )
+    _log_event(page, f"{name} was added.")
+    return page.redirect(f"/people/{number}")
 
 
 @routes.get("/people/<int:number>")
 def person(page: Page, number: int, form: Form | None = None) -> Response:
-    """One person."""
-    row, status = _row(page, "person", number), 422 if form and form.errors else 200
-    return show(page, "person.html", "/people", person=row, roles=_roles(page), form=form, status=status)
+    """Page of a person."""
+    row, status = _get_row(page, "person", number), 422 if form and form.errors else 200
+    return render(page, "person.html", "/people", person=row, roles=_get_roles(page), form=form, status=status)
 
 
 @routes.post("/people/<int:number>")
-def change(page: Page, number: int) -> Response:
-    """Give a person another role."""
-    row, form = _row(page, "person", number), page.form()
-    role = form.choice("role", page.site.words["role"], _roles(page))
+def change_role(page: Page, number: int) -> Response:
+    """Change the role of a person."""
+    row, form = _get_row(page, "person", number), page.form()
+    role = form.choice("role", page.site.labels["role"], _get_roles(page))
     if form.errors:
         return person(page, number, form)
-    page.run("UPDATE person SET role = ? WHERE id = ?", role, number)
-    _done(page, f"{row['name']}: {role}.")
-    return page.go(f"/people/{number}")
+    page.execute("UPDATE person SET role = ? WHERE id = ?", role, number)
+    _log_event(page, f"{row['name']}: {role}.")
+    return page.redirect(f"/people/{number}")
 
 
 @routes.post("/people/<int:number>/suspend")
-def suspend(page: Page, number: int) -> Response:
-    """Suspend an account, or let it in again."""
-    row = _row(page, "person", number)
+def toggle_suspension(page: Page, number: int) -> Response:
+    """Suspend an active account, or reactivate a suspended one."""
+    row = _get_row(page, "person", number)
     status = "Suspended" if row["status"] == "Active" else "Active"
-    page.run("UPDATE person SET status = ? WHERE id = ?", status, number)
-    _done(page, f"{row['name']} is {status.lower()}.")
-    return page.go(f"/people/{number}")
+    page.execute("UPDATE person SET status = ? WHERE id = ?", status, number)
+    _log_event(page, f"{row['name']} is {status.lower()}.")
+    return page.redirect(f"/people/{number}")
 
 
 @routes.get("/tickets")
 def tickets(page: Page) -> Response:
-    """Tickets, of one agent and status if asked for."""
-    agent, status = page.number("agent", 0), page.query("status")
+    """List of tickets, optionally of one agent or status."""
+    agent, status = page.query_number("agent", 0), page.query("status")
     found = page.rows(
-        f"{TICKETS} WHERE (? = 0 OR t.agent_id = ?) AND (? = '' OR t.status = ?) ORDER BY t.id",
+        f"{TICKET_QUERY} WHERE (? = 0 OR t.agent_id = ?) AND (? = '' OR t.status = ?) ORDER BY t.id",
         agent,
         agent,
         status,
         status,
     )
-    return show(
+    return render(
         page,
         "tickets.html",
         "/tickets",
         tickets=found,
-        agents=_agents(page),
+        agents=_get_agents(page),
         agent=agent,
         statuses=STATUSES,
         status_=status,
@@ -122,12 +124,12 @@ def tickets(page: Page) -> Response:
 
 @routes.get("/tickets/<int:number>")
 def ticket(page: Page, number: int, form: Form | None = None) -> Response:
-    """One ticket."""
-    row = page.row(f"{TICKETS} WHERE t.id = ?", number)
+    """Page of a ticket."""
+    row = page.row(f"{TICKET_QUERY} WHERE t.id = ?", number)
     if row is None:
         raise NotFound("There is nothing of that number.")
-    status, agents = 422 if form and form.errors else 200, [agent["name"] for agent in _agents(page)]
-    return show(
+    status, agents = 422 if form and form.errors else 200, [agent["name"] for agent in _get_agents(page)]
+    return render(
         page,
         "ticket.html",
         "/tickets",
@@ -141,32 +143,32 @@ def ticket(page: Page, number: int, form: Form | None = None) -> Response:
 
 
 @routes.post("/tickets/<int:number>")
-def update(page: Page, number: int) -> Response:
-    """Change who cares for it, how urgent it is and how it stands."""
-    _row(page, "ticket", number)
-    form, agents = page.form(), {agent["name"]: agent["id"] for agent in _agents(page)}
-    agent = form.choice("agent", page.site.words["agent"], agents)
+def update_ticket(page: Page, number: int) -> Response:
+    """Change the agent, priority and status of a ticket."""
+    _get_row(page, "ticket", number)
+    form, agents = page.form(), {agent["name"]: agent["id"] for agent in _get_agents(page)}
+    agent = form.choice("agent", page.site.labels["agent"], agents)
     priority = form.choice("priority", "Priority", PRIORITIES)
     status = form.choice("status", "Status", STATUSES)
     if form.errors:
         return ticket(page, number, form)
-    page.run(
+    page.execute(
         "UPDATE ticket SET agent_id = ?, priority = ?, status = ? WHERE id = ?", agents[agent], priority, status, number
     )
-    _done(page, f"Number {number} was changed.")
-    return page.go(f"/tickets/{number}")
+    _log_event(page, f"Number {number} was changed.")
+    return page.redirect(f"/tickets/{number}")
 
 
 @routes.get("/settings")
 def settings(page: Page, form: Form | None = None) -> Response:
-    """All settings."""
+    """Form with all settings."""
     rows, status = page.rows("SELECT * FROM setting ORDER BY id"), 422 if form and form.errors else 200
-    return show(page, "settings.html", "/settings", settings=rows, form=form, status=status)
+    return render(page, "settings.html", "/settings", settings=rows, form=form, status=status)
 
 
 @routes.post("/settings")
-def keep(page: Page) -> Response:
-    """Keep the settings."""
+def save_settings(page: Page) -> Response:
+    """Save the settings."""
     form, values = page.form(), {}
     for setting in page.rows("SELECT * FROM setting ORDER BY id"):
         field = f"setting-{setting['id']}"
@@ -175,30 +177,30 @@ def keep(page: Page) -> Response:
         elif setting["form"] == "number":
             values[setting["id"]] = str(form.number(field, setting["name"], 0, 100))
         else:
-            values[setting["id"]] = form.text(field, setting["name"], most=120)
+            values[setting["id"]] = form.text(field, setting["name"], max_length=120)
     if form.errors:
         return settings(page, form)
     for number, value in values.items():
-        page.run("UPDATE setting SET value = ? WHERE id = ?", value, number)
-    _done(page, "The settings are saved.")
-    return page.go("/settings")
+        page.execute("UPDATE setting SET value = ? WHERE id = ?", value, number)
+    _log_event(page, "The settings are saved.")
+    return page.redirect("/settings")
 
 
-def _row(page: Page, table: str, number: int) -> Row:
+def _get_row(page: Page, table: str, number: int) -> Row:
     row = page.row(f"SELECT * FROM {table} WHERE id = ?", number)
     if row is None:
         raise NotFound("There is nothing of that number.")
     return row
 
 
-def _roles(page: Page) -> tuple[str, ...]:
+def _get_roles(page: Page) -> tuple[str, ...]:
     return SUBJECTS[page.site.subject][0]
 
 
-def _agents(page: Page) -> list[Row]:
+def _get_agents(page: Page) -> list[Row]:
     return page.rows("SELECT id, name FROM person WHERE id <= 4 ORDER BY name")
 
 
-def _done(page: Page, text: str) -> None:
-    page.run("INSERT INTO event (text) VALUES (?)", text)
-    page.notice(text)
+def _log_event(page: Page, text: str) -> None:
+    page.execute("INSERT INTO event (text) VALUES (?)", text)
+    page.set_notice(text)

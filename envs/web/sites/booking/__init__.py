@@ -1,8 +1,8 @@
-"""A booking site: places to stay, rooms, dates, bookings."""
+"""Booking sites: places to stay, rooms, dates, bookings."""
 
-from ..core import Kind
+from ..core import SiteKind
 from .content import SCHEMA, fill
 from .sites import SITES
-from .types import TYPES
+from .types import TASK_TYPES
 
-KIND = Kind("booking", SCHEMA, fill, TYPES, SITES, "booking.views")
+KIND = SiteKind("booking", SCHEMA, fill, TASK_TYPES, SITES, "booking.views")

@@ -1,4 +1,4 @@
-"""What booking sites hold: places to stay in cities, their rooms, and bookings."""
+"""Schema and content of booking sites: places to stay, rooms and bookings."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import datetime
 import sqlite3
 
 from ....portable_rng import PortableRng
-from .. import words
+from .. import vocabulary
 from ..core import TODAY, Site
 
 SCHEMA = """
@@ -52,10 +52,10 @@ PER_CITY = 4
 
 
 def fill(db: sqlite3.Connection, site: Site, rng: PortableRng) -> None:
-    """16 places of three rooms in four cities, and eight bookings."""
+    """Write 16 places in four cities, three rooms in each place, and eight bookings."""
     patterns, rooms = SUBJECTS[site.subject]
     names = rng.sample(NAMES, CITIES * PER_CITY)
-    cities = rng.sample(words.CITIES, CITIES)
+    cities = rng.sample(vocabulary.CITIES, CITIES)
     for number, name in enumerate(names, start=1):
         extras = ", ".join(sorted(rng.sample(EXTRAS, rng.between(1, 3))))
         values = (
@@ -70,29 +70,29 @@ def fill(db: sqlite3.Connection, site: Site, rng: PortableRng) -> None:
         for level, (room, price) in enumerate(zip(rooms, prices, strict=True)):
             insert = "INSERT INTO room (place_id, name, sleeps, price) VALUES (?, ?, ?, ?)"
             db.execute(insert, (number, room, 2 * level + 2, price * 100))
-    every = db.execute("SELECT id, sleeps FROM room ORDER BY id").fetchall()
-    for number, (room, sleeps) in enumerate(rng.sample(every, 8), start=1):
-        arrival = day(rng.between(10, 60))
-        departure = day(rng.between(1, 5), arrival)
+    all_rooms = db.execute("SELECT id, sleeps FROM room ORDER BY id").fetchall()
+    for number, (room, sleeps) in enumerate(rng.sample(all_rooms, 8), start=1):
+        arrival = date_after(rng.between(10, 60))
+        departure = date_after(rng.between(1, 5), arrival)
         booked = (
             number,
-            code(rng),
+            random_code(rng),
             room,
             arrival,
             departure,
             rng.between(1, sleeps),
-            words.person(rng),
+            vocabulary.full_name(rng),
             "Confirmed",
         )
         db.execute("INSERT INTO booking VALUES (?, ?, ?, ?, ?, ?, ?, ?)", booked)
 
 
-def day(ahead: int, start: str = TODAY) -> str:
-    """The date so many days after `start`, as ISO text."""
-    return (datetime.date.fromisoformat(start) + datetime.timedelta(days=ahead)).isoformat()
+def date_after(days: int, start: str = TODAY) -> str:
+    """Return the ISO date `days` after `start`."""
+    return (datetime.date.fromisoformat(start) + datetime.timedelta(days=days)).isoformat()
 
 
-def code(rng: PortableRng) -> str:
-    """A code such as `KM482`."""
+def random_code(rng: PortableRng) -> str:
+    """Return a random booking code, such as `KM482`."""
     letters = "ABCDEFGHJKLMNPRSTUVWXYZ"
     return f"{rng.choice(letters)}{rng.choice(letters)}{rng.between(100, 999)}"

@@ -1,4 +1,4 @@
-"""The booking sites."""
+"""All booking sites."""
 
 from __future__ import annotations
 
@@ -182,4 +182,4 @@ SITES = (
         "Wooden walls, warm stoves",
     ),
 )
-"""Every split has booking sites of its own."""
+"""Each split has its own booking sites."""

@@ -1,8 +1,8 @@
-"""A forum with accounts: boards, threads, posts, likes, profiles."""
+"""Forums with accounts: boards, threads, posts, likes, profiles."""
 
-from ..core import Kind
+from ..core import SiteKind
 from .content import SCHEMA, fill
 from .sites import SITES
-from .types import TYPES
+from .types import TASK_TYPES
 
-KIND = Kind("forum", SCHEMA, fill, TYPES, SITES, "forum.views")
+KIND = SiteKind("forum", SCHEMA, fill, TASK_TYPES, SITES, "forum.views")

@@ -1,13 +1,13 @@
-"""What forums hold: accounts, boards, threads and posts with likes."""
+"""Schema and content of forums: accounts, boards, threads and posts with likes."""
 
 from __future__ import annotations
 
 import sqlite3
 
 from ....portable_rng import PortableRng
-from .. import words
+from .. import vocabulary
 from ..core import Site
-from ..passwords import hashed
+from ..passwords import hash_password
 
 SCHEMA = """
 CREATE TABLE account (
@@ -104,36 +104,36 @@ ANSWERS = (
     "Ask somebody to look at it with you.",
     "It is worth the trouble in the end.",
 )
-SECRETS = ("river", "lamp", "stone", "maple", "copper", "window", "garden", "silver", "bridge", "candle")
+PASSWORD_WORDS = ("river", "lamp", "stone", "maple", "copper", "window", "garden", "silver", "bridge", "candle")
 
 
-def secret(user: str) -> str:
-    """The password of an account; a function of its name."""
+def account_password(user: str) -> str:
+    """Return the password of an account. Deterministic given the user name."""
     rng = PortableRng(f"secret/{user}")
-    return f"{rng.choice(SECRETS)}-{rng.choice(SECRETS)}-{rng.between(10, 99)}"
+    return f"{rng.choice(PASSWORD_WORDS)}-{rng.choice(PASSWORD_WORDS)}-{rng.between(10, 99)}"
 
 
 def fill(db: sqlite3.Connection, site: Site, rng: PortableRng) -> None:
-    """Ten accounts, four boards, and twelve threads of two to five posts.
+    """Write ten accounts, four boards, and twelve threads of up to five posts.
 
-    No two posts of a thread have equally many likes.
+    The posts of a thread have different numbers of likes, so the most liked post is unique.
     """
     boards, topics = SUBJECTS[site.subject]
-    for number, name in enumerate(words.people(rng, 10), start=1):
-        user = words.handle(name)
-        values = (number, user, hashed(secret(user), user), rng.choice(words.CITIES), "")
+    for number, name in enumerate(vocabulary.full_names(rng, 10), start=1):
+        user = vocabulary.user_name(name)
+        values = (number, user, hash_password(account_password(user), user), rng.choice(vocabulary.CITIES), "")
         db.execute("INSERT INTO account VALUES (?, ?, ?, ?, ?)", values)
     for number, board in enumerate(boards, start=1):
         db.execute("INSERT INTO board VALUES (?, ?)", (number, board))
     titles = rng.sample([question.format(topic) for question in QUESTIONS for topic in topics], 12)
     for number, title in enumerate(titles, start=1):
-        moments = sorted({words.moment(rng, 1, 60) for _ in range(rng.between(2, 5))})
-        db.execute("INSERT INTO thread VALUES (?, ?, ?, ?)", (number, (number - 1) % 4 + 1, title, moments[0]))
-        likes = rng.sample(range(9), len(moments))
-        authors, texts = rng.sample(range(1, 11), len(moments)), rng.sample(ANSWERS, len(moments))
-        for author, when, text, count in zip(authors, moments, texts, likes, strict=True):
+        timestamps = sorted({vocabulary.past_timestamp(rng, 1, 60) for _ in range(rng.between(2, 5))})
+        db.execute("INSERT INTO thread VALUES (?, ?, ?, ?)", (number, (number - 1) % 4 + 1, title, timestamps[0]))
+        likes = rng.sample(range(9), len(timestamps))
+        authors, texts = rng.sample(range(1, 11), len(timestamps)), rng.sample(ANSWERS, len(timestamps))
+        for author, timestamp, text, count in zip(authors, timestamps, texts, likes, strict=True):
             insert = "INSERT INTO post (thread_id, account_id, written, text) VALUES (?, ?, ?, ?)"
-            post = db.execute(insert, (number, author, when, text)).lastrowid
+            post = db.execute(insert, (number, author, timestamp, text)).lastrowid
             fans = rng.sample([other for other in range(1, 11) if other != author], count)
             rows = [(post, fan) for fan in fans]
             db.executemany("INSERT INTO likes (post_id, account_id) VALUES (?, ?)", rows)

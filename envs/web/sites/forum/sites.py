@@ -1,4 +1,4 @@
-"""The forums."""
+"""All forums."""
 
 from __future__ import annotations
 
@@ -174,4 +174,4 @@ SITES = (
         "Repair notes and long nights",
     ),
 )
-"""Every split has forums of its own."""
+"""Each split has its own forums."""

@@ -1,4 +1,4 @@
-"""What one can be asked to do in a forum."""
+"""Task types of forums."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import sqlite3
 from collections.abc import Iterator
 
 from ....portable_rng import PortableRng
-from .. import words
+from .. import vocabulary
 from ..core import Args, Site, TaskType
 from ..evidence import Evidence
-from .content import ANSWERS, QUESTIONS, SUBJECTS, secret
+from .content import ANSWERS, QUESTIONS, SUBJECTS, account_password
 
 _REPLIES = (
     "Thank you, that helped me a lot.",
@@ -19,63 +19,67 @@ _REPLIES = (
     "Count me in for next time.",
     "Where did you find that?",
 )
-_ABOUT = ("Old hand", "Beginner", "Here to learn", "Weekend only", "Ask me anything")
+_PROFILE_TEXTS = ("Old hand", "Beginner", "Here to learn", "Weekend only", "Ask me anything")
 
 
-def _account(rng: PortableRng, db: sqlite3.Connection) -> Args:
+def _draw_account(rng: PortableRng, db: sqlite3.Connection) -> Args:
     user = rng.choice([user for (user,) in db.execute("SELECT user FROM account ORDER BY id")])
-    return {"user": user, "password": secret(user)}
+    return {"user": user, "password": account_password(user)}
 
 
-def _thread(rng: PortableRng, db: sqlite3.Connection) -> str:
+def _draw_thread(rng: PortableRng, db: sqlite3.Connection) -> str:
     title: str = rng.choice([title for (title,) in db.execute("SELECT title FROM thread ORDER BY id")])
     return title
 
 
-def _reply(rng: PortableRng, db: sqlite3.Connection, site: Site) -> Args:
-    return {**_account(rng, db), "thread": _thread(rng, db), "text": rng.choice(_REPLIES)}
+def _draw_reply(rng: PortableRng, db: sqlite3.Connection, site: Site) -> Args:
+    return {**_draw_account(rng, db), "thread": _draw_thread(rng, db), "text": rng.choice(_REPLIES)}
 
 
-def _replied(e: Evidence, args: Args) -> Iterator[bool]:
-    yield _signed_in(e, args)
-    posts = e.added("post")
-    threads = e.was("SELECT id FROM thread WHERE title = ?", args["thread"])
-    yield len(posts) == 1 and posts[0]["thread_id"] == threads[0]["id"] and _wrote(e, posts[0], args)
+def _check_reply(evidence: Evidence, args: Args) -> Iterator[bool]:
+    yield _is_signed_in(evidence, args)
+    posts = evidence.added_rows("post")
+    threads = evidence.rows_before("SELECT id FROM thread WHERE title = ?", args["thread"])
+    yield len(posts) == 1 and posts[0]["thread_id"] == threads[0]["id"] and _is_author(evidence, posts[0], args)
     yield len(posts) == 1 and posts[0]["text"] == args["text"]
 
 
-def _signed_in(e: Evidence, args: Args) -> bool:
-    found = e.rows("SELECT a.user FROM session s JOIN account a ON a.id = s.value WHERE s.key = 'account'")
+def _is_signed_in(evidence: Evidence, args: Args) -> bool:
+    found = evidence.rows_after("SELECT a.user FROM session s JOIN account a ON a.id = s.value WHERE s.key = 'account'")
     return found == [{"user": args["user"]}]
 
 
-def _wrote(e: Evidence, post: dict[str, object], args: Args) -> bool:
-    return e.rows("SELECT user FROM account WHERE id = ?", post["account_id"]) == [{"user": args["user"]}]
+def _is_author(evidence: Evidence, post: dict[str, object], args: Args) -> bool:
+    return evidence.rows_after("SELECT user FROM account WHERE id = ?", post["account_id"]) == [{"user": args["user"]}]
 
 
-def _start(rng: PortableRng, db: sqlite3.Connection, site: Site) -> Args:
+def _draw_new_thread(rng: PortableRng, db: sqlite3.Connection, site: Site) -> Args:
     taken = {title for (title,) in db.execute("SELECT title FROM thread")}
     titles = [question.format(topic) for question in QUESTIONS for topic in SUBJECTS[site.subject][1]]
     return {
-        **_account(rng, db),
+        **_draw_account(rng, db),
         "board": rng.choice([name for (name,) in db.execute("SELECT name FROM board ORDER BY id")]),
         "title": rng.choice([title for title in titles if title not in taken]),
         "text": rng.choice(ANSWERS),
     }
 
 
-def _started(e: Evidence, args: Args) -> Iterator[bool]:
-    yield _signed_in(e, args)
-    threads, posts = e.added("thread"), e.added("post")
-    one = len(threads) == len(posts) == 1 and posts[0]["thread_id"] == threads[0]["id"] and _wrote(e, posts[0], args)
-    boards = e.was("SELECT id FROM board WHERE name = ?", args["board"])
-    yield one and threads[0]["board_id"] == boards[0]["id"]
-    yield one and threads[0]["title"] == args["title"]
-    yield one and posts[0]["text"] == args["text"]
+def _check_new_thread(evidence: Evidence, args: Args) -> Iterator[bool]:
+    yield _is_signed_in(evidence, args)
+    threads, posts = evidence.added_rows("thread"), evidence.added_rows("post")
+    one_thread = (
+        len(threads) == len(posts) == 1
+        and posts[0]["thread_id"] == threads[0]["id"]
+        and _is_author(evidence, posts[0], args)
+    )
+    boards = evidence.rows_before("SELECT id FROM board WHERE name = ?", args["board"])
+    yield one_thread and threads[0]["board_id"] == boards[0]["id"]
+    yield one_thread and threads[0]["title"] == args["title"]
+    yield one_thread and posts[0]["text"] == args["text"]
 
 
-def _like(rng: PortableRng, db: sqlite3.Connection, site: Site) -> Args:
-    account = _account(rng, db)
+def _draw_like(rng: PortableRng, db: sqlite3.Connection, site: Site) -> Args:
+    account = _draw_account(rng, db)
     found = db.execute(
         "SELECT t.title, a.user FROM post p JOIN thread t ON t.id = p.thread_id JOIN account a ON a.id = p.account_id "
         "WHERE a.user <> ? AND NOT EXISTS (SELECT 1 FROM likes l JOIN account f ON f.id = l.account_id "
@@ -86,57 +90,57 @@ def _like(rng: PortableRng, db: sqlite3.Connection, site: Site) -> Args:
     return {**account, "thread": title, "author": author}
 
 
-def _liked(e: Evidence, args: Args) -> Iterator[bool]:
-    yield _signed_in(e, args)
+def _check_like(evidence: Evidence, args: Args) -> Iterator[bool]:
+    yield _is_signed_in(evidence, args)
     query = (
         "SELECT t.title AS thread, a.user AS author, f.user FROM likes l JOIN post p ON p.id = l.post_id "
         "JOIN thread t ON t.id = p.thread_id JOIN account a ON a.id = p.account_id "
         "JOIN account f ON f.id = l.account_id"
     )
     wanted = {"thread": args["thread"], "author": args["author"], "user": args["user"]}
-    before, after = e.was(query), e.rows(query)
+    before, after = evidence.rows_before(query), evidence.rows_after(query)
     yield len(after) == len(before) + 1 and wanted in after
 
 
-def _best(rng: PortableRng, db: sqlite3.Connection, site: Site) -> Args:
-    return {"thread": _thread(rng, db)}
+def _draw_best(rng: PortableRng, db: sqlite3.Connection, site: Site) -> Args:
+    return {"thread": _draw_thread(rng, db)}
 
 
-def _named(e: Evidence, args: Args) -> Iterator[bool]:
-    authors = e.was(
+def _check_best(evidence: Evidence, args: Args) -> Iterator[bool]:
+    authors = evidence.rows_before(
         "SELECT a.user FROM post p JOIN thread t ON t.id = p.thread_id JOIN account a ON a.id = p.account_id "
         "WHERE t.title = ? ORDER BY (SELECT count(*) FROM likes WHERE post_id = p.id) DESC",
         args["thread"],
     )
-    yield e.says(authors[0]["user"], [row["user"] for row in authors])
+    yield evidence.answer_is(authors[0]["user"], [row["user"] for row in authors])
 
 
-def _profile(rng: PortableRng, db: sqlite3.Connection, site: Site) -> Args:
-    account = _account(rng, db)
+def _draw_profile(rng: PortableRng, db: sqlite3.Connection, site: Site) -> Args:
+    account = _draw_account(rng, db)
     [(place,)] = db.execute("SELECT place FROM account WHERE user = ?", (account["user"],)).fetchall()
-    places = [city for city in words.CITIES if city != place]
-    return {**account, "place": rng.choice(places), "about": rng.choice(_ABOUT)}
+    places = [city for city in vocabulary.CITIES if city != place]
+    return {**account, "place": rng.choice(places), "about": rng.choice(_PROFILE_TEXTS)}
 
 
-def _profiled(e: Evidence, args: Args) -> Iterator[bool]:
-    yield _signed_in(e, args)
-    before = {row["user"]: row for row in e.was("SELECT * FROM account")}
-    after = {row["user"]: row for row in e.rows("SELECT * FROM account")}
-    mine = after.pop(args["user"])
+def _check_profile(evidence: Evidence, args: Args) -> Iterator[bool]:
+    yield _is_signed_in(evidence, args)
+    before = {row["user"]: row for row in evidence.rows_before("SELECT * FROM account")}
+    after = {row["user"]: row for row in evidence.rows_after("SELECT * FROM account")}
+    account = after.pop(args["user"])
     before.pop(args["user"])
-    yield mine["place"] == args["place"]
-    yield mine["about"] == args["about"] and after == before
+    yield account["place"] == args["place"]
+    yield account["about"] == args["about"] and after == before
 
 
-TYPES = (
+TASK_TYPES = (
     TaskType(
         "forum_reply",
         (
             "Sign in as '{user}' with the password '{password}' and reply to the thread '{thread}' with '{text}'.",
             "Your account is '{user}', password '{password}'. Answer in the thread '{thread}' with '{text}'.",
         ),
-        _reply,
-        _replied,
+        _draw_reply,
+        _check_reply,
         frozenset(),
         frozenset({"post"}),
     ),
@@ -148,8 +152,8 @@ TYPES = (
             "Your account is '{user}', password '{password}'. Open a new thread in '{board}' with the title '{title}' "
             "and the text '{text}'.",
         ),
-        _start,
-        _started,
+        _draw_new_thread,
+        _check_new_thread,
         frozenset(),
         frozenset({"thread", "post"}),
     ),
@@ -161,8 +165,8 @@ TYPES = (
             "Your account is '{user}', password '{password}'. Give a like to what '{author}' wrote "
             "in the thread '{thread}'.",
         ),
-        _like,
-        _liked,
+        _draw_like,
+        _check_like,
         frozenset(),
         frozenset({"likes"}),
     ),
@@ -172,8 +176,8 @@ TYPES = (
             "Who wrote the post with the most likes in the thread '{thread}'?",
             "Name the author of the most liked post in the thread '{thread}'.",
         ),
-        _best,
-        _named,
+        _draw_best,
+        _check_best,
     ),
     TaskType(
         "forum_profile",
@@ -183,8 +187,8 @@ TYPES = (
             "Your account is '{user}', password '{password}'. Set the place in the profile to '{place}' and the words "
             "about you to '{about}'.",
         ),
-        _profile,
-        _profiled,
+        _draw_profile,
+        _check_profile,
         frozenset({"account"}),
     ),
 )

@@ -1,8 +1,8 @@
-"""A shop: search, filters, cart, checkout, orders."""
+"""Shops: search, filters, cart, checkout, orders."""
 
-from ..core import Kind
+from ..core import SiteKind
 from .content import SCHEMA, fill
 from .sites import SITES
-from .types import TYPES
+from .types import TASK_TYPES
 
-KIND = Kind("shop", SCHEMA, fill, TYPES, SITES, "shop.views")
+KIND = SiteKind("shop", SCHEMA, fill, TASK_TYPES, SITES, "shop.views")

@@ -1,11 +1,11 @@
-"""What shops hold: tables, and products, orders and a cart for every subject."""
+"""Schema and content of shops: products, past orders and a cart."""
 
 from __future__ import annotations
 
 import sqlite3
 
 from ....portable_rng import PortableRng
-from .. import words
+from .. import vocabulary
 from ..core import Site
 
 SCHEMA = """
@@ -52,12 +52,12 @@ CREATE TABLE order_item (
 ) STRICT;
 """
 STATUSES = ("Processing", "Shipped", "Delivered", "Cancelled")
-DELIVERY = {"Standard": 490, "Express": 1290, "Pick-up": 0}
-"""Ways of delivery with their price in cents."""
-MOST = 9
-"""Of one product in one order."""
+DELIVERY_PRICES = {"Standard": 490, "Express": 1290, "Pick-up": 0}
+"""Delivery options and their prices in cents."""
+MAX_QUANTITY = 9
+"""Maximum quantity of one cart item."""
 
-MAKES = (
+BRANDS = (
     "Alpine Amber Arden Birch Coral Delta Ember Falcon Flint Harbor Hazel Indigo Juniper Lunar Maple Nimbus Nordic "
     "Opal Pebble Prairie Quartz Raven Sierra Tundra Velvet Willow"
 ).split()
@@ -94,7 +94,7 @@ SUBJECTS = {
         "Winds": ("Flute", "Clarinet", "Trumpet", "Saxophone"),
     },
 }
-PRAISE = (
+DESCRIPTIONS = (
     "Made in small runs and meant to be used every day.",
     "Our most asked-for model, now with a better finish.",
     "Light, plain and easy to repair.",
@@ -104,19 +104,19 @@ PRAISE = (
 
 
 def fill(db: sqlite3.Connection, site: Site, rng: PortableRng) -> None:
-    """24 products of four categories, seven orders of the visitor who is signed in, and three things in the cart."""
-    visitor = words.person(rng)
-    db.execute("INSERT INTO account VALUES (1, ?, ?)", (visitor, f"{words.handle(visitor)}@mail.test"))
+    """Write 24 products in four categories, and seven past orders and three cart items of the signed-in account."""
+    visitor = vocabulary.full_name(rng)
+    db.execute("INSERT INTO account VALUES (1, ?, ?)", (visitor, f"{vocabulary.user_name(visitor)}@mail.test"))
     db.execute("INSERT INTO session VALUES ('account', '1')")
     products = 0
     for number, (category, nouns) in enumerate(SUBJECTS[site.subject].items(), start=1):
         db.execute("INSERT INTO category VALUES (?, ?)", (number, category))
-        names = rng.sample([f"{make} {noun}" for make in MAKES for noun in nouns], 6)
+        names = rng.sample([f"{brand} {noun}" for brand in BRANDS for noun in nouns], 6)
         prices = rng.sample(range(900, 19900, 50), len(names))
         for name, price in zip(names, prices, strict=True):
             products += 1
-            rating, reviews, stock = rng.between(31, 49), rng.between(3, 400), rng.between(MOST, 40)
-            values = (products, number, name, price, rating, reviews, stock, rng.choice(PRAISE))
+            rating, reviews, stock = rng.between(31, 49), rng.between(3, 400), rng.between(MAX_QUANTITY, 40)
+            values = (products, number, name, price, rating, reviews, stock, rng.choice(DESCRIPTIONS))
             db.execute("INSERT INTO product VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
             db.executemany(
                 "INSERT INTO colour (product_id, name) VALUES (?, ?)",
@@ -132,13 +132,17 @@ def fill(db: sqlite3.Connection, site: Site, rng: PortableRng) -> None:
 
 
 def _past_orders(db: sqlite3.Connection, visitor: str, rng: PortableRng) -> None:
-    placed = sorted(words.moment(rng, 1, 300) for _ in range(7))
-    for number, when in enumerate(placed, start=1001):
+    placed = sorted(vocabulary.past_timestamp(rng, 1, 300) for _ in range(7))
+    for number, timestamp in enumerate(placed, start=1001):
         status = "Processing" if number > 1005 else rng.choice(STATUSES)
-        street, city, delivery = words.street(rng), rng.choice(words.CITIES), rng.choice(sorted(DELIVERY))
-        order = (number, when, status, visitor, street, city, delivery, 0)
+        street, city, delivery = (
+            vocabulary.street_address(rng),
+            rng.choice(vocabulary.CITIES),
+            rng.choice(sorted(DELIVERY_PRICES)),
+        )
+        order = (number, timestamp, status, visitor, street, city, delivery, 0)
         db.execute("INSERT INTO orders VALUES (?, ?, ?, ?, ?, ?, ?, ?)", order)
-        total = DELIVERY[delivery]
+        total = DELIVERY_PRICES[delivery]
         for product in rng.sample(range(1, 25), rng.between(1, 2)):
             price = db.execute("SELECT price FROM product WHERE id = ?", (product,)).fetchone()[0]
             quantity = rng.between(1, 3)

@@ -1,4 +1,4 @@
-"""The shops."""
+"""All shops."""
 
 from __future__ import annotations
 
@@ -166,4 +166,4 @@ SITES = (
         "Instruments with a past and a future",
     ),
 )
-"""Every split has shops of its own: in name, subject and arrangement, and in which words go together."""
+"""Each split has its own shops, with different subjects and different combinations of layout and labels."""

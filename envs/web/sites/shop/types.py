@@ -1,4 +1,4 @@
-"""What one can be asked to do in a shop."""
+"""Task types of shops."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import sqlite3
 from collections.abc import Iterator
 
 from ....portable_rng import PortableRng
-from .. import words
+from .. import vocabulary
 from ..core import Args, Site, TaskType
 from ..evidence import Evidence, Row
-from .content import DELIVERY, STATUSES
+from .content import DELIVERY_PRICES, STATUSES
 
 
-def _buy(rng: PortableRng, db: sqlite3.Connection, site: Site) -> Args:
+def _draw_purchase(rng: PortableRng, db: sqlite3.Connection, site: Site) -> Args:
     product, name = rng.choice(db.execute("SELECT id, name FROM product ORDER BY id").fetchall())
     colours = [row[0] for row in db.execute("SELECT name FROM colour WHERE product_id = ? ORDER BY id", (product,))]
     return {
         "product": name,
         "colour": rng.choice(colours),
         "quantity": rng.between(2, 6),
-        "name": words.person(rng),
-        "street": words.street(rng),
-        "city": rng.choice(words.CITIES),
-        "delivery": rng.choice(sorted(DELIVERY)),
+        "name": vocabulary.full_name(rng),
+        "street": vocabulary.street_address(rng),
+        "city": rng.choice(vocabulary.CITIES),
+        "delivery": rng.choice(sorted(DELIVERY_PRICES)),
     }
 
 
@@ -30,10 +30,10 @@ def _empty_cart(db: sqlite3.Connection, args: Args) -> None:
     db.execute("DELETE FROM cart_item")
 
 
-def _bought(e: Evidence, args: Args) -> Iterator[bool]:
-    orders = e.added("orders")
+def _check_purchase(evidence: Evidence, args: Args) -> Iterator[bool]:
+    orders = evidence.added_rows("orders")
     order: Row = orders[0] if len(orders) == 1 else {}
-    items = e.rows(
+    items = evidence.rows_after(
         "SELECT p.name, i.colour, i.quantity FROM order_item i JOIN product p ON p.id = i.product_id "
         "WHERE i.order_id = ?",
         order.get("id"),
@@ -47,23 +47,23 @@ def _bought(e: Evidence, args: Args) -> Iterator[bool]:
     yield order.get("delivery") == args["delivery"]
 
 
-def _cheapest(rng: PortableRng, db: sqlite3.Connection, site: Site) -> Args:
+def _draw_category(rng: PortableRng, db: sqlite3.Connection, site: Site) -> Args:
     return {"category": rng.choice([name for (name,) in db.execute("SELECT name FROM category ORDER BY id")])}
 
 
-def _cheapest_in_cart(e: Evidence, args: Args) -> Iterator[bool]:
-    [best] = e.was(
+def _check_cheapest_in_cart(evidence: Evidence, args: Args) -> Iterator[bool]:
+    [cheapest] = evidence.rows_before(
         "SELECT p.id FROM product p JOIN category c ON c.id = p.category_id WHERE c.name = ? ORDER BY p.price LIMIT 1",
         args["category"],
     )
     count = "SELECT product_id, sum(quantity) AS n FROM cart_item GROUP BY product_id"
-    before = {row["product_id"]: row["n"] for row in e.was(count)}
-    wanted = {**before, best["id"]: before.get(best["id"], 0) + 1}
-    yield {row["product_id"]: row["n"] for row in e.rows(count)} == wanted
+    before = {row["product_id"]: row["n"] for row in evidence.rows_before(count)}
+    wanted = {**before, cheapest["id"]: before.get(cheapest["id"], 0) + 1}
+    yield {row["product_id"]: row["n"] for row in evidence.rows_after(count)} == wanted
 
 
-def _count(rng: PortableRng, db: sqlite3.Connection, site: Site) -> Args:
-    category = _cheapest(rng, db, site)["category"]
+def _draw_price_limit(rng: PortableRng, db: sqlite3.Connection, site: Site) -> Args:
+    category = _draw_category(rng, db, site)["category"]
     prices = [
         price
         for (price,) in db.execute(
@@ -75,54 +75,56 @@ def _count(rng: PortableRng, db: sqlite3.Connection, site: Site) -> Args:
     return {"category": category, "most": dollars}
 
 
-def _counted(e: Evidence, args: Args) -> Iterator[bool]:
-    [row] = e.was(
+def _check_count(evidence: Evidence, args: Args) -> Iterator[bool]:
+    [row] = evidence.rows_before(
         "SELECT count(*) AS n FROM product p JOIN category c ON c.id = p.category_id WHERE c.name = ? AND p.price <= ?",
         args["category"],
         args["most"] * 100,
     )
-    yield e.says(row["n"])
+    yield evidence.answer_is(row["n"])
 
 
-def _order(rng: PortableRng, db: sqlite3.Connection, site: Site) -> Args:
+def _draw_order(rng: PortableRng, db: sqlite3.Connection, site: Site) -> Args:
     return {"order": rng.choice([number for (number,) in db.execute("SELECT id FROM orders ORDER BY id")])}
 
 
-def _status(e: Evidence, args: Args) -> Iterator[bool]:
-    [row] = e.was("SELECT status FROM orders WHERE id = ?", args["order"])
-    yield e.says(row["status"], STATUSES)
+def _check_status(evidence: Evidence, args: Args) -> Iterator[bool]:
+    [row] = evidence.rows_before("SELECT status FROM orders WHERE id = ?", args["order"])
+    yield evidence.answer_is(row["status"], STATUSES)
 
 
-def _open_order(rng: PortableRng, db: sqlite3.Connection, site: Site) -> Args:
+def _draw_open_order(rng: PortableRng, db: sqlite3.Connection, site: Site) -> Args:
     found = db.execute("SELECT id FROM orders WHERE status = 'Processing' ORDER BY id").fetchall()
     return {"order": rng.choice([number for (number,) in found])}
 
 
-def _cancelled(e: Evidence, args: Args) -> Iterator[bool]:
-    statuses = {row["id"]: row["status"] for row in e.was("SELECT id, status FROM orders")}
-    now = {row["id"]: row["status"] for row in e.rows("SELECT id, status FROM orders")}
+def _check_cancelled(evidence: Evidence, args: Args) -> Iterator[bool]:
+    statuses = {row["id"]: row["status"] for row in evidence.rows_before("SELECT id, status FROM orders")}
+    now = {row["id"]: row["status"] for row in evidence.rows_after("SELECT id, status FROM orders")}
     yield now == {**statuses, args["order"]: "Cancelled"}
 
 
-def _cart_item(rng: PortableRng, db: sqlite3.Connection, site: Site) -> Args:
+def _draw_cart_item(rng: PortableRng, db: sqlite3.Connection, site: Site) -> Args:
     query = "SELECT p.name FROM cart_item i JOIN product p ON p.id = i.product_id ORDER BY i.id"
     return {"product": rng.choice([name for (name,) in db.execute(query)])}
 
 
-def _cart_number(rng: PortableRng, db: sqlite3.Connection, site: Site) -> Args:
-    args = _cart_item(rng, db, site)
+def _draw_quantity(rng: PortableRng, db: sqlite3.Connection, site: Site) -> Args:
+    args = _draw_cart_item(rng, db, site)
     query = "SELECT i.quantity FROM cart_item i JOIN product p ON p.id = i.product_id WHERE p.name = ?"
     [(quantity,)] = db.execute(query, (args["product"],)).fetchall()
     return {**args, "quantity": rng.choice([n for n in range(1, 8) if n != quantity])}
 
 
-def _cart(e: Evidence, args: Args, quantity: int | None) -> Iterator[bool]:
+def _check_cart(evidence: Evidence, args: Args, quantity: int | None) -> Iterator[bool]:
     query = "SELECT p.name, i.colour, i.quantity FROM cart_item i JOIN product p ON p.id = i.product_id ORDER BY i.id"
-    wanted = [{**row, "quantity": quantity} if row["name"] == args["product"] else row for row in e.was(query)]
-    yield e.rows(query) == [row for row in wanted if row["quantity"] is not None]
+    wanted = [
+        {**row, "quantity": quantity} if row["name"] == args["product"] else row for row in evidence.rows_before(query)
+    ]
+    yield evidence.rows_after(query) == [row for row in wanted if row["quantity"] is not None]
 
 
-TYPES = (
+TASK_TYPES = (
     TaskType(
         "shop_buy",
         (
@@ -131,8 +133,8 @@ TYPES = (
             "Order the '{product}', '{quantity}' pieces in '{colour}', for '{name}', '{street}', '{city}'. "
             "Delivery: '{delivery}'.",
         ),
-        _buy,
-        _bought,
+        _draw_purchase,
+        _check_purchase,
         frozenset({"cart_item", "product"}),
         frozenset({"orders", "order_item"}),
         prepare=_empty_cart,
@@ -143,8 +145,8 @@ TYPES = (
             "Put one piece of the cheapest product in '{category}' into the cart.",
             "Find the cheapest product in '{category}' and add one to the cart.",
         ),
-        _cheapest,
-        _cheapest_in_cart,
+        _draw_category,
+        _check_cheapest_in_cart,
         frozenset({"cart_item"}),
     ),
     TaskType(
@@ -153,20 +155,20 @@ TYPES = (
             "How many products in '{category}' cost at most '{most}' dollars?",
             "Tell me how many products in '{category}' are priced at '{most}' dollars or less.",
         ),
-        _count,
-        _counted,
+        _draw_price_limit,
+        _check_count,
     ),
     TaskType(
         "shop_status",
         ("What is the status of order '{order}'?", "Look up order '{order}' and tell me its status."),
-        _order,
-        _status,
+        _draw_order,
+        _check_status,
     ),
     TaskType(
         "shop_cancel",
         ("Cancel order '{order}'.", "Please cancel my order '{order}'."),
-        _open_order,
-        _cancelled,
+        _draw_open_order,
+        _check_cancelled,
         frozenset({"orders", "product"}),
     ),
     TaskType(
@@ -175,15 +177,15 @@ TYPES = (
             "Change the number of the '{product}' in the cart to '{quantity}'.",
             "I want '{quantity}' of the '{product}' that is in the cart; update it.",
         ),
-        _cart_number,
-        lambda e, args: _cart(e, args, args["quantity"]),
+        _draw_quantity,
+        lambda evidence, args: _check_cart(evidence, args, args["quantity"]),
         frozenset({"cart_item"}),
     ),
     TaskType(
         "shop_remove",
         ("Remove the '{product}' from the cart.", "Take the '{product}' out of the cart."),
-        _cart_item,
-        lambda e, args: _cart(e, args, None),
+        _draw_cart_item,
+        lambda evidence, args: _check_cart(evidence, args, None),
         frozenset({"cart_item"}),
     ),
 )

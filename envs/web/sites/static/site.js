@@ -1,7 +1,7 @@
-// What the pages do without a round trip. Every page works without it too.
+// Interactions without a page load. All pages also work without this script.
 "use strict";
 
-// Forms that ask before they are sent.
+// Ask for confirmation before a form is sent.
 for (const form of document.querySelectorAll("form[data-confirm]")) {
   form.addEventListener("submit", (event) => {
     if (form.dataset.sure) return;
@@ -22,7 +22,7 @@ for (const form of document.querySelectorAll("form[data-confirm]")) {
   });
 }
 
-// A sum beside a number that is being chosen.
+// Show the total price next to a quantity field.
 for (const input of document.querySelectorAll("input[data-price]")) {
   const place = document.getElementById(input.dataset.total);
   const update = () => {
@@ -33,7 +33,7 @@ for (const input of document.querySelectorAll("input[data-price]")) {
   update();
 }
 
-// How many characters are left.
+// Show the number of characters typed.
 for (const area of document.querySelectorAll("textarea[data-count]")) {
   const place = document.getElementById(area.dataset.count);
   const update = () => { place.textContent = `${area.value.length} of ${area.maxLength} characters`; };
@@ -41,7 +41,7 @@ for (const area of document.querySelectorAll("textarea[data-count]")) {
   update();
 }
 
-// Likes, without loading the page anew.
+// Toggle likes without reloading the page.
 for (const form of document.querySelectorAll("form[data-like]")) {
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
@@ -54,7 +54,7 @@ for (const form of document.querySelectorAll("form[data-like]")) {
   });
 }
 
-// A filter over the rows of a table.
+// Filter the rows of a table.
 for (const input of document.querySelectorAll("input[data-filter]")) {
   const rows = document.getElementById(input.dataset.filter).tBodies[0].rows;
   input.addEventListener("input", () => {

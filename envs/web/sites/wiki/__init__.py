@@ -1,8 +1,8 @@
-"""A wiki: articles with facts and links, search, editing, history."""
+"""Wikis: articles with facts and links, search, editing, history."""
 
-from ..core import Kind
+from ..core import SiteKind
 from .content import SCHEMA, fill
 from .sites import SITES
-from .types import TYPES
+from .types import TASK_TYPES
 
-KIND = Kind("wiki", SCHEMA, fill, TYPES, SITES, "wiki.views")
+KIND = SiteKind("wiki", SCHEMA, fill, TASK_TYPES, SITES, "wiki.views")

@@ -1,4 +1,4 @@
-"""The wikis."""
+"""All wikis."""
 
 from __future__ import annotations
 
@@ -142,4 +142,4 @@ SITES = (
         "A guide to skies that nobody has seen",
     ),
 )
-"""Every split has wikis of its own."""
+"""Each split has its own wikis."""

@@ -1,4 +1,4 @@
-"""What one can be asked to do in a wiki."""
+"""Task types of wikis."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import sqlite3
 from collections.abc import Iterator
 
 from ....portable_rng import PortableRng
-from .. import words
+from .. import vocabulary
 from ..core import Args, Site, TaskType
 from ..evidence import Evidence
-from .content import PROPER, SUBJECTS
+from .content import PROPER_NAMES, SUBJECTS
 
-_TEXTS = (
+_ARTICLE_TEXTS = (
     "Nothing is known of its origin.",
     "It was described by a traveller in 1840.",
     "The name is older than the thing itself.",
@@ -20,26 +20,26 @@ _TEXTS = (
 )
 
 
-def _fact(rng: PortableRng, db: sqlite3.Connection, site: Site) -> Args:
+def _draw_fact(rng: PortableRng, db: sqlite3.Connection, site: Site) -> Args:
     title, name = rng.choice(
         db.execute("SELECT a.title, f.name FROM fact f JOIN article a ON a.id = f.article_id ORDER BY f.id").fetchall()
     )
     return {"title": title, "fact": name}
 
 
-def _told(e: Evidence, args: Args) -> Iterator[bool]:
-    yield _says(e, args["title"], args["fact"])
+def _check_fact(evidence: Evidence, args: Args) -> Iterator[bool]:
+    yield _answer_is_fact(evidence, args["title"], args["fact"])
 
 
-def _says(e: Evidence, title: str, fact: str) -> bool:
+def _answer_is_fact(evidence: Evidence, title: str, fact: str) -> bool:
     query = "SELECT f.value FROM fact f JOIN article a ON a.id = f.article_id"
-    [row] = e.was(f"{query} WHERE a.title = ? AND f.name = ?", title, fact)
+    [row] = evidence.rows_before(f"{query} WHERE a.title = ? AND f.name = ?", title, fact)
     value = row["value"]
-    others = [row["value"] for row in e.was(f"{query} WHERE f.name = ?", fact)]
-    return e.says(float(value)) if value.isdigit() else e.says(value, others)
+    others = [row["value"] for row in evidence.rows_before(f"{query} WHERE f.name = ?", fact)]
+    return evidence.answer_is(float(value)) if value.isdigit() else evidence.answer_is(value, others)
 
 
-def _hop(rng: PortableRng, db: sqlite3.Connection, site: Site) -> Args:
+def _draw_hop(rng: PortableRng, db: sqlite3.Connection, site: Site) -> Args:
     links = db.execute(
         "SELECT a.title, f.name, b.id FROM fact f JOIN article a ON a.id = f.article_id "
         "JOIN article b ON b.title = f.value ORDER BY f.id"
@@ -49,65 +49,71 @@ def _hop(rng: PortableRng, db: sqlite3.Connection, site: Site) -> Args:
     return {"title": title, "link": link, "fact": rng.choice(names)}
 
 
-def _told_of_other(e: Evidence, args: Args) -> Iterator[bool]:
-    [row] = e.was(
+def _check_hop(evidence: Evidence, args: Args) -> Iterator[bool]:
+    [row] = evidence.rows_before(
         "SELECT f.value FROM fact f JOIN article a ON a.id = f.article_id WHERE a.title = ? AND f.name = ?",
         args["title"],
         args["link"],
     )
-    yield _says(e, row["value"], args["fact"])
+    yield _answer_is_fact(evidence, row["value"], args["fact"])
 
 
-def _new_value(rng: PortableRng, db: sqlite3.Connection, site: Site) -> Args:
-    rules = {name: rule for sort in SUBJECTS[site.subject] for name, rule in sort.facts.items()}
-    args = _fact(rng, db, site)
-    while rules[args["fact"]] == "link":
-        args = _fact(rng, db, site)
-    rule = rules[args["fact"]].split()[0]
-    values = {"number": str(rng.between(20, 990)), "year": str(rng.between(1780, 1999)), "person": words.person(rng)}
-    return {**args, "value": values.get(rule) or rng.choice(words.CITIES)}
+def _draw_edit(rng: PortableRng, db: sqlite3.Connection, site: Site) -> Args:
+    fact_rules = {
+        name: rule for article_kind in SUBJECTS[site.subject] for name, rule in article_kind.fact_rules.items()
+    }
+    args = _draw_fact(rng, db, site)
+    while fact_rules[args["fact"]] == "link":
+        args = _draw_fact(rng, db, site)
+    rule = fact_rules[args["fact"]].split()[0]
+    values = {
+        "number": str(rng.between(20, 990)),
+        "year": str(rng.between(1780, 1999)),
+        "person": vocabulary.full_name(rng),
+    }
+    return {**args, "value": values.get(rule) or rng.choice(vocabulary.CITIES)}
 
 
-def _edited(e: Evidence, args: Args) -> Iterator[bool]:
+def _check_edit(evidence: Evidence, args: Args) -> Iterator[bool]:
     query = "SELECT f.id, a.title, f.name, f.value FROM fact f JOIN article a ON a.id = f.article_id ORDER BY f.id"
     wanted = [
         {**row, "value": args["value"]} if (row["title"], row["name"]) == (args["title"], args["fact"]) else row
-        for row in e.was(query)
+        for row in evidence.rows_before(query)
     ]
-    yield e.rows(query) == wanted
+    yield evidence.rows_after(query) == wanted
 
 
-def _new_article(rng: PortableRng, db: sqlite3.Connection, site: Site) -> Args:
+def _draw_new_article(rng: PortableRng, db: sqlite3.Connection, site: Site) -> Args:
     taken = {title for (title,) in db.execute("SELECT title FROM article")}
-    sort = rng.choice(SUBJECTS[site.subject])
-    free = [title for title in map(sort.title.format, PROPER) if title not in taken]
-    return {"title": rng.choice(free), "text": rng.choice(_TEXTS)}
+    article_kind = rng.choice(SUBJECTS[site.subject])
+    free = [title for title in map(article_kind.title_template.format, PROPER_NAMES) if title not in taken]
+    return {"title": rng.choice(free), "text": rng.choice(_ARTICLE_TEXTS)}
 
 
-def _written(e: Evidence, args: Args) -> Iterator[bool]:
-    articles = e.added("article")
+def _check_new_article(evidence: Evidence, args: Args) -> Iterator[bool]:
+    articles = evidence.added_rows("article")
     yield len(articles) == 1 and articles[0]["title"] == args["title"]
     yield len(articles) == 1 and articles[0]["text"] == args["text"]
 
 
-def _article(rng: PortableRng, db: sqlite3.Connection, site: Site) -> Args:
+def _draw_article(rng: PortableRng, db: sqlite3.Connection, site: Site) -> Args:
     return {"title": rng.choice([title for (title,) in db.execute("SELECT title FROM article ORDER BY id")])}
 
 
-def _author(e: Evidence, args: Args) -> Iterator[bool]:
-    authors = e.was(
+def _check_author(evidence: Evidence, args: Args) -> Iterator[bool]:
+    authors = evidence.rows_before(
         "SELECT r.author FROM revision r JOIN article a ON a.id = r.article_id WHERE a.title = ? ORDER BY r.id DESC",
         args["title"],
     )
-    yield e.says(authors[0]["author"], [row["author"] for row in authors])
+    yield evidence.answer_is(authors[0]["author"], [row["author"] for row in authors])
 
 
-TYPES = (
+TASK_TYPES = (
     TaskType(
         "wiki_fact",
         ("What does the article '{title}' give as '{fact}'?", "Look up '{title}' and tell me its '{fact}'."),
-        _fact,
-        _told,
+        _draw_fact,
+        _check_fact,
     ),
     TaskType(
         "wiki_hop",
@@ -115,8 +121,8 @@ TYPES = (
             "Open '{title}' and follow its '{link}'. What is the '{fact}' there?",
             "What is the '{fact}' of that which '{title}' names as its '{link}'?",
         ),
-        _hop,
-        _told_of_other,
+        _draw_hop,
+        _check_hop,
     ),
     TaskType(
         "wiki_edit",
@@ -124,8 +130,8 @@ TYPES = (
             "Correct the article '{title}': its '{fact}' is '{value}'.",
             "In the article '{title}', set '{fact}' to '{value}'.",
         ),
-        _new_value,
-        _edited,
+        _draw_edit,
+        _check_edit,
         frozenset({"fact"}),
         frozenset({"revision"}),
     ),
@@ -135,8 +141,8 @@ TYPES = (
             "Write a new article with the title '{title}' and the text '{text}'.",
             "There is no article '{title}' yet. Write one with the text '{text}'.",
         ),
-        _new_article,
-        _written,
+        _draw_new_article,
+        _check_new_article,
         frozenset(),
         frozenset({"article", "revision"}),
     ),
@@ -146,7 +152,7 @@ TYPES = (
             "Who made the latest change to the article '{title}'?",
             "Name the person who last changed the article '{title}'.",
         ),
-        _article,
-        _author,
+        _draw_article,
+        _check_author,
     ),
 )

@@ -1,4 +1,4 @@
-"""ALFWorld game files made of generated tasks."""
+"""ALFWorld game files of generated tasks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kintsugi.envs.household.planner import shortest_plan
 
 @pytest.fixture
 def game() -> Callable[..., dict[str, Any]]:
-    """`game(index, size)` is the content of a game file."""
+    """Return `game(index, size)`, which returns the content of a game file."""
 
     def made(index: int = 3, size: str = "small") -> dict[str, Any]:
         engine = engine_of_task(make_task("valid_unseen", index, 0, size))
@@ -27,7 +27,7 @@ def game() -> Callable[..., dict[str, Any]]:
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Callable[..., Path]:
-    """`tree(name=content, ...)` is a folder with a game of each name in its split valid_unseen."""
+    """Return `tree(name=content, ...)`, which writes games to the split valid_unseen of a folder and returns it."""
 
     def made(**games: Any) -> Path:
         for name, content in games.items():

@@ -1,4 +1,4 @@
-"""Game files load, whatever is wrong with one is said with its file and field, and the others still load."""
+"""Reading of game files, and error messages for broken ones."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from kintsugi.envs import EnvSpec, TaskSet
 from kintsugi.envs.checks import check_agent_env
 from kintsugi.envs.household import HouseholdEnv
 from kintsugi.envs.household.alfworld.files import load_engine, parse_file, read_file, read_folder
-from kintsugi.envs.household.env import engine_of_task, forget_engines
+from kintsugi.envs.household.env import clear_engine_cache, engine_of_task
 from kintsugi.envs.household.generator import make_task
-from kintsugi.envs.household.language.domain import own
+from kintsugi.envs.household.language.domain import bundled_text
 from kintsugi.errors import UsageError
 
-OWN = {"pddl_domain": own("domain.pddl"), "grammar": own("grammar.twl2")}
+OWN = {"pddl_domain": bundled_text("domain.pddl"), "grammar": bundled_text("grammar.twl2")}
 
 
 def changed(content, field, old, new):
@@ -27,33 +27,36 @@ def changed(content, field, old, new):
 
 
 def padded(content, instead="-= Welcome to TextWorld, ALFRED! =-"):
-    """For `instead` it says 15,000 letters for every three receptacles."""
+    """Replace `instead` in the grammar by 15,000 letters for each triple of receptacles."""
     each = [f"receptacleatlocation({r}:receptacle, {place}:location)" for r, place in ("ax", "by", "cz")]
     content = changed(content, "grammar", instead, "{#pad# | " + " & ".join(each) + "}")
     return changed(content, "grammar", '"intro": [', '"pad": [{"rhs": "' + "x" * 15_000 + '"}],\n"intro": [')
 
 
 BROKEN = {
-    "surrogate": (lambda good: {**good, "grammar": good["grammar"] + "\ud800"}, "its field 'grammar' is no text"),
+    "surrogate": (
+        lambda good: {**good, "grammar": good["grammar"] + "\ud800"},
+        "its field 'grammar' is not valid text",
+    ),
     "written": (
         lambda good: changed(good, "grammar", "-= Welcome", "x" * 30_000),
-        "grows to more than 20,000 characters of literals",
+        "the literals are too long; expected at most 20,000 characters",
     ),
-    "said": (padded, "a text of the grammar grows to more than 1,000,000 characters"),
+    "said": (padded, "a text of the grammar is too long; expected at most 1,000,000 characters"),
     "truncated": (lambda good: json.dumps(good)[:500], "it is not JSON"),
     "no_object": (lambda good: "[1]", "expected a JSON object"),
-    "no_grammar": (lambda good: {k: v for k, v in good.items() if k != "grammar"}, "field 'grammar' is nothing"),
+    "no_grammar": (lambda good: {k: v for k, v in good.items() if k != "grammar"}, "field 'grammar' is missing"),
     "predicate": (
         lambda good: changed(good, "pddl_problem", "(:init", "(:init\n(flies mug_bar_01)"),
         r"pddl_problem, line \d+: unknown predicate 'flies'",
     ),
     "arguments": (
         lambda good: changed(good, "pddl_problem", "(:init", "(:init\n(opened a b)"),
-        r"pddl_problem, line \d+: \(opened a b\) has 2 arguments, opened takes 1",
+        r"pddl_problem, line \d+: \(opened a b\) has 2 arguments; expected 1",
     ),
     "undeclared": (
         lambda good: changed(good, "pddl_problem", "(:init", "(:init\n(opened ghost)"),
-        r"line \d+: \(opened ghost\) is about 'ghost', which is not declared",
+        r"line \d+: \(opened ghost\) mentions 'ghost', which is not declared",
     ),
     "goal": (
         lambda good: changed(good, "pddl_problem", "(:goal (and ", "(:goal (or "),
@@ -61,15 +64,15 @@ BROKEN = {
     ),
     "goal_form": (
         lambda good: changed(good, "pddl_problem", "(:goal (and ", "(:goal (and (a (b)) "),
-        r"pddl_problem, line \d+: expected words only in \(a \(b\)\)",
+        r"pddl_problem, line \d+: \(a \(b\)\) contains a list; expected words only",
     ),
     "goal_empty": (
         lambda good: changed(good, "pddl_problem", "(:goal (and ", "(:goal (and () "),
-        r"pddl_problem, line \d+: cannot read the goal: \(\) is about no thing or many",
+        r"pddl_problem, line \d+: cannot read the goal: \(\) has a wrong number of arguments",
     ),
     "goal_bare": (
         lambda good: changed(good, "pddl_problem", "(:goal (and ", "(:goal (and (istoggled) (holds) "),
-        r"\(istoggled\) is about no thing or many",
+        r"\(istoggled\) has a wrong number of arguments",
     ),
     "fact_empty": (
         lambda good: changed(good, "pddl_problem", "(:init", "(:init\n()"),
@@ -77,17 +80,20 @@ BROKEN = {
     ),
     "fact_form": (
         lambda good: changed(good, "pddl_problem", "(:init", "(:init\n(opened (a))"),
-        r"pddl_problem, line \d+: expected words only in \(opened \(a\)\)",
+        r"pddl_problem, line \d+: \(opened \(a\)\) contains a list; expected words only",
     ),
     "many_asked": (
         lambda good: changed(good, "grammar", "holdsany(a:agent)", " & ".join(["holdsany(a:agent)"] * 2000)),
-        "grammar, rule 'inventory': a query has more than 50 predicates",
+        "grammar, rule 'inventory': the query .* has too many predicates; expected at most 50",
     ),
     "surrogate_rule": (
         lambda good: changed(good, "grammar", "You are not carrying", "You are \\ud800 not carrying"),
-        r"grammar: rule 'inventory' says what is no text",
+        r"grammar: rule 'inventory' has lone surrogates",
     ),
-    "half": (lambda good: {**good, "pddl_problem": good["pddl_problem"][:-40]}, "it ends in the middle"),
+    "half": (
+        lambda good: {**good, "pddl_problem": good["pddl_problem"][:-40]},
+        "the text ends; expected the parenthesis of line",
+    ),
     "rule": (
         lambda good: changed(good, "grammar", '"contents": [', '"content": ['),
         "grammar: unknown rule 'contents'; did you mean 'content'",
@@ -99,19 +105,25 @@ BROKEN = {
     "placeholder": (lambda good: changed(good, "grammar", "{o.name} from", "{q.name} from"), "unknown placeholder 'q'"),
     "query": (
         lambda good: changed(good, "grammar", "holdsany(a:agent)", "checked(a:agent)"),
-        "grammar, rule 'inventory': this engine keeps no facts of unknown predicate 'checked'",
+        "grammar, rule 'inventory': the query is not supported: unknown predicate 'checked'",
     ),
     "circle": (lambda good: changed(good, "grammar", '"nothing"}]', '"#list_empty#"}]'), "it calls itself"),
     "action": (
         lambda good: changed(good, "pddl_domain", "(and (isHot ?o) (not (isCool ?o))", "(and (isHot ?o) (isClean ?o)"),
-        r"pddl_domain, line \d+, action heatobject: its effect is not the one that this engine knows",
+        r"pddl_domain, line \d+, action heatobject: its effect is not supported",
     ),
     "new_action": (
         lambda good: changed(good, "pddl_domain", "(:action help", "(:action explode"),
         r"pddl_domain, line \d+, action explode: unknown action",
     ),
-    "no_text": (lambda good: changed(good, "grammar", "action help {", "action halp {"), "it has no action help"),
-    "deep": (lambda good: {**good, "pddl_problem": "(" * 100_000}, "line 1: more than 64 parentheses are open"),
+    "no_text": (
+        lambda good: changed(good, "grammar", "action help {", "action halp {"),
+        "action help of the domain is missing",
+    ),
+    "deep": (
+        lambda good: {**good, "pddl_problem": "(" * 100_000},
+        "line 1: the nesting is too deep; expected at most 64 open parentheses",
+    ),
     "deep_json": (lambda good: "[" * 200_000, "it is not JSON"),
     "two_agents": (
         lambda good: changed(
@@ -126,7 +138,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_broken_game_is_named_and_the_others_load(name, game, tree):
+def test_broken_game_is_reported_and_others_load(name, game, tree):
     spoil, message = BROKEN[name]
     folder = tree(bad=spoil(game()), good=game(4))
     with pytest.warns(UserWarning, match="1 games; left out: 1 broken: "):
@@ -142,22 +154,22 @@ def test_a_broken_game_is_named_and_the_others_load(name, game, tree):
 
 
 def test_a_long_expression_is_read(game):
-    """Two thousand choices: the first that is not empty is said."""
+    """The first of two thousand choices that is not empty is rendered."""
     content = changed(game(), "grammar", "You are not carrying anything.", "{" + "'' or " * 2000 + "'So: '}nothing")
     engine = load_engine(parse_file(json.dumps(content).encode(), "game"), "game")
-    done = engine.step(engine.initial(), "inventory")
+    done = engine.step(engine.initial_state(), "inventory")
     assert done is not None
     assert done[1] == "So: nothing"
 
 
 @pytest.mark.parametrize("seed", [385, 397])
-def test_what_is_admissible_does_not_depend_on_earlier_episodes(seed):
-    """A lamp is in hand, which cannot be taken again once it was put down."""
+def test_admissible_commands_do_not_depend_on_earlier_episodes(seed):
+    """The lamp in hand cannot be picked up again after it is put down."""
     content = json.dumps(random_game(seed, 6, OWN)).encode()
     engine, rng = load_engine(parse_file(content, "game"), "game"), random.Random(seed)
     assert engine.game.objects[engine.game.held].kind == "desklamp"
     for _ in range(12):
-        fresh, state = load_engine(parse_file(content, "game"), "game"), engine.initial()
+        fresh, state = load_engine(parse_file(content, "game"), "game"), engine.initial_state()
         for _ in range(25):
             assert engine.admissible(state) == fresh.admissible(state)
             done = engine.step(state, rng.choice(engine.admissible(state)))
@@ -165,7 +177,7 @@ def test_what_is_admissible_does_not_depend_on_earlier_episodes(seed):
             state = done[0]
 
 
-def test_a_folder_without_games(tmp_path, game, tree):
+def test_folder_without_games(tmp_path, game, tree):
     with pytest.raises(UsageError, match=r"there is no folder .*nowhere.valid_seen of ALFWorld games"):
         HouseholdEnv.tasks("valid_seen", source="alfworld", path=tmp_path / "nowhere")
     (tmp_path / "train").mkdir()
@@ -176,7 +188,7 @@ def test_a_folder_without_games(tmp_path, game, tree):
         HouseholdEnv.tasks("valid_unseen", source="alfworld", path=only_bad)
 
 
-def test_so_many_games_are_drawn_by_the_seed(game, tree):
+def test_seed_draws_n_games(game, tree):
     folder = tree(**{f"g{i}": game(i) for i in range(5)})
     every = HouseholdEnv.tasks("valid_unseen", source="alfworld", path=folder)
     drawn = [HouseholdEnv.tasks("valid_unseen", 2, seed, source="alfworld", path=str(folder)) for seed in range(8)]
@@ -189,43 +201,45 @@ def test_so_many_games_are_drawn_by_the_seed(game, tree):
 
 
 @pytest.mark.parametrize(
-    ("params", "said"),
+    ("params", "message"),
     [
         ({"source": "alfwrld"}, "unknown source of household tasks 'alfwrld'; did you mean 'alfworld'"),
-        ({"source": "alfworld"}, "source=alfworld needs path=FOLDER"),
+        ({"source": "alfworld"}, "source=alfworld needs a path; pass path=FOLDER"),
         (
             {"source": "alfworld", "path": "games", "size": "large"},
-            "size is 'large', and games of ALFWorld have their own",
+            "size is 'large', but game files have a fixed size",
         ),
-        ({"path": "games"}, "path is 'games', and generated tasks are read from none; add source=alfworld"),
-        ({"sise": "small"}, "unknown parameter 'sise' of household tasks; there are size, source and path"),
+        ({"path": "games"}, "path is 'games', but generated tasks have no folder; add source=alfworld"),
+        ({"sise": "small"}, "unknown parameter 'sise' of household tasks; known: size, source, path"),
     ],
 )
-def test_where_tasks_come_from_is_said_as_a_whole(params, said):
-    with pytest.raises(UsageError, match=said):
+def test_inconsistent_sources_are_refused(params, message):
+    with pytest.raises(UsageError, match=message):
         HouseholdEnv.tasks("train", **params)
 
 
-def test_a_game_may_lie_in_the_split_itself(game, tmp_path):
+def test_game_file_in_the_split_folder(game, tmp_path):
     (tmp_path / "train").mkdir()
     (tmp_path / "train/game.tw-pddl").write_text(json.dumps(game()))
     (task,) = HouseholdEnv.tasks("train", source="alfworld", path=tmp_path)
     assert task.id == "train"
 
 
-def test_what_cannot_be_said_later_names_the_file(game, tree):
-    """The answer to `inventory` is too long; nothing before it is."""
+def test_rendering_error_names_the_file(game, tree):
+    """Only the answer to `inventory` is too long."""
     folder = tree(a=padded(game(), "You are not carrying anything."))
     (task,) = HouseholdEnv.tasks("valid_unseen", source="alfworld", path=folder)
     env = HouseholdEnv()
     env.reset(options={"task": task})
-    with pytest.raises(UsageError, match=r"a.trial_1.game.tw-pddl: .*grows to more than 1,000,000 characters"):
+    with pytest.raises(
+        UsageError, match=r"a.trial_1.game.tw-pddl: .*is too long; expected at most 1,000,000 characters"
+    ):
         env.step("inventory")
     observation, *_ = env.step("look")
     assert "You are in the middle of a room" in observation
 
 
-def test_what_alfworld_skips_is_skipped_and_counted(game, tree):
+def test_games_that_alfworld_skips_are_skipped_and_counted(game, tree):
     unsolvable, silent = {**game(2), "solvable": False}, game(3)
     del silent["solvable"]
     folder = tree(
@@ -236,7 +250,7 @@ def test_what_alfworld_skips_is_skipped_and_counted(game, tree):
     assert [task.id for task in tasks] == ["valid_unseen/a/trial_1", "valid_unseen/e/trial_1"]
 
 
-def test_the_hash_is_of_the_content_and_not_of_the_folder(game, tree, tmp_path):
+def test_hash_depends_on_the_content_not_the_folder(game, tree, tmp_path):
     folder = tree(a=game(), b=game(5))
     tasks = HouseholdEnv.tasks("valid_unseen", source="alfworld", path=folder)
     shutil.copytree(folder / "valid_unseen", tmp_path / "other" / "valid_unseen")
@@ -250,8 +264,8 @@ def test_the_hash_is_of_the_content_and_not_of_the_folder(game, tree, tmp_path):
     path = Path(tasks.tasks[0].source)
     path.write_text(json.dumps(game(7)))
     assert HouseholdEnv.tasks("valid_unseen", source="alfworld", path=folder).hash != tasks.hash
-    forget_engines()
-    with pytest.raises(UsageError, match=r"game.tw-pddl: its content has the hash .* make the tasks anew"):
+    clear_engine_cache()
+    with pytest.raises(UsageError, match=r"game.tw-pddl: its hash is .* create the tasks again"):
         HouseholdEnv().reset(options={"task": tasks.tasks[0]})
     path.unlink()
     with pytest.raises(UsageError, match="cannot read the game file"):
@@ -259,14 +273,14 @@ def test_the_hash_is_of_the_content_and_not_of_the_folder(game, tree, tmp_path):
 
 
 @pytest.mark.parametrize("size", ["small", "kitchen"])
-def test_a_generated_task_and_its_file_are_one_game(size, game, tree):
-    """Written and read back, a game says and admits the same, to the end of a walk."""
+def test_written_game_file_is_the_same_game(size, game, tree):
+    """A game that is written and read back has the same answers and admissible commands along a walk."""
     folder = tree(a=game(9, size))
     (task,) = HouseholdEnv.tasks("valid_unseen", source="alfworld", path=folder)
     ours, theirs = engine_of_task(make_task("valid_unseen", 9, 0, size)), engine_of_task(task)
     assert theirs.game.goal == ours.game.goal
     assert theirs.game.task == ours.game.task
-    a, b = ours.initial(), theirs.initial()
+    a, b = ours.initial_state(), theirs.initial_state()
     assert ours.intro(a) == theirs.intro(b)
     for number in range(60):
         admissible = ours.admissible(a)
@@ -285,7 +299,7 @@ def test_conforms(game, tree):
     check_agent_env(HouseholdEnv(), task=task)
 
 
-def test_older_games_speak_as_they_do(game):
+def test_older_games_keep_their_wording(game):
     content = game(0)
     for new, old in (
         ("You arrive at {r.name}.", "You arrive at {lend.name}."),
@@ -298,7 +312,7 @@ def test_older_games_speak_as_they_do(game):
     end = content["pddl_domain"].index("(:action", start + 1)
     content["pddl_domain"] = content["pddl_domain"][:start] + content["pddl_domain"][end:]
     engine = load_engine(parse_file(json.dumps(content).encode(), "older"), "older")
-    state = engine.initial()
+    state = engine.initial_state()
     assert "help" not in engine.admissible(state)
     said = []
     for command in content["walkthrough"]:
@@ -312,7 +326,7 @@ def test_older_games_speak_as_they_do(game):
     assert said[-1].startswith("You put the ")
 
 
-def test_a_game_that_is_won_at_the_start_is_won_at_the_first_step(game, tree):
+def test_initially_won_game_ends_at_the_first_step(game, tree):
     content = game(0)
     engine = load_engine(parse_file(json.dumps(content).encode(), "x"), "x")
     thing = next(o for o in engine.game.objects if o.kind == engine.game.goal.object)

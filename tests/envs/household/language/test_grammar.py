@@ -1,4 +1,4 @@
-"""The grammar's texts are read as TextWorld reads them, and nothing in them is evaluated."""
+"""Grammar texts are parsed as by TextWorld, and nothing in them is evaluated."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import contextlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kintsugi.envs.household.language.domain import own
+from kintsugi.envs.household.language.domain import bundled_text
 from kintsugi.envs.household.language.grammar import (
     Atom,
-    Call,
-    Each,
+    ForEach,
+    RuleCall,
     Value,
     Word,
     read_expression,
@@ -21,15 +21,15 @@ from kintsugi.envs.household.language.grammar import (
 )
 from kintsugi.errors import UsageError
 
-NAME = Each(Value(((Word("x", "name"),),)), None, False)
+NAME = ForEach(Value(((Word("x", "name"),),)), None, False)
 
 
 @pytest.mark.parametrize(
     ("text", "symbols"),
     [
-        ("a #b c# d", ("a ", Call("b c"), " d")),
+        ("a #b c# d", ("a ", RuleCall("b c"), " d")),
         ("\n\n  a", ("a",)),
-        ("#a#\t\tb\n\n c", (Call("a"), "b\n\n c")),
+        ("#a#\t\tb\n\n c", (RuleCall("a"), "b\n\n c")),
         ("//dropped\nkept", ("kept",)),
         ("a; never said", ("a",)),
         ("a}b", ("a",)),
@@ -37,34 +37,34 @@ NAME = Each(Value(((Word("x", "name"),),)), None, False)
         ('"quoted" too', ("quoted", " too")),
         ('"\tquoted"', ("\tquoted",)),
         ("{x.name} {x.name}", (NAME, " ", NAME)),
-        ("[{#a(x)# | p(x:object)}].", (Each(Call("a(x)"), (Atom("p", (("x", "object"),)),), True), ".")),
+        ("[{#a(x)# | p(x:object)}].", (ForEach(RuleCall("a(x)"), (Atom("p", (("x", "object"),)),), True), ".")),
         ("[x]", ()),
     ],
 )
-def test_texts(text, symbols):
+def test_right_hand_sides(text, symbols):
     assert read_text(text, "here") == symbols
 
 
 @pytest.mark.requires("textworld")
 @given(st.text(st.sampled_from('ab#{}[]|" \t\n/;<>.()'), max_size=24))
-def test_texts_end_where_textworlds_do(text):
-    """Letter by letter the same symbols, wherever an expression is one that both can read."""
+def test_symbols_equal_those_of_textworld(text):
+    """The symbols are the same for any text whose expressions both parsers support."""
     from textworld.envs.pddl import textgen
 
     try:
         ours = read_text(text, "here")
     except UsageError:
         return
-    # Texts of nothing at all are said by nobody.
+    # Empty literals have no effect.
     ours = tuple(symbol for symbol in ours if symbol != "")
     read = textgen._parse_and_convert(text, rule_name="symbols")
     theirs = [symbol for symbol in read if type(symbol).__name__ != "TerminalSymbol" or str(symbol)]
-    kinds = {"TerminalSymbol": str, "NonterminalSymbol": Call, "ConditionalSymbol": Each, "ListSymbol": Each}
+    kinds = {"TerminalSymbol": str, "NonterminalSymbol": RuleCall, "ConditionalSymbol": ForEach, "ListSymbol": ForEach}
     assert [kinds[type(symbol).__name__] for symbol in theirs] == [type(symbol) for symbol in ours]
     for mine, other in zip(ours, theirs, strict=True):
         if isinstance(mine, str):
             assert mine == str(other)
-        elif isinstance(mine, Call):
+        elif isinstance(mine, RuleCall):
             assert mine.rule == str(other)
 
 
@@ -124,8 +124,8 @@ def test_queries():
             read_query(text, "here")
 
 
-def test_files():
-    grammar = read_grammar(own("grammar.twl2"), "own")
+def test_bundled_grammar():
+    grammar = read_grammar(bundled_text("grammar.twl2"), "own")
     assert len(grammar.actions) == 15
     assert grammar.actions["gotolocation"].template == "go to {r}"
     assert grammar.rules["list_empty"][0].text == "nothing"
@@ -135,15 +135,15 @@ def test_files():
     ("text", "message"),
     [
         ("rules {}", r"own, line 1: expected 'grammar' or 'action', found 'rules \{\}'"),
-        ('grammar :: """[1]""";', "no JSON object"),
-        ('# a comment\ngrammar :: """{""";', "that end in line 2 are not JSON"),
-        ('grammar :: """{"a": []}""";', "rule 'a' is no list of alternatives"),
+        ('grammar :: """[1]""";', "not a JSON object"),
+        ('# a comment\ngrammar :: """{""";', "that end in line 2 are not valid JSON"),
+        ('grammar :: """{"a": []}""";', "rule 'a' is not a list of alternatives"),
         ('grammar :: """{"a": [{}]}""";', "rule 'a' has an alternative without a text 'rhs'"),
-        ('action look { template :: "look"; }', "the action look has no feedback"),
+        ('action look { template :: "look"; }', "action look has no feedback"),
         ("action look { template :: look; }", "expected a text in quotes"),
         ("action look { ", "expected 'template', 'feedback', 'grammar' or '}'"),
     ],
 )
-def test_bad_files(text, message):
+def test_bad_grammar_files(text, message):
     with pytest.raises(UsageError, match=message):
         read_grammar(text, "own")

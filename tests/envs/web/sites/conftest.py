@@ -1,4 +1,4 @@
-"""A server, and visitors who are seen off when the test is over."""
+"""Fixtures: a site server, and clients whose sessions end with the test."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ pytest.importorskip("werkzeug")
 
 from kintsugi.envs.core import Task
 from kintsugi.envs.web.sites.server import Server
-from site_client import Visitor, task_of
+from site_client import SiteClient, task_of
 
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
-    opened = Server()
-    yield opened
-    opened.close()
+    site_server = Server()
+    yield site_server
+    site_server.close()
 
 
 @pytest.fixture
-def visit(server: Server) -> Iterator[Callable[..., Visitor]]:
-    """A visitor who has a task, or one of a type."""
-    visitors = []
+def new_client(server: Server) -> Iterator[Callable[..., SiteClient]]:
+    """Create clients for a task, or for a task of the given type."""
+    clients = []
 
-    def begin(task: Task | str, split: str = "train", number: int = 0) -> Visitor:
-        visitors.append(Visitor(server, task_of(task, split, number) if isinstance(task, str) else task))
-        return visitors[-1]
+    def create(task: Task | str, split: str = "train", number: int = 0) -> SiteClient:
+        clients.append(SiteClient(server, task_of(task, split, number) if isinstance(task, str) else task))
+        return clients[-1]
 
-    yield begin
-    for visitor in visitors:
-        server.end(visitor.visit)
+    yield create
+    for client in clients:
+        server.end_session(client.session)

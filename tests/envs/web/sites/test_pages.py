@@ -1,4 +1,4 @@
-"""All pages of all sites: well-formed, accessible, without dead links; and what people type stays text."""
+"""All pages of all sites: well-formed, accessible and without dead links; input is always shown as text."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 import pytest
 from kintsugi.envs.web.sites.catalogue import SITES
 from kintsugi.envs.web.sites.tasks import make_tasks
-from site_client import Document, Visitor
+from site_client import Document, SiteClient
 
 HOSTILE = "'; DROP TABLE session; -- <script>alert(1)</script><b>\"&amp;{{ 7*7 }}%_!"
 LIMIT = 40
@@ -18,23 +18,23 @@ def first_task(slug: str):
     return next(t for t in make_tasks(site.split, 200, kind=site.kind) if t.params["site"] == slug)
 
 
-def crawl(visitor: Visitor) -> dict[str, str]:
-    """Pages by path, from the front page on, as far as links lead (or `LIMIT` pages)."""
+def crawl(client: SiteClient) -> dict[str, str]:
+    """Return the texts of up to `LIMIT` pages by path, following links breadth-first from the front page."""
     found: dict[str, str] = {}
     ahead = ["/"]
     while ahead and len(found) < LIMIT:
         path = ahead.pop(0)
         if path not in found:
-            answer = visitor.get(path)
-            assert answer.status == 200, path
-            found[path] = answer.text
-            ahead += Document(answer.text).links
+            response = client.get(path)
+            assert response.status == 200, path
+            found[path] = response.text
+            ahead += Document(response.text).links
     return found
 
 
 @pytest.mark.parametrize("slug", SITES)
-def test_every_page_is_sound(visit, slug):
-    for path, text in crawl(visit(first_task(slug))).items():
+def test_pages_are_well_formed_and_accessible(new_client, slug):
+    for path, text in crawl(new_client(first_task(slug))).items():
         page = Document(text)
         assert page.unclosed == [], path
         assert len(page.all("h1")) == 1, path
@@ -47,22 +47,22 @@ def test_every_page_is_sound(visit, slug):
         for field in page.all("input", "select", "textarea"):
             hidden = field.attributes.get("type") == "hidden"
             named = field.attributes.get("aria-label") or field.attributes.get("id") in labelled
-            assert hidden or named or "label" in field.inside, (path, field)
+            assert hidden or named or "label" in field.parents, (path, field)
         for button in page.all("button", "a"):
             assert button.text.strip() or button.attributes.get("aria-label"), (path, button)
         for image in page.all("svg", "img"):
             assert image.attributes.get("aria-hidden") == "true" or image.attributes.get("alt"), path
 
 
-def test_pages_say_nothing_of_the_machine(visit):
-    visitor = visit(first_task("paper-kite"))
+def test_pages_do_not_reveal_the_server(new_client):
+    client = new_client(first_task("paper-kite"))
     for path in ("/", "/nowhere"):
-        answer = visitor.get(path)
-        told = f"{answer.headers} {answer.text}"
-        assert str(visitor.server.port) not in told
-        assert visitor.visit.cookie[1] not in told
-        assert not re.search(r"Python|Werkzeug|127\.0\.0\.1|localhost", told)
-        assert "script-src" in told or "default-src 'self'" in told
+        response = client.get(path)
+        sent = f"{response.headers} {response.text}"
+        assert str(client.server.port) not in sent
+        assert client.session.cookie[1] not in sent
+        assert not re.search(r"Python|Werkzeug|127\.0\.0\.1|localhost", sent)
+        assert "script-src" in sent or "default-src 'self'" in sent
 
 
 FORMS = {
@@ -82,43 +82,43 @@ FIELDS = (
 
 @pytest.mark.parametrize("slug", FORMS)
 @pytest.mark.parametrize("value", [HOSTILE, "", "x" * 5000, "\x00\x1b[2J\r\n\t", "ход→手🙂", "-1", "1e9", "٣"])
-def test_hostile_input_is_text_or_an_error_and_never_more(visit, caplog, slug, value):
+def test_hostile_input_stays_text_or_is_rejected(new_client, caplog, slug, value):
     from urllib.parse import quote
 
-    visitor = visit(first_task(slug))
+    client = new_client(first_task(slug))
     for path in FORMS[slug]:
-        there = path.replace("{}", quote(value or " ", safe=""))
-        answers = [visitor.ask("POST", there, dict.fromkeys(FIELDS, value)), visitor.get(there)]
-        for answer in answers:
-            assert answer.status in (200, 303, 403, 404, 405, 422), (path, answer.status)
-            if answer.status in (200, 422):
-                page = Document(answer.text)
+        target = path.replace("{}", quote(value or " ", safe=""))
+        responses = [client.request("POST", target, dict.fromkeys(FIELDS, value)), client.get(target)]
+        for response in responses:
+            assert response.status in (200, 303, 403, 404, 405, 422), (path, response.status)
+            if response.status in (200, 422):
+                page = Document(response.text)
                 assert page.unclosed == []
                 assert all("alert(1)" not in e.text for e in page.all("script", "b"))
-                assert "<script>alert" not in answer.text
-    assert visitor.get("/").status == 200
-    assert visitor.server.dump(visitor.visit)
+                assert "<script>alert" not in response.text
+    assert client.get("/").status == 200
+    assert client.server.dump(client.session)
     assert not caplog.records
 
 
-def test_what_was_typed_comes_back_as_it_was(visit):
-    visitor = visit("wiki_write")
-    page = visitor.post("/new", title="A & <b>B", text=HOSTILE + "\n\n[[No such]] and [[" + "x" * 50)
+def test_input_is_escaped_and_searchable_literally(new_client):
+    client = new_client("wiki_write")
+    page = client.post("/new", title="A & <b>B", text=HOSTILE + "\n\n[[No such]] and [[" + "x" * 50)
     assert Document(page.text).all("h1")[0].text == "A & <b>B"
     assert HOSTILE in Document(page.text).all("main")[0].text
     assert "No such" not in [a.text for a in Document(page.text).all("a")]
-    assert visitor.get("/search?q=%25").text.count("<li>") == 1
-    assert visitor.get("/search?q=_").text.count("<li>") == 1
+    assert client.get("/search?q=%25").text.count("<li>") == 1
+    assert client.get("/search?q=_").text.count("<li>") == 1
 
 
-def test_errors_name_the_field_and_keep_what_was_typed(visit):
-    visitor = visit("booking_book")
-    page = visitor.post("/rooms/1", arrival="31.07.2026", departure="2026-08-02", guests="99", name="  ")
+def test_form_errors_name_the_field_and_keep_the_input(new_client):
+    client = new_client("booking_book")
+    page = client.post("/rooms/1", arrival="31.07.2026", departure="2026-08-02", guests="99", name="  ")
     assert page.status == 422
     alert = next(e for e in Document(page.text).elements if e.attributes.get("role") == "alert")
     assert alert.text.count("\n") > 3
-    for said in ("write the day as 2026-07-31", "must be a whole number from 1 to", "Full name is missing"):
-        assert said in alert.text
+    for message in ("write the day as 2026-07-31", "must be a whole number from 1 to", "Full name is missing"):
+        assert message in alert.text
     fields = {e.attributes.get("id"): e for e in Document(page.text).all("input")}
     assert fields["arrival"].attributes["value"] == "31.07.2026"
     assert fields["arrival"].attributes["aria-invalid"] == "true"

@@ -1,4 +1,4 @@
-"""Attempts are collected into a run: played once, continued where they were, and never taken for another agent's."""
+"""`RunStore.collect`: attempts are played once, resumed, and refused if they do not match; scopes and parents."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import functools
 from pathlib import Path
 
 import pytest
-from attempts import CONFIG, OTHER, SCORE, STAGE, attempt, stored
+from attempts import CONFIG, OTHER, SCORE, STAGE, attempt, stored_attempts
 from kintsugi.agents.core import Agent, Episode, RuleAgent
 from kintsugi.agents.models import ScriptedModel
 from kintsugi.agents.react import ReActAgent, ReActConfig
@@ -42,25 +42,25 @@ def jobs(agent: Agent, n: int = 8, seed: int = 5) -> list[Job]:
     return [Job(task, agent, seed=seed) for task in Echo.tasks("train").tasks[:n]]
 
 
-def test_collect_plays_only_what_is_missing(folder: Path):
+def test_collect_plays_only_missing_attempts(folder: Path):
     agent = Guesser()
     with RunStore.open(folder, CONFIG) as store:
-        undisturbed = store.collect(STAGE, jobs(agent), played)
+        uninterrupted = store.collect(STAGE, jobs(agent), played)
         first = store.collect(OTHER, jobs(agent, 3), played)
     agent.played.clear()
     with RunStore.open(folder, CONFIG) as store:
-        assert store.collect(OTHER, jobs(agent), played) == undisturbed
+        assert store.collect(OTHER, jobs(agent), played) == uninterrupted
         assert len(agent.played) == 5
-        assert store.collect(OTHER, jobs(agent), played) == undisturbed
+        assert store.collect(OTHER, jobs(agent), played) == uninterrupted
         assert len(agent.played) == 5
         assert store.trajectories(OTHER)[:3] == first
 
 
-def test_waves_are_stored_as_they_end(folder: Path):
+def test_each_wave_is_stored_when_it_ends(folder: Path):
     agent = Guesser()
 
-    def interrupted(left):
-        for number, wave in enumerate(played(left)):
+    def interrupted(remaining):
+        for number, wave in enumerate(played(remaining)):
             if number == 2:
                 raise KeyboardInterrupt
             yield wave
@@ -72,14 +72,14 @@ def test_waves_are_stored_as_they_end(folder: Path):
         assert [t.task for t in store.collect(STAGE, jobs(agent), played)] == [job.task for job in jobs(agent)]
 
 
-def test_collect_refuses_to_continue_other_attempts(folder: Path):
+def test_collect_refuses_attempts_that_do_not_match(folder: Path):
     agent = Guesser()
     with RunStore.open(folder, CONFIG) as store:
         store.collect(STAGE, jobs(agent, 4), played)
-        with pytest.raises(UsageError, match="holds 4 attempts, and 2 are asked for; use a new run folder"):
+        with pytest.raises(UsageError, match="holds 4 attempts; expected at most 2; use a new run folder"):
             store.collect(STAGE, jobs(agent, 2), played)
         for other in (jobs(agent, 8)[1:], jobs(agent, 8, seed=6)):
-            with pytest.raises(UsageError, match="holds attempts that are not the first of those asked for"):
+            with pytest.raises(UsageError, match="holds attempts that do not match the requested ones"):
                 store.collect(STAGE, other, played)
         assert len(store.trajectories(STAGE)) == 4
 
@@ -109,21 +109,21 @@ class Rude(ReActAgent):
     ids=["prompt", "temperature", "length", "goal", "model", "kind", "rules"],
 )
 def test_attempts_of_another_agent_are_refused_in_one_line(folder: Path, other):
-    """Even when all of them are there already, and none would be played."""
+    """Also if all of them are stored and none would be played."""
     with RunStore.open(folder, CONFIG) as store:
         first = store.collect(STAGE, jobs(react(), 4), played)
         for n in (4, 8):
             with pytest.raises(UsageError) as refused:
                 store.collect(STAGE, jobs(other, n), played)
-            said = str(refused.value)
-            assert f"stage '{STAGE}' holds attempts that are not the first of those asked for" in said
-            assert f"(attempt 'train/0#0'; agent: {react().name} -> {other.name})" in said
-            assert "use a new run folder, or another name" in said
-            assert "\n" not in said
+            message = str(refused.value)
+            assert f"stage '{STAGE}' holds attempts that do not match the requested ones" in message
+            assert f"(attempt 'train/0#0'; agent: {react().name} -> {other.name})" in message
+            assert "use a new run folder, or another name" in message
+            assert "\n" not in message
         assert store.collect(STAGE, jobs(react(), 4), played) == store.trajectories(STAGE) == first
 
 
-def test_other_tasks_and_seeds_are_named(folder: Path):
+def test_the_message_names_changed_tasks_seeds_and_samples(folder: Path):
     agent = Guesser()
     with RunStore.open(folder, CONFIG) as store:
         store.collect(STAGE, jobs(agent, 2), played)
@@ -136,39 +136,39 @@ def test_other_tasks_and_seeds_are_named(folder: Path):
             store.collect(STAGE, [Job(job.task, agent, job.seed, 1) for job in jobs(agent, 2)], played)
 
 
-def test_collect_works_inside_a_running_loop(folder: Path):
+def test_collect_works_inside_a_running_event_loop(folder: Path):
     async def notebook() -> list[Trajectory]:
         with RunStore.open(folder, CONFIG) as store:
             return store.collect(STAGE, jobs(Guesser()), played)
 
-    assert asyncio.run(notebook()) == stored(folder)
+    assert asyncio.run(notebook()) == stored_attempts(folder)
 
 
-def test_scopes_keep_apart_what_several_seeds_do(folder: Path):
+def test_scopes_separate_the_records_of_several_seeds(folder: Path):
     with RunStore.open(folder, CONFIG) as store:
         for seed in range(2):
-            view = store.scoped(f"seed{seed}")
+            view = store.with_scope(f"seed{seed}")
             view.add(STAGE, [attempt(seed)])
             assert view.result(SCORE, lambda seed=seed: seed) == seed
             assert view.trajectories(STAGE) == [attempt(seed)]
         one, two = (Stage("collect", "policy", "train", 1, f"seed{seed}") for seed in range(2))
         assert store.trajectory_stages() == [one, two]
-        assert store.trajectories(two) == store.scoped("seed0").trajectories(two) == [attempt(1)]
+        assert store.trajectories(two) == store.with_scope("seed0").trajectories(two) == [attempt(1)]
         assert store.trajectories(STAGE) == []
         assert {stage.scope: value for stage, value in store.results().items()} == {"seed0": 0, "seed1": 1}
 
 
-def test_parents_are_full_keys_that_lead_to_the_attempts_of_their_own_scope(folder: Path):
-    mends = Stage("collect", "reflection", "train", 1)
+def test_parents_are_full_keys_of_attempts_in_the_same_scope(folder: Path):
+    corrections = Stage("collect", "reflection", "train", 1)
     with RunStore.open(folder, CONFIG) as store:
         for seed in range(2):
-            view = store.scoped(f"seed{seed}")
+            view = store.with_scope(f"seed{seed}")
             view.add(STAGE, [attempt(0, seed=seed), attempt(0, seed=seed, sample=1)])
             failed = view.trajectories(STAGE)
             again = [Job(t.task, Guesser(), 5, t.sample, parents=(view.key(STAGE, t.key),)) for t in failed]
-            view.collect(mends, again, played)
+            view.collect(corrections, again, played)
         for seed in range(2):
-            [_, mended] = store.scoped(f"seed{seed}").trajectories(mends)
+            [_, mended] = store.with_scope(f"seed{seed}").trajectories(corrections)
             assert mended.parents == (f"collect/seed{seed}/policy@1/train:t0#1",)
             stage, name = split_key(*mended.parents)
             assert [t.seed for t in store.trajectories(stage) if t.key == name] == [seed]

@@ -1,4 +1,4 @@
-"""A cell: one worker inside its container or namespace, and the connection to it."""
+"""The host's handle of one worker, which runs inside a container or namespace, and the connection to it."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from typing import Any, Protocol
 
 from ....errors import InfraError, UsageError
 from . import guest
-from .core import MOST_SENT, Limits, Result, as_bytes, checked_name
+from .core import MAX_REQUEST_BYTES, Limits, Result, as_bytes, check_file_name
 from .guest.wire import FRAME, MAGIC, OOM, REQUEST, RESULT, TIMED_OUT, TRUNCATED, UNCLEAN
 
-GRACE = 15.0
-"""Seconds over the program's own within which the worker must have answered."""
-MODULES = ("wire", "clock", "stage", "cleanup", "worker")
+GRACE_SECONDS = 15.0
+"""Seconds that the worker may take to answer in addition to the program's wall time limit."""
+MODULES = ("wire", "clock", "child", "cleanup", "worker")
+"""Modules of `guest` that are sent to a worker as source text, in the order of their imports."""
 LOADER = inspect.cleandoc(
     """
     import json, sys, types
@@ -37,7 +38,10 @@ LOADER = inspect.cleandoc(
 
 
 def worker_command(python: str, config: Mapping[str, Any]) -> list[str]:
-    """The command that starts a worker; all it needs is in its arguments, so any image with Python will do."""
+    """Return the command that starts a worker.
+
+    The arguments contain the worker's source, so any image that has Python can be used.
+    """
     folder = Path(guest.__file__).parent
     sources = [(name, (folder / f"{name}.py").read_text(encoding="utf-8")) for name in MODULES]
     return [python, "-S", "-s", "-c", LOADER, json.dumps(sources), json.dumps(config)]
@@ -52,46 +56,46 @@ WORKER_ENVIRONMENT = {
     "PYTHONHASHSEED": "0",
     "TZ": "UTC",
 }
-"""All that a program finds in its environment."""
+"""The complete environment variables of a program."""
 
 
 class Stream(Protocol):
-    """The two ends of the connection to a worker."""
+    """A two-way connection to a worker. Deadlines are values of `time.monotonic`."""
 
     def send(self, data: bytes, deadline: float) -> None:
-        """Send all; raises `OSError` when the other end is gone or the deadline has passed."""
+        """Send all data. Raises `OSError` if the connection is closed or the deadline has passed."""
         ...
 
     def receive(self, deadline: float) -> bytes:
-        """What has come, at least one byte; `b""` when the other end is gone. Raises `TimeoutError`."""
+        """Return at least one received byte, or `b""` if the connection is closed. Raises `TimeoutError`."""
         ...
 
-    def quiet(self) -> bool:
-        """Whether the other end is there and has nothing to say, as it should be between two programs."""
+    def is_idle(self) -> bool:
+        """Return whether the connection is open and no data has arrived, as expected between two programs."""
         ...
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         ...
 
 
 class SocketStream:
-    """A stream over a plain socket."""
+    """A `Stream` over a plain socket."""
 
     def __init__(self, connection: socket.socket) -> None:
         self.socket = connection
 
     def send(self, data: bytes, deadline: float) -> None:
         """See `Stream`."""
-        self.socket.settimeout(left(deadline))
+        self.socket.settimeout(seconds_left(deadline))
         self.socket.sendall(data)
 
     def receive(self, deadline: float) -> bytes:
         """See `Stream`."""
-        self.socket.settimeout(left(deadline))
+        self.socket.settimeout(seconds_left(deadline))
         return self.socket.recv(1 << 16)
 
-    def quiet(self) -> bool:
+    def is_idle(self) -> bool:
         """See `Stream`."""
         self.socket.settimeout(0)
         try:
@@ -103,14 +107,14 @@ class SocketStream:
         return False
 
     def close(self) -> None:
-        """Hang up, which ends the worker."""
+        """Close the connection, which ends the worker."""
         with contextlib.suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)
         self.socket.close()
 
 
-def left(deadline: float) -> float:
-    """Seconds until `deadline` (of `time.monotonic`); raises `TimeoutError` when there are none."""
+def seconds_left(deadline: float) -> float:
+    """Return the seconds until `deadline`, a value of `time.monotonic`. Raises `TimeoutError` if it has passed."""
     seconds = deadline - time.monotonic()
     if seconds <= 0:
         raise TimeoutError("the deadline has passed")
@@ -118,8 +122,8 @@ def left(deadline: float) -> float:
 
 
 @dataclass(frozen=True)
-class Shape:
-    """Limits that belong to a container rather than to a program: those that cells of a pool can differ in."""
+class Resources:
+    """The fields of `Limits` that are set when a worker starts. The others are set for each program."""
 
     memory: int
     processes: int
@@ -127,29 +131,29 @@ class Shape:
     cpus: float
 
     @classmethod
-    def of(cls, limits: Limits) -> Shape:
-        """The shape of cell that these limits need."""
+    def of(cls, limits: Limits) -> Resources:
+        """Return the resources of a worker for these limits."""
         return cls(limits.memory, limits.processes, limits.disk, limits.cpus)
 
 
-class Lost(Exception):
-    """The connection to the worker ended or fell silent while a program ran."""
+class WorkerLost(Exception):
+    """Raised when the worker disconnects or stops answering."""
 
-    def __init__(self, silent: bool) -> None:
-        super().__init__("the worker did not answer" if silent else "the worker is gone")
-        self.silent = silent
-        """It is there, as far as one can see, but does not answer."""
+    def __init__(self, unresponsive: bool) -> None:
+        super().__init__("the worker did not answer in time" if unresponsive else "the worker disconnected")
+        self.unresponsive = unresponsive
+        """Whether the worker is still connected but does not answer."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """One program with all that it needs, checked."""
+    """The validated arguments of one `Sandbox.run`."""
 
     program: bytes
     stdin: bytes
     files: dict[str, bytes]
     limits: Limits
-    want: tuple[str, ...]
+    return_files: tuple[str, ...]
 
     @classmethod
     def of(
@@ -158,81 +162,85 @@ class Request:
         stdin: str | bytes,
         files: Mapping[str, str | bytes] | None,
         limits: Limits | None,
-        want: Sequence[str],
+        return_files: Sequence[str],
     ) -> Request:
-        """Raises `UsageError` as `Sandbox.run` says."""
-        named = {checked_name(name): as_bytes(content) for name, content in (files or {}).items()}
+        """Validate the arguments of `Sandbox.run`. Raises `UsageError`."""
+        named = {check_file_name(name): as_bytes(content) for name, content in (files or {}).items()}
         for name in named:
             if any(other.startswith(f"{name}/") for other in named):
-                raise UsageError(f"the file name {name!r} is also the folder of another; rename one")
+                raise UsageError(f"the file name {name!r} is also the folder of another file; rename one of them")
         request = cls(
-            as_bytes(program), as_bytes(stdin), named, limits or Limits(), tuple(dict.fromkeys(map(checked_name, want)))
+            as_bytes(program),
+            as_bytes(stdin),
+            named,
+            limits or Limits(),
+            tuple(dict.fromkeys(map(check_file_name, return_files))),
         )
         total = len(request.program) + len(request.stdin) + sum(map(len, named.values()))
-        if total > MOST_SENT:
+        if total > MAX_REQUEST_BYTES:
             raise UsageError(
-                f"program, input and files have {total} bytes together, a sandbox takes {MOST_SENT} at most"
+                f"program, input and files have {total} bytes together; expected at most {MAX_REQUEST_BYTES}; send less"
             )
         return request
 
-    def encoded(self) -> bytes:
-        """As the worker reads it."""
+    def encode(self) -> bytes:
+        """Return the request as the bytes that the worker reads."""
         blobs = [self.program, self.stdin, *self.files.values()]
-        meta = {
+        metadata = {
             "names": list(self.files),
             "sizes": list(map(len, blobs)),
-            "want": list(self.want),
+            "want": list(self.return_files),
             "most": self.limits.output,
         }
-        head = json.dumps(meta).encode()
+        head = json.dumps(metadata).encode()
         payload = b"".join([len(head).to_bytes(4, "big"), head, *blobs])
         cpu = math.ceil(self.limits.cpu_seconds)
-        header = REQUEST.pack(MAGIC, len(payload), self.limits.seconds, cpu, self.limits.output, len(self.want))
+        header = REQUEST.pack(MAGIC, len(payload), self.limits.seconds, cpu, self.limits.output, len(self.return_files))
         return header + payload
 
 
-class Cell:
-    """One worker. Runs one program at a time; `close` ends it."""
+class WorkerHandle:
+    """The host's handle of one worker, which runs one program at a time."""
 
-    def __init__(self, name: str, shape: Shape, stream: Stream, expires: float = math.inf) -> None:
+    def __init__(self, name: str, resources: Resources, stream: Stream, expires: float = math.inf) -> None:
         self.name = name
-        self.shape = shape
+        self.resources = resources
         self.expires = expires
-        """When (of `time.monotonic`) it should be replaced."""
+        """Value of `time.monotonic` after which the worker is replaced."""
         self.healthy = True
-        """Whether it can take another program."""
+        """Whether the worker can run another program."""
         self._stream = stream
         self._buffer = bytearray()
         self._closing = threading.Lock()
         self._closed = False
 
-    def greet(self, seconds: float) -> dict[str, Any]:
-        """Wait for the worker's first word; raises `Lost`."""
-        kind, body = self._frame(time.monotonic() + seconds)
+    def wait_for_hello(self, seconds: float) -> dict[str, Any]:
+        """Wait for the worker's first message. Raises `WorkerLost`."""
+        kind, body = self._read_frame(time.monotonic() + seconds)
         if kind != b"H":
-            raise Lost(silent=False)
+            raise WorkerLost(unresponsive=False)
         hello: dict[str, Any] = json.loads(body)
         return hello
 
-    def ready(self) -> bool:
-        """Whether a program can be sent."""
-        return self.healthy and not self._buffer and self._stream.quiet()
+    def is_ready(self) -> bool:
+        """Return whether a program can be sent."""
+        return self.healthy and not self._buffer and self._stream.is_idle()
 
     def run(self, request: Request) -> Result:
-        """Run one program; raises `Lost`, after which the cell is not healthy."""
-        deadline = time.monotonic() + request.limits.seconds + GRACE
+        """Run one program. Raises `WorkerLost`, after which the worker is not healthy."""
+        deadline = time.monotonic() + request.limits.seconds + GRACE_SECONDS
         self.healthy = False
         try:
-            self._stream.send(request.encoded(), deadline)
-            result = self._result(deadline, max(1 << 16, request.limits.output))
+            self._stream.send(request.encode(), deadline)
+            result = self._read_result(deadline, max(1 << 16, request.limits.output))
         except TimeoutError:
-            raise Lost(silent=True) from None
+            raise WorkerLost(unresponsive=True) from None
         except OSError:
-            raise Lost(silent=False) from None
+            raise WorkerLost(unresponsive=False) from None
         return result
 
     def close(self) -> None:
-        """Hang up and see that nothing is left of the worker."""
+        """Disconnect from the worker and remove everything that belongs to it."""
         with self._closing:
             if not self._closed:
                 self._closed = True
@@ -241,14 +249,14 @@ class Cell:
                 self.discard()
 
     def discard(self) -> None:
-        """Remove what the worker ran in; back ends say how."""
+        """Remove the container or process of the worker. Backends override this."""
 
-    def _result(self, deadline: float, most: int) -> Result:
+    def _read_result(self, deadline: float, max_size: int) -> Result:
         outputs: dict[bytes, bytes] = {b"O": b"", b"E": b""}
         files: dict[str, bytes] = {}
         name = ""
         while True:
-            kind, body = self._frame(deadline, most)
+            kind, body = self._read_frame(deadline, max_size)
             if kind == b"R":
                 break
             if kind == b"N":
@@ -270,28 +278,28 @@ class Cell:
             files=files,
         )
 
-    def _frame(self, deadline: float, most: int = 1 << 16) -> tuple[bytes, bytes]:
-        kind, size = FRAME.unpack(self._exactly(FRAME.size, deadline))
-        if size > most:
-            raise Lost(silent=False)
-        return kind, self._exactly(size, deadline)
+    def _read_frame(self, deadline: float, max_size: int = 1 << 16) -> tuple[bytes, bytes]:
+        kind, size = FRAME.unpack(self._read_exactly(FRAME.size, deadline))
+        if size > max_size:
+            raise WorkerLost(unresponsive=False)
+        return kind, self._read_exactly(size, deadline)
 
-    def _exactly(self, size: int, deadline: float) -> bytes:
+    def _read_exactly(self, size: int, deadline: float) -> bytes:
         while len(self._buffer) < size:
             try:
                 got = self._stream.receive(deadline)
             except TimeoutError:
-                raise Lost(silent=True) from None
+                raise WorkerLost(unresponsive=True) from None
             except OSError:
                 got = b""
             if not got:
-                raise Lost(silent=False)
+                raise WorkerLost(unresponsive=False)
             self._buffer += got
         data = bytes(self._buffer[:size])
         del self._buffer[:size]
         return data
 
 
-def infra(what: str, why: object) -> InfraError:
-    """The error for a broken sandbox."""
-    return InfraError(f"{what}: {why}; the program counts for nothing, run it again")
+def sandbox_error(what: str, why: object) -> InfraError:
+    """Return the error to raise when a sandbox fails."""
+    return InfraError(f"{what}: {why}; the program has no result; run it again")

@@ -1,4 +1,4 @@
-"""ALFWorld's own engine as an environment: the same episode as ours, and the same tree by replay."""
+"""ALFWorld's engine as an environment: the same episodes and search trees as with Kintsugi's engine."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import contextlib
 import pytest
 from kintsugi.agents.rollout import Job
 from kintsugi.agents.search import SearchStats, Uct, search
-from kintsugi.benchmarks.speed.search import Free
-from kintsugi.benchmarks.textworld.original import OriginalEnv
-from kintsugi.benchmarks.textworld.peer import memoised
+from kintsugi.benchmarks.speed.search import FreePolicy
+from kintsugi.benchmarks.textworld.textworld_env import TextWorldEnv
+from kintsugi.benchmarks.textworld.textworld_game import memoised
 from kintsugi.envs.household import HouseholdEnv
 from kintsugi.envs.household.alfworld.export import write_game
 from kintsugi.envs.household.env import engine_of_task
@@ -26,9 +26,9 @@ def tasks(tmp_path):
     return HouseholdEnv.tasks("train", source="alfworld", path=tmp_path)
 
 
-def test_it_is_won_as_ours_is(tasks):
+def test_episodes_are_equal(tasks):
     [task] = tasks
-    with memoised(), contextlib.closing(OriginalEnv()) as theirs, contextlib.closing(HouseholdEnv()) as ours:
+    with memoised(), contextlib.closing(TextWorldEnv()) as theirs, contextlib.closing(HouseholdEnv()) as ours:
         plan = shortest_plan(engine_of_task(task)) or ()
         seen = [env.reset(options={"task": task}) for env in (theirs, ours)]
         assert seen[0] == seen[1]
@@ -38,9 +38,9 @@ def test_it_is_won_as_ours_is(tasks):
         assert our_step[4]["success"]
 
 
-def test_its_replays_grow_the_tree_that_snapshots_grow(tasks):
+def test_replays_and_snapshots_lead_to_the_same_tree(tasks):
     config, stats = Uct(candidates=2, iterations=1, max_depth=3), SearchStats()
     with memoised():
-        replayed = search(OriginalEnv, [Job(task, Free(), 1) for task in tasks], config, stats=stats)
-    assert replayed == search(HouseholdEnv, [Job(task, Free(), 1) for task in tasks], config)
+        replayed = search(TextWorldEnv, [Job(task, FreePolicy(), 1) for task in tasks], config, stats=stats)
+    assert replayed == search(HouseholdEnv, [Job(task, FreePolicy(), 1) for task in tasks], config)
     assert stats.replayed_steps > 0

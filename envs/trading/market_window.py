@@ -1,4 +1,4 @@
-"""A stretch of a market to be lived through, bar by bar: what is known at each bar, and nothing of the next."""
+"""A window of a market that one episode covers. All values at a bar depend only on the bars up to it."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from typing import Any
 import numpy as np
 
 from .account import Account, Bar
-from .features import FEATURES, HISTORY, table
+from .features import FEATURES, HISTORY, feature_table
 from .market import Floats, Item, Market
 from .rules import Order, Rules
 
 
 @dataclass(frozen=True)
 class AccountView:
-    """An account as its holder sees it after a close; numbers of assets in the market's order."""
+    """Read-only view of an account after a close. Tuples have one value per asset."""
 
     equity: float
-    """Cash and positions at the last close."""
+    """Cash plus the value of all positions at the last close."""
     cash: float
     weights: tuple[float, ...]
-    """Value of each position as a share of equity, below 0 when short."""
+    """Value of each position as a share of equity; negative for short positions."""
     units: tuple[float, ...]
     entry: tuple[float, ...]
-    """Average price paid for each position; 0 without one."""
+    """Average entry price of each position; 0 without a position."""
     stop: tuple[float | None, ...]
     take: tuple[float | None, ...]
     liquidating: bool
-    """Whether the broker will sell everything at the next open."""
+    """Whether the broker closes all positions at the next open."""
 
 
 @dataclass(frozen=True, eq=False)
-class Episode:
-    """Bars `first` to `stop` - 1 of a market. The first decision is taken after bar `first`."""
+class MarketWindow:
+    """Bars `first` to `stop` - 1 of a market. The first orders are placed after the close of bar `first`."""
 
     market: Market
     first: int
@@ -44,47 +44,47 @@ class Episode:
 
     @functools.cached_property
     def features(self) -> Floats:
-        """(bars, A, F) of `FEATURES`; windows reach back to at most `HISTORY` bars before the episode."""
+        """(bars, A, F) Values of `FEATURES`. They use at most `HISTORY` bars before the window."""
         begin = max(self.first - HISTORY, 0)
-        return table(self.market.window(begin, self.stop))[self.first - begin :]
+        return feature_table(self.market.window(begin, self.stop))[self.first - begin :]
 
     @functools.cached_property
     def prices(self) -> Floats:
-        """(bars, A, 5) of open, high, low, close and volume, 0 where the volume is not known."""
+        """(bars, A, 5) Open, high, low, close and volume. An unknown volume is 0."""
         part = slice(self.first, self.stop)
         named = [getattr(self.market, name)[part] for name in ("open", "high", "low", "close", "volume")]
         stacked: Floats = np.nan_to_num(np.stack(named, axis=2))
         return stacked
 
     @functools.cached_property
-    def told(self) -> dict[tuple[int, int], str]:
-        """What was told of the market at a bar with so many news, so that other attempts need not tell it again."""
+    def market_texts(self) -> dict[tuple[int, int], str]:
+        """Cache of rendered market texts, by bar and maximum number of items. All attempts on the window share it."""
         return {}
 
     @functools.cached_property
     def bars(self) -> tuple[Bar, ...]:
-        """The bars as plain numbers."""
+        """The bars as plain floats."""
         part = slice(self.first, self.stop)
         market = self.market
         prices = (getattr(market, name)[part].tolist() for name in ("open", "high", "low", "close"))
         traded = (market.volume[part] != 0).tolist()
-        splits: Any = self._events(market.splits, 1.0)
-        dividends: Any = self._events(market.dividends, 0.0)
+        splits: Any = self._event_rows(market.splits, 1.0)
+        dividends: Any = self._event_rows(market.dividends, 0.0)
         return tuple(map(Bar, *prices, traded, splits, dividends))
 
-    def _events(self, values: Floats | None, nothing: float) -> Sequence[list[float] | None]:
-        """Rows of splits or dividends, None where nothing happens or where prices have it already."""
+    def _event_rows(self, values: Floats | None, neutral: float) -> Sequence[list[float] | None]:
+        """Return the rows of splits or dividends; None for bars without any, and for adjusted prices."""
         if values is None or self.market.adjusted:
             return [None] * (self.stop - self.first)
         rows = values[self.first : self.stop]
-        return [row if any_ else None for row, any_ in zip(rows.tolist(), (rows != nothing).any(axis=1), strict=True)]
+        return [
+            row if has_event else None
+            for row, has_event in zip(rows.tolist(), (rows != neutral).any(axis=1), strict=True)
+        ]
 
     @functools.cached_property
     def benchmark(self) -> tuple[float, ...]:
-        """Equity at each close of who buys equal weights of all assets at the first open and holds, by the same rules.
-
-        The value at a bar depends on the bars up to it.
-        """
+        """Equity of buy-and-hold at each close: equal weights of all assets from the first open, same rules."""
         account = Account(self.rules, self.bars[0].close)
         share = min(1.0, self.rules.leverage) / self.market.assets
         orders = [Order(asset, share) for asset in range(self.market.assets)]
@@ -94,9 +94,9 @@ class Episode:
             curve.append(account.equity)
         return tuple(curve)
 
-    def items(self, at: int) -> tuple[Item, ...]:
-        """What was published since the bar before bar `at` of the episode, up to its time."""
-        return self.market.items_at(self.first + at)
+    def items(self, t: int) -> tuple[Item, ...]:
+        """Return the items published after bar `t` - 1 of the window and up to bar `t`."""
+        return self.market.items_at(self.first + t)
 
     @functools.cached_property
     def _reports(self) -> dict[str, tuple[list[int], list[Item]]]:
@@ -107,28 +107,30 @@ class Episode:
                 found[item.symbol][1].append(item)
         return found
 
-    def report(self, symbol: str, at: int) -> Item | None:
-        """The newest report about an asset that is public at bar `at`; None when there is none."""
+    def report(self, symbol: str, t: int) -> Item | None:
+        """Return the newest report about an asset at bar `t`, or None without one."""
         bars, items = self._reports[symbol]
-        number = int(np.searchsorted(bars, self.first + at, side="right"))
+        number = int(np.searchsorted(bars, self.first + t, side="right"))
         return items[number - 1] if number else None
 
-    def arrays(self, at: int, account: Account, weights: Sequence[float]) -> dict[str, Any]:
-        """What the text of bar `at` says in numbers: `bars` (A, 5) of open, high, low, close and volume, `features`
-        (A, F), `weights` (A,), and `account` (2,): equity as a share of the cash at the beginning, and cash as a share
-        of equity.
+    def arrays(self, t: int, account: Account, weights: Sequence[float]) -> dict[str, Any]:
+        """Return the observation of bar `t` as arrays.
+
+        Returns:
+            `bars` (A, 5): open, high, low, close and volume; `features` (A, F); `weights` (A,); and `account` (2,):
+            equity as a share of the initial cash, and cash as a share of equity.
         """
         share = account.cash / account.equity if account.equity > 0 else 0.0
         return {
-            "bars": self.prices[at].copy(),
-            "features": self.features[at].copy(),
+            "bars": self.prices[t].copy(),
+            "features": self.features[t].copy(),
             "weights": np.array(weights),
             "account": np.array([account.equity / self.rules.cash, share]),
         }
 
 
-def view(account: Account, weights: tuple[float, ...]) -> AccountView:
-    """The account now; nothing that happens to it later changes the view."""
+def account_view(account: Account, weights: tuple[float, ...]) -> AccountView:
+    """Return a view of the account that later bars do not change."""
     return AccountView(
         account.equity, account.cash, weights, tuple(account.units), tuple(account.entry), tuple(account.stop),
         tuple(account.take), account.liquidating,
@@ -136,10 +138,10 @@ def view(account: Account, weights: tuple[float, ...]) -> AccountView:
 
 
 def score(equity: float, benchmark: float) -> float:
-    """Equity / (equity + benchmark), in [0, 1]: 0.5 for as much as the benchmark, 0 for nothing left."""
+    """Return equity / (equity + benchmark), in [0, 1]: 0.5 at the benchmark, 0 without equity."""
     return equity / (equity + benchmark) if equity > 0 else 0.0
 
 
 def names() -> tuple[str, ...]:
-    """Names of the features, in the order of the arrays."""
+    """Return the names of the features, in the order of the arrays."""
     return tuple(FEATURES)

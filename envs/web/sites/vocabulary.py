@@ -1,4 +1,4 @@
-"""Words that the contents of all kinds of site are made of."""
+"""Names, streets and cities for the content of all sites, and random values made of them."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ CITIES = (
 ).split(",")
 
 
-def person(rng: PortableRng) -> str:
-    """A full name."""
+def full_name(rng: PortableRng) -> str:
+    """Return a random full name."""
     return f"{rng.choice(FIRST_NAMES)} {rng.choice(LAST_NAMES)}"
 
 
-def people(rng: PortableRng, n: int) -> list[str]:
-    """Different full names, no first or last name twice while there are enough."""
-    firsts, lasts = rng.sample(FIRST_NAMES, n), rng.sample(LAST_NAMES, min(n, len(LAST_NAMES)))
-    return [f"{first} {lasts[i % len(lasts)]}" for i, first in enumerate(firsts)]
+def full_names(rng: PortableRng, count: int) -> list[str]:
+    """Return `count` different full names. Last names repeat only if `count` exceeds their number."""
+    first_names, last_names = rng.sample(FIRST_NAMES, count), rng.sample(LAST_NAMES, min(count, len(LAST_NAMES)))
+    return [f"{first} {last_names[i % len(last_names)]}" for i, first in enumerate(first_names)]
 
 
-def street(rng: PortableRng) -> str:
-    """A street with a house number."""
+def street_address(rng: PortableRng) -> str:
+    """Return a random house number and street."""
     return f"{rng.between(1, 99)} {rng.choice(STREETS)}"
 
 
-def handle(name: str) -> str:
-    """`mira.holt` for `Mira Holt`."""
+def user_name(name: str) -> str:
+    """Convert a name to a user name: `Mira Holt` to `mira.holt`."""
     return name.lower().replace(" ", ".")
 
 
-def moment(rng: PortableRng, newest: int, oldest: int) -> str:
-    """A moment of this world, so many days before its today (14 May 2026), as ISO text."""
+def past_timestamp(rng: PortableRng, min_days_ago: int, max_days_ago: int) -> str:
+    """Return a random ISO timestamp between 8:00 and 21:00, `min_days_ago` to `max_days_ago` days before `TODAY`."""
     import datetime
 
-    days, minutes = rng.between(newest, oldest), rng.between(8 * 60, 21 * 60)
+    days, minutes = rng.between(min_days_ago, max_days_ago), rng.between(8 * 60, 21 * 60)
     day = datetime.date(2026, 5, 14) - datetime.timedelta(days=days)
     return f"{day.isoformat()}T{minutes // 60:02d}:{minutes % 60:02d}:00"

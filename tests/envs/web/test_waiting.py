@@ -1,4 +1,4 @@
-"""What takes its time, in the real browser: servers, scripts that arrive later, and people who are asked something."""
+"""Tests of waiting in the real browser: for servers, for scripts that load later, and for answers to dialogs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bad_site import html
 pytestmark = pytest.mark.requires("chromium")
 
 
-def test_a_dialog_waits_as_long_as_the_agent_thinks(shown):
+def test_a_dialog_waits_for_the_agent_beyond_the_timeout(shown):
     env, _ = shown("<button onclick=\"p.textContent = confirm('Sure?')\">Ask</button><p id=p></p>")
     assert "confirm dialog 'Sure?'" in env.step("click [1]")[0]
     time.sleep(2.5)
@@ -19,16 +19,16 @@ def test_a_dialog_waits_as_long_as_the_agent_thinks(shown):
     assert "Note" not in observation
 
 
-def test_a_dialog_of_a_page_that_loads_waits_as_long(shown):
-    env, seen = shown("<p>Before</p><script>alert('Hello')</script><p>After</p>")
-    assert "alert dialog 'Hello'" in seen
+def test_a_dialog_of_a_loading_page_waits_for_the_agent(shown):
+    env, start = shown("<p>Before</p><script>alert('Hello')</script><p>After</p>")
+    assert "alert dialog 'Hello'" in start
     time.sleep(2.5)
     observation, *_ = env.step("click [1]")
     assert "text 'After'" in observation
     assert "Note" not in observation
 
 
-def test_what_follows_a_dialog_is_waited_for_and_stopped_as_ever(shown, site):
+def test_work_after_a_dialog_is_waited_for_and_endless_scripts_are_stopped(shown, site):
     site.pages["/a"], site.pages["/b"] = b"one", b"two"
     env, _ = shown(
         "<button onclick='go()'>Go</button><button onclick='alert(1); for (;;) ;'>Stay</button><p id=p>Old</p><script>"
@@ -44,7 +44,7 @@ def test_what_follows_a_dialog_is_waited_for_and_stopped_as_ever(shown, site):
     assert "Note: A script of the page ran without end and was stopped." in env.step("click [1]")[0]
 
 
-def test_a_dialog_is_in_the_picture_of_it(shown):
+def test_screenshots_show_an_open_dialog(shown):
     env, _ = shown("<button onclick=\"alert('Hello')\">Ask</button>")
     before = env.screenshot()
     env.step("click [1]")
@@ -57,29 +57,29 @@ def test_a_dialog_is_in_the_picture_of_it(shown):
     assert env.screenshot() not in (during,)
 
 
-def test_a_script_without_end_that_runs_while_the_page_loads_is_stopped(shown):
-    env, seen = shown("<p>Before</p><script>for (;;) ;</script><p>After</p><a href=/two>Two</a>")
-    assert "Note: A script of the page ran without end and was stopped." in seen
-    assert "text 'Before'" in seen
+def test_an_endless_script_of_a_loading_page_is_stopped(shown):
+    env, start = shown("<p>Before</p><script>for (;;) ;</script><p>After</p><a href=/two>Two</a>")
+    assert "Note: A script of the page ran without end and was stopped." in start
+    assert "text 'Before'" in start
     assert "heading 'Home'" in env.step("goto [http://site.test/]")[0]
 
 
 LATER = {
     "a module": "import('/chunk.js?slow=0.4')",
     "a script": "document.head.append(Object.assign(document.createElement('script'), {src: '/chunk.js?slow=0.4'}))",
-    "a picture": "Object.assign(new Image(), {onerror: () => (p.textContent = 'Came'), src: '/none?slow=0.4'})",
-    "an answer": "fetch('/chunk.js?slow=0.4').then((r) => r.text()).then(() => (p.textContent = 'Came'))",
+    "an image": "Object.assign(new Image(), {onerror: () => (p.textContent = 'Came'), src: '/none?slow=0.4'})",
+    "a response": "fetch('/chunk.js?slow=0.4').then((r) => r.text()).then(() => (p.textContent = 'Came'))",
 }
 
 
-@pytest.mark.parametrize("what", LATER)
-def test_what_a_script_loads_is_waited_for(shown, site, what):
+@pytest.mark.parametrize("kind", LATER)
+def test_requests_of_scripts_are_waited_for(shown, site, kind):
     site.pages["/chunk.js"] = b"document.querySelector('p').textContent = 'Came'"
-    env, _ = shown(f'<button onclick="{LATER[what]}">Go</button><p id=p>Old</p>')
+    env, _ = shown(f'<button onclick="{LATER[kind]}">Go</button><p id=p>Old</p>')
     assert "text 'Came'" in env.step("click [1]")[0]
 
 
-def test_the_page_s_time_stands_still_while_it_waits_for_a_server(shown, site):
+def test_page_time_stops_while_the_page_waits_for_a_server(shown, site):
     site.pages["/data"] = b"Came"
     env, _ = shown(
         "<button onclick='go()'>Go</button><p id=p>Old</p><script>async function go() {"
@@ -90,7 +90,7 @@ def test_the_page_s_time_stands_still_while_it_waits_for_a_server(shown, site):
     assert "text 'Came'" in env.step("click [1]")[0]
 
 
-def test_a_request_without_end_is_waited_for_once(shown):
+def test_an_endless_request_is_waited_for_only_once(shown):
     env, _ = shown("<button onclick=\"fetch('/hangs')\">Go</button><p>Old</p>")
     assert "Note: The page was still busy after 1 s." in env.step("click [1]")[0]
     start = time.perf_counter()
@@ -104,15 +104,15 @@ HELD = {
 }
 
 
-@pytest.mark.parametrize("what", HELD)
-def test_timers_go_on_when_the_page_is_waited_for_no_more(shown, what):
-    env, _ = shown(f'<button onclick="{HELD[what]}">Go</button><p id=p>Old</p>')
+@pytest.mark.parametrize("kind", HELD)
+def test_timers_continue_after_the_timeout(shown, kind):
+    env, _ = shown(f'<button onclick="{HELD[kind]}">Go</button><p id=p>Old</p>')
     observation, *_ = env.step("click [1]")
     assert "text 'Done'" in observation
     assert "Note: The page was still busy after 1 s." in observation
 
 
-def test_a_window_that_does_not_come_is_told_once_and_takes_no_time_of_the_page(shown):
+def test_a_window_that_never_loads_is_noted_and_takes_no_page_time(shown):
     env, _ = shown(
         "<a href=/hangs target=_blank onclick=\"setTimeout(() => (p.textContent = 'Done'), 900)\">Out</a>"
         "<p id=p>Old</p>"
@@ -125,12 +125,12 @@ def test_a_window_that_does_not_come_is_told_once_and_takes_no_time_of_the_page(
 @pytest.mark.parametrize(
     "link", ["<a href='/two?slow=1.4' target=_blank>", "<a href='#' onclick=\"window.open('/two?slow=1.4')\">"]
 )
-def test_a_window_whose_server_is_slow_is_waited_for(shown, link):
-    env, _ = shown(f"{link}Out</a>", patience=4.0)
+def test_a_window_of_a_slow_server_is_waited_for(shown, link):
+    env, _ = shown(f"{link}Out</a>", settle_timeout=4.0)
     assert env.step("click [1]")[0].startswith("URL: http://site.test/two")
 
 
-def test_going_back_to_a_slow_page_waits_for_it(shown, site):
+def test_going_back_waits_for_a_slow_page(shown, site):
     site.pages["/slow"] = html("Slow", "<a href=/two>On</a>")
     env, _ = shown("<a href='/slow?slow=0.4'>Slow</a>")
     assert "Title: Slow" in env.step("click [1]")[0]
@@ -144,24 +144,24 @@ def test_going_back_to_a_slow_page_waits_for_it(shown, site):
 
 STAYS = {
     "a fragment": "location.hash = 'here'",
-    "an address of its own": "history.pushState(null, '', '/two')",
-    "a program of another kind": "location.href = 'mailto:a@b.test'",
+    "a pushed history entry": "history.pushState(null, '', '/two')",
+    "a link to another program": "location.href = 'mailto:a@b.test'",
     "an empty frame": "document.body.append(document.createElement('iframe'))",
-    "a picture in itself": "new Image().src = 'data:image/gif;base64,R0lGOD'",
-    "what is given up": "const c = new AbortController(); fetch('/hangs', c).catch(() => 0); c.abort()",
-    "an answer that nobody reads": "fetch('/two').then((r) => r.ok)",
+    "an image in a data URL": "new Image().src = 'data:image/gif;base64,R0lGOD'",
+    "an aborted request": "const c = new AbortController(); fetch('/hangs', c).catch(() => 0); c.abort()",
+    "a response that is not read": "fetch('/two').then((r) => r.ok)",
     "a worker": "new Worker('/worker.js')",
     "a stream of events": "new EventSource('/trickles')",
-    "a frame that goes": "p.append(f); f.contentDocument.body.innerHTML = '<img src=/hangs>'; f.remove()",
+    "a removed frame": "p.append(f); f.contentDocument.body.innerHTML = '<img src=/hangs>'; f.remove()",
 }
 
 
-@pytest.mark.parametrize("what", STAYS)
-def test_what_brings_nothing_is_not_waited_for(shown, site, what):
+@pytest.mark.parametrize("kind", STAYS)
+def test_actions_without_a_response_are_not_waited_for(shown, site, kind):
     site.pages["/worker.js"] = b"fetch('/hangs')"
     env, _ = shown(
         f'<button onclick="go()">Go</button><p id=p>Old</p><script>const f = document.createElement("iframe");'
-        f"function go() {{ {STAYS[what]}; p.textContent = 'Done'; }}</script>",
+        f"function go() {{ {STAYS[kind]}; p.textContent = 'Done'; }}</script>",
         download_seconds=30.0,
     )
     observation, *_ = env.step("click [1]")

@@ -1,23 +1,24 @@
-"""When a game is won."""
+"""The win condition of a game."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from .game import Game
-from .state import NOTHING, State
+from .state import NO_OBJECT, State
 
-Judge = Callable[[State], bool]
+WinCondition = Callable[[State], bool]
+"""Function that returns whether a state satisfies the goal."""
 
 
-def judge(game: Game) -> Judge:
-    """The test of `game.goal`: a function of the state alone."""
+def win_condition(game: Game) -> WinCondition:
+    """Return the win condition for `game.goal`."""
     if game.goal.type == "look_at_obj_in_light":
-        return _look(game)
-    return _place(game)
+        return _look_condition(game)
+    return _place_condition(game)
 
 
-def _place(game: Game) -> Judge:
+def _place_condition(game: Game) -> WinCondition:
     goal = game.goal
     ability = {"heat": "heatable", "cool": "coolable", "clean": "cleanable"}.get(goal.treatment or "")
     wanted = sum(
@@ -36,15 +37,15 @@ def _place(game: Game) -> Judge:
                 return False
         inside = state.inside
         for r in targets:
-            lies = inside[r]
-            if lies and sum(good >> o & 1 for o in lies) >= count:
+            contents = inside[r]
+            if contents and sum(good >> o & 1 for o in contents) >= count:
                 return True
         return False
 
     return won
 
 
-def _look(game: Game) -> Judge:
+def _look_condition(game: Game) -> WinCondition:
     goal = game.goal
     wanted = sum(1 << o for o, thing in enumerate(game.objects) if thing.kind == goal.object)
     lamps = sum(
@@ -57,7 +58,7 @@ def _look(game: Game) -> Judge:
 
     def won(state: State) -> bool:
         lit = lamps & state.toggled
-        if not lit or state.held == NOTHING or not wanted >> state.held & 1:
+        if not lit or state.held == NO_OBJECT or not wanted >> state.held & 1:
             return False
         return any(lit >> o & 1 for r in here[state.at] for o in state.inside[r])
 

@@ -1,4 +1,4 @@
-"""The run folder in processes that are killed or run out of disk: nothing that was stored is lost."""
+"""`RunStore` in processes that are killed or run out of disk space: no stored record is lost."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def limited(code: str, *arguments: str, limit: int) -> subprocess.CompletedProcess[str]:
-    """Run the code with a limit on the size of files, which the system enforces as it does a full disk."""
+    """Run code with a limit on file sizes, which fails writes as a full disk does."""
     return subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code), *arguments],
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
@@ -57,29 +57,29 @@ except UsageError as error:
 """
 
 
-def test_a_file_that_cannot_grow_loses_nothing(folder: Path):
+def test_a_file_that_cannot_grow_loses_no_record(folder: Path):
     done = limited(WRITER, str(folder), "100", limit=400_000)
     assert done.returncode == 0, done.stderr
     *counts, last = done.stdout.splitlines()
     assert last.startswith(f"refused: {folder}")
-    assert "what was stored before is kept" in last
+    assert "earlier records are intact" in last
     with RunStore.open(folder, {"a": 1}) as store:
         assert len(store.trajectories(STAGE)) == int(counts[-1]) >= 10
 
 
-def test_a_folder_that_cannot_be_begun_is_begun_later(folder: Path):
+def test_a_run_whose_creation_failed_can_be_created_later(folder: Path):
     done = limited(WRITER, str(folder), "1", limit=1000)
     assert done.stdout.startswith("refused:"), done.stderr
     RunStore.open(folder, {"a": 2}).close()
 
 
-def test_kill_loses_nothing_that_was_stored(folder: Path):
-    running = subprocess.Popen([sys.executable, "-c", WRITER, str(folder), "100000"], stdout=subprocess.PIPE, text=True)
-    assert running.stdout is not None
-    counts = [int(running.stdout.readline()) for _ in range(15)]
-    running.send_signal(signal.SIGKILL)
-    counts += [int(line) for line in running.stdout.read().split()]
-    running.wait()
+def test_a_kill_loses_no_record(folder: Path):
+    writer = subprocess.Popen([sys.executable, "-c", WRITER, str(folder), "100000"], stdout=subprocess.PIPE, text=True)
+    assert writer.stdout is not None
+    counts = [int(writer.stdout.readline()) for _ in range(15)]
+    writer.send_signal(signal.SIGKILL)
+    counts += [int(line) for line in writer.stdout.read().split()]
+    writer.wait()
     with RunStore.open(folder, {"a": 1}) as store:
         found = store.trajectories(STAGE)
     assert len(found) % 10 == 0
@@ -87,11 +87,11 @@ def test_kill_loses_nothing_that_was_stored(folder: Path):
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("mount") is None, reason="needs root to mount a small disk")
-def test_a_disk_that_is_full_loses_nothing(tmp_path: Path):
+def test_a_full_disk_loses_no_record(tmp_path: Path):
     disk = tmp_path / "disk"
     disk.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "none", str(disk)], capture_output=True).returncode:
-        pytest.skip("may not mount")
+        pytest.skip("mounting is not permitted")
     try:
         done = subprocess.run(
             [sys.executable, "-c", WRITER, str(disk / "run"), "1000"], capture_output=True, text=True, check=False

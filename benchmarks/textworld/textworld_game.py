@@ -1,4 +1,4 @@
-"""TextWorld's PDDL mode with ALFWorld's demangler and infos, as it is or with its parser memoised."""
+"""Games in TextWorld's PDDL mode, with ALFWorld's wrappers and optionally a memoised parser."""
 
 from __future__ import annotations
 
@@ -17,18 +17,30 @@ from ...errors import MissingExtraError
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What one step shows."""
+class StepResult:
+    """The result of a reset or a step."""
 
     text: str
+    """The observation."""
     admissible: tuple[str, ...]
+    """Admissible commands."""
     reward: float
+    """Reward of the step."""
     done: bool
+    """Whether the episode has ended."""
     won: bool
+    """Whether the goal is reached."""
 
 
-class Peer:
-    """One game in TextWorld. Close it: it holds a library and a temporary folder."""
+class TextWorldGame:
+    """A game in TextWorld. Must be closed, because it holds a shared library and a temporary folder.
+
+    Args:
+        game: Content of a `game.tw-pddl`.
+
+    Raises:
+        MissingExtraError: If `textworld` or `alfworld` is not installed.
+    """
 
     def __init__(self, game: Mapping[str, Any]) -> None:
         try:
@@ -40,26 +52,28 @@ class Peer:
         path = Path(self._folder.name) / "game.tw-pddl"
         path.write_text(json.dumps(game), encoding="utf-8")
         infos = textworld.EnvInfos(won=True, admissible_commands=True, extras=["gamefile"])
-        with _arguments_kept():
+        with _preserved_argv():
             self._env = textworld.start(str(path), infos, wrappers=[AlfredDemangler(), AlfredInfos])
 
-    def reset(self) -> Seen:
-        """Begin."""
-        with _arguments_kept():
+    def reset(self) -> StepResult:
+        """Start an episode."""
+        with _preserved_argv():
             state = self._env.reset()
-        return Seen(state.feedback, tuple(state["admissible_commands"]), 0.0, False, bool(state["won"]))
+        return StepResult(state.feedback, tuple(state["admissible_commands"]), 0.0, False, bool(state["won"]))
 
-    def step(self, command: str) -> Seen:
-        """Play one command."""
+    def step(self, command: str) -> StepResult:
+        """Execute one command."""
         state, reward, done = self._env.step(command)
-        return Seen(state.feedback, tuple(state["admissible_commands"]), float(reward), bool(done), bool(state["won"]))
+        return StepResult(
+            state.feedback, tuple(state["admissible_commands"]), float(reward), bool(done), bool(state["won"])
+        )
 
     def close(self) -> None:
-        """Free the library and the folder."""
+        """Close the library and delete the folder."""
         self._env.close()
         self._folder.cleanup()
 
-    def __enter__(self) -> Peer:
+    def __enter__(self) -> TextWorldGame:
         return self
 
     def __exit__(self, *details: object) -> None:
@@ -67,8 +81,8 @@ class Peer:
 
 
 @contextlib.contextmanager
-def _arguments_kept() -> Iterator[None]:
-    """Fast Downward's translator writes to `sys.argv`."""
+def _preserved_argv() -> Iterator[None]:
+    """Restore `sys.argv`, which Fast Downward's translator overwrites."""
     arguments = sys.argv
     try:
         yield
@@ -78,7 +92,7 @@ def _arguments_kept() -> Iterator[None]:
 
 @contextlib.contextmanager
 def memoised() -> Iterator[None]:
-    """TextWorld parses every text and query once: the same answers, many times sooner."""
+    """Memoise TextWorld's parser of texts and queries. The answers do not change."""
     from textworld.envs.pddl import textgen
     from textworld.logic import Rule
 
@@ -95,7 +109,7 @@ def memoised() -> Iterator[None]:
 
 @functools.cache
 def packaged_texts() -> Mapping[str, str]:
-    """The domain and the grammar that come with the `alfworld` package."""
+    """Return the domain and the grammar of the `alfworld` package, by field of a game file."""
     try:
         from alfworld.info import ALFRED_PDDL_PATH, ALFRED_TWL2_PATH
     except ImportError as error:

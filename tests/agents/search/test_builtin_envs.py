@@ -1,4 +1,4 @@
-"""Trees over the worlds that come with the package: exact snapshots in Household and Code, replays in the Web."""
+"""Tree search in the built-in environments, with exact and with replay snapshots."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from kintsugi.envs.registry import find
 SOLUTION = "write\ndef solve(xs):\n    return {}"
 
 
-class Free(RuleAgent):
-    """Takes any of the actions that can be taken, by its seed."""
+class RandomAgent(RuleAgent):
+    """Plays an admissible action that depends on the seed."""
 
     name = "free"
 
@@ -26,16 +26,18 @@ class Free(RuleAgent):
         return Step(episode.observation, "", actions[episode.seed % len(actions)])
 
 
-def grown(world: str, at_once: int, stats: SearchStats | None = None) -> list[SearchTree]:
-    env = find(world).load()
+def grow(name: str, at_once: int, stats: SearchStats | None = None) -> list[SearchTree]:
+    env = find(name).load()
     exact = env.metadata["snapshot"] == "exact"
-    jobs = [Job(task, Free(), 7 + number) for number, task in enumerate(env.tasks("train", 2 if exact else 1, 5))]
+    jobs = [
+        Job(task, RandomAgent(), 7 + number) for number, task in enumerate(env.tasks("train", 2 if exact else 1, 5))
+    ]
     config = Uct(candidates=2, iterations=3 if exact else 2, max_depth=4 if exact else 3)
     return search(env, jobs, config, at_once=at_once, stats=stats)
 
 
-def played(env: Any, tree: SearchTree, end: int) -> tuple[list[str], float]:
-    """What the world shows along a path of a tree, and its score at the end."""
+def replay(env: Any, tree: SearchTree, end: int) -> tuple[list[str], float]:
+    """Play the actions on the path to `end` and return all observations and the final score."""
     observation, info = env.reset(options={"task": tree.task})
     shown = [observation]
     for step in tree.steps(end):
@@ -45,7 +47,7 @@ def played(env: Any, tree: SearchTree, end: int) -> tuple[list[str], float]:
 
 
 @pytest.mark.parametrize(
-    "world",
+    "name",
     [
         "household",
         pytest.param("code", marks=pytest.mark.requires("sandbox")),
@@ -53,10 +55,10 @@ def played(env: Any, tree: SearchTree, end: int) -> tuple[list[str], float]:
         "trading",
     ],
 )
-def test_a_tree_tells_what_its_world_would_show(world):
+def test_the_environment_repeats_the_observations_and_scores_of_a_tree(name):
     stats = SearchStats()
-    trees = grown(world, 2, stats)
-    env_class = find(world).load()
+    trees = grow(name, 2, stats)
+    env_class = find(name).load()
     assert (stats.replayed_steps == 0) == (env_class.metadata["snapshot"] == "exact")
     assert stats.restores > 0
     assert all(len(tree) > 3 and len(list(tree.ends())) > 1 for tree in trees)
@@ -64,5 +66,5 @@ def test_a_tree_tells_what_its_world_would_show(world):
         for tree in trees:
             for end in list(tree.ends())[:2]:
                 seen = [tree.nodes[number].observation for number in [0, *tree.path(end)[1:]]]
-                assert played(env, tree, end) == (seen, tree.nodes[end].score)
-    assert grown(world, 1) == trees
+                assert replay(env, tree, end) == (seen, tree.nodes[end].score)
+    assert grow(name, 1) == trees

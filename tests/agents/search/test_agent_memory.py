@@ -1,4 +1,4 @@
-"""Searches with agents that keep more than their steps say: forks have it, and what was cut off gets it back."""
+"""Tree search with agents that keep notes or reflections: forks copy them, and a resumed search restores them."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from fake_agents import Mind, MindConfig
-from fake_desks import ANSWERS, ROLE_OF, market_of, trading_in
+from fake_agents import MemoryAgent, MemoryConfig
+from fake_desks import ANSWERS, ROLE_OF, market_of, trading_env
 from hypothesis import given
 from hypothesis import strategies as st
 from kintsugi.agents.core import Agent, Episode
 from kintsugi.agents.models import Completion, Message, Sampling, Script, ScriptedModel
 from kintsugi.agents.react import ReActAgent, ReActConfig
 from kintsugi.agents.rollout import Job
-from kintsugi.agents.search import MctsStar, SearchStats, SearchTree, Uct, finished, search
+from kintsugi.agents.search import MctsStar, SearchStats, SearchTree, Uct, finished_trees, search
 from kintsugi.agents.search.strategy import SearchConfig
 from kintsugi.agents.search.tree import ROOT
 from kintsugi.agents.trading_group import DeskConfig, TradingGroup
@@ -27,33 +27,33 @@ from kintsugi.errors import UsageError
 from kintsugi.loops.runs.stages import Stage
 from kintsugi.loops.runs.store import RunStore
 from recorders import turns_in
-from search_fakes import ACTIONS, WORLDS, Guess, Log, jobs
+from search_fakes import ACTIONS, ENVS, FakeValueModel, MemoryTreeLog, jobs
 
-MEMORIES = ("notes", "reflection")
+HIDDEN_MEMORIES = ("notes", "reflection")
 CONFIGS = [
     Uct(candidates=3, iterations=4, max_depth=4),
     Uct(candidates=2, iterations=5, parallel=3, max_depth=None),
-    MctsStar(candidates=3, iterations=5, roll_steps=2, roll_branch=2),
+    MctsStar(candidates=3, iterations=5, rollout_steps=2, rollout_branch=2),
     MctsStar(candidates=2, iterations=6, parallel=2, model_calls=30),
 ]
 
 
-class Stopped(BaseException):
-    """Somebody pulls the plug."""
+class ProcessKilled(BaseException):
+    """The process is killed."""
 
 
-def pull_the_plug() -> None:
-    raise Stopped
+def kill_process() -> None:
+    raise ProcessKilled
 
 
 def press_ctrl_c() -> None:
     signal.raise_signal(signal.SIGINT)
 
 
-class Cut(ScriptedModel):
-    """At its call number `stops` it does what `how` does."""
+class CutOffModel(ScriptedModel):
+    """A scripted model that calls `how` at its call number `stops`."""
 
-    def __init__(self, script: Script, stops: int | None = None, how: Callable[[], None] = pull_the_plug) -> None:
+    def __init__(self, script: Script, stops: int | None = None, how: Callable[[], None] = kill_process) -> None:
         super().__init__(script)
         self._stops, self._how = stops, how
 
@@ -64,7 +64,7 @@ class Cut(ScriptedModel):
 
 
 def answers(world: str, shift: int = 0) -> Script:
-    """One of the world's actions, by seed and by the mood that it is told."""
+    """Return a script that plays one of the environment's actions, selected by seed and by the mood in the prompt."""
 
     def script(messages: Sequence[Message], sampling: Sampling) -> str:
         mood = int(messages[-1].content.partition("|")[0])
@@ -74,105 +74,111 @@ def answers(world: str, shift: int = 0) -> Script:
 
 
 def grow(world: str, agent: Agent, config: SearchConfig, n: int = 3, seed: int = 0, **options: Any) -> list[SearchTree]:
-    value = Guess() if config.judged else None
-    return search(lambda: WORLDS[world](max_steps=5), jobs(world, n, seed, agent), config, value=value, **options)
+    value = FakeValueModel() if config.needs_value_model else None
+    return search(lambda: ENVS[world](max_steps=5), jobs(world, n, seed, agent), config, value=value, **options)
 
 
-def facts(trees: Sequence[SearchTree]) -> list[Any]:
-    """All but who made them."""
+def without_agent(trees: Sequence[SearchTree]) -> list[Any]:
+    """Return the fields of the trees that do not depend on the agent's configuration."""
     return [(tree.nodes, tree.visits, tree.values, tree.ended, tree.usage) for tree in trees]
 
 
 # -- Forks ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("memory", MEMORIES)
+@pytest.mark.parametrize("memory", HIDDEN_MEMORIES)
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: type(config).__name__)
-@given(world=st.sampled_from(sorted(WORLDS)), seed=st.integers(0, 100), at_once=st.integers(1, 4))
-def test_what_an_agent_remembers_is_what_its_path_says(memory, config, world, seed, at_once):
-    """One that keeps its mood to itself grows the trees of one that says it in each of its steps."""
-    open_ = grow(world, Mind(ScriptedModel(answers(world))), config, seed=seed)
-    kept = grow(world, Mind(ScriptedModel(answers(world)), MindConfig(memory)), config, seed=seed, at_once=at_once)
-    assert facts(kept) == facts(open_)
-    for tree in kept:
+@given(world=st.sampled_from(sorted(ENVS)), seed=st.integers(0, 100), at_once=st.integers(1, 4))
+def test_hidden_memory_gives_the_same_tree_as_memory_in_the_steps(memory, config, world, seed, at_once):
+    """An agent that keeps its mood in notes grows the same trees as one that writes it into each step."""
+    in_steps = grow(world, MemoryAgent(ScriptedModel(answers(world))), config, seed=seed)
+    hidden = grow(
+        world, MemoryAgent(ScriptedModel(answers(world)), MemoryConfig(memory)), config, seed=seed, at_once=at_once
+    )
+    assert without_agent(hidden) == without_agent(in_steps)
+    for tree in hidden:
         for number in range(1, len(tree)):
             first, *rest = tree.steps(number)
             assert {step.thought for step in rest} <= {first.thought}
 
 
-def test_moods_are_drawn_anew_for_each_child_of_the_root():
-    [tree] = grow("echo", Mind(ScriptedModel(answers("echo")), MindConfig("notes")), Uct(candidates=8, iterations=6), 1)
+def test_each_child_of_the_root_has_its_own_mood():
+    [tree] = grow(
+        "echo", MemoryAgent(ScriptedModel(answers("echo")), MemoryConfig("notes")), Uct(candidates=8, iterations=6), 1
+    )
     moods = {step.thought for child in tree.children[ROOT] for step in tree.steps(child)}
     assert len(moods) == len(tree.children[ROOT]) > 2
 
 
-# -- Cut off ----------------------------------------------------------------------------------------------------------
+# -- Interrupted searches ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("memory", ["steps", *MEMORIES])
-@pytest.mark.parametrize(("how", "error"), [(pull_the_plug, Stopped), (press_ctrl_c, KeyboardInterrupt)])
+@pytest.mark.parametrize("memory", ["steps", *HIDDEN_MEMORIES])
+@pytest.mark.parametrize(("how", "error"), [(kill_process, ProcessKilled), (press_ctrl_c, KeyboardInterrupt)])
 @pytest.mark.parametrize("calls", [0, 1, 2, 7, 16, 30, 43])
 @pytest.mark.parametrize("config", [CONFIGS[1], CONFIGS[2]], ids=lambda config: type(config).__name__)
-def test_a_search_that_was_cut_off_ends_as_one_that_was_not(memory, how, error, calls, config):
-    whole = Log()
-    wanted = grow("exact", Mind(ScriptedModel(answers("exact")), MindConfig(memory)), config, log=whole)
-    assert list(finished(whole)) == wanted
-    log = Log()
+def test_an_interrupted_search_ends_like_an_uninterrupted_one(memory, how, error, calls, config):
+    whole = MemoryTreeLog()
+    wanted = grow("exact", MemoryAgent(ScriptedModel(answers("exact")), MemoryConfig(memory)), config, log=whole)
+    assert list(finished_trees(whole)) == wanted
+    log = MemoryTreeLog()
     with pytest.raises(error):
-        grow("exact", Mind(Cut(answers("exact"), calls, how), MindConfig(memory)), config, log=log)
-    # Everything that was answered before is kept.
+        grow("exact", MemoryAgent(CutOffModel(answers("exact"), calls, how), MemoryConfig(memory)), config, log=log)
+    # Everything before the interruption is stored.
     begun = {key: len(parts) for key, parts in log.held.items()}
     assert all(parts == whole.held[key][: len(parts)] for key, parts in log.held.items())
     assert 0 < sum(begun.values()) < sum(map(len, whole.held.values()))
     model = ScriptedModel(answers("exact"))
-    assert grow("exact", Mind(model, MindConfig(memory)), config, log=log) == wanted
+    assert grow("exact", MemoryAgent(model, MemoryConfig(memory)), config, log=log) == wanted
     assert log.held == whole.held
     usage = sum(tree.usage.model_calls for tree in wanted)
-    if memory == "steps" and not config.judged:
-        assert model.calls == usage - sum(part["usage"]["model_calls"] for p in log_parts(whole, begun) for part in p)
-    if memory != "steps" and not config.judged:
-        # What is not said in the steps is brought back by asking again.
+    if memory == "steps" and not config.needs_value_model:
+        assert model.calls == usage - sum(part["usage"]["model_calls"] for p in first_parts(whole, begun) for part in p)
+    if memory != "steps" and not config.needs_value_model:
+        # The memory is restored by repeating all model calls.
         assert model.calls == usage
 
 
-def log_parts(log: Log, lengths: dict[str, int]) -> list[list[Any]]:
-    """The first parts of each tree, without its beginning."""
+def first_parts(log: MemoryTreeLog, lengths: dict[str, int]) -> list[list[Any]]:
+    """Return the first parts of each tree, up to the given lengths and without part 0."""
     return [log.held[key][1:length] for key, length in lengths.items()]
 
 
-@pytest.mark.parametrize("memory", MEMORIES)
-@given(config=st.sampled_from(CONFIGS), world=st.sampled_from(sorted(WORLDS)), seed=st.integers(0, 100), data=st.data())
-def test_any_beginning_of_what_is_stored_leads_to_the_same_tree(memory, config, world, seed, data):
-    whole = Log()
-    agent = Mind(ScriptedModel(answers(world)), MindConfig(memory))
+@pytest.mark.parametrize("memory", HIDDEN_MEMORIES)
+@given(config=st.sampled_from(CONFIGS), world=st.sampled_from(sorted(ENVS)), seed=st.integers(0, 100), data=st.data())
+def test_a_search_resumed_from_any_number_of_stored_parts_gives_the_same_tree(memory, config, world, seed, data):
+    whole = MemoryTreeLog()
+    agent = MemoryAgent(ScriptedModel(answers(world)), MemoryConfig(memory))
     [tree] = grow(world, agent, config, 1, seed, log=whole)
     parts = whole.parts(tree.key)
     assert any(part.get("remembers") for part in parts)
-    log, stats = Log({tree.key: parts[: data.draw(st.integers(0, len(parts)))]}), SearchStats()
+    log, stats = MemoryTreeLog({tree.key: parts[: data.draw(st.integers(0, len(parts)))]}), SearchStats()
     known = len(log.parts(tree.key))
     assert grow(world, agent, config, 1, seed, log=log, stats=stats) == [tree]
     assert log.parts(tree.key) == parts
-    told = 1 + sum(len(part.get("children", ())) for part in parts[1:known])
-    assert stats.nodes == (0 if known == len(parts) else len(tree) - told)
+    stored = 1 + sum(len(part.get("children", ())) for part in parts[1:known])
+    assert stats.nodes == (0 if known == len(parts) else len(tree) - stored)
 
 
-@pytest.mark.parametrize("memory", MEMORIES)
+@pytest.mark.parametrize("memory", HIDDEN_MEMORIES)
 @pytest.mark.parametrize("config", CONFIGS[:3:2], ids=lambda config: type(config).__name__)
-def test_other_answers_than_then_are_refused(memory, config):
-    whole = Log()
-    [tree] = grow("exact", Mind(ScriptedModel(answers("exact")), MindConfig(memory)), config, 1, log=whole)
+def test_a_repeated_request_with_another_result_is_refused(memory, config):
+    whole = MemoryTreeLog()
+    [tree] = grow("exact", MemoryAgent(ScriptedModel(answers("exact")), MemoryConfig(memory)), config, 1, log=whole)
     parts = whole.parts(tree.key)
-    log = Log({tree.key: parts[: len(parts) // 2]})
-    with pytest.raises(UsageError, match=r"tree 'train/0#0': part 1 says .*, and asked again the agent says .*: use a"):
-        grow("exact", Mind(ScriptedModel(answers("exact", shift=1)), MindConfig(memory)), config, 1, log=log)
+    log = MemoryTreeLog({tree.key: parts[: len(parts) // 2]})
+    with pytest.raises(
+        UsageError, match=r"tree 'train/0#0': repeating part 1 gave .*; expected the stored .*, so use a new"
+    ):
+        grow("exact", MemoryAgent(ScriptedModel(answers("exact", shift=1)), MemoryConfig(memory)), config, 1, log=log)
     assert log.held == {tree.key: parts[: len(parts) // 2]}
-    # A tree that is whole is taken as it is, and nobody is asked.
-    model = Cut(answers("exact"), stops=0)
-    assert grow("exact", Mind(model, MindConfig(memory)), config, 1, log=whole) == [tree]
+    # A finished tree is returned without model calls.
+    model = CutOffModel(answers("exact"), stops=0)
+    assert grow("exact", MemoryAgent(model, MemoryConfig(memory)), config, 1, log=whole) == [tree]
 
 
 class LateNotes(ReActAgent):
-    """Takes a note of its third turn only; the chat is its memory before."""
+    """Adds a note at its third turn; before that, the chat is its only memory."""
 
     async def act(self, episode: Episode) -> Step:
         step = await super().act(episode)
@@ -181,15 +187,15 @@ class LateNotes(ReActAgent):
         return replace(step, thought=" ".join(episode.notes))
 
 
-@pytest.mark.parametrize("kept", range(9))
-def test_an_agent_that_begins_to_remember_later_is_brought_back_too(kept):
+@pytest.mark.parametrize("stored", range(9))
+def test_memory_that_starts_in_a_later_turn_is_restored(stored):
     model = ScriptedModel(lambda messages, sampling: f"Action: {sampling.seed % 5}")
     agent = LateNotes(model, ReActConfig(temperature=1.0, max_tokens=64))
-    whole, config = Log(), Uct(candidates=3, iterations=3, max_depth=5)
+    whole, config = MemoryTreeLog(), Uct(candidates=3, iterations=3, max_depth=5)
     [tree] = grow("echo", agent, config, 1, log=whole)
     parts = whole.parts(tree.key)
     assert [bool(part.get("remembers")) for part in parts[1:4]] == [False, False, True]
-    log = Log({tree.key: parts[:kept]})
+    log = MemoryTreeLog({tree.key: parts[:stored]})
     assert grow("echo", agent, config, 1, log=log) == [tree]
     assert log.held == whole.held
     assert all(
@@ -200,11 +206,11 @@ def test_an_agent_that_begins_to_remember_later_is_brought_back_too(kept):
     )
 
 
-# -- Several calls a turn ---------------------------------------------------------------------------------------------
+# -- Several model calls per turn -------------------------------------------------------------------------------------
 
 
 def check_calls(trees: Sequence[SearchTree], agent: Agent, again: Sequence[SearchTree]) -> None:
-    """Each node has its calls, as they were sampled, also after a store; all that was written is counted."""
+    """Each node, also after storage, has its model calls as sampled, and all sampled tokens are counted."""
     assert list(again) == list(trees)
     for tree in again:
         assert SearchTree.from_json(tree.to_json()) == tree
@@ -224,23 +230,23 @@ def check_calls(trees: Sequence[SearchTree], agent: Agent, again: Sequence[Searc
         assert tree.usage.sampled_tokens >= kept > 0
 
 
-@pytest.mark.parametrize("memory", ["steps", *MEMORIES])
-@pytest.mark.parametrize("world", sorted(WORLDS))
-def test_calls_are_kept_with_each_node(memory, world, tmp_path):
-    agent = Mind(ScriptedModel(answers(world)), MindConfig(memory, questions=3))
+@pytest.mark.parametrize("memory", ["steps", *HIDDEN_MEMORIES])
+@pytest.mark.parametrize("world", sorted(ENVS))
+def test_model_calls_are_stored_with_each_node(memory, world, tmp_path):
+    agent = MemoryAgent(ScriptedModel(answers(world)), MemoryConfig(memory, questions=3))
     with RunStore.open(tmp_path / "run", {}) as store:
         log = store.tree_log(Stage("search", "policy", "train"))
         trees = grow(world, agent, CONFIGS[0], 2, log=log)
-        check_calls(trees, agent, list(finished(log)))
-        cut = Log({tree.key: log.parts(tree.key)[:3] for tree in trees})
+        check_calls(trees, agent, list(finished_trees(log)))
+        cut = MemoryTreeLog({tree.key: log.parts(tree.key)[:3] for tree in trees})
     assert grow(world, agent, CONFIGS[0], 2, log=cut) == trees
     assert agent.model.usage().sampled_tokens >= sum(tree.usage.sampled_tokens for tree in trees)
 
 
-def test_what_was_written_is_what_the_model_wrote():
-    for config in (MindConfig(), MindConfig("notes", questions=3)):
+def test_usage_of_trees_equals_usage_of_the_model():
+    for config in (MemoryConfig(), MemoryConfig("notes", questions=3)):
         model = ScriptedModel(answers("echo"))
-        trees = grow("echo", Mind(model, config), CONFIGS[0])
+        trees = grow("echo", MemoryAgent(model, config), CONFIGS[0])
         used = model.usage()
         assert sum(tree.usage.sampled_tokens for tree in trees) == used.sampled_tokens
         assert sum(tree.usage.read_tokens for tree in trees) == used.read_tokens
@@ -250,28 +256,28 @@ MARKET = market_of([0.0, 0.02, -0.03, 0.05, 0.01], {0: [("news", "Orders went up
 
 
 def desk(stops: int | None = None) -> TradingGroup:
-    """Its decisions are drawn; its model is cut off at a call."""
+    """Return a desk with random decisions, whose model is killed at call number `stops`."""
 
     def script(messages: Sequence[Message], sampling: Sampling) -> str:
         role = ROLE_OF[messages[0].content]
         return f"Decision: {('buy', 'hold', 'sell')[sampling.seed % 3]}" if role == "decision" else ANSWERS[role]
 
-    return TradingGroup(Cut(script, stops), DeskConfig(max_tokens=200, temperature=1.0, days=3))
+    return TradingGroup(CutOffModel(script, stops), DeskConfig(max_tokens=200, temperature=1.0, days=3))
 
 
 @pytest.mark.parametrize("stops", [3, 11, 29])
-def test_a_desk_can_be_searched_with_and_goes_on_where_it_was_cut_off(stops, tmp_path):
+def test_a_search_with_a_trading_desk_resumes(stops, tmp_path):
     config = Uct(candidates=3, iterations=3)
     task = Task("test/0", TradingEnv.env_id, "train", 0, {})
 
     def trees(agent: TradingGroup, **options: Any) -> list[SearchTree]:
-        return search(lambda: trading_in(MARKET), [Job(task, agent, 4)], config, **options)
+        return search(lambda: trading_env(MARKET), [Job(task, agent, 4)], config, **options)
 
     wanted = trees(desk())
     assert any(len(below) > 1 for below in wanted[0].children)
     with RunStore.open(tmp_path / "run", {}) as store:
         log = store.tree_log(Stage("search", "policy", "train"))
-        with pytest.raises(Stopped):
+        with pytest.raises(ProcessKilled):
             trees(desk(stops), log=log)
         assert trees(desk(), log=log) == wanted
-        check_calls(wanted, desk(), list(finished(log)))
+        check_calls(wanted, desk(), list(finished_trees(log)))
