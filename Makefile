@@ -1,7 +1,7 @@
 # `make test` and `make demo` install everything into .venv; they only need Python 3.11 or newer.
 
 PYTHON ?= python3
-# Installed first, so that no other package selects its build; pip options may follow the requirement.
+# torch is installed first, so that no other package selects its build. pip options may follow the requirement.
 TORCH ?= torch==2.13.0
 # Additional options for pytest, e.g. PYTEST="-n 2 -x -k store".
 PYTEST ?=

@@ -78,7 +78,7 @@ def parse_arguments(
 
 
 def defaults(function: Callable[..., Any]) -> dict[str, Any]:
-    """Return the default values of all optional arguments, for a class including those of its parents."""
+    """Return the default values of all optional arguments; for a class, also those of its parents."""
     return {
         name: default for name, default in parameters(function)[0].items() if default is not inspect.Parameter.empty
     }
@@ -258,9 +258,9 @@ def _load_reference(text: str) -> Any:
     try:
         return found(match[2])
     except (ValueError, TypeError) as error:
-        # A bare `ValueError` would be reported as "not a reference" by `convert`.
+        # `convert` would report a bare `ValueError` as a text that is not a reference.
         raise UsageError(
-            f"{text!r} cannot be created ({type(error).__name__}: {error}); expected a text that {match[1]!r} accepts"
+            f"the call {text!r} failed ({type(error).__name__}: {error}); expected a text that {match[1]!r} accepts"
         ) from error
 
 

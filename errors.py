@@ -46,7 +46,7 @@ class UsageError(KintsugiError):
 
 
 class TooLongError(UsageError):
-    """The first and last turns of a chat alone exceed the model's context window."""
+    """A chat exceeds the model's context window even without the turns that may be dropped."""
 
 
 class InfraError(KintsugiError):

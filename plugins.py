@@ -50,7 +50,7 @@ def plugins(group: str, builtin: Sequence[Plugin] = ()) -> list[Plugin]:
         group: Entry-point group, such as `kintsugi.agents`.
         builtin: The plugins that Kintsugi itself provides in this group.
     """
-    found = {part.name: part for part in builtin}
+    found = {plugin.name: plugin for plugin in builtin}
     points = [
         (point.name, point.dist.name if point.dist else "", point) for point in metadata.entry_points(group=group)
     ]
@@ -80,12 +80,12 @@ def find_plugin(kind: str, group: str, name: str, builtin: Sequence[Plugin] = ()
         UsageError: If there is no such plugin. The message suggests similar names.
     """
     known = plugins(group, builtin)
-    for part in known:
-        if part.name == name:
-            return part
+    for plugin in known:
+        if plugin.name == name:
+            return plugin
     if ":" in name:
         return Plugin(name, name, f"{kind} named by its module")
-    raise unknown(kind, name, [part.name for part in known])
+    raise unknown(kind, name, [plugin.name for plugin in known])
 
 
 def load(target: str, label: str) -> Any:

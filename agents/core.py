@@ -30,7 +30,7 @@ class Episode:
     info: dict[str, Any]
     """The latest `info` of the environment."""
     seed: int
-    """Agents derive the seed of each sample from this one and the number of steps."""
+    """Agents derive the seed of each model call from this seed and the number of steps."""
     steps: list[Step] = field(default_factory=list)
     prompt_tokens: int = 0
     """Number of prompt tokens so far; the agent adds those of each model call."""
@@ -53,7 +53,7 @@ class Episode:
         twice.
 
         Args:
-            seed: Seed of the copy. With another seed, the agent draws other samples.
+            seed: Seed of the copy. With another seed, the agent samples other turns.
         """
         return Episode(
             self.task,
@@ -82,7 +82,7 @@ class Agent(Protocol):
     """Chooses the actions of episodes.
 
     `ModelAgent` and `RuleAgent` are base classes that implement everything but `act` and, for models, `chats`. One
-    agent plays many episodes concurrently, so everything that it remembers belongs in the `Episode`.
+    agent plays many episodes concurrently, so it must keep all state in the `Episode`.
     """
 
     @property

@@ -1,4 +1,4 @@
-"""A language model that judges attempts on the live web, where no state can be checked.
+"""A language model that judges attempts on the live web, where the state of a site cannot be checked.
 
 The judge reads the task, the last observations, all actions and the answer, and ends with SUCCESS or NOT SUCCESS. This
 follows WebVoyager's automatic evaluation (He et al., 2024, section 4.2), but with accessibility trees instead of
@@ -38,13 +38,13 @@ class JudgeConfig:
     page_characters: int = 6000
     """Maximum number of characters of each observation in the prompt."""
     votes: int = 1
-    """Number of verdicts; the score is the share of successes."""
+    """Number of verdicts; the score is the proportion of successes."""
     temperature: float = 0.0
     """Sampling temperature of the first try for each verdict."""
     max_tokens: int = 400
     """Maximum number of tokens of one verdict."""
     max_tries: int = 3
-    """Maximum number of tries for each verdict until it can be parsed; then judging fails."""
+    """Maximum number of tries for each verdict; judging fails if none of them can be parsed."""
     system: str = SYSTEM
     """The system prompt."""
 
@@ -61,7 +61,7 @@ class WebJudge:
         return run_sync(self.score(task, action_log, answer))
 
     async def score(self, task: Task, action_log: Sequence[tuple[str, str]], answer: str) -> float:
-        """Return the share of the votes for success.
+        """Return the proportion of votes for success.
 
         Args:
             task: The task; its parameter `goal` is shown to the model.
@@ -69,7 +69,7 @@ class WebJudge:
             answer: The agent's answer.
 
         Raises:
-            InfraError: If the model gives no verdict within `max_tries`.
+            InfraError: If the model gives no verdict in `max_tries` tries.
         """
         chat = [Message("system", self.config.system), Message("user", self.render(task, action_log, answer))]
         votes = [await self._vote(chat, derived_seed(task.hash, vote)) for vote in range(self.config.votes)]

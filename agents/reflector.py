@@ -28,7 +28,7 @@ OUTCOME_TEXTS = {"truncated": "It ran out of steps.", "failure": "It failed.", "
 
 @dataclass(frozen=True)
 class ReflectorConfig:
-    """Configuration of `ReflectingAgent`."""
+    """Prompt and sampling of the reflector."""
 
     max_turns: int = 40
     """Maximum number of turns of the failed attempt in the prompt; fewer if they exceed the model's window."""
@@ -79,7 +79,7 @@ class ReflectingAgent:
     async def act(self, episode: Episode) -> Step:
         """Reflect before the first turn, then act.
 
-        While the chat exceeds the model's window, the number of turns shown of the failed attempt is halved.
+        While the chat exceeds the model's window, the number of shown turns of the failed attempt is halved.
         """
         turns = self._turns_to_show(episode)
         while True:
@@ -160,7 +160,7 @@ def reflector_chat(
 
 
 def failure_digest(failure: Trajectory, max_turns: int, react_config: ReActConfig) -> str:
-    """Return a summary of a failed attempt: its distinct accepted turns, and the number of refused actions."""
+    """Return a failed attempt as text: goal, last distinct accepted turns, number of refused actions, and outcome."""
     turns = digest_turns(failure, react_config)
     refused = f"Refused actions: {failure.invalid_actions}.\n" if failure.invalid_actions else ""
     shown = "".join(turn + "\n" for turn in turns[max(0, len(turns) - max_turns) :])

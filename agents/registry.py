@@ -65,7 +65,7 @@ def make_agent(spec: AgentSpec, model: LanguageModel, **settings: Any) -> Agent:
 
 
 def make_reader(spec: AgentSpec | None) -> Agent:
-    """Return the agent that `spec` describes without a model: it can render chats but not act. ReAct if None."""
+    """Return the agent that `spec` describes (None: ReAct), without a model: it can render chats but not act."""
     return make_agent(spec or AgentSpec(), NoModel())
 
 

@@ -1,4 +1,4 @@
-"""`ResumingAgent` continues an attempt from recorded steps, for recovery measurements and for search."""
+"""`ResumingAgent` continues an attempt from recorded steps, for measuring recovery and for search."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class ResumingAgent:
         if step.observation != episode.observation:
             raise UsageError(
                 f"task {episode.task.id!r} shows {episode.observation[:80]!r} before turn {number + 1}; expected the "
-                f"recorded observation {step.observation[:80]!r}; record the steps again with this task and this "
+                f"recorded observation {step.observation[:80]!r}: record the steps again with this task and this "
                 "version of the environment"
             )
         return step

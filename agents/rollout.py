@@ -1,4 +1,4 @@
-"""Rollouts: `play` runs one agent in one environment; `collect` runs many episodes in parallel."""
+"""Rollouts: `play` plays one attempt; `collect` plays many in parallel."""
 
 from __future__ import annotations
 
@@ -141,8 +141,8 @@ def waves(
         make_env: Creates an environment. It is called once for each parallel episode.
         jobs: The attempts to make.
         at_once: Number of episodes in one wave.
-        retries: How often an attempt is repeated after an infrastructure failure, within its wave. The last result is
-            returned even if it failed.
+        retries: Maximum number of repetitions of an attempt after infrastructure failures, within its wave. The last
+            result is returned even if it is such a failure.
         progress: Receives the completed fraction of the jobs after each attempt.
         timing: Accumulates wall time and the time spent in models and environments.
         save_picture: As in `play`.
@@ -154,7 +154,7 @@ def waves(
         UsageError: If `at_once` is less than 1.
     """
     if at_once < 1:
-        raise UsageError(f"at_once is {at_once}; expected at least 1; give a positive number of episodes")
+        raise UsageError(f"at_once is {at_once}; expected at least 1")
     jobs, timing = list(jobs), timing or Timing()
     models, counter = models_of(jobs), itertools.count(1)
 
@@ -197,7 +197,7 @@ def collect(make_env: Callable[[], AgentEnv], jobs: Iterable[Job], **options: An
 async def run_in_waves(
     jobs: Sequence[Callable[[], Coroutine[Any, Any, T]]], at_once: int, models: Sequence[_HasWaves]
 ) -> list[T]:
-    """Run `jobs` in waves of `at_once` coroutines and return their results. `models` are reset before each wave."""
+    """Run `jobs` in waves of `at_once` coroutines and return their results. Each wave begins with empty caches."""
     results: list[T] = []
     for first in range(0, len(jobs), at_once):
         for model in models:

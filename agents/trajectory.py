@@ -88,7 +88,7 @@ class Trajectory:
     score: float
     """Score in [0, 1]."""
     source: str
-    """Origin of the attempt: `policy`, `reflection`, `splice`, `expert`, or a name of the loop's own."""
+    """Origin of the attempt: `policy`, `reflection`, `splice`, `expert`, or another name that a loop chooses."""
     model: str
     """Versions of the agent's models, or the name of the expert for demonstrations."""
     seed: int
@@ -97,7 +97,7 @@ class Trajectory:
     goal: str = ""
     """The task in words; empty if the environment gives none."""
     reflection: Step | None = None
-    """Reflection on the parent attempt that preceded this one."""
+    """Reflection on the parent attempt, written before this attempt."""
     parents: tuple[str, ...] = ()
     """Keys (`RunStore.key`) of the attempts that this one mends."""
     agent: str = ""
@@ -141,8 +141,8 @@ class Trajectory:
             data: Result of `to_json`, which may have passed through JSON.
 
         Raises:
-            KeyError: If a field is missing.
-            TypeError: If a field is unknown or missing.
+            KeyError: If `task`, `steps`, `reflection` or `parents` is missing.
+            TypeError: If another field is missing or unknown.
         """
         values = dict(data)
         values["task"] = Task(**values["task"])

@@ -1,7 +1,7 @@
 """Verifier of Agent-R (Yuan et al., 2025, section 3.2): the acting model judges the steps of an attempt.
 
-The first step that the model judges bad is the first error, where the splice begins. All steps are judged in one
-growing chat, so that a backend with a cache reads each step only once.
+The first step that the model judges bad is the first error, where a splice leaves the failed attempt. All steps are
+judged in one growing chat, so that a backend with a cache reads each step only once.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""The proof: task sets, measurements, comparisons and reports."""
+"""Reproductions of papers, reports on runs, and speed measurements."""

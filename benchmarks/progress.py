@@ -1,4 +1,4 @@
-"""A progress bar that shows the current stage, its share done, and elapsed and remaining time."""
+"""A progress bar that shows the current stage, its completed share, and the elapsed and remaining time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..agents.models.registry import OnStatus
 
 @contextlib.contextmanager
 def bar(console: Console) -> Iterator[OnStatus]:
-    """Yield a callback `(stage, share done in [0, 1])` that updates a progress bar; remove the bar at the end."""
+    """Yield a callback `(stage, completed share in [0, 1])` that updates a progress bar; remove the bar at the end."""
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),

@@ -1,4 +1,4 @@
-"""Shared code of the scripts `python -m kintsugi.benchmarks...`: argument types and exit codes as of `kintsugi`."""
+"""Shared code of the scripts `python -m kintsugi.benchmarks...`: argument types, and the exit codes of `kintsugi`."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ def natural(text: str) -> int:
     return _whole(text, 0)
 
 
-def _whole(text: str, least: int) -> int:
+def _whole(text: str, minimum: int) -> int:
     try:
         number = int(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"got {text!r}; expected an integer") from None
-    if number < least:
-        raise argparse.ArgumentTypeError(f"got {number}; expected at least {least}")
+    if number < minimum:
+        raise argparse.ArgumentTypeError(f"got {number}; expected at least {minimum}")
     return number
 
 
 def run(main: Callable[[], None]) -> None:
     """Run a script.
 
-    Bad input prints one line and exits with code 2, an infrastructure failure with code 3.
+    Errors are printed in one line. The exit code is 2 for bad input and 3 for an infrastructure failure.
 
     Args:
         main: The script; takes its arguments from `sys.argv`.
@@ -41,11 +41,11 @@ def run(main: Callable[[], None]) -> None:
     try:
         main()
     except (UsageError, OSError) as error:
-        sys.exit(_said(str(error), 2))
+        sys.exit(_print_error(str(error), 2))
     except InfraError as error:
-        sys.exit(_said(f"infrastructure failure: {error}", 3))
+        sys.exit(_print_error(f"infrastructure failure: {error}", 3))
 
 
-def _said(text: str, code: int) -> int:
+def _print_error(text: str, code: int) -> int:
     sys.stderr.write(f"{Path(sys.argv[0]).name}: {' '.join(text.split())}\n")
     return code

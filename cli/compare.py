@@ -18,7 +18,7 @@ class CompareConfig:
     """Settings of `kintsugi compare`."""
 
     a: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FIRST")]
-    """First evaluation: the folder of a run, then the name of a measurement, e.g. `runs/demo/base/valid_unseen`."""
+    """First evaluation: the run's folder followed by the name of the evaluation, e.g. `runs/demo/base/valid_unseen`."""
     b: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SECOND")]
     """Second evaluation, e.g. `runs/demo/re-rest/valid_unseen`."""
     seed: int = 0

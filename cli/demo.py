@@ -1,4 +1,4 @@
-"""`kintsugi demo`: build a seed policy, improve it by Re-ReST and measure the gain, in minutes on two cores."""
+"""`kintsugi demo`: train a seed policy, improve it with two loops, and compare the three models."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class DemoConfig:
     """Settings of `kintsugi demo`: one seed of the Re-ReST comparison, without controls."""
 
     tasks: int = 200
-    """Number of held-out tasks, of size small."""
+    """Number of held-out tasks; all have size `small`."""
     run: Path = Path("runs/demo")
-    """Folder of the run; the same command again resumes it."""
+    """Folder of the run; repeat the command to resume it."""
     comparison: ReproduceReReST = field(default_factory=lambda: ReproduceReReST(seeds=1, controls=False))
     """Settings of the comparison."""
 

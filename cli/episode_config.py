@@ -1,4 +1,4 @@
-"""`EpisodeConfig`: the flags that choose environment, agent and model, shared by the commands that play episodes."""
+"""`EpisodeConfig`: flags for environment, agent and model, shared by the commands that play episodes."""
 
 from __future__ import annotations
 
@@ -29,16 +29,15 @@ class EpisodeConfig:
     env: str = "household"
     """The environment: short name, Gymnasium id or `module:Class`."""
     env_args: Params = field(default_factory=dict)
-    """Arguments of the environment's constructor, e.g. `max_steps=30 config.screenshots=true`."""
+    """Arguments of the environment's constructor, e.g. `max_steps=30`, or `config.screenshots=true` for the web."""
     agent: str = "react"
     """The agent: a registered name or `module:Class`."""
     agent_args: Params = field(default_factory=dict)
     """Fields of the agent's configuration, e.g. `restate_goal=false`."""
     model: str = "seed"
-    """The model: `seed` for the environment's seed policy, a Hugging Face model folder, or `KIND:REST`
-    (`local:FOLDER`, `scripted:FILE`, `seed:ENV`)."""
+    """The model: `seed` (the environment's own), `seed:ENV`, `scripted:FILE`, or the folder of a Hugging Face model."""
     run: Path = Path("runs/play")
-    """Folder of the run; the same command again resumes it."""
+    """Folder of the run; repeat the command to resume it."""
     pictures: bool = False
     """Store a picture of the environment at each step, for `kintsugi report`."""
 
@@ -71,7 +70,7 @@ class EpisodeConfig:
         return open_backend(f"seed:{name}" if self.model == "seed" else self.model, on_status)
 
     def record(self) -> dict[str, Any]:
-        """Return the settings that a run records: all that determine a result, with the constructors' defaults."""
+        """Return the settings that a run records: all that affect its results, including the constructors' defaults."""
         env, agent = self.env_spec.to_json(), self.reader().spec or self.agent_spec
         args = {name: value for name, value in agent.args.items() if name not in _SET_BY_OTHER_FLAGS}
         return {"env": env["id"], "env_args": env["kwargs"], "agent": agent.id, "agent_args": args}

@@ -1,8 +1,9 @@
-"""`kintsugi export`: attempts as JSONL for other trainers, as OpenAI-style `messages` or as `chosen` and `rejected`.
+"""`kintsugi export`: write attempts as JSONL for other trainers: OpenAI-style `messages`, or `chosen` and `rejected`.
 
-Both formats load with `datasets.load_dataset("json", data_files=...)` and train with TRL without conversion. All lines
-have the same columns, never null, so that Arrow infers one type per column. Turns are exported as text; only Kintsugi's
-own learner trains on the sampled tokens.
+`datasets.load_dataset("json", data_files=...)` loads both formats, and TRL trains on them without conversion. All lines
+have the same columns and no nulls, so that Arrow infers one type per column. Turns are exported as text; only
+Kintsugi's own learner trains on the sampled tokens. With `--turns all`, common trainers also compute a loss on the
+observations.
 """
 
 from __future__ import annotations
@@ -40,15 +41,13 @@ class ExportConfig:
     out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
     """JSONL file to write."""
     kind: Literal["messages", "preference"] = "messages"
-    """Content of a line: `messages` is a chat of an attempt, `preference` a failed attempt and its mend."""
+    """Content of each line: `messages` for the chat of an attempt, `preference` for a failed attempt and its mend."""
     stages: tuple[str, ...] = ()
-    """Stages to export, e.g. `collect/policy@1/train`; by default all but those on held-out tasks (`eval`, `gate`,
-    `beginnings`)."""
+    """Stages to export, e.g. `collect/policy@1/train`; by default all except `eval`, `gate` and `beginnings`."""
     outcomes: tuple[Outcome, ...] = ("success",)
     """For `messages`: outcomes of the attempts to export."""
     turns: Literal["first", "all"] = "first"
-    """For `preference`: `first` is the first turn that differs; `all` is everything from there on, with observations,
-    on which common trainers compute a loss."""
+    """For `preference`: export only the first turn that differs (`first`), or all messages from there on (`all`)."""
     overwrite: bool = False
     """Replace an existing file."""
 
@@ -69,8 +68,8 @@ def export(config: ExportConfig) -> int:
             if "env" in store.config:
                 # Import the environment, because its class defines how observations are condensed in chats.
                 EnvSpec(store.config["env"]).check()
-            work = _messages if config.kind == "messages" else _pairs
-            rows = work(store, stages, config)
+            make_rows = _messages if config.kind == "messages" else _pairs
+            rows = make_rows(store, stages, config)
             lines = 0
             for row in rows:
                 # ASCII only, because many readers split lines at characters such as U+2028, which models do write.

@@ -33,7 +33,7 @@ class Improve(EpisodeConfig):
     """Settings of `kintsugi improve` that all loops share; each loop adds the fields `loop` and `held_out`."""
 
     run: Path = Path("runs/improve")
-    """Folder of the run; the same command again resumes it."""
+    """Folder of the run; repeat the command to resume it."""
     config: Path | None = None
     """A TOML file with values of flags, such as the `config.toml` of a run; flags on the command line override it."""
 
@@ -72,18 +72,19 @@ class LoopCommand:
             # This is the record of a run. It identifies the model by a hash of its weights, not by its location.
             if values.pop("command") != f"improve {self.loop.name}":
                 raise UsageError(
-                    f"{path} is the record of another command than improve {self.loop.name}; run that command instead"
+                    f"{path} is not the record of `kintsugi improve {self.loop.name}`; run the command that it names"
                 )
             if _flag_value("--model", arguments) is None:
                 raise UsageError(
-                    f"{path} is the record of a run with model {values.get('model')!r}; pass its location with --model"
+                    f"{path} is the record of a run with model {values.get('model')!r}; "
+                    "pass the model's location with --model"
                 )
             values.pop("model", None)
         return replace_fields(defaults, values, path)
 
     @property
     def about(self) -> str:
-        """One line of help."""
+        """One-line description in the help text."""
         return self.loop.about
 
     def __call__(self, config: Any, console: Console) -> None:
@@ -146,7 +147,10 @@ def _run_and_report(run: Run, loop: Loop[Any], settings: Any, held_out: Measure)
     practice_tasks = settings.practice.task_set(run.env, settings.seed)
     for split, scored_tasks in held_out.task_sets(run.env).items():
         if shared := practice_tasks.count_shared(scored_tasks):
-            yield f"{shared} of the {len(scored_tasks)} tasks of {split} were practised on: this is no held-out score"
+            yield (
+                f"{shared} of the {len(scored_tasks)} tasks of {split} were practised on; "
+                f"the score on {split} is not a held-out score"
+            )
     if found := verdicts(results):
         yield verdict_table(found)
     if adapter is not None:

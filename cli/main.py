@@ -1,4 +1,4 @@
-"""The command `kintsugi`: finds the subcommand, parses its flags, and turns errors into one line and an exit code.
+"""The command `kintsugi`: finds the subcommand, parses its flags, and reports errors as one line and an exit code.
 
 A subcommand is a function `(config, console)`. Its `config` is a frozen dataclass, which tyro reads from the flags. The
 subcommands are listed in `COMMANDS` and imported only when they run, so that help is fast.
@@ -34,7 +34,7 @@ class Command:
     target: str
     """`module:function` within the package. The function takes a configuration and a console."""
     about: str
-    """One line of help."""
+    """One-line description in the help text."""
     argument: str | None = None
     """If given, `target(argument)` returns the function. It has the attributes `config`, the type of its configuration,
     and `default(arguments)`, which returns the default configuration."""
@@ -48,18 +48,18 @@ class Group:
     noun: str
     """What the names of the subcommands denote, e.g. `loop`."""
     about: str
-    """One line of help."""
+    """One-line description in the help text."""
 
 
 def loop_commands() -> dict[str, Command]:
     """Return one subcommand for each loop of the registry."""
     from ..loops.registry import loops
 
-    return {part.name: Command("cli.improve:command", part.about, part.name) for part in loops()}
+    return {plugin.name: Command("cli.improve:command", plugin.about, plugin.name) for plugin in loops()}
 
 
 SANDBOX = {
-    "build": Command("cli.sandbox:build", "build the container image that code runs in, with or without a registry"),
+    "build": Command("cli.sandbox:build", "build the container image that code runs in"),
     "clean": Command("cli.sandbox:clean", "remove the leftovers of killed runs, such as containers"),
 }
 PAPERS = {
@@ -67,12 +67,12 @@ PAPERS = {
     for name, about in {
         "re-rest": "base model, self-training, Re-ReST and controls, over several seeds",
         "agent-r": "base model, baselines and Agent-R's rounds, over several seeds",
-        "trading-group": "rules, a desk and its ablations, and a trained desk",
+        "trading-group": "trading rules, a desk, its ablations, and a trained desk, over several seeds",
     }.items()
 }
 COMMANDS: dict[str, Command | Group] = {
-    "demo": Command("cli.demo:run", "build a seed policy, improve it and measure the gain, in minutes"),
-    "seed": Command("cli.seed:run", "build the seed policy of an environment, or find it in the cache"),
+    "demo": Command("cli.demo:run", "train a seed policy, improve it with two loops, and compare the three models"),
+    "seed": Command("cli.seed:run", "train the seed policy of an environment, or find it in the cache"),
     "improve": Group(loop_commands, "loop", "run or resume an improvement loop"),
     "eval": Command("cli.evaluate:run", "measure an agent on held-out tasks"),
     "compare": Command("cli.compare:run", "compare two evaluations, paired by task"),
@@ -80,7 +80,7 @@ COMMANDS: dict[str, Command | Group] = {
     "export": Command("cli.export:run", "write a run's attempts as JSONL for other trainers"),
     "play": Command("cli.play:run", "play an environment in the terminal"),
     "envs": Command("cli.envs:run", "list the environments"),
-    "sandbox": Group(lambda: SANDBOX, "sandbox command", "manage the sandbox that code environments run programs in"),
+    "sandbox": Group(lambda: SANDBOX, "command", "manage the sandbox that code environments run programs in"),
     "reproduce": Group(lambda: PAPERS, "paper", "reproduce the comparison of a paper, with controls"),
 }
 ROOT = Group(lambda: COMMANDS, "command", "language-model agents that turn their own failures into training data")
@@ -175,15 +175,15 @@ def _parse_flags(
 
     module, _, name = command.target.partition(":")
     function = getattr(importlib.import_module(f"{__name__.partition('.')[0]}.{module}"), name)
-    about: dict[str, Any] = {"prog": " ".join(words), "description": command.about, "args": arguments}
+    options: dict[str, Any] = {"prog": " ".join(words), "description": command.about, "args": arguments}
     if command.argument is not None:
         function = function(command.argument)
-        config_type, about["default"] = function.config, function.default(arguments)
-        # Loops of other packages have their description only after the import.
-        about["description"] = getattr(function, "about", command.about)
+        config_type, options["default"] = function.config, function.default(arguments)
+        # The description of a loop from another package is known only after its import.
+        options["description"] = getattr(function, "about", command.about)
     else:
         config_type = get_type_hints(function, include_extras=True)["config"]
-    return function, tyro.cli(config_type, **about)
+    return function, tyro.cli(config_type, **options)
 
 
 def _print_warning(errors: Console, printed: set[str], message: Warning | str, *_: object) -> None:

@@ -27,7 +27,7 @@ Type an action, or the number of an action in the list of :admissible.
   :look         show the observation again (:l)
   :restart      restart the task
   :quit         quit (:q, or end of input)
-An action between ``` and ``` may have several lines."""
+An action that contains ``` continues over several lines, up to the closing ```."""
 FENCE = "```"
 SHORTCUTS = {":a": ":admissible", ":u": ":undo", ":l": ":look", ":q": ":quit", ":h": ":help", ":?": ":help"}
 
@@ -43,7 +43,7 @@ class PlayConfig:
     split: str = "train"
     """Split of the task."""
     tasks: int | None = None
-    """Number of tasks to draw and to choose `--task` from; by default the environment's usual number."""
+    """Number of tasks to draw; `--task` must be one of them. By default, the environment's default number."""
     seed: int = 0
     """Seed that draws the tasks."""
     window: Literal["auto", "always", "never"] = "auto"
@@ -55,7 +55,7 @@ class PlayConfig:
 
 
 def run(config: PlayConfig, console: Console, read: Callable[[str], str] = input) -> None:
-    """Run `kintsugi play`; `read` is as in `play`."""
+    """Run `kintsugi play`; `read` is passed to `play`."""
     spec = EnvSpec(config.env, config.env_args)
     spec.check()
     number = 1 if config.task is None and config.tasks is None else config.tasks
@@ -101,8 +101,8 @@ def play(env: AgentEnv, task: Task, console: Console, read: Callable[[str], str]
     Returns:
         Whether the task was solved.
     """
-    game = Game(env, task, console)
-    game.restart()
+    episode = InteractiveEpisode(env, task, console)
+    episode.restart()
     while True:
         try:
             line = read("> ").strip()
@@ -114,12 +114,12 @@ def play(env: AgentEnv, task: Task, console: Console, read: Callable[[str], str]
         command = SHORTCUTS.get(line, line)
         if command == ":quit":
             console.print(f"Quit after {env.steps} steps.", style="dim")
-            return game.success
+            return episode.success
         if line:
-            game.execute(command)
+            episode.execute(command)
 
 
-class Game:
+class InteractiveEpisode:
     """An interactive episode in which every step can be undone."""
 
     def __init__(self, env: AgentEnv, task: Task, console: Console) -> None:

@@ -30,7 +30,7 @@ class PaperCommand:
     def config(self) -> type[Any]:
         """The dataclass of the command's flags."""
         comparison = load(PAPERS[self.name], f"paper {self.name!r}")
-        about = tyro.conf.arg(help="Folder of the run; the same command again resumes it.")
+        about = tyro.conf.arg(help="Folder of the run; repeat the command to resume it.")
         return make_dataclass(
             "Reproduce",
             [

@@ -17,11 +17,11 @@ class BuildConfig:
     """Settings of `kintsugi sandbox build`."""
 
     method: image.Method = "auto"
-    """`debootstrap` needs root, `dockerfile` needs an image registry, `auto` prefers `debootstrap` if possible."""
+    """`debootstrap` needs root, `dockerfile` needs an image registry, `auto` uses `debootstrap` if possible."""
     image: str = docker_engine.IMAGE
     """Name and tag of the image."""
     force: bool = False
-    """Build the image even if it exists already."""
+    """Build the image even if it already exists."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class CleanConfig:
     """Settings of `kintsugi sandbox clean`."""
 
     all: bool = False
-    """Also remove containers of active runs."""
+    """Remove all sandbox containers, including those in use."""
 
 
 def build(config: BuildConfig, console: Console) -> None:

@@ -1,4 +1,4 @@
-"""`kintsugi seed`: build the seed policy of an environment, or find it in the cache."""
+"""`kintsugi seed`: train the seed policy of an environment, or find it in the cache."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class SeedConfig:
     tokens: int | None = None
     """Number of training tokens; by default that of the environment's recipe."""
     seed: int = 0
-    """Seed; a different seed gives a different seed policy."""
+    """Random seed; each seed gives a different seed policy."""
     out: Path | None = None
     """Folder to copy the seed policy to; it must be new or empty."""
 
@@ -46,7 +46,7 @@ def run(config: SeedConfig, console: Console) -> None:
 
 
 def build_with_progress_bar(recipe: SeedRecipe, console: Console) -> Path:
-    """Return the folder of the seed policy; show a progress bar while it is built."""
+    """Return the folder of the seed policy; show a progress bar while it is trained."""
     from ..loops.seeds.recipe import seed_model
 
     with bar(console) as on_status:

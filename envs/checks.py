@@ -21,7 +21,7 @@ class EnvCheckError(UsageError):
 
     def __init__(self, name: str, failures: dict[str, str]) -> None:
         self.failures = failures
-        """Name of each failed check -> what it found, followed by the rule that the environment breaks."""
+        """By name of the failed check: what it found, and the rule that the environment breaks."""
         lines = "".join(f"\n  {check}: {text}" for check, text in failures.items())
         super().__init__(f"{name} fails {len(failures)} of {len(CHECKS)} checks:{lines}")
 
@@ -41,8 +41,8 @@ def check_agent_env(
     checks run, whether or not earlier ones fail. If steps are slow, use fewer `steps` and a small `max_steps`.
 
     Args:
-        env: A class, a factory without arguments, the name or id of a registered environment, or an instance whose
-            `reset` was not called yet (further instances are made from its `spec`, or by copying it).
+        env: A class, a factory without arguments, the name or id of a registered environment, or an instance that
+            has not been reset yet (further instances are made from its `spec`, or by copying it).
         task: The task to play. By default, the checks play `copies` tasks that the environment draws itself.
         steps: Actions in each random walk; at least 4.
         copies: Instances that are played side by side; at least 2.
@@ -74,7 +74,7 @@ def check_agent_env(
 def _build_context(
     env: EnvLike, task: Task | None, steps: int, copies: int, seed: int, hash_seeds: tuple[int, ...]
 ) -> CheckContext:
-    """Make two instances, draw the tasks, and collect what the checks need."""
+    """Check that the factory makes new instances, draw the tasks, and collect what the checks need."""
     make = _factory(env)
     first, second = make(), make()
     name = type(first).__name__

@@ -50,7 +50,7 @@ class CheckContext:
     """`PYTHONHASHSEED` of each new process."""
 
     def actions(self, number: int = 0) -> RandomActions:
-        """Return random stream `number` of actions."""
+        """Return the stream of random actions with this number."""
         return RandomActions(self.seed, number)
 
 
@@ -87,8 +87,8 @@ def require_refused(call: Callable[[], object], what: str) -> None:
 def _gymnasium(context: CheckContext) -> None:
     """`gymnasium.utils.env_checker.check_env` must pass without warnings.
 
-    Fix what its message says. Most messages concern `metadata`, the spaces, or an `info` dictionary that is changed
-    after it was returned.
+    Fix what its message says. Most messages concern `metadata`, the spaces, or an `info` dictionary that changes
+    after it has been returned.
     """
     spec = EnvSpec("Checked-v0", entry_point=context.make, disable_env_checker=True, order_enforce=False)
     env = gymnasium.make(spec).unwrapped
@@ -339,7 +339,7 @@ def _ending(context: CheckContext) -> None:
     call = record_reset(env, task)
     for _ in range(env.max_steps):
         call = call if call.over else record_call(env, task, "xyzzy")
-    require(call.over, f"the episode still runs after {env.max_steps} steps, its max_steps")
+    require(call.over, f"the episode still runs after {env.max_steps} steps, which is its max_steps")
     require(not (call.terminated and call.truncated), f"{call} is both terminated and truncated")
     require("success" in call.info, f"{call} ended the episode, but info['success'] is missing")
     last = env.snapshot()

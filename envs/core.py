@@ -35,15 +35,15 @@ class Snapshot:
     rng: Mapping[str, Any]
     """State of the bit generator of the environment's `np_random`."""
     state: Any
-    """A pair of the last observation and: with exact snapshots, the result of `get_state`; with replay snapshots, the
-    state of the random generator at the start of the episode and the actions since."""
+    """The last observation, paired with what restores the environment. With exact snapshots, that is the result of
+    `get_state`; with replay snapshots, the initial state of the random generator and the actions since then."""
 
 
 class AgentEnv(gymnasium.Env[str, str], ABC):
     """Base class of all environments: a Gymnasium environment with text observations, text actions and snapshots.
 
     A subclass sets `env_id` and defines `tasks`, `begin` and `act`. `check_agent_env` tests it. An episode must be a
-    function of task, seed and actions alone, so it must draw random numbers only from `self.np_random`.
+    function of task, seed and actions alone, so a subclass draws random numbers only from `self.np_random`.
 
     By default, a snapshot stores the actions so far, and `restore` plays them again. For exact snapshots, set
     `metadata = {**AgentEnv.metadata, "snapshot": "exact"}` and define `get_state` and `set_state`.
@@ -229,7 +229,7 @@ class AgentEnv(gymnasium.Env[str, str], ABC):
         return None
 
     def default_task(self) -> Task:
-        """Return the task of a `reset` without a task: by default, a task of `train` drawn from `self.np_random`."""
+        """Return the task that `reset` plays if it is given none: one of `train`, drawn from `self.np_random`."""
         train = self.tasks("train").tasks
         return train[int(self.np_random.integers(len(train)))]
 
@@ -239,8 +239,8 @@ class AgentEnv(gymnasium.Env[str, str], ABC):
         """Start an episode.
 
         Args:
-            seed: Seed of `self.np_random`. By default, the seed of the given task; without a task, the generator goes
-                on from its current state.
+            seed: Seed of `self.np_random`. By default, the seed of the given task; without a task, the generator
+                continues from its current state.
             options: `{"task": task}` selects the task. Otherwise `default_task` draws one.
 
         Returns:
@@ -265,7 +265,7 @@ class AgentEnv(gymnasium.Env[str, str], ABC):
     def _begin(self, task: Task) -> tuple[str, dict[str, Any]]:
         self.task, self.steps, self._finished = task, 0, True
         if self._actions is not None:
-            # Drawing a task advances the generator, so its seed alone does not restore this state.
+            # Drawing a task has advanced the generator, so the seed does not give this state.
             self._initial_rng, self._actions = self.np_random.bit_generator.state, []
         observation, info = self.begin(task)
         info["task_id"] = task.id
@@ -316,7 +316,7 @@ class AgentEnv(gymnasium.Env[str, str], ABC):
         return Snapshot(self.env_id, self.task, self.steps, self._finished, rng, (self._observation, state))
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Return to the state of a snapshot, also one that another instance or process took.
+        """Return to the state of a snapshot. Another instance or process may have taken it.
 
         With exact snapshots, the state is set directly. Otherwise, all actions up to the snapshot are played again.
 

@@ -96,7 +96,7 @@ def random_walk(env: AgentEnv, task: Task, actions: RandomActions, steps: int, l
 
 
 def replay_calls(env: AgentEnv, task: Task, calls: Sequence[Call]) -> list[Call]:
-    """Repeat the calls and return the new ones."""
+    """Make the same calls in `env` and return the new records."""
     return [record_call(env, task, call.action) for call in calls]
 
 
@@ -124,7 +124,7 @@ def _describe_difference(field: str, one: Any, two: Any) -> str:
 def process_digests(cls: type[AgentEnv], task: Task, calls: Sequence[Call], hash_seeds: Sequence[int]) -> set[str]:
     """Replay the actions of `calls` in one new process for each `PYTHONHASHSEED` and return the digests of the results.
 
-    The set has one element if all processes agree. It is empty without hash seeds, and if a new process cannot make the
+    The set has one element if all processes agree. It is empty without hash seeds, and if new processes cannot make the
     environment: its module cannot be imported there, or its class needs arguments.
     """
     root = cls.__module__.partition(".")[0]
@@ -162,6 +162,6 @@ def _child_main() -> None:
 
 
 def short_repr(value: Any) -> str:
-    """Return `repr(value)`, shortened to about 120 characters."""
+    """Return `repr(value)`. If it exceeds 160 characters, return its first 120 and its length."""
     text = repr(value)
     return text if len(text) <= 160 else f"{text[:120]}... ({len(text)} characters)"

@@ -73,11 +73,11 @@ def entries() -> list[EnvEntry]:
     An entry point cannot replace a built-in id.
     """
     ours = [Plugin(entry.id, entry.entry_point, entry.about) for entry in BUILTIN]
-    return [EnvEntry(part.name, part.target, part.about) for part in plugins(GROUP, ours)]
+    return [EnvEntry(plugin.name, plugin.target, plugin.about) for plugin in plugins(GROUP, ours)]
 
 
 def find(name: str) -> EnvEntry:
-    """Return an environment by name. A class given as `module:Class` is not imported yet.
+    """Return an environment by name, without importing its class.
 
     Args:
         name: Short name such as `household`, Gymnasium id, or `module:Class`.
@@ -101,13 +101,13 @@ def find(name: str) -> EnvEntry:
 class EnvSpec:
     """An environment as plain data, to store it with a run and to make it again on another machine.
 
-    The short form of environments everywhere in the package: `EnvSpec("household").make()`.
+    Evaluations and loops take environments in this form. `EnvSpec("household").make()` returns one.
     """
 
     id: str = "household"
     """Short name, Gymnasium id or `module:Class`."""
     kwargs: Mapping[str, Any] = field(default_factory=dict)
-    """Constructor arguments, as values or as text, which is converted (`config.screenshots`: `true`)."""
+    """Constructor arguments. Text is converted to the annotated type (`config.screenshots`: `true`)."""
 
     @property
     def cls(self) -> type[AgentEnv]:

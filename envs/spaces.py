@@ -50,7 +50,7 @@ class UnicodeText(gymnasium.Space[str]):
         return list(sample_n)
 
     def from_jsonable(self, sample_n: list[Any]) -> list[str]:
-        """Return the samples that `to_jsonable` returned."""
+        """Return the samples from a result of `to_jsonable`."""
         return [str(sample) for sample in sample_n]
 
     def __eq__(self, other: object) -> bool:

@@ -101,7 +101,7 @@ class TaskSet:
         ordered = tuple(sorted(tasks, key=lambda task: task.id))
         for a, b in itertools.pairwise(ordered):
             if a.id == b.id:
-                raise UsageError(f"two tasks have the id {a.id!r}; expected unique ids in a TaskSet: rename one")
+                raise UsageError(f"two tasks have the id {a.id!r}; expected unique ids in a task set: rename one")
         object.__setattr__(self, "tasks", ordered)
 
     @functools.cached_property

@@ -1,4 +1,4 @@
-"""Loops of self-improvement: one module per loop, and their shared parts."""
+"""Self-improvement loops: one module per loop, and the parts that they share."""
 
 from .learning.training_data import TrainingData
 from .registry import Loop, LoopConfig

@@ -1,11 +1,11 @@
-"""Agent-R: train an agent to revise its errors as soon as it can recognise them (arXiv 2501.11425, sections 3.2-3.4).
+"""Agent-R: train an agent to correct its errors as soon as it can recognise them (arXiv 2501.11425, sections 3.2-3.4).
 
 for i = 1, 2, 3 with alpha_i = 0.5, 0.7, 1.0:
 1. search a tree for each task with the current model                               search/<model>@<i>
-2. pair ends with r(good) >= alpha_i and r(good) - r(bad) > beta
+2. pair good and bad ends of a tree: r(good) >= alpha_i and r(good) - r(bad) > beta
 3. t' = first step of the bad path after the fork that the model itself judges Bad
 4. splice: bad steps up to t', revision thought, good steps after the fork          splice/<name>@<i>
-   (beyond the paper: play the splice; if an observation differs from the recorded one, search a new good ending
+   (beyond the paper: play the splice; if an observation differs from the recorded one, search for a new ending
    from t')                                                                         search/<model>@<i>/again
 5. SFT from the last adopted weights on good paths, splices (bad steps masked) and a share eta of demonstrations
 
@@ -55,22 +55,22 @@ from .runs.stages import Stage, node_key
 SpliceStatus = Literal["verified", "searched", "counterfactual", "unchecked", "infra_error"]
 """Result of playing a splice. `verified`: all observations match. `searched`: they differ, and a search from the bad
 steps found a new ending. `counterfactual`: they differ, and there is no new ending. `unchecked`: it was not played.
-`infra_error`: the environment broke."""
+`infra_error`: an infrastructure failure ended the attempt to play it."""
 
 
 @dataclass(frozen=True)
 class AgentR(LoopConfig):
-    """Agent-R: revise errors as soon as they can be recognised."""
+    """Agent-R: correct errors as soon as they can be recognised."""
 
     practice: Practice = field(default_factory=lambda: Practice(tasks=120))
     data: TrainingData = field(default_factory=lambda: TrainingData(replay=0.25))
     """Training data; `replay` is eta / (1 - eta) for the paper's eta of 0.2."""
     search: Uct = field(default_factory=lambda: Uct(candidates=3, iterations=6, max_depth=20))
-    """Search of each tree; the paper uses 4 candidates and 8 iterations."""
+    """Tree search; the paper uses 4 candidates and 8 iterations."""
     alpha: tuple[float, ...] = (0.5, 0.7, 1.0)
     """Minimum score of a good end, one value per round."""
     beta: float = 0.2
-    """The score of a bad end must be lower than that of the good end by more than this."""
+    """The scores of the two ends of a pair must differ by more than this."""
     pairs: int = 4
     """Maximum number of splices per tree."""
     splice: bool = True
@@ -86,14 +86,14 @@ class AgentR(LoopConfig):
     verifier: VerifierConfig = field(default_factory=VerifierConfig)
     """Prompt and sampling of the verifier, which uses the agent's own model."""
     revisions: tuple[str, ...] = (REVISION_THOUGHT,)
-    """Revision thoughts to draw from, ten in the paper; a single one is more likely under greedy decoding."""
+    """Revision thoughts to draw from. The paper uses ten; greedy decoding produces a single one more often."""
     later_epochs: float = 1.0
     """Epochs of rounds that continue from an earlier round's adapter; other rounds use `fit.epochs`."""
     recovery: Recovery = field(default_factory=Recovery)
-    """Test of recovery from bad beginnings, which the base model makes on the held-out tasks."""
+    """Test of recovery from bad beginnings, the first turns of failed attempts of the base model."""
 
     def validate(self, env: EnvSpec, agent: Agent) -> None:
-        """Check also that the agent has a model, which serves as verifier; see `LoopConfig.validate`."""
+        """Also check that the agent has a model, which serves as verifier; see `LoopConfig.validate`."""
         if not agent.models:
             raise UsageError(
                 f"agent {agent.name!r} has no model, which Agent-R needs as verifier; pass an agent with a model, "
@@ -112,7 +112,7 @@ class AgentR(LoopConfig):
         return self.data.mistakes != "trained"
 
     def trees_at_once(self, env: EnvSpec) -> int:
-        """Return the number of trees whose candidates together are at most `attempts.at_once` conversations."""
+        """Return how many trees to search in parallel, with at most `attempts.at_once` candidates in all."""
         return max(1, (self.attempts.resolved(env).at_once or 1) // self.search.candidates)
 
 
@@ -131,7 +131,7 @@ def train_round(run: Run, start: Path | None, config: AgentR, i: int, name: str 
 
     Args:
         run: The run.
-        start: Adapter to search with and to continue training from; None is the base.
+        start: Adapter to search with and to continue training from; None for the base model.
         config: Configuration.
         i: Round, from 1.
         name: The new adapter is named `<name>@<i>`.
@@ -242,7 +242,7 @@ def find_cuts(run: Run, agent: Agent, trees: Mapping[str, SearchTree], config: A
 
 
 def check_splices(splices: Sequence[Trajectory], env: EnvSpec, retries: int = 2) -> list[SpliceStatus]:
-    """Play splices and compare the recorded observations; a splice is repeated after an infrastructure failure."""
+    """Play splices and compare the observations with the recorded ones; retry after infrastructure failures."""
 
     def check(env: AgentEnv, splice: Trajectory) -> SpliceStatus:
         for _ in range(1 + retries):
@@ -274,7 +274,7 @@ def continue_by_search(
     ]
     search_config = replace(config.continue_search or config.search, stop_score=alpha)
     new_trees = run.search(stage, jobs, search_config, config.trees_at_once(run.env))
-    endings = {place: best_ending(tree, alpha) for place, tree in zip(counterfactual, new_trees, strict=True)}
+    endings = {cut_key: best_ending(tree, alpha) for cut_key, tree in zip(counterfactual, new_trees, strict=True)}
     for splice in splices:
         ending = endings.get((splice.cut.tree, splice.cut.last))
         if splice.status == "counterfactual" and ending is not None:
@@ -321,7 +321,7 @@ def splice_examples(splices: Sequence[Splice], agent: Agent, config: AgentR) -> 
 def summary(
     trees: Mapping[str, SearchTree], good: Sequence[Trajectory], splices: Sequence[Splice], own: int, total: int
 ) -> dict[str, Any]:
-    """Return the statistics of a round; `own` examples exclude demonstrations, `total` examples include them."""
+    """Return the statistics of a round; `own` counts examples without demonstrations, `total` with them."""
     scores = {key: {tree.nodes[end].score for end in tree.ends()} for key, tree in trees.items()}
     statuses = Counter(splice.status for splice in splices)
     cuts = [splice.cut for splice in splices]
@@ -345,11 +345,11 @@ def summary(
     }
 
 
-# -- Further measurements and output ----------------------------------------------------------------------------------
+# -- Further evaluations and output -----------------------------------------------------------------------------------
 
 
 def recovery_test(run: Run, config: AgentR, held_out: Measure) -> dict[str, Test]:
-    """Return the test of recovery from bad beginnings of the base model; see `Loop.tests`."""
+    """Return the test of recovery from the base model's bad beginnings; see `Loop.tests`."""
     beginnings = bad_beginnings(run, held_out, config.recovery)
     return {
         RECOVERY_TASKS: lambda name, adapter: measure_recovery(

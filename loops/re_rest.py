@@ -37,13 +37,13 @@ class ReReST(LoopConfig):
 
     data: TrainingData = field(default_factory=TrainingData)
     reflector: Literal["zero_shot", "trained"] = "trained"
-    """`zero_shot` reflects with the policy model; `trained` then also trains R for attempts that still fail."""
+    """`zero_shot` reflects with the policy; `trained` also trains a reflector and reflects on what still fails."""
     reflection: ReflectorConfig = field(default_factory=ReflectorConfig)
     rounds: int = 1
     """Number of rounds; 1 in the paper."""
 
     def validate(self, env: EnvSpec, agent: Agent) -> None:
-        """Check also that the agent is a ReAct agent; see `LoopConfig.validate`."""
+        """Also check that the agent is a ReAct agent; see `LoopConfig.validate`."""
         super().validate(env, agent)
         require_react_agent(agent)
 
@@ -85,7 +85,7 @@ def collect_and_mend(run: Run, adopted: Path | None, config: ReReST, i: int = 1)
 
     Args:
         run: The run.
-        adopted: Adapter of M and of the zero-shot reflector; None is the base.
+        adopted: Adapter of M and of the zero-shot reflector; None for the base model.
         config: Configuration.
         i: Round, from 1.
 
@@ -123,7 +123,7 @@ def collect_and_mend(run: Run, adopted: Path | None, config: ReReST, i: int = 1)
 def reflect(
     run: Run, stage: Stage, agent: ReActAgent, failed: Mapping[str, Trajectory], config: ReReST, suffix: str
 ) -> list[Trajectory]:
-    """Make one reflection and one attempt per failed attempt, whose full key becomes its `parents`."""
+    """Make one reflection and one correction per failed attempt; `parents` holds the full key of the failed one."""
     jobs = [
         job(
             failure.task,
@@ -148,7 +148,7 @@ def reflector_examples(
 ) -> list[Example]:
     """Make the training examples (x, y_lose, y_win) of the reflector.
 
-    y_win is a correction that passed, or an attempt of the policy that passed at the same task. In the second case the
+    y_win is a correction that passed, or an attempt of the policy that passed the same task. In the second case the
     reflection on y_lose stays in the context without a loss, because it did not lead to y_win.
 
     Args:

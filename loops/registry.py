@@ -1,4 +1,4 @@
-"""The registry of loops, `Loop` and `LoopConfig`.
+"""`Loop`, `LoopConfig`, and the registry of loops.
 
 A loop is one module with a configuration, an algorithm and a `Loop`. Another package registers its loop by an entry
 point in its `pyproject.toml`:
@@ -81,7 +81,7 @@ class LoopConfig:
 
         Args:
             run: The run.
-            old: Adapter adopted last; None is the base model.
+            old: Adapter adopted last; None for the base model.
             new: Adapter to decide on.
 
         Returns:
@@ -92,7 +92,7 @@ class LoopConfig:
 
 C = TypeVar("C", bound=LoopConfig)
 Test = Callable[[str, Path | None], list[Trajectory]]
-"""Measures a model, given by name and adapter, on one further set of tasks."""
+"""Measures a model, given by name and adapter, on one further task set."""
 
 
 @dataclass(frozen=True)
@@ -108,11 +108,11 @@ class Loop(Generic[C]):
     run: Callable[[Run, C], Path | None]
     """The algorithm; returns the last adopted adapter, or None if none was adopted."""
     tests: Callable[[Run, C, Measure], Mapping[str, Test]] = lambda run, config, held_out: {}
-    """Further measurements of the base and the trained model, by the name of their set of tasks."""
+    """Further evaluations of the base and the trained model, by name of the task set."""
     findings: Callable[[Run, C, Measure, Mapping[str, MeasuredAttempts]], Iterable[RenderableType]] = (
         lambda run, config, held_out, measured: ()
     )
-    """Returns what to print after the scores. The last argument holds the attempts by model and set of tasks; the
+    """Returns what to print after the scores. The last argument holds the attempts by model and task set; the
     models are `base` and, if a round was adopted, the loop's name."""
     env: str = "household"
     """Default environment."""

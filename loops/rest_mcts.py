@@ -1,6 +1,6 @@
 """ReST-MCTS*: self-training by process-reward guided tree search (arXiv 2406.03816, algorithm 1).
 
-0. D_V0 <- UCT trees of the first policy (there is no value model yet)              search/first
+0. D_V0 <- UCT trees of the initial policy, without a value model                   search/first
    V_0  <- regression on their process rewards                                      value@0
 for i in 1..T:
 1. D_G  <- MCTS*(pi_{i-1}, V_{i-1}) on the practice tasks                           search/policy@i
@@ -44,7 +44,7 @@ class ReSTMCTS(LoopConfig):
     """Here `k` is the number of trees per task, and `at_once` the number of trees searched in parallel."""
     data: TrainingData = field(default_factory=TrainingData)
     first_search: Uct = field(default_factory=lambda: Uct(iterations=4))
-    """Search of the trees that V_0 is trained on."""
+    """Search of the trees that the first value model (V_0) is trained on."""
     search: MctsStar = field(default_factory=lambda: MctsStar(iterations=24))
     """Search of each round; the authors' scripts use 50 iterations."""
     value: FitConfig = field(default_factory=lambda: FitConfig(epochs=3.0))
@@ -57,7 +57,7 @@ class ReSTMCTS(LoopConfig):
     """Number of rounds T; 2 in the paper."""
 
     def validate(self, env: EnvSpec, agent: Agent) -> None:
-        """Check also that the agent has a prompt for the value model; see `LoopConfig.validate`."""
+        """Also check that the agent has a prompt for the value model; see `LoopConfig.validate`."""
         super().validate(env, agent)
         require_prompt(agent)
 
@@ -83,7 +83,7 @@ def rest_mcts(run: Run, config: ReSTMCTS) -> Path | None:
         value = train_value(run, f"value@{i}", agent, all_trees, config)
 
         # 3: CHOOSE TRACES, TRAIN THE POLICY
-        traces = [trace for of_task in group_by_task(trees) for trace in choose_traces(of_task, config)]
+        traces = [trace for task_trees in group_by_task(trees) for trace in choose_traces(task_trees, config)]
         traces_stage = Stage("collect", "traces", split, i)
         if traces and not run.store.trajectories(traces_stage):
             run.store.add(traces_stage, traces)
@@ -96,7 +96,7 @@ def rest_mcts(run: Run, config: ReSTMCTS) -> Path | None:
 
 
 def make_policy(run: Run, adapter: Path | None, config: ReSTMCTS) -> PromptingAgent:
-    """Return the policy with an adapter (None is the base)."""
+    """Return the policy with an adapter; None for the base model."""
     at_once = config.attempts.resolved(run.env).at_once or 1
     return require_prompt(run.make_agent(adapter, config.attempts, parallel=2 * at_once, batch_invariant=True))
 
@@ -127,7 +127,7 @@ def search_trees(
         stage: Stage that holds the trees.
         stream: Name of the random stream.
         agent: Policy.
-        value: Adapter of the value model; None searches without one.
+        value: Adapter of the value model; None to search without one.
         search: Search algorithm and budget.
         config: Configuration.
 
@@ -136,8 +136,8 @@ def search_trees(
     """
     tasks = config.practice.task_set(run.env, config.seed)
     jobs = [job(task, agent, sample, config.seed, stream) for task in tasks for sample in range(config.attempts.k)]
-    critic = PromptValue(run.backend.critic(value), agent) if value else None
-    return run.search(stage, jobs, search, config.attempts.resolved(run.env).at_once or 1, critic)
+    value_model = PromptValue(run.backend.critic(value), agent) if value else None
+    return run.search(stage, jobs, search, config.attempts.resolved(run.env).at_once or 1, value_model)
 
 
 def train_value(run: Run, name: str, agent: PromptingAgent, trees: Sequence[SearchTree], config: ReSTMCTS) -> Path:

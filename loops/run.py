@@ -1,6 +1,6 @@
-"""`Run`: what a loop works with. It hides weight files, devices, event loops and folders from loops.
+"""`Run`: gives a loop its store, models, learner and environment, and hides weight files, devices and asyncio.
 
-Two shared parts of loop configurations are here too: `Practice` (tasks to attempt) and `Attempts` (how to attempt
+The module also defines two parts of loop configurations: `Practice` (tasks to attempt) and `Attempts` (how to attempt
 them). See `learning.training_data` for the training data and `measuring.gate` for the gate.
 """
 
@@ -210,11 +210,11 @@ class Run:
         """Return the run's agent with the base model and an adapter; the model loads on its first call.
 
         Args:
-            adapter: Adapter folder; None is the base model itself.
+            adapter: Adapter folder; None for the base model.
             attempts: Temperature, token limit and parallelism.
             temperature: Replaces `attempts.temperature`.
             decoding: Replaces the agent's decoding, `free` or `constrained`.
-            parallel: Conversations that the model keeps in parallel; None is `attempts.at_once`.
+            parallel: Number of conversations whose caches the model keeps; None for `attempts.at_once`.
             batch_invariant: Whether results must not depend on batching; see `Backend.model`.
         """
         attempts = attempts.resolved(self.env)
@@ -304,7 +304,7 @@ class Run:
             jobs: Searches to run; models of their agents must be batch-invariant.
             config: Search algorithm and budget.
             at_once: Trees searched in parallel.
-            value: Value model of the search; None goes without.
+            value: Value model of the search; None to search without one.
 
         Returns:
             The finished trees, in the order of `jobs`.
@@ -329,16 +329,16 @@ class Run:
         start: Path | None = None,
         rename: bool = False,
     ) -> Path:
-        """Train an adapter, or take it from the store. Open models are freed before, because training needs the memory.
+        """Train an adapter, or take it from the store. Open models are freed first, to make room for training.
 
         Args:
             name: Name of the adapter, such as `re_rest@1`.
             examples: Examples of the objective.
             fit: Hyperparameters; `fit.seed` is replaced.
             seed: Seed of the random numbers.
-            stream: Name of the random stream; None is the adapter's name.
-            objective: Rows and loss; None is supervised fine-tuning.
-            start: Adapter to continue from; None starts a new one.
+            stream: Name of the random stream; None for the adapter's name.
+            objective: Rows and loss; None for supervised fine-tuning.
+            start: Adapter to continue from; None to start a new one.
             rename: Whether to exchange entity names each epoch, where the environment's seed family supports it.
 
         Returns:

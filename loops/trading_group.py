@@ -67,12 +67,11 @@ class SynthesisConfig(LoopConfig):
     practice: Practice = field(default_factory=lambda: Practice(tasks=100, params={"bars": "60"}))
     """Windows that the desk trades; one asset each."""
     attempts: Attempts = field(default_factory=lambda: Attempts(k=1))
-    """Sampled at temperature 1, so that answers to similar days vary."""
+    """Attempts per window. They are sampled at temperature 1, so that answers to similar days vary."""
     keep: float = 0.25
     """Share of the labelled calls to train on, the best ones. Unpublished."""
     within_answers: bool = True
-    """Select that share separately for each answer (up, down, side; buy, hold, sell; ...). Otherwise label sizes change
-    the answer frequencies: staying out of the market never earns the highest rewards."""
+    """Select this share per answer (up, down, ...); if false, answers that earn lower rewards are rarely selected."""
     fit: FitConfig = field(default_factory=lambda: FitConfig(epochs=1.0))
     """Training settings: one epoch as in the paper; all others are unpublished."""
     gate: Gate = field(default_factory=lambda: Gate(tasks=25))

@@ -168,9 +168,9 @@ def test_reference_with_a_function_call(text):
         (":doubled", "expected none or a reference"),
         (
             "configs:unlucky(it)",
-            r"'configs:unlucky\(it\)' cannot be created \(UnicodeError: it cannot be read\); expected a",
+            r"the call 'configs:unlucky\(it\)' failed \(UnicodeError: it cannot be read\); expected a",
         ),
-        ("configs:INNER(x)", r"'configs:INNER\(x\)' cannot be created \(TypeError: 'Inner' object is not callable\)"),
+        ("configs:INNER(x)", r"the call 'configs:INNER\(x\)' failed \(TypeError: 'Inner' object is not callable\)"),
     ],
 )
 def test_invalid_references_are_rejected(text, why):

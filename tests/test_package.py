@@ -54,7 +54,7 @@ def test_import_rules_cover_all_modules_of_loops():
     """Fails if a new module in `loops/` is not covered by the rules."""
     rules = {rule["name"]: rule for rule in PROJECT["tool"]["importlinter"]["contracts"]}
     here = {f"kintsugi.loops.{path.stem}" for path in (ROOT / "loops").iterdir() if path.stem[0].isalpha()}
-    loops = {part.target.partition(":")[0] for part in BUILTIN}
+    loops = {plugin.target.partition(":")[0] for plugin in BUILTIN}
     trainers = {"kintsugi.loops.learning", "kintsugi.loops.seeds"}
     networks = rules["loops do not import networks and backends, except for training"]
     assert set(networks["source_modules"]) == here - trainers

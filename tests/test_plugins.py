@@ -38,7 +38,7 @@ def test_builtin_plugins_come_first_then_others_by_name(offer: Offer):
     offer("almond", fish="almond_module:A")
     found = plugins(GROUP, BUILTIN)
     assert tuple(found[:2]) == BUILTIN
-    assert [(part.name, part.target, part.about) for part in found[2:]] == [
+    assert [(plugin.name, plugin.target, plugin.about) for plugin in found[2:]] == [
         ("bird", "walnut_module:B", "from walnut"),
         ("fish", "almond_module:A", "from almond"),
         ("nut", "walnut_module:A", "from walnut"),
@@ -49,10 +49,10 @@ def test_builtin_plugins_come_first_then_others_by_name(offer: Offer):
 
 def test_listing_does_not_import(offer: Offer):
     offer("cashew", "BAR = [1, 2]", cashew="cashew_module:BAR", broken="cashew_module:missing.part")
-    part = find_plugin("nut", GROUP, "cashew")
+    plugin = find_plugin("nut", GROUP, "cashew")
     assert [each.name for each in plugins(GROUP)] == ["broken", "cashew"]
     assert "cashew_module" not in sys.modules
-    assert part.load() == [1, 2]
+    assert plugin.load() == [1, 2]
     assert "cashew_module" in sys.modules
     assert load("cashew_module:BAR.index", "here")(2) == 1
 
@@ -61,7 +61,7 @@ def test_duplicate_names_are_skipped_with_a_warning(offer: Offer):
     offer("pecan", "A = 'pecan'", zebra="pecan_module:A", pea="pecan_module:A")
     offer("peanut", "A = 'peanut'", pea="peanut_module:A", pod="peanut_module:A")
     with pytest.warns(UserWarning, match="is taken") as caught:
-        found = {part.name: part.load() for part in plugins(GROUP, BUILTIN) if part not in BUILTIN}
+        found = {plugin.name: plugin.load() for plugin in plugins(GROUP, BUILTIN) if plugin not in BUILTIN}
     assert found == {"pea": "peanut", "pod": "peanut"}
     assert sorted(str(each.message) for each in caught) == [
         f"{GROUP}: the entry point {name} from pecan is skipped because the name is taken ({owner}); "
@@ -80,7 +80,7 @@ def test_duplicate_metadata_is_one_plugin(offer: Offer, tmp_path: Path, monkeypa
     offer("hazel", hazel="hazel_module:A")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert [part.name for part in plugins(GROUP)] == ["hazel"]
+        assert [plugin.name for plugin in plugins(GROUP)] == ["hazel"]
 
 
 @pytest.mark.parametrize(
@@ -99,9 +99,9 @@ def test_duplicate_metadata_is_one_plugin(offer: Offer, tmp_path: Path, monkeypa
 def test_import_errors_name_the_plugin(offer: Offer, source, target, why):
     package = f"brazil{zlib.crc32(f'{source}/{target}'.encode())}"
     offer(package, source, nut=target.format(f"{package}_module"), fine="json:dumps")
-    part = find_plugin("nut", GROUP, "nut")
+    plugin = find_plugin("nut", GROUP, "nut")
     with pytest.raises(UsageError, match=rf"^'nut' \(from {package}\): cannot import '.*' \({why}") as caught:
-        part.load()
+        plugin.load()
     assert "expected 'module:attribute': correct the name or the entry point, or reinstall" in str(caught.value)
     assert not isinstance(caught.value, MissingExtraError)
     assert find_plugin("nut", GROUP, "fine").load()
@@ -130,7 +130,7 @@ def test_find_plugin_by_name_or_module(offer: Offer):
         find_plugin("nut", GROUP, "chesnut", BUILTIN)
     with pytest.raises(UsageError, match="unknown nut 'q'; known: ant, chestnut, zebra"):
         find_plugin("nut", GROUP, "q", BUILTIN)
-    part = find_plugin("nut", GROUP, "json:dumps", BUILTIN)
-    assert part.load()([1]) == "[1]"
-    assert "nut named by its module" in part.about
+    plugin = find_plugin("nut", GROUP, "json:dumps", BUILTIN)
+    assert plugin.load()([1]) == "[1]"
+    assert "nut named by its module" in plugin.about
     assert find_plugin("nut", GROUP, "ant", BUILTIN) is BUILTIN[1]

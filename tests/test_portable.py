@@ -57,8 +57,8 @@ from kintsugi.loops.registry import loops
 
 for entry in BUILTIN:
     assert entry.load().env_id == entry.id
-for part in loops():
-    part.load()
+for plugin in loops():
+    plugin.load()
 # The guest modules run only in the sandbox, on Linux.
 guest = "kintsugi.envs.code.sandbox.guest."
 found = []

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
 PLACEHOLDERS = re.compile(r"my-loop|my-agent|opposites|kintsugi export$")
-"""Names of the user's own parts in docs/extending.md, which are not installed here."""
+"""Names from the user's own package in docs/extending.md, which is not installed here."""
 
 
 def commands(page: Path) -> list[str]:

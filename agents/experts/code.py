@@ -24,8 +24,7 @@ class CodeExpert(RuleAgent):
     """Writes the solution of a generated code task, runs the visible tests, corrects wrong drafts, and submits.
 
     Args:
-        drafts: Wrong solutions to write first, one after another, until a test shows that each is wrong. The turns
-            that write them are not trainable.
+        drafts: Wrong solutions to write and test before the correct one. The turns that write them are not trainable.
     """
 
     name = "code-expert"
@@ -35,8 +34,8 @@ class CodeExpert(RuleAgent):
 
     async def act(self, episode: Episode) -> Step:
         """Return the next turn. Raises `UsageError` if the task is not a generated one."""
-        thought, action, learn = self._advise(episode)
-        return Step(episode.observation, thought, action, trainable=learn)
+        thought, action, trainable = self._advise(episode)
+        return Step(episode.observation, thought, action, trainable=trainable)
 
     def _advise(self, episode: Episode) -> tuple[str, str, bool]:
         phrases, chain = read_goal(episode.goal)
@@ -109,10 +108,10 @@ KINDS_BY_PHRASE = {KIND_PHRASES[kind]: kind for kind in DOMAINS.values()}
 
 
 def _step(kind: str, phrase: str) -> tuple[str, object]:
-    without = re.sub(r"\d+", "{k}", phrase)
+    template = re.sub(r"\d+", "{k}", phrase)
     number = re.search(r"\d+", phrase)
     meanings = _meanings(kind)
-    for form, constant in ((phrase, None), (without, int(number[0]) if number else None)):
+    for form, constant in ((phrase, None), (template, int(number[0]) if number else None)):
         if form in meanings:
             return meanings[form], constant
     raise UsageError(f"the step {phrase!r} is not a step of generated code tasks for {KIND_PHRASES[kind]}")

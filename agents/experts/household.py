@@ -1,6 +1,7 @@
 """Expert for household tasks that uses observations only.
 
-It plays demonstrations. Its thoughts state what it knows and why it acts, in short sentences of a few fixed forms.
+Its attempts serve as demonstrations. Its thoughts state what it knows and why it acts, in short sentences of a few
+fixed forms.
 """
 
 from __future__ import annotations
@@ -250,7 +251,7 @@ class HouseholdExpert:
         return [name for name, place in self.memory.objects_of_kind(self.goal.object).items() if place == self._target]
 
     def _misplaced_objects(self) -> dict[str, str]:
-        """Return the known usable objects that are not at the target yet, with their places; those here come first."""
+        """Return the known usable objects that are not at the target yet, with their places, those here first."""
         memory, placed = self.memory, set(self._placed_objects())
         found = [
             (name, place)

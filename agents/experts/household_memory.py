@@ -1,4 +1,4 @@
-"""Knowledge about a household from observations: a parser of ALFWorld's observations."""
+"""Knowledge about a household, parsed from ALFWorld's observations."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class HouseholdMemory:
     held: str | None = None
     """Object in hand."""
     seen: dict[str, str] = field(default_factory=dict)
-    """For each object, the receptacle where it was last seen or put. Objects in hand are missing."""
+    """For each object, the receptacle where it was last seen or put. The object in hand is left out."""
     first_seen: dict[str, str] = field(default_factory=dict)
     """For each object, the receptacle where it was first seen, which is its initial receptacle."""
     visited: dict[str, None] = field(default_factory=dict)
@@ -112,8 +112,8 @@ class HouseholdMemory:
         """Add knowledge from the admissible actions.
 
         If the agent starts at a receptacle, the first observation does not list the other receptacles. It never shows
-        the object in hand. Receptacles are found by `go to`. Besides receptacles, only the object in hand can be
-        examined.
+        the object in hand. The `go to` commands name the receptacles. Besides receptacles, only the object in hand can
+        be examined, so an `examine` command names it.
         """
         self.older_wording = self.older_wording or any(action.startswith("put ") for action in actions)
         named = [action.partition(" ")[2] for action in actions if action.startswith("examine ")]

@@ -2,8 +2,8 @@
 
 It reads texts of the simulator's `train` split without error. Its forecasts follow the news, the trend, or an expected
 return to the mean. It samples one of these reasons per forecast and states it, without knowing which one is profitable.
-If its experience shows that following the news was right, it follows the news more often. So a desk that imitates the
-analyst still has to learn from the market which reasons to trust.
+If its experience shows that following the news was right, it follows the news more often. A desk that imitates the
+analyst therefore still has to learn from the market which reasons to trust.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def answer_report(prompt: str) -> str:
 def answer_forecast(prompt: str, rng: random.Random, temperament: Temperament) -> str:
     """Answer as the forecast agent: sample one of three reasons; a stronger signal gives a higher probability."""
     news, trend = _news_signal(prompt), _trend_signal(prompt)
-    right, wrong = _news_record(prompt)
+    right, wrong = _news_results(prompt)
     news_factor = (
         temperament.experience_factor if right > wrong else 1 / temperament.experience_factor if wrong > right else 1.0
     )
@@ -99,7 +99,7 @@ def answer_forecast(prompt: str, rng: random.Random, temperament: Temperament) -
 
 
 def answer_style(prompt: str, rng: random.Random, temperament: Temperament) -> str:
-    """Answer as the style agent: bold while the account gains, unless bold was mostly wrong; careful while it loses."""
+    """Answer as the style agent: aggressive after gains, unless that was mostly wrong; conservative after losses."""
     match = re.search(r"Account in 10 days: [^,]*, (\w+)", prompt)
     account_state = match[1] if match else "flat"
     style = {"gaining": "aggressive", "losing": "conservative"}.get(account_state, "balanced")
@@ -162,7 +162,7 @@ def _trend_signal(prompt: str) -> float:
     return float(match[1]) / 3 * (1 if match[2] == "above" else -1) if match else 0.0
 
 
-def _news_record(prompt: str) -> tuple[int, int]:
+def _news_results(prompt: str) -> tuple[int, int]:
     """Return how often following the news was right and wrong, according to the experience in the prompt."""
     ways = ("up on positive news", "down on negative news")
     right, wrong = (sum(_count_in_experience(prompt, title, way) for way in ways) for title in ("Right", "Wrong"))

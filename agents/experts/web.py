@@ -21,7 +21,7 @@ class WebExpert:
         goal: Goal text of the task.
 
     Raises:
-        UsageError: The text is not the goal of a task on an embedded site.
+        UsageError: If the text is not the goal of a task on an embedded site.
     """
 
     name = "web-expert"

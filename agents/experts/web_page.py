@@ -69,7 +69,7 @@ class Page:
         raise PageMismatch(f"a {role}")
 
     def rows(self) -> list[list[str]]:
-        """Return the cells of the rows of all tables."""
+        """Return the rows of all tables, each as a list of cells."""
         rows: list[list[str]] = []
         for line in self.lines:
             if line.role == "row":
@@ -79,7 +79,7 @@ class Page:
         return rows
 
     def cell(self, row: int, column: int) -> str:
-        """Return a cell of the rows of all tables, counted from 0, or raise `PageMismatch`."""
+        """Return a cell of `rows()` by its row and column, counted from 0, or raise `PageMismatch`."""
         rows = self.rows()
         if row < len(rows) and column < len(rows[row]):
             return rows[row][column]

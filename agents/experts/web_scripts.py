@@ -35,12 +35,12 @@ def _shop_cheapest(page: Page, args: Args) -> Script:
     page = yield follow(page, [args["category"]])
     page = yield choose(page, ["Sort by"], "Price: low to high")
     page = yield press(page, labels("shop", "apply"))
-    page = yield click("open", _first_product(page))
+    page = yield click("open", _first_result(page))
     page = yield press(page, labels("shop", "add"))
     yield done()
 
 
-def _first_product(page: Page) -> Line:
+def _first_result(page: Page) -> Line:
     depths = [line.depth for line in page.lines if line.role == "listitem"]
     for before, line in zip(page.lines, page.lines[1:], strict=False):
         if before.role == "heading" and line.role == "link" and depths and line.depth > depths[0]:
@@ -232,7 +232,7 @@ def _booking_cheapest(page: Page, args: Args) -> Script:
     page = yield choose(page, ["With"], args["extra"])
     page = yield choose(page, ["Sort by"], "Lowest price")
     page = yield press(page, ["Apply"])
-    first = _first_product(page)
+    first = _first_result(page)
     yield f"The first is '{first.name}'.", f"stop [{first.name}]"
 
 

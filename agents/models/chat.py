@@ -2,7 +2,7 @@
 
 The encoder splits a chat template once: it renders a probe chat and reads off the text around each message's content.
 If a template cannot be split (it trims or reorders content), each chat is rendered whole, with marks in place of the
-assistant's turns. In both cases the tokens of the assistant are inserted turn by turn and never searched for.
+assistant's turns. In both cases, the tokens of each assistant turn are inserted at its place, never searched for.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ class ChatEncoder:
         ids = ids[:-1] if ids and ids[-1] == self.eos_id else ids
         return str(self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
-    # -- inside ---------------------------------------------------------------------------------------------------
+    # -- Template -------------------------------------------------------------------------------------------------
 
     def _tokens(self, text: str) -> list[int]:
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"]) if text else []

@@ -177,7 +177,7 @@ class Backend(Protocol):
 
     @property
     def weights(self) -> str | Path | None:
-        """Hugging Face folder or name of the base model for training; None if it cannot be trained here."""
+        """Hugging Face folder or name of the base model for training; None if adapters cannot be trained."""
         ...
 
     def model(
@@ -231,11 +231,11 @@ class NoModel(ModelBase):
 
     async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
         """Raise `UsageError`."""
-        raise UsageError("this agent has no model to act with; it only renders attempts; create it with a model")
+        raise UsageError("this agent has no model to act with and only renders attempts; create it with a model")
 
     async def score(self, messages: Sequence[Message], candidates: Sequence[str]) -> list[float]:
         """Raise `UsageError`."""
-        raise UsageError("this agent has no model to score with; it only renders attempts; create it with a model")
+        raise UsageError("this agent has no model to score with and only renders attempts; create it with a model")
 
 
 def derived_seed(*parts: object) -> int:

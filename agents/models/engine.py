@@ -6,7 +6,7 @@ pass passes its own positions and mask. `Engine` tests at start whether the mode
 if not.
 
 Matrix products round differently in batches of different shapes, which changes about one sampled token in a million.
-With `exact=True` the engine detects samples that rounding could change and repeats them with the text alone.
+With `exact=True`, the engine detects samples that rounding could change and repeats each in a batch of its own.
 """
 
 from __future__ import annotations
@@ -27,8 +27,6 @@ from .slots import SlotTable
 
 PREFILL_TOKENS = 8192
 """Maximum number of tokens, padding included, in one forward pass over prompts."""
-
-
 ROUNDING = 64
 """Bound on the difference between logits of one text in different batches, in units of machine epsilon times the
 largest absolute log-probability. About ten times the difference measured in float32."""
@@ -59,7 +57,7 @@ class Request:
 
 
 class _RaggedLayer(CacheLayerMixin):
-    """Keys and values of one layer, [slots, heads, length, dim]. `plan` gives the positions of the next ones."""
+    """Keys and values of one layer, [slots, heads, length, dim]. `plan` gives the positions to write next."""
 
     def __init__(self, plan: _WritePlan) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -200,7 +198,7 @@ class Engine:
             layer.keys[target, :, :length] = layer.keys[source, :, :length]
             layer.values[target, :, :length] = layer.values[source, :, :length]
 
-    # -- forward passes -------------------------------------------------------------------------------------------
+    # -- Forward passes -------------------------------------------------------------------------------------------
 
     def _forward(
         self, rows: Sequence[int], starts: Sequence[int], ids: torch.Tensor, last: torch.Tensor
@@ -223,7 +221,7 @@ class Engine:
         return head_logits(self.model, chosen)
 
     def _forward_uncached(self, ids: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
-        """Return the same logits without the cache, for whole texts (padded on the right)."""
+        """Return the same logits without the cache. Rows of `ids` are whole texts, padded on the right."""
         logits: torch.Tensor = self.model(input_ids=ids.to(self.device), use_cache=False).logits
         return logits[torch.arange(len(ids), device=self.device), last.to(self.device)].float()
 
@@ -320,7 +318,7 @@ class Engine:
         close = torch.where(greedy, best - second < 2 * rounding, margin < rounding / temperature)
         return token, raw.gather(-1, token[:, None])[:, 0], close
 
-    # -- test of the model ----------------------------------------------------------------------------------------
+    # -- Test of the model ----------------------------------------------------------------------------------------
 
     @torch.inference_mode()
     def _follows_positions(self) -> bool:

@@ -69,8 +69,8 @@ class LocalModel:
             device: `cpu`, `cuda`, or `auto` for a GPU if there is one.
             slots: Number of conversations in the key/value cache.
             exact: Whether completions must not depend on the other requests in a batch. Samples that rounding could
-                change are repeated with the text alone. They are rare in float32. In half precision nearly all samples
-                are repeated, which is slow.
+                change are repeated in a batch of their own. They are rare in float32. In half precision, nearly all
+                samples are repeated, which is slow.
 
         Raises:
             UsageError: If the folder is not a model, has no tokenizer or chat template, or if the adapter was trained
@@ -112,7 +112,7 @@ class LocalModel:
         self._engine.generate([item.request for item in batch if item.request is not None])
         return [item.run() for item in batch]
 
-    # -- one request ----------------------------------------------------------------------------------------------
+    # -- One request ----------------------------------------------------------------------------------------------
 
     def _completion(self, request: Request) -> Completion:
         text = self.chat.decode(request.out)
@@ -127,7 +127,7 @@ class LocalModel:
     def _constrain(self, request: Request) -> None:
         sampling = request.sampling
         if sampling.choices is not None and not sampling.choices:
-            raise UsageError("choices is empty; expected at least one text; pass None to allow any text")
+            raise UsageError("choices is empty; expected at least one text: pass None to allow any text")
         constrain_later = sampling.choices is not None and bool(sampling.choices_after)
         if sampling.choices is not None and not constrain_later:
             request.choices = self._trie(sampling.choices)
@@ -256,7 +256,7 @@ class LocalBackend:
             device: `cpu`, `cuda`, or `auto` for a GPU if there is one.
 
         Raises:
-            UsageError: If there is no such model, or its tokenizer cannot encode chats.
+            UsageError: If there is no such model, or if its tokenizer cannot encode chats.
         """
         load_tokenizer(weights)
         self.weights: str | Path = weights

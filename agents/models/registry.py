@@ -27,7 +27,7 @@ GROUP = "kintsugi.backends"
 BUILTIN = (
     Plugin("local", "kintsugi.agents.models.local:open_local", "a Hugging Face model folder, in this process"),
     Plugin("scripted", "kintsugi.agents.models.scripted:open_scripted", "answers from a file, for tests and examples"),
-    Plugin("seed", "kintsugi.loops.seeds.recipe:open_seed", "a small model made here, one an environment"),
+    Plugin("seed", "kintsugi.loops.seeds.recipe:open_seed", "the seed policy of an environment"),
 )
 
 
@@ -52,7 +52,7 @@ def open_backend(spec: str, on_status: OnStatus = no_status) -> Backend:
             the rest of `spec`.
     """
     kind, colon, rest = spec.partition(":")
-    known = {part.name: part for part in backends()}
+    known = {plugin.name: plugin for plugin in backends()}
     if kind in known:
         return _open_plugin(known[kind], rest, on_status)
     if not spec:
@@ -77,12 +77,12 @@ def _accepts_two_arguments(opener: Callable[..., Any]) -> bool:
     return True
 
 
-def _open_plugin(part: Plugin, rest: str, on_status: OnStatus) -> Backend:
-    opener = part.load()
+def _open_plugin(plugin: Plugin, rest: str, on_status: OnStatus) -> Backend:
+    opener = plugin.load()
     if not (callable(opener) and _accepts_two_arguments(opener)):
         raise UsageError(
-            f"backend {part.name!r} ({part.about}): {part.target!r} is {opener!r:.80}; expected a function with the "
-            "arguments rest (the text after the colon) and on_status"
+            f"backend {plugin.name!r} ({plugin.about}): {plugin.target!r} is {opener!r:.80}; expected a function with "
+            "the arguments rest (the text after the colon) and on_status"
         )
     found: Backend = opener(rest, on_status)
     lacking = [
@@ -90,7 +90,7 @@ def _open_plugin(part: Plugin, rest: str, on_status: OnStatus) -> Backend:
     ]
     if lacking:
         raise UsageError(
-            f"backend {part.name!r} ({part.about}) opened {found!r:.80}, which lacks {', '.join(lacking)}; expected a "
-            "kintsugi.agents.models.Backend"
+            f"backend {plugin.name!r} ({plugin.about}) opened {found!r:.80}, which lacks {', '.join(lacking)}; "
+            "expected a kintsugi.agents.models.Backend"
         )
     return found

@@ -35,7 +35,7 @@ class SlotTable:
         """Assign a slot to each prompt.
 
         A large batch gets slots below twice its size, so that its rows form a dense range. Conversations in higher
-        slots are copied down.
+        slots are copied to lower ones.
 
         Args:
             prompts: At most as many prompts as there are slots.

@@ -31,7 +31,7 @@ GRID = 512
 class LocalValue:
     """Critic that runs on transformers. All calls that are pending at the same time form one batch.
 
-    A value that rounding in the batch could move to another grid point is computed again with the text alone.
+    A value that rounding in the batch could move to another grid point is computed again in a batch of its own.
     """
 
     def __init__(self, network: Any, tokenizer: Any, head: torch.nn.Linear, version: str) -> None:
@@ -96,7 +96,7 @@ class LocalValue:
             batch, todo = todo[-size:], todo[:-size]
             raw, rounding = self._raw([texts[i] for i in batch])
             for i, value, margin in zip(batch, raw.tolist(), rounding.tolist(), strict=True):
-                # Near the midpoint of two grid points, rounding decides between them.
+                # Near the midpoint of two grid points, rounding in the batch could decide between them.
                 if len(batch) > 1 and abs(value * GRID % 1 - 0.5) < margin * GRID:
                     value = float(self._raw([texts[i]])[0][0])
                 values[i] = round(min(1.0, max(0.0, value)) * GRID) / GRID

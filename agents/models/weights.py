@@ -172,7 +172,7 @@ def with_adapter(network: Any, adapter: Path, *, trainable: bool = False) -> Any
 
 @contextlib.contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Disable the progress bars of transformers, and deprecation warnings about PEFT's use of it."""
+    """Disable the progress bars of transformers, and the deprecation warnings that PEFT causes."""
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:

@@ -3,7 +3,7 @@
 for i in 1..T:
     1. select       from the root by  V(s) + c * sqrt(2 ln N(parent) / N(s)),  and  V(s) + INF  for N(s) = 0,
                     down to a node without children
-    2. expand       `candidates` candidates become children; the value model estimates V of each
+    2. expand       sample `candidates` candidates, which become children; the value model estimates V of each
     3. simulate     play on greedily from the best child s for `rollout_steps` turns; V_max is the highest value seen
                     V(s) <- (1 - alpha) V(s) + alpha V_max;  N(s) <- N(s) + 1
     4. back up      every ancestor:  N <- N + 1;  V <- sum_c N(c) V(c) / sum_c N(c)   over its children c
@@ -45,7 +45,7 @@ class MctsStar(SearchConfig):
         return True
 
     def descend(self, tree: TreeBuilder, number: int) -> Descent:
-        """Make one iteration: select, expand, simulate, back up."""
+        """Make one descent: select, expand, simulate, back up."""
         node = tree.select(ROOT, partial(self.selection_score, tree), number)
         if node is None:
             return

@@ -4,7 +4,7 @@ A tree depends only on its task, agent, seed and search configuration (`Uct` or 
 parallel trees or on interruptions. This requires that each turn of the agent is a function of the episode and its seed.
 A `LocalModel` guarantees this bit for bit if it is loaded with `exact=True`.
 
-A tree grows in rounds. In each round, every active descent makes one request. All requests of a round are carried out
+A tree grows batch by batch. A batch holds one request of each active descent. Its requests are carried out
 concurrently, and their results are added in the order of the descents.
 """
 
@@ -66,8 +66,8 @@ async def search_async(
         log: Log that trees are written to as they grow. Unfinished trees in it are continued, and finished ones are
             returned without a new search.
         at_once: Number of trees that grow in parallel, each in its own environment.
-        retries: How often a failed operation is repeated after an `InfraError`. After that, the tree ends with the stop
-            reason `infra_error` and keeps the nodes found so far. Any other exception ends all searches.
+        retries: Maximum number of repetitions of an operation after an `InfraError`. If all fail, the tree ends with
+            the stop reason `infra_error` and keeps the nodes found so far. Any other exception ends all searches.
         stats: Cost counters to add to.
 
     Returns:
@@ -183,10 +183,10 @@ class _TreeSearch:
         self.buffer.write(self.key, self.parts, part)
         self.parts += 1
 
-    # -- Rounds ---------------------------------------------------------------------------------------------------
+    # -- Descents -------------------------------------------------------------------------------------------------
 
     async def _descents(self) -> StopReason:
-        """Make all descents, `parallel` at a time, in rounds, and return why the search stopped."""
+        """Make all descents, `parallel` at a time, and return why the search stopped."""
         descents, closed = deque(range(self.config.iterations)), self.builder.closed
         in_flight: list[_PendingDescent] = []
         out_of_budget = False
@@ -196,7 +196,7 @@ class _TreeSearch:
             sizes = self._allot_budget([pending.request for pending in in_flight])
             out_of_budget = out_of_budget or 0 in sizes.values()
             in_flight = [pending for pending in in_flight if sizes[pending.request] or self._abandon(pending)]
-            best = await self._play_round({request: size for request, size in sizes.items() if size})
+            best = await self._answer_requests({request: size for request, size in sizes.items() if size})
             if self._solved():
                 return "solved"
             answered, in_flight = in_flight, []
@@ -245,7 +245,7 @@ class _TreeSearch:
             left = [left[0] - size * calls * each, left[1] - size * each]
         return sizes
 
-    async def _play_round(self, sizes: Mapping[Request, int]) -> dict[Request, float]:
+    async def _answer_requests(self, sizes: Mapping[Request, int]) -> dict[Request, float]:
         """Answer requests from the log, carry out the others concurrently, and add all results in order."""
         best: dict[Request, float] = {}
         stored: dict[Request, RequestResult] = {}

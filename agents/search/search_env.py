@@ -23,7 +23,7 @@ class ValueModel(Protocol):
 
     @property
     def version(self) -> str:
-        """Identifies the weights; stored with each tree."""
+        """Identifier of the weights; stored with each tree."""
         ...
 
     async def value(self, episode: Episode) -> float:
@@ -45,13 +45,13 @@ class PromptingAgent(Agent, Protocol):
     """An agent that can return its next prompt, for a value model to read."""
 
     def prompt(self, episode: Episode) -> list[Message]:
-        """Return the chat that the agent would be given next."""
+        """Return the chat that the agent's model completes next."""
         ...
 
 
 @dataclass(frozen=True)
 class PromptValue:
-    """A `ValueModel`: a critic that reads the agent's next prompt."""
+    """A `ValueModel` that passes the agent's next prompt to a critic."""
 
     critic: Critic
     agent: PromptingAgent
@@ -114,7 +114,7 @@ class SearchEnv:
         job: Task, agent and seed.
         max_depth: Turns after which an episode counts as truncated; None means no limit.
         value: Value model that estimates new nodes, or None.
-        retries: How often a failed operation is repeated after an `InfraError`.
+        retries: Maximum number of repetitions of an operation after an `InfraError`.
         stats: Cost counters to add to.
     """
 

@@ -50,7 +50,7 @@ class SearchConfig(ABC):
     max_depth: int | None = 20
     """Turns after which an episode counts as truncated; None means only the environment's limit."""
     parallel: int = 1
-    """Concurrent descents in one tree, spread by virtual visits. Changes the resulting tree."""
+    """Number of concurrent descents in one tree, kept apart by virtual visits. Another number gives another tree."""
     model_calls: int | None = None
     """Budget of one tree: calls of the language model and the value model. None means no limit."""
     env_steps: int | None = None

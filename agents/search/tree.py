@@ -78,8 +78,8 @@ class SearchTree:
     nodes: tuple[Node, ...]
     """In the order of creation; the root is first."""
     visits: tuple[int, ...]
-    """Visit count of each node: the sum of its children's counts plus its own. UCT counts a terminal node when it is
-    found; MCTS* counts the node that it rolls out from."""
+    """Visit count of each node: the sum of its children's counts, plus its own visits. UCT visits a terminal node when
+    it is found; MCTS* visits the node that it rolls out from."""
     values: tuple[float, ...]
     """The search's estimate of the final score at each node, in [0, 1]. Unvisited nodes have `estimate`, or 0."""
     ended: StopReason
@@ -174,7 +174,7 @@ class SearchTree:
 
         Args:
             end: Number of the terminal node. It becomes the attempt's `sample`.
-            source: How the attempt came about; see `Trajectory.source`.
+            source: Origin of the attempt; see `Trajectory.source`.
 
         Raises:
             UsageError: If the episode did not end at this node.

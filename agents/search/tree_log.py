@@ -2,7 +2,7 @@
 
 A stored tree is a sequence of parts, each one JSON value. The first parts of a tree are enough to resume its search.
 
-part 0      {"begin": {"task", "model", "value", "seed", "sample", "goal", "search", "root": node}}
+part 0      {"begin": {"task", "agent", "made_by", "model", "value", "seed", "sample", "goal", "search", "root": node}}
 part k      {"expand": number, "children": [node, ...], "usage": {...}, "remembers": true}
             or {"roll": number, "best": V, "usage": {...}}
 last        {"end": {"ended", "error", "visits": [...], "values": [...]}}
@@ -146,7 +146,7 @@ class RecordedResults:
         return replace(found, has_memory=bool(part.get("remembers")))
 
     def check_same(self, request: Request, then: RequestResult, now: RequestResult) -> None:
-        """Raise `UsageError` if a repeated request has another result than the stored one."""
+        """Raise `UsageError` if the result of a repeated request differs from the stored one."""
         if canonical_json(then.part(request)) != canonical_json(now.part(request)):
             raise UsageError(
                 f"tree {self.key!r}: repeating part {self.read - 1} gave {canonical_json(now.part(request))[:120]}; "

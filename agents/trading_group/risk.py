@@ -18,9 +18,9 @@ class StyleRisk:
     """Risk limits of one style."""
 
     stop_loss: float
-    """m^sl: stop-loss distance in units of sigma_d,10."""
+    """Stop-loss distance (m^sl), in units of sigma_d,10, the daily volatility of the last ten days."""
     take_profit: float
-    """m^tp: take-profit distance in units of sigma_d,10."""
+    """Take-profit distance (m^tp), in units of sigma_d,10, the daily volatility of the last ten days."""
     size: float
     """Share of the account that a purchase invests, in (0, 1]."""
 

@@ -27,7 +27,7 @@ PER_STAGE = 10_000
 
 
 class AttemptFiles:
-    """Writes the folder `data/` of a report, with one chunk and the index in memory."""
+    """Writes the folder `data/` of a report; only one chunk and the index are held in memory."""
 
     def __init__(self, folder: Path, per_stage: int = PER_STAGE, pictures: Path | None = None) -> None:
         """Create the folder.

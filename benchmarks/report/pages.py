@@ -6,7 +6,7 @@
     assets/ data/    styles, scripts and plotly; texts and screenshots of the attempts, loaded on demand
 
 Reports of the same run are identical byte by byte. Text from models and environments is never interpreted as markup:
-templates escape it, scripts only set `textContent`, and the content security policy forbids inline scripts and
+templates escape it, scripts insert it as text nodes, and the content security policy forbids inline scripts and
 requests.
 """
 
@@ -51,7 +51,7 @@ def write_report(run_folder: Path, out: Path | None = None, *, per_stage: int = 
         UsageError: `run_folder` is not a run, a record in it is damaged, or `out` holds something other than a report.
     """
     out = run_folder / "report" if out is None else out
-    _refuse_foreign(out)
+    _check_replaceable(out)
     unfinished = out.with_name(f".{out.name}.unfinished")
     with RunStore.read(run_folder) as store:
         try:
@@ -106,7 +106,7 @@ def _write(store: RunStore, name: str, folder: Path, per_stage: int) -> None:
 
 
 def render(page: str, context: Mapping[str, Any]) -> str:
-    """Render one page as HTML. Values are escaped; a name that `context` lacks raises."""
+    """Render one page as HTML. Values are escaped; a name missing in `context` raises an error."""
     import jinja2
 
     env = jinja2.Environment(
@@ -158,11 +158,11 @@ def _point(rate: Any) -> dict[str, float]:
     return {"value": 100 * rate.value, "low": 100 * rate.low, "high": 100 * rate.high, "n": rate.n}
 
 
-def _refuse_foreign(out: Path) -> None:
+def _check_replaceable(out: Path) -> None:
     if not out.exists():
         return
     index = out / "index.html"
     if not out.is_dir() or (any(out.iterdir()) and not (index.is_file() and MARK in index.read_text(errors="replace"))):
         raise UsageError(
-            f"{out} holds something other than a report; choose a new folder with --out, or empty this one"
+            f"{out} holds something other than a report; choose a new folder with --out, or empty this folder"
         )

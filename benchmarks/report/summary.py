@@ -15,7 +15,7 @@ from ...loops.measuring.references import eval_stages, pooled_score
 from ...loops.runs.stages import Stage
 
 ALL_PAIRS = 6
-"""Maximum number of models to compare all pairs of; beyond it, each is compared with the first and the previous."""
+"""Up to this number of models, all pairs are compared; beyond it, each model with the first and the previous one."""
 
 T = TypeVar("T")
 Results = Mapping[Stage, Any]
@@ -23,8 +23,8 @@ StageAttempts = Mapping[Stage, list[AttemptSummary]]
 
 
 @dataclass(frozen=True)
-class MeasuredAttempts:
-    """One model on one TaskSet, all training seeds together."""
+class ModelScore:
+    """The score of one model on one task set, pooled over training seeds."""
 
     model: str
     score: Score
@@ -52,7 +52,7 @@ class Collected:
 class Summary:
     """Contents of the report's first page, except the settings."""
 
-    measured: dict[str, list[MeasuredAttempts]]
+    measured: dict[str, list[ModelScore]]
     """Scores by task set name, in the order of evaluation."""
     comparisons: dict[str, list[Comparison]]
     """Paired comparisons by task set name."""
@@ -62,13 +62,13 @@ class Summary:
     timings: dict[Stage, dict[str, float]]
     """Seconds per stage: `wall`, `model` and `env`."""
     notes: list[str]
-    """What could not be computed, and why."""
+    """Messages about scores and comparisons that could not be computed."""
 
 
 def summarise(attempts: StageAttempts, results: Results, collected: Sequence[Collected]) -> Summary:
     """Score and compare attempts by stage; errors are collected in `Summary.notes` instead of raised."""
     notes: list[str] = []
-    measured: dict[str, list[MeasuredAttempts]] = {}
+    measured: dict[str, list[ModelScore]] = {}
     compared: dict[str, list[Comparison]] = {}
     stages = eval_stages(attempts)
     for tasks in dict.fromkeys(stage.tasks for stage in stages):
@@ -83,14 +83,14 @@ def summarise(attempts: StageAttempts, results: Results, collected: Sequence[Col
     return Summary(measured, compared, list(collected), verdicts(results), timings(results), notes)
 
 
-def measure(model: str, group: Sequence[Stage], attempts: StageAttempts, results: Results) -> MeasuredAttempts:
+def measure(model: str, group: Sequence[Stage], attempts: StageAttempts, results: Results) -> ModelScore:
     """Score one model on one task set, pooled over seeds; raises what `score` raises."""
     whole = pooled_score(model, {stage: attempts[stage] for stage in group}, results)
     by_seed = {}
     if len(group) > 1:
         singles = [(s.scope or "no seed", pooled_score(model, {s: attempts[s]}, results)) for s in group]
         by_seed = {seed: single.success.value for seed, single in singles}
-    return MeasuredAttempts(model, whole, by_seed, tuple(group))
+    return ModelScore(model, whole, by_seed, tuple(group))
 
 
 def collected(stage: Stage, attempts: Sequence[AttemptSummary], mending: int) -> Collected:

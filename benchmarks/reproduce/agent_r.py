@@ -36,12 +36,12 @@ BASELINES: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class ReproduceAgentR(Reproduction):
-    """Compare Agent-R's rounds, the base, and baselines that each leave one component out, over several seeds."""
+    """Compare the base model, Agent-R's rounds, and baselines that each leave out one component, over several seeds."""
 
     loop: AgentR = field(default_factory=lambda: AgentR(gate=UNGATED))
     held_out: Measure = field(default_factory=lambda: Measure(splits=("valid_unseen",), tasks=200))
     baselines: bool = True
-    """Also run the baselines: good paths alone, Direct-Revision, unverified splices."""
+    """Also run the baselines: good paths only, Direct-Revision, unverified splices."""
 
     paper: ClassVar[str] = "agent-r"
     gated: ClassVar[bool] = True
@@ -66,11 +66,11 @@ class ReproduceAgentR(Reproduction):
 
         def evaluate(name: str, adapter: Path | None) -> None:
             lab.measure(name, adapter)
-            recovered = measure_recovery(run, name, adapter, self.held_out, loop.recovery, begun)
+            recovered = measure_recovery(run, name, adapter, self.held_out, loop.recovery, beginnings)
             lab.attempts[name][RECOVERY_TASKS] = recovered
 
         lab.say("bad beginnings")
-        begun = bad_beginnings(run, self.held_out, loop.recovery)
+        beginnings = bad_beginnings(run, self.held_out, loop.recovery)
         evaluate("base", None)
         lab.say("searching trees")
         for name, changes in BASELINES.items() if self.baselines else ():

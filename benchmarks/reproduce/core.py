@@ -57,6 +57,7 @@ class Reproduction(ABC):
     """Arguments of the environment's constructor."""
     held_out: Measure = field(default_factory=Measure)
     seeds: int = 3
+    """Number of training seeds."""
 
     paper: ClassVar[str]
     """Name of the comparison in `kintsugi reproduce`."""
@@ -109,7 +110,7 @@ class Reproduction(ABC):
 def refuse_gate(settings: LoopConfig) -> None:
     """Raise `UsageError` if the gate is on in a comparison that evaluates every model anyway."""
     if settings.gate.mode == "on":
-        raise UsageError("gate mode is 'on', but this comparison evaluates every model; expected --gate off")
+        raise UsageError("gate is 'on', but this comparison evaluates every model; expected 'off'; pass --gate off")
 
 
 class Lab:
@@ -120,22 +121,22 @@ class Lab:
         self.seed = seed
         self.say = say
         self.attempts: Attempts = {}
-        self._on = held_out
+        self._held_out = held_out
 
     def measure(self, name: str, adapter: Path | None) -> None:
         """Evaluate the base model with `adapter` (or alone, when None) on the held-out splits."""
         self.say(f"measuring {name}")
-        self.attempts[name] = measure(self.run, name, adapter, self._on)
+        self.attempts[name] = measure(self.run, name, adapter, self._held_out)
 
 
 SeedRun = Callable[[SeedRecipe, RunStore], Run]
-"""Trains the seed policy of a recipe and returns a run of it in a store."""
+"""Trains the seed policy of a recipe, and returns a run with this policy in the store."""
 
 
 def seed_run(env: EnvSpec, on_status: OnStatus) -> SeedRun:
     """Return a function that trains seed policies and makes runs in this process."""
 
-    def made(recipe: SeedRecipe, store: RunStore) -> Run:
+    def make(recipe: SeedRecipe, store: RunStore) -> Run:
         from ...agents.models.local import LocalBackend
         from ...loops.seeds.recipe import demonstrations_of, seed_model
 
@@ -143,7 +144,7 @@ def seed_run(env: EnvSpec, on_status: OnStatus) -> SeedRun:
         backend = LocalBackend(folder)
         return Run(store, backend, open_learner(backend), env, demonstrations=demonstrations_of(folder))
 
-    return made
+    return make
 
 
 def reproduce(store: RunStore, config: Reproduction, make: SeedRun, say: Say) -> Attempts:
@@ -155,13 +156,13 @@ def reproduce(store: RunStore, config: Reproduction, make: SeedRun, say: Say) ->
         lab = Lab(run, seed, config.held_out, say)
         config.one_seed(lab)
         for name, found in lab.attempts.items():
-            for tasks, made_here in found.items():
-                attempts.setdefault(name, {}).setdefault(tasks, []).extend(made_here)
+            for tasks, seed_attempts in found.items():
+                attempts.setdefault(name, {}).setdefault(tasks, []).extend(seed_attempts)
     return attempts
 
 
 def comparisons(attempts: Attempts, pairs: Sequence[tuple[str, str]], tasks: Sequence[str]) -> list[Comparison]:
-    """Compare the `pairs` of models that were both evaluated, pooled over the task sets `tasks`."""
+    """Compare the `pairs` in which both models were evaluated, pooled over the task sets `tasks`."""
     found = []
     for pair in pairs:
         if all(name in attempts and all(each in attempts[name] for each in tasks) for name in pair):
@@ -170,7 +171,7 @@ def comparisons(attempts: Attempts, pairs: Sequence[tuple[str, str]], tasks: Seq
     return found
 
 
-def sayer(console: Console) -> Say:
+def elapsed_time_printer(console: Console) -> Say:
     """Return a function that prints lines prefixed with the elapsed time."""
     start = time.monotonic()
 
@@ -190,11 +191,11 @@ def run_in(folder: Path, config: Reproduction, console: Console, make: SeedRun |
         console: Where tables are printed.
         make: Trains seed policies and makes their runs; in this process when None.
     """
-    say, env = sayer(console), config.env_spec
+    say, env = elapsed_time_printer(console), config.env_spec
     config.check()
     config = replace(config, held_out=resolved(config.held_out, env))
-    world, loop = env.to_json(), to_plain(resolved(config.settings, env))
-    record = {**to_plain(config), "loop": loop, "env": world["id"], "env_args": world["kwargs"]}
+    env_record, loop = env.to_json(), to_plain(resolved(config.settings, env))
+    record = {**to_plain(config), "loop": loop, "env": env_record["id"], "env_args": env_record["kwargs"]}
     record["agent"] = to_plain(make_reader(AGENT).spec)
     with RunStore.open(folder, {"command": f"reproduce {config.paper}", **record}) as store:
         with bar(console) as store.on_status:

@@ -28,12 +28,12 @@ PAIRS = (
 
 @dataclass(frozen=True)
 class ReproduceReReST(Reproduction):
-    """Compare Re-ReST, self-training, the base and the controls, over several seeds."""
+    """Compare the base model, self-training, Re-ReST and the controls, over several seeds."""
 
     loop: ReReST = field(default_factory=lambda: ReReST(practice=Practice(tasks=300), gate=UNGATED))
     held_out: Measure = field(default_factory=lambda: Measure(splits=("valid_seen", "valid_unseen"), tasks=200))
     controls: bool = True
-    """Also run the controls: extra samples as many as reflections, demonstrations alone, zero-shot reflector alone."""
+    """Also run the controls: as many extra samples as reflections, demonstrations only, zero-shot reflector only."""
 
     paper: ClassVar[str] = "re-rest"
     pairs: ClassVar[tuple[tuple[str, str], ...]] = PAIRS
@@ -49,7 +49,7 @@ class ReproduceReReST(Reproduction):
         data, seed, split = loop.data, loop.seed, loop.practice.split
         agent = run.make_agent(None, loop.attempts)
 
-        def trained(name: str, passed: list[Trajectory]) -> None:
+        def train_and_measure(name: str, passed: list[Trajectory]) -> None:
             examples = data.mixture(agent, passed, run.demonstrations, seed)
             lab.say(f"training {name} on {len(examples)} examples")
             adapter = f"{name.replace(' ', '_')}@1"
@@ -59,16 +59,16 @@ class ReproduceReReST(Reproduction):
         lab.say("sampling, reflecting zero-shot, reflecting with the trained reflector")
         mended = collect_and_mend(run, None, loop)
         run.store.result(Stage("counts", "mended", split), lambda: counts_of(mended))
-        trained("self-training", mended.passed)
+        train_and_measure("self-training", mended.passed)
         if self.controls:
             size = len(data.mixture(agent, [*mended.passed, *mended.corrected], run.demonstrations, seed))
             alone = data.examples(agent, run.demonstrations[:size])
             lab.say(f"training demonstrations on {len(alone)} examples")
             adapter = run.train("demonstrations@1", alone, loop.fit, seed=seed, rename=data.rename)
             lab.measure("demonstrations", adapter)
-            trained("samples", [*mended.passed, *_extra_samples(lab, loop, mended)])
-            trained("re-rest zero-shot", [*mended.passed, *(t for t in mended.zero_shot if t.success)])
-        trained("re-rest", [*mended.passed, *mended.corrected])
+            train_and_measure("samples", [*mended.passed, *_extra_samples(lab, loop, mended)])
+            train_and_measure("re-rest zero-shot", [*mended.passed, *(t for t in mended.zero_shot if t.success)])
+        train_and_measure("re-rest", [*mended.passed, *mended.corrected])
 
     def findings(self, attempts: Attempts, results: Mapping[Stage, Any]) -> list[RenderableType]:
         """Return how many failures the reflectors mended, per seed."""

@@ -43,7 +43,7 @@ from ...loops.trading_group import (
     training_summary,
 )
 from ..progress import bar
-from .core import UNGATED, SeedRun, refuse_gate, sayer, seed_run
+from .core import UNGATED, SeedRun, elapsed_time_printer, refuse_gate, seed_run
 
 FULL = DeskConfig()
 DESKS: dict[str, dict[str, bool]] = {
@@ -74,6 +74,7 @@ class HeldOutWindows:
     """Held-out windows on which all agents are tested."""
 
     split: str = "valid_unseen"
+    """Split of the windows."""
     params: Params = field(default_factory=lambda: {"bars": "120"})
     """Parameters of the trading tasks; each has one asset."""
     stocks: int = 5
@@ -115,7 +116,7 @@ class ReproduceTradingGroup:
 
     def run(self, folder: Path, console: Console, make: SeedRun | None = None) -> None:
         """Run or continue the comparison in `folder` and print its tables. `make` replaces `seed_run`."""
-        say = sayer(console)
+        say = elapsed_time_printer(console)
         refuse_gate(self.loop)
         self.loop.windows(ENV, self.desk.labels)
         hashes = [self.held_out.task_set(seed).hash for seed in range(self.seeds)]
@@ -129,7 +130,7 @@ class ReproduceTradingGroup:
             measures = ("cumulative_return", "sharpe")
             differences = [compare_backtests(found, a, b, measure) for measure in measures for a, b in pairs]
             split, bars = self.held_out.split, self.held_out.params.get("bars", "60")
-            caption = f"{split}, {bars} bars a window; TaskSets {', '.join(hashes)}; intervals by bootstrap of windows"
+            caption = f"{split}, {bars} bars a window; task sets {', '.join(hashes)}; intervals by bootstrap of windows"
             for table in performance_tables(store, found, differences, split, caption):
                 console.print(table)
             console.print(training_summary(store.results()), highlight=False)

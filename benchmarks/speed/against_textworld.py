@@ -64,17 +64,17 @@ def walk_of(task: Task, actions: int, rng: random.Random) -> list[str]:
 
 
 def time_textworld(games: Sequence[Mapping[str, Any]], walks: Sequence[Sequence[str]]) -> EngineTimes:
-    """Measure TextWorld, configured like in ALFWorld, with admissible commands."""
+    """Measure TextWorld, configured as in ALFWorld, with admissible commands."""
     steps, resets, loads = [], [], []
     for game, walk in zip(games, walks, strict=True):
         start = time.process_time()
-        with TextWorldGame(game) as peer:
-            peer.reset()
+        with TextWorldGame(game) as textworld_game:
+            textworld_game.reset()
             loads.append(time.process_time() - start)
-            resets.append(_cpu(peer.reset))
+            resets.append(_cpu(textworld_game.reset))
             start = time.process_time()
             for action in walk:
-                peer.step(action)
+                textworld_game.step(action)
             steps.append((time.process_time() - start) / len(walk))
     return EngineTimes(statistics.mean(steps), statistics.median(resets), statistics.median(loads))
 
@@ -109,14 +109,14 @@ def megabytes_of_copies(task: Task, copies: int, rng: random.Random) -> float:
     first.reset(options={"task": task})
     beginning = first.snapshot()
     tracemalloc.start()
-    living: list[AgentEnv] = []
+    environments: list[AgentEnv] = []
     for _ in range(copies):
         env = HouseholdEnv()
         env.restore(beginning)
         *_, info = env.step("look")
         for _ in range(rng.randrange(8)):
             *_, info = env.step(rng.choice([action for action in info["admissible"] if not action.startswith("move")]))
-        living.append(env)
+        environments.append(env)
     size, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     return size / 1e6
@@ -135,9 +135,9 @@ def report(size: str, games: int, seed: int, copies: int, actions: int = 50) -> 
         walks = [walk_of(task, actions - 1, rng) for task in tasks]
         clear_engine_cache()
         ours = time_kintsugi(tasks, walks)
-        plain = time_textworld(files, walks)
+        theirs = time_textworld(files, walks)
         with memoised():
-            floor = time_textworld(files, walks)
+            theirs_memoised = time_textworld(files, walks)
         env = gymnasium.make("kintsugi/Household-v0")
         snapshot = snapshot_restore(env, tasks) * 1e6
         memory = megabytes_of_copies(tasks.tasks[0], copies, rng)
@@ -146,7 +146,7 @@ def report(size: str, games: int, seed: int, copies: int, actions: int = 50) -> 
         "                   Kintsugi        TextWorld      memoised   ratio   to memoised",
     ]
     for name, unit, scale in (("step", "µs", 1e6), ("reset", "µs", 1e6), ("load", "ms", 1e3)):
-        a, b, c = (getattr(timed, name) for timed in (ours, plain, floor))
+        a, b, c = (getattr(timed, name) for timed in (ours, theirs, theirs_memoised))
         rows.append(
             f"  {name:8} {scale * a:12,.2f} {unit} {scale * b:12,.0f} {unit} {scale * c:10,.0f} {unit}"
             f" {b / a:9,.0f} {c / a:9,.0f}"

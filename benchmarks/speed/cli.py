@@ -47,7 +47,7 @@ def measure(repeats: int) -> dict[str, float]:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=positive, default=5, help="number of calls of each")
+    parser.add_argument("--repeats", type=positive, default=5, help="number of calls of each command")
     found = measure(parser.parse_args().repeats)
     libraries, torch = (found[name] for name in PEERS)
     print(f"{'seconds, median':<34}{'s':>7}{'x tyro, rich, gymnasium':>26}{'x torch':>10}")

@@ -67,21 +67,21 @@ class RolloutSpeed:
     overhead: float
     """Fraction of the batched wall time spent in neither model nor environment."""
     agreement: float
-    """Fraction of the episodes played in both ways in which all actions are the same."""
+    """Fraction with the same actions among the episodes that are played in both ways."""
 
 
-def measure(model: Path | str, episodes: int, sample: int, rounds: int = 3) -> RolloutSpeed:
-    """Play `episodes` in parallel and `sample` of them one at a time, in `rounds` alternating parts."""
+def measure(model: Path | str, episodes: int, sample: int, parts: int = 3) -> RolloutSpeed:
+    """Play `episodes` in parallel and `sample` of them one at a time, in `parts` alternating parts."""
     tasks = HouseholdEnv.tasks("valid_seen", episodes, seed=5).tasks
     batched_model, plain = LocalModel.load(model, slots=128), PlainGenerate(model)
     timing, plain_seconds = Timing(), 0.0
     fast: dict[str, Trajectory] = {}
     slow: dict[str, Trajectory] = {}
-    for part in range(rounds):
-        part_tasks = tasks[part::rounds]
+    for part in range(parts):
+        part_tasks = tasks[part::parts]
         fast |= _play(batched_model, part_tasks, timing, at_once=128)
         start = time.perf_counter()
-        slow |= _play(plain, part_tasks[: sample // rounds], Timing(), at_once=1)
+        slow |= _play(plain, part_tasks[: sample // parts], Timing(), at_once=1)
         plain_seconds += time.perf_counter() - start
     agreeing = sum([s.action for s in t.steps] == [s.action for s in fast[key].steps] for key, t in slow.items())
     return RolloutSpeed(len(fast) / timing.wall, len(slow) / plain_seconds, timing.overhead, agreeing / len(slow))
@@ -96,7 +96,7 @@ def _play(model: Any, tasks: Sequence[Task], timing: Timing, at_once: int) -> di
 def main() -> None:
     """Measure and print the results."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", help="a model folder; default: the household seed policy")
+    parser.add_argument("--model", help="model folder (default: the household seed policy)")
     parser.add_argument("--episodes", type=positive, default=384, help="number of episodes in parallel, in three parts")
     parser.add_argument(
         "--sample", type=positive, default=12, help="number of these episodes that are also played one at a time"
@@ -111,7 +111,7 @@ def main() -> None:
     print(f"episodes/s, batched           {result.batched:8.2f}")
     print(f"episodes/s, model.generate    {result.plain:8.2f}")
     print(f"ratio                         {result.batched / result.plain:8.1f}  (at least 8)")
-    print(f"harness overhead              {100 * result.overhead:8.1f} % of the wall time (at most 5)")
+    print(f"overhead                      {100 * result.overhead:8.1f} % of the wall time (at most 5)")
     print(f"episodes with equal actions   {100 * result.agreement:8.0f} % of those played in both ways")
 
 

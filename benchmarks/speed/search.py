@@ -1,7 +1,7 @@
 """Speed of tree search: `python -m kintsugi.benchmarks.speed.search`.
 
-Compares exact snapshots with replay. Both search the same trees (UCT, depth 20) in alternation, with a policy without a
-model. Replay plays all actions again from the start for each node, as Agent-R's code does.
+Compares exact snapshots with replay. Both search the same trees (UCT, depth 20) in turn, with a rule-based agent.
+Replay plays all actions again from the start for each node, as Agent-R's code does.
 
 The household environment needs microseconds per step, so the search itself dominates. The second comparison therefore
 waits 1 ms per step, the least that game engines, sandboxes and browsers need. `--against textworld` also replays the
@@ -60,8 +60,8 @@ class SlowReplayHousehold(SlowHousehold):
     metadata = ReplayHousehold.metadata
 
 
-class FreePolicy(RuleAgent):
-    """A policy without a model: it plays an admissible action that depends on the seed."""
+class RandomAgent(RuleAgent):
+    """An agent without a model, which plays an admissible action that depends on the seed."""
 
     name = "free"
 
@@ -96,7 +96,7 @@ def compare(
     replayed: Callable[[], AgentEnv],
     tasks: Iterable[Task],
     iterations: int,
-    rounds: int = 3,
+    parts: int = 3,
 ) -> SpeedComparison:
     """Search the same trees with exact snapshots and with replay.
 
@@ -105,17 +105,17 @@ def compare(
         replayed: Makes an environment with replay snapshots that gives the same episodes.
         tasks: One tree is searched for each task.
         iterations: Descents per tree.
-        rounds: The tasks are split into this many parts; both searches alternate between parts.
+        parts: Number of parts that the tasks are split into. Both searches take turns, part by part.
 
     Raises:
         AssertionError: If the trees differ.
     """
-    jobs = [Job(task, FreePolicy(), 1) for task in tasks]
+    jobs = [Job(task, RandomAgent(), 1) for task in tasks]
     config, exact_stats, replay_stats = Uct(iterations=iterations, max_depth=MAX_DEPTH), SearchStats(), SearchStats()
     trees: list[SearchTree] = []
-    for part in range(rounds):
-        searched = search(exact, jobs[part::rounds], config, stats=exact_stats)
-        if search(replayed, jobs[part::rounds], config, stats=replay_stats) != searched:
+    for part in range(parts):
+        searched = search(exact, jobs[part::parts], config, stats=exact_stats)
+        if search(replayed, jobs[part::parts], config, stats=replay_stats) != searched:
             raise AssertionError("exact snapshots and replay gave different trees")
         trees += searched
     depths = [tree.depth(number) for tree in trees for number in range(1, len(tree))]
@@ -132,7 +132,7 @@ def against_textworld(games: int) -> SpeedComparison:
             path = Path(folder) / "train" / task.id.replace("/", "-")
             write_game(path, engine.game, shortest_plan(engine) or ())
         return compare(
-            HouseholdEnv, TextWorldEnv, HouseholdEnv.tasks("train", source="alfworld", path=folder), 1, rounds=1
+            HouseholdEnv, TextWorldEnv, HouseholdEnv.tasks("train", source="alfworld", path=folder), 1, parts=1
         )
 
 

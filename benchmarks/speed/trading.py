@@ -1,11 +1,12 @@
 """Speed of the trading environment: `python -m kintsugi.benchmarks.speed.trading`.
 
-Other packages (`pip install gym-trading-env gym-anytrading backtesting vectorbt`) are measured in the same run; missing
-ones are listed. All measurements are CPU time of one thread on the same simulated prices, so that other load on the
-machine matters little.
+Other packages (`pip install gym-trading-env gym-anytrading backtesting vectorbt`) are measured in the same run; those
+that are not installed are listed as missing. All times are CPU time of one thread, so that other load on the machine
+matters little. All prices come from one simulator. Kintsugi's Gymnasium environments play another market than the
+peers and the backtests; actions and lengths are the same.
 
-All Gymnasium environments get the same actions, 1 to be invested and 0 to stay out: those of an SMA cross, and random
-ones, which trade at every second bar.
+The numeric Gymnasium environments get the same actions, 1 for invested and 0 for out: those of a moving-average
+crossover, and random ones, which trade at every second bar on average.
 """
 
 from __future__ import annotations
@@ -38,22 +39,22 @@ BARS = 2148
 ACCOUNTS = 1000
 FAST, SLOW = 10, 20
 COMMISSION = 0.001
-WINDOWS = range(2, 101)
-"""Window lengths of the grid. Each pair of a shorter and a longer one is a strategy."""
+MEAN_LENGTHS = range(2, 101)
+"""Lengths of the moving averages in the grid. Each pair of a shorter and a longer one is a strategy."""
 
 
-def window_pairs() -> list[tuple[int, int]]:
-    """Return the window lengths (fast, slow) of all strategies of the grid."""
-    return [(fast, slow) for fast in WINDOWS for slow in WINDOWS if fast < slow]
+def length_pairs() -> list[tuple[int, int]]:
+    """Return the lengths (fast, slow) of the moving averages of all strategies of the grid."""
+    return [(fast, slow) for fast in MEAN_LENGTHS for slow in MEAN_LENGTHS if fast < slow]
 
 
-def fastest_seconds(call: Callable[[], object], rounds: int = 7) -> float:
-    """Return the CPU seconds of the fastest of `rounds` calls, after one warm-up call."""
+def fastest_seconds(call: Callable[[], object], repeats: int = 7) -> float:
+    """Return the CPU seconds of the fastest of `repeats` calls, after one warm-up call."""
     times = []
-    # One package turns warnings into errors on import; another one emits warnings.
+    # When imported, gym-trading-env turns all warnings into errors, those of other packages too.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for _ in range(1 + rounds):
+        for _ in range(1 + repeats):
             start = time.process_time()
             call()
             times.append(time.process_time() - start)
@@ -74,7 +75,7 @@ def steps_per_second(env: Any, actions: Sequence[Any]) -> float:
 
 
 def actions_of(close: Floats) -> dict[str, list[int]]:
-    """Return the actions of each rule at every bar: 1 invested, 0 out."""
+    """Return two sequences of actions by name, one action per bar: 1 for invested, 0 for out."""
     crossed = sma(close, FAST) > sma(close, SLOW)
     return {"SMA cross": [int(x) for x in crossed], "random": np.random.default_rng(0).integers(0, 2, BARS).tolist()}
 
@@ -82,8 +83,8 @@ def actions_of(close: Floats) -> dict[str, list[int]]:
 # -- Kintsugi ---------------------------------------------------------------------------------------------------------
 
 
-def own_rates(market: Market) -> dict[str, float]:
-    """Return Kintsugi's measurements by name."""
+def measure_own(market: Market) -> dict[str, float]:
+    """Return Kintsugi's results by name: rates, and times in seconds."""
     task = task_set("train", 1, 0, bars=BARS, commission=COMMISSION).tasks[0]
     entry: Any = TradingArrays
     spec = EnvSpec("TradingArrays-v0", entry_point=entry, disable_env_checker=True)
@@ -95,12 +96,12 @@ def own_rates(market: Market) -> dict[str, float]:
     found["steps/s with text"] = (BARS - 1) / fastest_seconds(lambda: _play_with_text(text_env, task), 3)
     found["account-steps/s, SMA cross"], found["account-steps/s, random"] = _vector_rates(market, task)
     rules = Rules(commission=COMMISSION, spread=0, borrow=0, loan=0)
-    found["backtest, s"] = fastest_seconds(
+    found["backtest"] = fastest_seconds(
         lambda: backtest(market, orders_from_weights(sma_cross(market, FAST, SLOW, short=True)), rules), 20
     )
-    found["grid, s a pair"] = fastest_seconds(
+    found["grid, per pair"] = fastest_seconds(
         lambda: backtest_many(market, grid_weights(market.close[:, 0]), rules), 3
-    ) / len(window_pairs())
+    ) / len(length_pairs())
     return found
 
 
@@ -129,9 +130,12 @@ def _vector_rates(market: Market, task: Any) -> tuple[float, float]:
 
 
 def grid_weights(close: Floats) -> Floats:
-    """Return the target weights (T, K) of all pairs, NaN for no order: long while fast is above slow, else out."""
-    means = {n: sma(close, n) for n in WINDOWS}
-    fast, slow = (np.stack([means[pair[side]] for pair in window_pairs()], axis=1) for side in (0, 1))
+    """Return the target weights, (bars, pairs).
+
+    A weight is 1 while the fast mean is above the slow one, otherwise 0, and NaN where no order is placed.
+    """
+    means = {n: sma(close, n) for n in MEAN_LENGTHS}
+    fast, slow = (np.stack([means[pair[side]] for pair in length_pairs()], axis=1) for side in (0, 1))
     held = np.where(fast > slow, 1.0, 0.0)
     changed = np.diff(held, axis=0, prepend=0.0) != 0
     return np.where(changed, held, np.nan)
@@ -140,8 +144,8 @@ def grid_weights(close: Floats) -> Floats:
 # -- Other packages ---------------------------------------------------------------------------------------------------
 
 
-def peer_rates(market: Market) -> dict[str, dict[str, float]]:
-    """Return the measurements of the installed packages."""
+def measure_peers(market: Market) -> dict[str, dict[str, float]]:
+    """Return the results of the installed packages, like `measure_own`."""
     if not importlib.util.find_spec("pandas"):
         return {}
     import pandas
@@ -201,17 +205,17 @@ def _backtesting(frame: Any) -> dict[str, float]:
                 self.position.close()
                 self.sell()
 
-    test = Backtest(frame, Cross, cash=100_000, commission=COMMISSION)
-    return {"backtest, s": fastest_seconds(test.run, 5)}
+    backtest_run = Backtest(frame, Cross, cash=100_000, commission=COMMISSION)
+    return {"backtest": fastest_seconds(backtest_run.run, 5)}
 
 
 def _vectorbt(frame: Any) -> dict[str, float]:
     import vectorbt
 
-    def run() -> Any:
+    def run_grid() -> Any:
         close = frame.Close
-        fast = vectorbt.MA.run(close, [pair[0] for pair in window_pairs()], short_name="fast")
-        slow = vectorbt.MA.run(close, [pair[1] for pair in window_pairs()], short_name="slow")
+        fast = vectorbt.MA.run(close, [pair[0] for pair in length_pairs()], short_name="fast")
+        slow = vectorbt.MA.run(close, [pair[1] for pair in length_pairs()], short_name="slow")
         # Filled at the next open, as in Kintsugi.
         entries = fast.ma_crossed_above(slow).vbt.fshift(1)
         exits = fast.ma_crossed_below(slow).vbt.fshift(1)
@@ -220,7 +224,7 @@ def _vectorbt(frame: Any) -> dict[str, float]:
         )
         return held.value()
 
-    return {"grid, s a pair": fastest_seconds(run, 3) / len(window_pairs())}
+    return {"grid, per pair": fastest_seconds(run_grid, 3) / len(length_pairs())}
 
 
 PEERS: dict[str, Callable[[Any], dict[str, float]]] = {
@@ -235,24 +239,25 @@ def main() -> None:
     """Print all measurements and ratios."""
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     market = simulate(SimulatorConfig(assets=1, bars=BARS, silent=True), 0)
-    mine, theirs = own_rates(market), peer_rates(market)
+    own, theirs = measure_own(market), measure_peers(market)
     print(f"trading, {BARS} bars, one thread, CPU time; missing: {', '.join(PEERS.keys() - theirs.keys()) or 'none'}")
-    print(f"  steps/s with text                  {mine['steps/s with text']:14,.0f}")
+    print(f"  steps/s with text                  {own['steps/s with text']:14,.0f}")
     for name in ("SMA cross", "random"):
         rates = {peer: found[f"steps/s, {name}"] for peer, found in theirs.items() if f"steps/s, {name}" in found}
         for peer, rate in rates.items():
             print(f"  steps/s, {name:10s} {peer:15s} {rate:14,.0f}")
-        quickest = max(rates.values(), default=float("nan"))
+        fastest = max(rates.values(), default=float("nan"))
         for what, least in (("steps/s", 3), ("account-steps/s", 50)):
-            rate = mine[f"{what}, {name}"]
+            rate = own[f"{what}, {name}"]
             print(
-                f"  {what + ', ' + name:34s} {rate:14,.0f}   {rate / quickest:8.1f} times the faster (at least {least})"
+                f"  {what + ', ' + name:34s} {rate:14,.0f}   {rate / fastest:8.1f} times the fastest peer "
+                f"(target: at least {least})"
             )
-    for what, peer, least in (("backtest, s", "backtesting.py", 50), ("grid, s a pair", "vectorbt", 2)):
-        other = theirs.get(peer, {}).get(what, float("nan"))
+    for what, peer, least in (("backtest", "backtesting.py", 50), ("grid, per pair", "vectorbt", 2)):
+        seconds, other = own[what], theirs.get(peer, {}).get(what, float("nan"))
         print(
-            f"  {what:14s} {1e3 * mine[what]:10.3f} ms   {peer} {1e3 * other:.3f} ms: {other / mine[what]:.1f} times "
-            f"(at least {least})"
+            f"  {what:14s} {1e3 * seconds:10.3f} ms   {peer} {1e3 * other:.3f} ms: {other / seconds:.1f} times as fast "
+            f"(target: at least {least})"
         )
 
 

@@ -35,7 +35,7 @@ Times = dict[str, list[float]]
 
 
 class Peer:
-    """A process that plays with a peer and times itself."""
+    """A process that runs a peer environment and times its calls."""
 
     def __init__(self, python: str, name: str, delays: bool, images: bool, chromium: str) -> None:
         script = Path(__file__).with_name("web_peers.py")
@@ -62,7 +62,7 @@ class Peer:
             self._process.wait()
             self._stderr.seek(0)
             last = (self._stderr.read().strip().splitlines() or ["it printed no error"])[-1]
-            raise UsageError(f"the peer {self._name!r} cannot be measured: {last}; see --peers")
+            raise UsageError(f"the peer {self._name!r} cannot be measured: {last}; check the interpreter in --peers")
         return float(json.loads(answer))
 
     def close(self) -> None:
@@ -74,7 +74,7 @@ class Peer:
 
 
 class Ours:
-    """Our environment, with the interface of a peer."""
+    """Our environment, with the interface of `Peer`."""
 
     def __init__(self, chromium: str, images: bool) -> None:
         self._browser = Browser(BrowserConfig(executable=chromium, frame_limit=not images))
@@ -184,7 +184,7 @@ def settled_memory() -> float:
 
 
 def memory_over(episodes: int, fresh: bool, first: int = 50) -> tuple[float, float]:
-    """Return the megabytes after `first` episodes and after all of a browser; `fresh` opens a context per episode."""
+    """Return the memory in megabytes after `first` episodes and after all; `fresh` opens a context per episode."""
     browser, after = Browser(), 0.0
     env = WebEnv(config=WebConfig(view=VIEW), browser=browser)
     for number, task in enumerate(WebEnv.tasks("train", episodes, world="miniwob").tasks, start=1):
@@ -206,8 +206,8 @@ def main() -> None:
     parser.add_argument(
         "--peers", default=sys.executable, help="Python interpreter with browsergym-miniwob and miniwob"
     )
-    parser.add_argument("--rounds", type=positive, default=5, help="resets and clicks on each page")
-    parser.add_argument("--episodes", type=positive, default=500, help="episodes of the memory measurement")
+    parser.add_argument("--rounds", type=positive, default=5, help="number of resets and clicks on each page")
+    parser.add_argument("--episodes", type=positive, default=500, help="number of episodes of the memory measurement")
     config = parser.parse_args()
     chromium = find_chromium(None, "")
     browser = Browser(BrowserConfig(executable=chromium))

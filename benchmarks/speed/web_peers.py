@@ -1,8 +1,8 @@
-"""Plays MiniWoB++ with BrowserGym or with the `miniwob` package's own environment; `web.py` times it.
+"""Play MiniWoB++ in BrowserGym or in the environment of the `miniwob` package, for the comparison in `web.py`.
 
-Run it with a Python that has the peer installed: `python web_peers.py browsergym 0 1 CHROMIUM` (peer, its default
-delays on or off, screenshots on or off). It reads lines of JSON, `["reset", page, seed]` or `["click", x, y]`, and
-answers each with the milliseconds taken.
+Run it with a Python interpreter that has the peer installed: `python web_peers.py browsergym 0 1 CHROMIUM` (peer, its
+default delays on or off, screenshots on or off). It reads lines of JSON, `["reset", page, seed]` or `["click", x, y]`,
+and answers each with the milliseconds taken.
 """
 
 from __future__ import annotations

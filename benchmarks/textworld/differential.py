@@ -45,7 +45,7 @@ UNUSUAL_ACTIONS = (
     "take mug 1",
     "look\x00",
 )
-"""Actions that are unusual in any state."""
+"""Actions that are refused in any state, for different reasons."""
 
 
 @dataclass(frozen=True)

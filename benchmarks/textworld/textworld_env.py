@@ -28,20 +28,20 @@ class TextWorldEnv(HouseholdEnv):
 
     def __init__(self, *, max_steps: int = 50, render_mode: str | None = None) -> None:
         super().__init__(max_steps=max_steps, render_mode=render_mode)
-        self._peer: tuple[Task, TextWorldGame] | None = None
+        self._textworld: tuple[Task, TextWorldGame] | None = None
 
     def begin(self, task: Task) -> tuple[str, dict[str, Any]]:
-        """Reset the engine. It is started once per game."""
-        if self._peer is None or self._peer[0] != task:
+        """Reset the engine, which is started once per game."""
+        if self._textworld is None or self._textworld[0] != task:
             self._stop()
-            self._peer = task, TextWorldGame(json.loads(Path(task.source).read_text(encoding="utf-8")))
-        seen = self._peer[1].reset()
+            self._textworld = task, TextWorldGame(json.loads(Path(task.source).read_text(encoding="utf-8")))
+        seen = self._textworld[1].reset()
         return seen.text.removeprefix(BANNER), {**_info(seen), "goal": f"{engine_of_task(task).game.task}."}
 
     def act(self, action: str) -> tuple[str, float, bool, dict[str, Any]]:
         """Execute one command."""
-        assert self._peer is not None
-        seen = self._peer[1].step(action)
+        assert self._textworld is not None
+        seen = self._textworld[1].step(action)
         return seen.text, seen.reward, seen.done, _info(seen) | ({"success": True} if seen.won else {})
 
     def close(self) -> None:
@@ -50,9 +50,9 @@ class TextWorldEnv(HouseholdEnv):
         super().close()
 
     def _stop(self) -> None:
-        if self._peer is not None:
-            self._peer[1].close()
-            self._peer = None
+        if self._textworld is not None:
+            self._textworld[1].close()
+            self._textworld = None
 
 
 def _info(seen: StepResult) -> dict[str, Any]:

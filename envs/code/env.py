@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from ...errors import UsageError, unknown
 from ..core import AgentEnv, Task, TaskSet
 from .family import SPLITS, generator
-from .judge import Judge, Verdict, describe_end, hide_addresses
+from .grader import Grader, Verdict, describe_end, hide_addresses
 from .problem import Problem
 from .sandbox import Limits, Sandbox, shared_sandbox
 from .tasks import SOURCES, task_set, verified_task
@@ -32,9 +32,9 @@ class CodeEnv(AgentEnv):
     `info["invalid"]` says why. `info["admissible"]` is absent because the set of actions is infinite.
 
     On `submit`, the score and the reward are the share of hidden tests passed; success means that all of them passed.
-    Before that, both are 0. Each run uses a new process in a sandbox (`kintsugi.envs.code.sandbox`) and leaves nothing
-    behind. A snapshot is therefore the text of the solution, and it is exact. Episodes are deterministic as long as
-    the programs are: clocks, hashes and `random` are frozen, system entropy is not.
+    Before that, score and reward are 0. Each run uses a new process in a sandbox (`kintsugi.envs.code.sandbox`) and
+    leaves nothing behind. A snapshot is therefore the text of the solution, and it is exact. Episodes are deterministic
+    as long as the programs are: clocks, hashes and `random` are frozen, system entropy is not.
 
     Tasks are generated (`source="steps"`) or read from the published files of HumanEval and MBPP
     (`source="humaneval"`, `path=...`). Generated tasks are chains of 1 to 4 steps over numbers, lists and strings, with
@@ -78,7 +78,7 @@ class CodeEnv(AgentEnv):
         """
         super().__init__(max_steps=max_steps, render_mode=render_mode)
         if feedback < 100:
-            raise UsageError(f"feedback is {feedback} characters; expected at least 100; pass a larger feedback")
+            raise UsageError(f"feedback is {feedback} characters; expected at least 100; pass a larger value")
         self.feedback = feedback
         self.limits = limits or Limits()
         self._sandbox = f"{sandbox.__module__}:{sandbox.__qualname__}" if isinstance(sandbox, type) else sandbox
@@ -101,7 +101,7 @@ class CodeEnv(AgentEnv):
             seed: Seed of the generated tasks, or of the sample of a published set.
             source: `steps` for generated tasks, `humaneval` or `mbpp`.
             path: The published JSONL file, plain or gzipped. Required for `humaneval` and `mbpp`.
-            **params: None are supported.
+            **params: Not used. Any other parameter raises `UsageError`.
 
         Raises:
             UsageError: If the split, the source or a parameter is unknown, if the file cannot be read, or if no
@@ -158,7 +158,7 @@ class CodeEnv(AgentEnv):
             if not code:
                 raise RefusedAction("there is no code after 'write'")
             self._solution = code
-            wrong = self._judge().load_error(problem, code)
+            wrong = self._grader().load_error(problem, code)
             count = code.count("\n") + 1
             return f"Written, {count} line{'s' * (count > 1)}." + (f" But: {wrong}." if wrong else "")
         if verb == "test":
@@ -166,11 +166,11 @@ class CodeEnv(AgentEnv):
                 raise RefusedAction("nothing is written yet")
             if not (problem.visible or problem.visible_code):
                 return "There are no visible tests."
-            return render_verdict(self._judge().run_visible(problem, self._solution))
+            return render_verdict(self._grader().run_visible(problem, self._solution))
         if verb == "run":
             if not code:
                 raise RefusedAction("there is no code after 'run'")
-            result = self._judge().run_snippet(problem, self._solution, code)
+            result = self._grader().run_snippet(problem, self._solution, code)
             parts = [result.text.strip("\n"), result.errors.strip("\n")]
             if result.exit < 0 or result.timed_out or result.oom or result.truncated:
                 parts.append(f"It {describe_end(result, self.limits)}.")
@@ -181,15 +181,15 @@ class CodeEnv(AgentEnv):
         problem = self._current_problem()
         if not self._solution:
             return "Submitted nothing.", 0.0, True, {"score": 0.0, "success": False}
-        verdict = self._judge().run_hidden(problem, self._solution)
+        verdict = self._grader().run_hidden(problem, self._solution)
         text = f"Submitted: {verdict.passed} of {verdict.total} hidden tests pass."
         success = verdict.passed == verdict.total > 0
         return text, verdict.score, True, {"score": verdict.score, "success": success}
 
-    def _judge(self) -> Judge:
+    def _grader(self) -> Grader:
         if self._sandbox is None or isinstance(self._sandbox, str):
             self._sandbox = shared_sandbox(self._sandbox)
-        return Judge(self._sandbox, self.limits)
+        return Grader(self._sandbox, self.limits)
 
     def _current_problem(self) -> Problem:
         if self._problem is None:
@@ -205,7 +205,7 @@ class CodeEnv(AgentEnv):
 
 
 class RefusedAction(Exception):
-    """An action that is not carried out. The message is shown to the agent."""
+    """Raised for an action that is not carried out. The message is shown to the agent."""
 
 
 def parse_action(action: str) -> tuple[str, str]:

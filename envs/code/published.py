@@ -1,4 +1,4 @@
-"""Readers of HumanEval and MBPP, from the JSONL files that their authors publish."""
+"""Reads HumanEval and MBPP from the JSONL files that their authors publish."""
 
 from __future__ import annotations
 
@@ -154,7 +154,11 @@ def _doctest_asserts(text: str, entry: str) -> Iterator[str]:
 def _parse_mbpp(row: dict[str, Any]) -> tuple[str, str, Problem]:
     number = row.get("task_id")
     if not isinstance(number, int) or isinstance(number, bool):
-        raise ValueError("the field 'task_id' is missing" if number is None else f"the field 'task_id' is {number!r}")
+        raise ValueError(
+            "the field 'task_id' is missing"
+            if number is None
+            else f"the field 'task_id' is {number!r}; expected 1 to 974"
+        )
     split = next((name for name, numbers in MBPP_SPLITS.items() if number in numbers), "")
     if not split:
         raise ValueError(f"the field 'task_id' is {number}; expected 1 to 974")

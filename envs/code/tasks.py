@@ -1,4 +1,4 @@
-"""Task sets of the code environment: only tasks whose reference solution passes all tests, three times in a row."""
+"""Task sets of the code environment. They contain only tasks whose reference solution passes all tests three times."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ...errors import UsageError, unknown
 from ..core import Task, TaskSet
 from . import published
 from .family import make_task, make_tasks
-from .judge import Judge
+from .grader import Grader
 from .problem import Problem
 from .sandbox import Limits, shared_sandbox
 
@@ -30,45 +30,45 @@ def task_set(split: str, n: int | None, seed: int, source: str, path: str, backe
 
     See `CodeEnv.tasks` for the parameters. `backend` names the sandbox that runs the reference solutions.
     """
-    judge = Judge(shared_sandbox(backend), Limits())
+    grader = Grader(shared_sandbox(backend), Limits())
     if source == "steps":
         if path:
             raise UsageError(f"path is {path!r}, but source 'steps' generates its tasks; leave out path or set source")
         candidates = make_tasks(split, n, seed)
-        return TaskSet(verified(judge, candidates, _verify_in_batches(judge, candidates.tasks)))
+        return TaskSet(verified(grader, candidates, _verify_in_batches(grader, candidates.tasks)))
     if source not in SOURCES:
         raise unknown("source of code tasks", source, SOURCES)
     if not path:
-        raise UsageError(f"{source} tasks are read from the published JSONL file; pass its location as path FILE")
+        raise UsageError(f"{source} tasks are read from the published JSONL file; pass its location as path=FILE")
     read = published.read(source, Path(path), split)
     for bad_line in read.bad_lines:
         warnings.warn(f"{bad_line}; the line is skipped", stacklevel=2)
-    return TaskSet(_sample_verified(judge, TaskSet(read.tasks), n, seed))
+    return TaskSet(_sample_verified(grader, TaskSet(read.tasks), n, seed))
 
 
-def _sample_verified(judge: Judge, tasks: TaskSet, n: int | None, seed: int) -> list[Task]:
+def _sample_verified(grader: Grader, tasks: TaskSet, n: int | None, seed: int) -> list[Task]:
     """Return `n` verified tasks drawn at random, or all of them if there are fewer."""
     if n is None or n >= len(tasks):
-        return verified(judge, tasks)
+        return verified(grader, tasks)
     order = [tasks.tasks[i] for i in np.random.default_rng(seed).permutation(len(tasks))]
     kept: list[Task] = []
     while order and len(kept) < n:
         drawn, order = order[: n - len(kept)], order[n - len(kept) :]
-        kept += verified(judge, drawn)
+        kept += verified(grader, drawn)
     return kept
 
 
-def verified(judge: Judge, tasks: Iterable[Task], known: Iterable[str] = ()) -> list[Task]:
+def verified(grader: Grader, tasks: Iterable[Task], known: Iterable[str] = ()) -> list[Task]:
     """Return the tasks whose reference solution passes `VERIFICATION_RUNS` times, and warn about the others.
 
     Args:
-        judge: Runs the solutions.
+        grader: Runs the solutions.
         tasks: Tasks to verify.
-        known: Ids of tasks that are verified already.
+        known: Ids of tasks that have been verified.
     """
     known, kept, failed = set(known), [], {}
     for task in tasks:
-        why = "" if task.id in known else solution_failure(judge, task)
+        why = "" if task.id in known else solution_failure(grader, task)
         if why:
             failed[task.id] = why
         else:
@@ -83,13 +83,13 @@ def verified(judge: Judge, tasks: Iterable[Task], known: Iterable[str] = ()) -> 
     return kept
 
 
-def solution_failure(judge: Judge, task: Task) -> str:
+def solution_failure(grader: Grader, task: Task) -> str:
     """Return why a task's reference solution fails, or an empty string if it passes `VERIFICATION_RUNS` times."""
     problem = Problem.of(task)
     for number in range(VERIFICATION_RUNS):
-        verdicts = [judge.run_hidden(problem, problem.solution)]
+        verdicts = [grader.run_hidden(problem, problem.solution)]
         if problem.visible or problem.visible_code:
-            verdicts.append(judge.run_visible(problem, problem.solution))
+            verdicts.append(grader.run_visible(problem, problem.solution))
         for verdict in verdicts:
             if verdict.passed < verdict.total or not verdict.total:
                 why = verdict.failures[0] if verdict.failures else "it has no tests"
@@ -99,19 +99,19 @@ def solution_failure(judge: Judge, task: Task) -> str:
 
 def verified_task(split: str, index: int, backend: str | None) -> Task:
     """Return the first verified generated task at or after an index."""
-    judge = Judge(shared_sandbox(backend), Limits())
-    while solution_failure(judge, task := make_task(split, index)):
+    grader = Grader(shared_sandbox(backend), Limits())
+    while solution_failure(grader, task := make_task(split, index)):
         index += 1
     return task
 
 
-def _verify_in_batches(judge: Judge, tasks: Sequence[Task]) -> set[str]:
+def _verify_in_batches(grader: Grader, tasks: Sequence[Task]) -> set[str]:
     """Return the ids of the tasks whose reference solution passes `VERIFICATION_RUNS` times, many tasks per program."""
     passed = {task.id for task in tasks}
     for first in range(0, len(tasks), BATCH_SIZE):
         batch = tasks[first : first + BATCH_SIZE]
         problems = [Problem.of(task) for task in batch]
         for _ in range(VERIFICATION_RUNS):
-            results = judge.check_solutions(problems)
+            results = grader.check_solutions(problems)
             passed -= {task.id for task, fine in zip(batch, results, strict=True) if not fine}
     return passed

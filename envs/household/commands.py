@@ -33,7 +33,7 @@ from .wording import Wording
 ANY_STATE = State(0, NO_OBJECT, 0, (), ())
 """Placeholder state for rendering commands, whose texts do not depend on the state."""
 MAX_CACHED_LISTS = 512
-"""Maximum number of cached command lists. The full cache is emptied."""
+"""Maximum number of cached command lists. A full cache is emptied."""
 
 
 def action_arguments(command: Command, start: int, place: int, lamp_in: int = 0) -> tuple[int, ...]:

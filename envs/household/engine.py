@@ -5,7 +5,8 @@ only the object in hand can be examined, closed appliances work, a lamp in a clo
 `use` turns the lamp on again.
 
 Commands are looked up, not parsed. The admissible commands depend on a small part of the state: the agent's place, the
-object in hand, the open receptacles and the objects at this place. They are cached by that part. So are most answers.
+object in hand, the open receptacles and the objects at this place. They are cached by that part. Most answers are
+cached as well.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from .win_condition import win_condition
 from .wording import UNKNOWN_GOAL, Wording, current_wording
 
 MAX_CACHED_ANSWERS = 2048
-"""Maximum number of answers cached per engine. The full cache is emptied."""
+"""Maximum number of answers cached per engine. A full cache is emptied."""
 
 OBJECT_STATES = ("hot", "cool", "clean", "sliced", "toggled")
 """States of an object, in the order of the fields of `State`."""

@@ -98,7 +98,7 @@ class HouseholdEnv(AgentEnv):
     ) -> TaskSet:
         """Return generated tasks, or tasks for the game files in a folder.
 
-        Generated tasks cycle through the six task types and are a function of the arguments. There is no upper limit on
+        Generated tasks cycle through the six task types and depend only on the arguments. There is no upper limit on
         their number. With `source="alfworld"`, games that ALFWorld skips (`movable`, `Sliced`, not solvable) and files
         that cannot be played are left out. A warning reports how many.
 

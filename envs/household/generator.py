@@ -1,6 +1,6 @@
 """Generator of household tasks.
 
-Room, goal and layout of a task are a function of its split, size, seed and index.
+The room, goal and layout of a task depend only on its split, size, seed and index.
 """
 
 from __future__ import annotations
@@ -75,8 +75,8 @@ def make_task(split: str, index: int, seed: int, size: str) -> Task:
 def is_held_out(thing: str, target: str) -> bool:
     """Return whether this combination of object and target occurs in `valid_unseen` only.
 
-    Held-out combinations lie on diagonals of the object-target table. So each object and each target is held out in
-    some combinations and seen in others.
+    Held-out combinations lie on diagonals of the object-target table. Each object and each target is therefore
+    held out in some combinations and seen in others.
     """
     return (2 * _OBJECT_NUMBER[thing] + _TARGET_NUMBER[target]) % HELD_OUT_EVERY == 0
 

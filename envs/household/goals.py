@@ -73,7 +73,8 @@ def _pattern(template: str) -> re.Pattern[str]:
     return re.compile(template.format(object=r"(?P<object>\w+)", target=r"(?P<target>\w+)") + r"\.?")
 
 
-# Objects are single words, so "put a hot mug in shelf" cannot match "put a {object} in {target}", in any order.
+# Objects are single words, so "put a hot mug in shelf" cannot match "put a {object} in {target}".
+# The order of the patterns therefore does not matter.
 _PATTERNS = tuple((type_, _pattern(template)) for type_, pair in TEMPLATES.items() for template in pair)
 
 

@@ -1,8 +1,8 @@
 """Shortest plans, found by A* search over the states of the engine.
 
-The search skips commands that cannot help. It moves only objects of the goal's kind and the object in hand initially.
-It visits only receptacles that contain, treat or receive these objects. The plans stay optimal: each place can be
-reached in one step from any other, and the agent carries one object at a time.
+The search skips commands that cannot help. It moves only objects of the goal's kind and an object that
+is in hand initially. It visits only receptacles that contain, treat or receive these objects. The plans stay optimal:
+each place can be reached in one step from any other, and the agent carries one object at a time.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def shortest_plan(engine: Engine, state: State | None = None) -> tuple[str, ...]
 
     Args:
         engine: The engine of the game.
-        state: Where the plan starts; the initial state if None.
+        state: State in which the plan starts; the initial state if None.
 
     Returns:
         The commands of the plan, or None if the game cannot be won.
@@ -82,11 +82,11 @@ class _Search:
         game, goal = engine.game, engine.game.goal
         self.engine, self.game, self.goal = engine, game, goal
         self.treatment = next((entry for entry in TREATMENTS if entry[1] == goal.treatment), None)
-        able = self.treatment[2] if self.treatment else None
+        ability = self.treatment[2] if self.treatment else None
         self.things = [
             o
             for o, thing in enumerate(game.objects)
-            if thing.kind == goal.object and (not able or able in thing.abilities)
+            if thing.kind == goal.object and (not ability or ability in thing.abilities)
         ]
         self.lamps = (
             [o for o, t in enumerate(game.objects) if t.kind == goal.target and "toggleable" in t.abilities]

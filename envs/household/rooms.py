@@ -1,7 +1,7 @@
 """The rooms of the task generator: their receptacles and objects.
 
 A *layout* is the multiset of receptacles of one room. Each room has 30 different layouts per size. The first 24 belong
-to `train` and `valid_seen`, the last 6 to `valid_unseen`; ALFRED divides its scenes in the same proportion.
+to `train` and `valid_seen`, the last 6 to `valid_unseen`, as ALFRED reserves scenes for its unseen splits.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ ROOM_RECEPTACLES: Mapping[str, Mapping[str, tuple[Range, Range, Range]]] = {
         "Safe": ((0, 1), (0, 1), (0, 1)),
     },
 }
-"""For each room and kind of receptacle, the range of their number in a small, medium and kitchen-sized world."""
+"""Range of the number of receptacles of each kind in each room, for a small, medium and kitchen-sized world."""
 
 ROOM_OBJECTS: Mapping[str, tuple[str, ...]] = {
     room: tuple(objects.split())
@@ -122,7 +122,7 @@ ROOM_OBJECTS: Mapping[str, tuple[str, ...]] = {
 """Kinds of objects that a room may contain."""
 
 Layout = tuple[tuple[str, int], ...]
-"""Kinds of receptacles with their numbers, sorted by kind."""
+"""Kinds of receptacles with their counts, sorted by kind."""
 
 
 def _draw_layout(size: str, room: str, rng: PortableRng) -> Layout:

@@ -25,7 +25,7 @@ UNKNOWN_GOAL = "UNKNOWN GOAL"
 
 @dataclass(frozen=True, eq=False)
 class Wording:
-    """The compiled texts of one game. Pickles as its sources."""
+    """The compiled texts of one game. Pickling stores only the sources; unpickling compiles them again."""
 
     sources: tuple[str, str]
     """Texts of the domain and the grammar."""

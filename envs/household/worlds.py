@@ -74,8 +74,8 @@ def world_of(task: Task) -> World:
     room, thing, target = params["room"], params.get("object"), params.get("target")
     if thing not in ROOM_OBJECTS[room] or target not in _KIND.values():
         raise UsageError(
-            f"task {task.id!r} has object {thing!r} and target {target!r} in its params; expected kinds of this world; "
-            f"objects of the {room}: {' '.join(ROOM_OBJECTS[room])}"
+            f"task {task.id!r} has object {thing!r} and target {target!r} in its params; expected a known target "
+            f"and an object of the {room}: {' '.join(ROOM_OBJECTS[room])}"
         )
     goal = Goal(params["type"], str(thing).lower(), str(target).lower())
     return World(params["size"], room, params["layout"], goal, task.seed)
@@ -137,7 +137,7 @@ def _furnish(size: str, room: str, layout: int) -> _FurnishedRoom:
 
 
 def _entity(kind: str, number: int) -> str:
-    """Return the id of an entity. Only the tail of a basin's id has `basin`, since the demangler appends it."""
+    """Return the id of an entity. The head of a basin's id lacks `basin`, because the demangler appends it."""
     head = kind.lower()
     return f"{head.removesuffix('basin')}_bar_{number:02d}" + (f"_bar_{head}" if head.endswith("basin") else "")
 

@@ -225,22 +225,22 @@ class Account:
 
     def _trigger_protection(self, bar: Bar) -> None:
         """Fill the stop-losses and take-profits that the bar reaches."""
-        guarded = False
+        still_protected = False
         for asset, units in enumerate(self.units):
             stop, take = self.stop[asset], self.take[asset]
             if not units or (stop is None and take is None):
                 continue
             open_, high, low = bar.open[asset], bar.high[asset], bar.low[asset]
             if not bar.tradable[asset]:
-                guarded = True
+                still_protected = True
             elif stop is not None and (low <= stop if units > 0 else high >= stop):
                 reached = min(open_, stop) if units > 0 else max(open_, stop)
                 self._trade(asset, -units, reached, self._closing_markup, "stop")
             elif take is not None and (high >= take if units > 0 else low <= take):
                 self._trade(asset, -units, max(open_, take) if units > 0 else min(open_, take), 0.0, "take")
             else:
-                guarded = True
-        self._has_protection = guarded
+                still_protected = True
+        self._has_protection = still_protected
 
     def _ruin(self, closes: Sequence[float]) -> None:
         for asset, units in enumerate(self.units):

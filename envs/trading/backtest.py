@@ -137,7 +137,7 @@ class _EventBacktest:
         self.applies_corporate_actions = not market.adjusted and (
             market.splits is not None or market.dividends is not None
         )
-        self.due = {} if self.applies_corporate_actions else self._order_bars()
+        self.prepared_bars = {} if self.applies_corporate_actions else self._order_bars()
         self.corporate_bars = (
             self._corporate_action_bars() if self.applies_corporate_actions else np.empty(0, dtype=np.int64)
         )
@@ -162,17 +162,17 @@ class _EventBacktest:
     def run(self) -> Backtest:
         account, bars, orders, t = self.account, len(self.market), self.orders, 0
         order_bars = iter([*sorted(orders), bars - 1])
-        due = next(order_bars)
+        next_orders = next(order_bars)
         while t + 1 < bars and not account.ruined:
-            t = self._next_event(t, due)
+            t = self._next_event(t, next_orders)
             if t >= bars:
                 break
-            now: Sequence[Order] = ()
-            if due == t - 1 and due in orders:
-                now = orders[due]
-            if due == t - 1:
-                due = next(order_bars, bars)
-            self._process_bar(t, now)
+            filled: Sequence[Order] = ()
+            if next_orders == t - 1 and next_orders in orders:
+                filled = orders[next_orders]
+            if next_orders == t - 1:
+                next_orders = next(order_bars, bars)
+            self._process_bar(t, filled)
         lengths = np.diff([*self.starts, bars])
         return _curves(self.market, np.array(self.cash), np.array(self.units), lengths, self.fills)
 
@@ -186,8 +186,8 @@ class _EventBacktest:
         self.units.append(tuple(account.units))
 
     def _bar(self, t: int) -> Bar:
-        if t in self.due:
-            return self.due[t]
+        if t in self.prepared_bars:
+            return self.prepared_bars[t]
         market = self.market
         rows = [values[t].tolist() for values in (market.open, market.high, market.low, market.close)]
         traded = [volume != 0 for volume in market.volume[t].tolist()]
@@ -196,14 +196,14 @@ class _EventBacktest:
         splits, dividends = (None if v is None else v[t].tolist() for v in (market.splits, market.dividends))
         return Bar(rows[0], rows[1], rows[2], rows[3], traded, splits, dividends)
 
-    def _next_event(self, t: int, due: int) -> int:
-        """Return the first bar after `t` in which an event may happen, at most the bar after the next orders."""
+    def _next_event(self, t: int, next_orders: int) -> int:
+        """Return the first bar after `t` in which an event may happen, at most the bar after `next_orders`."""
         account = self.account
         short = min(account.units) < 0
         interest, loan, borrow = self.accrues
         if account.liquidating or (interest and account.cash > 0) or (loan and account.cash < 0) or (borrow and short):
             return t + 1
-        last = min(due + 1, len(self.market))
+        last = min(next_orders + 1, len(self.market))
         if last <= t + 1:
             return last
         if len(self.corporate_bars) and any(account.units):
@@ -240,7 +240,7 @@ class _EventBacktest:
         width = 256
         while first < last:
             part = slice(first, min(first + width, last))
-            # The tolerance covers rounding: sums are in another order here, and `Account` takes the exact decision.
+            # The tolerance covers rounding: sums are computed in another order here. `Account` then decides exactly.
             if len(units) == 1:
                 margin_call = self.market.close[part, 0] * (units[0] - share * abs(units[0])) <= 1e-9 - cash
             else:

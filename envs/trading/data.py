@@ -55,8 +55,8 @@ def load_market(
         items: JSONL files of news and reports. Default: none.
         timezone: Time zone of times without an offset.
         closes: Time of day at which bars close, such as "16:00", for files with dates only.
-        missing: Treatment of bars that only some assets have. `error`: refuse them. `carry`: repeat the previous close
-            with volume 0, so that the bar is not traded. `common`: keep only the bars that all assets have.
+        missing: What to do with bars that only some assets have. `error`: refuse them. `carry`: repeat the previous
+            close with volume 0, so that the bar is not traded. `common`: keep only the bars that all assets have.
         adjustment: `raw`: prices are unadjusted, and accounts book splits and dividends. `adjusted`: prices are
             adjusted already. `adjust`: multiply prices by `adj close` / `close`.
         store: A new or empty folder for memory-mapped arrays. Memory use is then bounded for any number of bars, and
@@ -69,7 +69,7 @@ def load_market(
         UsageError: If a file cannot be read (with file and row), or `Market` refuses the data.
         MissingExtraError: If `pyarrow` is not installed.
     """
-    _require(missing, "treatment of missing bars", MISSING)
+    _require(missing, "way to handle missing bars", MISSING)
     _require(adjustment, "adjustment", ADJUSTMENTS)
     if store is not None:
         store.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,7 @@ HISTORY = 60
 
 
 class AdjustedSeries(NamedTuple):
-    """Prices (T, A) of the shares of the first bar, so that splits cause no jumps. A value uses no later bar."""
+    """Prices and volumes (T, A) in shares of the first bar, so that splits cause no jumps. They use no later bar."""
 
     high: Floats
     low: Floats

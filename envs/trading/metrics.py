@@ -126,7 +126,7 @@ def _ratio(above: float, below: float) -> float:
 def baselines(
     market: Market, rules: Rules | None = None, names: Sequence[str] = tuple(STRATEGIES)
 ) -> Mapping[str, Metrics]:
-    """Backtest the rules in `STRATEGIES` on a market, with the same costs.
+    """Backtest the strategies in `STRATEGIES` on a market, all with the same costs.
 
     Args:
         market: The market.

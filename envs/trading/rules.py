@@ -14,30 +14,32 @@ SPREAD_MODES = ("each way", "on opening")
 
 @dataclass(frozen=True)
 class Rules:
-    """Costs, margin and rounding of one account. Rates are fractions (0.001 is 0.1 %). Money has no currency.
+    """Costs, margin and rounding of one account. Rates are fractions (0.001 is 0.1 %).
+
+    Amounts of money are in no particular currency.
 
     **Time.** An order is placed after the close of a bar and filled at the next open. Within a bar, events happen in
     this order:
 
     1. splits and dividends
     2. interest, loan interest and borrow cost
-    3. forced liquidation if it is due, else orders: first all parts that reduce positions, then all parts that increase
-       them, each by asset
+    3. forced liquidation if it is due, otherwise orders: first all parts that reduce positions, then all parts that
+       increase them, each in the order of the assets
     4. stop-losses and take-profits
     5. valuation at the close
 
-    **Prices.** Market orders, stop-losses and liquidations pay slippage and spread: they are added to the price when
-    buying and subtracted when selling. A take-profit is a limit order and pays neither.
+    **Prices.** Market orders, stop-losses and liquidations pay slippage and spread: both are added to the price of a
+    purchase and subtracted from that of a sale. A take-profit is a limit order and pays neither.
 
-    **Stops.** A stop-loss triggers when the bar reaches it (low <= stop of a long position, high >= stop of a short
-    one). It is filled at the stop, or at the open if the bar opens beyond it, so the account bears the gap. A
+    **Protective orders.** A stop-loss triggers when the bar reaches it (low <= stop of a long position, high >= stop of
+    a short one). It is filled at the stop, or at the open if the bar opens beyond it, so the account bears the gap. A
     take-profit is filled at its price, or at the open if that is better. If a bar reaches both, the stop-loss is
-    filled. Both are active from the bar that opens the position, and orders at the open are filled before them.
+    filled. Both are active from the bar in which the position is opened, after the orders at the open.
 
-    **Size.** Weights are shares of the equity at the opens, before any fill. Units are rounded towards 0 to whole lots.
-    Increases of a position are cut to the buying power: after costs, gross exposure at the opens is at most `leverage`
-    times equity. Without `short`, selling stops at 0 units. In a bar of volume 0 nothing is traded: orders lapse, stops
-    and liquidations wait.
+    **Size.** Weights are shares of the equity valued at the opening prices, before any fill. Units are rounded towards
+    0 to whole lots. Increases of a position are cut to the buying power: after costs, gross exposure at the opening
+    prices is at most `leverage` times equity. Without `short`, selling stops at 0 units. An asset with volume 0 in a
+    bar is not traded in it: orders lapse; protective orders and liquidation wait.
 
     **Margin.** If equity is below `maintenance` times gross exposure at a close, all positions are closed at the next
     open, and orders for that bar are void. If equity is 0 or less at a close, the account is closed with equity 0; the
@@ -64,26 +66,26 @@ class Rules:
     loan: float = 0.05
     """Loan interest per year, charged on negative cash."""
     leverage: float = 1.0
-    """Maximum gross exposure / equity when a position is increased."""
+    """Maximum ratio of gross exposure to equity when a position is increased."""
     maintenance: float = 0.25
-    """Minimum equity / gross exposure at a close; below it, all positions are liquidated."""
+    """Minimum ratio of equity to gross exposure at a close; below it, all positions are liquidated."""
     short: bool = True
-    """Allow short positions."""
+    """Whether short positions are allowed."""
     lot: float = 1.0
     """Lot size: units are multiples of it; 0 allows any fraction."""
     bars_per_year: float = 252.0
-    """Bars per year, which converts yearly rates to rates per bar."""
+    """Number of bars per year, used to convert yearly rates to rates per bar."""
 
     def __post_init__(self) -> None:
         for each in fields(self):
             value = getattr(self, each.name)
             if each.name not in ("spread_paid", "short") and not (math.isfinite(value) and value >= 0):
-                raise UsageError(f"{each.name} is {value!r}; expected a finite number, 0 or more")
+                raise UsageError(f"{each.name} is {value!r}; expected a finite number of at least 0")
         for name in ("cash", "leverage", "bars_per_year"):
             if getattr(self, name) <= 0:
-                raise UsageError(f"{name} is {getattr(self, name)}; expected more than 0")
+                raise UsageError(f"{name} is {getattr(self, name)}; expected a number above 0")
         if self.spread_paid not in SPREAD_MODES:
-            raise unknown("way of paying the spread", self.spread_paid, SPREAD_MODES)
+            raise unknown("spread_paid", self.spread_paid, SPREAD_MODES)
         if self.spread + self.slippage + self.commission >= 1:
             raise UsageError(
                 f"spread {self.spread}, slippage {self.slippage} and commission {self.commission} add up to 1 or more; "
@@ -125,7 +127,7 @@ class Order(NamedTuple):
 
 
 class Fill(NamedTuple):
-    """One executed order, or one part of it."""
+    """One executed order, or part of one."""
 
     asset: int
     units: float
@@ -135,7 +137,7 @@ class Fill(NamedTuple):
     cost: float
     """Commission and fee in money."""
     reason: str
-    """`order`, `stop`, `take`, `margin` (forced liquidation) or `ruin`."""
+    """`order`, `stop` (stop-loss), `take` (take-profit), `margin` (forced liquidation) or `ruin` (equity 0 or less)."""
     profit: float
     """Realised profit of a reducing fill against the average entry price, after its cost; 0 for other fills."""
     opened: bool

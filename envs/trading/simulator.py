@@ -32,8 +32,8 @@ Range = tuple[float, float]
 """Lower and upper bound. Each company draws its own value uniformly."""
 BARS_PER_YEAR = 252
 """Bars per year."""
-LAST_DAY = np.datetime64("2262-01-01", "D")
-"""First day that is refused: nanosecond timestamps overflow in 2262."""
+FIRST_REFUSED_DAY = np.datetime64("2262-01-01", "D")
+"""First day that is refused, because nanosecond timestamps overflow in 2262."""
 
 
 @dataclass(frozen=True)
@@ -193,7 +193,7 @@ def _generators(config: SimulatorConfig, seed: int) -> _Generators:
 def _days(config: SimulatorConfig) -> NDArray[Any]:
     first = np.busday_offset(np.datetime64(config.start, "D"), 0, roll="forward")
     days: NDArray[Any] = np.busday_offset(first, np.arange(config.bars))
-    if days[-1] >= LAST_DAY:
+    if days[-1] >= FIRST_REFUSED_DAY:
         raise UsageError(
             f"{config.bars} daily bars from {config.start} on end after 2261; reduce bars, or set an earlier start"
         )
@@ -227,7 +227,7 @@ def _simulate_latent(config: SimulatorConfig, rng: np.random.Generator) -> Laten
     )
     smooth = beta * market[:, None] + own * (edge * story + slow * health + rng.standard_normal((bars, assets)))
     spread = np.sqrt((beta * volatility[regime][:, None]) ** 2 + own**2)
-    # A fifth of the variance is overnight. Given the total return, the overnight part is normal around its share of it.
+    # A fifth of the variance is overnight. Given the total return, the overnight part is normal around a fifth of it.
     share = 0.2
     overnight = share * smooth + np.sqrt(share * (1 - share)) * spread * rng.standard_normal((bars, assets)) + jumps
     inside = np.sqrt(1 - share) * spread
@@ -323,8 +323,8 @@ def _noisy_direction(truth: int, accuracy: float, rng: np.random.Generator) -> i
 
 def _report(truth: int, accuracy: float, wording: Wording, names: dict[str, str], rng: np.random.Generator) -> str:
     """Return a report of three informative sentences, each correct with probability `accuracy`, and three fillers."""
-    direction = [_choose(wording.reports[_noisy_direction(truth, accuracy, rng)], rng) for _ in range(3)]
-    sentences = [*direction, *(_choose(wording.filler, rng) for _ in range(3))]
+    informative = [_choose(wording.reports[_noisy_direction(truth, accuracy, rng)], rng) for _ in range(3)]
+    sentences = [*informative, *(_choose(wording.filler, rng) for _ in range(3))]
     order = rng.permutation(len(sentences))
     return f"{names['company']}, quarterly report. " + " ".join(sentences[k] for k in order).format(**names)
 

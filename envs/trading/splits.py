@@ -83,7 +83,7 @@ def _remove(bars: range, embargoed: list[range]) -> tuple[range, ...]:
 
 
 def windows(pieces: tuple[range, ...], length: int) -> list[range]:
-    """Return as many disjoint windows of `length` bars as fit into the pieces, each from the start of its piece."""
+    """Return as many consecutive windows of `length` bars as fit into each piece, beginning at its start."""
     return [
         range(first, first + length)
         for piece in pieces

@@ -21,7 +21,7 @@ from .splits import WalkForward, walk_forward, windows
 
 ENV_ID = "kintsugi/Trading-v0"
 SPLITS: Mapping[str, int] = {"train": 2000, "valid": 200, "valid_unseen": 200}
-"""Splits, with their default number of simulated tasks."""
+"""Splits, with their default numbers of simulated tasks."""
 SOURCES = ("simulated", "file")
 HELD_OUT_EVERY = 5
 """One of this many symbols is reserved for `valid_unseen`."""
@@ -150,9 +150,9 @@ def _file_task(split: str, params: dict[str, Any], symbols: tuple[str, ...], bar
 
 
 def split_symbols(symbols: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Split symbols into those for training and those for `valid_unseen`: every fifth by name, none if there is one."""
-    kept = set(sorted(symbols)[1::HELD_OUT_EVERY]) if len(symbols) > 1 else set()
-    return tuple(s for s in symbols if s not in kept), tuple(s for s in symbols if s in kept)
+    """Split symbols into those for training and those for `valid_unseen`: every fifth by name, none of a single one."""
+    unseen = set(sorted(symbols)[1::HELD_OUT_EVERY]) if len(symbols) > 1 else set()
+    return tuple(s for s in symbols if s not in unseen), tuple(s for s in symbols if s in unseen)
 
 
 @functools.lru_cache(maxsize=4)

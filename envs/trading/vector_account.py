@@ -151,12 +151,12 @@ class VectorAccount:
                 cash, cost = self._pay(cash, change, price, fill_price)
                 equity = equity - cost
                 gross += np.abs(change) * price
-        self._settle(indices, cash, held, entry)
+        self._store_balances(indices, cash, held, entry)
         if stop is not None or take is not None:
             for asset, _, ordered in increases:
                 self._set_protection(asset, indices, ordered, stop, take)
 
-    def _settle(self, indices: Indices, cash: Floats, held: Floats, entry: Floats) -> None:
+    def _store_balances(self, indices: Indices, cash: Floats, held: Floats, entry: Floats) -> None:
         """Store the new balances, drop protective orders of closed or flipped positions, and update the risk flags."""
         if self._has_protection:
             gone = held * self.units[:, indices] <= 0

@@ -69,7 +69,7 @@ class Action:
 def parse_action(text: str, verbs: Sequence[str] = tuple(VERBS)) -> Action:
     """Parse an action.
 
-    Brackets are optional where a single argument is unambiguous. The text of `type` may contain brackets.
+    Brackets are optional where the arguments are clear without them. The text of `type` may contain brackets.
 
     Args:
         text: The action as the agent wrote it.

@@ -1,4 +1,4 @@
-"""Chromium shared by all episodes of a process. Starts on demand and is replaced when it hangs or grows old."""
+"""Chromium, shared by all episodes of a process: started on demand, replaced if it hangs and after many episodes."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...errors import InfraError, MissingExtraError, UsageError
+from .browser_thread import BrowserThread, CallTimeout
 from .chromium import BrowserConfig, check_chromium, find_chromium, kill_processes
 from .hosts import BlockingProxy
-from .worker import CallTimeout, Worker
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser as PlaywrightBrowser
@@ -41,7 +41,7 @@ class Chromium:
         self.config = config
         self.sessions: set[Session] = set()
         self.episodes_started = 0
-        """Number of episodes played in this browser; limited by `recycle_after`."""
+        """Number of episodes started in this browser; limited by `recycle_after`."""
         self.group: int | None = None
         """Process group of the browser, to kill it when it no longer responds."""
         self.process: int | None = None
@@ -110,7 +110,7 @@ class Chromium:
         return bool(self.browser.is_connected())
 
     async def session(self, config: SessionConfig, blocking_proxy: BlockingProxy) -> Session:
-        """Open a context whose pages behave the same on every machine."""
+        """Open a session whose pages behave the same on every machine."""
         from .session import Session
 
         view, clock_start = config.view, datetime.fromisoformat(config.start_time).timestamp()
@@ -151,8 +151,8 @@ class Chromium:
             try:
                 await asyncio.wait_for(end(), self.config.close_seconds)
             except Exception as error:
-                logger.debug("ending Chromium: %s", error)
-            # No effect on a closed browser. A hung browser is killed before its driver is stopped.
+                logger.debug("closing Chromium failed: %s", error)
+            # This has no effect on a closed browser. A hung browser is killed before its driver is stopped.
             self.kill()
 
     def kill(self) -> None:
@@ -164,14 +164,14 @@ class Chromium:
 class Browser:
     """Synchronous interface to Chromium. Works from any thread, with or without a running event loop.
 
-    A call that exceeds its time limit, a lost browser and a crashed page all raise `InfraError`, and their session is
-    closed. If the browser then does not answer a ping, its process group is killed and the next session starts a new
+    A call that exceeds its time limit, a lost browser and a crashed page all raise `InfraError` and close the session.
+    If the browser then does not answer a ping, its process group is killed and the next session starts a new
     browser. The remaining sessions of a killed browser raise `InfraError` at their next call.
     """
 
     def __init__(self, config: BrowserConfig | None = None) -> None:
         self.config = config or BrowserConfig()
-        self._worker = Worker("kintsugi-browser")
+        self._browser_thread = BrowserThread("kintsugi-browser")
         self._blocking_proxy = BlockingProxy()
         self._lock = threading.Lock()
         self._current: Chromium | None = None
@@ -207,7 +207,7 @@ class Browser:
             for attempt in (0, 1):
                 chromium = self._chromium()
                 try:
-                    session = self._worker.call(
+                    session = self._browser_thread.call(
                         chromium.session(config, self._blocking_proxy), self.config.start_seconds
                     )
                 except Exception as error:
@@ -221,7 +221,7 @@ class Browser:
         raise AssertionError
 
     def reuse_session(self, session: Session) -> bool:
-        """Count one more episode in this session if it is open and below its limits; return whether it is."""
+        """Count one more episode in this session if it is open and below its limits; return whether it was counted."""
         chromium = self._chromium_by_session.get(session)
         if self._is_forked or chromium is None or not chromium.alive:
             return False
@@ -255,7 +255,7 @@ class Browser:
                 "the browser of this episode belongs to the parent of this forked process; reset the environment"
             )
         try:
-            return self._worker.call(work, seconds)
+            return self._browser_thread.call(work, seconds)
         except InfraError:
             self.close_session(session)
             raise
@@ -277,9 +277,9 @@ class Browser:
             return
         chromium.sessions.discard(session)
         try:
-            self._worker.call(session.close(), self.config.close_seconds)
+            self._browser_thread.call(session.close(), self.config.close_seconds)
         except Exception as error:
-            logger.debug("closing a session: %s", error)
+            logger.debug("closing a session failed: %s", error)
             self._replace_if_hung(chromium)
         if not chromium.sessions and chromium is not self._current:
             self._stop(chromium)
@@ -293,7 +293,7 @@ class Browser:
                 self._stop(chromium)
             self._chromium_by_session.clear()
             self._current = None
-            self._worker.stop()
+            self._browser_thread.stop()
             self._blocking_proxy.close()
 
     @property
@@ -310,7 +310,7 @@ class Browser:
         if self._current is None:
             try:
                 seconds = self.config.start_seconds + self.config.close_seconds
-                self._current = self._worker.call(Chromium.launch(self.config), seconds)
+                self._current = self._browser_thread.call(Chromium.launch(self.config), seconds)
             except CallTimeout as error:
                 raise InfraError(f"Chromium did not start: {error}") from None
             self._version = self._current.browser.version
@@ -319,7 +319,7 @@ class Browser:
     def _replace_if_hung(self, chromium: Chromium) -> None:
         """Kill and discard the browser if it does not answer a ping."""
         try:
-            answers = chromium.alive and self._worker.call(chromium.ping(), 4 * self.config.ping_seconds)
+            answers = chromium.alive and self._browser_thread.call(chromium.ping(), 4 * self.config.ping_seconds)
         except CallTimeout:
             answers = False
         if not answers:
@@ -330,7 +330,7 @@ class Browser:
         if chromium is self._current:
             self._current = None
         # Copy: other threads may close their sessions during the loop.
-        for session in [session for session, home in list(self._chromium_by_session.items()) if home is chromium]:
+        for session in [session for session, owner in list(self._chromium_by_session.items()) if owner is chromium]:
             self._chromium_by_session.pop(session, None)
         self._stop(chromium)
 
@@ -338,9 +338,9 @@ class Browser:
         if not chromium.alive:
             chromium.kill()
         try:
-            self._worker.call(chromium.close(), 4 * self.config.close_seconds)
+            self._browser_thread.call(chromium.close(), 4 * self.config.close_seconds)
         except Exception as error:
-            logger.debug("ending Chromium: %s", error)
+            logger.debug("closing Chromium failed: %s", error)
             chromium.kill()
 
 

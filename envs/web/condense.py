@@ -28,7 +28,7 @@ OMITTED_ROLES = {
     "image",
     "status",
 }
-"""Roles that are not written out, only their names."""
+"""Roles whose elements are shown by name alone, without the role."""
 ONE_LINE_ROLES = {"row", "listitem"}
 """Roles whose descendants are joined into one line."""
 NOTHING_NEW = "Nothing new."

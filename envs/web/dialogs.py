@@ -1,4 +1,4 @@
-"""Shows a JavaScript dialog (`alert`, `confirm`, `prompt`) as a page. The web page is blocked until it is answered."""
+"""Shows a JavaScript dialog (`alert`, `confirm`, `prompt`) as a page. The web page waits for the answer."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class WebConfig:
     screenshots: bool = False
     """Return the viewport as a PNG in `info["screenshot"]` with each observation."""
     download_seconds: float = 1.0
-    """Seconds of the settle timeout to wait for a download if a navigation ended without a page."""
+    """Seconds to wait for a download after a navigation that ended without a page; part of the settle timeout."""
 
     def __post_init__(self) -> None:
         """Validate the hosts; raise `UsageError` for an invalid one."""
@@ -95,8 +95,8 @@ class WebEnv(AgentEnv):
             render_mode: `"ansi"` for text, `"rgb_array"` for images, or None.
             headless: Run the browser without a window.
             config: Settings; None for the defaults.
-            browser: The browser to use; None for the one that the process shares.
-            judge: Scores tasks of the live web, e.g. a `kintsugi.agents.judge.WebJudge`. Other worlds ignore it.
+            browser: The browser to use; None for the browser that the process shares.
+            judge: Scores attempts on the live web, e.g. a `kintsugi.agents.judge.WebJudge`. Other worlds ignore it.
         """
         super().__init__(max_steps=max_steps, render_mode=render_mode)
         if judge is not None and not callable(judge):
@@ -259,7 +259,7 @@ class WebEnv(AgentEnv):
         self._versions = {"Chromium": self._browser.version}
 
     def _browser_config(self, rules: tuple[str, ...] = ()) -> BrowserConfig:
-        # Without the frame limit, episodes without screenshots take a tenth longer.
+        # Without the frame limit, episodes without screenshots take 10 % longer.
         return BrowserConfig(self.headless, resolver_rules=rules, frame_limit=not self.config.screenshots)
 
     def _end_episode(self) -> None:

@@ -43,13 +43,13 @@ class WebEpisode:
     """Plays one episode. All methods run on the browser thread."""
 
     def __init__(self, session: Session, scenario: Scenario, with_screenshots: bool = False) -> None:
-        """Play `scenario` in `session`; `with_screenshots` takes a screenshot with each observation."""
+        """Prepare to play `scenario` in `session`; `with_screenshots` takes a screenshot with each observation."""
         self.session = session
         self.scenario = scenario
         self.with_screenshots = with_screenshots
         self.page_observation: PageObservation
         self._action_log: list[LoggedAction] = []
-        self._box: DialogBox | None = None
+        self._dialog_box: DialogBox | None = None
         self._observation = ""
 
     async def begin(self) -> EpisodeState:
@@ -68,8 +68,8 @@ class WebEpisode:
             if action.verb == "stop":
                 answer = action.args[0].strip() if action.args else ""
                 await self._close_dialogs()
-            elif self._box:
-                await self._box.act(self.session, action)
+            elif self._dialog_box:
+                await self._dialog_box.act(self.session, action)
             else:
                 await self._act(action)
         except RefusedAction as why:
@@ -110,7 +110,7 @@ class WebEpisode:
                 self.page_observation.layout,
                 session.config.view,
             )
-            await session.perform(self._handle(page_input, action))
+            await session.perform(self._send_input(page_input, action))
             session.notes += page_input.notes
 
     async def _close_dialogs(self) -> None:
@@ -120,7 +120,7 @@ class WebEpisode:
             await self.session.answer_dialog(False)
         raise InfraError(f"the page kept opening dialogs after {MAX_DIALOGS} were closed")
 
-    async def _handle(self, page_input: PageInput, action: Action) -> None:
+    async def _send_input(self, page_input: PageInput, action: Action) -> None:
         number, args = action.id, action.args
         if action.verb == "scroll":
             await page_input.scroll(number, args[0])
@@ -175,12 +175,12 @@ class WebEpisode:
     async def _observe(self, answer: str | None) -> Status:
         session = self.session
         if session.dialog is None:
-            self._box = None
-        elif self._box is None or not self._box.is_for(session.dialog):
-            self._box = DialogBox(session.dialog)
-        if self._box is not None:
+            self._dialog_box = None
+        elif self._dialog_box is None or not self._dialog_box.is_for(session.dialog):
+            self._dialog_box = DialogBox(session.dialog)
+        if self._dialog_box is not None:
             self.page_observation = PageObservation(
-                session.active, session.active.page.url, "", self._box.page(), EMPTY_LAYOUT, ()
+                session.active, session.active.page.url, "", self._dialog_box.page(), EMPTY_LAYOUT, ()
             )
             return Status()
         self.page_observation, status = await asyncio.gather(
@@ -209,7 +209,7 @@ class WebEpisode:
     def _admissible(self) -> tuple[str, ...]:
         verbs, observed = self.scenario.verbs, self.page_observation
         found = element_actions(observed.page.elements, verbs)
-        if self._box is not None:
+        if self._dialog_box is not None:
             return (*found, "stop")
         count = len(self.session.tabs)
         others = {

@@ -21,7 +21,7 @@ class AllowedHosts:
     allowed: tuple[str, ...] = LOOPBACK
     """Host names or addresses without ports; `*.example.org` allows its subdomains, `*` allows every host."""
     folders: tuple[str, ...] = ()
-    """`file:` URLs of folders whose files may be opened; other files are refused."""
+    """`file:` URLs of folders whose files may be opened; other files are blocked."""
 
     def __post_init__(self) -> None:
         if isinstance(self.allowed, str):

@@ -51,7 +51,7 @@ class Layout:
     """Scroll position of the page, (right, down), in CSS pixels."""
 
     def is_inside(self, node: int, ancestor: int) -> bool:
-        """Return whether `node` is `ancestor` or a descendant. A node newer than the layout counts as one."""
+        """Return whether `node` is `ancestor` or a descendant. A node newer than the layout counts as a descendant."""
         if node not in self.tags:
             return True
         while node != ancestor and node in self.parents:

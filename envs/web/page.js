@@ -84,29 +84,29 @@
   // One window per user gesture, as in a browser with windows; headless Chromium would open all of them.
   const open = window.open;
   const opened = new Map();
-  const within = (view, name) => {
+  const contains = (view, name) => {
     try {
       if (view.name === name) return true;
     } catch {
       // The frame belongs to another site.
     }
-    return Array.from(view, (_, i) => view[i]).some((inner) => within(inner, name));
+    return Array.from(view, (_, i) => view[i]).some((inner) => contains(inner, name));
   };
-  const there = (name) =>
+  const windowExists = (name) =>
     ["_self", "_parent", "_top"].includes(name.toLowerCase()) ||
-    within(window.top, name) ||
+    contains(window.top, name) ||
     opened.get(name)?.closed === false;
   window.open = function (...values) {
     const name = (values[1] === undefined ? "" : String(values[1])) || "_blank";
-    if (!there(name) && !navigator.userActivation.isActive) return null;
+    if (!windowExists(name) && !navigator.userActivation.isActive) return null;
     const view = Reflect.apply(open, window, values);
     if (view) opened.set(name.toLowerCase() === "_blank" ? "" : name, view);
     return view;
   };
 
-  // The time that a dialog stays open does not count against the page.
-  let asked = 0;
-  const clock = () => real.now() - asked;
+  // The time that a dialog stays open does not count against the page's time limit.
+  let dialogTime = 0;
+  const clock = () => real.now() - dialogTime;
   for (const name of ["alert", "confirm", "prompt"]) {
     const ask = window[name];
     window[name] = function (...values) {
@@ -114,7 +114,7 @@
       try {
         return Reflect.apply(ask, window, values);
       } finally {
-        asked += real.now() - since;
+        dialogTime += real.now() - since;
       }
     };
   }

@@ -17,7 +17,7 @@ from .view import Element, View
 MAX_KEYSTROKES = 100
 """Texts up to this length are typed key by key; longer ones are inserted at once, like a paste."""
 WIDGET_TYPES = ("date", "datetime-local", "month", "week", "time", "color", "range")
-"""Types of `input` elements that show a widget instead of text."""
+"""Types of `input` elements that show a widget instead of a plain text field."""
 KEY_NAMES = {
     name.lower(): name
     for name in (
@@ -198,7 +198,7 @@ class PageInput:
     # -- The mouse ------------------------------------------------------------------------------------------------
 
     async def _centre_in_view(self, element: Element, scroll: bool = True) -> tuple[float, float] | None:
-        """Scroll to an element and return its centre; None without a box. Raise `RefusedAction` if it is gone."""
+        """Scroll to an element and return its centre; None if it has no box. Raise `RefusedAction` if it is gone."""
         node = {"backendNodeId": element.node}
         calls = [self._cdp.send("DOM.scrollIntoViewIfNeeded", node)] if scroll else []
         *_, quads = await asyncio.gather(*calls, self._cdp.send("DOM.getContentQuads", node), return_exceptions=True)
@@ -245,7 +245,7 @@ class PageInput:
         return int(hit["backendNodeId"])
 
     async def _click_at(self, point: tuple[float, float]) -> None:
-        # The browser keeps the order. Waiting for each reply would cost one frame per event.
+        # The browser keeps the order of the events. Waiting for each reply would cost one frame per event.
         await asyncio.gather(*(self._mouse(kind, point) for kind in ("mouseMoved", "mousePressed", "mouseReleased")))
 
     async def _mouse(self, kind: str, point: tuple[float, float], held: bool = False) -> None:

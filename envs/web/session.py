@@ -19,7 +19,7 @@ from .view import View
 
 BLOCKED = "Blocked:"
 MAX_BLOCKED = 10
-"""Blocked requests named per step, not counting page loads, which are always named."""
+"""Maximum number of blocked requests named per step; blocked page loads are named even beyond it."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class SessionConfig:
     settle_timeout: float = 5.0
     """Time limit in real seconds for a page to become idle after an action."""
     download_seconds: float = 1.0
-    """Seconds of `settle_timeout` to wait for a download if a navigation ended without a document."""
+    """Seconds to wait for a download after a navigation that ended without a document; part of `settle_timeout`."""
     max_tabs: int = 8
     """Maximum number of tabs; further windows are closed at once."""
     max_download_bytes: int = 50_000_000
@@ -88,9 +88,9 @@ class Session:
     # -- Work on the page -------------------------------------------------------------------------------------------
 
     async def perform(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run `work` until the pages are idle. A dialog interrupts it until `answer_dialog` is called."""
+        """Run `work` until the page is idle or a dialog opens. `answer_dialog` continues after a dialog."""
         self._running_work = asyncio.ensure_future(self._perform(work))
-        await self._wait_for_rest_or_dialog()
+        await self._wait_until_done_or_dialog()
 
     async def answer_dialog(self, accept: bool, text: str | None = None) -> None:
         """Close the dialog and continue the interrupted work."""
@@ -101,7 +101,7 @@ class Session:
             await (dialog.accept(text or "") if accept else dialog.dismiss())
         if self._running_work is None:
             self._running_work = asyncio.ensure_future(self.settle(0))
-        await self._wait_for_rest_or_dialog()
+        await self._wait_until_done_or_dialog()
 
     async def _perform(self, work: Coroutine[Any, Any, None]) -> None:
         tab = self.active
@@ -116,7 +116,7 @@ class Session:
             self._note_stopped_script()
         await self.settle(self.config.step_time)
 
-    async def _wait_for_rest_or_dialog(self) -> None:
+    async def _wait_until_done_or_dialog(self) -> None:
         running = self._running_work
         if running is None:
             return
@@ -133,7 +133,7 @@ class Session:
             running.result()
 
     def _dialog_extender(self) -> ExtendTimeout:
-        """Return a callback that waits for an open dialog and grants more time if there was one since its last call."""
+        """Make a callback that waits until dialogs close; it grants more time if one was open since its last call."""
         last_count = self._dialog_count
 
         async def extend() -> bool:

@@ -22,8 +22,8 @@ STOP_SECONDS = 5.0
 SETTLE_SCRIPT = 'globalThis[Symbol.for("kintsugi.page")]?.settle(%d, %d) ?? [true, 0, 0]'
 SIZE_SCRIPT = '[document.getElementsByTagName("*").length, document.documentElement?.textContent.length ?? 0]'
 AWAITED_REQUESTS = frozenset({"Font", "Image", "Script", "Stylesheet"})
-"""Types of requests to wait for. Documents have their own events. Requests of scripts may never be read to the end, so
-`page.js` watches them. Streams never end."""
+"""Types of requests to wait for. Documents are not among them because they have their own events, and streams because
+they never end. `page.js` watches the requests of scripts, whose responses may never be read to the end."""
 SAME_DOCUMENT = ("sameDocument", "historySameDocument")
 """DevTools' types of navigations that load no document."""
 DOCUMENT_SCHEMES = ("http", "https", "file", "blob", "data")
@@ -142,7 +142,7 @@ class Tab:
         self._forget_frame_requests(event["frameId"])
 
     def _request_started(self, event: dict[str, Any]) -> None:
-        # Requests without a loader come from a worker; their end is reported to another DevTools session.
+        # Requests without a loader come from a web worker; their end is reported to another DevTools session.
         if event.get("type") in AWAITED_REQUESTS and event["loaderId"]:
             self._requests[event["requestId"]] = event.get("frameId", "")
 
@@ -201,7 +201,7 @@ class Tab:
         return int(elements), int(characters)
 
     async def settle(self, page_time: int, deadline: Deadline) -> bool:
-        """Let page time pass and wait until loading and scripts are idle, including navigations that this causes.
+        """Let page time pass and wait until the page is idle, also after navigations that this causes.
 
         Args:
             page_time: Milliseconds that pass on the page.
@@ -237,7 +237,7 @@ class Tab:
         if len(self.frames) > 1:
             for frame in self.page.frames[1:]:
                 with contextlib.suppress(PlaywrightError):
-                    # A frame may be gone or belong to another site; then only the state of the page counts.
+                    # A frame that is gone or belongs to another site is ignored.
                     frame_idle, *size = await frame.evaluate(SETTLE_SCRIPT % (page_time, 1000 * deadline.seconds_left))
                     idle = frame_idle and idle
                     sizes.append(size)
@@ -278,7 +278,7 @@ class Tab:
             extend_timeout: Called after a timeout; if it returns True, the limit starts again.
 
         Raises:
-            InfraError: If the page does not respond even without its script, or if its renderer crashes.
+            InfraError: If the page does not respond even after its script was stopped, or if its renderer crashes.
         """
         task, crash = asyncio.ensure_future(work), asyncio.ensure_future(self._crash_event.wait())
         try:

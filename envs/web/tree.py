@@ -26,7 +26,7 @@ STRUCTURE_ROLES = {
 }  # fmt: skip
 """Roles that structure a page. Elements of other roles are replaced by their content."""
 VALUE_ROLES = {"textbox", "searchbox", "spinbutton", "combobox", "Date", "DateTime", "InputTime", "ColorWell", "slider"}
-"""Roles whose value is shown. Their content repeats the value."""
+"""Roles whose value is shown. Their text content is not, because it repeats the value."""
 PICKER_ROLES = {"Date", "DateTime", "InputTime", "ColorWell"}
 """Fields with inner parts that the browser generates."""
 GROUP_ROLES = {"form", "group", "region"}
@@ -56,15 +56,15 @@ class Item:
     is_control: bool = False
     """Whether the item gets an element number."""
     ends_block: bool = False
-    """Only for texts: a block ends here, so the next text is separate."""
+    """Only for texts: a block ends after this text, so the next text is separate."""
     is_label: bool = False
-    """Only for texts: whether this labels a field, whose line repeats the label."""
+    """Only for texts: whether this is the label of a field, whose line repeats it."""
     options: tuple[str, ...] = ()
     """Enabled options of a drop-down list."""
     disabled: bool = False
     editable: bool = False
     boxes: tuple[int, ...] = ()
-    """The nodes whose boxes give the position."""
+    """The nodes whose boxes give the position of the item."""
 
 
 def clean(text: Any) -> str:
@@ -77,7 +77,7 @@ class TreeReader:
     """Reads the accessibility trees of all frames of one page."""
 
     def __init__(self, frames: Mapping[str, Iterable[Node]], layout: Layout) -> None:
-        """Take the nodes of `Accessibility.getFullAXTree`, root first, by frame id, main frame first."""
+        """Take the nodes that `Accessibility.getFullAXTree` returns for each frame; main frame and root nodes first."""
         self._layout = layout
         self._frames = {name: list(nodes) for name, nodes in frames.items()}
         self._page = next(iter(self._frames), "")
@@ -85,7 +85,7 @@ class TreeReader:
         self.title = ""
         """Title of the main frame."""
         self.focused: int | None = None
-        """The focused node."""
+        """The focused node, if any."""
 
     def read(self, frame: str) -> list[Item]:
         """Return the items of a frame's document."""

@@ -53,7 +53,7 @@ class Element:
     editable: bool
     """Whether text can be typed into it."""
     box: Box | None
-    """Position at the time of the observation; None if it is not laid out."""
+    """Position at the time of the observation; None if the element is not laid out."""
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ class Example:
 
 @dataclass(frozen=True)
 class ValueExample:
-    """One chat with the value that a critic should predict for it."""
+    """One chat with the value that a value model should predict for it."""
 
     messages: Sequence[Message]
     label: float
@@ -83,7 +83,7 @@ class ValueExample:
 
 @dataclass(frozen=True)
 class FitResult:
-    """Summary of one training."""
+    """Summary of one call of `Learner.fit`."""
 
     examples: int
     """Examples trained on."""
@@ -181,7 +181,7 @@ class Objective(ABC, Generic[E, R]):
         return None
 
     def metrics(self, rows: Sequence[R]) -> dict[str, float]:
-        """Return numbers on the training rows for `FitResult.metrics`, by name; empty by default.
+        """Return statistics of the training rows for `FitResult.metrics`, by name; empty by default.
 
         Args:
             rows: All training rows.
@@ -212,8 +212,8 @@ class Learner(Protocol):
             out: Existing empty folder that receives the adapter.
             name: Name of the adapter in its manifest.
             config: Hyperparameters.
-            objective: Rows and loss; None is `Sft`.
-            start: Adapter of the same base to continue from, whose LoRA shape is kept; None starts a new one.
+            objective: Rows and loss; None for `Sft`.
+            start: Adapter of the same base to continue from, whose LoRA shape is kept; None to start a new one.
             progress: Called with the completed share after each step.
 
         Returns:

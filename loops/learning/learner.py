@@ -60,7 +60,7 @@ class LocalPolicy:
 
 
 class LocalLearner:
-    """A `Learner` for Hugging Face weights in a folder; trains on the GPU if there is one, and never edits the base."""
+    """A `Learner` for a folder of Hugging Face weights; trains on a GPU if there is one, never changing the base."""
 
     def __init__(self, weights: str | Path) -> None:
         self.weights = weights

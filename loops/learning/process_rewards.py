@@ -18,10 +18,10 @@ from ...agents.search.tree import ROOT, SearchTree
 
 
 def process_rewards(tree: SearchTree) -> dict[int, float]:
-    """Compute the value v of each node of a tree that is an end or has an end below it.
+    """Compute the value v of each node that is an end or has an end below it.
 
     Args:
-        tree: Finished search tree. A tree that an infrastructure failure cut off counts with the ends it has.
+        tree: Finished search tree; after an infrastructure failure, it counts with the ends that it has.
 
     Returns:
         Values in [0, 1] by node number, 0 at the root.

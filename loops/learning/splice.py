@@ -150,7 +150,7 @@ def join_steps(
 ) -> tuple[Step, ...]:
     """Join bad steps (not trainable) and good steps (trainable).
 
-    The revision thought is put before the thought of the first good step. It takes no action and no invented
+    The revision thought is put before the thought of the first good step. This adds no action and no invented
     observation, unlike the paper's code, which inserts an action `wait` with the observation `ok.`.
 
     Args:

@@ -13,15 +13,15 @@ from .core import Example, FitConfig, FitResult, Objective, Progress, ValueExamp
 
 
 class TableLearner:
-    """A `Learner` whose adapters are tables from a chat to its last trained answer, and to the mean of its labels."""
+    """A `Learner` whose adapters map a chat to its last trained answer and to the mean of its labels."""
 
     def __init__(self) -> None:
         self.fitted: dict[str, list[Any]] = {}
-        """Examples of each training, by adapter name."""
+        """Examples of each fit, by adapter name."""
         self.configs: dict[str, FitConfig] = {}
-        """Configuration of each training, by adapter name."""
+        """Configuration of each fit, by adapter name."""
         self.starts: dict[str, str | None] = {}
-        """Name of the adapter that each training continued from, by adapter name."""
+        """Name of the adapter that each fit continued from, by adapter name."""
 
     def fit(
         self,
@@ -57,7 +57,7 @@ class TableLearner:
             else:
                 raise UsageError(f"example {number} is {example!r:.80}; expected an Example or a ValueExample")
             progress((number + 1) / len(examples))
-        values |= {key: sum(of_chat) / len(of_chat) for key, of_chat in labels.items()}
+        values |= {key: sum(chat_labels) / len(chat_labels) for key, chat_labels in labels.items()}
         table = json.dumps({"turns": answers, "values": values}, indent=1, sort_keys=True)
         (out / TABLE).write_text(table + "\n", encoding="utf-8")
         self.fitted[name], self.configs[name] = list(examples), config

@@ -23,8 +23,7 @@ class TrainingData:
     """How passed attempts become training examples."""
 
     mistakes: Literal["masked", "dropped", "trained"] = "masked"
-    """Refused and overwritten actions: `masked` keeps them in the context without a loss, `dropped` also removes
-    refused ones, `trained` imitates them."""
+    """Refused and overwritten actions: `masked` (no loss), `dropped` (refused ones; others masked), or `trained`."""
     replay: float = 1.0
     """Number of demonstrations to mix in, as a multiple of the examples from passed attempts."""
     rename: bool = True

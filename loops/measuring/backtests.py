@@ -81,7 +81,7 @@ class Summary:
     """Share of the actions that the environment refused, in [0, 1]."""
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-clean."""
+        """Return the fields as a JSON-serialisable dictionary."""
         return asdict(self)
 
 
@@ -99,7 +99,7 @@ class Difference:
     """Mean difference of each training seed. The interval over windows does not include this variation."""
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-clean."""
+        """Return the fields as a JSON-serialisable dictionary."""
         return asdict(self)
 
 

@@ -46,7 +46,7 @@ def measure_behaviour(attempts: Iterable[Trajectory], revisions: Sequence[str]) 
         revisions: Beginnings of thoughts that count as a revision.
 
     Returns:
-        The means over all attempts that no infrastructure failure ended. Zeros and None without any.
+        The means over all attempts that no infrastructure failure ended; zeros and None if there are none.
     """
     counted = [attempt for attempt in attempts if attempt.outcome != "infra_error"]
     own = [len(attempt.steps) - prefilled_steps(attempt) for attempt in counted]

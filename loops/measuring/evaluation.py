@@ -68,7 +68,7 @@ ScorableAttempts = Iterable[Trajectory | AttemptSummary]
 
 @dataclass(frozen=True)
 class Score:
-    """The success rate of one agent on one task set, with the settings of the measurement.
+    """The success rate of one agent on one task set, with the settings of the evaluation.
 
     Attempts that an infrastructure failure ended count only in `infra_errors` and `outcomes`. All other numbers are
     over the remaining `n` attempts. JSON-serialisable through `to_json` and `from_json`.
@@ -111,7 +111,7 @@ class Score:
     repeatable: bool | None = None
     """Whether the backend samples the same tokens again (`Backend.repeatable`); None if not stated."""
     settings: dict[str, Any] = field(default_factory=dict)
-    """Further settings that reproduce the measurement; JSON-serialisable."""
+    """Further settings that reproduce the evaluation; JSON-serialisable."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the score as a JSON-serialisable dictionary, the inverse of `from_json`."""
@@ -218,7 +218,7 @@ def score(
         step_cap: Maximum number of actions per attempt.
         seeds: Seeds that reproduce the attempts. By default, those of the attempts.
         repeatable: Whether the backend samples the same tokens again.
-        settings: Further settings that reproduce the measurement; JSON-serialisable.
+        settings: Further settings that reproduce the evaluation; JSON-serialisable.
 
     Returns:
         The score. Infrastructure failures are counted apart.
@@ -351,8 +351,8 @@ def _check_complete(name: str, tasks: TaskSet, trajectories: ScorableAttempts) -
     for attempt in attempts:
         if tasks[attempt.task.id] != attempt.task:
             raise UsageError(
-                f"score {name!r}: the attempt at {attempt.task.id!r} belongs to a different task with the same id than "
-                f"the one in task set {tasks.hash}; pass the task set that the attempt was made on"
+                f"score {name!r}: the attempt at {attempt.task.id!r} was made on another task than that with this id "
+                f"in task set {tasks.hash}; pass the task set that the attempt was made on"
             )
     missing = {task.id for task in tasks} - {attempt.task.id for attempt in attempts}
     if missing or not attempts:

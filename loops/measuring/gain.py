@@ -39,7 +39,7 @@ class Gain:
     p: float
     """Two-sided p-value of `test`, not adjusted for multiple comparisons."""
     test: str
-    """Name of the test: those of `Comparison.test` for the metric `success`, otherwise `sign-flip by pair`."""
+    """Name of the test: as in `Comparison.test` for the metric `success`, otherwise `sign-flip by pair`."""
 
 
 def metric_gain(

@@ -23,13 +23,12 @@ class Gate:
     """Decides whether the adapter of a round is adopted.
 
     The gate plays the old and the new model greedily on the same tasks. These tasks are neither practised nor scored
-    on. It adopts the new model if its mean gain in the metric of the environment is above 0; significance is reported,
+    on. The gate adopts the new model if its mean gain in the environment's metric is above 0; significance is reported,
     not required. Results of rounds that are not adopted stay in the store.
     """
 
     mode: Annotated[Literal["on", "off"], tyro.conf.arg(name="gate", prefix_name=False)] = "on"
-    """`on` adopts a round only if it beats the previous model in the environment's metric; `off` adopts every round
-    without a comparison."""
+    """`on` adopts a round only if it beats the previous model in the environment's metric; `off` adopts every round."""
     tasks: int = 100
     """Number of tasks of the gate."""
     split: str | None = None
@@ -141,7 +140,7 @@ class Verdict:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Verdict:
-        """Return the verdict that `to_json` described."""
+        """Return a verdict from the result of `to_json`."""
         return cls(Gain(**data["gain"]), data["adopted"])
 
 

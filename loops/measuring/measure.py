@@ -27,7 +27,7 @@ MeasuredAttempts = dict[str, list[Trajectory]]
 
 @dataclass(frozen=True)
 class Measure:
-    """Settings of a measurement: the held-out tasks, and how they are attempted."""
+    """Settings of an evaluation: the held-out tasks, and how they are attempted."""
 
     params: Params = field(default_factory=dict)
     """Parameters of the environment's task sets, e.g. `size=small`."""
@@ -46,7 +46,7 @@ class Measure:
     at_once: int | None = None
     """Number of episodes played in parallel; by default, the environment's `at_once`."""
     seed: int = 2026
-    """Seed that chooses the tasks and samples the actions."""
+    """Seed of the choice of tasks and of the sampling of actions."""
 
     def __post_init__(self) -> None:
         check_numbers(self)
@@ -57,12 +57,12 @@ class Measure:
         Args:
             env: Environment whose defaults apply.
         """
-        resolved = self.attempts.resolved(env)
+        resolved = self.attempt_settings.resolved(env)
         return replace(self, max_tokens=resolved.max_tokens, at_once=resolved.at_once)
 
     @property
-    def attempts(self) -> Attempts:
-        """The settings of the attempts."""
+    def attempt_settings(self) -> Attempts:
+        """The settings of the attempts at a task set."""
         return Attempts(self.samples, self.temperature, self.max_tokens, self.at_once)
 
     def task_set(self, env: EnvSpec, split: str) -> TaskSet:
@@ -96,9 +96,9 @@ class Measure:
         Args:
             run: The run, which opens the model.
             adapter: Adapter folder; None for the base model.
-            temperature: Replaces the configured temperature.
+            temperature: Replaces the configured temperature; None keeps it.
         """
-        return run.make_agent(adapter, self.attempts, temperature=temperature, decoding=self.decoding)
+        return run.make_agent(adapter, self.attempt_settings, temperature=temperature, decoding=self.decoding)
 
     def jobs(self, agent: Agent, tasks: TaskSet) -> list[Job]:
         """Return the jobs: `samples` attempts at each task, with seeds derived from `seed`, task and sample.
@@ -114,7 +114,7 @@ class Measure:
 
 
 def measure(run: Run, name: str, adapter: Path | None, held_out: Measure) -> MeasuredAttempts:
-    """Measure the run's agent with an adapter on every split.
+    """Evaluate the run's agent with an adapter on every split.
 
     Args:
         run: The run that plays and stores the attempts.
@@ -126,13 +126,13 @@ def measure(run: Run, name: str, adapter: Path | None, held_out: Measure) -> Mea
         The attempts by split, played now or read from the store.
 
     Raises:
-        UsageError: The store holds attempts of another agent under `name`.
+        UsageError: A split is unknown or has no tasks, or the store holds attempts of another agent under `name`.
     """
     return measure_agent(run, name, held_out.agent(run, adapter), held_out)
 
 
 def measure_agent(run: Run, name: str, agent: Agent, held_out: Measure) -> MeasuredAttempts:
-    """Measure an existing agent, such as a rule, on every split; otherwise like `measure`."""
+    """Evaluate an existing agent, such as a rule, on every split; otherwise like `measure`."""
     sets = held_out.task_sets(run.env)
     return {
         split: play_and_score(run, name, split, tasks, held_out, held_out.jobs(agent, tasks))
@@ -145,10 +145,10 @@ def play_and_score(
 ) -> list[Trajectory]:
     """Play `jobs` as the stage `eval/<name>/<task_set_name>`, and store their score and timing.
 
-    Attempts that the store already holds are not played again. Raises `UsageError` if they are of another agent.
+    Attempts that the store already holds are not played again. Raises `UsageError` if they belong to another agent.
     """
     stage, timing = Stage.from_model_round("eval", name, task_set_name), Timing()
-    attempts = run.play(stage, jobs, held_out.attempts, timing)
+    attempts = run.play(stage, jobs, held_out.attempt_settings, timing)
     if timing.wall:
         run.store.result(stage.with_kind("timing"), asdict, timing)
     seconds = timing.wall or None
@@ -161,7 +161,7 @@ def play_and_score(
 def score_attempts(
     run: Run, name: str, tasks: TaskSet, attempts: Sequence[Trajectory], held_out: Measure, seconds: float | None = None
 ) -> Score:
-    """Return the score of the attempts at one task set, with all settings that reproduce the measurement."""
+    """Return the score of the attempts at one task set, with the settings needed to reproduce it."""
     resolved, spec = held_out.resolved(run.env), attempts[0].made_by
     with contextlib.closing(run.env.make()) as env:
         step_cap = env.max_steps
@@ -170,7 +170,7 @@ def score_attempts(
         tasks,
         attempts,
         seconds=seconds,
-        # Agents without the setting `decoding`, such as rules, ignore it.
+        # Agents without this setting, such as rules, have no decoding to state.
         decoding=spec.args.get("decoding", "unstated") if spec else "unstated",
         step_cap=step_cap,
         seeds=(held_out.seed,),
@@ -182,14 +182,14 @@ def score_attempts(
 def evaluate(
     agent: Agent, env: EnvSpec, tasks: TaskSet, *, samples: int = 1, at_once: int | None = None, seed: int = 2026
 ) -> list[Trajectory]:
-    """Play an agent on a task set without a run; `score` and `compare` take the result.
+    """Let an agent attempt a task set without a run; pass the result to `score` or `compare`.
 
     Args:
         agent: The agent.
         env: The environment, with its constructor arguments.
         tasks: The task set.
         samples: Number of attempts at each task.
-        at_once: Number of episodes played in parallel. By default, the environment's `at_once`.
+        at_once: Number of episodes played in parallel; by default, the environment's `at_once`.
         seed: Seed of the attempts. Task and sample are mixed in, so a subset of the tasks gives the same attempts.
 
     Returns:
@@ -200,7 +200,7 @@ def evaluate(
 
 
 def timing_summary(results: Mapping[Stage, Any]) -> str:
-    """Return one line on the wall time of all measurements among the results of a run."""
+    """Return one line on the wall time of all evaluations of a run."""
     timings = [Timing(**result) for stage, result in results.items() if stage.kind == "timing"]
     total = Timing(*(sum(getattr(timing, part) for timing in timings) for part in ("wall", "model", "env")))
     return (

@@ -1,8 +1,8 @@
 """Recovery: how well models continue from a bad beginning, the first turns of a failed attempt.
 
 The base model attempts the held-out tasks at a temperature above 0. The first turns of its failed attempts are the bad
-beginnings, and every model continues from the same ones. Greedy failures would not do, because the greedy base model
-would continue them exactly as before. The bad beginnings belong to tasks that the base model failed, which biases a
+beginnings, and every model continues from the same ones. Failures of greedy decoding are unsuitable: the greedy base
+model would continue them in the same way. The bad beginnings belong to tasks that the base model failed, which biases a
 comparison against the base model. Comparisons between trained models are not biased.
 """
 
@@ -62,7 +62,7 @@ def bad_beginnings(run: Run, held_out: Measure, config: Recovery) -> dict[str, T
     for split, tasks in held_out.task_sets(run.env).items():
         stage, stream = Stage("beginnings", "base", split), f"collect/beginnings/{split}"
         jobs = [Job(task, agent, derived_seed(held_out.seed, stream, task.id)) for task in tasks]
-        for t in run.play(stage, jobs, held_out.attempts):
+        for t in run.play(stage, jobs, held_out.attempt_settings):
             if t.outcome in ("failure", "truncated") and len(t.steps) > config.steps:
                 failed[run.store.key(stage, t.key)] = t
     if not failed:

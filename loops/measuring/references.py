@@ -21,16 +21,16 @@ def eval_stages(stages: Iterable[Stage]) -> list[Stage]:
 
 
 def evaluation_name(stage: Stage) -> str:
-    """Return the name of a measurement without its training seed: `<model>/<tasks>`."""
+    """Return the name of an evaluation without its training seed: `<model>[@<round>]/<tasks>`."""
     return f"{stage.model_round}/{stage.tasks}"
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One measurement, read from the store of a run."""
+    """One evaluation, read from the store of a run."""
 
     name: str
-    """`<model>/<tasks>`, prefixed with the training seed if the reference names one."""
+    """`<model>[@<round>]/<tasks>`, prefixed with the scope if the reference names one training seed."""
     attempts: dict[Stage, list[AttemptSummary]]
     """Attempts by stage, one stage per training seed."""
     results: dict[Stage, Any]
@@ -43,20 +43,20 @@ class Evaluation:
 
 
 def read_evaluation(reference: str) -> Evaluation:
-    """Read the evaluation that a reference names: the folder of a run, then the name of a measurement.
+    """Read an evaluation. A reference is the folder of a run, followed by the name of an evaluation.
 
-    `runs/demo/eval/base/valid_unseen` names one stage. `runs/demo/base/valid_unseen` names all its training seeds.
-    `runs/demo/base` suffices if the run measured `base` on only one task set, and `runs/demo` if the run holds only one
-    measurement.
+    `runs/demo/eval/base/valid_unseen` names one stage; stages of other kinds can be named in the same way.
+    `runs/demo/base/valid_unseen` names the stages of all training seeds. `runs/demo/base` suffices if the run evaluated
+    `base` on only one task set, and `runs/demo` if the run holds only one evaluation.
 
     Args:
         reference: The reference.
 
     Returns:
-        The attempts of the measurement, and all results of the run.
+        The attempts of the evaluation, and all results of the run.
 
     Raises:
-        UsageError: There is no run in this folder, or the reference names none or several of its measurements.
+        UsageError: There is no run in this folder, or the reference names none or several of its evaluations.
     """
     folder, wanted = _split_reference(reference)
     with RunStore.read(folder) as store:
@@ -70,9 +70,10 @@ def read_evaluation(reference: str) -> Evaluation:
 def pooled_score(
     name: str, attempts: Mapping[Stage, Sequence[AttemptSummary]], results: Mapping[Stage, Any], seed: int = 0
 ) -> Score:
-    """Return one score of the attempts of all stages.
+    """Return one score for the attempts of all stages.
 
-    Decoding, step cap and repeatability come from the stored scores of the stages, if these agree.
+    Decoding, step cap and repeatability come from the stored scores of the stages if these agree. Otherwise, they are
+    not stated.
 
     Args:
         name: Name of the score.
@@ -110,8 +111,8 @@ def _split_reference(reference: str) -> tuple[Path, str]:
         if (folder / "run.db").is_file():
             return folder, "" if folder == path else path.relative_to(folder).as_posix()
     raise UsageError(
-        f"{reference!r} is not in the folder of a run: none of its folders holds a run.db; "
-        "expected FOLDER/STAGE, e.g. runs/demo/eval/base/valid_unseen"
+        f"{reference!r} is not in the folder of a run: no folder on this path holds a run.db; "
+        "expected RUN/MODEL/TASKS, e.g. runs/demo/base/valid_unseen"
     )
 
 

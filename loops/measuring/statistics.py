@@ -60,8 +60,8 @@ def rate(
 ) -> Rate:
     """Return the success rate over all attempts, with a percentile bootstrap interval that resamples whole tasks.
 
-    If all tasks have the same rate, the bootstrap interval would be empty. It is then Wilson's score interval with the
-    number of tasks as the sample size.
+    If all tasks have the same rate p, the bootstrap interval would have zero width. The interval is then
+    [p - u p, p + u (1 - p)], where u is Wilson's upper bound for 0 successes at as many tasks.
 
     Args:
         successes: Number of successes at each task.
@@ -92,8 +92,9 @@ def paired_difference(
 ) -> Interval:
     """Return a percentile bootstrap interval of the mean difference over all pairs, resampling whole tasks.
 
-    If all tasks have the same mean difference d, the bootstrap interval would be empty. It then assumes that a share u
-    of tasks, Wilson's upper bound for 0 of the seen tasks, has difference -1 or 1: [d - u (d + 1), d + u (1 - d)].
+    If all tasks have the same mean difference d, the bootstrap interval would have zero width. It then assumes that a
+    share u of tasks, Wilson's upper bound for 0 of the seen tasks, has difference -1 or 1:
+    [d - u (d + 1), d + u (1 - d)].
 
     Args:
         differences: For each task, the sum of (success of the second - success of the first) over its pairs.

@@ -37,7 +37,7 @@ def score_table(scores: Iterable[Score], title: str = "Success") -> Table:
             *([seconds] if timed else []),
             Text(score.taskset),
         )
-    table.caption = Text(measurement_note(scores), style="dim")
+    table.caption = Text(evaluation_note(scores), style="dim")
     return table
 
 
@@ -92,7 +92,7 @@ def verdict_table(verdicts: Mapping[Stage, Verdict], title: str = "Rounds and ga
     return table
 
 
-def measurement_note(scores: Sequence[Score]) -> str:
+def evaluation_note(scores: Sequence[Score]) -> str:
     """Return one line on decoding, step cap, seeds and repeatability of `scores`, as far as they are stated."""
     notes: dict[str, list[str]] = {
         "decoding": sorted({score.decoding for score in scores} - {"unstated"}),

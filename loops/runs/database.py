@@ -57,7 +57,7 @@ class Database:
         with readable_errors(folder):
             new.unlink(missing_ok=True)
             db = sqlite3.connect(new)
-            # A journal file would survive a kill and be applied to the database of the next try.
+            # A journal file would survive a kill and be applied to the next database.
             db.execute("PRAGMA journal_mode=MEMORY")
             db.executescript(_SCHEMA)
             db.execute("INSERT INTO meta VALUES ('schema', ?)", (str(SCHEMA_VERSION),))
@@ -99,7 +99,7 @@ class Database:
         """Run a query for a name, `data` and `sha`, and decode its rows.
 
         Args:
-            kind: What a row is, for error messages.
+            kind: What the rows hold, for error messages.
             query: SQL query with these three columns.
             *arguments: Values of the query's placeholders.
 
@@ -113,7 +113,7 @@ class Database:
         for name, data, sha in self.rows(query, *arguments):
             if not isinstance(data, str) or _sha(data) != sha:
                 raise UsageError(
-                    f"{self.folder}/run.db: the row of {kind} {name!r} is damaged (its checksum does not match); "
+                    f"{self.folder}/run.db: {kind} {name!r} is damaged (its checksum does not match); "
                     "restore the file from a copy, or start again in a new run folder"
                 )
             decoded.append((str(name), json.loads(data)))
@@ -128,12 +128,12 @@ class Database:
         version = self.meta("schema")
         if version is None:
             raise UsageError(
-                f"{self.folder}/run.db has no 'schema', so it is damaged or no run of Kintsugi; name another folder"
+                f"{self.folder}/run.db has no 'schema', so it is damaged or not a run of Kintsugi; name another folder"
             )
         if version != str(SCHEMA_VERSION):
             raise UsageError(
-                f"{self.folder} was written with run format {version}, this Kintsugi reads {SCHEMA_VERSION}; "
-                "use the version that wrote it, or a new run folder"
+                f"{self.folder} was written with run format {version}; this version of Kintsugi reads format "
+                f"{SCHEMA_VERSION}; use the version that wrote it, or a new run folder"
             )
 
 

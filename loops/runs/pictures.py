@@ -1,4 +1,4 @@
-"""`Pictures`: image files of what attempts showed, in a run's folder.
+"""`Pictures`: the image files in a run's folder, such as screenshots of web pages.
 
 Files are named by a hash of their content, so equal pictures share one file.
 """

@@ -18,7 +18,7 @@ from urllib.parse import unquote
 from ...errors import UsageError
 
 HELD_OUT = ("eval", "gate", "beginnings")
-"""Kinds of stages whose attempts are measurements and never training data."""
+"""Kinds of stages whose attempts are measured and never used as training data."""
 _ROUND = re.compile(r"(.+)@([1-9][0-9]*)", re.DOTALL)
 
 
@@ -27,15 +27,15 @@ class Stage:
     """One part of a run, which holds attempts, search trees or a JSON result."""
 
     kind: str
-    """Kind of records: `collect`, `search`, `eval`, `gate`, `score`, ..., or a word of a loop."""
+    """Kind of records: `collect`, `search`, `eval`, `gate`, `score`, ..., or a kind that a loop defines."""
     model: str
     """Model that acted or that the result is about, such as `policy`, `base` or `re_rest`."""
     tasks: str = ""
-    """Split or name of the set of tasks; empty if there is none."""
+    """Split, or name of the task set; empty if there is none."""
     round: int = 0
     """Round of the loop, from 1; 0 if there are no rounds."""
     scope: str = ""
-    """One of several runs in the same folder, such as `seed0`; empty if there is only one."""
+    """Prefix that separates the training seeds of one run, such as `seed0`; empty if there is only one."""
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z_]*", self.kind) or not self.model or self.round < 0:
@@ -63,13 +63,13 @@ class Stage:
         """
         parts = text.split("/")
         if len(parts) not in (3, 4):
-            raise UsageError(f"{text!r} is no stage; expected KIND/MODEL/TASKS or KIND/SCOPE/MODEL/TASKS")
+            raise UsageError(f"{text!r} is not a stage; expected KIND/MODEL/TASKS or KIND/SCOPE/MODEL/TASKS")
         *scope, model, tasks = parts[1:]
         numbered = _ROUND.fullmatch(model)
         name, number = (numbered[1], int(numbered[2])) if numbered else (model, 0)
         stage = cls(parts[0], unquote(name), "" if tasks == "-" else unquote(tasks), number, unquote("".join(scope)))
         if str(stage) != text:
-            raise UsageError(f"{text!r} is no stage; expected a text such as {str(stage)!r}")
+            raise UsageError(f"{text!r} is not a stage; expected a text such as {str(stage)!r}")
         return stage
 
     @classmethod
@@ -79,14 +79,14 @@ class Stage:
         Args:
             kind: Kind of records.
             model_round: `<model>@<round>`, or `<model>` if there are no rounds.
-            tasks: Split or name of the set of tasks.
+            tasks: Split, or name of the task set.
         """
         numbered = _ROUND.fullmatch(model_round)
         return cls(kind, numbered[1], tasks, int(numbered[2])) if numbered else cls(kind, model_round, tasks)
 
     @property
     def held_out(self) -> bool:
-        """Whether the attempts of this stage are measurements and never training data."""
+        """Whether the attempts of this stage are measured and never used as training data."""
         return self.kind in HELD_OUT
 
     @property
@@ -115,11 +115,11 @@ def split_key(key: str) -> tuple[Stage, str]:
     """Split a full key into its stage and the key of the attempt or node.
 
     Raises:
-        UsageError: The text is no full key.
+        UsageError: The text is not a full key.
     """
     stage, colon, attempt = key.partition(":")
     if not colon:
-        raise UsageError(f"{key!r} is no full key; expected STAGE:TASK#SAMPLE")
+        raise UsageError(f"{key!r} is not a full key; expected STAGE:TASK#SAMPLE")
     return Stage.parse(stage), attempt
 
 
@@ -129,7 +129,7 @@ def node_key(tree: str, node: int) -> str:
 
 
 def _encode(text: str) -> str:
-    """Percent-encode the characters that separate fields, and a single `-`, which stands for an empty field."""
+    """Percent-encode the characters that separate fields, and the text `-`, which stands for an empty field."""
     if text == "-":
         return "%2D"
     return re.sub(r"[%/@:]", lambda match: f"%{ord(match[0]):02X}", text)

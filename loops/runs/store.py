@@ -7,7 +7,7 @@ run.db          SQLite (WAL): the configuration, results, append-only trajectori
 pictures/       pictures of attempts, if they are kept
 rows/           files that loops write for other programs
 adapters/       PEFT folders, created atomically
-config.toml     the configuration for people to read
+config.toml     the configuration in readable form
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class RunStore:
         folder: Folder of the run.
         on_status: Called with the name and the completed share of the current stage.
         pictures: Stored pictures.
-        keeps_pictures: Whether attempts store pictures of what they show; False by default.
+        keeps_pictures: Whether pictures of attempts are stored; False by default.
     """
 
     def __init__(self, folder: Path, database: Database, unlock: Callable[[], None] = lambda: None) -> None:
@@ -62,14 +62,14 @@ class RunStore:
 
         Args:
             folder: Folder of the run; created if it does not exist.
-            config: Configuration as JSON-compatible values, equal to that at the run's start.
+            config: Configuration as JSON-compatible values; to resume, equal to that at the run's start.
 
         Returns:
             The open store.
 
         Raises:
             UsageError: The configuration differs (the message names each change), the run has another format or is open
-                in another process, or the folder holds something else.
+                in another process, or the folder holds other files.
         """
         with readable_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
@@ -93,13 +93,13 @@ class RunStore:
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """Open a run read-only and without a lock; raise `UsageError` if it is no run of this format."""
+        """Open a run read-only and without a lock; raise `UsageError` if it is not a run of this format."""
         if not (folder / "run.db").exists():
             raise UsageError(f"{folder} holds no run.db; name the folder of a run (kintsugi improve ... --run FOLDER)")
         return cls(folder, Database(folder, read_only=True))
 
     def close(self) -> None:
-        """Close the run; may be called again."""
+        """Close the run; safe to call again."""
         self._db.close()
         self._unlock()
 
@@ -178,7 +178,7 @@ class RunStore:
     # -- attempts -------------------------------------------------------------------------------------------------
 
     def collect(self, stage: Stage, jobs: Sequence[Job], play: Play) -> list[Trajectory]:
-        """Return the attempts of jobs: the stored ones, then the remaining ones, which are played now.
+        """Return the stored attempts of jobs, after playing and storing the remaining ones.
 
         A wave is stored in one transaction, so an interrupted run resumes at the start of a wave with the same batches.
 
@@ -217,7 +217,7 @@ class RunStore:
         """Return the trajectories of a stage in the order of storage; raise `UsageError` if a row is damaged."""
         name = str(self.scoped_stage(stage))
         query = "SELECT key, data, sha FROM trajectories WHERE stage = ? ORDER BY number"
-        return [Trajectory.from_json(data) for _, data in self._db.values(f"trajectory of {name!r}", query, name)]
+        return [Trajectory.from_json(data) for _, data in self._db.values(f"stage {name!r}: trajectory", query, name)]
 
     def trajectory_stages(self) -> list[Stage]:
         """Return the stages of all scopes that hold trajectories, oldest first."""
@@ -312,7 +312,7 @@ class StoredTrees:
         """See `TreeLog.parts`."""
         name = str(self._stage)
         query = "SELECT key, data, sha FROM growth WHERE stage = ? AND key = ? ORDER BY part"
-        return [part for _, part in self._db.values(f"tree of {name!r}", query, name, key)]
+        return [part for _, part in self._db.values(f"stage {name!r}: search tree", query, name, key)]
 
     def add(self, parts: Sequence[tuple[str, int, Any]]) -> None:
         """See `TreeLog.add`."""

@@ -2,7 +2,7 @@
 
 It consists of expert attempts, and of failed attempts with a reflection and a new attempt. The mistakes are a wrong
 step, a wrong constant, a missing step, two swapped steps, or a missing character. Reflections use only what the attempt
-shows: the task's phrases and the written code.
+shows: the phrases of the task and the code that was written.
 """
 
 from __future__ import annotations
@@ -126,10 +126,10 @@ def reflection_on(failure: Trajectory) -> str:
 
 
 def _play_attempt(job: Job) -> Trajectory:
-    """Play an attempt. Raises `InfraError` if the sandbox fails, since the corpus must not depend on failures."""
+    """Play an attempt. Raises `InfraError` if the sandbox fails, since the corpus must be reproducible."""
     attempt = run_sync(play(CodeEnv(), job))
     if attempt.outcome == "infra_error":
-        raise InfraError(f"the expert's attempt at {job.task.id} failed: {attempt.error}")
+        raise InfraError(f"the sandbox failed during the expert's attempt at {job.task.id}: {attempt.error}")
     return attempt
 
 

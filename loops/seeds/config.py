@@ -12,23 +12,26 @@ class Architecture:
     """Shape of the network, a Llama."""
 
     hidden_size: int = 128
+    """Width of the hidden states."""
     layers: int = 3
+    """Number of transformer layers."""
     heads: int = 4
     """Number of query heads per layer."""
     kv_heads: int = 1
     """Number of key-value heads per layer. One suffices at this size and halves the time of a rollout."""
     intermediate_size: int = 352
+    """Width of the MLP in each layer."""
     window: int = 2048
-    """Context length in tokens; longer training texts are cut."""
+    """Context length in tokens; longer training texts are truncated."""
     rope_theta: float = 10_000.0
     """Base of the rotary embedding; a larger one lets heads match tokens over longer distances."""
     previous_token_heads: int = 0
-    """Number of heads of the first layer that are initialised to attend 1, 2, ... tokens back (see `copying`)."""
+    """Number of heads of the first layer that are initialised to attend 1, 2, ... tokens back, which helps copying."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.previous_token_heads <= self.heads:
             raise UsageError(
-                f"previous_token_heads is {self.previous_token_heads}; expected 0 to {self.heads}, the heads"
+                f"previous_token_heads is {self.previous_token_heads}; expected 0 to {self.heads}, the number of heads"
             )
 
 
@@ -41,7 +44,7 @@ class PretrainConfig:
     batch_tokens: int = 2048
     """Maximum number of tokens of a batch, padding included; a longer text is a batch of its own."""
     threads: int = 1
-    """Number of batches per step, each in its own thread (see `data_parallel`)."""
+    """Number of batches per step, each in its own thread."""
     matrix_lr: float = 0.02
     """Peak learning rate of Muon, for the matrices."""
     other_lr: float = 6e-3

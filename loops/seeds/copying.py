@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 BIAS_NORM = 6.0
-"""Norm of the bias per pair of dimensions; at 32 dimensions, about 0.9 of the attention goes to the one token."""
+"""Norm of the bias per pair of dimensions; at 32 dimensions, about 0.9 of the attention goes to the target token."""
 MIN_FREQUENCY = 0.02
 """Minimum rotary frequency (radians per token) that gets a bias; slower ones hardly separate adjacent tokens."""
 PHRASE_LENGTHS = (2, 2, 3, 3, 4, 5, 6, 8)

@@ -1,7 +1,7 @@
 """Data-parallel gradients in threads: each thread computes the gradient of its own batch, and a step uses their sum.
 
-The operations of a small network are too short to be split among cores. Threads that sleep while they wait for each
-other gain nothing, and threads that spin take the cores from other processes. Whole batches are long enough.
+Single operations of a small network are too short to split among cores: threads that sleep while they wait gain no
+time, and threads that spin occupy cores that other processes need. Whole batches are long enough.
 """
 
 from __future__ import annotations

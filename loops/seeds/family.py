@@ -46,7 +46,7 @@ class SeedRecipe:
     judged_attempts: int = 0
     """Number of attempts with judged steps, which train the model as a verifier."""
     renamings: int = 0
-    """Number of copies of each text with renamed entities, for families with `rename`."""
+    """Number of copies of each text with renamed entities, for families that can rename them."""
     architecture: Architecture = field(default_factory=Architecture)
     """Shape of the network."""
     pretrain: PretrainConfig = field(default_factory=PretrainConfig)
@@ -135,7 +135,7 @@ class Corpus:
 
 
 SINGLE_TOKENS = (REFLECTION_PREFIX, "." + ACTION, ACTION)
-"""Strings that are one token in every family, because turns are forced to start with them or are resumed after them."""
+"""Strings that are one token in every family, because turns are forced to start with them or continue after them."""
 
 
 def write_corpus(family: Family, recipe: SeedRecipe, progress: Callable[[float], None]) -> Corpus:

@@ -36,18 +36,18 @@ def play_expert(task: Task, seed: int, earlier_memory: HouseholdMemory | None = 
     env = HouseholdEnv()
     observation, info = env.reset(options={"task": task})
     expert = HouseholdExpert(observation, seed, "listed", earlier_memory)
-    steps, done, cut = [], False, False
-    goal, here = info["goal"], HouseholdMemory()
-    here.update(None, observation)
-    while not (done or cut):
+    steps, done, truncated = [], False, False
+    goal, attempt_memory = info["goal"], HouseholdMemory()
+    attempt_memory.update(None, observation)
+    while not (done or truncated):
         thought, action = expert.think_and_act(observation, info["admissible"])
-        steps.append(Step(observation, _without_prior_knowledge(thought, here), action))
-        observation, _, done, cut, info = env.step(action)
-        here.update(action, observation)
+        steps.append(Step(observation, _without_prior_knowledge(thought, attempt_memory), action))
+        observation, _, done, truncated, info = env.step(action)
+        attempt_memory.update(action, observation)
     return _trajectory(task, steps, observation, "success" if done else "truncated", "expert", seed, goal)
 
 
-def _without_prior_knowledge(thought: str, here: HouseholdMemory) -> str:
+def _without_prior_knowledge(thought: str, attempt_memory: HouseholdMemory) -> str:
     """Return the thought without knowledge from an earlier attempt.
 
     The agent is trained on mended attempts without the failed attempt that the reflector saw. A thought that states a
@@ -55,16 +55,16 @@ def _without_prior_knowledge(thought: str, here: HouseholdMemory) -> str:
 
     Args:
         thought: Thought of an expert with the memory of an earlier attempt.
-        here: Memory of this attempt.
+        attempt_memory: Memory of this attempt.
 
     Returns:
         The thought, rephrased as a search if this attempt has not seen the object yet.
     """
     match = re.fullmatch(r"(\w+ \d+) is in (\w+ \d+); I go there\.", thought)
-    if match and match[1] not in here.seen:
+    if match and match[1] not in attempt_memory.seen:
         return f"I need a {kind_of(match[1])}; I have not looked in {match[2]}."
     match = re.fullmatch(r"(I hold \w+ \d+); (\w+ \d+) is in (\w+ \d+)\.", thought)
-    if match and match[2] not in here.seen:
+    if match and match[2] not in attempt_memory.seen:
         return f"{match[1]} and need a {kind_of(match[2])}; I have not looked in {match[3]}."
     return thought
 
@@ -100,20 +100,20 @@ def play_clumsily(task: Task, rng: random.Random) -> tuple[Trajectory | None, Ho
         rng: Source of the mistakes, their rate and the step limit.
 
     Returns:
-        The failed attempt, or None if it succeeds after all, and the expert's memory.
+        The failed attempt, or None if the expert succeeds anyway, and the expert's memory.
     """
     env = HouseholdEnv(max_steps=rng.choice((15, 25, 50)))
     observation, info = env.reset(options={"task": task})
     expert = HouseholdExpert(observation, rng.randrange(1 << 30), "listed")
     clumsiness, stuck_from = rng.uniform(0.15, 0.9), rng.choice((3, 6, 10, 20, 99))
-    goal, done, cut = info["goal"], False, False
+    goal, done, truncated = info["goal"], False, False
     steps: list[Step] = []
-    while not (done or cut):
+    while not (done or truncated):
         thought, action = expert.advise()
         if len(steps) >= stuck_from or rng.random() < clumsiness:
             action = _clumsy_action(rng, action, info["admissible"], steps[-3:])
         steps.append(Step(observation, thought, action))
-        observation, _, done, cut, info = env.step(action)
+        observation, _, done, truncated, info = env.step(action)
         steps[-1] = replace(steps[-1], invalid=info.get("invalid"))
         expert.observe(action, observation)
     if done:
@@ -122,13 +122,13 @@ def play_clumsily(task: Task, rng: random.Random) -> tuple[Trajectory | None, Ho
 
 
 def _clumsy_action(rng: random.Random, action: str, admissible: tuple[str, ...], recent: list[Step]) -> str:
-    kind = rng.random()
-    if kind < 0.35 and recent:
+    draw = rng.random()
+    if draw < 0.35 and recent:
         return rng.choice(recent).action
-    if kind < 0.5 and action[-1].isdigit():
+    if draw < 0.5 and action[-1].isdigit():
         return f"{action.rpartition(' ')[0]} {rng.randint(1, 4)}"
     going = [a for a in admissible if a.startswith("go to ")]
-    return rng.choice(going if kind < 0.8 and going else [a for a in admissible if a != "help"])
+    return rng.choice(going if draw < 0.8 and going else [a for a in admissible if a != "help"])
 
 
 def reflection_on(failure: Trajectory, memory: HouseholdMemory) -> str:

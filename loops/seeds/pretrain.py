@@ -117,10 +117,10 @@ def pretrain(
 
     Args:
         model: The model; it is left in evaluation mode.
-        texts: Token ids with loss weights. They are repeated until `config.tokens` tokens are done.
+        texts: Token ids with loss weights. They are repeated until `config.tokens` tokens are processed.
         config: Settings of the training.
         pad_id: Token id of padding.
-        progress: Called with the number of tokens done so far after each step.
+        progress: Called after each step with the number of tokens processed so far.
 
     Returns:
         The mean loss of the last 50 steps.
@@ -159,11 +159,11 @@ def pretrain(
     return float(torch.stack(recent).mean())
 
 
-def _batch_groups(made: Iterable[list[Row]], size: int, rng: random.Random) -> Iterable[Sequence[list[Row]]]:
+def _batch_groups(epoch: Iterable[list[Row]], size: int, rng: random.Random) -> Iterable[Sequence[list[Row]]]:
     """Group batches of similar size, so that threads finish together, and shuffle the groups."""
     if size == 1:
-        return ([batch] for batch in made)
-    by_length = sorted(made, key=lambda batch: len(batch) * max(len(text.ids) for text in batch))
+        return ([batch] for batch in epoch)
+    by_length = sorted(epoch, key=lambda batch: len(batch) * max(len(text.ids) for text in batch))
     groups = [by_length[first : first + size] for first in range(0, len(by_length), size)]
     rng.shuffle(groups)
     return groups
@@ -171,10 +171,10 @@ def _batch_groups(made: Iterable[list[Row]], size: int, rng: random.Random) -> I
 
 def _group_losses(group: Sequence[Sequence[Row]], pad_id: int) -> list[Loss]:
     """Return one loss per batch; their sum is the weighted mean over all tokens of the group."""
-    made = [padded(batch, pad_id) for batch in group]
-    weights = [float(weights[:, 1:].sum()) for _, weights in made]
+    tensors = [padded(batch, pad_id) for batch in group]
+    weights = [float(weights[:, 1:].sum()) for _, weights in tensors]
 
     def part(ids: torch.Tensor, weights: torch.Tensor, share: float) -> Loss:
         return lambda model: weighted_loss(model, ids, weights) * share
 
-    return [part(*batch, weight / sum(weights)) for batch, weight in zip(made, weights, strict=True)]
+    return [part(*batch, weight / sum(weights)) for batch, weight in zip(tensors, weights, strict=True)]

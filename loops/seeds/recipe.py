@@ -72,7 +72,8 @@ def seed_model(
                     shutil.rmtree(unfinished, ignore_errors=True)
     except (OSError, SafetensorError) as error:
         raise UsageError(
-            f"cannot write the seed policy to {cache}: {error}; free some space or set KINTSUGI_CACHE"
+            f"cannot write the seed policy to {cache}: {error}; "
+            "free some space, or set KINTSUGI_CACHE to another folder"
         ) from error
     return folder
 

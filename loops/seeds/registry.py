@@ -16,9 +16,9 @@ from .family import Family, FamilyDefaults, SeedRecipe
 GROUP = "kintsugi.seeds"
 BUILTIN = (
     Plugin("household", "kintsugi.loops.seeds.household:FAMILY", "an expert that searches rooms"),
-    Plugin("code", "kintsugi.loops.seeds.code:FAMILY", "an expert that writes each step of a task"),
+    Plugin("code", "kintsugi.loops.seeds.code:FAMILY", "an expert that writes the code of each step of a task"),
     Plugin("trading", "kintsugi.loops.seeds.trading:FAMILY", "an analyst in every role of a desk"),
-    Plugin("web", "kintsugi.loops.seeds.web:FAMILY", "an expert that knows kinds of sites"),
+    Plugin("web", "kintsugi.loops.seeds.web:FAMILY", "an expert that knows each kind of embedded site"),
 )
 
 
@@ -29,14 +29,14 @@ def families() -> list[Plugin]:
 
 def find_family(name: str) -> Plugin | None:
     """Return the plugin of the family with this name; None if there is none."""
-    return next((part for part in families() if part.name == name), None)
+    return next((plugin for plugin in families() if plugin.name == name), None)
 
 
 def family_of(name: str) -> Family:
     """Import and return the family with this name; raise `UsageError` if it is unknown or cannot be imported."""
     found = find_family(name)
     if found is None:
-        raise unknown("seed family", name, [part.name for part in families()])
+        raise unknown("seed family", name, [plugin.name for plugin in families()])
     family = found.load()
     if not isinstance(family, Family):
         raise UsageError(f"seed family {name!r} ({found.about}): {found.target!r} is {family!r}; expected a Family")

@@ -60,7 +60,7 @@ def sources(module: str, family: Family) -> dict[str, Path]:
 
 
 def _import_closure(names: set[str]) -> set[str]:
-    """Return the modules of this package that the named modules import, directly or indirectly, and these modules.
+    """Return the named modules and the modules of this package that they import, directly or indirectly.
 
     An environment counts with all its modules, because it loads some by name. A parent package of an imported module
     counts with its `__init__` only, not with the imports of this `__init__`.

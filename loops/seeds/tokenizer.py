@@ -1,7 +1,7 @@
 """A tokenizer for one environment: whole phrases and instances such as ` mug 2` are single tokens.
 
 It is a byte-level BPE tokenizer. Strings in the vocabulary are one token; other text is spelled in bytes or word
-pieces, so every text survives a round trip. Short episodes, in tokens, let a small model learn in minutes on a CPU.
+pieces, so every text survives a round trip. Episodes have few tokens, so a small model learns in minutes on a CPU.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def learn_tokenizer(
     """Learn a tokenizer from texts.
 
     With `phrase_tokens`, the tokens are instances (` mug 2`), frequent text between instances (phrases), and all words.
-    Otherwise the tokens are frequent words, numbers and operators; this suits texts that are composed of them, such as
+    Otherwise the tokens are frequent words, numbers and operators; this suits texts such as
     code. All other text is spelled in bytes, or in word pieces with `bpe_merges`. Deterministic.
 
     Args:

@@ -1,7 +1,8 @@
 """Training corpus of the trading seed policy: a rule-based analyst plays every role of TradingGroup's desk.
 
-The analyst samples its reasons regardless of their profit, and demonstrations are not filtered by success. So the seed
-policy learns to read texts, to combine signals and to keep the answer format. Which reasons to trust is left to loops.
+The analyst samples its reasons regardless of their profit, and demonstrations are not filtered by success. The seed
+policy therefore learns to read texts, to combine signals and to keep the answer format. Loops teach it which reasons
+to trust.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Corpus of the web seed policy: expert episodes on the embedded sites, and failed attempts with a mend.
 
-A failed attempt contains one mistake: a wrong link, the value of another field, a neighbouring option, a wrong answer
+A failed attempt contains one mistake: a wrong link, the value of another field, another option, a wrong answer
 or an early stop. Its reflection names the step that the expert would have taken, which the page showed at that moment.
 """
 

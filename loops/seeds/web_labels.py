@@ -1,7 +1,7 @@
 """Replaces the labels of links, buttons and fields in chats about the embedded sites, to prevent memorisation.
 
-A model that has seen few sites memorises which labels occur together: a site that calls its cart `Bag` calls the orders
-`Order history`. This module exchanges each label for the label of the same thing on another train site of its kind.
+A model that has seen few sites memorises which labels occur together, such as `Bag` for the cart and `Order history`
+for the orders. This module exchanges each label for the label of the same thing on another train site of its kind.
 """
 
 from __future__ import annotations

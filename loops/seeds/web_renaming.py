@@ -2,7 +2,7 @@
 
 Words of the values in a task (people, products, titles) and of the answer become invented words, consistently
 throughout a chat. Words in labels of links, buttons and fields that are acted on stay, because the model
-should know them.
+needs to know them.
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ _TASK = re.compile(r"^(?:Task|Your task is to): (.*)$", re.MULTILINE)
 _VALUE = re.compile(r"'([^'\n]*)'")
 _ANSWER = re.compile(r"^Action: stop \[([^\]\n]*)\]", re.MULTILINE)
 _LABEL = re.compile(r"^Thought: I \w+ '([^'\n]*)' \[\d+\]", re.MULTILINE)
-_PLACE = re.compile(rf"^Actions: .*$|\[submit\]|(?P<names>{QUOTED}|\[[^\]\n]*\]|“[^”\n]*”|^Title: .*$)", re.MULTILINE)
-"""Places of names: quotes, brackets and titles, but not the task's own words and not the list of actions."""
+_NAME_SPANS = re.compile(
+    rf"^Actions: .*$|\[submit\]|(?P<names>{QUOTED}|\[[^\]\n]*\]|“[^”\n]*”|^Title: .*$)", re.MULTILINE
+)
+"""Where names are replaced: in quotes, brackets and titles, but not in `[submit]` and not in the list of actions."""
 
 
 def rename_entities(chat: Sequence[Message], rng: random.Random) -> list[Message]:
@@ -37,7 +39,7 @@ def rename_entities(chat: Sequence[Message], rng: random.Random) -> list[Message
     """
     assistant_texts = [message.content for message in chat if message.role == "assistant"]
     values = {value for message in chat for task in _TASK.findall(message.content) for value in _VALUE.findall(task)}
-    # Labels may contain a value, as in `Remove Oak Lamp`; the words of the value are no label words.
+    # Labels may contain a value, as in `Remove Oak Lamp`; the words of the value do not count as label words.
     value_pattern = re.compile("|".join(map(re.escape, sorted(values, key=lambda v: (-len(v), v)))) or "(?!)")
     labels = _words(value_pattern.sub(" ", label) for text in assistant_texts for label in _LABEL.findall(text))
     entity_words = _words([*values, *(answer for text in assistant_texts for answer in _ANSWER.findall(text))]) - labels
@@ -51,14 +53,14 @@ def rename_entities(chat: Sequence[Message], rng: random.Random) -> list[Message
         return list(chat)
     pattern = re.compile(rf"(?<![^\W\d_])(?:{'|'.join(sorted(new_words))})(?![^\W\d_])", re.IGNORECASE)
 
-    def renamed_place(place: re.Match[str]) -> str:
+    def rename_span(span: re.Match[str]) -> str:
         return (
-            pattern.sub(lambda word: match_case(word[0], new_words[word[0].lower()]), place[0])
-            if place["names"]
-            else place[0]
+            pattern.sub(lambda word: match_case(word[0], new_words[word[0].lower()]), span[0])
+            if span["names"]
+            else span[0]
         )
 
-    return [m if m.role == "system" else replace(m, content=_PLACE.sub(renamed_place, m.content)) for m in chat]
+    return [m if m.role == "system" else replace(m, content=_NAME_SPANS.sub(rename_span, m.content)) for m in chat]
 
 
 def _words(texts: Iterable[str]) -> set[str]:

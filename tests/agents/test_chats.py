@@ -171,7 +171,7 @@ def test_each_call_of_a_desk_is_a_chat(config):
 
 
 def test_unparsable_and_truncated_answers_of_a_desk_are_kept():
-    """An answer may be cut within a character: the tokens include its part, the text does not."""
+    """An answer may be cut within a character. Its tokens include a part of that character, its text does not."""
     texts = {0: [("news", "Orders went up."), ("report", "The forecast is raised.")], 2: [("news", "Debt is rising.")]}
     model = Recorder(lambda messages, sampling: "?" if sampling.seed % 3 else "Decision: aé")
     agent = TradingGroup(model, DeskConfig(max_tokens=12))

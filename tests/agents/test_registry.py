@@ -49,7 +49,7 @@ def test_make_agent_by_registered_name():
     assert type(agent) is ReActAgent
     assert (list(agent.models), config_of(agent)) == ([MODEL], ReActConfig())
     assert type(make_agent(AgentSpec("trading-group"), MODEL)) is TradingGroup
-    assert [part.name for part in agents()[:2]] == ["react", "trading-group"]
+    assert [plugin.name for plugin in agents()[:2]] == ["react", "trading-group"]
 
 
 def test_make_agent_by_module_reference():
@@ -66,7 +66,7 @@ def test_agents_of_installed_packages_are_listed_and_created(tmp_path: Path, mon
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mindful\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[kintsugi.agents]\nnamed = fake_agents:NamedReAct\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert {part.name: part.about for part in agents()}["named"] == "from mindful"
+    assert {plugin.name: plugin.about for plugin in agents()}["named"] == "from mindful"
     agent = make_agent(AgentSpec("named"), MODEL)
     assert type(agent) is fake_agents.NamedReAct
     assert agent.spec == AgentSpec("named", asdict(ReActConfig()))

@@ -47,7 +47,7 @@ def test_prefix_is_replayed_without_model_calls_and_excluded_from_the_loss():
 
 def test_deviating_observations_are_rejected():
     steps = (replace(PREFIX.steps[0], action="sing"), *PREFIX.steps[1:3])
-    with pytest.raises(UsageError, match="before turn 2; expected the recorded observation .*; record the steps again"):
+    with pytest.raises(UsageError, match="before turn 2; expected the recorded observation .*: record the steps again"):
         play_once(ResumingAgent(ReActAgent(scripted_model("sing"), CONFIG), steps))
     with pytest.raises(UsageError, match="house 1.* before turn 1; expected .*house 0"):
         collect(Vault, [Job(OTHER, ResumingAgent(ReActAgent(scripted_model("sing"), CONFIG), PREFIX.steps[:1]), 0)])

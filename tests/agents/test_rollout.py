@@ -133,7 +133,7 @@ def test_models_are_reset_before_each_wave():
 
 
 class Fragile(Echo):
-    """Fails in the first steps of each task, `times` times."""
+    """Fails at the first `times` steps of each task, counted over retries."""
 
     broken: dict[str, int]
     times = 1

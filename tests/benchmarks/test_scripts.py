@@ -1,4 +1,4 @@
-"""Benchmark scripts print one line and exit with a code for bad input."""
+"""Benchmark scripts end with a short message and an exit code on bad input and on infrastructure failures."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-SCRIPTS = {
+COUNT_OPTIONS = {
     "textworld.differential": ("--games", "--actions", "--processes"),
     "speed.household": ("--tasks", "--games", "--copies"),
     "speed.rollouts": ("--episodes", "--sample"),
@@ -17,9 +17,9 @@ SCRIPTS = {
 }
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("script", COUNT_OPTIONS)
 def test_counts_of_zero_are_refused(script):
-    for option in SCRIPTS[script]:
+    for option in COUNT_OPTIONS[script]:
         command = [sys.executable, "-m", f"kintsugi.benchmarks.{script}", option, "0"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120)
         assert done.returncode == 2
@@ -27,7 +27,7 @@ def test_counts_of_zero_are_refused(script):
         assert "Traceback" not in done.stderr
 
 
-SCRIPT = """
+FAILING_SCRIPT = """
 from kintsugi.benchmarks.scripts import run
 from kintsugi.errors import InfraError, UsageError
 
@@ -42,8 +42,8 @@ run(main)
     ("error", "code", "message"),
     [("UsageError('no\\nsuch game')", 2, "no such game"), ("InfraError('gone')", 3, "infrastructure failure: gone")],
 )
-def test_errors_are_one_line_and_an_exit_code(error, code, message, tmp_path):
+def test_an_error_prints_one_line_and_sets_the_exit_code(error, code, message, tmp_path):
     script = tmp_path / "script.py"
-    script.write_text(SCRIPT.format(error=error))
+    script.write_text(FAILING_SCRIPT.format(error=error))
     done = subprocess.run([sys.executable, script], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (code, "", f"script.py: {message}\n")

@@ -1,4 +1,4 @@
-"""`kintsugi eval`: several models and agents in one run, and one-line errors for unfit models and runs."""
+"""`kintsugi eval`: several models and agents in one run, and one-line errors for invalid models and runs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def measured_command(random_model: str, capsys: pytest.CaptureFixture[str]) -> t
     return command
 
 
-# -- Measurements -----------------------------------------------------------------------------------------------------
+# -- Evaluations ------------------------------------------------------------------------------------------------------
 
 
 def test_several_models_are_measured_in_one_run(random_model, capsys):
@@ -52,7 +52,7 @@ def test_several_models_are_measured_in_one_run(random_model, capsys):
     assert "use a new run folder, or another name" in wrong
 
 
-def test_a_finished_measurement_of_the_seed_policy_is_not_repeated(doors_seed, doors_world, capsys):
+def test_a_finished_evaluation_of_the_seed_policy_is_not_repeated(doors_seed, doors_world, capsys):
     command = ("eval", "--model", doors_seed, "--run", "run", "--env", "doors", "--tasks", "6")
     code, out, _ = run_command(capsys, *command, "--splits", "valid_seen", "valid_unseen")
     assert code == 0
@@ -69,7 +69,7 @@ def test_split_is_an_alias_of_splits(split, red_model, capsys):
     assert stored_score("red.json", "valid_seen").n == 12
 
 
-def test_a_score_has_all_settings_of_the_measurement(red_model, capsys):
+def test_a_score_has_all_settings_of_the_evaluation(red_model, capsys):
     flags = ("--env-args", "max_steps=1", "--temperature", "0.5", "--seed", "7", "--decoding", "constrained")
     assert run_command(capsys, "eval", "--model", red_model, "--run", "run", *MEASURE, *flags)[0] == 0
     found = stored_score("red.json")
@@ -108,7 +108,7 @@ def test_a_rule_is_measured_without_a_model(agent, world):
         assert [attempt.score for attempt in attempts] == pytest.approx([0.5] * 3)
 
 
-# -- Unfit models and adapters ----------------------------------------------------------------------------------------
+# -- Invalid models and adapters --------------------------------------------------------------------------------------
 
 
 def test_unknown_models_are_reported_with_the_nearest_names(tiny_model, capsys):
@@ -185,7 +185,7 @@ def test_an_adapter_of_another_base_model_is_refused(tiny_model, tmp_path, capsy
     assert not Path("run").exists()
 
 
-# -- Unfit runs -------------------------------------------------------------------------------------------------------
+# -- Invalid runs -----------------------------------------------------------------------------------------------------
 
 
 def tamper(statement: str) -> None:
@@ -222,7 +222,7 @@ def test_a_damaged_row_is_refused(measured_command, capsys):
     damaged = attempt_rows()
     for command in (measured_command, ("report", "run"), ("compare", "run", "run")):
         wrong = refused(capsys, *command)
-        assert f"the row of trajectory of 'eval/base/valid_unseen' '{damaged[2][1]}' is damaged" in wrong
+        assert f"stage 'eval/base/valid_unseen': trajectory '{damaged[2][1]}' is damaged" in wrong
         assert "restore the file from a copy" in wrong
     assert attempt_rows() == damaged
 

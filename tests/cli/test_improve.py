@@ -263,15 +263,15 @@ def test_scores_on_practice_tasks_are_marked(random_model, capsys):
     assert "practised on" not in run_command(capsys, *command, "--run", "run")[1]
     code, out, _ = run_command(capsys, *command, "--run", "again", "--split", "train", "--held-out.seed", "0")
     assert code == 0
-    assert "8 of the 8 tasks of train were practised on: this is no held-out score" in out
+    assert "8 of the 8 tasks of train were practised on; the score on train is not a held-out score" in out
 
 
 def test_a_record_of_another_loop_or_without_a_model_is_refused(random_model, capsys):
     assert run_command(capsys, "improve", "re-rest", "--model", random_model, "--run", "run", *GATED)[0] == 0
     given = ("--config", "run/config.toml", "--run", "again")
     error = refused(capsys, "improve", "self-training", "--model", random_model, *given)
-    assert "run/config.toml is the record of another command than improve self-training" in error
-    assert "pass its location with --model" in refused(capsys, "improve", "re-rest", *given)
+    assert "run/config.toml is not the record of `kintsugi improve self-training`" in error
+    assert "pass the model's location with --model" in refused(capsys, "improve", "re-rest", *given)
     assert not Path("again").exists()
 
 

@@ -62,7 +62,7 @@ def test_help_and_usage_errors_import_no_heavy_library(words, code, tmp_path):
 
 
 def test_watched_imports_are_reported(tmp_path):
-    """Check the check above: heavy imports of a subprocess are reported."""
+    """The test above can fail: heavy imports of a subprocess are reported."""
     code, _, err = run_in_subprocess(
         "compare", make_run(tmp_path / "run"), "x", watched=("numpy", "torch"), cwd=tmp_path
     )

@@ -60,7 +60,7 @@ def test_alfworld_games_can_be_played(tmp_path):
     assert (code, "Quit after 1 steps." in out) == (0, True)
 
 
-@pytest.mark.skipif(sys.platform in ("darwin", "win32"), reason="a window can always be output_of there")
+@pytest.mark.skipif(sys.platform in ("darwin", "win32"), reason="a display is always available there")
 @pytest.mark.parametrize(
     ("wanted", "display", "opened"),
     [("auto", True, True), ("auto", False, False), ("always", False, True), ("never", True, False)],

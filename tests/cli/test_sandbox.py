@@ -20,7 +20,7 @@ def no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_build_does_not_rebuild_an_existing_image(capsys):
     client = docker_engine.connect()
     before = client.inspect_image(docker_engine.IMAGE)["Id"]
-    assert run_command(capsys, "sandbox", "build") == (0, f"{docker_engine.IMAGE}: exists already\n", "")
+    assert run_command(capsys, "sandbox", "build") == (0, f"{docker_engine.IMAGE}: already exists\n", "")
     assert client.inspect_image(docker_engine.IMAGE)["Id"] == before
 
 

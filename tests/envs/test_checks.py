@@ -60,14 +60,14 @@ def test_a_given_task_is_played():
 
 
 @pytest.mark.parametrize(
-    ("env", "said"),
+    ("env", "message"),
     [
         ("kintsugi/Householt-v0", "did you mean 'kintsugi/Household-v0'"),
         (lambda: gymnasium.make("CartPole-v1"), "expected a subclass of kintsugi.envs.AgentEnv"),
     ],
 )
-def test_other_objects_are_refused(env, said):
-    with pytest.raises(UsageError, match=said):
+def test_other_objects_are_refused(env, message):
+    with pytest.raises(UsageError, match=message):
         check_agent_env(env)
 
 
@@ -173,7 +173,7 @@ class TaskSeedIgnored(Lamps):
         return super().reset(seed=seed, options=options)
 
 
-class ForgetsToClear(Echo):
+class HeardNotReset(Echo):
     def begin(self, task: Task) -> tuple[str, dict[str, Any]]:
         before = getattr(self, "heard", 0)
         found = super().begin(task)
@@ -202,7 +202,7 @@ class CounterForgotten(Lamps):
         self.lit = state
 
 
-class StateAlive(Lamps):
+class MutableState(Lamps):
     def begin(self, task: Task) -> tuple[str, dict[str, Any]]:
         self.log: list[str] = []
         return super().begin(task)
@@ -227,7 +227,7 @@ class StepsForgotten(Lamps):
         self.steps = steps
 
 
-class SnapshotDraws(Lamps):
+class SnapshotDrawsRandomly(Lamps):
     def snapshot(self) -> Snapshot:
         self.np_random.random()
         return super().snapshot()
@@ -255,7 +255,7 @@ class HoldsALock(Lamps):
         self.lock = threading.Lock()
 
 
-class PicklesAfresh(Lamps):
+class PicklingResetsAge(Lamps):
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "age": 0}
 
@@ -279,7 +279,7 @@ class NonsenseAccepted(Lamps):
         return observation, reward, done, info
 
 
-class BeginsByItself(Lamps):
+class ResetsByItself(Lamps):
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
         if self.task is None:
             self.reset(seed=0)
@@ -298,7 +298,7 @@ class NeverEnds(Echo):
         return observation, reward, terminated, False, info
 
 
-class SuccessUnsaid(Echo):
+class SuccessMissing(Echo):
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
         *rest, info = super().step(action)
         return *rest, {key: value for key, value in info.items() if key != "success"}  # type: ignore[return-value]
@@ -319,14 +319,14 @@ BROKEN: dict[str, list[type[AgentEnv]]] = {
     "info": [ScoreTooHigh, AdmissibleList, SuccessAsNumber, ObservationTooLong],
     "determinism": [GlobalGenerator, TimeInInfo],
     "seeds": [SeedIgnored, TaskSeedIgnored],
-    "reuse": [ForgetsToClear],
+    "reuse": [HeardNotReset],
     "isolation": [SharedByClass],
-    "snapshots": [CounterForgotten, StateAlive, StepsForgotten, SnapshotDraws, ReplaysFromSeed, NeedsBegin],
-    "pickling": [HoldsALock, PicklesAfresh],
+    "snapshots": [CounterForgotten, MutableState, StepsForgotten, SnapshotDrawsRandomly, ReplaysFromSeed, NeedsBegin],
+    "pickling": [HoldsALock, PicklingResetsAge],
     "admissible": [RefusesListed],
     "nonsense": [NonsenseRaises, NonsenseAccepted],
-    "misuse": [BeginsByItself, TakesAnyTask],
-    "ending": [NeverEnds, SuccessUnsaid],
+    "misuse": [ResetsByItself, TakesAnyTask],
+    "ending": [NeverEnds, SuccessMissing],
     "closing": [ClosesOnce],
 }
 
@@ -342,7 +342,7 @@ def test_each_fault_fails_its_check(check, env):
 
 
 def test_a_single_fault_fails_no_other_check():
-    clean = {NoRenderFps, ScoreTooHigh, SnapshotDraws, HoldsALock, NonsenseAccepted, SuccessUnsaid}
+    clean = {NoRenderFps, ScoreTooHigh, SnapshotDrawsRandomly, HoldsALock, NonsenseAccepted, SuccessMissing}
     for check, env in ((check, env) for check, envs in BROKEN.items() for env in envs if env in clean):
         with pytest.raises(EnvCheckError) as caught:
             check_agent_env(env, steps=30)

@@ -186,15 +186,15 @@ def test_a_task_has_a_seed_that_reset_can_override(env):
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"task": Task("t", "tiny/Other-v0", "train", 0)}, "task 't' has env_id 'tiny/Other-v0'"),
         ({"task": "train/4"}, "expected a Task: take one from"),
         ({"tusk": None}, "unknown reset option 'tusk'; did you mean 'task'"),
     ],
 )
-def test_bad_reset_options_are_refused(env, options, said):
-    with pytest.raises(UsageError, match=said):
+def test_bad_reset_options_are_refused(env, options, message):
+    with pytest.raises(UsageError, match=message):
         env.reset(options=options)
 
 
@@ -299,12 +299,12 @@ def test_snapshots_of_other_environments_or_tasks_are_refused(env):
 
 def test_a_replay_with_another_observation_is_an_error():
     class Restless(Echo):
-        births = 0
+        calls = 0
 
         def act(self, action):
             observation, *rest = super().act(action)
-            type(self).births += 1
-            return f"{observation} {self.births}", *rest
+            type(self).calls += 1
+            return f"{observation} {self.calls}", *rest
 
     env = Restless()
     env.reset(seed=0)

@@ -59,7 +59,7 @@ def test_equality_hash_copies_and_pickles():
     assert repr(space) == "UnicodeText(12)"
 
 
-def test_it_can_be_nested_in_gymnasium_spaces():
+def test_the_space_can_be_nested_in_gymnasium_spaces():
     space = gymnasium.spaces.Dict({"said": UnicodeText(8), "n": gymnasium.spaces.Discrete(3)}, seed=1)
     assert space.sample() in space
     assert not space.is_np_flattenable

@@ -91,7 +91,7 @@ def test_backend_guesses(kintsugi):
     result = kintsugi(*guess, "guess:cold,dry")
     assert (result.returncode, result.stderr) == (0, "")
     assert "guess" in result.stdout
-    assert "guess: has no words" in kintsugi(*guess, "guess:").stderr
+    assert "the model 'guess:' names no words" in kintsugi(*guess, "guess:").stderr
     untrained = kintsugi("improve", "my-loop", "--model", "guess:cold", "--run", "untrained")
     assert (untrained.returncode, "has no weights on this machine" in untrained.stderr) == (2, True)
 

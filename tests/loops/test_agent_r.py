@@ -310,7 +310,7 @@ def test_finished_stages_are_not_repeated(run):
 
 
 class Killed(BaseException):
-    """Stands for a kill of the process."""
+    """Simulates a kill of the process."""
 
 
 @pytest.mark.parametrize("calls", [7, 60, 250, 400, 600])
@@ -324,16 +324,16 @@ def test_a_killed_run_ends_like_an_uninterrupted_one(run, tmp_path, calls):
             raise Killed
         return actor(messages, sampling)
 
-    with RunStore.open(tmp_path / "cut", {}) as cut:
-        killed = vault_run(cut, dies)
+    with RunStore.open(tmp_path / "resumed", {}) as resumed:
+        killed = vault_run(resumed, dies)
         with pytest.raises(Killed):
             agent_r(killed, CONFIG)
         agent_r(killed, CONFIG)
         assert learner_of(killed).fitted == learner_of(run).fitted
         for name in ("agent_r@1", "agent_r@2", "agent_r@3"):
             stage = f"splice/{name}/train"
-            assert attempts_at(cut, stage) == attempts_at(run.store, stage)
-        assert without_costs(cut.results()) == without_costs(run.store.results())
+            assert attempts_at(resumed, stage) == attempts_at(run.store, stage)
+        assert without_costs(resumed.results()) == without_costs(run.store.results())
 
 
 def without_costs(results: dict[Stage, Any]) -> dict[Stage, Any]:

@@ -37,7 +37,7 @@ FLAGS: dict[str, tuple[str, ...]] = {
 
 @pytest.fixture
 def improve(doors_world: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[[str, str], str]:
-    """Runs a loop on a model and returns its output."""
+    """A function that runs a loop on a model and returns its output."""
 
     def run(loop: str, model: str) -> str:
         env = () if loop == "trading-group" else ("--env", doors_world)

@@ -135,7 +135,7 @@ def test_truncated_episodes_are_reflected_on(run):
     assert {t.parents for t in mended.zero_shot} == {(key,) for key in failed}
 
 
-def test_training_data_of_the_agent_contain_neither_reflections_nor_failed_attempts(run):
+def test_agent_examples_contain_neither_reflections_nor_failed_attempts(run):
     assert re_rest(run, CONFIG)
     examples, count = learner_of(run).fitted["re_rest@1"], doors_of()
     assert len(examples) == count["red"] + count["blue"] + count["green"]
@@ -172,7 +172,7 @@ def test_refused_actions_in_a_passed_attempt_are_masked(tmp_path):
     assert Counter(map(tuple, masks)) == {(False, True): red, (False, True, True): 24 - red}
 
 
-def test_training_data_of_the_reflector_go_from_failed_to_passed(run):
+def test_reflector_examples_lead_from_a_failed_to_a_passed_attempt(run):
     collect_and_mend(run, None, CONFIG)
     examples = learner_of(run).fitted["reflector@1"]
     assert len(examples) == doors_of()["blue"]
@@ -259,7 +259,7 @@ def test_a_correction_with_an_infrastructure_failure_is_not_used(tmp_path):
         assert reflector_examples(failures(run), [], mended.zero_shot, agent, CONFIG) == []
 
 
-def test_training_data_of_the_reflector_use_the_prompt_of_the_agent(tmp_path):
+def test_reflector_examples_use_the_prompt_of_the_agent(tmp_path):
     """The agent has its own system prompt and does not restate the goal."""
     agent = AgentSpec("react", {"system": "Be brief.", "restate_goal": False})
     config = replace(CONFIG, attempts=replace(CONFIG.attempts, k=2))

@@ -229,7 +229,7 @@ def parts(run: Path) -> int:
 
 def test_the_loop_and_a_kill_inside_its_trees(doors_seed, tmp_path, capsys):
     """The environment is slow, so the trees of one search are stored in several transactions."""
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
     assert cli.main(command(doors_seed, whole)) == 0
     printed = " ".join(capsys.readouterr().out.split())
     assert "search/policy@1/train: 8 trees" in printed
@@ -241,18 +241,18 @@ def test_the_loop_and_a_kill_inside_its_trees(doors_seed, tmp_path, capsys):
     assert {stage for stage, *_ in expected["growth"]} == {"search/first/train", "search/policy@1/train"}
 
     killed = subprocess.Popen(
-        [sys.executable, "-m", "kintsugi", *command(doors_seed, cut)],
+        [sys.executable, "-m", "kintsugi", *command(doors_seed, resumed)],
         stdout=subprocess.DEVNULL,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1] / "support"), "HF_HUB_OFFLINE": "1"},
     )
-    while parts(cut) < 10:
+    while parts(resumed) < 10:
         assert killed.poll() is None
         time.sleep(0.002)
     killed.send_signal(signal.SIGKILL)
     assert killed.wait() == -signal.SIGKILL
-    assert 0 < parts(cut) < len(expected["growth"])
-    assert cli.main(command(doors_seed, cut)) == 0
-    assert rows(cut) == expected
+    assert 0 < parts(resumed) < len(expected["growth"])
+    assert cli.main(command(doors_seed, resumed)) == 0
+    assert rows(resumed) == expected
 
 
 def test_search_settings_are_checked():

@@ -72,7 +72,7 @@ def progress(run: Path) -> int:
 
 
 def outcome(run: Path) -> dict[str, Any]:
-    """All records that must not depend on interruptions, which excludes wall times."""
+    """All records except wall times; they must not depend on interruptions."""
     with contextlib.closing(sqlite3.connect(run / "run.db")) as db:
         rows = db.execute("SELECT stage, key, data, sha FROM trajectories ORDER BY number").fetchall()
         trees = db.execute("SELECT stage, key, part, data FROM growth ORDER BY stage, key, part").fetchall()
@@ -88,7 +88,7 @@ def outcome(run: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize("loop", LOOPS)
 def test_a_killed_run_ends_like_an_uninterrupted_one(loop, doors_seed, doors_site, doors_world, tmp_path, capsys):
-    whole, cut, rng = tmp_path / "whole", tmp_path / "cut", random.Random(2)
+    whole, resumed, rng = tmp_path / "whole", tmp_path / "resumed", random.Random(2)
     first = started(doors_seed, whole, doors_site, loop)
     _, err = first.communicate(timeout=300)
     assert (first.returncode, err) == (0, "")
@@ -100,29 +100,29 @@ def test_a_killed_run_ends_like_an_uninterrupted_one(loop, doors_seed, doors_sit
     # The kills are spread over the first 90 % of the run's records, each after a short random delay.
     share, stored = 0.9 * end / KILLS, 0
     for number in range(KILLS):
-        running = started(doors_seed, cut, doors_site, loop)
+        running = started(doors_seed, resumed, doors_site, loop)
         moment = round(rng.uniform(number * share, (number + 1) * share))
-        while progress(cut) < moment:
+        while progress(resumed) < moment:
             assert running.poll() is None, running.communicate()
             time.sleep(0.002)
         time.sleep(rng.uniform(0, 0.1))
         running.send_signal(signal.SIGKILL)
         assert running.wait() == -signal.SIGKILL
-        assert progress(cut) >= stored
-        stored = progress(cut)
+        assert progress(resumed) >= stored
+        stored = progress(resumed)
 
-    last = started(doors_seed, cut, doors_site, loop)
+    last = started(doors_seed, resumed, doors_site, loop)
     out, err = last.communicate(timeout=300)
     assert (last.returncode, err) == (0, "")
     assert "Rounds and gate verdicts" in out
-    assert outcome(cut) == expected
+    assert outcome(resumed) == expected
 
     # Other settings are refused.
-    assert main([*command(doors_seed, cut, loop), "--loop.attempts.temperature", "0.9"]) == 2
+    assert main([*command(doors_seed, resumed, loop), "--loop.attempts.temperature", "0.9"]) == 2
     refused = capsys.readouterr().err
     assert "loop.attempts.temperature: 1.0 -> 0.9" in refused
     assert refused.count("\n") == 1
-    assert outcome(cut) == expected
+    assert outcome(resumed) == expected
 
 
 @pytest.mark.parametrize(

@@ -58,44 +58,46 @@ class BadSite:
         self._server.shutdown()
         self._server.server_close()
 
-    def answer(self, to: BaseHTTPRequestHandler) -> None:
-        path, _, query = to.path.partition("?")
+    def answer(self, handler: BaseHTTPRequestHandler) -> None:
+        path, _, query = handler.path.partition("?")
         if query.startswith("slow="):
             self.closing.wait(float(query.removeprefix("slow=")))
         misbehaviours: dict[str, Callable[[], None]] = {
             "/hangs": self._hang,
-            "/trickles": lambda: self._trickle(to),
-            "/500": lambda: self._send(to, html("Broken", "<h1>Internal error</h1>"), status=500),
-            "/204": lambda: self._send(to, b"", status=204),
-            "/loop": lambda: self._send(to, b"", status=302, Location=f"/loop?{len(self.requests)}"),
-            "/file": lambda: self._send(to, b"a,b\n1,2\n", "text/csv", **DOWNLOAD),
-            "/endless-file": lambda: self._send_endless_file(to),
-            "/away": lambda: self._send(to, b"", status=302, Location="http://elsewhere.example/page"),
+            "/trickles": lambda: self._trickle(handler),
+            "/500": lambda: self._send(handler, html("Broken", "<h1>Internal error</h1>"), status=500),
+            "/204": lambda: self._send(handler, b"", status=204),
+            "/loop": lambda: self._send(handler, b"", status=302, Location=f"/loop?{len(self.requests)}"),
+            "/file": lambda: self._send(handler, b"a,b\n1,2\n", "text/csv", **DOWNLOAD),
+            "/endless-file": lambda: self._send_endless_file(handler),
+            "/away": lambda: self._send(handler, b"", status=302, Location="http://elsewhere.example/page"),
         }
         if path in misbehaviours:
             misbehaviours[path]()
         elif path in self.pages:
-            self._send(to, self.pages[path], "text/javascript" if path.endswith(".js") else PLAIN)
+            self._send(handler, self.pages[path], "text/javascript" if path.endswith(".js") else PLAIN)
         else:
-            self._send(to, html("Nowhere", "Nothing here"), status=404)
+            self._send(handler, html("Nowhere", "Nothing here"), status=404)
 
-    def _send(self, to: BaseHTTPRequestHandler, body: bytes, kind: str = PLAIN, status: int = 200, **more: str) -> None:
-        to.send_response(status)
+    def _send(
+        self, handler: BaseHTTPRequestHandler, body: bytes, kind: str = PLAIN, status: int = 200, **more: str
+    ) -> None:
+        handler.send_response(status)
         for name, value in {"Content-Type": kind, "Content-Length": str(len(body)), **more}.items():
-            to.send_header(name, value)
-        to.end_headers()
-        to.wfile.write(body)
+            handler.send_header(name, value)
+        handler.end_headers()
+        handler.wfile.write(body)
 
-    def _send_endless_file(self, to: BaseHTTPRequestHandler) -> None:
+    def _send_endless_file(self, handler: BaseHTTPRequestHandler) -> None:
         """Send an endless download; `sent` is the number of bytes that the client accepted."""
-        sent, to.close_connection = 0, True
-        to.send_response(200)
+        sent, handler.close_connection = 0, True
+        handler.send_response(200)
         for name, value in {"Content-Type": "text/csv", **DOWNLOAD}.items():
-            to.send_header(name, value)
-        to.end_headers()
+            handler.send_header(name, value)
+        handler.end_headers()
         try:
             while not self.closing.wait(0.005):
-                sent += to.wfile.write(b"1,2\n" * 250_000)
+                sent += handler.wfile.write(b"1,2\n" * 250_000)
         except OSError:
             pass
         finally:
@@ -104,17 +106,17 @@ class BadSite:
     def _hang(self) -> None:
         self.closing.wait(30)
 
-    def _trickle(self, to: BaseHTTPRequestHandler) -> None:
+    def _trickle(self, handler: BaseHTTPRequestHandler) -> None:
         """Send a page that never ends."""
-        to.send_response(200)
-        to.send_header("Content-Type", PLAIN)
-        to.send_header("Transfer-Encoding", "chunked")
-        to.end_headers()
+        handler.send_response(200)
+        handler.send_header("Content-Type", PLAIN)
+        handler.send_header("Transfer-Encoding", "chunked")
+        handler.end_headers()
         start = html("Slow", "<h1>The beginning</h1><button>Go</button>")
-        to.wfile.write(f"{len(start):x}\r\n".encode() + start + b"\r\n")
+        handler.wfile.write(f"{len(start):x}\r\n".encode() + start + b"\r\n")
         while not self.closing.wait(0.2):
             try:
-                to.wfile.write(b"1\r\n \r\n")
+                handler.wfile.write(b"1\r\n \r\n")
             except OSError:
                 return
 

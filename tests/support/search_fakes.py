@@ -36,10 +36,10 @@ def seeded_agent(actions: Sequence[str], **fields: Any) -> ReActAgent:
     return ReActAgent(ScriptedModel(script), ReActConfig(temperature=1.0, max_tokens=64, **fields))
 
 
-def jobs(world: str, n: int = 3, seed: int = 0, agent: Agent | None = None) -> list[Job]:
+def jobs(env_name: str, n: int = 3, seed: int = 0, agent: Agent | None = None) -> list[Job]:
     """Return jobs for one tree of each of `n` tasks."""
-    agent = agent or seeded_agent(ACTIONS[world])
-    return [Job(task, agent, seed + number) for number, task in enumerate(ENVS[world].tasks("train").tasks[:n])]
+    agent = agent or seeded_agent(ACTIONS[env_name])
+    return [Job(task, agent, seed + number) for number, task in enumerate(ENVS[env_name].tasks("train").tasks[:n])]
 
 
 class FakeValueModel:

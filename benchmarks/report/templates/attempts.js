@@ -93,7 +93,7 @@
 
   function option(position) {
     const row = state.rows[state.shown[position]];
-    const mark = mending.mended(row) ? "mended" : row.parents.length ? "mends" : "";
+    const mark = mending.mended(row) ? "mended" : row.parents.length ? "mend" : "";
     return { id: `row-${row.number}`, children: [
       kintsugi.outcome(row.outcome), el("span", {}, row.goal || row.task), el("span", { class: "mending" }, mark),
       el("span", { class: "sub" }, `${row.stage} · ${row.task}#${row.sample}`),
@@ -114,7 +114,7 @@
     const mends = [...row.children].sort((a, b) => (state.rows[b].outcome === "success") - (state.rows[a].outcome === "success"));
     const near = new Set([row.number, ...mends, ...row.parents]);
     const others = state.byTask.get(row.task).filter((number) => !near.has(number)).slice(0, 200);
-    return [...mends.map((n) => labelled(n, "mend")), ...row.parents.map((n) => labelled(n, "mends")), ...others.map((n) => labelled(n, "same task"))];
+    return [...mends.map((n) => labelled(n, "mended by")), ...row.parents.map((n) => labelled(n, "mends")), ...others.map((n) => labelled(n, "same task"))];
   }
 
   let latest = 0;

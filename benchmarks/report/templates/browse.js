@@ -8,7 +8,7 @@
 
   /**
    * Return a function from an index to a promise of its value, read from the files `data/<name>-<n>.js`, which call
-   * `kintsugi[name]`. `starts` has the index of the first value in each file. A page from disk may load only scripts.
+   * `kintsugi[name]`. `starts()` returns the index of the first value in each file. A page opened from disk may load scripts only.
    */
   kintsugi.chunks = (name, starts) => {
     const loaded = new Map();
@@ -16,7 +16,7 @@
 
     kintsugi[name] = (chunk, values) => {
       loaded.set(chunk, values);
-      for (const told of waiting.get(chunk) || []) told(values);
+      for (const deliver of waiting.get(chunk) || []) deliver(values);
       waiting.delete(chunk);
       for (const old of loaded.keys()) {
         if (loaded.size <= KEPT) break;
@@ -91,7 +91,7 @@
     new ResizeObserver(draw).observe(list);
 
     return {
-      /** Draw, with the chosen one in view. */
+      /** Draw the list and scroll the selected row into view. */
       show() {
         const at = chosen();
         if (at >= 0 && at * HEIGHT < list.scrollTop) list.scrollTop = at * HEIGHT;

@@ -4,7 +4,7 @@
 (() => {
   const { style } = kintsugi;
   const colours = () => ["--c1", "--c2", "--c3", "--c4", "--c5", "--c6"].map(style);
-  const still = { displaylogo: false, responsive: true, modeBarButtons: [["toImage"]] };
+  const plotlyConfig = { displaylogo: false, responsive: true, modeBarButtons: [["toImage"]] };
   // plotly interprets some HTML in labels, so names are escaped.
   const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 
@@ -52,7 +52,7 @@
     });
     node.style.maxWidth = `${220 + 170 * models.length}px`;
     const ticks = { tickvals: places, ticktext: models.map((m) => plain(m.name)), range: [-0.5, models.length - 0.5], zeroline: false };
-    Plotly.react(node, traces, layout({ showlegend: false, yaxis: share, xaxis: { ...ticks, showgrid: false } }), still);
+    Plotly.react(node, traces, layout({ showlegend: false, yaxis: share, xaxis: { ...ticks, showgrid: false } }), plotlyConfig);
   }
 
   function types(node, { models }) {
@@ -70,19 +70,19 @@
     });
     node.style.maxWidth = `${160 + kinds.length * (60 + 34 * models.length)}px`;
     const more = { barmode: "group", bargap: 0.25, yaxis: share, xaxis: { type: "category", showgrid: false } };
-    Plotly.react(node, traces, layout(more), still);
+    Plotly.react(node, traces, layout(more), plotlyConfig);
   }
 
   function timings(node, list) {
     const rest = (c) => Math.max(0, c.wall - c.model - c.env);
-    const parts = [["model", (c) => c.model, "--gold"], ["environment", (c) => c.env, "--c2"], ["neither", rest, "--c4"]];
+    const parts = [["model", (c) => c.model, "--gold"], ["environment", (c) => c.env, "--c2"], ["other", rest, "--c4"]];
     const traces = parts.map(([name, seconds, colour]) => ({
       type: "bar", orientation: "h", name, y: list.map((c) => plain(c.name)), x: list.map(seconds),
       hovertemplate: `%{y}: %{x:.1f} s ${name}<extra></extra>`, marker: { color: style(colour) },
     }));
     node.style.height = `${90 + 34 * list.length}px`;
     const more = { barmode: "stack", xaxis: { title: { text: "seconds" } }, yaxis: { type: "category", autorange: "reversed" } };
-    Plotly.react(node, traces, layout(more), still);
+    Plotly.react(node, traces, layout(more), plotlyConfig);
   }
 
   kintsugi.charts = (data) => {

@@ -1,8 +1,8 @@
 "use strict";
 
-// Shared by all pages. Text from models and environments is only ever set with `textContent`.
+// Shared by all pages. Text from models and environments is only inserted as text nodes.
 window.kintsugi = {
-  /** An element with properties and children; strings become text nodes. */
+  /** Create an element with properties and children; strings become text nodes. */
   el(tag, props, ...children) {
     const node = document.createElement(tag);
     for (const [key, value] of Object.entries(props || {})) {
@@ -15,7 +15,7 @@ window.kintsugi = {
     return node;
   },
 
-  /** A colour or font of the style sheet. */
+  /** Return a colour or font of the style sheet. */
   style(name) {
     return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   },

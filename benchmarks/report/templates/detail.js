@@ -6,7 +6,7 @@
   const LONG = 900;
   const MANY = 120;
   const marks = { success: "✓", failure: "✗", truncated: "⋯", infra_error: "!" };
-  const words = { success: "success", failure: "failure", truncated: "out of steps", infra_error: "infra error" };
+  const words = { success: "success", failure: "failure", truncated: "out of steps", infra_error: "infrastructure failure" };
   const seam = "M0 8 L60 6 L110 11 L180 4 L236 9 L300 5 L352 10 L430 6 L500 8";
 
   kintsugi.outcome = (name) =>
@@ -29,7 +29,7 @@
     return node;
   }
 
-  /** What was to be seen; in full size on request. */
+  /** The screenshot of a step; a click opens it in full size. */
   function shown(picture, number) {
     const place = `data/pictures/${picture}`;
     return el("a", { class: "picture", href: place, target: "_blank" },
@@ -69,7 +69,7 @@
       label);
   }
 
-  /** The first step at which two attempts differ in what was seen or done. */
+  /** The index of the first step at which the observations or actions of two attempts differ. */
   function firstDifference(left, right) {
     const shorter = Math.min(left.length, right.length);
     for (let i = 0; i < shorter; i += 1) {
@@ -78,7 +78,7 @@
     return shorter;
   }
 
-  /** A line of gold with words: where two attempts part, or where one was joined. */
+  /** A golden line with a label: where two attempts diverge, or where a splice was joined. */
   kintsugi.seam = (label) => {
     const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
     svg.setAttribute("class", "seam");
@@ -129,17 +129,17 @@
   }
 
   /** Build the article for `chosen`, next to `other` if given; `related` are [row number, label] pairs to select from. */
-  kintsugi.detail = (chosen, other, related, onBeside) => {
+  kintsugi.detail = (chosen, other, related, onSelect) => {
     const { row, text } = chosen;
     const pair = other ? [chosen, other].sort((a, b) => a.row.number - b.row.number) : [chosen];
-    const select = el("select", { onchange: (event) => onBeside(event.target.value) },
+    const select = el("select", { onchange: (event) => onSelect(event.target.value) },
       el("option", { value: "none" }, "nothing"),
       ...related.map(([number, label]) => el("option", { value: number, selected: Boolean(other) && other.row.number === number }, label)));
     return [
       el("h2", {}, row.goal || row.task),
       el("dl", { class: "facts" },
         fact("task", `${row.task} #${row.sample}`), fact("stage", row.stage), fact("type", row.type), fact("score", String(Number(text.score.toPrecision(4)))), fact("model", text.model), fact("seed", text.seed),
-        fact("tokens", `${text.sampled.toLocaleString()} written, ${text.read.toLocaleString()} read`)),
+        fact("tokens", `${text.sampled.toLocaleString()} sampled, ${text.read.toLocaleString()} read`)),
       related.length ? el("p", { class: "compare" }, el("label", {}, "Compare with: ", select)) : null,
       steps(pair),
       el("details", {}, el("summary", {}, "Task parameters"), el("pre", { tabindex: 0 }, text.params)),

@@ -14,7 +14,7 @@
     choose: (position) => { state.chosen = state.shown[position]; state.splice = -1; show(); },
     option: (position) => option(state.rows[state.shown[position]]),
   });
-  const became = {
+  const outcomes = {
     verified: "the environment answered as written",
     searched: "a new ending was searched from the cut",
     counterfactual: "the environment answered differently, and no new ending was found",
@@ -105,7 +105,7 @@
     return path;
   }
 
-  /** What a splice makes of each node: on both paths, on the bad one before or after the cut, on the good one. */
+  /** The role of each node in a splice: on both paths, on the bad path before or after the cut, or on the good path. */
   function roles(tree, cut) {
     const found = new Map();
     if (!cut) return found;
@@ -121,11 +121,11 @@
     const fact = (name, value) => el("div", {}, el("dt", {}, name), el("dd", {}, value));
     const select = el("select", { onchange: (event) => { state.splice = Number(event.target.value); show(); } },
       el("option", { value: -1 }, "none"),
-      ...tree.splices.map((each, i) => el("option", { value: i, selected: i === state.splice }, `${each.name}: node ${each.bad} to node ${each.good}, ${became[each.how] || each.how}`)));
+      ...tree.splices.map((each, i) => el("option", { value: i, selected: i === state.splice }, `${each.name}: node ${each.bad} to node ${each.good}, ${outcomes[each.how] || each.how}`)));
     return [
       el("h2", {}, row.goal || row.key),
-      el("dl", { class: "facts" }, fact("tree", row.key), fact("stage", row.stage), fact("nodes", String(row.nodes)), fact("ends", String(row.ends)),
-        fact("best end", String(row.best)), fact("model calls", tree.calls.toLocaleString()), fact("ended", tree.ended), fact("model", tree.model), fact("seed", tree.seed)),
+      el("dl", { class: "facts" }, fact("tree", row.key), fact("stage", row.stage), fact("nodes", String(row.nodes)), fact("terminal nodes", String(row.ends)),
+        fact("best score", String(row.best)), fact("model calls", tree.calls.toLocaleString()), fact("stopped by", tree.ended), fact("model", tree.model), fact("seed", tree.seed)),
       tree.error ? el("p", { class: "note" }, tree.error) : null,
       tree.splices.length ? el("p", { class: "compare" }, el("label", {}, "Splice: ", select)) : null,
       el("div", { class: "growth" }, ...growth(tree, cut)),
@@ -156,14 +156,14 @@
     }
 
     function line(node, siblings) {
-      const unfolds = node.children.length > 0;
+      const expandable = node.children.length > 0;
       const item = el("div", {
         class: `branch ${role.get(node.number) || ""}`, role: "treeitem", id: `node-${node.number}`, "aria-level": node.depth + 1,
         "aria-setsize": siblings.length, "aria-posinset": siblings.indexOf(node) + 1,
-        "aria-selected": String(node.number === chosen), "aria-expanded": unfolds ? String(open.has(node.number)) : null,
+        "aria-selected": String(node.number === chosen), "aria-expanded": expandable ? String(open.has(node.number)) : null,
         tabindex: node.number === chosen ? 0 : -1, onclick: () => { toggle(node, node.number === chosen); pick(node.number); },
       },
-      el("span", { class: "twisty", "aria-hidden": "true" }, unfolds ? (open.has(node.number) ? "▾" : "▸") : ""),
+      el("span", { class: "twisty", "aria-hidden": "true" }, expandable ? (open.has(node.number) ? "▾" : "▸") : ""),
       node.outcome ? kintsugi.outcome(node.outcome) : null,
       el("span", { class: node.refused ? "did failure" : "did" }, node.parent < 0 ? "start" : node.action),
       el("span", { class: "worth" }, `${node.value.toFixed(2)} · ${node.visits}×`));
@@ -238,9 +238,9 @@
   // -- the splice as it was trained on ------------------------------------------------------------------------
 
   function spliced(cut) {
-    const head = el("h3", {}, `The splice: ${became[cut.how] || cut.how}`);
-    const asked = cut.judged ? `The verifier judged ${cut.judged} steps${cut.unparsed ? `, ${cut.unparsed} answers could not be parsed` : ""}; ${cut.error_found ? "it judged the last one Bad." : "it judged none Bad, so the whole bad path is kept."}` : "The whole bad path is kept.";
-    const note = el("p", { class: "hint" }, asked);
+    const head = el("h3", {}, `The splice: ${outcomes[cut.how] || cut.how}`);
+    const judgement = cut.judged ? `The verifier judged ${cut.judged} steps${cut.unparsed ? ` (${cut.unparsed} answers could not be parsed)` : ""}; ${cut.error_found ? "it judged the last one Bad." : "it judged none Bad, so the whole bad path is kept."}` : "The whole bad path is kept.";
+    const note = el("p", { class: "hint" }, judgement);
     if (!cut.attempt) return [head, note, el("p", { class: "empty" }, "This splice is not trained on.")];
     const { steps, final, outcome } = cut.attempt;
     const grid = el("div", { class: "steps", role: "group", "aria-label": "Turns of the splice" });

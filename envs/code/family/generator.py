@@ -19,11 +19,11 @@ ENTRY = "f"
 SPLITS: Mapping[str, int] = {"train": 2000, "valid": 200, "valid_unseen": 200}
 """Splits and their default number of tasks."""
 LEVELS = (1, 2, 3, 4)
-"""Numbers of steps that functions have."""
+"""Possible levels of a task. The level is the number of steps of its function."""
 UNSEEN_ONE_IN = 6
-"""One of this many pairs of adjacent steps is reserved for `valid_unseen`."""
+"""One in this many pairs of adjacent steps is reserved for `valid_unseen`."""
 VALID_ONE_IN = 5
-"""One of this many of the remaining functions is reserved for `valid`."""
+"""One in this many of the remaining functions is reserved for `valid`."""
 N_VISIBLE, N_HIDDEN = 3, 10
 MAX_NUMBER = 10_000
 """Largest absolute value of a number in a test, intermediate results included."""
@@ -59,7 +59,7 @@ def task_types(split: str) -> list[tuple[str, int]]:
 
 @functools.lru_cache(maxsize=4096)
 def make_task(split: str, index: int, seed: int = 0) -> Task:
-    """Return the task with this index. The types of tasks alternate with the index."""
+    """Return the task with this index. Consecutive tasks cycle through `task_types`."""
     kinds = task_types(split)
     domain, level = kinds[index % len(kinds)]
     name = f"{split}/{index}" if seed == 0 else f"{split}/{seed}/{index}"
@@ -77,7 +77,7 @@ def make_task(split: str, index: int, seed: int = 0) -> Task:
 
 
 def split_of(chain: Chain) -> str:
-    """Return the one split that a function belongs to."""
+    """Return the split that a function belongs to."""
     pairs = [(a, b) for (a, _), (b, _) in itertools.pairwise(chain)]
     if any(_one_in(UNSEEN_ONE_IN, "pair", a, b) for a, b in pairs):
         return "valid_unseen"
@@ -94,7 +94,7 @@ def _steps_for(kind: str) -> tuple[Step, ...]:
 
 
 def _draw_chain(rng: random.Random, kind: str, level: int) -> Chain | None:
-    """Draw a well-typed chain of steps in which no step follows itself."""
+    """Draw a well-typed chain in which no step occurs twice in a row."""
     chain: list[tuple[str, Any]] = []
     for _ in range(level):
         fitting = [step for step in _steps_for(kind) if not chain or step.name != chain[-1][0]]

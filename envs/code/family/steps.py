@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 DOMAINS: Mapping[str, str] = {"numbers": "int", "lists": "ints", "strings": "str"}
-"""Domains and the kind of value that their functions take."""
+"""The kind of value that functions of each domain take."""
 KIND_PHRASES: Mapping[str, str] = {
     "int": "an integer",
     "ints": "a list of integers",
     "str": "a string",
     "words": "a list of words",
 }
-"""Kinds of values and how task texts call them."""
+"""The phrase for each kind of value in task texts."""
 VOWELS = "aeiou"
 
 
@@ -29,7 +29,7 @@ class Step:
     output_kind: str
     """Kind of value that the step returns."""
     phrases: tuple[str, ...]
-    """Wordings of the step in task texts. `{k}` stands for the constant."""
+    """Phrases for the step in task texts. `{k}` stands for the constant."""
     code: str
     """Python expression of the step. `x` is the input and `{k}` stands for the constant."""
     apply: Callable[[Any, Any], Any]

@@ -1,8 +1,8 @@
-"""Runs tests that are Python code in one process and the solution in another one.
+"""Runs tests that consist of assertions in one process, and the solution in another.
 
-The test process reads the tests only after the solution's process has been forked. The solution's process can neither
-trace nor read the test process; it can only make tests fail. The two processes exchange plain values. Any other object
-of the solution appears in the tests as a proxy (`Remote`).
+The test process reads the tests only after it has forked the process from which the solution's processes are forked.
+The solution's process can neither trace the test process nor read its memory. All it can do is make tests fail. The two
+processes exchange plain values. Any other object of the solution appears in the tests as a proxy (`Remote`).
 """
 
 from __future__ import annotations
@@ -23,31 +23,34 @@ from typing import Any
 from .calls import describe_error, load_solution
 from .values import TAG, decode, encode, parse_json
 
-MAX_ANSWER_BYTES = 1 << 22
-"""Maximum size of one answer, in bytes."""
-CALL_SECONDS = 3.0
-"""Timeout of one call."""
+MAX_MESSAGE_BYTES = 1 << 22
+"""Maximum size of one message, in bytes."""
+REQUEST_SECONDS = 3.0
+"""Time limit of one request, in seconds. It also applies to a start."""
 HUNG = "it took too long or crashed"
-"""Reason shown for both cases, since the test process cannot tell them apart."""
+"""Reason for a failure by timeout or crash. The test process cannot tell them apart."""
 MAX_STARTS, MAX_HANGS = 30, 2
-"""How often the solution is started and how often it may hang. After that, the remaining tests count as failed."""
+"""Maximum numbers of starts and of hangs.
+
+Once one is reached, the solution is not started again. After its process has ended, assertions that call it fail.
+"""
 HANG_SECONDS = 0.5
-"""If the solution's process ends without an answer after more than this many seconds, it counts as a hang."""
+"""A request that fails without a reply after more than this many seconds counts as a hang."""
 
 
 class SolutionError(Exception):
-    """An exception of the solution whose type is not a built-in one."""
+    """An exception of the solution that is not a built-in subclass of `Exception`."""
 
 
-class ProcessDied(Exception):
-    """Raised when the solution's process has ended or hangs."""
+class ConnectionLost(Exception):
+    """Raised when the other process has ended, hangs, or sends an invalid or too long message."""
 
 
 # -- the solution's process -------------------------------------------------------------------------------------------
 
 
-def serve_calls(connection: socket.socket, source: str, given: str) -> None:
-    """Load the solution and answer calls until the connection closes."""
+def serve_requests(connection: socket.socket, source: str, given: str) -> None:
+    """Load the solution and serve calls and attribute look-ups until the connection closes."""
     kept: list[Any] = []
 
     def keep_object(value: Any) -> Any:
@@ -62,8 +65,8 @@ def serve_calls(connection: socket.socket, source: str, given: str) -> None:
     except BaseException as error:
         send(connection, {"error": [type(error).__name__, describe_error(error)]})
         return
-    shown = [name for name in names if not name.startswith("__")]
-    send(connection, {"names": {name: encode(names[name], keep_object) for name in shown}})
+    names_to_send = [name for name in names if not name.startswith("__")]
+    send(connection, {"names": {name: encode(names[name], keep_object) for name in names_to_send}})
     while True:
         request = parse_json(receive(connection))
         try:
@@ -79,6 +82,9 @@ def serve_calls(connection: socket.socket, source: str, given: str) -> None:
         send(connection, reply)
 
 
+# -- messages ---------------------------------------------------------------------------------------------------------
+
+
 def send(connection: socket.socket, message: Any) -> None:
     """Send one message."""
     data = json.dumps(message).encode()
@@ -86,25 +92,28 @@ def send(connection: socket.socket, message: Any) -> None:
 
 
 def receive(connection: socket.socket) -> bytes:
-    """Receive one message. Raises `ProcessDied` if the connection is closed or the message is too long."""
-    size = int.from_bytes(_exactly(connection, 8), "big")
-    if size > MAX_ANSWER_BYTES:
-        raise ProcessDied(HUNG)
-    return _exactly(connection, size)
+    """Receive one message. Raises `ConnectionLost` if the connection is closed or the message is too long."""
+    size = int.from_bytes(_receive_bytes(connection, 8), "big")
+    if size > MAX_MESSAGE_BYTES:
+        raise ConnectionLost(HUNG)
+    return _receive_bytes(connection, size)
 
 
-def _exactly(connection: socket.socket, size: int) -> bytes:
+def _receive_bytes(connection: socket.socket, size: int) -> bytes:
     data = bytearray()
     while len(data) < size:
-        got = connection.recv(min(1 << 16, size - len(data)))
-        if not got:
-            raise ProcessDied(HUNG)
-        data += got
+        block = connection.recv(min(1 << 16, size - len(data)))
+        if not block:
+            raise ConnectionLost(HUNG)
+        data += block
     return bytes(data)
 
 
+# -- the spawner ------------------------------------------------------------------------------------------------------
+
+
 def spawn_on_request(spawn_requests: socket.socket, source: str, given: str) -> None:
-    """Fork a new process of the solution for each socket that is received. This process never runs the solution."""
+    """Fork a process that serves the solution for each socket received. The calling process never runs the solution."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while True:
         message, fds, _, _ = socket.recv_fds(spawn_requests, 1, 1)
@@ -114,16 +123,16 @@ def spawn_on_request(spawn_requests: socket.socket, source: str, given: str) -> 
             spawn_requests.close()
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             try:
-                serve_calls(socket.socket(fileno=fds[0]), source, given)
+                serve_requests(socket.socket(fileno=fds[0]), source, given)
             finally:
                 os._exit(0)
         os.close(fds[0])
 
 
-# -- the tests' process -----------------------------------------------------------------------------------------------
+# -- the test process -------------------------------------------------------------------------------------------------
 
 
-class Solution:
+class SolutionConnection:
     """The test process's connection to the solution's process."""
 
     def __init__(self, spawn_requests: socket.socket) -> None:
@@ -131,11 +140,11 @@ class Solution:
         self.starts = self.hangs = 0
         self.connection: socket.socket | None = None
         self.names: dict[str, Any] = {}
-        self.last_result = ""
-        """Description of the last call's result, for failure messages."""
+        self.last_reply = ""
+        """Description of the last reply, for failure messages."""
 
     def start(self) -> str:
-        """Start a new process of the solution. Return why that failed, or an empty string."""
+        """Start a new process for the solution. Return why that failed, or an empty string if it succeeded."""
         if self.starts == MAX_STARTS or self.hangs == MAX_HANGS:
             return HUNG
         self.starts += 1
@@ -144,7 +153,7 @@ class Solution:
         theirs.close()
         try:
             reply = self._exchange(None)
-        except ProcessDied as error:
+        except ConnectionLost as error:
             return str(error)
         if "error" in reply:
             return str(reply["error"][1])
@@ -152,16 +161,19 @@ class Solution:
         return ""
 
     def send_request(self, **request: Any) -> Any:
-        """Send one call and return its value. Raises the exception that the solution raised."""
+        """Send one request and return the value.
+
+        Raises the exception that the solution raised, as `SolutionError` if it is not a built-in one.
+        """
         reply = self._exchange(request)
         if "error" in reply:
             name, text = reply["error"]
-            self.last_result = f"it raised {text}"
+            self.last_reply = f"it raised {text}"
             kind = getattr(builtins, name, None)
             fits = isinstance(kind, type) and issubclass(kind, Exception)
             raise (kind if fits else SolutionError)(text)  # type: ignore[misc]
         value = decode(reply["value"], self._remote)
-        self.last_result = f"it gave {repr(value)[:300]}"
+        self.last_reply = f"it gave {repr(value)[:300]}"
         return value
 
     def _remote(self, data: Any) -> Any:
@@ -172,25 +184,25 @@ class Solution:
     def _exchange(self, request: Any) -> Any:
         connection = self.connection
         if connection is None:
-            raise ProcessDied(HUNG)
-        connection.settimeout(CALL_SECONDS)
-        begun = time.monotonic()
+            raise ConnectionLost(HUNG)
+        connection.settimeout(REQUEST_SECONDS)
+        started = time.monotonic()
         try:
             if request is not None:
                 send(connection, request)
             reply = parse_json(receive(connection))
             return reply if isinstance(reply, dict) else {"error": ["ValueError", "not an answer"]}
-        except (OSError, ValueError, ProcessDied):
-            self.hangs += time.monotonic() - begun > HANG_SECONDS
+        except (OSError, ValueError, ConnectionLost):
+            self.hangs += time.monotonic() - started > HANG_SECONDS
             connection.close()
             self.connection = None
-            raise ProcessDied(HUNG) from None
+            raise ConnectionLost(HUNG) from None
 
 
 class Remote:
     """A proxy in the tests for an object of the solution that is not a plain value, such as a function or a class."""
 
-    def __init__(self, solution: Solution, number: int, text: str) -> None:
+    def __init__(self, solution: SolutionConnection, number: int, text: str) -> None:
         self.__dict__["_about"] = (solution, number, text)
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
@@ -217,16 +229,19 @@ def _encode_remote(value: Any) -> Any:
 
 
 class Namespace(dict):  # type: ignore[type-arg]
-    """Global names of the tests. Names that neither the tests nor Python define are looked up in the solution."""
+    """Global names of the tests. Names that neither the tests nor Python define are looked up in the solution.
 
-    def __init__(self, solution: Solution, entry: str) -> None:
+    The function to write is looked up there even if Python defines its name.
+    """
+
+    def __init__(self, solution: SolutionConnection, entry: str) -> None:
         super().__init__()
         self.solution = solution
         self.entry = entry
 
     def __missing__(self, name: str) -> Any:
         if name != self.entry:
-            # The tests must not use a solution's own definition of `abs` or `math`.
+            # Tests must not see the solution's definition of a built-in or standard module, such as `abs` or `math`.
             if hasattr(builtins, name):
                 raise KeyError(name)
             if name in sys.stdlib_module_names:
@@ -243,51 +258,52 @@ class AssertRecorder(ast.NodeTransformer):
     def visit_Assert(self, node: ast.Assert) -> ast.AST:
         """Turn `assert x` into `with __note__(number): assert x`."""
         self.texts.append(ast.unparse(ast.Assert(node.test, None)))
-        call = ast.parse(f"with __note__({len(self.texts) - 1}):\n    pass").body[0]
-        assert isinstance(call, ast.With)
-        call.body = [node]
-        return ast.copy_location(call, node)
+        recording = ast.parse(f"with __note__({len(self.texts) - 1}):\n    pass").body[0]
+        assert isinstance(recording, ast.With)
+        recording.body = [node]
+        return ast.copy_location(recording, node)
 
 
 class AssertLog:
     """The outcome of each assertion."""
 
-    def __init__(self, solution: Solution) -> None:
+    def __init__(self, solution: SolutionConnection) -> None:
         self.solution = solution
         self.failed: dict[int, str] = {}
         self.reached: set[int] = set()
 
     @contextlib.contextmanager
-    def check(self, number: int) -> Iterator[None]:
+    def record(self, number: int) -> Iterator[None]:
         """Record the outcome of one assertion and suppress its exception."""
         self.reached.add(number)
-        self.solution.last_result = ""
+        self.solution.last_reply = ""
         try:
             yield
-        except ProcessDied:
+        except ConnectionLost:
             self.failed.setdefault(number, HUNG)
             self.solution.start()
         except Exception as error:
-            result = self.solution.last_result if isinstance(error, (AssertionError, SolutionError)) else ""
-            self.failed.setdefault(number, result or f"{type(error).__name__}: {error}"[:300])
+            reply = self.solution.last_reply if isinstance(error, (AssertionError, SolutionError)) else ""
+            self.failed.setdefault(number, reply or f"{type(error).__name__}: {error}"[:300])
 
 
-def run_tests(solution: Solution, setup: str, tests: str, entry: str) -> dict[str, Any]:
+def run_tests(solution: SolutionConnection, setup: str, tests: str, entry: str) -> dict[str, Any]:
     """Run the tests.
 
     Returns:
-        `passed` and `total` (numbers of assertions), and `failed`: pairs of an assertion's text and the reason.
+        `passed` and `total` (numbers of assertions), and `failed`: pairs of an assertion's text and the reason for
+        its failure.
     """
     recorder = AssertRecorder()
     tree = ast.fix_missing_locations(recorder.visit(ast.parse(tests)))
     assert_log = AssertLog(solution)
     names = Namespace(solution, entry)
-    names.update(__builtins__=builtins, __name__="tests", __note__=assert_log.check)
+    names.update(__builtins__=builtins, __name__="tests", __note__=assert_log.record)
     failure = solution.start()
     try:
         if not failure:
             exec(compile(setup, "setup.py", "exec"), names)
-            # The set-up may contain a stub of the function to write.
+            # The setup may define a stub of the function to write.
             names.pop(entry, None)
             if entry and entry not in solution.names:
                 raise LookupError(f"there is no function {entry} in it")
@@ -296,7 +312,7 @@ def run_tests(solution: Solution, setup: str, tests: str, entry: str) -> dict[st
                 names["check"](names[entry])
     except BaseException as error:
         failure = (
-            str(error) if isinstance(error, (LookupError, ProcessDied)) else f"{type(error).__name__}: {error}"[:300]
+            str(error) if isinstance(error, (LookupError, ConnectionLost)) else f"{type(error).__name__}: {error}"[:300]
         )
     total = len(recorder.texts)
     missed = dict.fromkeys(set(range(total)) - assert_log.reached, failure or "not reached")
@@ -309,23 +325,25 @@ def run_tests(solution: Solution, setup: str, tests: str, entry: str) -> dict[st
 
 
 def main() -> None:
-    """Read the solution, start its process, and only then read the tests. Write the verdict as JSON."""
+    """Read the solution, fork the spawner, and only then read the tests. Write the verdict as JSON."""
     size = int.from_bytes(os.read(0, 8), "big")
-    request = json.loads(_read(size))
+    solution_input = json.loads(_read(size))
     spawn_requests, theirs = socket.socketpair()
-    verdict = os.dup(1)
+    verdict_fd = os.dup(1)
     os.dup2(2, 1)
     spawner = os.fork()
     if spawner == 0:
         os.close(0)
-        os.close(verdict)
+        os.close(verdict_fd)
         spawn_requests.close()
-        spawn_on_request(theirs, request["solution"], request["given"])
+        spawn_on_request(theirs, solution_input["solution"], solution_input["given"])
         os._exit(0)
     theirs.close()
-    rest = json.loads(sys.stdin.buffer.read())
-    result = run_tests(Solution(spawn_requests), rest["setup"], rest["tests"], rest["entry"])
-    os.write(verdict, json.dumps(result).encode())
+    test_input = json.loads(sys.stdin.buffer.read())
+    verdict = run_tests(
+        SolutionConnection(spawn_requests), test_input["setup"], test_input["tests"], test_input["entry"]
+    )
+    os.write(verdict_fd, json.dumps(verdict).encode())
     os._exit(0)
 
 

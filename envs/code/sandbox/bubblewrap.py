@@ -33,7 +33,7 @@ NOBODY = 65534
 SYSTEM = ("/usr/bin", "/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/libexec", "/usr/share/zoneinfo")
 """Folders of the host that programs can read."""
 LINKED = ("/bin", "/lib", "/lib32", "/lib64")
-"""Links into `/usr`; on some systems they are folders of their own."""
+"""Links into `/usr`, or separate folders on some systems."""
 ADDRESS_SPACE_MARGIN = 64 * MIB
 """Address space in bytes that an interpreter reserves in addition to the memory that it uses."""
 START_SECONDS = 30.0
@@ -168,11 +168,11 @@ class BubblewrapSandbox:
             for fd in (to_status, filter_):
                 stack.callback(os.close, fd)
             with open(to_filter, "wb") as file:
-                file.write(seccomp.program() or b"")
+                file.write(seccomp.make_filter() or b"")
             arguments = [
                 self.executable,
                 *("--json-status-fd", str(to_status)),
-                *(("--seccomp", str(filter_)) if seccomp.program() else ()),
+                *(("--seccomp", str(filter_)) if seccomp.make_filter() else ()),
                 *bwrap_arguments(resources, group, self.python),
                 *self.command(_worker_config(resources, group)),
             ]
@@ -212,7 +212,7 @@ def find_python() -> str:
 
 
 def bwrap_arguments(resources: Resources, group: cgroup.Group | None, python: str) -> list[str]:
-    """Return the arguments of bubblewrap, without file descriptors and the command to run."""
+    """Return the arguments of bubblewrap, except file descriptors and the command to run."""
     arguments = [
         "--unshare-all", "--die-with-parent", "--new-session", "--as-pid-1", "--clearenv",
         "--uid", str(NOBODY), "--gid", str(NOBODY), "--hostname", "sandbox", "--cap-drop", "ALL",

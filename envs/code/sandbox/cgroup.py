@@ -1,7 +1,6 @@
-"""Control groups, version 2 or 1, that limit one worker each.
+"""Control groups (version 2 or 1), each of which limits one worker.
 
-Functions that create a group return None if this process may not create one. Rlimits and the worker's memory checks
-then replace it.
+`make` returns None if this process cannot create a group. Rlimits and the worker's memory checks then take its place.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ class Group:
 
 
 def make(resources: Resources, name: str, root: Path = ROOT, self_file: Path = SELF) -> Group | None:
-    """Create a group with the limits of `resources`, next to or below the group of this process."""
+    """Create a group with the limits of `resources`, next to or below this process's group; None on failure."""
     try:
         own_paths = _own_paths(self_file.read_text())
     except OSError:
@@ -56,7 +55,7 @@ def make(resources: Resources, name: str, root: Path = ROOT, self_file: Path = S
 
 
 def leftovers(root: Path = ROOT) -> list[Path]:
-    """Return the groups whose owner process has ended."""
+    """Return the folders of groups whose owner process has ended."""
     found = []
     for top, folders, _ in os.walk(root, onerror=None):
         found += [Path(top, each) for each in folders if each.startswith(PREFIX) and _is_orphaned(each)]
@@ -64,7 +63,7 @@ def leftovers(root: Path = ROOT) -> list[Path]:
 
 
 def clean(root: Path = ROOT) -> list[str]:
-    """Remove the groups whose owner process has ended. Return their names."""
+    """Remove the folders of groups whose owner process has ended. Return the names of these folders."""
     removed = []
     for folder in leftovers(root):
         _remove(folder)
@@ -77,16 +76,16 @@ def _is_orphaned(name: str) -> bool:
 
 
 def _own_paths(text: str) -> dict[str, str]:
-    """Return the relative path of this process's group for each controller. The key of version 2 is empty."""
+    """Return the path of this process's group for each controller. The key for version 2 is the empty string."""
     own_paths = {}
     for line in text.splitlines():
-        _, controllers, place = line.split(":", 2)
+        _, controllers, path = line.split(":", 2)
         for controller in controllers.split(","):
-            own_paths[controller] = place.lstrip("/")
+            own_paths[controller] = path.lstrip("/")
     return own_paths
 
 
-def _folder(parent: Path, name: str, made: list[Path]) -> Path:
+def _make_folder(parent: Path, name: str, made: list[Path]) -> Path:
     folder = parent / f"{PREFIX}{owner.this_process().replace(':', '_')}.{name}"
     folder.mkdir()
     made.append(folder)
@@ -99,7 +98,7 @@ def _make_v2(resources: Resources, root: Path, own_paths: dict[str, str], name: 
     for parent in (here, here.parent if here != root else here):
         delegated = parent / "cgroup.subtree_control"
         if "" in own_paths and delegated.exists() and {"memory", "pids"} <= set(delegated.read_text().split()):
-            folder = _folder(parent, name, made)
+            folder = _make_folder(parent, name, made)
             (folder / "memory.max").write_text(str(resources.memory))
             with contextlib.suppress(OSError):
                 (folder / "memory.swap.max").write_text("0")
@@ -113,20 +112,25 @@ def _make_v2(resources: Resources, root: Path, own_paths: dict[str, str], name: 
 def _make_v1(resources: Resources, root: Path, own_paths: dict[str, str], name: str, made: list[Path]) -> Group | None:
     if "memory" not in own_paths:
         return None
-    memory = _folder(root / "memory" / own_paths["memory"], name, made)
+    memory = _make_folder(root / "memory" / own_paths["memory"], name, made)
     (memory / "memory.limit_in_bytes").write_text(str(resources.memory))
     with contextlib.suppress(OSError):
         (memory / "memory.memsw.limit_in_bytes").write_text(str(resources.memory))
     if "pids" in own_paths:
-        (_folder(root / "pids" / own_paths["pids"], name, made) / "pids.max").write_text(str(resources.processes + 2))
+        (_make_folder(root / "pids" / own_paths["pids"], name, made) / "pids.max").write_text(
+            str(resources.processes + 2)
+        )
     if "cpu" in own_paths:
-        cpu = _folder(root / "cpu" / own_paths["cpu"], name, made)
+        cpu = _make_folder(root / "cpu" / own_paths["cpu"], name, made)
         (cpu / "cpu.cfs_quota_us").write_text(str(int(resources.cpus * 100_000)))
     return Group(tuple(made), memory / "memory.oom_control")
 
 
 def _remove(folder: Path) -> None:
-    """Remove a group. Retries, because the kernel empties a group shortly after its last process has ended."""
+    """Kill the processes of a group and remove its folder.
+
+    Retries for about 2 seconds, because the kernel empties a group only shortly after its last process has ended.
+    """
     for _ in range(200):
         try:
             folder.rmdir()

@@ -44,11 +44,11 @@ def open_sandbox(backend: str | None = None) -> Sandbox:
 
     Args:
         backend: Name of a backend, or a `module:Class`. None means `$KINTSUGI_SANDBOX`, or `auto` if that is not set.
-            `auto` is Docker if an engine answers this user, and bubblewrap otherwise.
+            `auto` is Docker if this user can reach an engine, and bubblewrap otherwise.
 
     Raises:
-        UsageError: If the backend is unknown or unavailable. The message says what to install. There is no fallback
-            without isolation.
+        UsageError: If the backend is unknown or unavailable. The message says what to install. Code never runs
+            without a sandbox.
     """
     return _open_plugin(find_plugin("sandbox", GROUP, backend or os.environ.get(ENV_VARIABLE) or "auto", BUILTIN))
 

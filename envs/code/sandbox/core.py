@@ -15,7 +15,7 @@ MAX_REQUEST_BYTES = 64 * MIB
 RESERVED_NAMES = ("main.py",)
 """File names in the working directory that the sandbox itself uses."""
 UPPER_BOUNDS = {"seconds": 86_400, "cpu_seconds": 86_400, "memory": 1 << 40, "disk": 1 << 40, "output": 1 << 30}
-"""Largest accepted values: one day, 1 TiB, 1 GiB."""
+"""Largest accepted value of each limit: one day, 1 TiB or 1 GiB."""
 
 
 class Unavailable(UsageError):
@@ -35,13 +35,13 @@ class Limits:
     cpu_seconds: int = 2
     """CPU time per process in seconds. Stops endless loops even on a busy machine."""
     memory: int = 256 * MIB
-    """Memory in bytes, of all processes and files of the program together."""
+    """Memory in bytes, for all processes and files of the program together."""
     processes: int = 32
-    """Number of processes and threads at the same time."""
+    """Maximum number of processes and threads at the same time."""
     disk: int = 16 * MIB
-    """Number of bytes that can be written to files."""
+    """Maximum total size in bytes of the files in each writable directory."""
     output: int = 64 * 1024
-    """Number of bytes kept of stdout, of stderr and of each returned file."""
+    """Maximum bytes of stdout, of stderr and of each returned file. Longer output is cut; larger files are left out."""
     cpus: float = 1.0
     """Number of CPU cores, if the backend can limit them."""
 
@@ -52,7 +52,7 @@ class Limits:
             good = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
             most = UPPER_BOUNDS.get(each.name, math.inf)
             if not good or not math.isfinite(value) or not 0 < value <= most:
-                upper_bound = f" and up to {most:g}" if most < math.inf else ""
+                upper_bound = f" and at most {most:g}" if most < math.inf else ""
                 raise UsageError(
                     f"the sandbox limit {each.name} is {value!r}; expected {'an int' if whole else 'a number'} above 0"
                     + upper_bound
@@ -72,11 +72,11 @@ class Result:
     stderr: bytes
     """Error output, cut to `Limits.output` bytes."""
     exit: int
-    """Exit code. Negative signal number if a signal ended the program, as in `subprocess`."""
+    """Exit code, or the negative signal number if a signal ended the program, as in `subprocess`."""
     timed_out: bool = False
-    """Whether the program was stopped because of its wall time or CPU time."""
+    """Whether the program was stopped at its limit of wall time or CPU time."""
     oom: bool = False
-    """Whether a process of the program was stopped because of its memory limit."""
+    """Whether the program or one of its processes failed at the memory limit."""
     seconds: float = 0.0
     """Wall time of the program in seconds."""
     truncated: bool = False
@@ -125,7 +125,7 @@ class Sandbox(Protocol):
             return_files: Relative paths of files to return in `Result.files`.
 
         Returns:
-            Output and exit code, the limits that the program exceeded, and the requested files.
+            Output, exit code, whether limits were exceeded, and the requested files.
 
         Raises:
             UsageError: If a file name is invalid, if program, input and files exceed `MAX_REQUEST_BYTES`, or if the
@@ -148,11 +148,11 @@ class Sandbox(Protocol):
 
 
 def check_file_name(name: str) -> str:
-    """Return the name of a file. Raises `UsageError` if it may refer to a place outside the working directory."""
+    """Return the name of a file. Raises `UsageError` if it is reserved or not a path inside the working directory."""
     parts = name.split("/")
     if not name or "\0" in name or len(name.encode()) > 1000 or any(part in ("", ".", "..") for part in parts):
         raise UsageError(
-            f"the file name {name!r} may leave the working directory; expected a relative path like 'data/a.txt'"
+            f"the file name {name!r} is not a path inside the working directory; expected one like 'data/a.txt'"
         )
     if name in RESERVED_NAMES:
         raise UsageError(f"the file name {name!r} is reserved for the program; choose another name")

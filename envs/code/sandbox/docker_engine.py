@@ -1,4 +1,4 @@
-"""Access to the Docker engine: connections, workers' containers, their removal and their event history."""
+"""Access to the Docker engine: connecting, starting, listing and removing containers, and reading their events."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from .worker_handle import WORKER_ENVIRONMENT, Resources, WorkerHandle, WorkerLo
 Client = Any
 """A `docker.APIClient`. The library has no type hints and is imported lazily."""
 IMAGE = "kintsugi-sandbox:1"
-"""Image that `kintsugi sandbox build` makes. Its version changes with the required content."""
+"""Image that `kintsugi sandbox build` makes. The tag changes when the required content does."""
 LABEL = "kintsugi.sandbox"
 LIFETIME_SECONDS = 3600.0
-"""Seconds after which a container is replaced, and after which `clean` removes it."""
+"""Seconds after which `clean` removes a container. The pool replaces it two minutes earlier."""
 WORKER_MEMORY = 32 * MIB
 """Memory of the worker process in bytes, in addition to the program's limit."""
 MAX_FILES = 4096
@@ -32,7 +32,7 @@ _IMAGE = re.compile(r"[a-z0-9]+([._/:-]+[a-z0-9]+)*(:[\w.-]+)?(@sha256:[0-9a-f]{
 
 
 def connect(seconds: float = 60.0) -> Client:
-    """Connect to the Docker engine that the environment variables name.
+    """Connect to the Docker engine that environment variables such as `DOCKER_HOST` select.
 
     Args:
         seconds: Timeout of each request.
@@ -52,8 +52,8 @@ def connect(seconds: float = 60.0) -> Client:
         text = str(error)
         if "PermissionError" in text or "Permission denied" in text:
             raise Unavailable(
-                "the Docker socket denies this user permission; add the user to the group 'docker' and log in again, "
-                "or choose the backend 'bubblewrap'"
+                "this user has no permission to use the Docker socket; add the user to the group 'docker' and log in "
+                "again, or choose the backend 'bubblewrap'"
             ) from None
         raise Unavailable(
             f"no Docker engine answers ({text}); start one (systemctl start docker, or dockerd), set DOCKER_HOST, or "
@@ -63,17 +63,17 @@ def connect(seconds: float = 60.0) -> Client:
 
 
 def reconnect() -> Client:
-    """Connect to an engine that has answered before. Raises `InfraError` if it does not answer any more."""
+    """Connect to an engine that answered earlier. Raises `InfraError` if it no longer answers."""
     try:
         return connect()
     except Unavailable as error:
-        raise InfraError(f"the Docker engine does not answer any more: {error}") from None
+        raise InfraError(f"the Docker engine no longer answers: {error}") from None
 
 
 def require_image_name(image: str) -> None:
     """Raise `UsageError` if this is not a valid image name."""
     if not _IMAGE.fullmatch(image):
-        raise UsageError(f"the image name is {image!r}; expected a name in lower case, like 'kintsugi-sandbox:1'")
+        raise UsageError(f"the image name is {image!r}; expected a lower-case name like 'kintsugi-sandbox:1'")
 
 
 def require_image(client: Client, image: str) -> None:
@@ -99,7 +99,7 @@ def engine_errors(what: str) -> Iterator[None]:
     try:
         yield
     except (docker.errors.DockerException, requests.RequestException, OSError, WorkerLost) as error:
-        raise InfraError(f"{what}: {error}; check that the Docker engine works, then run it again") from error
+        raise InfraError(f"{what}: {error}; check that the Docker engine works, then try again") from error
 
 
 class DockerStream:
@@ -270,7 +270,7 @@ def remove(client: Client, container: str) -> None:
 
 
 def containers(client: Client, **wanted: str) -> list[dict[str, Any]]:
-    """Return all sandbox containers, running or not, that have these labels. The prefix `kintsugi.` is implied."""
+    """Return all sandbox containers, running or not, with these labels, given without the prefix `kintsugi.`."""
     names = [LABEL, *(f"kintsugi.{name}={value}" for name, value in wanted.items())]
     with engine_errors("the sandbox containers could not be listed"):
         found: list[dict[str, Any]] = client.containers(all=True, filters={"label": names})
@@ -281,9 +281,9 @@ def clean(client: Client, everything: bool = False) -> list[str]:
     """Remove the containers that have expired or whose owner process has ended, or all of them. Return their names."""
     removed = []
     for each in containers(client):
-        about = each["Labels"]
-        over = float(about.get("kintsugi.expires", 0)) < time.time()
-        if everything or over or owner.has_ended(about.get("kintsugi.owner", owner.UNKNOWN)):
+        values = each["Labels"]
+        expired = float(values.get("kintsugi.expires", 0)) < time.time()
+        if everything or expired or owner.has_ended(values.get("kintsugi.owner", owner.UNKNOWN)):
             remove(client, each["Id"])
             removed.append(each["Names"][0].lstrip("/") if each["Names"] else each["Id"])
     return removed
@@ -296,8 +296,8 @@ def container_events(client: Client, container: str) -> dict[str, dict[str, str]
     """
     events: dict[str, dict[str, str]] = {}
     for _ in range(30):
-        with engine_errors("the Docker engine does not answer any more"):
-            # The engine's own clock, as seconds since 1970, which is the format that `until` accepts.
+        with engine_errors("the Docker engine no longer answers"):
+            # `until` takes the time of the engine's clock in seconds since 1970.
             now = datetime.fromisoformat(client.info()["SystemTime"]).timestamp()
             for event in client.events(since=0, until=f"{now:.6f}", filters={"container": [container]}, decode=True):
                 events[event["Action"]] = event["Actor"]["Attributes"]

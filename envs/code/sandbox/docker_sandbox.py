@@ -17,7 +17,7 @@ from .worker_handle import Request, Resources, WorkerHandle, WorkerLost, sandbox
 class DockerSandbox:
     """A pool of containers without network, capabilities, root or a writable root file system.
 
-    Containers that killed runs left behind are removed first.
+    Expired containers and those of ended processes are removed first.
     """
 
     name = "docker"
@@ -79,7 +79,7 @@ class DockerSandbox:
         return docker_engine.launch(docker_engine.reconnect(), self.image, resources, self.run_id)
 
     def _classify_loss(self, worker: WorkerHandle, lost: WorkerLost) -> Result:
-        """Return a result if the program caused the loss of its worker, and raise `InfraError` otherwise."""
+        """Return a result if the program caused the loss of its worker. Raises `InfraError` otherwise."""
         events = docker_engine.container_events(docker_engine.reconnect(), worker.name)
         if "kill" in events:
             raise sandbox_error("the sandbox container was killed from outside", worker.name[:12])

@@ -18,7 +18,7 @@ from . import docker_engine, owner
 Method = Literal["auto", "debootstrap", "dockerfile"]
 DOCKERFILE = Path(__file__).with_name("Dockerfile")
 PREFIX = "kintsugi-image-"
-"""Prefix of the temporary folders in which images are built. The owner process follows it."""
+"""Prefix of the temporary folders in which images are built. The name of the owner process follows the prefix."""
 PACKAGES = "python3,python3-minimal,libpython3-stdlib"
 EXCLUDED = (
     "boot dev/* proc/* run/* sys/* tmp/* usr/share/doc/* usr/share/info/* usr/share/locale/* usr/share/man/* "
@@ -40,7 +40,7 @@ def build(method: Method = "auto", *, image: str = docker_engine.IMAGE, force: b
         log: Called with progress messages.
 
     Returns:
-        A text that says how the image was made.
+        A message that says how the image was made, or that it already exists.
 
     Raises:
         Unavailable: If no Docker engine answers.
@@ -50,7 +50,7 @@ def build(method: Method = "auto", *, image: str = docker_engine.IMAGE, force: b
     docker_engine.require_image_name(image)
     client = docker_engine.connect(seconds=600)
     if not force and client.images(name=image):
-        return "exists already"
+        return "already exists"
     if method == "auto":
         method = "debootstrap" if shutil.which("debootstrap") and _is_root() else "dockerfile"
     log(f"making {image} with {method}")
@@ -101,7 +101,7 @@ def find_debootstrap(root: bool | None = None) -> str:
     """Return the path of debootstrap.
 
     Args:
-        root: Whether the user is root. None means to find out.
+        root: Whether the user is root. None means to check.
 
     Raises:
         UsageError: If debootstrap is not installed or the user is not root.
@@ -123,9 +123,9 @@ def clean(folder: Path | None = None) -> list[str]:
     removed = []
     for path in sorted((folder or Path(tempfile.gettempdir())).resolve().glob(f"{PREFIX}*")):
         builder = path.name.removeprefix(PREFIX).partition("-")[0].replace("_", ":")
-        about = path.lstat()
-        # All users can write there, so links and folders of other users are left alone.
-        is_own_folder = stat.S_ISDIR(about.st_mode) and about.st_uid == os.geteuid()
+        status = path.lstat()
+        # All users can write to the temporary directory, so links and folders of other users are left alone.
+        is_own_folder = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
         if is_own_folder and owner.has_ended(builder) and _unmount(path):
             shutil.rmtree(path, ignore_errors=True)
             removed.append(path.name)
@@ -147,7 +147,7 @@ def _unmount(folder: Path) -> bool:
 
 
 def _tar_stream(root: Path) -> Iterator[bytes]:
-    """Yield a folder as a tar stream, which needs no disk space."""
+    """Yield a folder as a tar stream, without a temporary file."""
     excluded = [f"--exclude=./{pattern}" for pattern in EXCLUDED.split()]
     command = ["tar", "-C", str(root), "--sort=name", "-c", *excluded, "."]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
@@ -159,7 +159,7 @@ def _tar_stream(root: Path) -> Iterator[bytes]:
 
 
 def debian_source(etc: Path = Path("/etc")) -> tuple[str, str]:
-    """Return the Debian suite and mirror in this machine's package sources. The mirror is empty if there is none."""
+    """Return the Debian suite and mirror from this machine's package sources. The mirror is empty if none is found."""
     release = dict(re.findall(r'^(\w+)="?([^"\n]*)', _read_text(etc / "os-release"), re.MULTILINE))
     suite = release.get("VERSION_CODENAME", "stable")
     for file in (etc / "apt/sources.list", *sorted((etc / "apt/sources.list.d").glob("*"))):

@@ -35,9 +35,9 @@ def _machine_id() -> str:
 def _start_time(pid: int) -> str | None:
     """Return the start time of a process in clock ticks since boot, or None if it does not exist."""
     try:
-        about = (PROC / str(pid) / "stat").read_text()
+        line = (PROC / str(pid) / "stat").read_text()
     except OSError:
         return None
-    # The name of the program may contain spaces and brackets, so fields are counted from the last bracket.
-    state, *fields = about.rpartition(")")[2].split()
+    # The name of the program may contain spaces and parentheses, so fields are counted from the last parenthesis.
+    state, *fields = line.rpartition(")")[2].split()
     return None if state in "ZX" else fields[18]

@@ -84,7 +84,7 @@ class Pool:
         If the pool is full, an idle worker with other resources is closed first.
         """
         if os.getpid() != self._process:
-            raise UsageError("the sandbox was opened before a fork, by another process; open one in this process")
+            raise UsageError("the sandbox was opened by another process, before a fork; open a new one in this process")
         while True:
             evicted: list[WorkerHandle] = []
             with self._changed:

@@ -1,7 +1,8 @@
 """A seccomp filter for bubblewrap, which has none of its own.
 
-It denies system calls that are common attack surfaces and that programs do not need. It is classic BPF over
-`struct seccomp_data`. Denied calls return EPERM, so that programs see an error and are not killed.
+It refuses system calls that programs do not need and that widen the attack surface. Refused calls return EPERM, so
+programs see an error instead of being killed. `clone3` returns ENOSYS, and a call of another architecture kills the
+process. The filter is a classic BPF program over `struct seccomp_data`.
 """
 
 from __future__ import annotations
@@ -12,14 +13,15 @@ import struct
 
 ALLOW = 0x7FFF0000
 REFUSE = 0x00050000 | errno.EPERM
-MISSING = 0x00050000 | errno.ENOSYS
+NOT_IMPLEMENTED = 0x00050000 | errno.ENOSYS
 KILL = 0x80000000
 LOAD, EQUAL, AT_LEAST, ANY_BIT, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 NUMBER, ARCHITECTURE, FIRST_ARGUMENT = 0, 4, 16
 NEW_NAMESPACES = 0x7E020080
-"""CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET and NEWTIME."""
+"""The flags CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET and
+CLONE_NEWTIME."""
 FOREIGN_ABI = 0x40000000
-"""Flag of x32 system calls on x86-64, whose numbers are not in the table."""
+"""Bit that marks system calls of the x32 ABI on x86-64. All of them are refused."""
 
 _TABLES: dict[str, tuple[int, dict[str, int]]] = {
     "x86_64": (
@@ -43,18 +45,23 @@ _TABLES: dict[str, tuple[int, dict[str, int]]] = {
         },
     ),
 }  # fmt: skip
-_SAME_EVERYWHERE = {
+_SHARED_NUMBERS = {
     "io_uring_setup": 425, "io_uring_enter": 426, "io_uring_register": 427, "open_tree": 428, "move_mount": 429,
     "fsopen": 430, "fsconfig": 431, "fsmount": 432, "mount_setattr": 442,
 }  # fmt: skip
+"""Further system calls, whose numbers are the same on both architectures."""
 
 
-def program(machine: str | None = None) -> bytes | None:
-    """Return the filter for a machine, named as by `platform.machine`, or None if the machine is unknown."""
+def make_filter(machine: str | None = None) -> bytes | None:
+    """Return the filter for an architecture, or None if it is unknown.
+
+    Args:
+        machine: The architecture, named as by `platform.machine`. Default: that of this machine.
+    """
     table = _TABLES.get(machine or platform.machine())
     if table is None:
         return None
-    architecture, calls = table[0], {**table[1], **_SAME_EVERYWHERE}
+    architecture, calls = table[0], {**table[1], **_SHARED_NUMBERS}
     special = {"clone": calls.pop("clone"), "clone3": calls.pop("clone3"), "prlimit64": calls.pop("prlimit64")}
     code = [
         (LOAD, 0, 0, ARCHITECTURE),
@@ -63,15 +70,15 @@ def program(machine: str | None = None) -> bytes | None:
         (LOAD, 0, 0, NUMBER),
         (AT_LEAST, 0, 1, FOREIGN_ABI),
         (RETURN, 0, 0, REFUSE),
-        # The flags of `clone3` are behind a pointer and cannot be checked. The C library falls back to `clone`.
+        # The flags of `clone3` are behind a pointer and cannot be checked. The C library then falls back to `clone`.
         (EQUAL, 0, 1, special["clone3"]),
-        (RETURN, 0, 0, MISSING),
+        (RETURN, 0, 0, NOT_IMPLEMENTED),
         (EQUAL, 0, 4, special["clone"]),
         (LOAD, 0, 0, FIRST_ARGUMENT),
         (ANY_BIT, 0, 1, NEW_NAMESPACES),
         (RETURN, 0, 0, REFUSE),
         (RETURN, 0, 0, ALLOW),
-        # A process may set its own limits, but not the worker's.
+        # A process may change its own limits (pid 0), but not those of another process.
         (EQUAL, 0, 4, special["prlimit64"]),
         (LOAD, 0, 0, FIRST_ARGUMENT),
         (EQUAL, 1, 0, 0),

@@ -20,7 +20,7 @@ from .core import MAX_REQUEST_BYTES, Limits, Result, as_bytes, check_file_name
 from .guest.wire import FRAME, MAGIC, OOM, REQUEST, RESULT, TIMED_OUT, TRUNCATED, UNCLEAN
 
 GRACE_SECONDS = 15.0
-"""Seconds that the worker may take to answer in addition to the program's wall time limit."""
+"""Seconds that the worker may take to answer, in addition to the program's wall time limit."""
 MODULES = ("wire", "clock", "child", "cleanup", "worker")
 """Modules of `guest` that are sent to a worker as source text, in the order of their imports."""
 LOADER = inspect.cleandoc(
@@ -56,7 +56,7 @@ WORKER_ENVIRONMENT = {
     "PYTHONHASHSEED": "0",
     "TZ": "UTC",
 }
-"""The complete environment variables of a program."""
+"""All environment variables of a program."""
 
 
 class Stream(Protocol):
@@ -147,7 +147,7 @@ class WorkerLost(Exception):
 
 @dataclass(frozen=True)
 class Request:
-    """The validated arguments of one `Sandbox.run`."""
+    """The validated arguments of one `Sandbox.run` call."""
 
     program: bytes
     stdin: bytes

@@ -77,7 +77,9 @@ def parse_file(content: bytes, where: str) -> GameFile:
     try:
         data = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{where}: it is not JSON ({error}); download it again, it may be cut short") from None
+        raise UsageError(
+            f"{where}: it is not JSON ({error}); the file may be truncated, so download it again"
+        ) from None
     if not isinstance(data, dict):
         raise UsageError(
             f"{where}: its content is a {type(data).__name__}; expected a JSON object with {', '.join(FIELDS)}"
@@ -154,7 +156,7 @@ class Folder:
 
     @property
     def summary(self) -> str:
-        """One line with the number of games, and the number and reasons of those left out."""
+        """One line with the number of games, and the number of games left out, by reason."""
         parts = [f"{count} {reason}" for reason, count in sorted(self.skipped.items())]
         if self.broken:
             shown = self.broken[:MAX_NAMED]

@@ -57,7 +57,7 @@ class Word:
     name: str
     """Name of the variable; empty for a literal."""
     field: str
-    """Field of the variable, empty for a variable alone, which means its name. For a literal, the text."""
+    """Field of the variable; empty if none is given, which means the name. For a literal, its text."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class ActionText:
-    """Texts of an action, both right-hand sides."""
+    """The two texts of an action. Both are right-hand sides."""
 
     template: str
     """The command."""
@@ -225,7 +225,7 @@ class _Reader:
     def _error(self, expected: str) -> UsageError:
         line = self.text.count("\n", 0, self.position) + 1
         found = self.text[self.position : self.position + 30]
-        return UsageError(f"{self.where}, line {line}: expected {expected}, found {found!r}")
+        return UsageError(f"{self.where}, line {line}: found {found!r}; expected {expected}")
 
 
 def _rules(name: str, alternatives: Any, where: str) -> tuple[Rule, ...]:

@@ -21,7 +21,7 @@ class Form:
     """A list in parentheses."""
 
     items: tuple[Expression, ...]
-    """Its words, in lower case, and forms."""
+    """Its words (in lower case) and forms."""
     line: int
     """Line in which it starts, counted from 1."""
 
@@ -47,10 +47,10 @@ class Form:
 Expression: TypeAlias = str | Form
 
 
-def show(expression: Expression, most: int = 80) -> str:
-    """Return the expression as text for messages, cut to about `most` characters."""
+def show(expression: Expression, limit: int = 80) -> str:
+    """Return the expression as text for messages, cut to about `limit` characters."""
     text = _text(expression)
-    return text if len(text) <= most else text[:most] + "…"
+    return text if len(text) <= limit else text[:limit] + "…"
 
 
 def _text(expression: Expression) -> str:

@@ -61,7 +61,7 @@ class Lookup:
     bound: tuple[bool, ...]
     """For each argument, whether an earlier lookup binds its slot."""
     must_differ: tuple[tuple[int, ...], ...]
-    """For each argument with a new slot, the earlier slots of its kind. No two of them may hold the same entity."""
+    """For each argument with a new slot, the earlier slots of its kind. Its entity must differ from theirs."""
 
 
 _EMPTY_LOOKUP = Lookup(Relation((), lambda t, s: (), "nothing"), (), (), ())
@@ -72,7 +72,7 @@ def plan_query(query: Query, scope: Scope, hidden: frozenset[str], where: str) -
 
     Args:
         query: The query.
-        scope: Placeholders that are bound before.
+        scope: Placeholders that are already bound.
         hidden: Names of placeholders that the query may not mention.
         where: Name of the text in error messages.
 
@@ -129,10 +129,10 @@ def dependencies(lookups: Sequence[Lookup], receptacle: int | None) -> set[Depen
 def compile_test(lookups: Sequence[Lookup]) -> QueryTest:
     """Return a function that tests whether a query has a match."""
     if all(all(lookup.bound) for lookup in lookups):
-        checks = [_lookup_test(lookup) for lookup in lookups]
-        if len(checks) == 1:
-            return checks[0]
-        return lambda t, s, bindings: all(check(t, s, bindings) for check in checks)
+        tests = [_lookup_test(lookup) for lookup in lookups]
+        if len(tests) == 1:
+            return tests[0]
+        return lambda t, s, bindings: all(test(t, s, bindings) for test in tests)
     matches = compile_matcher(lookups)
     return lambda t, s, bindings: any(True for _ in matches(t, s, bindings))
 

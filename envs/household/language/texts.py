@@ -81,7 +81,7 @@ class Compiler:
             text: The right-hand side.
             names: Names and kinds of the bound placeholders, in the order of their slots.
             what: Description of the text for error messages.
-            receptacle: Slot of the receptacle whose contents the text may show and still be cached.
+            receptacle: Slot of the receptacle whose contents a cached text may show.
             hidden: Names of placeholders that the text may not mention.
 
         Returns:

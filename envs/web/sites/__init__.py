@@ -1,4 +1,4 @@
-"""Embedded websites with their own back ends: shops, wikis, forums, booking sites and admin consoles.
+"""Embedded websites with their own server code: shops, wikis, forums, booking sites and admin consoles.
 
 Usage::
 

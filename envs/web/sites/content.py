@@ -19,7 +19,7 @@ def get_site(slug: str) -> Site:
     """Return the site with this slug.
 
     Raises:
-        UsageError: The slug is unknown. The message suggests the closest one.
+        UsageError: If the slug is unknown. The message suggests the closest one.
     """
     try:
         return SITES[slug]
@@ -41,7 +41,7 @@ def build_edition(slug: str, number: int) -> bytes:
         number: The edition, in [0, `EDITIONS`).
 
     Raises:
-        UsageError: The site or the edition does not exist.
+        UsageError: If the site or the edition does not exist.
     """
     if not 0 <= number < EDITIONS:
         raise UsageError(f"the edition of site {slug!r} is {number}; expected 0 to {EDITIONS - 1}")
@@ -69,13 +69,13 @@ def open_dump(state: bytes) -> sqlite3.Connection:
     """Open a database from bytes that `Server.dump` returned, and check its integrity.
 
     Raises:
-        UsageError: The bytes are not the dumped state of a site.
+        UsageError: If the bytes are not the dumped state of a site.
     """
     problem = "no bytes"
     if state:
         try:
             db = open_database(state)
-            # SQLite notices invalid bytes at the first query only.
+            # SQLite notices invalid bytes only at the first query.
             problem = db.execute("PRAGMA integrity_check(1)").fetchone()[0]
             db.execute("SELECT count(*) FROM session").fetchone()
         except sqlite3.Error as error:

@@ -46,7 +46,7 @@ class Site:
 
     @property
     def host(self) -> str:
-        """Host name, such as `larch-loom.test`. RFC 6761 reserves `.test`, so it never resolves publicly."""
+        """Host name, such as `larch-loom.test`. RFC 6761 reserves `.test`, so such names never resolve publicly."""
         return f"{self.slug}.test"
 
 
@@ -59,7 +59,7 @@ class TaskType:
     goal_templates: tuple[str, ...]
     """Goal texts, with argument names in braces. A task uses one of them."""
     draw_args: Callable[[PortableRng, sqlite3.Connection, Site], Args | None]
-    """Draws task arguments that fit the content; None if the content offers none."""
+    """Draws task arguments that fit the content; returns None if the content offers none."""
     conditions: Callable[[Evidence, Args], Iterator[bool]]
     """Yields whether each success condition is met. The score is the proportion of met conditions."""
     may_change: frozenset[str] = frozenset()

@@ -14,7 +14,7 @@ SESSION_TABLES = frozenset({"session"})
 
 
 class Evidence:
-    """The database before and after an attempt, with the same tables, and the answer or None."""
+    """The database before and after an attempt, and the answer or None. Both databases have the same tables."""
 
     def __init__(self, before: sqlite3.Connection, after: sqlite3.Connection, answer: str | None) -> None:
         self.before = before
@@ -54,7 +54,7 @@ class Evidence:
         """Return whether the answer contains `expected` and no competing value.
 
         A number must be in the answer, and no other number; `£1,204.50` is read as 1204.5. Texts are compared word by
-        word, ignoring case, punctuation and articles.
+        word, ignoring case, punctuation and the articles a, an, the.
 
         Args:
             expected: The correct number or text.
@@ -78,7 +78,7 @@ def parse_numbers(text: str) -> list[float]:
 
 
 def normalised_words(text: str) -> list[str]:
-    """Return the case-folded words and numbers of a text, without articles."""
+    """Return the case-folded words and numbers of a text, without the articles a, an, the."""
     found = re.findall(r"[^\W_]+", text.casefold())
     return [word for word in found if word not in ("a", "an", "the")]
 

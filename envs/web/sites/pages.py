@@ -23,7 +23,7 @@ from .core import NOW, TODAY, Site
 
 FOLDER = Path(__file__).parent
 MAX_TEXT_LENGTH = 2000
-"""Default maximum of characters in a form field."""
+"""Default maximum number of characters in a form field."""
 MAX_BODY_BYTES = 200_000
 """Maximum size of a request body, in bytes."""
 
@@ -53,11 +53,11 @@ class Routes:
         self.views: dict[str, View] = {}
 
     def get(self, path: str) -> Callable[[View], View]:
-        """Decorate the view for GET and HEAD at `path`, a Werkzeug rule."""
+        """Return a decorator for the view that answers GET and HEAD at `path`, a Werkzeug rule."""
         return self._add(path, ["GET"])
 
     def post(self, path: str) -> Callable[[View], View]:
-        """Decorate the view for POST at `path`, a Werkzeug rule."""
+        """Return a decorator for the view that answers POST at `path`, a Werkzeug rule."""
         return self._add(path, ["POST"])
 
     def _add(self, path: str, methods: list[str]) -> Callable[[View], View]:
@@ -248,7 +248,7 @@ def respond(routes: Routes, request: SiteRequest, site: Site, db: sqlite3.Connec
 
 
 def clean_text(text: str, *, multiline: bool = False) -> str:
-    """Remove control characters and outer spaces. Line breaks become spaces unless `multiline`."""
+    """Remove control characters, and white space at both ends. Line breaks become spaces unless `multiline`."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     if not multiline:
         text = text.replace("\n", " ").replace("\t", " ")

@@ -1,7 +1,7 @@
 """HTTP server for all embedded sites, on loopback. Each episode has its own database.
 
 The browser uses host names that end in `.test`, which `Server.resolver_rule` maps to the server. A cookie identifies
-the episode. Neither the port nor the order of episodes appears in addresses or pages, so they are reproducible.
+the episode. Addresses and pages contain neither the port nor the order of episodes, so they are reproducible.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class Server:
         """Start an episode with its own copy of the site's content.
 
         Raises:
-            UsageError: The task is not a task of an embedded site.
+            UsageError: If the task is not a task of an embedded site.
         """
         site_task = SiteTask.from_task(task)
         site = get_site(site_task.site)
@@ -129,7 +129,7 @@ class Server:
         """Restore the state that `dump` returned.
 
         Raises:
-            UsageError: The bytes are not a dumped state, or the episode has ended.
+            UsageError: If the bytes are not a dumped state, or the episode has ended.
         """
         current = self._session_state(session)
         fresh = open_dump(state)
@@ -141,7 +141,7 @@ class Server:
         """Score the current state of an episode and the agent's answer. Changes nothing.
 
         Raises:
-            InfraError: A view raised an exception during the episode, which is not the agent's fault.
+            InfraError: If a view raised an exception during the episode, which is not the agent's fault.
         """
         state = self._session_state(session)
         with state.lock:

@@ -46,7 +46,7 @@ class SiteTask:
         """Read the parameters of a task.
 
         Raises:
-            UsageError: The task is not a task of an embedded site.
+            UsageError: If the task is not a task of an embedded site.
         """
         try:
             site_task = cls(**task.params)
@@ -68,7 +68,7 @@ def read_goal(text: str) -> tuple[str, dict[str, str]]:
     """Return the task type and the arguments of a goal text.
 
     Raises:
-        UsageError: The text is not the goal of a task on an embedded site.
+        UsageError: If the text is not the goal of a task on an embedded site.
     """
     for name, pattern in _patterns():
         match = pattern.fullmatch(text.strip())
@@ -107,7 +107,7 @@ def make_tasks(split: str, n: int | None = None, seed: int = 0, kind: str = "all
         **params: Must be empty; any entry is reported as an unknown parameter.
 
     Raises:
-        UsageError: The split, the kind or a parameter is unknown, or `n` is negative.
+        UsageError: If the split, the kind or a parameter is unknown, or `n` is negative.
     """
     if params:
         raise unknown("parameter of web tasks", min(params), ["kind", "world"])
@@ -122,13 +122,13 @@ def make_tasks(split: str, n: int | None = None, seed: int = 0, kind: str = "all
 
 def make_task(split: str, index: int, seed: int = 0, kind: str = "all") -> Task:
     """Return task number `index` of a split. Deterministic."""
-    world = seed_from_text(f"sites/{kind}/{split}/{seed}/{index}")
-    rng = PortableRng(world)
+    task_seed = seed_from_text(f"sites/{kind}/{split}/{seed}/{index}")
+    rng = PortableRng(task_seed)
     types = task_types(kind)
     type_ = types[index % len(types)]
     params = _draw_params(type_, split, rng)
     name = f"{index:05d}" if seed == 0 else f"{seed}-{index:05d}"
-    return Task(f"sites/{kind}/{split}/{name}", ENV_ID, split, world, params)
+    return Task(f"sites/{kind}/{split}/{name}", ENV_ID, split, task_seed, params)
 
 
 @functools.cache

@@ -145,8 +145,8 @@ class World(ABC):
 
         Args:
             task: A task of this world.
-            hosts: Hosts allowed for tasks of the live web; other worlds ignore it.
-            judge: Scores tasks of the live web; other worlds ignore it.
+            hosts: Hosts allowed for tasks of the live web; other worlds ignore them.
+            judge: Scores attempts on the live web; other worlds ignore it.
         """
 
 

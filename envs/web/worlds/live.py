@@ -33,7 +33,7 @@ class Live(World):
 
         Args:
             split: Any name; the tasks are the same for every split.
-            n: Number of tasks to draw without replacement; None or a larger number than the file has returns all.
+            n: Number of tasks to draw without replacement; None, or more than the file has, for all tasks.
             seed: Seed of the draw.
             path: Path of a JSON or JSONL file.
             **params: None are accepted.
@@ -93,9 +93,9 @@ def _task(entry: Any, number: int, split: str, path: str) -> Task:
 
 
 def _first_page(evaluation: Sequence[Any]) -> str:
-    """Return the front page of the site of the first check of a Mind2Web-Live task."""
-    for check in evaluation:
-        parts = urlsplit(str(check["content"].get("url", "")))
+    """Return the front page of the site that the first condition of a Mind2Web-Live task names."""
+    for condition in evaluation:
+        parts = urlsplit(str(condition["content"].get("url", "")))
         if parts.hostname:
             return f"{parts.scheme}://{parts.netloc}/"
     raise ValueError("its evaluation contains no URL")
@@ -107,8 +107,8 @@ class LiveScenario(Scenario):
     def __init__(self, task: Task, hosts: Sequence[str], judge: Judge | None) -> None:
         if judge is None:
             raise UsageError(
-                f"task {task.id!r} of the live web has no judge; pass WebEnv(judge=WebJudge(model)), "
-                "with kintsugi.agents.judge.WebJudge"
+                f"task {task.id!r} of the live web has no judge; pass one, such as "
+                "WebEnv(judge=kintsugi.agents.judge.WebJudge(model))"
             )
         self.goal = str(task.params["goal"])
         self.hosts = AllowedHosts(tuple(hosts))
@@ -128,7 +128,7 @@ class LiveScenario(Scenario):
         return Status()
 
     def judge(self, answer: str, action_log: Sequence[LoggedAction]) -> Status:
-        """Return the status by the judge's score; at least 0.5 is a success."""
+        """Return the judge's score; a score of at least 0.5 is a success."""
         score = self._judge(self._task, action_log, answer)
         if not 0 <= score <= 1:
             raise UsageError(f"the judge of task {self._task.id!r} returned {score!r}; expected a score in [0, 1]")

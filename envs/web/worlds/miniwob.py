@@ -1,9 +1,9 @@
-"""MiniWoB++ (Liu et al., 2018): 130 small pages, played in the HTML files of the `miniwob` package.
+"""MiniWoB++ (Liu et al., 2018): 130 small pages, read from the HTML files of the `miniwob` package.
 
 A page starts as in the package's own environment: `Math.seedrandom(seed)`, then `core.startEpisodeReal()`. The reward
 is `WOB_RAW_REWARD_GLOBAL`, from -1 to 1, because the page's other reward decays with the wall clock. For the same
 reason, the page's time limit is disabled. A reward above 0 is a success. Pages outside `RELOADED_PAGES` restart without
-a reload, which is many times faster and shows the same.
+a reload, which is many times faster and gives the same page.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A backend of models that guess a word by seed. `--model guess:cold,dry` guesses one of these two words."""
+"""A backend whose models guess a word, chosen by the seed. `--model guess:cold,dry` guesses `cold` or `dry`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Guess(ModelBase):
         self.words, self.version = words, version
 
     async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
-        """Return one of the words, with its bytes as token ids."""
+        """Return a turn whose action is one of the words. Its token ids are the bytes of the word."""
         text = self.words[sampling.seed % len(self.words)]
         ids = tuple(text.encode())
         return Completion(f"Thought: I guess.\nAction: {text}", ids, (0.0,) * len(ids), "stop")
@@ -36,21 +36,21 @@ class GuessBackend:
         self.words, self.base = words, f"guess:{'-'.join(words)}"
 
     def model(self, adapter: Path | None = None, *, parallel: int = 1, batch_invariant: bool = False) -> LanguageModel:
-        """Return the model."""
+        """Return a `Guess` model; it is the same for every call."""
         if adapter is not None:
             raise UsageError(f"guess models cannot load the adapter {adapter}; run without an adapter")
         return Guess(self.words, self.base)
 
     def critic(self, adapter: Path) -> NoReturn:
-        """Raise `UsageError`: there is no value model."""
+        """Raise `UsageError`, because these models have no critic."""
         raise UsageError("guess models have no critic; use another backend")
 
     def free(self) -> None:
-        """Do nothing: the models hold no memory."""
+        """Do nothing, because the models hold no memory."""
 
 
 def open_guess(rest: str, on_status: object = None) -> GuessBackend:
     """Open `guess:WORD,WORD,...`."""
     if not (words := [word for word in rest.split(",") if word]):
-        raise UsageError("guess: has no words; expected guess:WORD,WORD,...")
+        raise UsageError("the model 'guess:' names no words; expected guess:WORD,WORD,...")
     return GuessBackend(words)

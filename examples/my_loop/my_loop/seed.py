@@ -36,7 +36,7 @@ def demonstrate(task: Task, seed: int) -> Trajectory:
 
 
 def mend(task: Task, seed: int) -> Mended:
-    """Return a failure of three wrong words, a reflection on it, and an attempt with the right word."""
+    """Return a failed attempt with three wrong words, a reflection on it, and an attempt with the right word."""
     right = PAIRS[task.params["word"]]
     wrong = random.Random(seed).choice([word for word in PAIRS.values() if word != right])
     return Mended(play_words(task, [wrong] * 3), f"{REFLECTION_PREFIX} said {right}.", play_words(task, [right]))

@@ -20,15 +20,15 @@ from kintsugi.envs.code.family.generator import SPLITS, write_solution
 from kintsugi.errors import UsageError
 
 CHAIN = (("even", None), ("add", 3), ("sum", None))
-SAID = ["keep the even numbers", "raise each by 3", "add them all up"]
+PHRASES = ["keep the even numbers", "raise each by 3", "add them all up"]
 
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_goals_are_parsed_into_their_steps(split):
     for task in make_tasks(split, 300, seed=5):
-        said, chain = read_goal(str(task.params["goal"]))
+        phrases, chain = read_goal(str(task.params["goal"]))
         assert [list(step) for step in chain] == task.params["steps"]
-        assert len(said) == len(chain)
+        assert len(phrases) == len(chain)
         assert write_solution(chain) == task.params["solution"]
 
 
@@ -59,7 +59,7 @@ def test_first_deviation_is_the_first_wrong_step():
     assert first_deviation(f"write {write_solution(CHAIN[1:])}", CHAIN) == 0
     assert first_deviation(f"write {write_solution(CHAIN[:1])}", CHAIN) == 1
     assert first_deviation("write f = sum", CHAIN) == 0
-    assert correction_thought(right.replace("v + 3", "v + 4"), SAID, CHAIN) == "Step 2 should raise each by 3."
+    assert correction_thought(right.replace("v + 3", "v + 4"), PHRASES, CHAIN) == "Step 2 should raise each by 3."
     assert [plan_thought(CHAIN[:1]), plan_thought(CHAIN)] == ["I write 1 step.", "I write 3 steps."]
     assert solution_lines(CHAIN)[2] == "x = sum(x)"
 
@@ -73,7 +73,7 @@ def test_expert_solves_tasks_and_corrects_drafts():
         assert attempt.success
         assert actions == ["write", "test"] * (wrong + 1) + ["submit"]
         assert [step.trainable for step in attempt.steps] == [False, True] * wrong + [True] * 3
-        said = read_goal(attempt.goal)[0]
+        phrases = read_goal(attempt.goal)[0]
         if wrong:
-            assert attempt.steps[2 * wrong].thought == f"Step 1 should {said[0]}."
+            assert attempt.steps[2 * wrong].thought == f"Step 1 should {phrases[0]}."
         assert (attempt.model, attempt.source) == ("code-expert", "expert")

@@ -63,7 +63,7 @@ def test_no_action_is_refused(index, size, order):
 
 @pytest.mark.parametrize("part", range(6))
 def test_solves_random_alfworld_games(part):
-    """Their special cases include shared places, an object in hand, unusable lamps and eggs that cannot be heated."""
+    """They have shared places, an object in hand initially, unusable lamps and eggs that cannot be heated."""
     texts, lost = {"pddl_domain": bundled_text("domain.pddl"), "grammar": bundled_text("grammar.twl2")}, []
     for seed in range(part, 120, 6):
         content = random_game(seed, (4, 6, 8, 12, 20)[seed // 6 % 5], texts, WORDINGS[seed % 4 == 3])

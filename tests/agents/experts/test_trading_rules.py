@@ -22,19 +22,19 @@ def test_buy_and_hold_buys_once():
 
 
 def test_sma_cross_buys_and_sells():
-    done = actions(SMA_CROSS, [0.02] * 15 + [-0.04] * 25)
-    bought, sold = done.index("target 1"), done.index("sell all")
+    taken = actions(SMA_CROSS, [0.02] * 15 + [-0.04] * 25)
+    bought, sold = taken.index("target 1"), taken.index("sell all")
     assert bought < 15 < sold
-    assert set(done[bought + 1 : sold]) == {"hold"}
+    assert set(taken[bought + 1 : sold]) == {"hold"}
 
 
 def test_bollinger_buys_and_sells():
-    done = actions(BOLLINGER, [0.0, -0.08, 0.0, 0.0, 0.0, 0.0, 0.2, 0.0])
-    assert done == ["hold", "target 1", "hold", "hold", "hold", "hold", "sell all"]
+    taken = actions(BOLLINGER, [0.0, -0.08, 0.0, 0.0, 0.0, 0.0, 0.2, 0.0])
+    assert taken == ["hold", "target 1", "hold", "hold", "hold", "hold", "sell all"]
 
 
 def test_buy_and_hold_equals_the_benchmark_of_the_environment():
-    """So its score is 0.5."""
+    """Its score is therefore 0.5."""
     tasks = TradingEnv.tasks("valid", 4, bars=30)
     for played in collect(TradingEnv, [Job(task, BUY_AND_HOLD, 0) for task in tasks]):
         assert played.score == pytest.approx(0.5, abs=1e-12)

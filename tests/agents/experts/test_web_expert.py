@@ -1,4 +1,4 @@
-"""The web expert in a browser: it solves tasks of all types and splits, and its attempts are deterministic."""
+"""Tests of the web expert in a browser: it solves tasks of all types and splits, and is deterministic."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def attempt(task: Task) -> Trajectory:
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_solves_tasks_of_every_type(split):
+def test_the_expert_solves_tasks_of_every_type(split):
     """Each split covers a third of the task types, so together they cover all."""
     tasks = WebEnv.tasks(split, len(TASK_TYPES)).tasks[SPLIT_INDEX[split] :: len(SPLITS)]
     for task in tasks:

@@ -1,4 +1,4 @@
-"""Parsing of observations by the web expert, and its behaviour on unexpected pages."""
+"""Tests of how the web expert parses observations and behaves on unexpected pages."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ main
   [6] button 'Go' disabled"""
 
 
-def test_read_line():
+def test_a_line_is_parsed():
     assert read_line("  [4] textbox 'Name \\'x\\'' value 'A B' focused") == Line(
         1, "textbox", "Name 'x'", 4, "A B", (), ("value", "focused")
     )
@@ -35,7 +35,7 @@ def test_read_line():
     assert read_line("… and 7 more lines that do not fit") is None
 
 
-def test_page_queries():
+def test_pages_are_searched_by_role_and_name():
     page = Page(PAGE)
     assert page.find("link", ["Baker's Bay"]).id == 3
     assert page.find(("combobox", "textbox"), ["Sort by"]).options == ("Name", "Price: low to high")

@@ -254,7 +254,7 @@ def test_cached_tokens_are_not_fed_again():
 
 @given(prompt=st.integers(1, 20), others=st.lists(st.integers(1, 20), max_size=7), seed=st.integers(0, 5))
 def test_completion_does_not_depend_on_its_batch(prompt, others, seed):
-    """Nor does it depend on earlier requests."""
+    """It does not depend on earlier requests either."""
     alone, batched, decoder = request_for(text(prompt), temperature=1.0, seed=seed), None, engine(slots=4)
     engine(slots=4).generate([alone])
     for rotation in range(2):

@@ -55,7 +55,7 @@ def value(critic: Critic, chat: list[Message] | None = None) -> float:
 
 
 def test_builtin_backends_come_first_and_scripts_need_no_heavy_library(tmp_path):
-    assert [part.name for part in backends()[:3]] == ["local", "scripted", "seed"]
+    assert [plugin.name for plugin in backends()[:3]] == ["local", "scripted", "seed"]
     code = """
     import sys
     from kintsugi.agents.models import open_backend

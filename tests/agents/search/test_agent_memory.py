@@ -50,32 +50,36 @@ def press_ctrl_c() -> None:
     signal.raise_signal(signal.SIGINT)
 
 
-class CutOffModel(ScriptedModel):
-    """A scripted model that calls `how` at its call number `stops`."""
+class InterruptingModel(ScriptedModel):
+    """A scripted model that calls `interrupt` at its call number `interrupt_at`."""
 
-    def __init__(self, script: Script, stops: int | None = None, how: Callable[[], None] = kill_process) -> None:
+    def __init__(
+        self, script: Script, interrupt_at: int | None = None, interrupt: Callable[[], None] = kill_process
+    ) -> None:
         super().__init__(script)
-        self._stops, self._how = stops, how
+        self._interrupt_at, self._interrupt = interrupt_at, interrupt
 
     async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
-        if self.calls == self._stops:
-            self._how()
+        if self.calls == self._interrupt_at:
+            self._interrupt()
         return await super().complete(messages, sampling)
 
 
-def answers(world: str, shift: int = 0) -> Script:
+def answers(env_name: str, shift: int = 0) -> Script:
     """Return a script that plays one of the environment's actions, selected by seed and by the mood in the prompt."""
 
     def script(messages: Sequence[Message], sampling: Sampling) -> str:
         mood = int(messages[-1].content.partition("|")[0])
-        return ACTIONS[world][(sampling.seed + mood + shift) % len(ACTIONS[world])]
+        return ACTIONS[env_name][(sampling.seed + mood + shift) % len(ACTIONS[env_name])]
 
     return script
 
 
-def grow(world: str, agent: Agent, config: SearchConfig, n: int = 3, seed: int = 0, **options: Any) -> list[SearchTree]:
+def grow(
+    env_name: str, agent: Agent, config: SearchConfig, n: int = 3, seed: int = 0, **options: Any
+) -> list[SearchTree]:
     value = FakeValueModel() if config.needs_value_model else None
-    return search(lambda: ENVS[world](max_steps=5), jobs(world, n, seed, agent), config, value=value, **options)
+    return search(lambda: ENVS[env_name](max_steps=5), jobs(env_name, n, seed, agent), config, value=value, **options)
 
 
 def without_agent(trees: Sequence[SearchTree]) -> list[Any]:
@@ -88,12 +92,16 @@ def without_agent(trees: Sequence[SearchTree]) -> list[Any]:
 
 @pytest.mark.parametrize("memory", HIDDEN_MEMORIES)
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: type(config).__name__)
-@given(world=st.sampled_from(sorted(ENVS)), seed=st.integers(0, 100), at_once=st.integers(1, 4))
-def test_hidden_memory_gives_the_same_tree_as_memory_in_the_steps(memory, config, world, seed, at_once):
+@given(env_name=st.sampled_from(sorted(ENVS)), seed=st.integers(0, 100), at_once=st.integers(1, 4))
+def test_hidden_memory_gives_the_same_tree_as_memory_in_the_steps(memory, config, env_name, seed, at_once):
     """An agent that keeps its mood in notes grows the same trees as one that writes it into each step."""
-    in_steps = grow(world, MemoryAgent(ScriptedModel(answers(world))), config, seed=seed)
+    in_steps = grow(env_name, MemoryAgent(ScriptedModel(answers(env_name))), config, seed=seed)
     hidden = grow(
-        world, MemoryAgent(ScriptedModel(answers(world)), MemoryConfig(memory)), config, seed=seed, at_once=at_once
+        env_name,
+        MemoryAgent(ScriptedModel(answers(env_name)), MemoryConfig(memory)),
+        config,
+        seed=seed,
+        at_once=at_once,
     )
     assert without_agent(hidden) == without_agent(in_steps)
     for tree in hidden:
@@ -114,16 +122,21 @@ def test_each_child_of_the_root_has_its_own_mood():
 
 
 @pytest.mark.parametrize("memory", ["steps", *HIDDEN_MEMORIES])
-@pytest.mark.parametrize(("how", "error"), [(kill_process, ProcessKilled), (press_ctrl_c, KeyboardInterrupt)])
+@pytest.mark.parametrize(("interrupt", "error"), [(kill_process, ProcessKilled), (press_ctrl_c, KeyboardInterrupt)])
 @pytest.mark.parametrize("calls", [0, 1, 2, 7, 16, 30, 43])
 @pytest.mark.parametrize("config", [CONFIGS[1], CONFIGS[2]], ids=lambda config: type(config).__name__)
-def test_an_interrupted_search_ends_like_an_uninterrupted_one(memory, how, error, calls, config):
+def test_an_interrupted_search_ends_like_an_uninterrupted_one(memory, interrupt, error, calls, config):
     whole = MemoryTreeLog()
     wanted = grow("exact", MemoryAgent(ScriptedModel(answers("exact")), MemoryConfig(memory)), config, log=whole)
     assert list(finished_trees(whole)) == wanted
     log = MemoryTreeLog()
     with pytest.raises(error):
-        grow("exact", MemoryAgent(CutOffModel(answers("exact"), calls, how), MemoryConfig(memory)), config, log=log)
+        grow(
+            "exact",
+            MemoryAgent(InterruptingModel(answers("exact"), calls, interrupt), MemoryConfig(memory)),
+            config,
+            log=log,
+        )
     # Everything before the interruption is stored.
     begun = {key: len(parts) for key, parts in log.held.items()}
     assert all(parts == whole.held[key][: len(parts)] for key, parts in log.held.items())
@@ -145,16 +158,18 @@ def first_parts(log: MemoryTreeLog, lengths: dict[str, int]) -> list[list[Any]]:
 
 
 @pytest.mark.parametrize("memory", HIDDEN_MEMORIES)
-@given(config=st.sampled_from(CONFIGS), world=st.sampled_from(sorted(ENVS)), seed=st.integers(0, 100), data=st.data())
-def test_a_search_resumed_from_any_number_of_stored_parts_gives_the_same_tree(memory, config, world, seed, data):
+@given(
+    config=st.sampled_from(CONFIGS), env_name=st.sampled_from(sorted(ENVS)), seed=st.integers(0, 100), data=st.data()
+)
+def test_a_search_resumed_from_any_number_of_stored_parts_gives_the_same_tree(memory, config, env_name, seed, data):
     whole = MemoryTreeLog()
-    agent = MemoryAgent(ScriptedModel(answers(world)), MemoryConfig(memory))
-    [tree] = grow(world, agent, config, 1, seed, log=whole)
+    agent = MemoryAgent(ScriptedModel(answers(env_name)), MemoryConfig(memory))
+    [tree] = grow(env_name, agent, config, 1, seed, log=whole)
     parts = whole.parts(tree.key)
     assert any(part.get("remembers") for part in parts)
     log, stats = MemoryTreeLog({tree.key: parts[: data.draw(st.integers(0, len(parts)))]}), SearchStats()
     known = len(log.parts(tree.key))
-    assert grow(world, agent, config, 1, seed, log=log, stats=stats) == [tree]
+    assert grow(env_name, agent, config, 1, seed, log=log, stats=stats) == [tree]
     assert log.parts(tree.key) == parts
     stored = 1 + sum(len(part.get("children", ())) for part in parts[1:known])
     assert stats.nodes == (0 if known == len(parts) else len(tree) - stored)
@@ -173,7 +188,7 @@ def test_a_repeated_request_with_another_result_is_refused(memory, config):
         grow("exact", MemoryAgent(ScriptedModel(answers("exact", shift=1)), MemoryConfig(memory)), config, 1, log=log)
     assert log.held == {tree.key: parts[: len(parts) // 2]}
     # A finished tree is returned without model calls.
-    model = CutOffModel(answers("exact"), stops=0)
+    model = InterruptingModel(answers("exact"), interrupt_at=0)
     assert grow("exact", MemoryAgent(model, MemoryConfig(memory)), config, 1, log=whole) == [tree]
 
 
@@ -231,15 +246,15 @@ def check_calls(trees: Sequence[SearchTree], agent: Agent, again: Sequence[Searc
 
 
 @pytest.mark.parametrize("memory", ["steps", *HIDDEN_MEMORIES])
-@pytest.mark.parametrize("world", sorted(ENVS))
-def test_model_calls_are_stored_with_each_node(memory, world, tmp_path):
-    agent = MemoryAgent(ScriptedModel(answers(world)), MemoryConfig(memory, questions=3))
+@pytest.mark.parametrize("env_name", sorted(ENVS))
+def test_model_calls_are_stored_with_each_node(memory, env_name, tmp_path):
+    agent = MemoryAgent(ScriptedModel(answers(env_name)), MemoryConfig(memory, questions=3))
     with RunStore.open(tmp_path / "run", {}) as store:
         log = store.tree_log(Stage("search", "policy", "train"))
-        trees = grow(world, agent, CONFIGS[0], 2, log=log)
+        trees = grow(env_name, agent, CONFIGS[0], 2, log=log)
         check_calls(trees, agent, list(finished_trees(log)))
         cut = MemoryTreeLog({tree.key: log.parts(tree.key)[:3] for tree in trees})
-    assert grow(world, agent, CONFIGS[0], 2, log=cut) == trees
+    assert grow(env_name, agent, CONFIGS[0], 2, log=cut) == trees
     assert agent.model.usage().sampled_tokens >= sum(tree.usage.sampled_tokens for tree in trees)
 
 
@@ -255,18 +270,18 @@ def test_usage_of_trees_equals_usage_of_the_model():
 MARKET = market_of([0.0, 0.02, -0.03, 0.05, 0.01], {0: [("news", "Orders went up.")], 2: [("report", "It is raised.")]})
 
 
-def desk(stops: int | None = None) -> TradingGroup:
-    """Return a desk with random decisions, whose model is killed at call number `stops`."""
+def desk(interrupt_at: int | None = None) -> TradingGroup:
+    """Return a desk with random decisions. Its model call number `interrupt_at` kills the process."""
 
     def script(messages: Sequence[Message], sampling: Sampling) -> str:
         role = ROLE_OF[messages[0].content]
         return f"Decision: {('buy', 'hold', 'sell')[sampling.seed % 3]}" if role == "decision" else ANSWERS[role]
 
-    return TradingGroup(CutOffModel(script, stops), DeskConfig(max_tokens=200, temperature=1.0, days=3))
+    return TradingGroup(InterruptingModel(script, interrupt_at), DeskConfig(max_tokens=200, temperature=1.0, days=3))
 
 
-@pytest.mark.parametrize("stops", [3, 11, 29])
-def test_a_search_with_a_trading_desk_resumes(stops, tmp_path):
+@pytest.mark.parametrize("interrupt_at", [3, 11, 29])
+def test_a_search_with_a_trading_desk_resumes(interrupt_at, tmp_path):
     config = Uct(candidates=3, iterations=3)
     task = Task("test/0", TradingEnv.env_id, "train", 0, {})
 
@@ -278,6 +293,6 @@ def test_a_search_with_a_trading_desk_resumes(stops, tmp_path):
     with RunStore.open(tmp_path / "run", {}) as store:
         log = store.tree_log(Stage("search", "policy", "train"))
         with pytest.raises(ProcessKilled):
-            trees(desk(stops), log=log)
+            trees(desk(interrupt_at), log=log)
         assert trees(desk(), log=log) == wanted
         check_calls(wanted, desk(), list(finished_trees(log)))

@@ -24,8 +24,8 @@ def tree_with_children(config: SearchConfig, *nodes: Node) -> TreeBuilder:
 
 def test_uct_score_is_the_mean_score_plus_exploration():
     uct, tree = Uct(), tree_with_children(Uct(), leaf(0), leaf(0), leaf(0, 0.5))
-    config = tree.add_children(1, [leaf(1, 1.0), leaf(1, 0.0), leaf(1)])
-    uct.on_expanded(tree, config)
+    children = tree.add_children(1, [leaf(1, 1.0), leaf(1, 0.0), leaf(1)])
+    uct.on_expanded(tree, children)
     assert (tree.visits, tree.values[:2]) == ([3, 2, 0, 1, 1, 1, 0], [0.5, 0.5])
     assert uct.uct_score(tree, 0, 1) == 1.0 / 2 + 0.25 * math.sqrt(math.log(3) / 2)
     assert uct.uct_score(tree, 0, 2) == math.inf

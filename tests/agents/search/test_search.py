@@ -29,9 +29,9 @@ from tiny_envs import Echo, Lamps
 STAGE = Stage("search", "policy", "train", 1)
 
 
-def grow(world: str, config: SearchConfig, n: int = 3, seed: int = 0, steps: int = 5, **options: Any) -> list[Any]:
+def grow(env_name: str, config: SearchConfig, n: int = 3, seed: int = 0, steps: int = 5, **options: Any) -> list[Any]:
     value = FakeValueModel() if config.needs_value_model else None
-    return search(lambda: ENVS[world](max_steps=steps), jobs(world, n, seed), config, value=value, **options)
+    return search(lambda: ENVS[env_name](max_steps=steps), jobs(env_name, n, seed), config, value=value, **options)
 
 
 configs = st.builds(
@@ -51,8 +51,8 @@ configs = st.builds(
 
 
 @given(st.sampled_from(sorted(ENVS)), configs, st.integers(0, 100))
-def test_properties_of_every_tree(world, config, seed):
-    for tree in grow(world, config, n=2, seed=seed):
+def test_properties_of_every_tree(env_name, config, seed):
+    for tree in grow(env_name, config, n=2, seed=seed):
         assert SearchTree.from_json(tree.to_json()) == tree
         own = [n - sum(tree.visits[c] for c in below) for n, below in zip(tree.visits, tree.children, strict=True)]
         if isinstance(config, Uct):
@@ -75,8 +75,8 @@ def test_properties_of_every_tree(world, config, seed):
 
 
 @given(st.sampled_from(sorted(ENVS)), configs, st.integers(0, 100), st.integers(1, 7))
-def test_a_tree_does_not_depend_on_the_number_of_parallel_trees(world, config, seed, at_once):
-    assert grow(world, config, 5, seed, at_once=1) == grow(world, config, 5, seed, at_once=at_once)
+def test_a_tree_does_not_depend_on_the_number_of_parallel_trees(env_name, config, seed, at_once):
+    assert grow(env_name, config, 5, seed, at_once=1) == grow(env_name, config, 5, seed, at_once=at_once)
 
 
 @given(configs, st.integers(0, 100))
@@ -95,11 +95,11 @@ def test_replayed_steps_are_counted():
 
 
 @given(st.sampled_from(sorted(ENVS)), configs, st.data())
-def test_a_search_resumed_from_any_number_of_stored_parts_gives_the_same_tree(world, config, data):
+def test_a_search_resumed_from_any_number_of_stored_parts_gives_the_same_tree(env_name, config, data):
     with tempfile.TemporaryDirectory() as folder:
         with RunStore.open(Path(folder) / "whole", {}) as store:
             log = store.tree_log(STAGE)
-            tree = grow(world, config, 1, log=log)[0]
+            tree = grow(env_name, config, 1, log=log)[0]
             parts = log.parts(tree.key)
             assert list(finished_trees(log)) == [tree]
         kept = data.draw(st.integers(0, len(parts)))
@@ -108,7 +108,7 @@ def test_a_search_resumed_from_any_number_of_stored_parts_gives_the_same_tree(wo
             log.add([(tree.key, number, part) for number, part in enumerate(parts[:kept])])
             assert list(finished_trees(log)) == ([tree] if kept == len(parts) else [])
             stats = SearchStats()
-            assert grow(world, config, 1, log=log, stats=stats) == [tree]
+            assert grow(env_name, config, 1, log=log, stats=stats) == [tree]
             assert log.parts(tree.key) == parts
     # Stored nodes are not sampled again.
     known = 1 + sum(len(part.get("children", ())) for part in parts[1:kept])

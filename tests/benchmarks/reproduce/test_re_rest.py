@@ -194,6 +194,6 @@ def test_bad_settings_are_refused_before_any_work(tmp_path, capsys):
     assert "unknown environment 'hosehold'; did you mean 'household'" in refused(capsys, *command, "--env", "hosehold")
     assert "argument 'max_step'; did you mean 'max_steps'" in refused(capsys, *command, "--env-args", "max_step=3")
     assert "tasks is 0; expected at least 1" in refused(capsys, *command, "--loop.practice.tasks", "0")
-    assert "but this comparison evaluates every model; expected --gate off" in refused(capsys, *command, "--gate", "on")
+    assert "every model; expected 'off'; pass --gate off" in refused(capsys, *command, "--gate", "on")
     assert "the seed policy's family is 'household'" in refused(capsys, *command, "--env", "code")
     assert not (tmp_path / "run").exists()

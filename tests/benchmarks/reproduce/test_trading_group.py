@@ -50,7 +50,7 @@ CONFIG = ReproduceTradingGroup(
 
 @dataclass
 class Analysts:
-    """A `SeedRun` in which analysts act and training is recorded. It keeps its runs."""
+    """A stand-in for `SeedRun`: the expert acts and training is only recorded. Keeps its runs."""
 
     runs: list[Run] = field(default_factory=list)
 
@@ -138,8 +138,8 @@ def test_other_desk_settings_are_refused_on_resume(made):
         printed(made[0], replace(CONFIG, desk=replace(CONFIG.desk, style=False)), Analysts())
 
 
-def test_seed_policy_is_trained_by_default(tmp_path, monkeypatch):
-    """This one gives no parsable answers, so there is nothing to train on."""
+def test_a_seed_policy_is_trained_by_default(tmp_path, monkeypatch):
+    """The tiny seed policy gives no parsable answers, so there is nothing to train on."""
     monkeypatch.setenv("KINTSUGI_CACHE", str(tmp_path / "cache"))
     tiny = replace(
         recipe_of("trading"),
@@ -160,10 +160,10 @@ def test_seed_policy_is_trained_by_default(tmp_path, monkeypatch):
 
 def test_held_out_windows_have_other_markets_than_practice():
     config = SynthesisConfig()
-    past, held_out = config.windows(ENV, LabelConfig()), HeldOutWindows().task_set(0)
-    assert {task.split for task in past} == {"train"}
+    practice, held_out = config.windows(ENV, LabelConfig()), HeldOutWindows().task_set(0)
+    assert {task.split for task in practice} == {"train"}
     assert {task.split for task in held_out} == {"valid_unseen"}
-    assert not {t.params["market"] for t in past} & {t.params["market"] for t in held_out}
+    assert not {t.params["market"] for t in practice} & {t.params["market"] for t in held_out}
 
 
 def test_invalid_windows_are_refused_before_anything_is_created(tmp_path, capsys):

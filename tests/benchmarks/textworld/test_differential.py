@@ -55,14 +55,14 @@ def test_differences_are_detected():
 
 def test_memoised_parser_changes_no_answer():
     game, rng = make_random_game(4), random.Random(4)
-    with TextWorldGame(game) as peer:
-        seen = [peer.reset()]
+    with TextWorldGame(game) as textworld_game:
+        seen = [textworld_game.reset()]
         walk = [rng.choice([*seen[-1].admissible, "dance"])]
         for _ in range(25):
-            seen.append(peer.step(walk[-1]))
+            seen.append(textworld_game.step(walk[-1]))
             walk.append(rng.choice([*seen[-1].admissible, "dance"]))
-    with memoised(), TextWorldGame(game) as peer:
-        assert [peer.reset(), *map(peer.step, walk[:25])] == seen
+    with memoised(), TextWorldGame(game) as textworld_game:
+        assert [textworld_game.reset(), *map(textworld_game.step, walk[:25])] == seen
 
 
 @pytest.mark.parametrize("index", range(6))
@@ -72,14 +72,14 @@ def test_alfworld_wins_with_the_walkthrough_of_a_written_task(index, tmp_path):
     write_game(tmp_path / "valid_unseen" / "game", engine.game, shortest_plan(engine) or ())
     (task,) = HouseholdEnv.tasks("valid_unseen", source="alfworld", path=tmp_path)
     file, state = read_file(tmp_path / "valid_unseen/game/game.tw-pddl"), engine.initial_state()
-    with TextWorldGame(json.loads((tmp_path / "valid_unseen/game/game.tw-pddl").read_text())) as peer:
-        begun = peer.reset()
+    with TextWorldGame(json.loads((tmp_path / "valid_unseen/game/game.tw-pddl").read_text())) as textworld_game:
+        begun = textworld_game.reset()
         assert (begun.text, begun.admissible) == (engine.intro(state), engine.admissible(state))
         for command in file.walkthrough:
-            shown = peer.step(command)
-            done = engine.step(state, command)
-            assert done is not None
-            state, text = done
+            shown = textworld_game.step(command)
+            result = engine.step(state, command)
+            assert result is not None
+            state, text = result
             assert (shown.text, shown.admissible) == (text, engine.admissible(state))
     assert (shown.reward, shown.done, shown.won) == (1.0, True, True)
     assert task.params["type"] == json.loads((tmp_path / "valid_unseen/game/traj_data.json").read_text())["task_type"]
@@ -90,11 +90,11 @@ def test_walkthrough_of_a_random_game_wins_in_both(seed):
     """Game 0 is won initially."""
     game = make_random_game(seed)
     ours = KintsugiGame(game)
-    with memoised(), TextWorldGame(game) as peer:
-        seen = (peer.reset(), ours.reset())
+    with memoised(), TextWorldGame(game) as textworld_game:
+        seen = (textworld_game.reset(), ours.reset())
         for command in game["walkthrough"]:
             assert not seen[0].won
-            seen = (peer.step(command), ours.step(command))
+            seen = (textworld_game.step(command), ours.step(command))
     assert seen[0] == seen[1]
     assert seen[0].won
     assert bool(game["walkthrough"]) is (seed != 0)

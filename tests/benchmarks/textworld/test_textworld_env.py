@@ -7,7 +7,7 @@ import contextlib
 import pytest
 from kintsugi.agents.rollout import Job
 from kintsugi.agents.search import SearchStats, Uct, search
-from kintsugi.benchmarks.speed.search import FreePolicy
+from kintsugi.benchmarks.speed.search import RandomAgent
 from kintsugi.benchmarks.textworld.textworld_env import TextWorldEnv
 from kintsugi.benchmarks.textworld.textworld_game import memoised
 from kintsugi.envs.household import HouseholdEnv
@@ -41,6 +41,6 @@ def test_episodes_are_equal(tasks):
 def test_replays_and_snapshots_lead_to_the_same_tree(tasks):
     config, stats = Uct(candidates=2, iterations=1, max_depth=3), SearchStats()
     with memoised():
-        replayed = search(TextWorldEnv, [Job(task, FreePolicy(), 1) for task in tasks], config, stats=stats)
-    assert replayed == search(HouseholdEnv, [Job(task, FreePolicy(), 1) for task in tasks], config)
+        replayed = search(TextWorldEnv, [Job(task, RandomAgent(), 1) for task in tasks], config, stats=stats)
+    assert replayed == search(HouseholdEnv, [Job(task, RandomAgent(), 1) for task in tasks], config)
     assert stats.replayed_steps > 0

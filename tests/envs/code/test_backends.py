@@ -63,14 +63,14 @@ def test_auto_is_docker_if_an_engine_answers():
 
 
 @pytest.mark.usefixtures("no_engine", "no_bubblewrap")
-def test_without_any_back_end_the_error_gives_both_reasons():
+def test_without_any_backend_the_error_gives_both_reasons():
     with pytest.raises(UsageError, match="never runs without one") as caught:
         open_sandbox("auto")
     assert "start one" in str(caught.value)
     assert "install the package 'bubblewrap'" in str(caught.value)
 
 
-def test_unknown_back_ends_raise_usage_error():
+def test_unknown_backends_raise_usage_error():
     with pytest.raises(UsageError, match="unknown sandbox 'doker'; did you mean 'docker'"):
         open_sandbox("doker")
 
@@ -115,7 +115,7 @@ def test_error_for_a_socket_without_permission_says_what_to_do():
     os.waitpid(pid, 0)
     with open(reader) as file:
         text = file.read()
-    assert text.startswith("Unavailable: the Docker socket denies this user permission; add the user to")
+    assert text.startswith("Unavailable: this user has no permission to use the Docker socket; add the user to")
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def engine(tmp_path_factory, monkeypatch):
     def kill() -> None:
         running[-1].kill()
         running[-1].wait()
-        # If nobody reaps orphans, the next engine would take the killed one for alive.
+        # Where orphans are not reaped, the next engine would assume from these files that the killed one still runs.
         for name in ("pid", "exec/containerd/containerd.pid"):
             (folder / name).unlink(missing_ok=True)
 
@@ -273,7 +273,7 @@ def run_and_kill(kill):
 
 @pytest.mark.requires("docker")
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to kill a process of the engine")
-def test_the_engines_events_tell_who_ended_a_container():
+def test_the_engines_events_show_who_ended_a_container():
     error = run_and_kill(lambda client, name: client.kill(name))
     assert isinstance(error, InfraError)
     assert "the sandbox container was killed from outside" in str(error)

@@ -1,4 +1,4 @@
-"""Opening sandboxes: the built-in backends, those of other packages, and those named by their class."""
+"""Opening sandboxes: the built-in backends, those of other packages, and those named by module and class."""
 
 from __future__ import annotations
 
@@ -48,10 +48,19 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_backends_lists_built_in_back_ends_first_and_those_of_packages_after(site):
+def test_built_in_backends_are_listed_before_those_of_packages(site):
     with pytest.warns(UserWarning, match="the entry point 'docker' from thinning is skipped because the name is taken"):
         found = choose.backends()
-    assert [part.name for part in found] == ["auto", "docker", "bubblewrap", "gone", "list", "needy", "number", "thin"]
+    assert [plugin.name for plugin in found] == [
+        "auto",
+        "docker",
+        "bubblewrap",
+        "gone",
+        "list",
+        "needy",
+        "number",
+        "thin",
+    ]
     assert found[1].target.endswith(":DockerSandbox")
     assert found[-1].about == "from thinning"
 
@@ -86,7 +95,7 @@ def test_code_env_uses_the_named_sandbox(site, given):
         assert shared.open_workers()
 
 
-def test_a_sandbox_class_is_named_by_its_module():
+def test_a_sandbox_is_opened_by_module_and_class():
     opened = open_sandbox("sandboxes:ScriptedSandbox")
     assert isinstance(opened, ScriptedSandbox)
     assert isinstance(opened, Sandbox)

@@ -1,4 +1,4 @@
-"""Both backends pass every check, and for each way to break the worker, the matching check fails."""
+"""Both backends pass every check, and each fault that is put into the worker fails the matching check."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def contexts() -> Iterator[Callable[[str], CheckContext]]:
 
 @pytest.mark.parametrize("check", CHECKS)
 @pytest.mark.parametrize("backend", [pytest.param(name, marks=pytest.mark.requires(name)) for name in SUBJECTS])
-def test_built_in_back_ends_pass_the_check(backend, check, contexts):
+def test_built_in_backends_pass_the_check(backend, check, contexts):
     assert run_check(contexts(backend), check) == ""
 
 
@@ -67,14 +67,14 @@ BREAKS = {
     ),
     "it keeps output in memory": ("leaves_no_data_in_memory", "worker", "wipe(buffer.store, buffer.size)", "pass"),
     "it keeps input in memory": ("leaves_no_data_in_memory", "worker", "wipe(SCRATCH, BLOCK)", "pass"),
-    "it handles file names itself": (
+    "it handles file names without a fork": (
         "leaves_no_data_in_memory", "worker", "run_in_fork(send_files, answers, standby.payload)",
         "send_files(answers, standby.payload)"
     ),
     "it is readable": ("cannot_reach_the_worker", "worker", "libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0", "False"),
     "it leaves file descriptors open": ("cannot_forge_results", "child", "os.closerange(3, 1 << 20)", "pass"),
     "it follows links": ("returns_no_symbolic_links", "worker", " | os.O_NOFOLLOW", ""),
-    "it returns pipes like files": ("returns_only_regular_files", "worker", "stat.S_ISREG(about.st_mode) and", ""),
+    "it returns pipes like files": ("returns_only_regular_files", "worker", "stat.S_ISREG(status.st_mode) and", ""),
     "it does not freeze the clock": ("freezes_the_clock", "worker", "    freeze()", "    pass"),
     "it does not seed the generator": ("seeds_the_shared_generator", "child", "random.seed(0)", "pass"),
     "it does not limit the CPU time": (
@@ -85,7 +85,7 @@ BREAKS = {
         "self.size, self.limit = 0, len(self.store)"
     ),
 }  # fmt: skip
-"""Faults: the check that must fail, and the module and source text to replace in the worker."""
+"""For each fault: the check that must fail, a module of the worker, and the source text to replace and its new text."""
 
 
 @pytest.mark.requires("bwrap")
@@ -95,11 +95,11 @@ def test_a_broken_worker_fails_its_check(name):
 
     class Broken(BubblewrapSandbox):
         def command(self, config):
-            *head, sources, about = super().command(config)
+            *head, sources, settings = super().command(config)
             modules = dict(json.loads(sources))
             assert old in modules[module]
             modules[module] = modules[module].replace(old, new)
-            return [*head, json.dumps(list(modules.items())), about]
+            return [*head, json.dumps(list(modules.items())), settings]
 
     with CheckContext(bubblewrap(Broken)) as context:
         assert run_check(context, check) != ""

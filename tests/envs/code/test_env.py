@@ -48,14 +48,14 @@ def sandbox() -> Iterator[object]:
         yield opened
 
 
-def begun(problem: Problem, sandbox: object, **options: object) -> CodeEnv:
+def start_episode(problem: Problem, sandbox: object, **options: object) -> CodeEnv:
     env = CodeEnv(sandbox=sandbox, **{"max_steps": 99, **options})
     env.reset(options={"task": task(problem)})
     return env
 
 
-def submitted(problem: Problem, sandbox: object, solution: str) -> float:
-    env = begun(problem, sandbox, limits=Limits(seconds=20, cpu_seconds=1))
+def score_of(problem: Problem, sandbox: object, solution: str) -> float:
+    env = start_episode(problem, sandbox, limits=Limits(seconds=20, cpu_seconds=1))
     env.step(f"write\n{solution}")
     return float(env.step("submit")[1])
 
@@ -88,7 +88,7 @@ def test_an_episode_from_prompt_to_score(sandbox):
         assert env.step(action) == (text, 0.0, False, False, {"score": 0.0, **more})
     text = "Submitted: 3 of 4 hidden tests pass."
     assert env.step("submit") == (text, 0.75, True, False, {"score": 0.75, "success": False})
-    assert submitted(CALLS, sandbox, CALLS.solution) == 1.0
+    assert score_of(CALLS, sandbox, CALLS.solution) == 1.0
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_an_episode_from_prompt_to_score(sandbox):
     ],
 )
 def test_invalid_actions_are_refused(action, why):
-    env = begun(CALLS, ScriptedSandbox(Result(b"", b"", 0)))
+    env = start_episode(CALLS, ScriptedSandbox(Result(b"", b"", 0)))
     observation, reward, done, _, info = env.step(action)
     assert info["invalid"].startswith(why)
     assert observation.startswith(f"Refused: {why}")
@@ -111,7 +111,7 @@ def test_invalid_actions_are_refused(action, why):
 
 
 def test_submitting_without_a_solution_scores_zero():
-    env = begun(CALLS, ScriptedSandbox(InfraError("not to be used")))
+    env = start_episode(CALLS, ScriptedSandbox(InfraError("not to be used")))
     assert env.step("submit") == ("Submitted nothing.", 0.0, True, False, {"score": 0.0, "success": False})
 
 
@@ -135,7 +135,7 @@ def test_submitting_without_a_solution_scores_zero():
     ],
 )
 def test_errors_of_a_solution_are_reported_as_feedback(sandbox, solution, test, score):
-    env = begun(CALLS, sandbox, limits=Limits(seconds=20, cpu_seconds=1, memory=64 << 20))
+    env = start_episode(CALLS, sandbox, limits=Limits(seconds=20, cpu_seconds=1, memory=64 << 20))
     env.step(f"write\n{solution}")
     assert test in env.step("test")[0]
     assert env.step("submit")[1] == score
@@ -143,7 +143,7 @@ def test_errors_of_a_solution_are_reported_as_feedback(sandbox, solution, test, 
 
 @pytest.mark.requires("sandbox")
 def test_long_output_is_shortened(sandbox):
-    env = begun(CALLS, sandbox, feedback=200)
+    env = start_episode(CALLS, sandbox, feedback=200)
     env.step("write def twice(x):\n    print('spam ' * 100000)\n    return 'x' * 100000")
     for action in ("test", "run twice(1)", "run 1 / 0 if True else " + "1" * 5000):
         observation, *_ = env.step(action)
@@ -153,7 +153,7 @@ def test_long_output_is_shortened(sandbox):
 
 @pytest.mark.requires("sandbox")
 def test_a_snapshot_holds_the_solution_only(sandbox):
-    env = begun(CALLS, sandbox)
+    env = start_episode(CALLS, sandbox)
     env.step("write def twice(x): return 2 * x")
     snapshot = pickle.loads(pickle.dumps(env.snapshot()))
     env.step("write def twice(x): return 0")
@@ -193,32 +193,32 @@ def test_a_failing_sandbox_is_an_infra_error():
     ],
 )
 def test_assertions_are_counted_one_by_one(sandbox, solution, score):
-    assert submitted(CODE, sandbox, solution) == pytest.approx(score)
+    assert score_of(CODE, sandbox, solution) == pytest.approx(score)
 
 
 CHEATS = {
     "equal to everything": "class A(list):\n    def __eq__(self, other): return True\ndef twice(x): return A([9])",
-    "an object that is everything": (
+    "an object that passes every comparison": (
         "class A:\n    def __eq__(self, o): return True\n    def __getitem__(self, i): return 2\n"
         "    def __iter__(self): return iter([6])\ndef twice(x): return A()"
     ),
-    "its own judges": (
+    "replaced built-ins and helpers": (
         "import math, builtins\nabs = lambda v: 2\nsum = lambda v: 6\nbuiltins.abs = abs\n"
         "math.isclose = lambda a, b: True\n"
         "def helper(v): return 9\ndef check(candidate): pass\ndef twice(x): return [9]"
     ),
-    "a verdict of its own": (
+    "a forged verdict": (
         "import os, json\nsaid = json.dumps({'passed': 5, 'total': 5, 'failed': []}).encode()\n"
         "for fd in range(0, 64):\n    try: os.write(fd, said)\n"
         "    except OSError: pass\ndef twice(x): return [9]"
     ),
-    "ending the tests": (
+    "killing the test process": (
         "import os, signal\nfor pid in (os.getppid(), os.getpgrp(), 1, 2, 3, 4, 5):\n"
         "    try: os.kill(pid, signal.SIGKILL)\n"
         "    except OSError: pass\ndef twice(x): return [9]"
     ),
-    "leaving early": "import os\nos._exit(0)",
-    "hiding modules where the tests might look": (
+    "exiting at once": "import os\nos._exit(0)",
+    "modules that the tests might import": (
         "for name in ('math', 'json', 'ast', 'importlib'):\n"
         "    open(f'/tmp/{name}.py', 'w').write('isclose = lambda a, b: True')\n"
         "def twice(x): return [9]"
@@ -229,8 +229,8 @@ CHEATS = {
 @pytest.mark.requires("sandbox")
 @pytest.mark.parametrize("name", CHEATS)
 def test_a_solution_cannot_fake_its_verdict(sandbox, name):
-    assert submitted(CODE, sandbox, CHEATS[name]) == 0.0
-    assert submitted(CALLS, sandbox, CHEATS[name]) == 0.0
+    assert score_of(CODE, sandbox, CHEATS[name]) == 0.0
+    assert score_of(CALLS, sandbox, CHEATS[name]) == 0.0
 
 
 @pytest.mark.requires("sandbox")
@@ -267,9 +267,9 @@ for name in glob.glob("/tmp/*") + glob.glob("/proc/[0-9]*/fd/*"):
 print("found", found)
 def twice(x): return x
 """
-    env = begun(CODE, sandbox)
-    verdict = env._judge().run_hidden(CODE, spy)
-    # The solution may find the text that it assembled itself once. Any other match would come from the tests.
+    env = start_episode(CODE, sandbox)
+    verdict = env._grader().run_hidden(CODE, spy)
+    # One match may be the text that the solution itself assembled. Any other match would come from the tests.
     assert verdict.printed.strip() in ("found 0", "found 1")
     assert verdict.passed == 1
 
@@ -292,7 +292,7 @@ def swap(pair): return Pair(pair.right, pair.left)
 def total(pairs): return sum(p.left + p.right for p in pairs)
 """
     problem = Problem(type="", prompt="", goal="", entry="total", solution=solution, hidden_code=code)
-    verdict = begun(problem, sandbox)._judge().run_hidden(problem, solution)
+    verdict = start_episode(problem, sandbox)._grader().run_hidden(problem, solution)
     assert (verdict.passed, verdict.total) == (4, 5)
     assert "swap(pair) == 3" in verdict.failures[0]
 

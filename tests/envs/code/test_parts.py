@@ -1,4 +1,7 @@
-"""Parts of the sandboxes that can be tested without opening one: pool, owners, cgroups, seccomp filter, image."""
+"""Parts of the sandboxes that can be tested without an open sandbox.
+
+These are the pool, requests, owners, cgroups, the seccomp filter, the image and the start of the worker.
+"""
 
 from __future__ import annotations
 
@@ -102,16 +105,16 @@ def test_a_program_waits_while_all_workers_are_busy():
     assert order == ["first", "second"]
 
 
-def test_a_failed_launch_does_not_reduce_the_pool():
-    fail = [True]
-    sound = FakeLauncher()
+def test_a_failed_launch_does_not_shrink_the_pool():
+    launcher = FakeLauncher()
+    fail = [True]  # The first launch fails; all later ones succeed.
 
     def launch(resources: Resources) -> WorkerHandle:
         if fail.pop():
             fail.append(False)
             raise InfraError("no")
         fail.append(False)
-        return sound(resources)
+        return launcher(resources)
 
     pool = Pool(launch, 1)
     with pytest.raises(InfraError), pool.worker(SMALL):
@@ -135,7 +138,7 @@ def test_a_closed_pool_refuses_programs():
 
 
 @pytest.mark.parametrize("name", ["../x", "/x", "a//b", "", "main.py", "x\0"])
-def test_bad_file_names_are_refused(name):
+def test_invalid_or_reserved_file_names_are_refused(name):
     with pytest.raises(UsageError, match="file name"):
         Request.of("", "", {name: ""}, None, [])
 
@@ -151,8 +154,8 @@ def test_owners_that_have_ended_are_recognised():
     assert owner.has_ended(f"{machine}:{pid}:{int(started) + 1}")
 
 
-def test_a_version_2_group_is_created_next_to_the_own_group(tmp_path):
-    """Uses plain files, since this machine may have version 1."""
+def test_a_version_2_group_is_created_next_to_the_group_of_this_process(tmp_path):
+    """Uses plain files, because this machine may have cgroups of version 1 or none."""
     (tmp_path / "user/session").mkdir(parents=True)
     (tmp_path / "user/cgroup.subtree_control").write_text("cpu memory pids\n")
     (tmp_path / "user/session/cgroup.subtree_control").write_text("\n")
@@ -166,13 +169,13 @@ def test_a_version_2_group_is_created_next_to_the_own_group(tmp_path):
     assert (folder / "cpu.max").read_text() == "100000 100000"
     assert group.oom_file == folder / "memory.events"
     assert cgroup.leftovers(tmp_path) == []
-    lost = folder.parent / f"{cgroup.PREFIX}{owner.this_process().replace(':', '_')}0.3"
-    lost.mkdir()
-    assert cgroup.clean(tmp_path) == [lost.name]
-    assert not lost.exists()
+    orphaned = folder.parent / f"{cgroup.PREFIX}{owner.this_process().replace(':', '_')}0.3"
+    orphaned.mkdir()
+    assert cgroup.clean(tmp_path) == [orphaned.name]
+    assert not orphaned.exists()
 
 
-def test_a_version_1_group_is_created_below_the_own_group(tmp_path):
+def test_a_version_1_group_is_created_below_the_group_of_this_process(tmp_path):
     for controller in ("memory", "pids", "cpu"):
         (tmp_path / controller / "us").mkdir(parents=True)
     (tmp_path / "self").write_text("3:memory:/us\n2:pids:/us\n1:cpu:/us\n0::/\n")
@@ -190,50 +193,59 @@ def test_make_returns_none_if_no_group_can_be_created(tmp_path):
     assert cgroup.make(SMALL, "7", tmp_path, tmp_path / "self") is None
 
 
-def verdict(program: bytes, architecture: int, number: int, first: int = 0) -> int:
-    """Return the filter's verdict on a system call, with a minimal BPF interpreter."""
-    data = struct.pack("<iIQQ", number, architecture, 0, first)
-    steps = [struct.unpack_from("<HBBI", program, at) for at in range(0, len(program), 8)]
+X86_64, I386, AARCH64 = 0xC000003E, 0x40000003, 0xC00000B7
+
+
+def filter_action(program: bytes, architecture: int, number: int, first_argument: int = 0) -> int:
+    """Interpret the BPF program and return its action for a system call."""
+    data = struct.pack("<iIQQ", number, architecture, 0, first_argument)
+    instructions = [struct.unpack_from("<HBBI", program, at) for at in range(0, len(program), 8)]
     at, value = 0, 0
     while True:
-        code, true, false, k = steps[at]
+        code, if_true, if_false, operand = instructions[at]
         at += 1
         if code == seccomp.LOAD:
-            [value] = struct.unpack_from("<I", data, k)
+            [value] = struct.unpack_from("<I", data, operand)
         elif code == seccomp.RETURN:
-            return int(k)
+            return int(operand)
         else:
             holds = {
-                seccomp.EQUAL: value == k, seccomp.AT_LEAST: value >= k, seccomp.ANY_BIT: bool(value & k)
-            }[code]  # fmt: skip
-            at += true if holds else false
+                seccomp.EQUAL: value == operand,
+                seccomp.AT_LEAST: value >= operand,
+                seccomp.ANY_BIT: bool(value & operand),
+            }[code]
+            at += if_true if holds else if_false
 
 
 @pytest.mark.parametrize(
-    ("call", "first", "expected"),
+    ("number", "first_argument", "expected"),
     [
-        (1, 1, seccomp.ALLOW),
-        (56, 0x01200011, seccomp.ALLOW),
-        (56, 0x10000000 | 17, seccomp.REFUSE),
-        (302, 0, seccomp.ALLOW),
-        (302, 1, seccomp.REFUSE),
-        (435, 0, seccomp.MISSING),
-        (272, 0, seccomp.REFUSE),
-        (250, 0, seccomp.REFUSE),
-        (425, 0, seccomp.REFUSE),
-        (1 | 0x40000000, 0, seccomp.REFUSE),
+        pytest.param(1, 1, seccomp.ALLOW, id="write"),
+        pytest.param(56, 0x01200011, seccomp.ALLOW, id="clone without new namespaces"),
+        pytest.param(56, 0x10000000 | 17, seccomp.REFUSE, id="clone with a new user namespace"),
+        pytest.param(302, 0, seccomp.ALLOW, id="prlimit64 of the same process"),
+        pytest.param(302, 1, seccomp.REFUSE, id="prlimit64 of another process"),
+        pytest.param(435, 0, seccomp.NOT_IMPLEMENTED, id="clone3"),
+        pytest.param(272, 0, seccomp.REFUSE, id="unshare"),
+        pytest.param(250, 0, seccomp.REFUSE, id="keyctl"),
+        pytest.param(425, 0, seccomp.REFUSE, id="io_uring_setup"),
+        pytest.param(1 | 0x40000000, 0, seccomp.REFUSE, id="write of the x32 ABI"),
     ],
 )
-def test_the_filter_refuses_dangerous_system_calls(call, first, expected):
-    program = seccomp.program("x86_64")
+def test_the_filter_refuses_only_dangerous_system_calls(number, first_argument, expected):
+    program = seccomp.make_filter("x86_64")
     assert program is not None
-    assert verdict(program, 0xC000003E, call, first) == expected
-    assert verdict(program, 0x40000003, call, first) == seccomp.KILL
+    assert filter_action(program, X86_64, number, first_argument) == expected
+    assert filter_action(program, I386, number, first_argument) == seccomp.KILL
 
 
-def test_machines_without_a_table_have_no_filter():
-    assert seccomp.program("riscv64") is None
-    assert verdict(seccomp.program("aarch64") or b"", 0xC00000B7, 97) == seccomp.REFUSE
+def test_the_filter_for_aarch64_has_its_own_system_call_numbers():
+    unshare = 97
+    assert filter_action(seccomp.make_filter("aarch64") or b"", AARCH64, unshare) == seccomp.REFUSE
+
+
+def test_unknown_architectures_have_no_filter():
+    assert seccomp.make_filter("riscv64") is None
 
 
 def test_the_dockerfile_pins_its_base_by_digest():
@@ -264,13 +276,13 @@ def test_the_mirror_is_read_from_the_package_sources(tmp_path, name, text):
 @pytest.mark.requires("docker")
 def test_an_existing_image_is_not_built_again():
     messages: list[str] = []
-    assert image.build(log=messages.append) == "exists already"
+    assert image.build(log=messages.append) == "already exists"
     assert messages == []
 
 
 def test_leftovers_of_killed_builds_are_removed(tmp_path):
     mine = owner.this_process().replace(":", "_")
-    for name in (f"{mine}0-lost", f"{mine}-running", "unknown-whose"):
+    for name in (f"{mine}0-lost", f"{mine}-running", "unknown-owner"):
         (tmp_path / f"{image.PREFIX}{name}" / "root/etc").mkdir(parents=True)
     assert image.clean(tmp_path) == [f"{image.PREFIX}{mine}0-lost"]
     assert len(list(tmp_path.iterdir())) == 2
@@ -278,31 +290,31 @@ def test_leftovers_of_killed_builds_are_removed(tmp_path):
 
 @pytest.mark.requires("bwrap")
 def test_folders_mounted_into_a_killed_build_are_unmounted_and_kept(tmp_path):
-    """Runs in new namespaces, in which every user can mount."""
-    lent, left = tmp_path / "lent", tmp_path / f"{image.PREFIX}{owner.this_process().replace(':', '_')}0-lost"
-    lent.mkdir()
-    (lent / "file").write_text("precious")
-    (left / "root/proc").mkdir(parents=True)
+    """Runs in new namespaces, in which any user can mount."""
+    outside, leftover = tmp_path / "outside", tmp_path / f"{image.PREFIX}{owner.this_process().replace(':', '_')}0-lost"
+    outside.mkdir()
+    (outside / "file").write_text("precious")
+    (leftover / "root/proc").mkdir(parents=True)
     code = (
         "import sys; from pathlib import Path; from kintsugi.envs.code.sandbox import image; "
         "print(*image.clean(Path(sys.argv[1])))"
     )
-    script = 'mount --bind "$1/lent" "$2/root/proc" && exec "$3" -c "$4" "$1"'
-    command = ["unshare", "-rm", "sh", "-c", script, "sh", str(tmp_path), str(left), sys.executable, code]
+    script = 'mount --bind "$1/outside" "$2/root/proc" && exec "$3" -c "$4" "$1"'
+    command = ["unshare", "-rm", "sh", "-c", script, "sh", str(tmp_path), str(leftover), sys.executable, code]
     done = subprocess.run(command, capture_output=True, text=True, cwd="/")
-    assert (done.returncode, done.stdout) == (0, f"{left.name}\n"), done.stderr
-    assert not left.exists()
-    assert (lent / "file").read_text() == "precious"
+    assert (done.returncode, done.stdout) == (0, f"{leftover.name}\n"), done.stderr
+    assert not leftover.exists()
+    assert (outside / "file").read_text() == "precious"
 
 
-def test_clean_does_not_follow_links(tmp_path):
-    (tmp_path / "lent").mkdir()
-    (tmp_path / "lent/file").write_text("precious")
+def test_clean_does_not_follow_symbolic_links(tmp_path):
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside/file").write_text("precious")
     link = tmp_path / f"{image.PREFIX}{owner.this_process().replace(':', '_')}0-lost"
-    link.symlink_to(tmp_path / "lent")
+    link.symlink_to(tmp_path / "outside")
     assert image.clean(tmp_path) == []
     assert link.is_symlink()
-    assert (tmp_path / "lent/file").read_text() == "precious"
+    assert (tmp_path / "outside/file").read_text() == "precious"
 
 
 def test_find_debootstrap_reports_a_missing_program_or_permission(monkeypatch, tmp_path):
@@ -324,7 +336,7 @@ def test_build_fails_without_debootstrap(monkeypatch, tmp_path):
         image.build("debootstrap", force=True)
 
 
-def test_the_worker_refuses_to_run_as_another_process_than_1():
+def test_the_worker_refuses_to_run_unless_it_is_process_1():
     code = "import sys; sys.path.insert(0, '/'); from kintsugi.envs.code.sandbox.guest.worker import main; main({})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path("/"))
     assert done.returncode == 1

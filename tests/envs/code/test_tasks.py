@@ -15,8 +15,8 @@ from kintsugi.envs.code import CodeEnv, Problem, published, tasks
 from kintsugi.envs.code.family import STEPS, make_task, make_tasks
 from kintsugi.envs.code.family.generator import SPLITS, apply_chain, is_well_typed, split_of, write_solution
 from kintsugi.envs.code.family.steps import KIND_PHRASES
+from kintsugi.envs.code.grader import Grader
 from kintsugi.envs.code.guest.values import Opaque, decode, encode, parse_json
-from kintsugi.envs.code.judge import Judge
 from kintsugi.envs.code.sandbox import Limits, open_sandbox
 from kintsugi.errors import UsageError
 from sandboxes import CountingSandbox
@@ -51,7 +51,7 @@ def test_splits_share_no_function_and_valid_unseen_has_new_pairs():
         assert set(itertools.pairwise(name for name, _ in chain)) - pairs["train"] - pairs["valid"]
 
 
-def test_tasks_have_all_levels_and_alternate_their_types():
+def test_tasks_have_all_levels_and_cycle_through_their_types():
     train, unseen = make_tasks("train", 24), make_tasks("valid_unseen", 18)
     assert sorted({task.params["type"] for task in train}) == sorted(
         f"{domain} {level}" for domain in ("numbers", "lists", "strings") for level in (1, 2, 3, 4)
@@ -85,13 +85,13 @@ def test_seeds_change_tasks_and_larger_sets_contain_smaller_ones():
 
 
 @pytest.fixture(scope="module")
-def judge():
+def grader():
     with open_sandbox() as sandbox:
-        yield Judge(sandbox, Limits(seconds=60, cpu_seconds=20))
+        yield Grader(sandbox, Limits(seconds=60, cpu_seconds=20))
 
 
 @pytest.mark.requires("sandbox")
-def test_steps_compute_the_same_as_their_python_code(judge):
+def test_steps_compute_the_same_as_their_python_code(grader):
     """Tests every step with every constant on values of its kind."""
     values: dict[str, list[Any]] = {
         "int": [0, 1, 7, -8, 40, 123],
@@ -105,7 +105,7 @@ def test_steps_compute_the_same_as_their_python_code(judge):
         for constant in step.constants:
             chain = ((step.name, constant),)
             problem = Problem("", "", "", "f", write_solution(chain))
-            answers, _ = judge._run_calls(
+            answers, _ = grader._run_calls(
                 [
                     {
                         "solution": problem.solution,
@@ -121,9 +121,9 @@ def test_steps_compute_the_same_as_their_python_code(judge):
 
 
 @pytest.mark.requires("sandbox")
-def test_reference_solutions_run_three_times_before_a_task_is_used(judge):
-    sandbox = CountingSandbox(judge.sandbox)
-    counted = Judge(sandbox, judge.limits)
+def test_reference_solutions_run_three_times_before_a_task_is_used(grader):
+    sandbox = CountingSandbox(grader.sandbox)
+    counted = Grader(sandbox, grader.limits)
     batch = make_tasks("valid", 12).tasks
     assert tasks._verify_in_batches(counted, batch) == {task.id for task in batch}
     assert sandbox.runs == 3
@@ -132,7 +132,7 @@ def test_reference_solutions_run_three_times_before_a_task_is_used(judge):
 
 
 @pytest.mark.requires("sandbox")
-def test_tasks_whose_reference_solution_fails_or_is_flaky_are_left_out(judge):
+def test_tasks_whose_reference_solution_fails_or_is_flaky_are_left_out(grader):
     good, bad, flaky = make_tasks("valid", 3).tasks
 
     def with_solution(task, solution):
@@ -142,12 +142,12 @@ def test_tasks_whose_reference_solution_fails_or_is_flaky_are_left_out(judge):
     flaky = with_solution(
         flaky, f"import os\n{flaky.params['solution'].replace('return x', 'return x if os.urandom(1)[0] < 99 else 0')}"
     )
-    assert tasks._verify_in_batches(judge, [good, bad, flaky]) == {good.id}
+    assert tasks._verify_in_batches(grader, [good, bad, flaky]) == {good.id}
     with pytest.warns(
         UserWarning,
         match=r"2 of 3 code tasks are left out because their reference solution fails: steps/valid/1 \(run 1",
     ):
-        assert tasks.verified(judge, [good, bad, flaky], {good.id}) == [good]
+        assert tasks.verified(grader, [good, bad, flaky], {good.id}) == [good]
 
 
 # -- the published files ----------------------------------------------------------------------------------------------
@@ -172,13 +172,13 @@ MBPP: dict[str, Any] = {
 }
 
 
-def written(path, *rows):
+def write_rows(path, *rows):
     path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
     return path
 
 
 def test_a_humaneval_line_becomes_a_problem(tmp_path):
-    [task] = published.read("humaneval", written(tmp_path / "h.jsonl", HUMANEVAL), "test").tasks
+    [task] = published.read("humaneval", write_rows(tmp_path / "h.jsonl", HUMANEVAL), "test").tasks
     problem = Problem.of(task)
     assert (task.id, task.split, problem.type, problem.entry) == ("Toy/0", "test", "humaneval", "halves")
     assert problem.visible_code == "assert halves([2, 5]) == [1, 2]"
@@ -188,7 +188,7 @@ def test_a_humaneval_line_becomes_a_problem(tmp_path):
 
 
 def test_an_mbpp_line_becomes_a_problem_of_its_split(tmp_path):
-    path = written(tmp_path / "m.jsonl", MBPP, {**MBPP, "task_id": 11}, {**MBPP, "task_id": 2000})
+    path = write_rows(tmp_path / "m.jsonl", MBPP, {**MBPP, "task_id": 11}, {**MBPP, "task_id": 2000})
     read = published.read("mbpp", path, "train")
     assert [task.id for task in read.tasks] == ["mbpp/601"]
     assert read.bad_lines == (f"{path}:3: the field 'task_id' is 2000; expected 1 to 974",)
@@ -203,7 +203,7 @@ def test_an_mbpp_line_becomes_a_problem_of_its_split(tmp_path):
         "test_imports": ["import math"],
         "test_list": MBPP["test_list"],
     }
-    [task] = published.read("mbpp", written(tmp_path / "s.jsonl", sanitized), "train").tasks
+    [task] = published.read("mbpp", write_rows(tmp_path / "s.jsonl", sanitized), "train").tasks
     assert Problem.of(task).setup == "import math"
 
 
@@ -228,7 +228,7 @@ def without(row, field):
         ),
         ("humaneval", HUMANEVAL, "the task id 'Toy/0' occurs twice"),
         ("mbpp", without(MBPP, "task_id"), "the field 'task_id' is missing"),
-        ("mbpp", {**MBPP, "task_id": "x"}, "the field 'task_id' is 'x'"),
+        ("mbpp", {**MBPP, "task_id": "x"}, "the field 'task_id' is 'x'; expected 1 to 974"),
         ("mbpp", without(MBPP, "test_list"), "the field 'test_list' is missing"),
         ("mbpp", {**MBPP, "test_list": [1]}, "the field 'test_list' is '[1]'; expected a list of strings"),
         ("mbpp", {**MBPP, "test_list": [], "challenge_test_list": []}, "the field 'test_list' is empty"),
@@ -238,7 +238,7 @@ def without(row, field):
 )
 def test_a_bad_line_is_reported_and_the_other_lines_are_loaded(tmp_path, source, row, why):
     good = HUMANEVAL if source == "humaneval" else MBPP
-    path = written(tmp_path / "x.jsonl", good, row)
+    path = write_rows(tmp_path / "x.jsonl", good, row)
     read = published.read(source, path, "test" if source == "humaneval" else "train")
     assert len(read.tasks) == 1
     [problem] = read.bad_lines
@@ -246,7 +246,7 @@ def test_a_bad_line_is_reported_and_the_other_lines_are_loaded(tmp_path, source,
 
 
 @pytest.mark.requires("sandbox")
-def test_published_tasks_are_verified_and_faults_give_warnings(tmp_path):
+def test_published_tasks_are_verified_and_bad_ones_give_warnings(tmp_path):
     bad = {**HUMANEVAL, "task_id": "Toy/1", "canonical_solution": "    return xs\n"}
     path = tmp_path / "h.jsonl.gz"
     with gzip.open(path, "wt") as file:
@@ -259,19 +259,19 @@ def test_published_tasks_are_verified_and_faults_give_warnings(tmp_path):
     text = "\n".join(str(warning.message) for warning in caught)
     assert f"{path}:2: the line is not valid JSON" in text
     assert "1 of 2 code tasks are left out because their reference solution fails: Toy/1 (run 1 of 3: " in text
-    assert len(CodeEnv.tasks("train", source="mbpp", path=str(written(tmp_path / "m.jsonl", MBPP)))) == 1
+    assert len(CodeEnv.tasks("train", source="mbpp", path=str(write_rows(tmp_path / "m.jsonl", MBPP)))) == 1
 
 
 @pytest.mark.requires("sandbox")
 def test_unknown_sources_and_missing_files_raise_usage_error(tmp_path):
     with pytest.raises(UsageError, match="unknown source of code tasks 'humanevil'; did you mean 'humaneval'"):
         CodeEnv.tasks("test", source="humanevil", path="x")
-    with pytest.raises(UsageError, match="pass its location as path FILE"):
+    with pytest.raises(UsageError, match="pass its location as path=FILE"):
         CodeEnv.tasks("test", source="humaneval")
     with pytest.raises(UsageError, match=r"cannot read code tasks from /nowhere\.jsonl"):
         CodeEnv.tasks("test", source="humaneval", path="/nowhere.jsonl")
     with pytest.raises(UsageError, match="unknown split of humaneval 'train'"):
-        CodeEnv.tasks("train", source="humaneval", path=str(written(tmp_path / "h.jsonl", HUMANEVAL)))
+        CodeEnv.tasks("train", source="humaneval", path=str(write_rows(tmp_path / "h.jsonl", HUMANEVAL)))
     with pytest.raises(UsageError, match="source 'steps' generates its tasks"):
         CodeEnv.tasks("train", path="x")
 

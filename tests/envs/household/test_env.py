@@ -21,7 +21,7 @@ def start_episode(index=0, **arguments):
 
 
 @pytest.mark.parametrize("size", ["small", "medium", "kitchen"])
-def test_conforms(size):
+def test_environment_conforms(size):
     register_all()
     env = gymnasium.make("kintsugi/Household-v0")
     check_agent_env(env.unwrapped, task=HouseholdEnv.tasks("train", 1, size=size).tasks[0])

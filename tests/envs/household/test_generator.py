@@ -1,4 +1,4 @@
-"""Splits are disjoint as documented, and each task is a function of its index."""
+"""Splits are disjoint as documented, and tasks depend only on their split, size, seed and index."""
 
 import pytest
 from hypothesis import given
@@ -54,7 +54,7 @@ def test_unseen_layouts_and_combinations_are_unseen(size):
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_valid_seen_occurs_in_train(size):
+def test_valid_seen_has_layouts_and_combinations_of_train(size):
     train, seen = HouseholdEnv.tasks("train", 3600, size=size), HouseholdEnv.tasks("valid_seen", 60, size=size)
     assert {layout(task) for task in seen} <= {layout(task) for task in train}
     assert {combination(task) for task in seen} <= {combination(task) for task in train}
@@ -81,7 +81,7 @@ def test_types_are_balanced(size):
     assert all(sum(task.params["type"] == type_ for task in tasks) == 10 for type_ in TASK_TYPES)
 
 
-def test_tasks_are_a_function_of_the_arguments():
+def test_tasks_depend_only_on_the_arguments():
     first, again = HouseholdEnv.tasks("train", 50, seed=3), HouseholdEnv.tasks("train", 50, seed=3)
     assert first.hash == again.hash
     assert set(first.tasks) <= set(HouseholdEnv.tasks("train", 80, seed=3).tasks)
@@ -135,7 +135,7 @@ def test_catalog_is_consistent():
     for thing, places in USUAL_RECEPTACLES.items():
         assert thing == "DeskLamp" or all(thing in CAN_CONTAIN[place] for place in places), thing
     assert all(thing in USUAL_RECEPTACLES for things in ROOM_OBJECTS.values() for thing in things)
-    assert {kind for recipe in ROOM_RECEPTACLES.values() for kind in recipe} - {"Toaster"} <= CAN_CONTAIN.keys()
+    assert {kind for ranges in ROOM_RECEPTACLES.values() for kind in ranges} - {"Toaster"} <= CAN_CONTAIN.keys()
     assert set(TREATMENT.values()) == APPLIANCE.keys()
     for size in SIZES:
         for room in ROOM_RECEPTACLES:

@@ -16,24 +16,24 @@ from kintsugi.envs.household.planner import shortest_plan
 
 def after(engine, state, plan):
     for command in plan:
-        done = engine.step(state, command)
-        assert done is not None, command
-        state, _ = done
+        result = engine.step(state, command)
+        assert result is not None, command
+        state, _ = result
     return state
 
 
-def breadth_first(engine, state, most):
-    """Return the length of a shortest plan by exhaustive search, or None if it is longer than `most`."""
-    layer, met = [state], {state}
-    for length in range(most + 1):
+def breadth_first(engine, state, limit):
+    """Return the length of a shortest plan by exhaustive search, or None if it is longer than `limit`."""
+    layer, visited = [state], {state}
+    for length in range(limit + 1):
         if any(map(engine.won, layer)):
             return length
         following = []
         for at in layer:
             for command in engine.admissible(at):
                 reached = engine.next_state(at, engine.commands.by_text[command])
-                if reached not in met:
-                    met.add(reached)
+                if reached not in visited:
+                    visited.add(reached)
                     following.append(reached)
         layer = following
     return None
@@ -50,7 +50,7 @@ def test_plans_win(size, split):
 @settings(max_examples=12)
 @given(st.integers(0, 5000), st.integers(0, 2**32))
 def test_no_plan_is_shorter(index, seed):
-    """The start is the end of a random walk of a few steps."""
+    """Plans start in the state after a short random walk."""
     engine, rng = engine_of_task(make_task("train", index, 0, "small")), random.Random(seed)
     state = engine.initial_state()
     for _ in range(rng.randrange(12)):

@@ -28,9 +28,9 @@ def test_invariants_along_a_random_walk(index, size, seed):
         assert not state.hot & state.cool
         command = rng.choice(admissible)
         before = state
-        done = engine.step(state, command)
-        assert done is not None
-        state, text = done
+        result = engine.step(state, command)
+        assert result is not None
+        state, text = result
         assert text
         assert text != "Nothing happens."
         assert engine.step(before, f"  {command}\n") == (state, text)

@@ -18,8 +18,8 @@ def play(engine: Engine, commands: list[str]) -> str:
     state = engine.initial_state()
     lines = [engine.intro(state), "[" + "; ".join(engine.admissible(state)) + "]"]
     for command in commands:
-        done = engine.step(state, command)
-        state, text = done or (state, "Nothing happens.")
+        result = engine.step(state, command)
+        state, text = result or (state, "Nothing happens.")
         lines += [f"> {command!r}", text, "[" + "; ".join(engine.admissible(state)) + "]"]
         lines += ["won"] if engine.won(state) else []
     return "\n".join(lines)

@@ -24,7 +24,7 @@ def started_env(**params: object) -> tuple[TradingEnv, str]:
     return env, env.market.symbols[0]
 
 
-def test_env_with_several_assets_fulfils_the_contract():
+def test_environment_with_several_assets_conforms():
     check_agent_env(
         lambda: TradingEnv(max_steps=30), steps=16, copies=2,
         task=TradingEnv.tasks("valid", 1, assets=2, leverage=2, lot=0).tasks[0],
@@ -233,7 +233,7 @@ def test_array_environment_passes_gymnasiums_checker():
 
 
 def test_subclass_provides_its_own_market():
-    """Also after pickling, and in the array environments, which accept the window itself."""
+    """This also holds after pickling, and in the array environments, which accept the window itself."""
     market = market_of([0.0, 0.1, -0.2, 0.3])
     env, task = trading_env(market), TradingEnv.tasks("train", 1).tasks[0]
     env.reset(options={"task": task})

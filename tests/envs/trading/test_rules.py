@@ -30,11 +30,11 @@ def flat(price: float, **more: object) -> Bar:
     return bar(price, price, price, price, **more)
 
 
-def account_after(rules: Rules, weight: float, *bars: Bar, **guards: object) -> Account:
-    """Return an account that orders a weight after a close of 100, after these bars."""
+def account_after(rules: Rules, weight: float, *bars: Bar, **protection: object) -> Account:
+    """Return an account after these bars, which ordered `weight` at the close of 100 before them."""
     account = Account(rules, [100.0])
     for number, each in enumerate(bars):
-        account.advance(each, [Order(0, weight, **guards)] if number == 0 else ())
+        account.advance(each, [Order(0, weight, **protection)] if number == 0 else ())
     return account
 
 
@@ -136,8 +136,8 @@ def test_splits_and_dividends_preserve_equity():
     ("changes", "message"),
     [
         ({"commission": -0.1}, "commission is -0.1"),
-        ({"cash": 0}, "cash is 0; expected more than 0"),
-        ({"spread_paid": "never"}, "unknown way of paying the spread 'never'"),
+        ({"cash": 0}, "cash is 0; expected a number above 0"),
+        ({"spread_paid": "never"}, "unknown spread_paid 'never'"),
         ({"commission": 0.6, "slippage": 0.5}, "add up to 1 or more"),
         ({"leverage": 5}, "would be liquidated at once"),
         ({"borrow": float("nan")}, "borrow is nan"),
@@ -214,16 +214,16 @@ def test_vector_account_equals_single_accounts_bit_for_bit(rules, seed, assets):
 @given(RULES, st.integers(0, 10**6), st.integers(1, 2))
 def test_backtest_equals_an_account_bit_for_bit(rules, seed, assets):
     market, rng = eventful_market(seed, assets), np.random.default_rng(seed)
-    given_ = {}
+    orders_by_bar = {}
     for number in np.flatnonzero(rng.random(60) < 0.15).tolist():
-        given_[number] = orders_of(*random_orders(rng, (assets,), rules.leverage))
+        orders_by_bar[number] = orders_of(*random_orders(rng, (assets,), rules.leverage))
     account = Account(rules, market.close[0].tolist())
     curve, cash, fills = [account.equity], [account.cash], []
     for number, row in enumerate(MarketWindow(market, 0, 60, rules).bars[1:], start=1):
-        fills += [(number, fill) for fill in account.advance(row, given_.get(number - 1, ()))]
+        fills += [(number, fill) for fill in account.advance(row, orders_by_bar.get(number - 1, ()))]
         curve.append(account.equity)
         cash.append(account.cash)
-    result = backtest(market, given_, rules)
+    result = backtest(market, orders_by_bar, rules)
     assert result.fills == tuple(fills)
     assert result.cash.tolist() == cash
     assert result.equity.tolist() == curve

@@ -49,7 +49,7 @@ def markets(request):
 
 
 def test_following_the_news_is_profitable(markets):
-    """Paired by seed, against rules on the same prices, and against following another company's news."""
+    """Compared with rules on the same prices and with following another company's news, paired by seed."""
     split, made = markets
     reader = [log_growth(m, news_positions(m, split)) for m in made]
     assert stats.ttest_1samp(reader, 0.0, alternative="greater").pvalue < 1e-4
@@ -120,7 +120,7 @@ def test_splits_share_no_company_product_or_frame():
 
 
 def test_train_contains_the_words_of_the_unseen_split():
-    """So a model trained on `train` can, in principle, read the new statements of `valid_unseen`."""
+    """A model trained on `train` can therefore, in principle, read the new statements of `valid_unseen`."""
 
     def words(split: str) -> set[str]:
         statements = [

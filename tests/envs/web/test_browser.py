@@ -86,7 +86,7 @@ def test_the_browser_is_recycled_and_leaves_no_processes(web_class, browser):
     assert wait_until(lambda: all(map(has_ended, seen)))
 
 
-def test_it_works_inside_a_running_event_loop(web_class, browser):
+def test_environments_work_inside_a_running_event_loop(web_class, browser):
     async def play():
         env = web_class(browser=browser)
         env.reset(options={"task": task_at("/")})
@@ -157,7 +157,7 @@ def test_a_browser_that_does_not_start_leaves_no_processes(web_class, tmp_path):
     sleeper.write_text("#!/bin/sh\nexec sleep 60\n")
     sleeper.chmod(0o755)
     browser = Browser(BrowserConfig(executable=str(sleeper), start_seconds=0.5))
-    children = Path(f"/proc/self/task/{browser._worker._thread.native_id}/children")
+    children = Path(f"/proc/self/task/{browser._browser_thread._thread.native_id}/children")
     for _ in range(2):
         with pytest.raises(InfraError, match=r"Chromium .*did not start: .*Timeout 500ms"):
             browser.version  # noqa: B018

@@ -1,4 +1,4 @@
-"""Tests that the web environment follows the environment contract."""
+"""Tests that the web environment follows the environment interface."""
 
 from __future__ import annotations
 

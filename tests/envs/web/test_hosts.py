@@ -38,7 +38,7 @@ def test_only_loopback_is_allowed_by_default(url: str, allowed: bool):
 
 
 @given(NAME, LABEL)
-def test_a_name_allows_itself_and_a_star_its_subdomains(name: str, label: str):
+def test_a_name_allows_only_itself_and_a_star_only_subdomains(name: str, label: str):
     exact, below = AllowedHosts((name,)), AllowedHosts((f"*.{name}",))
     assert exact.allows(f"https://{name}:444/a?b#c")
     assert not exact.allows(f"https://{label}.{name}/")

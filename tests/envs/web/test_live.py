@@ -38,8 +38,8 @@ def test_both_published_formats_are_read(tmp_path):
     )
     (task,) = WebEnv.tasks("test", world="live", path=voyager)
     assert (task.id, task.params["type"], task.params["url"]) == ("live/A--1", "A", "https://a.example/")
-    check = {"content": {"url": "https://b.example/deep/page?x=1"}}
-    entries = [{"index": i, "task": f"Do {i}", "evaluation": [check]} for i in range(3)]
+    condition = {"content": {"url": "https://b.example/deep/page?x=1"}}
+    entries = [{"index": i, "task": f"Do {i}", "evaluation": [condition]} for i in range(3)]
     for array in (True, False):
         tasks = WebEnv.tasks("test", world="live", path=save_tasks(tmp_path / "m.json", *entries, array=array))
         assert [t.params["goal"] for t in tasks] == ["Do 0", "Do 1", "Do 2"]

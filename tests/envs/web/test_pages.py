@@ -22,7 +22,7 @@ FORM = (
 )
 
 
-def test_a_form_of_every_kind_of_field(opened):
+def test_every_kind_of_field_is_shown(opened):
     _, seen = opened(FORM)
     assert seen == [
         "[1] textbox 'Name' required",
@@ -213,7 +213,7 @@ def test_page_time_moves_only_with_the_steps(opened):
 
 
 def test_dates_and_random_bytes_are_deterministic(opened):
-    """Temporal is checked only if the browser supports it."""
+    """`Temporal` is checked only if the browser supports it."""
     body = (
         "<p id=p></p><p id=q></p><script>const say = new Intl.DateTimeFormat('en-GB', {dateStyle: 'medium'}), N = "
         "window.Temporal?.Now; p.textContent = [say.format(), say.formatToParts().map((x) => x.value).join(''),"
@@ -285,7 +285,7 @@ def test_a_link_that_spans_two_lines_can_be_clicked(opened):
     assert "Title: hit" in env.step("click [1]")[0]
 
 
-def test_hovering_dragging_and_pressing(opened):
+def test_elements_can_be_hovered_dragged_and_receive_keys(opened):
     env, _ = opened(
         "<style>#m { display: none; position: absolute; right: 0; bottom: 0 } #o:hover + #m { display: block }</style>"
         "<button id=o>Menu</button><p id=m>Open</p>"

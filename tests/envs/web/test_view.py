@@ -99,7 +99,7 @@ def test_a_long_page_shows_only_the_viewport():
 
 
 @given(st.lists(TEXTS, max_size=30), st.integers(1, 400))
-def test_the_maximum_length_holds_except_for_the_last_line(names: list[str], max_characters: int):
+def test_only_the_last_line_may_exceed_the_maximum_length(names: list[str], max_characters: int):
     items = [Item("button", name, node=n, is_control=True, boxes=(n,)) for n, name in enumerate(names, 1)]
     page_layout = layout(boxes={n: Box(0, 0, 9, 9) for n in range(1, len(names) + 1)})
     seen = render_page(items, page_layout, ElementIds(), View(max_characters=max_characters))
@@ -119,7 +119,7 @@ def test_any_text_becomes_one_printable_line(text: str):
 
 
 @given(st.lists(st.tuples(TEXTS, st.booleans()), max_size=10))
-def test_joined_texts_lose_nothing(parts: list[tuple[str, bool]]):
+def test_joining_texts_loses_no_characters(parts: list[tuple[str, bool]]):
     found = merge_texts(Item("text", text, ends_block=closed) for text, closed in parts)
     assert "".join("".join(item.name for item in walk(found)).split()) == "".join("".join(t for t, _ in parts).split())
     assert all(item.name.strip() for item in found)

@@ -150,14 +150,14 @@ STAYS = {
     "an image in a data URL": "new Image().src = 'data:image/gif;base64,R0lGOD'",
     "an aborted request": "const c = new AbortController(); fetch('/hangs', c).catch(() => 0); c.abort()",
     "a response that is not read": "fetch('/two').then((r) => r.ok)",
-    "a worker": "new Worker('/worker.js')",
+    "a web worker": "new Worker('/worker.js')",
     "a stream of events": "new EventSource('/trickles')",
     "a removed frame": "p.append(f); f.contentDocument.body.innerHTML = '<img src=/hangs>'; f.remove()",
 }
 
 
 @pytest.mark.parametrize("kind", STAYS)
-def test_actions_without_a_response_are_not_waited_for(shown, site, kind):
+def test_actions_that_load_nothing_to_wait_for_do_not_delay_the_step(shown, site, kind):
     site.pages["/worker.js"] = b"fetch('/hangs')"
     env, _ = shown(
         f'<button onclick="go()">Go</button><p id=p>Old</p><script>const f = document.createElement("iframe");'

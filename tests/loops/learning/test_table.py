@@ -123,7 +123,7 @@ def test_a_folder_of_another_kind_is_refused(tmp_path):
             train(tmp_path, [answered("red")], f"a@{len(text or '')}", start=tmp_path)
 
 
-def test_the_learner_fits_the_backend(tiny_model):
+def test_open_learner_returns_the_learner_for_the_backend(tiny_model):
     remote = SimpleNamespace(base="far/model", weights=None)
     assert isinstance(open_learner(BACKEND), TableLearner)
     learner = open_learner(LocalBackend(tiny_model))

@@ -22,7 +22,7 @@ AGENT = ReActAgent(ScriptedModel(["-"]))
 
 
 def attempt(task: str, *actions: str, refused: str = "", env: str = "tiny/Doors-v0", **fields: Any) -> Trajectory:
-    """An attempt with these actions; those that start with the letter `refused` were refused."""
+    """An attempt with these actions; those that start with `refused` were refused."""
     steps = tuple(
         Step(f"before {a}", "", a, text=a, invalid="no" if refused and a.startswith(refused) else None) for a in actions
     )

@@ -1,4 +1,4 @@
-"""`ValueRegression` against hand-computed numbers: initial head, loss, rows, and the trained critic."""
+"""`ValueRegression` against hand-computed numbers: initial head, loss, rows, and the trained value model."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_the_loss_is_a_weighted_mean_of_squared_errors():
     assert found == pytest.approx(expected, rel=1e-4)
 
 
-def test_a_trained_critic_predicts_its_labels(tiny_model, tmp_path):
+def test_a_trained_value_model_predicts_its_labels(tiny_model, tmp_path):
     config = FitConfig(LoraShape(rank=4, alpha=8), lr=0.02, epochs=30)
     result = LocalLearner(tiny_model).fit(EXAMPLES, tmp_path / "v@1", name="v@1", config=config, objective=OBJECTIVE)
     assert result.metrics["label_variance"] == pytest.approx(VARIANCE)

@@ -71,7 +71,7 @@ def test_score_refuses_missing_and_foreign_tasks():
         score("base", TASKS, attempts(3)[:-1])
     with pytest.raises(UsageError, match="unknown task id"):
         score("base", TASKS, [*attempts(3), attempt(replace(TASKS.tasks[0], id="zz"), "success")])
-    with pytest.raises(UsageError, match="a different task with the same id"):
+    with pytest.raises(UsageError, match="was made on another task than that with this id"):
         score("base", TASKS, [*attempts(3)[1:], attempt(replace(TASKS.tasks[0], seed=99), "success")])
     with pytest.raises(UsageError, match="no attempt"):
         score("base", TaskSet([]), [])

@@ -27,7 +27,7 @@ ATTEMPTS = Attempts(k=2, temperature=1.0, max_tokens=60, at_once=5)
 
 
 def door_script(*doors: str):
-    """A scripted model that door_script these doors, one after another."""
+    """A script that opens these doors, one after another."""
     turns = [f"Thought: hm\nAction: open {door}" for door in doors]
     return lambda messages, sampling: turns[min(len(turns), sum(m.role == "assistant" for m in messages) + 1) - 1]
 

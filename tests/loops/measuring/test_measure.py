@@ -115,7 +115,7 @@ def test_a_score_has_agent_environment_and_repeatability(store, repeatable):
     assert (score.settings["env"]["id"], score.settings["env"]["kwargs"]["max_steps"]) == (DOORS.id, 3)
 
 
-def test_a_finished_measurement_is_read_from_the_store_without_opening_a_model(run):
+def test_a_finished_evaluation_is_read_from_the_store_without_opening_a_model(run):
     first = measure(run, "base", None, ON)
     results = run.store.results()
     assert backend_of(run).opened == ["base"]
@@ -124,7 +124,7 @@ def test_a_finished_measurement_is_read_from_the_store_without_opening_a_model(r
     assert backend_of(run).opened == ["base"]
 
 
-def test_a_network_is_loaded_at_its_first_call_and_not_for_a_finished_measurement(seeded):
+def test_a_network_is_loaded_at_its_first_call_and_not_for_a_finished_evaluation(seeded):
     first = measure(seeded, "base", None, ON)
     opened = len(seeded.backend.opened)
     assert all(model.usage().calls for model in seeded.backend.opened)
@@ -133,13 +133,13 @@ def test_a_network_is_loaded_at_its_first_call_and_not_for_a_finished_measuremen
     assert all(model.usage() == Usage() for model in seeded.backend.opened[opened:])
 
 
-def test_an_interrupted_measurement_is_resumed(seeded, tmp_path):
+def test_an_interrupted_evaluation_is_resumed(seeded, tmp_path):
     whole = measure(seeded, "base", None, ON)
-    with RunStore.open(tmp_path / "cut", {}) as cut:
-        cut.add(Stage("eval", "base", "valid_seen"), whole["valid_seen"][:8])
-        assert measure(replace(seeded, store=cut), "base", None, ON) == whole
-        assert scores(cut) == scores(seeded.store)
-        assert len(scores(cut)) == 2
+    with RunStore.open(tmp_path / "resumed", {}) as resumed:
+        resumed.add(Stage("eval", "base", "valid_seen"), whole["valid_seen"][:8])
+        assert measure(replace(seeded, store=resumed), "base", None, ON) == whole
+        assert scores(resumed) == scores(seeded.store)
+        assert len(scores(resumed)) == 2
 
 
 def test_constrained_decoding_avoids_refused_actions(seeded, store):

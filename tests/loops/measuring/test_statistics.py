@@ -97,7 +97,7 @@ def test_unanimous_tasks_get_wilsons_interval(successes, value):
     assert found.high - found.low > 0.1
 
 
-def test_equal_agents_get_a_nonempty_interval():
+def test_the_interval_for_equal_agents_has_a_positive_width():
     found = paired_difference([0] * 100, [1] * 100, seed=0)
     assert found.low == -found.high < -0.03
 

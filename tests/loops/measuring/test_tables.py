@@ -11,7 +11,7 @@ from kintsugi.loops.measuring.gain import metric_gain
 from kintsugi.loops.measuring.gate import Verdict
 from kintsugi.loops.measuring.tables import (
     comparison_table,
-    measurement_note,
+    evaluation_note,
     p_value,
     percentage_points,
     score_table,
@@ -77,7 +77,7 @@ def test_number_formats():
         "< 0.0001",
     ]
     many = [score("base", TASKS, [t for seed in range(9) for t in attempts(3, seed=seed)])]
-    assert "seeds 9 different" in measurement_note(many)
+    assert "seeds 9 different" in evaluation_note(many)
 
 
 def test_small_differences_do_not_look_like_ties():
@@ -104,8 +104,8 @@ def test_verdict_table_has_opponent_gain_and_decision():
     assert "raw: difference in success in percentage points, paired by task" in output
 
 
-def test_measurement_note_has_repeatability_if_known():
+def test_evaluation_note_has_repeatability_if_known():
     again, once, unknown = (score("base", TASKS, attempts(3), repeatable=each) for each in (True, False, None))
-    assert "repeatable yes" in measurement_note([again, unknown])
-    assert "repeatable no, yes" in measurement_note([again, once])
-    assert "repeatable" not in measurement_note([unknown])
+    assert "repeatable yes" in evaluation_note([again, unknown])
+    assert "repeatable no, yes" in evaluation_note([again, once])
+    assert "repeatable" not in evaluation_note([unknown])

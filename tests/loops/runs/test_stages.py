@@ -64,7 +64,7 @@ def test_a_text_is_the_exact_form_of_a_stage_or_refused(text):
     ["", "eval", "eval/base", "eval/seed0/base/valid/more", "Eval/base/valid", "eval//valid", "1/base/valid",
      "eval/base/valid/", "eval//base/valid", "eval/base/", "eval/base/a@1", "eval/%41/valid", "eval/a@0/valid"],
 )  # fmt: skip
-def test_a_text_that_is_no_stage_is_refused_in_one_line(text):
+def test_a_text_that_is_not_a_stage_is_refused_in_one_line(text):
     with pytest.raises(UsageError) as refused:
         Stage.parse(text)
     assert "expected" in str(refused.value)
@@ -72,7 +72,7 @@ def test_a_text_that_is_no_stage_is_refused_in_one_line(text):
 
 
 @pytest.mark.parametrize("key", ["", "eval/base/valid", "eval/base:t#0", "t#0"])
-def test_a_text_that_is_no_full_key_is_refused(key):
+def test_a_text_that_is_not_a_full_key_is_refused(key):
     with pytest.raises(UsageError, match="expected"):
         split_key(key)
 

@@ -53,7 +53,7 @@ def test_a_run_of_another_format_is_refused(folder: Path):
     RunStore.open(folder, CONFIG).close()
     tamper(folder, f"UPDATE meta SET value = '{SCHEMA_VERSION + 1}' WHERE key = 'schema'")
     for opening in (lambda: RunStore.open(folder, CONFIG), lambda: RunStore.read(folder)):
-        with pytest.raises(UsageError, match=f"run format {SCHEMA_VERSION + 1}, this Kintsugi reads {SCHEMA_VERSION}"):
+        with pytest.raises(UsageError, match=f"run format {SCHEMA_VERSION + 1}; this version of Kintsugi reads"):
             opening()
 
 
@@ -71,7 +71,7 @@ def test_a_run_of_an_older_format_is_refused_in_one_line_and_not_changed(folder:
     for opening in (lambda: RunStore.open(folder, {}), lambda: RunStore.read(folder)):
         with pytest.raises(UsageError) as refused:
             opening()
-        start = f"{folder} was written with run format 3, this Kintsugi reads {SCHEMA_VERSION}; "
+        start = f"{folder} was written with run format 3; this version of Kintsugi reads format {SCHEMA_VERSION}; "
         assert str(refused.value) == start + "use the version that wrote it, or a new run folder"
     assert (folder / "run.db").read_bytes() == content
 
@@ -254,12 +254,12 @@ def test_a_wave_is_stored_in_one_transaction(folder: Path):
     assert stored_attempts(folder)[1].final_observation == "\udcff \u2028 \x00 🙂"
 
 
-DAMAGED = f"{STAGE}' 't1#0' is damaged.*restore the file"
+DAMAGED = "'t1#0' is damaged.*restore the file"
 READERS = {
-    "trajectories": (f"the row of trajectory of '{DAMAGED}", [lambda store: store.trajectories(STAGE)]),
-    "growth": (f"the row of tree of '{DAMAGED}", [lambda store: store.tree_log(STAGE).parts("t1#0")]),
+    "trajectories": (f"stage '{STAGE}': trajectory {DAMAGED}", [lambda store: store.trajectories(STAGE)]),
+    "growth": (f"stage '{STAGE}': search tree {DAMAGED}", [lambda store: store.tree_log(STAGE).parts("t1#0")]),
     "results": (
-        f"the row of result '{SCORE}' is damaged",
+        f"result '{SCORE}' is damaged",
         [RunStore.results, lambda store: store.result(SCORE, lambda: 0)],
     ),
 }
@@ -290,7 +290,10 @@ def test_rows_of_another_type_and_a_damaged_configuration_are_named(folder: Path
         store.add(STAGE, [attempt(0)])
     tamper(folder, "DROP TRIGGER append_only_update")
     tamper(folder, "UPDATE trajectories SET data = x'00ff'")
-    with RunStore.read(folder) as store, pytest.raises(UsageError, match=f"the row of trajectory of '{STAGE}'"):
+    with (
+        RunStore.read(folder) as store,
+        pytest.raises(UsageError, match=f"stage '{STAGE}': trajectory 't0#0' is damaged"),
+    ):
         store.trajectories(STAGE)
     for config in ("{bad", "[1]", "7"):
         tamper(folder, f"UPDATE meta SET value = '{config}' WHERE key = 'config'")

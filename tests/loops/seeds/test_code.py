@@ -85,7 +85,7 @@ def test_demonstrations_share_no_tasks_with_practice_and_held_out_tasks():
         assert not shown & {task.hash for task in CodeEnv.tasks("train", 300, seed)}
 
 
-def test_mistakes_have_all_kinds():
+def test_mistakes_are_of_all_kinds():
     tasks, rng = list(CodeEnv.tasks("train", 60, seed=9)), random.Random(1)
     wrong = [(chain_of(task), faulty_solution(chain_of(task), rng)) for task in tasks for _ in range(5)]
     assert all(text != write_solution(chain) for chain, text in wrong)

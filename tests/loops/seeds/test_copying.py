@@ -29,8 +29,8 @@ def test_weighted_tokens_follow_the_same_token_earlier():
         assert not any(text.weight[:half])
         assert sorted(text.ids[:half]) == sorted(text.ids[half:])
         pairs = set(zip(text.ids[:half], text.ids[1:half], strict=False))
-        for place in range(half, len(text.ids)):
-            assert not text.weight[place] or (text.ids[place - 1], text.ids[place]) in pairs
+        for position in range(half, len(text.ids)):
+            assert not text.weight[position] or (text.ids[position - 1], text.ids[position]) in pairs
     assert [text.ids for text in sequences(2000, 0)] == [text.ids for text in sequences(2000, 0)]
 
 
@@ -41,10 +41,10 @@ def test_previous_token_heads_attend_back_at_initialisation(kv_heads):
     ids = torch.randint(6, len(TOKENIZER), (2, 60), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         seen = model(input_ids=ids, output_attentions=True).attentions[0]
-    places = torch.arange(10, 60)
+    positions = torch.arange(10, 60)
     for head in range(3):
-        assert (seen[:, head].argmax(-1)[:, 10:] == places - head - 1).all()
-        assert seen[:, head, places, places - head - 1].mean() > 0.8
+        assert (seen[:, head].argmax(-1)[:, 10:] == positions - head - 1).all()
+        assert seen[:, head, positions, positions - head - 1].mean() > 0.8
     assert seen[:, 3, 20:].max(-1).values.mean() < 0.5
 
 

@@ -96,7 +96,7 @@ def test_clumsy_expert_makes_all_kinds_of_mistakes():
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_corpus_is_a_function_of_its_recipe(seed):
+def test_corpus_depends_only_on_its_recipe(seed):
     recipe, shares = SeedRecipe(demonstrations=6, reflections=6, seed=seed), list[float]()
     found = write_corpus(FAMILY, recipe, shares.append)
     again = write_corpus(FAMILY, recipe, lambda share: None)

@@ -12,10 +12,10 @@ from loop_seeds import SMALL_FAMILY, install
 
 
 def test_built_in_families_are_registered():
-    assert [part.name for part in families()][:4] == ["household", "code", "trading", "web"]
-    for part in families()[:4]:
-        assert recipe_of(part.name).family == part.name
-        assert defaults_of(EnvSpec(part.name)) == family_of(part.name).defaults
+    assert [plugin.name for plugin in families()][:4] == ["household", "code", "trading", "web"]
+    for plugin in families()[:4]:
+        assert recipe_of(plugin.name).family == plugin.name
+        assert defaults_of(EnvSpec(plugin.name)) == family_of(plugin.name).defaults
 
 
 def test_a_package_registers_a_family_by_an_entry_point(tmp_path, monkeypatch):
@@ -26,7 +26,7 @@ def test_a_package_registers_a_family_by_an_entry_point(tmp_path, monkeypatch):
     assert (found.name, found.target, found.about) == ("gate", "loop_seeds:SMALL_FAMILY", "from gatehouse")
     assert family_of("gate") is SMALL_FAMILY
     assert recipe_of("gate") == SMALL_FAMILY.recipe
-    assert [part.name for part in families()][4:] == ["gate"]
+    assert [plugin.name for plugin in families()][4:] == ["gate"]
 
 
 def test_defaults_come_from_the_family_with_the_environments_name(tmp_path, monkeypatch):
@@ -64,7 +64,7 @@ def test_a_name_that_is_taken_is_skipped_with_a_warning(tmp_path, monkeypatch, t
 )
 def test_a_broken_family_fails_only_when_it_is_used(tmp_path, monkeypatch, target, expected):
     monkeypatch.syspath_prepend(str(install(tmp_path, "gatehouse", gate=target)))
-    assert "gate" in [part.name for part in families()]
+    assert "gate" in [plugin.name for plugin in families()]
     assert recipe_of("household").family == "household"
     assert defaults_of(EnvSpec("door_env:Doors")) == FamilyDefaults()
     with pytest.raises(UsageError, match=expected):

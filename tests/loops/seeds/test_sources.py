@@ -23,7 +23,7 @@ def files_of(name: str) -> dict[str, Path]:
 
 
 @pytest.mark.parametrize("name", OWN)
-def test_shared_modules_count(name):
+def test_shared_modules_are_sources(name):
     found = files_of(name)
     for module in (
         f"loops/seeds/{name}",
@@ -42,8 +42,8 @@ def test_shared_modules_count(name):
 
 
 @pytest.mark.parametrize("name", OWN)
-def test_only_the_own_environment_counts_and_as_a_whole(name):
-    """Also modules that are only loaded by name, such as the pages of a site."""
+def test_all_of_the_familys_environment_and_no_other_is_a_source(name):
+    """This includes modules that are only loaded by name, such as the pages of a site."""
     found = files_of(name)
     for other in OWN:
         inside = [f for f in (ROOT / "envs" / other).rglob("*") if f.suffix in {".py", *DATA}]
@@ -53,7 +53,7 @@ def test_only_the_own_environment_counts_and_as_a_whole(name):
 
 
 @pytest.mark.parametrize("name", OWN)
-def test_unrelated_modules_do_not_count(name):
+def test_unrelated_modules_are_not_sources(name):
     found = files_of(name)
     for module in ("loops/measuring/gate", "loops/self_training", "loops/run", "loops/runs/store", "cli/main",
                    "benchmarks/report/pages", "agents/search/search"):  # fmt: skip
@@ -86,7 +86,7 @@ def edited(file: Path, recipe: SeedRecipe) -> bool:
     return after != before
 
 
-def test_every_file_of_a_package_with_a_family_counts(tmp_path, monkeypatch):
+def test_every_file_of_a_package_with_a_family_is_a_source(tmp_path, monkeypatch):
     files = {
         "tollhouse/__init__.py": "",
         "tollhouse/family.py": FAMILY,
@@ -104,7 +104,7 @@ def test_every_file_of_a_package_with_a_family_counts(tmp_path, monkeypatch):
     found = files_of("tolls")
     assert found["tollhouse/acts.py"] == tmp_path / "tollhouse" / "acts.py"
     assert "kintsugi/envs/trading/rules.py" in found, (
-        "modules of this package that the other package imports count as well"
+        "modules of Kintsugi that the other package imports are sources too"
     )
     assert "kintsugi/envs/household/env.py" not in found
     before = recipe_hash(recipe)
@@ -112,7 +112,7 @@ def test_every_file_of_a_package_with_a_family_counts(tmp_path, monkeypatch):
     assert recipe_hash(recipe) != before
 
 
-def test_a_package_with_only_a_function_of_the_family_counts_too(tmp_path, monkeypatch):
+def test_files_of_a_package_with_only_a_function_of_the_family_are_sources(tmp_path, monkeypatch):
     """The family is in one package, its expert in another."""
     files = {
         "bridge.py": FAMILY.replace("from .acts", "from ferrymen.acts"),

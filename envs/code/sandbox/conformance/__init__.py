@@ -1,7 +1,6 @@
 """`check_sandbox`: conformance checks that authors of sandbox backends can run.
 
-All checks run. One error at the end names each failed check and what it found. The docstring of a check states the
-requirement.
+All checks run, and one error at the end lists all failures. The docstring of a check states the requirement.
 """
 
 from __future__ import annotations

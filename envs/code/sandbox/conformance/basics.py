@@ -30,7 +30,7 @@ def returns_the_signal(context: CheckContext) -> None:
 
 
 def passes_stdin(context: CheckContext) -> None:
-    """The program must receive its complete input and then the end of file."""
+    """The program must receive its complete input, followed by the end of file."""
     context.expect_output("print(input(), input(), __import__('sys').stdin.read())", "a b c", stdin="a\nb\nc")
     context.expect_output("print(repr(__import__('sys').stdin.read()))", "''")
 

@@ -1,4 +1,4 @@
-"""Shared helpers of the sandbox checks: the backend under check and short ways to use it."""
+"""Shared parts of the sandbox checks: the backend to check, and helpers to run programs in it."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class Subject:
     open_source: str
     """Python source that assigns such a sandbox to `sandbox`, for checks that start a new process."""
     kill_worker: Callable[[str], None]
-    """Kills one of `Sandbox.open_workers()` from outside, like a failing engine."""
+    """Kills one of `Sandbox.open_workers()` from outside, as a failing engine would."""
     list_leftovers: Callable[[], list[str]]
-    """Cleans up like the start of a new run, and names what remains of sandboxes whose process has ended."""
+    """Cleans up as opening a sandbox does. Returns the names of what still remains of processes that have ended."""
 
 
 class CheckContext:
-    """An open sandbox with short ways to use it."""
+    """An open sandbox, with helpers to run programs in it."""
 
     def __init__(self, subject: Subject) -> None:
         self.subject = subject
@@ -47,7 +47,7 @@ class CheckContext:
         self.sandbox.close()
 
     def run(self, program: str, limits: Limits = QUICK, **options: Any) -> Result:
-        """Run a program that is given as an indented string."""
+        """Run a program, after removing the common indentation of its source."""
         return self.sandbox.run(textwrap.dedent(program), limits=limits, **options)
 
     def expect_output(self, program: str, expected: str, limits: Limits = QUICK, **options: Any) -> Result:

@@ -14,8 +14,10 @@ def _check_repeatable(context: CheckContext, program: str, seconds_between: floa
     with CheckContext(context.subject) as new_context:
         third = new_context.run(program)
     require(first.exit == 0, f"the program ended with exit code {first.exit}: {first.errors[-300:]}")
-    require(first.stdout == second.stdout, f"the first run printed {first.text!r}, the second one {second.text!r}")
-    require(first.stdout == third.stdout, f"it printed {first.text!r}, but {third.text!r} in a new sandbox")
+    require(first.stdout == second.stdout, f"the first run printed {first.text!r}, the second run {second.text!r}")
+    require(
+        first.stdout == third.stdout, f"the first run printed {first.text!r}, a run in a new sandbox {third.text!r}"
+    )
     return first.text
 
 
@@ -80,7 +82,7 @@ def freezes_hashes(context: CheckContext) -> None:
         subprocess.run(["python3", "-c", "print(hash('kintsugi'))"])
     """
     lines = _check_repeatable(context, program).split()
-    require(lines[0] == "0" and lines[1] == lines[-1], f"it printed {lines}")
+    require(lines[0] == "0" and lines[1] == lines[-1], f"the program printed {lines}")
 
 
 def seeds_the_shared_generator(context: CheckContext) -> None:

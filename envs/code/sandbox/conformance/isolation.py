@@ -12,7 +12,7 @@ from .context import QUICK, CheckContext, require
 
 
 def has_no_network(context: CheckContext) -> None:
-    """No address may be reachable, neither of the host nor of a network."""
+    """Addresses of the host and of networks must not be reachable."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
@@ -35,7 +35,7 @@ def has_no_network(context: CheckContext) -> None:
 
 
 def has_no_dns(context: CheckContext) -> None:
-    """No host name may be resolved."""
+    """Host names must not resolve."""
     program = """
         import socket
         for name in ("example.com", "one.one.one.one", "host.docker.internal"):
@@ -62,7 +62,7 @@ def has_no_raw_sockets(context: CheckContext) -> None:
 
 
 def cannot_read_host_files(context: CheckContext) -> None:
-    """Files of the host must not be readable, neither by name nor through /proc, and neither must system secrets."""
+    """Files of the host and system secrets must not be readable, neither by path nor through /proc."""
     with tempfile.TemporaryDirectory() as folder:
         secret = Path(folder) / "secret"
         secret.write_text("host secret")

@@ -32,7 +32,7 @@ SCAN = """
 
 
 def leaves_no_files(context: CheckContext) -> None:
-    """Files, links, sockets and pipes must be removed from every writable directory, also with unusual names."""
+    """Files, links, sockets and pipes must be removed from every writable directory, whatever their names."""
     program = """
         import os, socket
         for place in ("/tmp", "/dev/shm", "/dev/mqueue", os.getcwd()):
@@ -199,7 +199,7 @@ def leaves_no_ports(context: CheckContext) -> None:
 
 
 def leaves_nothing_after_500_programs(context: CheckContext) -> None:
-    """500 programs in a row must leave no processes, files or file descriptors, and not increase the workers."""
+    """500 programs in a row must leave no processes, files or file descriptors, and must not add workers."""
     look = """
         import os
         processes = [name for name in os.listdir("/proc") if name.isdigit()]
@@ -217,7 +217,7 @@ def leaves_nothing_after_500_programs(context: CheckContext) -> None:
 
 
 def restores_used_resources(context: CheckContext) -> None:
-    """After a program has used up memory, disk and processes, the next one must have all of them."""
+    """After a program has used up memory, disk and processes, the next one must be able to use as much."""
     program = """
         import os
         open("fill", "wb").write(b"x" * (7 << 20))

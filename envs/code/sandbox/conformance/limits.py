@@ -1,4 +1,4 @@
-"""Checks that limits are enforced, that reaching a limit is a result, and that the next program is not affected."""
+"""Checks that limits are enforced, that reaching one gives a result, and that the next program is not affected."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def stops_fork_bombs(context: CheckContext) -> None:
 
 
 def counts_processes(context: CheckContext) -> None:
-    """The process limit must be enforced, and it must be available again for the next program."""
+    """The process limit must be enforced, and the next program must be able to start as many processes."""
     program = """
         import os, signal
         children = []
@@ -189,7 +189,7 @@ def limits_open_files(context: CheckContext) -> None:
 
 
 def survives_deep_recursion(context: CheckContext) -> None:
-    """Endless recursion must be an error of the program, even if it has raised its recursion limit."""
+    """Endless recursion must be an error of the program, even if the program raised its recursion limit."""
     result = context.run("def f():\n    return f()\nf()")
     require(result.exit == 1 and "RecursionError" in result.errors, f"the result is {str(result)[-300:]}")
     program = "import sys; sys.setrecursionlimit(10**9)\nf = lambda x: sorted([x], key=lambda y: f(y))\nf(1)"

@@ -1,4 +1,4 @@
-"""Checks that infrastructure failures are not results, and that nothing outlives the process that opened a sandbox."""
+"""Checks that infrastructure failures raise errors, and that nothing outlives the process that opened a sandbox."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def closes_for_good(context: CheckContext) -> None:
 
 
 def leaves_nothing_when_killed(context: CheckContext) -> None:
-    """After `kill -9` of the process that runs a program, the next run must remove everything that is left."""
+    """After `kill -9` of the process that opened a sandbox, opening the next one must remove what is left."""
     program = "import os, time; os.fork(); open('f', 'w').write('x'); time.sleep(60)"
     source = f"{context.subject.open_source}\nprint(*sandbox.open_workers(), flush=True)\nsandbox.run({program!r})\n"
     process = subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE, text=True, cwd="/")

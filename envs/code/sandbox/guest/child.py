@@ -58,7 +58,7 @@ def become_program(
         payload: File descriptor of the request.
         outputs: File descriptors for stdout and stderr.
         start_pipe: File descriptor of the start message, which is the CPU time limit in seconds.
-        oom_flag: Byte `oom_flag[0]` is set to 1 if the program ended with a `MemoryError`.
+        oom_flag: Shared memory. Its first byte is set to 1 if the program ended with a `MemoryError`.
     """
     code = SETUP_FAILED
     try:
@@ -109,10 +109,10 @@ def prefer_for_oom_kill() -> None:
 
 
 def apply_limits(rlimits: dict[str, int], cpu: int) -> None:
-    """Set the limits of this program. The other limits belong to the whole worker."""
+    """Set the rlimits of this process. All other limits apply to the sandbox as a whole."""
     for name, value in rlimits.items():
         lower_limit(getattr(resource, name), value)
-    # First SIGXCPU, which identifies the reason, then SIGKILL, which cannot be ignored.
+    # The kernel sends SIGXCPU first, which identifies the reason, and then SIGKILL, which cannot be ignored.
     resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu + 1))
     lower_limit(resource.RLIMIT_CORE, 0)
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -166,7 +166,7 @@ def exit_code(error: SystemExit) -> int:
 
 
 def finish(code: int) -> int:
-    """Do what an interpreter does at its end: wait for threads, run exit handlers, flush. Return the exit code."""
+    """Do what an interpreter does at exit: wait for threads, run exit handlers, flush. Return the exit code."""
     for step in (threading._shutdown, atexit._run_exitfuncs, sys.stdout.flush, sys.stderr.flush):  # type: ignore[attr-defined]
         try:
             step()

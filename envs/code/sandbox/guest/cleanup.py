@@ -73,16 +73,16 @@ def storage_state() -> list[Any]:
     found: list[Any] = []
     for root in WRITABLE:
         try:
-            space, about = os.statvfs(root), os.stat(root)
+            space, status = os.statvfs(root), os.stat(root)
         except OSError:
             continue
         used = (space.f_files - space.f_ffree, space.f_blocks - space.f_bfree)
-        found.append((used, about.st_size, about.st_mode, about.st_nlink, len(os.listxattr(root))))
+        found.append((used, status.st_size, status.st_mode, status.st_nlink, len(os.listxattr(root))))
     return found
 
 
 def process_state() -> list[Any]:
-    """Return the attributes of process 1 that programs can change, and counts of kernel objects that outlive them."""
+    """Return the attributes of process 1 that programs can change, and counts of kernel objects that may remain."""
     found: list[Any] = [resource.getrlimit(limit) for limit in RLIMITS]
     found += [os.getpriority(os.PRIO_PROCESS, 0), os.sched_getscheduler(0), sorted(os.sched_getaffinity(0))]
     for kind in ("shm", "msg", "sem"):

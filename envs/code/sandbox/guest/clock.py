@@ -1,4 +1,4 @@
-"""A deterministic wall clock: it starts at the same time for each program and advances only by readings and sleeps.
+"""A deterministic wall clock. It starts at the same time for each program and advances only by reads and sleeps.
 
 Monotonic clocks are not replaced, since timeouts and event loops depend on them.
 """
@@ -47,7 +47,7 @@ def _gettime_ns(clock: int) -> int:
 
 
 class _AsDate(type):
-    """Makes instances of the real date classes count as instances of the replaced ones."""
+    """Makes instances of the real date classes count as instances of their replacements."""
 
     def __instancecheck__(cls, instance: Any) -> bool:
         return isinstance(instance, cls.__mro__[1])

@@ -1,6 +1,6 @@
-"""The worker: process 1 of a sandbox. It forks for each program and keeps no data of it for the next one.
+"""The worker: process 1 of a sandbox. It forks a child for each program and keeps no data of it for the next program.
 
-The worker never runs a program itself. It also holds no data of a program in memory that the next fork would inherit:
+The worker never runs a program itself. Its memory, which the next fork inherits, holds no data of a program:
 requests go into a memory file that only the fork reads, and output passes through buffers that are zeroed afterwards.
 Programs cannot send signals to process 1 of their namespace. Process 1 is not dumpable, so they can neither trace it
 nor read its memory. They can change its limits and priority, so these are checked after each program.
@@ -122,7 +122,7 @@ def send(fd: int, *parts: Any) -> None:
 
 
 def oom_kills(files: Iterable[str]) -> int:
-    """Return how many processes of this sandbox the kernel has killed because of memory, or 0 if it does not count."""
+    """Return how many processes of this sandbox the kernel has killed for lack of memory, or 0 if unknown."""
     for name in files:
         with open(name) as file:
             for line in file:
@@ -201,8 +201,8 @@ def send_files(answers: int, payload: int) -> None:
             for folder in folders:
                 fds.append(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=fds[-1]))
             fds.append(os.open(last, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=fds[-1]))
-            about = os.fstat(fds[-1])
-            if stat.S_ISREG(about.st_mode) and about.st_size <= metadata["most"]:
+            status = os.fstat(fds[-1])
+            if stat.S_ISREG(status.st_mode) and status.st_size <= metadata["most"]:
                 with open(fds[-1], "rb", closefd=False) as file:
                     content = file.read()
                 label = name.encode()
@@ -246,7 +246,7 @@ def fork_standby(config: dict[str, Any]) -> Standby:
             pid = os.fork()
             break
         except BlockingIOError:
-            # The kernel frees the slots of processes shortly after their end.
+            # The kernel frees the slot of a process only shortly after the process has ended.
             if attempt == 99:
                 raise
             time.sleep(0.01)

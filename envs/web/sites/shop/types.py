@@ -99,9 +99,9 @@ def _draw_open_order(rng: PortableRng, db: sqlite3.Connection, site: Site) -> Ar
 
 
 def _check_cancelled(evidence: Evidence, args: Args) -> Iterator[bool]:
-    statuses = {row["id"]: row["status"] for row in evidence.rows_before("SELECT id, status FROM orders")}
-    now = {row["id"]: row["status"] for row in evidence.rows_after("SELECT id, status FROM orders")}
-    yield now == {**statuses, args["order"]: "Cancelled"}
+    before = {row["id"]: row["status"] for row in evidence.rows_before("SELECT id, status FROM orders")}
+    after = {row["id"]: row["status"] for row in evidence.rows_after("SELECT id, status FROM orders")}
+    yield after == {**before, args["order"]: "Cancelled"}
 
 
 def _draw_cart_item(rng: PortableRng, db: sqlite3.Connection, site: Site) -> Args:

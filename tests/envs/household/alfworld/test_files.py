@@ -26,10 +26,10 @@ def changed(content, field, old, new):
     return {**content, field: content[field].replace(old, new)}
 
 
-def padded(content, instead="-= Welcome to TextWorld, ALFRED! =-"):
-    """Replace `instead` in the grammar by 15,000 letters for each triple of receptacles."""
+def padded(content, replaced="-= Welcome to TextWorld, ALFRED! =-"):
+    """Replace `replaced` in the grammar by 15,000 letters for each triple of receptacles."""
     each = [f"receptacleatlocation({r}:receptacle, {place}:location)" for r, place in ("ax", "by", "cz")]
-    content = changed(content, "grammar", instead, "{#pad# | " + " & ".join(each) + "}")
+    content = changed(content, "grammar", replaced, "{#pad# | " + " & ".join(each) + "}")
     return changed(content, "grammar", '"intro": [', '"pad": [{"rhs": "' + "x" * 15_000 + '"}],\n"intro": [')
 
 
@@ -38,11 +38,11 @@ BROKEN = {
         lambda good: {**good, "grammar": good["grammar"] + "\ud800"},
         "its field 'grammar' is not valid text",
     ),
-    "written": (
+    "long_literal": (
         lambda good: changed(good, "grammar", "-= Welcome", "x" * 30_000),
         "the literals are too long; expected at most 20,000 characters",
     ),
-    "said": (padded, "a text of the grammar is too long; expected at most 1,000,000 characters"),
+    "long_text": (padded, "a text of the grammar is too long; expected at most 1,000,000 characters"),
     "truncated": (lambda good: json.dumps(good)[:500], "it is not JSON"),
     "no_object": (lambda good: "[1]", "expected a JSON object"),
     "no_grammar": (lambda good: {k: v for k, v in good.items() if k != "grammar"}, "field 'grammar' is missing"),
@@ -82,7 +82,7 @@ BROKEN = {
         lambda good: changed(good, "pddl_problem", "(:init", "(:init\n(opened (a))"),
         r"pddl_problem, line \d+: \(opened \(a\)\) contains a list; expected words only",
     ),
-    "many_asked": (
+    "many_predicates": (
         lambda good: changed(good, "grammar", "holdsany(a:agent)", " & ".join(["holdsany(a:agent)"] * 2000)),
         "grammar, rule 'inventory': the query .* has too many predicates; expected at most 50",
     ),
@@ -90,7 +90,7 @@ BROKEN = {
         lambda good: changed(good, "grammar", "You are not carrying", "You are \\ud800 not carrying"),
         r"grammar: rule 'inventory' has lone surrogates",
     ),
-    "half": (
+    "incomplete": (
         lambda good: {**good, "pddl_problem": good["pddl_problem"][:-40]},
         "the text ends; expected the parenthesis of line",
     ),
@@ -154,12 +154,12 @@ def test_broken_game_is_reported_and_others_load(name, game, tree):
 
 
 def test_a_long_expression_is_read(game):
-    """The first of two thousand choices that is not empty is rendered."""
+    """Of two thousand choices, the first one that is not empty is rendered."""
     content = changed(game(), "grammar", "You are not carrying anything.", "{" + "'' or " * 2000 + "'So: '}nothing")
     engine = load_engine(parse_file(json.dumps(content).encode(), "game"), "game")
-    done = engine.step(engine.initial_state(), "inventory")
-    assert done is not None
-    assert done[1] == "So: nothing"
+    result = engine.step(engine.initial_state(), "inventory")
+    assert result is not None
+    assert result[1] == "So: nothing"
 
 
 @pytest.mark.parametrize("seed", [385, 397])
@@ -172,9 +172,9 @@ def test_admissible_commands_do_not_depend_on_earlier_episodes(seed):
         fresh, state = load_engine(parse_file(content, "game"), "game"), engine.initial_state()
         for _ in range(25):
             assert engine.admissible(state) == fresh.admissible(state)
-            done = engine.step(state, rng.choice(engine.admissible(state)))
-            assert done is not None
-            state = done[0]
+            result = engine.step(state, rng.choice(engine.admissible(state)))
+            assert result is not None
+            state = result[0]
 
 
 def test_folder_without_games(tmp_path, game, tree):
@@ -226,7 +226,7 @@ def test_game_file_in_the_split_folder(game, tmp_path):
 
 
 def test_rendering_error_names_the_file(game, tree):
-    """Only the answer to `inventory` is too long."""
+    """In this game, only the answer to `inventory` is too long."""
     folder = tree(a=padded(game(), "You are not carrying anything."))
     (task,) = HouseholdEnv.tasks("valid_unseen", source="alfworld", path=folder)
     env = HouseholdEnv()
@@ -286,15 +286,15 @@ def test_written_game_file_is_the_same_game(size, game, tree):
         admissible = ours.admissible(a)
         assert theirs.admissible(b) == admissible
         command = admissible[(7 * number) % len(admissible)]
-        done, same = ours.step(a, command), theirs.step(b, command)
-        assert done is not None
-        assert same is not None
-        (a, said), (b, _) = done, same
-        assert same[1] == said
+        our_result, their_result = ours.step(a, command), theirs.step(b, command)
+        assert our_result is not None
+        assert their_result is not None
+        (a, said), (b, _) = our_result, their_result
+        assert their_result[1] == said
         assert ours.won(a) == theirs.won(b)
 
 
-def test_conforms(game, tree):
+def test_environment_conforms(game, tree):
     (task,) = HouseholdEnv.tasks("valid_unseen", source="alfworld", path=tree(a=game(1)))
     check_agent_env(HouseholdEnv(), task=task)
 
@@ -317,9 +317,9 @@ def test_older_games_keep_their_wording(game):
     said = []
     for command in content["walkthrough"]:
         command = command.replace("move ", "put ").replace(" to ", " in/on ") if "move" in command else command
-        done = engine.step(state, command)
-        assert done is not None, command
-        state, text = done
+        result = engine.step(state, command)
+        assert result is not None, command
+        state, text = result
         said.append(text)
     assert engine.won(state)
     assert said[0].startswith("You arrive at loc ")

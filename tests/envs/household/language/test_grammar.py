@@ -134,7 +134,7 @@ def test_bundled_grammar():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("rules {}", r"own, line 1: expected 'grammar' or 'action', found 'rules \{\}'"),
+        ("rules {}", r"own, line 1: found 'rules \{\}'; expected 'grammar' or 'action'"),
         ('grammar :: """[1]""";', "not a JSON object"),
         ('# a comment\ngrammar :: """{""";', "that end in line 2 are not valid JSON"),
         ('grammar :: """{"a": []}""";', "rule 'a' is not a list of alternatives"),

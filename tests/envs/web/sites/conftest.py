@@ -1,4 +1,4 @@
-"""Fixtures: a site server, and clients whose sessions end with the test."""
+"""Fixtures of the site tests: a site server, and clients whose sessions end with the test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Comparison of answers: numbers by value, names by whole words, and no competing values."""
+"""Tests of the comparison of answers: numbers by value, names by whole words, and no competing values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Behaviour of each kind of site over HTTP, and scores of correct and partly correct attempts."""
+"""Tests of each kind of site over HTTP, and of the scores of correct and partly correct attempts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All pages of all sites: well-formed, accessible and without dead links; input is always shown as text."""
+"""Tests of the pages of all sites: well-formed, accessible, without dead links, and safe against hostile input."""
 
 from __future__ import annotations
 

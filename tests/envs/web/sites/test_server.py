@@ -1,4 +1,4 @@
-"""The server: isolated episodes, exact states, and robustness against invalid requests."""
+"""Tests of the site server: isolated episodes, exact states, and robustness against invalid requests."""
 
 from __future__ import annotations
 

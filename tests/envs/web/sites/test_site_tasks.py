@@ -1,4 +1,4 @@
-"""Tasks of the embedded sites: number, splits, goal texts, content and the score without any action."""
+"""Tests of the tasks of the embedded sites: number, splits, goal texts, content and the score without any action."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_editions_differ_and_are_deterministic():
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_goal_text_can_be_parsed(split):
+def test_goal_texts_can_be_parsed(split):
     for task in make_tasks(split, MANY):
         site_task = SiteTask.from_task(task)
         assert read_goal(site_task.goal) == (

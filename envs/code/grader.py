@@ -1,4 +1,4 @@
-"""Runs the tests of a solution in a sandbox. The expected values of calls never enter the sandbox."""
+"""Grades solutions by running their tests in a sandbox, which the expected values of calls never enter."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Verdict:
         return self.passed / self.total if self.total else 0.0
 
 
-class Judge:
+class Grader:
     """Runs the tests of solutions in one sandbox, with one set of limits."""
 
     def __init__(self, sandbox: Sandbox, limits: Limits) -> None:

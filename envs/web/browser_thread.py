@@ -15,7 +15,7 @@ class CallTimeout(Exception):
     """A browser call exceeded its time limit, or the browser was already closed."""
 
 
-class Worker:
+class BrowserThread:
     """A daemon thread that runs coroutines."""
 
     def __init__(self, name: str) -> None:
