@@ -67,7 +67,7 @@ def parse_arguments(
     found = {}
     for name, value in _nested(values).items():
         if name not in known and not any_keyword:
-            raise unknown(f"{label} argument", name, known)
+            raise unknown("argument", name, known, label)
         where, default = f"{label} argument {name!r}", known.get(name)
         nested = isinstance(value, Mapping) and _is_dataclass_object(default)
         found[name] = replace_fields(default, value, where) if nested else convert(value, hints.get(name, Any), where)
@@ -128,7 +128,7 @@ def replace_fields(config: T, values: Mapping[str, Any], where: str, table: str 
     found = {}
     for name, value in _nested(values).items():
         if name not in known:
-            raise unknown(f"key in {where}{table and f', table [{table}]:'}", name, known)
+            raise unknown("key", name, known, f"{where}{table and f', table [{table}]'}")
         now, key = getattr(config, name), f"{table}.{name}" if table else name
         nested = isinstance(value, Mapping) and _is_dataclass_object(now)
         found[name] = (

@@ -66,10 +66,17 @@ def missing_extra(error: ModuleNotFoundError) -> MissingExtraError | None:
     return MissingExtraError(library, EXTRAS[library]) if library in EXTRAS else None
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
-    """Return a `UsageError` for a name that is not in `known`, with the most similar names as suggestions."""
+def unknown(kind: str, name: str, known: Iterable[str], of: str = "") -> UsageError:
+    """Return a `UsageError` for a name that is not in `known`, with the most similar names as suggestions.
+
+    Args:
+        kind: What the name stands for, such as "argument".
+        name: The unknown name.
+        known: The known names.
+        of: What the names belong to, such as "agent 'react'".
+    """
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
     listed = ", ".join(names[:20]) + (f", ... ({len(names)} in all)" if len(names) > 20 else "")
     hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"known: {listed or 'none'}"
-    return UsageError(f"unknown {kind} {name!r}; {hint}")
+    return UsageError(f"unknown {kind} {name!r}{of and f' of {of}'}; {hint}")

@@ -113,7 +113,7 @@ def play(env: AgentEnv, task: Task, console: Console, read: Callable[[str], str]
             line = ":quit"
         command = SHORTCUTS.get(line, line)
         if command == ":quit":
-            console.print(f"Quit after {env.steps} steps.", style="dim")
+            console.print(f"Quit after {_count_steps(env.steps)}.", style="dim")
             return episode.success
         if line:
             episode.execute(command)
@@ -171,9 +171,9 @@ class InteractiveEpisode:
             self.console.print(Text("refused: ", style="red") + printable(str(info["invalid"])))
         self._show()
         if terminated or truncated:
-            end = "success" if self.success else "out of steps" if truncated else "failure"
+            end = "success" if self.success else "truncated" if truncated else "failure"
             style = "bold green" if self.success else "bold red"
-            self.console.print(Text(f"— {end} after {self.env.steps} steps, reward {reward:g} —", style=style))
+            self.console.print(Text(f"— {end} after {_count_steps(self.env.steps)}, reward {reward:g} —", style=style))
 
     def _undo(self) -> None:
         if not self._history:
@@ -198,6 +198,8 @@ class InteractiveEpisode:
 
     def _admissible(self) -> tuple[str, ...]:
         actions = self._current[1].get("admissible")
+        if actions is None and self._current[2]:
+            raise UsageError("the episode is over, so no action is admissible; :undo undoes the last action")
         if actions is None:
             raise UsageError("this environment does not list its admissible actions; type an action as text")
         return tuple(actions)
@@ -209,3 +211,7 @@ class InteractiveEpisode:
 def printable(text: str) -> Text:
     """Return text of an environment for the terminal, without markup and without control characters."""
     return Text("".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text))
+
+
+def _count_steps(steps: int) -> str:
+    return f"{steps} step" if steps == 1 else f"{steps} steps"

@@ -124,7 +124,8 @@ class TaskSet:
         try:
             return self._by_id[task_id]
         except KeyError:
-            raise unknown(f"task id (in the set {self.hash} of {len(self)} tasks)", task_id, self._by_id) from None
+            of = f"the task set {self.hash} with {len(self)} tasks"
+            raise unknown("task id", task_id, self._by_id, of) from None
 
     def count_shared(self, other: TaskSet) -> int:
         """Return the number of tasks in both sets. Tasks that differ only in the name of the split count as equal.

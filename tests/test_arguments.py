@@ -182,15 +182,15 @@ def test_invalid_references_are_rejected(text, why):
 
 
 def test_unknown_names_suggest_similar_names():
-    with pytest.raises(UsageError, match="^unknown thing argument 'cuont'; did you mean 'count'"):
+    with pytest.raises(UsageError, match="^unknown argument 'cuont' of thing; did you mean 'count'"):
         build_outer(cuont=1)
-    with pytest.raises(UsageError, match="'nner'; did you mean 'inner'"):
+    with pytest.raises(UsageError, match="'nner' of thing argument 'middle'; did you mean 'inner'"):
         build_outer(**{"middle.nner.rate": 1})
-    with pytest.raises(UsageError, match="'raet'; did you mean 'rate'"):
+    with pytest.raises(UsageError, match="'raet' of thing argument 'middle': perhaps; did you mean 'rate'"):
         build_outer(middle={"perhaps": {"raet": 1}})
-    with pytest.raises(UsageError, match="unknown thing argument ''"):
+    with pytest.raises(UsageError, match="unknown argument '' of thing"):
         build_outer(**{"": 1})
-    with pytest.raises(UsageError, match="unknown thing argument 'count.more'"):
+    with pytest.raises(UsageError, match="unknown argument 'count.more' of thing"):
         build_outer(**{"count": "1", "count.more": "2"})
 
 
@@ -212,7 +212,7 @@ def test_other_keywords_are_passed_unconverted():
 def test_class_with_options_has_the_arguments_of_its_parents(cls):
     made = cls(**parse_arguments(cls, {"pace": "2", "steps": "7", "mode": "none"}, "it"))
     assert (made.pace, made.steps, made.mode) == (2.0, 7, None)
-    with pytest.raises(UsageError, match="unknown it argument 'stesp'; did you mean 'steps'"):
+    with pytest.raises(UsageError, match="unknown argument 'stesp' of it; did you mean 'steps'"):
         parse_arguments(cls, {"stesp": "7"}, "it")
     with pytest.raises(UsageError, match="it argument 'steps' is 'x'; expected a whole number"):
         parse_arguments(cls, {"steps": "x"}, "it")
@@ -231,7 +231,7 @@ def test_class_without_arguments():
         pass
 
     assert parse_arguments(Plain, {}, "it") == {}
-    with pytest.raises(UsageError, match="unknown it argument 'a'; known: none"):
+    with pytest.raises(UsageError, match="unknown argument 'a' of it; known: none"):
         parse_arguments(Plain, {"a": "1"}, "it")
 
 
@@ -284,9 +284,9 @@ def test_replace_fields_keeps_other_fields():
 
 
 def test_replace_fields_rejects_invalid_values():
-    with pytest.raises(UsageError, match="^unknown key in it 'cuont'; did you mean 'count'"):
+    with pytest.raises(UsageError, match="^unknown key 'cuont' of it; did you mean 'count'"):
         replace_fields(Outer(), {"cuont": 1}, "it")
-    with pytest.raises(UsageError, match=r"^unknown key in it, table \[middle.inner\]: 'raet'; did you mean 'rate'"):
+    with pytest.raises(UsageError, match=r"^unknown key 'raet' of it, table \[middle.inner\]; did you mean 'rate'"):
         replace_fields(Outer(), {"middle.inner.raet": 1}, "it")
     with pytest.raises(UsageError, match="^it: middle.inner.rate is 'x'; expected a number"):
         replace_fields(Outer(), {"middle.inner.rate": "x"}, "it")

@@ -1,4 +1,4 @@
-"""The package imports and runs without modules and functions that exist only on Unix."""
+"""The package can be imported and run without the modules and functions that exist only on Unix."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-UNIX = ("fcntl", "grp", "posix", "pty", "pwd", "readline", "resource", "syslog", "termios", "tty")
-FUNCTIONS = {
+UNIX_MODULES = ("fcntl", "grp", "posix", "pty", "pwd", "readline", "resource", "syslog", "termios", "tty")
+UNIX_ATTRIBUTES = {
     "os": (
         "O_NOFOLLOW", "SCHED_BATCH", "WNOHANG", "chown", "chroot", "fork", "forkpty", "getegid", "geteuid", "getgid",
         "getloadavg", "getpgid", "getpgrp", "getsid", "getuid", "killpg", "mkfifo", "nice", "register_at_fork",
@@ -17,26 +17,26 @@ FUNCTIONS = {
     "signal": ("SIGALRM", "SIGCHLD", "SIGHUP", "SIGKILL", "SIGSTOP", "SIGUSR1", "alarm", "setitimer", "sigwait"),
     "socket": ("AF_UNIX",),
 }  # fmt: skip
-"""Functions and constants that the modules lack on Windows."""
+"""Functions and constants that these modules have on Unix but not on Windows."""
 SCRIPT = """
 import importlib, pkgutil, sys
 
-# Other libraries check the operating system, so they are imported before anything is removed.
+# Other libraries use Unix functions if the platform is Unix, so they are imported before these are removed.
 for name in {libraries!r}:
     try:
         importlib.import_module(name)
     except ImportError:
         pass
 
-class Windows:
+class UnixModuleBlocker:
     def find_spec(self, name, path=None, target=None):
-        if name in {unix!r}:
+        if name in {modules!r}:
             raise ModuleNotFoundError(f"No module named {{name!r}} on Windows", name=name)
 
-for name in {unix!r}:
+for name in {modules!r}:
     sys.modules.pop(name, None)
-sys.meta_path.insert(0, Windows())
-for module, names in {functions!r}.items():
+sys.meta_path.insert(0, UnixModuleBlocker())
+for module, names in {attributes!r}.items():
     for name in names:
         if hasattr(sys.modules[module], name):
             delattr(sys.modules[module], name)
@@ -50,7 +50,7 @@ LIBRARIES = (
     "safetensors.torch", "scipy.stats", "tokenizers", "tomli_w", "torch", "transformers", "tyro", "urllib.request",
     "werkzeug.serving",
 )  # fmt: skip
-MODULES = """
+IMPORT_ALL = """
 import kintsugi, kintsugi.agents, kintsugi.cli.main, kintsugi.envs, kintsugi.loops.registry, kintsugi.world_models
 from kintsugi.envs.registry import BUILTIN
 from kintsugi.loops.registry import loops
@@ -72,43 +72,45 @@ try:
 except ModuleNotFoundError:
     print(len(found))
 """
-PLAYED = """
+PLAY = """
 from kintsugi.envs import check_agent_env
 
 for name in ("household", "trading"):
     check_agent_env(name, steps=10, copies=2, hash_seeds=())
 print("played")
 """
-MISSING = """
+PRINT_REMAINING = """
 import os, signal, socket
-for each in {unix!r}:
+for each in {modules!r}:
     try:
         importlib.import_module(each)
     except ModuleNotFoundError:
         continue
     print(each)
-for module, names in {functions!r}.items():
+for module, names in {attributes!r}.items():
     print(*[name for name in names if hasattr(sys.modules[module], name)])
 """
 
 
-def on_windows(code: str, libraries: tuple[str, ...] = ()) -> str:
-    """Return the output of code in a process without modules and functions that exist only on Unix."""
-    script = SCRIPT.format(libraries=("asyncio", "tempfile", *libraries), unix=UNIX, functions=FUNCTIONS, code=code)
+def run_without_unix(code: str, libraries: tuple[str, ...] = ()) -> str:
+    """Run code in a process without the modules and functions that exist only on Unix, and return its output."""
+    script = SCRIPT.format(
+        libraries=("asyncio", "tempfile", *libraries), modules=UNIX_MODULES, attributes=UNIX_ATTRIBUTES, code=code
+    )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 @pytest.mark.requires("playwright", "torch", "werkzeug")
-def test_all_modules_import_without_unix_modules():
-    assert int(on_windows(MODULES, LIBRARIES)) > 150
+def test_modules_are_importable_without_unix_modules():
+    assert int(run_without_unix(IMPORT_ALL, LIBRARIES)) > 150
 
 
 def test_in_process_environments_run_without_unix_modules():
-    assert on_windows(PLAYED, LIBRARIES).strip() == "played"
+    assert run_without_unix(PLAY, LIBRARIES).strip() == "played"
 
 
 def test_unix_modules_are_removed():
-    """Checks that the tests above really run without them."""
-    assert on_windows(MISSING.format(unix=UNIX, functions=FUNCTIONS)).strip() == ""
+    """The tests above really run without them."""
+    assert run_without_unix(PRINT_REMAINING.format(modules=UNIX_MODULES, attributes=UNIX_ATTRIBUTES)).strip() == ""

@@ -175,13 +175,13 @@ class Engine:
         for first in range(0, len(requests), self.slots):
             chunk = requests[first : first + self.slots]
             try:
-                places, copies = self._table.assign(chunk, self.reuse)
+                assigned, copies = self._table.assign(chunk, self.reuse)
                 for source, target, length in copies:
                     self._copy(source, target, length)
-                order = sorted(range(len(chunk)), key=lambda i: places[i][0])
+                order = sorted(range(len(chunk)), key=lambda i: assigned[i][0])
                 ordered = [chunk[i] for i in order]
-                rows = [places[i][0] for i in order]
-                logits = self._prefill(ordered, rows, [places[i][1] for i in order])
+                rows = [assigned[i][0] for i in order]
+                logits = self._prefill(ordered, rows, [assigned[i][1] for i in order])
                 self._decode(ordered, rows, logits)
             except BaseException:
                 self.forget()

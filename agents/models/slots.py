@@ -49,26 +49,26 @@ class SlotTable:
         limit = min(slots, 2 * len(prompts)) if LARGE * len(prompts) >= slots else slots
         prefixes = [self._find_prefix(prompt) if reuse else None for prompt in prompts]
         owner: dict[int, int] = {}
-        for i, place in enumerate(prefixes):
-            if place is not None and place[0] not in owner and place[0] < limit:
-                owner[place[0]] = i
+        for i, match in enumerate(prefixes):
+            if match is not None and match[0] not in owner and match[0] < limit:
+                owner[match[0]] = i
         free = iter(sorted((s for s in range(limit) if s not in owner), key=lambda s: (self._last_used[s], s)))
-        places: list[tuple[int, int]] = []
+        assigned: list[tuple[int, int]] = []
         copies: list[tuple[int, int, int]] = []
-        for i, place in enumerate(prefixes):
-            if place is not None and owner.get(place[0]) == i:
-                places.append(place)
+        for i, match in enumerate(prefixes):
+            if match is not None and owner.get(match[0]) == i:
+                assigned.append(match)
                 continue
             target = next(free)
-            if place is not None:
-                copies.append((place[0], target, place[1]))
-            places.append((target, place[1] if place else 0))
-        for slot, length in places:
+            if match is not None:
+                copies.append((match[0], target, match[1]))
+            assigned.append((target, match[1] if match else 0))
+        for slot, length in assigned:
             self._last_used[slot] = self._clock
             if slot not in owner:
                 length = 0
             self._drop_prefixes(slot, beyond=length + 1)
-        return places, copies
+        return assigned, copies
 
     def length(self, slot: int) -> int:
         """Return the number of tokens in a slot."""

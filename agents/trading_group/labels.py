@@ -1,6 +1,6 @@
 """Labels of forecasts and decisions from realised outcomes (section "Data synthesis" of arXiv 2508.17565).
 
-A label depends only on the realised values that the caller passes.
+A label uses no realised values other than those that the caller passes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .signals import Trend
 
 @dataclass(frozen=True)
 class LabelConfig:
-    """Parameters of the labels. beta and gamma are the paper's; unpublished values are chosen here."""
+    """Parameters of the labels. beta and gamma are the paper's; the others are unpublished and chosen here."""
 
     horizon: int = 5
     """Forecast horizon in days. Unpublished."""
@@ -40,7 +40,7 @@ def tolerance(returns: Sequence[float], config: LabelConfig) -> float:
 
 
 def realised_trend(pct: float, config: LabelConfig) -> Trend:
-    """Return the trend of a return over the horizon: `side` if its size is below `epsilon_min`."""
+    """Return the trend of `pct`, a return as a fraction: `side` if its absolute value is below `epsilon_min`."""
     if abs(pct) < config.epsilon_min:
         return "side"
     return "up" if pct > 0 else "down"

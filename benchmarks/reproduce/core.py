@@ -229,7 +229,7 @@ def _scores(attempts: Attempts, tasks: str, results: Mapping[Stage, Any]) -> lis
                 TaskSet({t.task for t in measured[tasks]}),
                 measured[tasks],
                 decoding=first.decoding,
-                step_cap=first.step_cap,
+                step_limit=first.step_limit,
                 seeds=first.seeds,
                 repeatable=first.repeatable,
                 settings=first.settings,

@@ -44,7 +44,7 @@ def read(source: str, path: Path, split: str) -> PublishedTasks:
     """
     splits = ["test"] if source == "humaneval" else list(MBPP_SPLITS)
     if split not in splits:
-        raise unknown(f"split of {source}", split, splits)
+        raise unknown("split", split, splits, source)
     make = _parse_humaneval if source == "humaneval" else _parse_mbpp
     tasks: dict[str, Task] = {}
     bad_lines = []

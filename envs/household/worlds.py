@@ -70,7 +70,7 @@ def world_of(task: Task) -> World:
     ):
         value = params.get(name)
         if not isinstance(value, str if name != "layout" else int) or value not in known or isinstance(value, bool):
-            raise unknown(f"household {name} (in params of task {task.id!r})", str(value), map(str, known))
+            raise unknown(f"household {name}", str(value), map(str, known), f"task {task.id!r}")
     room, thing, target = params["room"], params.get("object"), params.get("target")
     if thing not in ROOM_OBJECTS[room] or target not in _KIND.values():
         raise UsageError(

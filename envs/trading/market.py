@@ -187,7 +187,7 @@ def check_market(market: Market) -> None:
         _check_bars(market, block)
     for before, item in zip((None, *market.items), market.items, strict=False):
         if item.symbol and item.symbol not in symbols:
-            raise unknown(f"symbol (of the item published {item.published})", item.symbol, symbols)
+            raise unknown("symbol", item.symbol, symbols, f"the item published {item.published}")
         if before is not None and item.published < before.published:
             raise UsageError(
                 f"an item published {item.published} follows one of {before.published}; sort items by publication"

@@ -24,14 +24,17 @@ FEATURE_FORMATS = {
     "volatility_20": "{:.2%}",
     "atr": "{:.2%}",
 }
-"""Formats of features. All other features are changes, rendered in percent with a sign."""
+"""Formats of features. All other features are rendered in percent with a sign."""
 FEATURE_LINE = "  " + ", ".join(f"{name} {FEATURE_FORMATS.get(name, '{:+.2%}')}" for name in FEATURES)
 MAX_ITEM_CHARS = 2000
 """Maximum number of characters shown of one item."""
 
 
 def render_observation(window: MarketWindow, t: int, account: Account, weights: Sequence[float], max_items: int) -> str:
-    """Return the observation after the close of bar `t`, with at most the `max_items` newest items."""
+    """Return the observation after the close of bar `t`.
+
+    At most `max_items` items of the bar are shown; the newest are kept. 0 shows no items and no reports.
+    """
     if (t, max_items) not in window.market_texts:
         when = format_time(window.market.times[window.first + t])
         lines = [f"{when} (bar {t + 1} of {window.stop - window.first})", *_prices(window, t)]
@@ -40,7 +43,7 @@ def render_observation(window: MarketWindow, t: int, account: Account, weights: 
 
 
 def format_time(time: np.datetime64) -> str:
-    """Format a time in UTC to the minute; midnight as the day alone."""
+    """Format a UTC time to the minute, and midnight as the date alone."""
     text = str(time.astype("datetime64[m]"))
     return text.removesuffix("T00:00").replace("T", " ")
 
@@ -68,9 +71,9 @@ def _items(window: MarketWindow, t: int, max_items: int) -> Iterator[str]:
         text = item.text if len(item.text) <= MAX_ITEM_CHARS else f"{item.text[:MAX_ITEM_CHARS]}..."
         yield f"{item.kind} {item.symbol or 'market'} {format_time(item.published)}: {' '.join(text.split())}"
     if max_items:
-        new = {item.symbol for item in shown if item.kind == "report"}
+        reported = {item.symbol for item in shown if item.kind == "report"}
         for symbol in window.market.symbols:
-            report = None if symbol in new else window.report(symbol, t)
+            report = None if symbol in reported else window.report(symbol, t)
             if report is not None:
                 text = " ".join(report.text[:MAX_ITEM_CHARS].split())
                 yield f"last report {symbol} {format_time(report.published)}: {text}"

@@ -104,7 +104,7 @@ class Score:
     """Wall time of the evaluation; None if not measured."""
     decoding: Decoding = "unstated"
     """How actions were sampled."""
-    step_cap: int | None = None
+    step_limit: int | None = None
     """Maximum number of actions per attempt; None if not stated."""
     agents: tuple[str, ...] = ()
     """`Agent.name` of the agents that acted. Several if training seeds are pooled."""
@@ -199,7 +199,7 @@ def score(
     seed: int = 0,
     seconds: float | None = None,
     decoding: Decoding = "unstated",
-    step_cap: int | None = None,
+    step_limit: int | None = None,
     seeds: Sequence[int] | None = None,
     repeatable: bool | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -215,7 +215,7 @@ def score(
         seed: Seed of the bootstrap.
         seconds: Wall time of the evaluation.
         decoding: How actions were sampled.
-        step_cap: Maximum number of actions per attempt.
+        step_limit: Maximum number of actions per attempt.
         seeds: Seeds that reproduce the attempts. By default, those of the attempts.
         repeatable: Whether the backend samples the same tokens again.
         settings: Further settings that reproduce the evaluation; JSON-serialisable.
@@ -246,7 +246,7 @@ def score(
         seeds=tuple(sorted({a.seed for a in counted})) if seeds is None else tuple(seeds),
         seconds=seconds,
         decoding=decoding,
-        step_cap=step_cap,
+        step_limit=step_limit,
         agents=tuple(sorted({a.agent for a in counted} - {""})),
         repeatable=repeatable,
         settings=dict(settings or {}),

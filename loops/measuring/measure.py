@@ -164,7 +164,7 @@ def score_attempts(
     """Return the score of the attempts at one task set, with the settings needed to reproduce it."""
     resolved, spec = held_out.resolved(run.env), attempts[0].made_by
     with contextlib.closing(run.env.make()) as env:
-        step_cap = env.max_steps
+        step_limit = env.max_steps
     return score(
         name,
         tasks,
@@ -172,7 +172,7 @@ def score_attempts(
         seconds=seconds,
         # Agents without this setting, such as rules, have no decoding to state.
         decoding=spec.args.get("decoding", "unstated") if spec else "unstated",
-        step_cap=step_cap,
+        step_limit=step_limit,
         seeds=(held_out.seed,),
         repeatable=run.backend.repeatable,
         settings={"temperature": held_out.temperature, "max_tokens": resolved.max_tokens, "env": run.env.to_json()},

@@ -72,7 +72,7 @@ def pooled_score(
 ) -> Score:
     """Return one score for the attempts of all stages.
 
-    Decoding, step cap and repeatability come from the stored scores of the stages if these agree. Otherwise, they are
+    Decoding, step limit and repeatability come from the stored scores of the stages if these agree. Otherwise, they are
     not stated.
 
     Args:
@@ -91,7 +91,7 @@ def pooled_score(
     score_stages = [stage.with_kind("score") for stage in attempts]
     stored = [Score.from_json(results[stage]) for stage in score_stages if stage in results]
     seconds = [s.seconds for s in stored if s.seconds is not None]
-    settings = {(s.decoding, s.step_cap, s.repeatable) for s in stored}
+    settings = {(s.decoding, s.step_limit, s.repeatable) for s in stored}
     decoding, cap, repeatable = settings.pop() if len(settings) == 1 else ("unstated", None, None)
     return score(
         name,
@@ -100,7 +100,7 @@ def pooled_score(
         seed=seed,
         seconds=sum(seconds) if seconds else None,
         decoding=decoding,
-        step_cap=cap,
+        step_limit=cap,
         repeatable=repeatable,
     )
 

@@ -63,5 +63,6 @@ class PretrainConfig:
     def __post_init__(self) -> None:
         if not 0 < self.context_share <= 1:
             raise UsageError(f"context_share is {self.context_share}; expected a number above 0 and at most 1")
-        if self.threads < 1:
-            raise UsageError(f"threads is {self.threads}; expected at least 1")
+        for name in ("tokens", "batch_tokens", "threads"):
+            if (value := getattr(self, name)) < 1:
+                raise UsageError(f"{name} is {value}; expected at least 1")

@@ -1,7 +1,7 @@
 """Seed policies: small models that are trained from scratch on first use, so that nothing has to be downloaded.
 
 A seed policy is a Hugging Face model folder that also holds its demonstrations. It is kept in the user's cache, under
-the hash of its recipe and of the source files that determine its corpus.
+the hash of its recipe and of the source files that determine it.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def default_cache() -> Path:
 
 
 def recipe_hash(recipe: SeedRecipe) -> str:
-    """Return 12 hexadecimal digits that identify the recipe and the source files that determine its corpus."""
+    """Return 12 hexadecimal digits that identify the recipe and the source files that determine the seed policy."""
     family, found = family_of(recipe.family), find_family(recipe.family)
     module = found.target.partition(":")[0] if found else ""
     return content_hash([asdict(recipe), sources_hash(module, family)])

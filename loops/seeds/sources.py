@@ -14,12 +14,12 @@ from ...errors import UsageError
 from .family import Family
 
 PACKAGE = __name__.partition(".")[0]
-DATA = {".css", ".html", ".js", ".pddl", ".twl2"}
+DATA_SUFFIXES = {".css", ".html", ".js", ".pddl", ".twl2"}
 """Suffixes of data files that determine what an environment shows."""
 
 
 def sources_hash(module: str, family: Family) -> str:
-    """Return the SHA-256 of the names and contents of all files in `sources`, in hexadecimal digits."""
+    """Return the hexadecimal SHA-256 of the names and contents of all files that `sources` returns."""
     digest = hashlib.sha256()
     for name, file in sorted(sources(module, family).items()):
         digest.update(name.encode() + b"\0" + file.read_bytes())
@@ -27,11 +27,11 @@ def sources_hash(module: str, family: Family) -> str:
 
 
 def sources(module: str, family: Family) -> dict[str, Path]:
-    """Return the files that determine the corpus of a family, by a name that does not depend on the installation path.
+    """Return the files that determine a seed policy, by names that do not depend on where packages are installed.
 
-    From this package: all modules that the family or the code that builds seeds imports, directly or indirectly, with
-    whole environments and the data files next to the modules. From other packages that define the family or one of its
-    functions: all modules and data files.
+    From other packages that define the family or one of its functions, these are all modules and data files. From this
+    package, these are the modules that the family, such a package or the training of seed policies imports, directly or
+    indirectly. An environment is included as a whole, and so are the data files in the folders of included modules.
 
     Args:
         module: Name of the module that defines the family.
@@ -40,8 +40,8 @@ def sources(module: str, family: Family) -> dict[str, Path]:
     Raises:
         UsageError: The sources of a package of the family cannot be found.
     """
-    functions = [getattr(family, field.name) for field in fields(family)]
-    modules = {module, *(str(made.__module__) for made in functions if callable(made) and hasattr(made, "__module__"))}
+    values = [getattr(family, field.name) for field in fields(family)]
+    modules = {module, *(str(value.__module__) for value in values if callable(value) and hasattr(value, "__module__"))}
     other_packages = {name.partition(".")[0] for name in modules} - {PACKAGE}
     own_modules = _import_closure(
         {name for name in modules if name.partition(".")[0] == PACKAGE} | {f"{__package__}.recipe"}
@@ -62,8 +62,8 @@ def sources(module: str, family: Family) -> dict[str, Path]:
 def _import_closure(names: set[str]) -> set[str]:
     """Return the named modules and the modules of this package that they import, directly or indirectly.
 
-    An environment counts with all its modules, because it loads some by name. A parent package of an imported module
-    counts with its `__init__` only, not with the imports of this `__init__`.
+    All modules of an environment are included, because it loads some of them by name. A package that is only the parent
+    of an included module is included without the modules that its `__init__` imports.
     """
     seen: set[str] = set()
     pending = {name for name in names if _module_file(name)}
@@ -80,7 +80,7 @@ def _import_closure(names: set[str]) -> set[str]:
 
 
 def _environment_modules(name: str) -> set[str]:
-    """Return all modules of the environment that a module belongs to; an empty set for other modules."""
+    """Return all modules of the environment that a module belongs to; an empty set if there is none."""
     root = Path(sys.modules[PACKAGE].__file__ or "").parent
     _, *inside = name.split(".")
     folder = root.joinpath(*inside[:2])
@@ -117,12 +117,12 @@ def _module_file(name: str) -> Path | None:
 
 
 def _with_data(names: set[str], root: Path) -> Iterator[Path]:
-    """Yield the files of modules, and the data files in their folders unless these are directly under the root."""
+    """Yield the files of modules, and the data files below their folders, except folders directly in `root`."""
     files = {file for name in names if (file := _module_file(name))}
     yield from files
     for folder in {file.parent for file in files} - {root}:
         if folder.parent != root:
-            yield from (file for file in folder.rglob("*") if file.suffix in DATA)
+            yield from (file for file in folder.rglob("*") if file.suffix in DATA_SUFFIXES)
 
 
 def _package_path(package: str) -> Path:
@@ -137,7 +137,7 @@ def _package_path(package: str) -> Path:
 
 
 def _files_of(package: str) -> list[Path]:
-    place = _package_path(package)
-    if place.is_file():
-        return [place]
-    return sorted(file for file in place.rglob("*") if file.suffix in {".py", *DATA} and file.is_file())
+    location = _package_path(package)
+    if location.is_file():
+        return [location]
+    return sorted(file for file in location.rglob("*") if file.suffix in {".py", *DATA_SUFFIXES} and file.is_file())

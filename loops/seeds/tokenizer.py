@@ -29,7 +29,8 @@ _INSTANCE = re.compile(r" ([a-z]+) (\d+)\b")
 _LETTERS = r" ?[^\W\d_]+"
 _WORD = r" ?[^\W\d_]+| ?\d+|[^\s\w]+|\s+|\w"
 _PIECE = r" ?[^\W\d_]+| ?\d+| ?([^\s\w])\1*|\s+|\w"
-"""A word, a number, or an operator (one character, possibly repeated), each with the preceding space."""
+"""A word, a number or an operator (one character, possibly repeated), each with a preceding space if there is one;
+or whitespace or `_`."""
 
 
 def learn_tokenizer(
@@ -43,31 +44,31 @@ def learn_tokenizer(
 ) -> Any:
     """Learn a tokenizer from texts.
 
-    With `phrase_tokens`, the tokens are instances (` mug 2`), frequent text between instances (phrases), and all words.
-    Otherwise the tokens are frequent words, numbers and operators; this suits texts such as
+    With `phrase_tokens`, the tokens are instances (` mug 2`), frequent text between instances (phrases), and all words,
+    numbers and punctuation. Otherwise the tokens are frequent words, numbers and operators; this suits texts such as
     code. All other text is spelled in bytes, or in word pieces with `bpe_merges`. Deterministic.
 
     Args:
         texts: The training texts.
         instance_kinds: Words that occur with a number, such as `mug`. Those that occur in `texts` are added.
-        single_tokens: Strings that are always one token, and that no other token overlaps: text that turns are forced
-            to start with, or after which decoding is constrained.
+        single_tokens: Strings that are always one token and that no other token overlaps, for text that turns are
+            forced to start with, or after which decoding is constrained.
         phrase_tokens: Whether frequent text between instances is one token.
-        bpe_merges: Without `phrase_tokens`: number of BPE merges, learned from all words, that spell rare words.
-        min_count: How often a phrase, word, number or operator must occur to become a token.
+        bpe_merges: Number of BPE merges that spell rare words, learned from all words. Ignored with `phrase_tokens`.
+        min_count: How often a phrase must occur to become a token. Without `phrase_tokens`: a word, number or operator.
 
     Returns:
         A `PreTrainedTokenizerFast` with a chat template.
     """
     texts = list(texts)
-    fixed_pattern = "|".join(map(re.escape, sorted(single_tokens, key=len, reverse=True))) or r"(?!)"
+    single_token_pattern = "|".join(map(re.escape, sorted(single_tokens, key=len, reverse=True))) or r"(?!)"
     if phrase_tokens:
-        return _phrase_tokenizer(texts, instance_kinds, single_tokens, fixed_pattern, min_count)
-    parts = (part for text in texts for part in re.split(fixed_pattern, text))
-    counts = Counter(entry.group() for part in parts for entry in re.finditer(_PIECE, part))
-    frequent = sorted(entry for entry, n in counts.items() if n >= min_count)
+        return _phrase_tokenizer(texts, instance_kinds, single_tokens, single_token_pattern, min_count)
+    parts = (part for text in texts for part in re.split(single_token_pattern, text))
+    counts = Counter(match.group() for part in parts for match in re.finditer(_PIECE, part))
+    frequent = sorted(piece for piece, n in counts.items() if n >= min_count)
     return _build(
-        f"{fixed_pattern}|{_PIECE}",
+        f"{single_token_pattern}|{_PIECE}",
         [*single_tokens, *frequent],
         _learn_merges(counts, bpe_merges) if bpe_merges else [],
     )
@@ -87,21 +88,21 @@ def _phrase_tokenizer(
     texts: Sequence[str],
     instance_kinds: Iterable[str],
     single_tokens: Sequence[str],
-    fixed_pattern: str,
+    single_token_pattern: str,
     min_count: int,
 ) -> Any:
     seen = Counter(match.group() for text in texts for match in _INSTANCE.finditer(text))
     kinds = sorted({*instance_kinds, *(instance.split()[0] for instance in seen)}, key=lambda kind: (-len(kind), kind))
-    name = rf" (?:{'|'.join(kinds)})(?: \d+)?(?![a-z])" if kinds else r"(?!)"
-    fixed_pattern = f"{fixed_pattern}|{name}"
-    splitter = re.compile(fixed_pattern)
+    instance_pattern = rf" (?:{'|'.join(kinds)})(?: \d+)?(?![a-z])" if kinds else r"(?!)"
+    single_token_pattern = f"{single_token_pattern}|{instance_pattern}"
+    splitter = re.compile(single_token_pattern)
     counts = Counter(part for text in texts for part in splitter.split(text) if part)
     frequent = sorted((p for p, n in counts.items() if n >= min_count), key=lambda phrase: (-len(phrase), phrase))
     words = sorted({word for text in counts for word in re.findall(_WORD, text)})
     instances = sorted({*seen, *(f" {kind}" for kind in kinds)})
     split_pattern = "|".join(
         [
-            fixed_pattern,
+            single_token_pattern,
             *(re.escape(phrase) + (r"(?![a-z])" if phrase[-1].isalpha() else "") for phrase in frequent),
             _WORD,
         ]
@@ -119,7 +120,7 @@ def _build(split_pattern: str, entries: list[str], merges: Sequence[tuple[str, s
     encoded = (byte_level.pre_tokenize_str(entry)[0][0] for entry in entries)
     merged = (first + second for first, second in merges)
     tokens = dict.fromkeys([PAD, BOS, END, *ROLES, *alphabet, *encoded, *merged])
-    vocabulary = {token: number for number, token in enumerate(tokens)}
+    vocabulary = {token: token_id for token_id, token in enumerate(tokens)}
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=list(merges), ignore_merges=True))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Split(Regex(split_pattern), "isolated"), byte_level]
@@ -140,8 +141,9 @@ def instances_of(tokenizer: Any) -> dict[int, tuple[int, int]]:
     """Map the token id of each instance to (token id of its kind, number): ` mug 2` to (` mug`, 2)."""
     found = {}
     vocabulary = tokenizer.get_vocab()
-    for token, number in vocabulary.items():
+    # A space in a byte-level token is written as `Ġ`.
+    for token, token_id in vocabulary.items():
         match = re.fullmatch(r"(Ġ[a-z]+)Ġ(\d+)", token)
         if match and match[1] in vocabulary:
-            found[number] = (vocabulary[match[1]], int(match[2]))
+            found[token_id] = (vocabulary[match[1]], int(match[2]))
     return found

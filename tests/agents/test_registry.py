@@ -87,14 +87,17 @@ def test_settings_apply_only_to_existing_arguments():
         (AgentSpec("trading_group"), "did you mean 'trading-group'"),
         (AgentSpec("nowhere:Agent"), r"cannot import 'nowhere:Agent' \(ModuleNotFoundError"),
         (AgentSpec("fake_agents:Nobody"), r"cannot import 'fake_agents:Nobody' \(AttributeError"),
-        (AgentSpec(args={"restate_gaol": "no"}), "agent 'react' argument 'restate_gaol'; did you mean 'restate_goal'"),
+        (
+            AgentSpec(args={"restate_gaol": "no"}),
+            "argument 'restate_gaol' of agent 'react'; did you mean 'restate_goal'",
+        ),
         (
             AgentSpec("fake_agents:make_wait_agent", {"luod": "no"}),
-            "agent 'fake_agents:make_wait_agent' argument 'luod'; did you mean 'loud'",
+            "argument 'luod' of agent 'fake_agents:make_wait_agent'; did you mean 'loud'",
         ),
         (AgentSpec(args={"condense": "perhaps"}), "argument 'condense' is 'perhaps'; expected true or false"),
-        (AgentSpec("trading-group", {"labels": {"horizn": 3}}), "'horizn'; did you mean 'horizon'"),
-        (AgentSpec("trading-group", {"labels.horizn": 3}), "'horizn'; did you mean 'horizon'"),
+        (AgentSpec("trading-group", {"labels": {"horizn": 3}}), "'horizn' of agent 'trading-group' argument 'labels'; did you mean 'horizon'"),
+        (AgentSpec("trading-group", {"labels.horizn": 3}), "'horizn' of agent 'trading-group' argument 'labels'; did you mean 'horizon'"),
         (AgentSpec(args={"max_tokens": "9"}), "'max_tokens' is set by the flag of that name; remove it"),
         (
             AgentSpec("fake_agents:SyncAgent"),

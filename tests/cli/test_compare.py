@@ -34,7 +34,7 @@ def test_comparison_and_scores_have_their_settings(run):
     found, a, b = compare_references(CompareConfig(f"{run}/base/valid_seen", f"{run}/re-rest"))
     assert (found.a, found.b, found.n, found.difference) == ("base", "re-rest", 24, 0.5)
     assert (a.success.value, b.success.value) == (0.25, 0.75)
-    assert (a.taskset, a.decoding, a.step_cap, a.seconds) == (found.taskset, "free", 3, 5.0)
+    assert (a.taskset, a.decoding, a.step_limit, a.seconds) == (found.taskset, "free", 3, 5.0)
     seeds = [f"{run}/eval/seed{seed}/base/valid_seen" for seed in (0, 1)]
     by_seed, *_ = compare_references(CompareConfig(*seeds))
     assert (by_seed.a, by_seed.b, by_seed.p) == ("seed0/base", "seed1/base", 1.0)

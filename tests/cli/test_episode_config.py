@@ -53,17 +53,17 @@ def test_the_record_is_reproducible():
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [
-        (("--env-args", "max_step=3"), "environment 'household' argument 'max_step'; did you mean 'max_steps'"),
+        (("--env-args", "max_step=3"), "argument 'max_step' of environment 'household'; did you mean 'max_steps'"),
         (("--env-args", "max_steps=many"), "argument 'max_steps' is 'many'; expected a whole number"),
-        (("--agent-args", "sistem=x"), "agent 'react' argument 'sistem'; did you mean 'system'"),
+        (("--agent-args", "sistem=x"), "argument 'sistem' of agent 'react'; did you mean 'system'"),
         (("--agent-args", "condense=perhaps"), "argument 'condense' is 'perhaps'; expected true or false"),
-        (("--env-args", "=3"), "environment 'household' argument ''"),
+        (("--env-args", "=3"), "argument '' of environment 'household'"),
         (("--agent-args", "temperature=1"), "'temperature' is set by the flag of that name"),
         (("--agent", "reakt"), "unknown agent 'reakt'; did you mean 'react'"),
         (("--agent", "faulty_envs:Nobody"), "agent named by its module): cannot import 'faulty_envs:Nobody'"),
         (("--agent", "math:pi"), "agent 'math:pi' is 3.14"),
         (("--env", "math:pi"), "'math:pi' is 3.14"),
-        (("--env", "web", "--env-args", "config.screenshot=true"), "argument 'screenshot'; did you mean 'screenshots'"),
+        (("--env", "web", "--env-args", "config.screenshot=true"), "argument 'screenshot' of environment 'web' argument 'config'; did you mean 'screenshots'"),
         (("--env", "web", "--env-args", "judge=strict"), "argument 'judge' is 'strict'; expected none or a reference"),
     ],
 )

@@ -73,7 +73,7 @@ def test_a_score_has_all_settings_of_the_evaluation(red_model, capsys):
     flags = ("--env-args", "max_steps=1", "--temperature", "0.5", "--seed", "7", "--decoding", "constrained")
     assert run_command(capsys, "eval", "--model", red_model, "--run", "run", *MEASURE, *flags)[0] == 0
     found = stored_score("red.json")
-    assert (found.step_cap, found.mean_steps, found.decoding, found.seeds) == (1, 1.0, "constrained", (7,))
+    assert (found.step_limit, found.mean_steps, found.decoding, found.seeds) == (1, 1.0, "constrained", (7,))
     assert found.repeatable is True
     assert (found.settings["temperature"], found.settings["max_tokens"]) == (0.5, 32)
     assert found.settings["env"]["id"] == "door_env:Doors"

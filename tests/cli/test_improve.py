@@ -283,8 +283,8 @@ def test_a_record_of_another_loop_or_without_a_model_is_refused(random_model, ca
         ("loop = 3", "mine.toml: loop is 3; expected its fields"),
         ("env_args = 3", "mine.toml: env_args is 3; expected"),
         ("[held_out]\ntasks = true", "mine.toml: held_out.tasks is True; expected a whole number"),
-        ("[loop]\nronds = 2", "unknown key in mine.toml, table [loop]: 'ronds'; did you mean 'rounds'?"),
-        ("envs = 2", "unknown key in mine.toml 'envs'; did you mean 'env'"),
+        ("[loop]\nronds = 2", "unknown key 'ronds' of mine.toml, table [loop]; did you mean 'rounds'?"),
+        ("envs = 2", "unknown key 'envs' of mine.toml; did you mean 'env'"),
         ("[loop.attempts]\nk = 'many'", "mine.toml: loop.attempts.k is 'many'; expected a whole number"),
         ("[loop.attempts]\nk = 0", "k is 0; expected at least 1"),
         ("[loop", "cannot read the configuration mine.toml: Expected ']'"),
@@ -314,8 +314,11 @@ def test_an_invalid_configuration_file_is_refused(text, expected, red_model, cap
             ("--agent", "faulty_envs:Reading"),
             "agent 'reading' is not a ReAct agent, which Re-ReST expects",
         ),
-        (("--env", "household", "--env-args", "max_step=3"), "argument 'max_step'; did you mean 'max_steps'"),
-        (("--agent-args", "restate=false"), "argument 'restate'; did you mean 'restate_goal'"),
+        (
+            ("--env", "household", "--env-args", "max_step=3"),
+            "argument 'max_step' of environment 'household'; did you mean 'max_steps'",
+        ),
+        (("--agent-args", "restate=false"), "argument 'restate' of agent 'react'; did you mean 'restate_goal'"),
     ],
 )
 def test_bad_input_is_reported_before_the_run_is_created(flags, expected, red_model, capsys):

@@ -167,7 +167,7 @@ def test_play_reads_standard_input():
     code, out, _ = run_in_subprocess("play", "household", "--params", "size=small", stdin=":admissible\nlook\n")
     assert code == 0
     assert "go to" in out
-    assert "Quit after 1 steps." in out
+    assert "Quit after 1 step." in out
 
 
 def test_compare(run, capsys):
@@ -193,7 +193,7 @@ def test_play_needs_no_optional_library(tmp_path):
     optional = (*HEAVY, "safetensors", "tokenizers", "filelock", "jinja2", "pyarrow", "playwright", "tomli_w")
     code, out, err = run_in_subprocess("play", "household", stdin=":admissible\nlook\n", without=optional, cwd=tmp_path)
     assert (code, err) == (0, "")
-    assert "Quit after 1 steps." in out
+    assert "Quit after 1 step." in out
 
 
 @pytest.mark.parametrize(

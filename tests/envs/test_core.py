@@ -102,7 +102,7 @@ def test_an_unknown_task_id_suggests_similar_ids():
     tasks = TaskSet(numbered(3))
     assert tasks["t1"].seed == 1
     with pytest.raises(
-        UsageError, match=rf"unknown task id \(in the set {tasks.hash} of 3 tasks\) 't11'; did you mean 't1'"
+        UsageError, match=rf"unknown task id 't11' of the task set {tasks.hash} with 3 tasks; did you mean 't1'"
     ):
         tasks["t11"]
 

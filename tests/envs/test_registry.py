@@ -174,7 +174,9 @@ def test_inherited_constructor_arguments_are_accepted():
 @pytest.mark.parametrize("env", ["household", "tiny_envs:Lamps"])
 @pytest.mark.parametrize("use", [EnvSpec.check, EnvSpec.make, EnvSpec.to_json])
 def test_an_unknown_argument_suggests_a_similar_one(env, use):
-    with pytest.raises(UsageError, match=f"unknown environment '{env}' argument 'max_step'; did you mean 'max_steps'"):
+    with pytest.raises(
+        UsageError, match=f"unknown argument 'max_step' of environment '{env}'; did you mean 'max_steps'"
+    ):
         use(EnvSpec(env, {"max_step": "3"}))
     with pytest.raises(UsageError, match=f"'{env}' argument 'max_steps' is 'many'; expected a whole number"):
         use(EnvSpec(env, {"max_steps": "many"}))

@@ -25,7 +25,7 @@ def scripted_run(
     demonstrations: Sequence[Trajectory] = (),
     agent: AgentSpec | None = None,
 ) -> Run:
-    """Return a run whose base model follows `script`. `adapters` replaces the adapters of these names."""
+    """Return a run whose base model follows `script`. `adapters` gives scripts that replace adapters, by name."""
     backend = ScriptedBackend(script, "base", adapters)
     return Run(store, backend, TableLearner(), EnvSpec(env), agent or AgentSpec(), demonstrations=demonstrations)
 
@@ -46,7 +46,7 @@ class ScriptedGate(Gate):
 
     verdicts: Iterator[bool] = field(default_factory=lambda: iter(()))
     compared: list[tuple[str | None, str]] = field(default_factory=list)
-    """Names of the compared adapters."""
+    """Names of the old and the new adapter of each verdict; None is the base model."""
 
     def admits(self, run: Run, old: Path | None, new: Path, **_: Any) -> bool:
         self.compared.append((old.name if old else None, new.name))
@@ -59,15 +59,15 @@ def scripted_gate(*verdicts: bool) -> ScriptedGate:
 
 
 def stages_of(store: RunStore) -> list[str]:
-    """Return the names of the stages with trajectories."""
+    """Return the names of the stages with attempts, oldest first."""
     return list(map(str, store.trajectory_stages()))
 
 
 def results_of(store: RunStore, kind: str) -> dict[str, Any]:
-    """Return a run's results of one kind, by model and round."""
+    """Return the results of one kind in a store, by `<model>@<round>` or, without rounds, `<model>`."""
     return {stage.model_round: result for stage, result in store.results().items() if stage.kind == kind}
 
 
 def attempts_at(store: RunStore, name: str) -> list[Trajectory]:
-    """Return the trajectories of the stage with this name."""
+    """Return the attempts of the stage with this name."""
     return store.trajectories(Stage.parse(name))

@@ -82,5 +82,5 @@ def _practice(store: RunStore) -> None:
 def _measure(store: RunStore, stage: Stage, tasks: list[Task], successes: int) -> None:
     attempts = [make_trajectory(task, i < successes) for i, task in enumerate(tasks)]
     store.add(stage, attempts)
-    found = score(stage.model_round, TaskSet(tasks), attempts, seconds=2.5, decoding="free", step_cap=3)
+    found = score(stage.model_round, TaskSet(tasks), attempts, seconds=2.5, decoding="free", step_limit=3)
     store.result(stage.with_kind("score"), found.to_json)

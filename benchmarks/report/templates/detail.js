@@ -6,7 +6,7 @@
   const LONG = 900;
   const MANY = 120;
   const marks = { success: "✓", failure: "✗", truncated: "⋯", infra_error: "!" };
-  const words = { success: "success", failure: "failure", truncated: "out of steps", infra_error: "infrastructure failure" };
+  const words = { success: "success", failure: "failure", truncated: "truncated", infra_error: "infrastructure failure" };
   const seam = "M0 8 L60 6 L110 11 L180 4 L236 9 L300 5 L352 10 L430 6 L500 8";
 
   kintsugi.outcome = (name) =>

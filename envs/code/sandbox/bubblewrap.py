@@ -30,13 +30,14 @@ from .worker_handle import (
 )
 
 NOBODY = 65534
-SYSTEM = ("/usr/bin", "/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/libexec", "/usr/share/zoneinfo")
+SYSTEM_FOLDERS = ("/usr/bin", "/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/libexec", "/usr/share/zoneinfo")
 """Folders of the host that programs can read."""
 LINKED = ("/bin", "/lib", "/lib32", "/lib64")
 """Links into `/usr`, or separate folders on some systems."""
 ADDRESS_SPACE_MARGIN = 64 * MIB
 """Address space in bytes that an interpreter reserves in addition to the memory that it uses."""
 START_SECONDS = 30.0
+"""Seconds that a new worker may take until its first message."""
 
 
 class BubblewrapWorkerHandle(WorkerHandle):
@@ -50,7 +51,7 @@ class BubblewrapWorkerHandle(WorkerHandle):
         self.group = group
 
     def discard(self) -> None:
-        """Kill the worker. The kernel then ends its namespaces and every process in them."""
+        """Kill bubblewrap, and with it the worker and all other processes in its namespaces. Remove the cgroup."""
         self.process.kill()
         self.process.wait()
         if self.process.stderr:
@@ -74,7 +75,7 @@ class BubblewrapSandbox:
 
         Args:
             size: Maximum number of workers. None means one per CPU core, at least 2.
-            warm: Number of workers to start now, for programs with the default limits.
+            warm: Number of workers to start now, at least 1, for programs with the default limits.
             cgroups: Whether to use cgroups if possible.
 
         Raises:
@@ -201,7 +202,7 @@ def find_executable() -> str:
     """Return the path of the program `bwrap`. Raises `Unavailable` if it is not installed."""
     found = shutil.which("bwrap")
     if not found:
-        raise Unavailable("bubblewrap is not installed; install the package 'bubblewrap', which has the program bwrap")
+        raise Unavailable("bubblewrap is not installed; install the package 'bubblewrap', which provides bwrap")
     return found
 
 
@@ -219,16 +220,16 @@ def bwrap_arguments(resources: Resources, group: cgroup.Group | None, python: st
     ]  # fmt: skip
     if not python.startswith("/usr/bin/"):
         arguments += ["--ro-bind", sys.base_prefix, sys.base_prefix]
-    for place in SYSTEM:
-        arguments += ["--ro-bind-try", place, place]
-    for place in LINKED:
-        if os.path.islink(place):
-            arguments += ["--symlink", os.readlink(place), place]
-        elif os.path.isdir(place):
-            arguments += ["--ro-bind", place, place]
+    for path in SYSTEM_FOLDERS:
+        arguments += ["--ro-bind-try", path, path]
+    for path in LINKED:
+        if os.path.islink(path):
+            arguments += ["--symlink", os.readlink(path), path]
+        elif os.path.isdir(path):
+            arguments += ["--ro-bind", path, path]
     arguments += ["--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache", "--proc", "/proc", "--dev", "/dev"]
-    for place in ("/tmp", "/dev/shm"):
-        arguments += ["--perms", "1777", "--size", str(resources.disk), "--tmpfs", place]
+    for path in ("/tmp", "/dev/shm"):
+        arguments += ["--perms", "1777", "--size", str(resources.disk), "--tmpfs", path]
     arguments += ["--mqueue", "/dev/mqueue"]
     if group:
         arguments += ["--ro-bind", str(group.oom_file), "/run/oom"]

@@ -136,13 +136,13 @@ def _unmount(folder: Path) -> bool:
     """Unmount everything below a folder, where debootstrap mounts /proc and /sys. Return whether that succeeded."""
 
     def mounted() -> list[str]:
-        places = [
+        mount_points = [
             line.split()[4].replace("\\040", " ") for line in _read_text(Path("/proc/self/mountinfo")).splitlines()
         ]
-        return sorted((place for place in places if place.startswith(f"{folder}/")), reverse=True)
+        return sorted((path for path in mount_points if path.startswith(f"{folder}/")), reverse=True)
 
-    for place in mounted():
-        subprocess.run(["umount", place], capture_output=True, check=False)
+    for path in mounted():
+        subprocess.run(["umount", path], capture_output=True, check=False)
     return not mounted()
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from kintsugi.agents import Episode, ModelAgent, Step, Trajectory
 from kintsugi.agents.models import Message, Sampling, derived_seed
+from kintsugi.agents.react import parse
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,8 @@ class Voting(ModelAgent[VotingConfig]):
         for vote in range(config.votes):
             seed = derived_seed(episode.seed, len(episode.steps), vote)
             answers.append(await self.model.complete(chat, Sampling(config.temperature, config.max_tokens, seed)))
-        word, _ = Counter(answer.text.strip() for answer in answers).most_common(1)[0]
-        best = next(answer for answer in answers if answer.text.strip() == word)
+        word, _ = Counter(parse(answer.text)[1] for answer in answers).most_common(1)[0]
+        best = next(answer for answer in answers if parse(answer.text)[1] == word)
         return Step(episode.observation, "", word, text=best.text, token_ids=best.token_ids, logprobs=best.logprobs)
 
     def chats(self, attempt: Trajectory) -> list[list[Message]]:

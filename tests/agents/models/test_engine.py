@@ -1,4 +1,4 @@
-"""`Engine`: results with the cache equal those without it, for any earlier and concurrent requests."""
+"""`Engine`: results with the cache equal those without it, regardless of earlier and concurrent requests."""
 
 from __future__ import annotations
 
@@ -18,35 +18,35 @@ from tiny_models import NETWORKS, network
 
 EOS = 257
 CACHED = ("llama", "qwen2", "qwen3", "gemma", "gemma2", "mistral", "cohere", "granite", "gpt2")
-"""Networks that follow positions. The others of `NETWORKS` run without the cache."""
+"""Networks that follow the given positions and masks. The others in `NETWORKS` run without the cache."""
 LLAMA = network("llama")
 
 
-def engine(name: str = "llama", slots: int = 4, *, reuse: bool | None = None, **changes: Any) -> Engine:
-    made = Engine(network(name, **changes) if name != "llama" or changes else LLAMA, frozenset({EOS}), slots)
+def make_engine(name: str = "llama", slots: int = 4, *, reuse: bool | None = None, **changes: Any) -> Engine:
+    engine = Engine(network(name, **changes) if name != "llama" or changes else LLAMA, frozenset({EOS}), slots)
     if reuse is not None:
-        made.reuse = reuse
-    return made
+        engine.reuse = reuse
+    return engine
 
 
 def request_for(ids: Sequence[int], turn_ends: Sequence[int] = (), **sampling: Any) -> Request:
     return Request(list(ids), list(turn_ends), Sampling(**{"temperature": 0.0, "max_tokens": 6, **sampling}))
 
 
-def text(length: int, seed: int = 0) -> list[int]:
+def random_ids(length: int, seed: int = 0) -> list[int]:
     rng = random.Random(f"{seed}/{length}")
     return [rng.randrange(256) for _ in range(length)]
 
 
 def generated(model: Any, prompt: Sequence[int], tokens: int) -> list[int]:
-    """Return the greedy completion of `transformers`."""
+    """Return the greedy completion that `transformers` generates."""
     ids = torch.tensor([list(prompt)])
-    more = {"do_sample": False, "max_new_tokens": tokens, "eos_token_id": EOS, "pad_token_id": 258}
-    return model.generate(ids, attention_mask=torch.ones_like(ids), **more)[0, len(prompt) :].tolist()
+    options = {"do_sample": False, "max_new_tokens": tokens, "eos_token_id": EOS, "pad_token_id": 258}
+    return model.generate(ids, attention_mask=torch.ones_like(ids), **options)[0, len(prompt) :].tolist()
 
 
 def check_logprobs(model: Any, request: Request) -> None:
-    """Check log-probabilities against one pass over the whole text."""
+    """Check the log-probabilities of a completion against one forward pass over the whole text."""
     with torch.inference_mode():
         logits = model(input_ids=torch.tensor([request.ids + request.out]), use_cache=False).logits[0]
     start = len(request.ids) - 1
@@ -56,16 +56,20 @@ def check_logprobs(model: Any, request: Request) -> None:
 
 
 class Conversations:
-    """Conversations that grow and fork, with an engine with or without a cache."""
+    """Conversations that grow and fork, sampled by an engine with or without the cache."""
 
-    def __init__(self, decoder: Engine) -> None:
-        self.engine = decoder
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
         self.chats: list[tuple[list[int], list[int]]] = []
 
-    def extend(self, turns: Sequence[tuple[int | None, list[int], Sampling]]) -> list[Request]:
-        """Extend chats (None starts one) by a user message and a completion. Extending a chat twice forks it."""
+    def extend(self, extensions: Sequence[tuple[int | None, list[int], Sampling]]) -> list[Request]:
+        """Sample a completion after each (chat, user message), and append the extended chats to `chats`.
+
+        A chat is given by its index in `chats`; None or an index beyond the end starts a new chat. The chat that was
+        extended stays in `chats`, and extending it again forks it.
+        """
         requests = []
-        for number, message_ids, sampling in turns:
+        for number, message_ids, sampling in extensions:
             ids, ends = ([], []) if number is None or number >= len(self.chats) else self.chats[number]
             requests.append(Request([*ids, *message_ids], list(ends), sampling))
         self.engine.generate(requests)
@@ -80,14 +84,14 @@ class Conversations:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_growing_conversations_agree_with_transformers(name):
-    decoder = engine(name)
-    assert decoder.reuse == (name in CACHED)
-    conversations = Conversations(decoder)
-    first = conversations.extend([(None, text(n), Sampling(0.0, 8)) for n in (5, 21, 12)])
-    second = conversations.extend([(i, text(3, i), Sampling(0.0, 8)) for i in (2, 0, 1)])
+    engine = make_engine(name)
+    assert engine.reuse == (name in CACHED)
+    conversations = Conversations(engine)
+    first = conversations.extend([(None, random_ids(n), Sampling(0.0, 8)) for n in (5, 21, 12)])
+    second = conversations.extend([(i, random_ids(3, i), Sampling(0.0, 8)) for i in (2, 0, 1)])
     for request in first + second:
-        assert request.out == generated(decoder.model, request.ids, 8)
-        check_logprobs(decoder.model, request)
+        assert request.out == generated(engine.model, request.ids, 8)
+        check_logprobs(engine.model, request)
 
 
 def test_half_precision_uses_the_cache():
@@ -95,14 +99,14 @@ def test_half_precision_uses_the_cache():
 
 
 def test_padding_beyond_the_last_position():
-    """Padding next to a long prompt or in a full slot may exceed the table of learned positions."""
-    decoder = engine("gpt2", slots=3, n_positions=32)
-    conversations = Conversations(decoder)
-    conversations.extend([(None, text(26), Sampling(0.0, 6)), (None, text(4), Sampling(0.0, 4))])
+    """Padding of a prompt next to a longer one, or in a full slot, may lie beyond the table of learned positions."""
+    engine = make_engine("gpt2", slots=3, n_positions=32)
+    conversations = Conversations(engine)
+    conversations.extend([(None, random_ids(26), Sampling(0.0, 6)), (None, random_ids(4), Sampling(0.0, 4))])
     assert len(conversations.chats[0][0]) == 32
-    second = conversations.extend([(1, text(2), Sampling(0.0, 4)), (None, text(28), Sampling(0.0, 4))])
+    second = conversations.extend([(1, random_ids(2), Sampling(0.0, 4)), (None, random_ids(28), Sampling(0.0, 4))])
     for request in second:
-        assert request.out == generated(decoder.model, request.ids, 4)
+        assert request.out == generated(engine.model, request.ids, 4)
 
 
 class IgnoresPositions(torch.nn.Module):
@@ -128,17 +132,17 @@ class IgnoresPositions(torch.nn.Module):
 
 def test_network_that_ignores_positions_runs_without_cache():
     model = IgnoresPositions(network("llama", seed=1)).eval()
-    decoder = Engine(model, frozenset({EOS}), 4)
-    assert not decoder.reuse
-    conversations = Conversations(decoder)
-    conversations.extend([(None, text(n), Sampling(0.0, 4)) for n in (5, 9)])
-    for request in conversations.extend([(0, text(3), Sampling(0.0, 4)), (1, text(7), Sampling(0.0, 4))]):
+    engine = Engine(model, frozenset({EOS}), 4)
+    assert not engine.reuse
+    conversations = Conversations(engine)
+    conversations.extend([(None, random_ids(n), Sampling(0.0, 4)) for n in (5, 9)])
+    for request in conversations.extend([(0, random_ids(3), Sampling(0.0, 4)), (1, random_ids(7), Sampling(0.0, 4))]):
         check_logprobs(model.inner, request)
 
 
-# -- Equality with and without the cache ------------------------------------------------------------------------------
+# -- Equal results with and without the cache -------------------------------------------------------------------------
 
-turns = st.tuples(
+extensions = st.tuples(
     st.one_of(st.none(), st.integers(0, 7)),
     st.integers(1, 9),
     st.sampled_from((0.0, 0.7, 1.5)),
@@ -149,18 +153,19 @@ turns = st.tuples(
 
 @settings(max_examples=40)
 @given(
-    calls=st.lists(st.lists(turns, min_size=1, max_size=6), min_size=1, max_size=6), slots=st.sampled_from((2, 3, 9))
+    calls=st.lists(st.lists(extensions, min_size=1, max_size=6), min_size=1, max_size=6),
+    slots=st.sampled_from((2, 3, 9)),
 )
 def test_cache_does_not_change_results(calls, slots):
-    """Chats grow, fork, are evicted and return, in batches of any size."""
-    kept, fresh = Conversations(engine(slots=slots)), Conversations(engine(slots=slots, reuse=False))
-    assert kept.engine.reuse
+    """Chats grow, fork, are evicted and are extended again, in batches of any size."""
+    cached, uncached = Conversations(make_engine(slots=slots)), Conversations(make_engine(slots=slots, reuse=False))
+    assert cached.engine.reuse
     for number, call in enumerate(calls):
-        batch_turns = [
-            (chat, text(length, number), Sampling(temperature, tokens, seed))
+        batch = [
+            (chat, random_ids(length, number), Sampling(temperature, tokens, seed))
             for chat, length, temperature, tokens, seed in call
         ]
-        for actual, expected in zip(kept.extend(batch_turns), fresh.extend(batch_turns), strict=True):
+        for actual, expected in zip(cached.extend(batch), uncached.extend(batch), strict=True):
             assert (actual.ids, actual.out, actual.finish) == (expected.ids, expected.out, expected.finish)
             torch.testing.assert_close(
                 torch.tensor(actual.logprobs), torch.tensor(expected.logprobs), rtol=1e-4, atol=1e-4
@@ -179,7 +184,7 @@ class Pass:
 
 
 class RecordingEngine(Engine):
-    """Records forward passes and copies."""
+    """An engine that records its forward passes and its copies between slots."""
 
     passes: list[Pass]
     copies: list[tuple[int, int]]
@@ -209,44 +214,44 @@ class RecordingEngine(Engine):
     ],
 )
 def test_dense_batch_runs_as_a_range_and_sparse_batch_is_gathered(chosen, rows, ranged):
-    decoder = RecordingEngine(slots=400)
-    conversations, alone = Conversations(decoder), Conversations(engine(reuse=False))
-    for one in (conversations, alone):
-        one.extend([(None, text(4, i), Sampling(0.0, 3)) for i in range(40)])
-    decoder.passes.clear()
-    turn = [(i, text(2, i), Sampling(0.0, 3)) for i in chosen]
-    for actual, expected in zip(conversations.extend(turn), alone.extend(turn), strict=True):
+    engine = RecordingEngine(slots=400)
+    conversations, uncached = Conversations(engine), Conversations(make_engine(reuse=False))
+    for each in (conversations, uncached):
+        each.extend([(None, random_ids(4, i), Sampling(0.0, 3)) for i in range(40)])
+    engine.passes.clear()
+    batch = [(i, random_ids(2, i), Sampling(0.0, 3)) for i in chosen]
+    for actual, expected in zip(conversations.extend(batch), uncached.extend(batch), strict=True):
         assert actual.out == expected.out
-    assert [(p.rows, p.ranged) for p in decoder.passes if p.width == 1] == [(tuple(rows), ranged)] * 2
+    assert [(p.rows, p.ranged) for p in engine.passes if p.width == 1] == [(tuple(rows), ranged)] * 2
 
 
 def test_large_batch_is_copied_to_low_slots():
-    """Conversations in high slots are copied down, and so is every fork but one."""
-    decoder = RecordingEngine(slots=16)
-    conversations, alone = Conversations(decoder), Conversations(engine(reuse=False))
-    for one in (conversations, alone):
-        one.extend([(None, text(4, i), Sampling(0.0, 3)) for i in range(16)])
-    for chosen, moved in (((15, 14, 1), [15, 14]), ((18, 18, 18, 3, 3), [1, 1, 3])):
-        decoder.copies.clear()
-        turn = [(i, text(2, n), Sampling(0.0, 3)) for n, i in enumerate(chosen)]
-        assert [r.out for r in conversations.extend(turn)] == [r.out for r in alone.extend(turn)]
-        assert [source for source, _ in decoder.copies] == moved
-        assert all(target < 2 * len(chosen) for _, target in decoder.copies)
+    """Conversations in high slots are copied to low ones. So are all forks of a conversation but one."""
+    engine = RecordingEngine(slots=16)
+    conversations, uncached = Conversations(engine), Conversations(make_engine(reuse=False))
+    for each in (conversations, uncached):
+        each.extend([(None, random_ids(4, i), Sampling(0.0, 3)) for i in range(16)])
+    for chosen, copied in (((15, 14, 1), [15, 14]), ((18, 18, 18, 3, 3), [1, 1, 3])):
+        engine.copies.clear()
+        batch = [(i, random_ids(2, n), Sampling(0.0, 3)) for n, i in enumerate(chosen)]
+        assert [r.out for r in conversations.extend(batch)] == [r.out for r in uncached.extend(batch)]
+        assert [source for source, _ in engine.copies] == copied
+        assert all(target < 2 * len(chosen) for _, target in engine.copies)
 
 
 def test_cached_tokens_are_not_fed_again():
     """Only the new tokens of a growing or forked conversation are fed."""
-    decoder = RecordingEngine(slots=8)
-    conversations = Conversations(decoder)
-    [first] = conversations.extend([(None, text(30), Sampling(0.0, 4))])
+    engine = RecordingEngine(slots=8)
+    conversations = Conversations(engine)
+    [first] = conversations.extend([(None, random_ids(30), Sampling(0.0, 4))])
     held = len(first.ids) + len(first.out) - 1
-    decoder.passes.clear()
-    conversations.extend([(0, text(3, i), Sampling(0.0, 1)) for i in range(3)])
-    assert [(p.starts, p.width) for p in decoder.passes] == [((held,) * 3, 4)]
-    decoder.forget()
-    decoder.passes.clear()
-    conversations.extend([(0, text(3, 9), Sampling(0.0, 1))])
-    assert [(p.starts, p.width) for p in decoder.passes] == [((0,), held + 4)]
+    engine.passes.clear()
+    conversations.extend([(0, random_ids(3, i), Sampling(0.0, 1)) for i in range(3)])
+    assert [(p.starts, p.width) for p in engine.passes] == [((held,) * 3, 4)]
+    engine.forget()
+    engine.passes.clear()
+    conversations.extend([(0, random_ids(3, 9), Sampling(0.0, 1))])
+    assert [(p.starts, p.width) for p in engine.passes] == [((0,), held + 4)]
 
 
 # -- Sampling ---------------------------------------------------------------------------------------------------------
@@ -254,22 +259,24 @@ def test_cached_tokens_are_not_fed_again():
 
 @given(prompt=st.integers(1, 20), others=st.lists(st.integers(1, 20), max_size=7), seed=st.integers(0, 5))
 def test_completion_does_not_depend_on_its_batch(prompt, others, seed):
-    """It does not depend on earlier requests either."""
-    alone, batched, decoder = request_for(text(prompt), temperature=1.0, seed=seed), None, engine(slots=4)
-    engine(slots=4).generate([alone])
+    """A completion does not depend on earlier requests either."""
+    alone, batched, engine = request_for(random_ids(prompt), temperature=1.0, seed=seed), None, make_engine(slots=4)
+    make_engine(slots=4).generate([alone])
     for rotation in range(2):
-        batched = request_for(text(prompt), temperature=1.0, seed=seed)
-        batch = [request_for(text(n, 1), temperature=1.0, seed=n) for n in others]
-        decoder.generate([*batch[rotation:], batched, *batch[:rotation]])
+        batched = request_for(random_ids(prompt), temperature=1.0, seed=seed)
+        batch = [request_for(random_ids(n, 1), temperature=1.0, seed=n) for n in others]
+        engine.generate([*batch[rotation:], batched, *batch[:rotation]])
         assert batched.out == alone.out
         assert batched.logprobs == pytest.approx(alone.logprobs, abs=1e-4)
     check_logprobs(LLAMA, alone)
 
 
 def test_seed_and_temperature_affect_samples():
-    decoder = engine(slots=64)
-    batch = [request_for(text(5), temperature=t, seed=s, max_tokens=8) for t in (0.0, 0.05, 1.0) for s in range(20)]
-    decoder.generate(batch)
+    engine = make_engine(slots=64)
+    batch = [
+        request_for(random_ids(5), temperature=t, seed=s, max_tokens=8) for t in (0.0, 0.05, 1.0) for s in range(20)
+    ]
+    engine.generate(batch)
     distinct = [len({tuple(r.out) for r in batch[i : i + 20]}) for i in (0, 20, 40)]
     assert distinct[0] == 1
     assert distinct[1] < distinct[2]
@@ -277,9 +284,9 @@ def test_seed_and_temperature_affect_samples():
 
 
 def test_samples_follow_the_distribution_of_the_model():
-    decoder, prompt = engine(slots=64), text(6)
+    engine, prompt = make_engine(slots=64), random_ids(6)
     batch = [request_for(prompt, temperature=0.7, seed=s, max_tokens=1) for s in range(4000)]
-    decoder.generate(batch)
+    engine.generate(batch)
     with torch.inference_mode():
         expected = torch.softmax(LLAMA(input_ids=torch.tensor([prompt])).logits[0, -1].double() / 0.7, -1)
     drawn = torch.bincount(torch.tensor([r.out[0] for r in batch]), minlength=300) / len(batch)
@@ -297,103 +304,104 @@ def trie(texts: Sequence[Sequence[int]]) -> dict[int, Any]:
 
 @given(st.sets(st.lists(st.integers(0, 255), max_size=4).map(tuple), min_size=1, max_size=6), st.integers(0, 9))
 def test_choices_constrain_tokens_but_not_logprobs(allowed, seed):
-    request = request_for(text(5), temperature=1.0, seed=seed, max_tokens=9)
+    request = request_for(random_ids(5), temperature=1.0, seed=seed, max_tokens=9)
     request.choices = trie(list(allowed))
-    free = request_for(text(9), temperature=1.0, seed=seed)
-    unbound = request_for(text(9), temperature=1.0, seed=seed)
-    engine().generate([request, free])
-    engine().generate([unbound])
+    unconstrained = request_for(random_ids(9), temperature=1.0, seed=seed)
+    alone = request_for(random_ids(9), temperature=1.0, seed=seed)
+    make_engine().generate([request, unconstrained])
+    make_engine().generate([alone])
     assert tuple(request.out[:-1]) in allowed
     assert request.out[-1] == EOS
     assert request.finish == "stop"
-    assert free.out == unbound.out
+    assert unconstrained.out == alone.out
     check_logprobs(LLAMA, request)
 
 
 def test_completion_ends_at_eos_limit_or_callback():
     seen: list[int] = []
 
-    def third(request: Request) -> bool:
+    def stop_at_third(request: Request) -> bool:
         seen.append(len(request.out))
         return len(request.out) == 3
 
-    watched, cut = request_for(text(5)), request_for(text(5), max_tokens=2)
-    watched.on_token = third
-    ended = request_for(text(5))
+    watched, cut = request_for(random_ids(5)), request_for(random_ids(5), max_tokens=2)
+    watched.on_token = stop_at_third
+    ended = request_for(random_ids(5))
     ended.choices = trie([(7,)])
-    engine().generate([watched, cut, ended])
+    make_engine().generate([watched, cut, ended])
     assert (len(watched.out), watched.finish, seen) == (3, "stop", [1, 2, 3])
     assert (len(cut.out), cut.finish) == (2, "length")
     assert (ended.out, ended.finish) == ([7, EOS], "stop")
 
 
 def test_engine_works_after_a_failure():
-    decoder = engine(slots=2)
+    engine = make_engine(slots=2)
 
-    def bad(request: Request) -> bool:
+    def fail(request: Request) -> bool:
         raise ZeroDivisionError
 
-    broken = request_for(text(5))
-    broken.on_token = bad
+    broken = request_for(random_ids(5))
+    broken.on_token = fail
     with pytest.raises(ZeroDivisionError):
-        decoder.generate([request_for(text(8)), broken])
-    after, alone = request_for(text(8)), request_for(text(8))
-    decoder.generate([after])
-    engine(reuse=False).generate([alone])
-    assert after.out == alone.out
+        engine.generate([request_for(random_ids(8)), broken])
+    after, expected = request_for(random_ids(8)), request_for(random_ids(8))
+    engine.generate([after])
+    make_engine(reuse=False).generate([expected])
+    assert after.out == expected.out
 
 
 def test_cache_grows_with_conversations():
-    decoder = engine(slots=2, max_position_embeddings=2048)
-    conversations, alone = Conversations(decoder), Conversations(engine(reuse=False, max_position_embeddings=2048))
+    engine = make_engine(slots=2, max_position_embeddings=2048)
+    conversations = Conversations(engine)
+    uncached = Conversations(make_engine(reuse=False, max_position_embeddings=2048))
     for _ in range(3):
-        for one in (conversations, alone):
-            one.extend([(len(one.chats) - 1 if one.chats else None, text(300), Sampling(0.0, 2))])
-    assert decoder._plan.capacity == 1024
-    assert conversations.chats == alone.chats
+        for each in (conversations, uncached):
+            each.extend([(len(each.chats) - 1 if each.chats else None, random_ids(300), Sampling(0.0, 2))])
+    assert engine._plan.capacity == 1024
+    assert conversations.chats == uncached.chats
 
 
 def test_long_prompts_are_fed_in_several_passes():
-    decoder = RecordingEngine(slots=8, prefill_tokens=40)
-    decoder.passes.clear()
-    batch = [request_for(text(n)) for n in (60, 3, 19, 20, 21, 2)]
-    decoder.generate(batch)
-    assert [(len(p.rows), p.width) for p in decoder.passes if p.width > 1] == [(1, 60), (1, 21), (2, 20), (2, 3)]
+    engine = RecordingEngine(slots=8, prefill_tokens=40)
+    engine.passes.clear()
+    batch = [request_for(random_ids(n)) for n in (60, 3, 19, 20, 21, 2)]
+    engine.generate(batch)
+    assert [(len(p.rows), p.width) for p in engine.passes if p.width > 1] == [(1, 60), (1, 21), (2, 20), (2, 3)]
     for request in batch:
         assert request.out == generated(LLAMA, request.ids, 6)
 
 
 def test_one_slot_suffices_for_a_growing_conversation():
-    decoder = engine(slots=1)
-    assert decoder.reuse
-    conversations, alone = Conversations(decoder), Conversations(engine(reuse=False))
+    engine = make_engine(slots=1)
+    assert engine.reuse
+    conversations, uncached = Conversations(engine), Conversations(make_engine(reuse=False))
     for number in itertools.chain([None], range(3)):
-        for one in (conversations, alone):
-            one.extend([(number, text(4), Sampling(0.0, 3))])
-    assert conversations.chats == alone.chats
+        for each in (conversations, uncached):
+            each.extend([(number, random_ids(4), Sampling(0.0, 3))])
+    assert conversations.chats == uncached.chats
 
 
 class NoisyEngine(Engine):
-    """Adds noise to the logits that differs between batches."""
+    """Adds noise to the logits, different in each forward pass."""
 
     noise = 0.0
     generator = torch.Generator()
 
-    def _forward(self, *pass_: Any) -> torch.Tensor:
-        logits = super()._forward(*pass_)
+    def _forward(self, *args: Any) -> torch.Tensor:
+        logits = super()._forward(*args)
         return logits + self.noise * torch.rand(logits.shape, generator=self.generator)
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_exact_samples_do_not_depend_on_rounding(temperature):
-    def drawn(exact: bool, seed: int) -> list[list[int]]:
-        # The noise is far above rounding, so that inexact draws differ. The margin is scaled accordingly.
-        model = NoisyEngine(LLAMA, frozenset({EOS}), 32, exact=exact, rounding=2000 * ROUNDING)
-        assert model.reuse
-        model.noise, model.generator = 0.02, torch.Generator().manual_seed(seed)
-        requests = [request_for(text(9, i), temperature=temperature, max_tokens=12, seed=i) for i in range(60)]
-        model.generate(requests)
+    def samples(exact: bool, seed: int) -> list[list[int]]:
+        # The noise is far larger than rounding errors, so samples differ without `exact`. `rounding` is scaled to it.
+        engine = NoisyEngine(LLAMA, frozenset({EOS}), 32, exact=exact, rounding=2000 * ROUNDING)
+        assert engine.reuse
+        engine.noise, engine.generator = 0.02, torch.Generator().manual_seed(seed)
+        requests = [request_for(random_ids(9, i), temperature=temperature, max_tokens=12, seed=i) for i in range(60)]
+        engine.generate(requests)
         return [request.out for request in requests]
 
-    assert drawn(True, 1) == drawn(True, 2) == drawn(True, 3)
-    assert drawn(False, 1) != drawn(False, 2) or temperature == 0.0
+    assert samples(True, 1) == samples(True, 2) == samples(True, 3)
+    assert samples(False, 1) != samples(False, 2) or temperature == 0.0

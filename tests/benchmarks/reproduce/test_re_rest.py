@@ -192,7 +192,9 @@ def test_tables_and_report_without_controls(doors_world, tmp_path, monkeypatch):
 def test_bad_settings_are_refused_before_any_work(tmp_path, capsys):
     command = ("reproduce", "re-rest", "--run", tmp_path / "run")
     assert "unknown environment 'hosehold'; did you mean 'household'" in refused(capsys, *command, "--env", "hosehold")
-    assert "argument 'max_step'; did you mean 'max_steps'" in refused(capsys, *command, "--env-args", "max_step=3")
+    assert "argument 'max_step' of environment 'household'; did you mean 'max_steps'" in refused(
+        capsys, *command, "--env-args", "max_step=3"
+    )
     assert "tasks is 0; expected at least 1" in refused(capsys, *command, "--loop.practice.tasks", "0")
     assert "every model; expected 'off'; pass --gate off" in refused(capsys, *command, "--gate", "on")
     assert "the seed policy's family is 'household'" in refused(capsys, *command, "--env", "code")

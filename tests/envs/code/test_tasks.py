@@ -270,7 +270,7 @@ def test_unknown_sources_and_missing_files_raise_usage_error(tmp_path):
         CodeEnv.tasks("test", source="humaneval")
     with pytest.raises(UsageError, match=r"cannot read code tasks from /nowhere\.jsonl"):
         CodeEnv.tasks("test", source="humaneval", path="/nowhere.jsonl")
-    with pytest.raises(UsageError, match="unknown split of humaneval 'train'"):
+    with pytest.raises(UsageError, match="unknown split 'train' of humaneval"):
         CodeEnv.tasks("train", source="humaneval", path=str(write_rows(tmp_path / "h.jsonl", HUMANEVAL)))
     with pytest.raises(UsageError, match="source 'steps' generates its tasks"):
         CodeEnv.tasks("train", path="x")

@@ -87,8 +87,8 @@ def test_the_judge_scores_the_episode_when_the_agent_stops(tmp_path, site):
     for action, score in (("click [1]", 1.0), ("wait", 0.0)):
         env.reset(options={"task": task})
         env.step(action)
-        _, reward, over, _, info = env.step("stop [It is open]")
-        assert (reward, over, info["score"], info["success"]) == (score, True, score, score == 1.0)
+        _, reward, terminated, _, info = env.step("stop [It is open]")
+        assert (reward, terminated, info["score"], info["success"]) == (score, True, score, score == 1.0)
     env.close()
     assert "1. click [1]\n2. stop [It is open]" in model.prompts[0]
     assert "heading 'Two' level 1" in model.prompts[0]

@@ -33,14 +33,14 @@ def attempts(successes: int, infra: int = 0, **fields: object) -> list[Trajector
 
 
 def test_score_fields():
-    found = score("base", TASKS, attempts(8), seconds=3.5, decoding="free", step_cap=50, settings={"size": "small"})
+    found = score("base", TASKS, attempts(8), seconds=3.5, decoding="free", step_limit=50, settings={"size": "small"})
     assert (found.n, found.infra_errors, found.success.value) == (20, 0, 0.4)
     assert found.taskset == TASKS.hash
     assert {kind: (r.value, r.n) for kind, r in found.by_type.items()} == {"cool": (0.4, 10), "heat": (0.4, 10)}
     assert (found.mean_steps, found.invalid_share) == (2.0, 0.5)
     assert (found.sampled_tokens, found.read_tokens) == (40, 200)
     assert (found.models, found.seeds, found.seconds) == (("m@1",), (0,), 3.5)
-    assert (found.decoding, found.step_cap, found.settings) == ("free", 50, {"size": "small"})
+    assert (found.decoding, found.step_limit, found.settings) == ("free", 50, {"size": "small"})
     assert (found.agents, found.repeatable) == ((), None)
 
 

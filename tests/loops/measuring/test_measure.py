@@ -88,7 +88,7 @@ def test_every_split_is_measured_and_scored(seeded, store, doors_seed):
         score = Score.from_json(store.results()[stage])
         assert score.taskset == tasks.hash
         assert score.success.value == sum(t.success for t in attempts) / 18
-        assert (score.name, score.n, score.decoding, score.step_cap) == ("base", 18, "free", 2)
+        assert (score.name, score.n, score.decoding, score.step_limit) == ("base", 18, "free", 2)
         assert score.settings["temperature"] == 0.7
         timing = store.results()[stage.with_kind("timing")]
         assert score.seconds == timing["wall"] >= timing["model"] + timing["env"] > 0
@@ -110,7 +110,7 @@ def test_a_score_has_agent_environment_and_repeatability(store, repeatable):
     assert score.agents[0].startswith("react-")
     assert score.agents[0].endswith("@base:1")
     assert {t.made_by and t.made_by.args["system"] for t in attempts} == {"Be brief."}
-    assert (score.models, score.repeatable, score.step_cap, score.seeds) == (("base:1",), repeatable, 3, (ON.seed,))
+    assert (score.models, score.repeatable, score.step_limit, score.seeds) == (("base:1",), repeatable, 3, (ON.seed,))
     assert score.settings == {"temperature": 0.7, "max_tokens": 32, "env": run.env.to_json()}
     assert (score.settings["env"]["id"], score.settings["env"]["kwargs"]["max_steps"]) == (DOORS.id, 3)
 

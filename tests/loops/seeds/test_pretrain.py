@@ -143,10 +143,11 @@ def test_parallel_batches_equal_one_large_batch():
     assert all(torch.equal(value, again[name]) for name, value in several.items())
 
 
+@pytest.mark.parametrize("name", ["tokens", "batch_tokens", "threads"])
 @pytest.mark.parametrize("number", [0, -1])
-def test_threads_must_be_at_least_1(number):
-    with pytest.raises(UsageError, match=f"threads is {number}"):
-        PretrainConfig(threads=number)
+def test_numbers_must_be_at_least_1(name, number):
+    with pytest.raises(UsageError, match=f"^{name} is {number}; expected at least 1"):
+        PretrainConfig(**{name: number})
 
 
 def test_tokens_of_weight_0_are_not_learned():

@@ -9,7 +9,7 @@ import pytest
 from kintsugi.loops.seeds.family import SeedRecipe
 from kintsugi.loops.seeds.recipe import recipe_hash
 from kintsugi.loops.seeds.registry import family_of, find_family
-from kintsugi.loops.seeds.sources import DATA, sources
+from kintsugi.loops.seeds.sources import DATA_SUFFIXES, sources
 from loop_seeds import install
 
 ROOT = Path(kintsugi.__file__).parent
@@ -46,7 +46,7 @@ def test_all_of_the_familys_environment_and_no_other_is_a_source(name):
     """This includes modules that are only loaded by name, such as the pages of a site."""
     found = files_of(name)
     for other in OWN:
-        inside = [f for f in (ROOT / "envs" / other).rglob("*") if f.suffix in {".py", *DATA}]
+        inside = [f for f in (ROOT / "envs" / other).rglob("*") if f.suffix in {".py", *DATA_SUFFIXES}]
         names = {f"kintsugi/{file.relative_to(ROOT).as_posix()}" for file in inside}
         assert names
         assert names & found.keys() == (names if other == name else set())

@@ -35,19 +35,19 @@ def test_corpus_has_parsable_answers_of_every_role(corpus):
 
 def test_demonstrations_are_not_filtered_by_success():
     tasks = list(FAMILY.tasks(8, 5))
-    shown = [demonstrate(task, seed) for seed, task in enumerate(tasks)]
-    assert {each.success for each in shown} == {True, False}
-    days = [len({id(step) for step in each.steps}) for each in shown]
-    found = [Counter(map(role_of, chats(each))) for each in shown]
-    assert [each["decision"] for each in found] == days == [59] * 8
+    attempts = [demonstrate(task, seed) for seed, task in enumerate(tasks)]
+    assert {each.success for each in attempts} == {True, False}
+    days = [len({id(step) for step in each.steps}) for each in attempts]
+    calls = [Counter(map(role_of, chats(each))) for each in attempts]
+    assert [each["decision"] for each in calls] == days == [59] * 8
 
 
 def test_copies_of_news_and_reports_have_other_names_and_the_same_answer(corpus):
     names = [WORDINGS["train"].company(n)[1] for n in range(WORDINGS["train"].companies)]
-    read = [chat for chat in corpus.chats if role_of(chat) in ("news", "report")]
-    known = [any(name in chat[1].content for name in names) for chat in read]
-    assert sum(known) / len(known) <= 1.1 / COPIES["news"]
-    for chat in read:
+    news_and_reports = [chat for chat in corpus.chats if role_of(chat) in ("news", "report")]
+    has_known_name = [any(name in chat[1].content for name in names) for chat in news_and_reports]
+    assert sum(has_known_name) / len(has_known_name) <= 1.1 / COPIES["news"]
+    for chat in news_and_reports:
         answer = answer_news if role_of(chat) == "news" else answer_report
         assert answer(chat[1].content) == chat[-1].content
 
@@ -60,7 +60,7 @@ def test_corpus_is_deterministic(corpus):
 
 
 def test_prompts_have_few_tokens(corpus):
-    """The forecast prompt stays below 200 tokens, and below its number of characters."""
+    """The longest forecast prompt has fewer than 200 tokens, and fewer tokens than the shortest has characters."""
     texts = [message.content for chat in corpus.chats for message in chat]
     tokenizer = learn_tokenizer(texts, single_tokens=(*SINGLE_TOKENS, *FAMILY.single_tokens), phrase_tokens=False)
     lengths = [len(tokenizer(chat[1].content)["input_ids"]) for chat in corpus.chats if role_of(chat) == "forecast"]
