@@ -96,8 +96,14 @@ def test_settings_apply_only_to_existing_arguments():
             "argument 'luod' of agent 'fake_agents:make_wait_agent'; did you mean 'loud'",
         ),
         (AgentSpec(args={"condense": "perhaps"}), "argument 'condense' is 'perhaps'; expected true or false"),
-        (AgentSpec("trading-group", {"labels": {"horizn": 3}}), "'horizn' of agent 'trading-group' argument 'labels'; did you mean 'horizon'"),
-        (AgentSpec("trading-group", {"labels.horizn": 3}), "'horizn' of agent 'trading-group' argument 'labels'; did you mean 'horizon'"),
+        (
+            AgentSpec("trading-group", {"labels": {"horizn": 3}}),
+            "'horizn' of agent 'trading-group' argument 'labels'; did you mean 'horizon'",
+        ),
+        (
+            AgentSpec("trading-group", {"labels.horizn": 3}),
+            "'horizn' of agent 'trading-group' argument 'labels'; did you mean 'horizon'",
+        ),
         (AgentSpec(args={"max_tokens": "9"}), "'max_tokens' is set by the flag of that name; remove it"),
         (
             AgentSpec("fake_agents:SyncAgent"),

@@ -63,7 +63,10 @@ def test_the_record_is_reproducible():
         (("--agent", "faulty_envs:Nobody"), "agent named by its module): cannot import 'faulty_envs:Nobody'"),
         (("--agent", "math:pi"), "agent 'math:pi' is 3.14"),
         (("--env", "math:pi"), "'math:pi' is 3.14"),
-        (("--env", "web", "--env-args", "config.screenshot=true"), "argument 'screenshot' of environment 'web' argument 'config'; did you mean 'screenshots'"),
+        (
+            ("--env", "web", "--env-args", "config.screenshot=true"),
+            "argument 'screenshot' of environment 'web' argument 'config'; did you mean 'screenshots'",
+        ),
         (("--env", "web", "--env-args", "judge=strict"), "argument 'judge' is 'strict'; expected none or a reference"),
     ],
 )
