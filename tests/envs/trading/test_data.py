@@ -69,7 +69,7 @@ def test_market_is_read_only_hashed_and_has_windows():
         ({"dividends": [0, np.nan, 0, 0]}, "dividends is nan"),
         ({"volume": np.ones(3)}, r"volume has the shape \(3, 1\); expected \(4, 1\)"),
         ({"symbols": ("A A",)}, "none empty or with spaces"),
-        ({"items": (Item(np.datetime64("2024-01-02"), "news", "B", "x"),)}, "unknown symbol .* 'B'"),
+        ({"items": (Item(np.datetime64("2024-01-02"), "news", "B", "x"),)}, "unknown symbol 'B' of the item"),
         (
             {"items": tuple(Item(np.datetime64(day), "news", "A", "x") for day in ("2024-01-03", "2024-01-02"))},
             "sort items by publication",
