@@ -20,7 +20,7 @@ Indices = NDArray[Any]
 
 
 class VectorAccount:
-    """N accounts under the same rules, each with its own orders. Position arrays have the shape (A, N)."""
+    """N accounts under the same rules, each with its own orders. Position arrays have the shape (A, N) for A assets."""
 
     def __init__(self, rules: Rules, count: int, closes: Any) -> None:
         """Open `count` accounts with `rules.cash` at a bar with the closing prices `closes`, one per asset."""
@@ -38,7 +38,8 @@ class VectorAccount:
         self.ruined = np.zeros(count, dtype=bool)
         self._has_protection = self._has_shorts = self._in_debt = False
         self.may_owe = self._may_borrow = rules.leverage > 1 or rules.maintenance >= 1
-        """Whether any account may have debts, now or during the last bar. Otherwise ruin and margin are not checked."""
+        """Whether any account may have owed cash or units in the last bar (other than by a fee of that bar), or
+        `maintenance` is at least 1. Ruin and margin are checked only then, or if cash is negative at the close."""
         self._opening_markup, self._closing_markup = rules.opening_markup, rules.closing_markup
         self._rates = tuple(rate / rules.bars_per_year for rate in (rules.borrow, rules.interest, rules.loan))
 
@@ -63,7 +64,7 @@ class VectorAccount:
             bar: The bar.
             accounts: (K,) Indices of the accounts with orders.
             weights: (A, K) Target weights. NaN places no order.
-            stop: (A, K) Stop-loss distances from the entry price, as shares of it. NaN sets none.
+            stop: (A, K) Stop-loss distances from the entry price, as shares of it. NaN keeps the current stop-loss.
             take: (A, K) Take-profit distances, likewise.
         """
         # Buying back a short position in this bar can leave debts although no short position is left at the close.
@@ -174,7 +175,7 @@ class VectorAccount:
         return whole
 
     def _affordable(self, change: Floats, price: float, equity: Floats, gross: Floats) -> Floats:
-        """Limit changes that increase positions to the buying power."""
+        """Cut increases of positions to the buying power."""
         rules, leverage = self.rules, self.rules.leverage
         dear, cheap = price * (1 + self._opening_markup), price * (1 - self._opening_markup)
         long, short = (
@@ -213,8 +214,8 @@ class VectorAccount:
         for prices, distance, sign in ((self.stop, stop, -1.0), (self.take, take, 1.0)):
             if distance is not None:
                 new = ordered & (units != 0) & ~np.isnan(distance[asset])
-                distances = entry * (1 + sign * side * distance[asset])
-                prices[asset, indices] = np.where(new, distances, prices[asset, indices])
+                levels = entry * (1 + sign * side * distance[asset])
+                prices[asset, indices] = np.where(new, levels, prices[asset, indices])
                 self._has_protection = self._has_protection or bool(new.any())
 
     def _trigger_protection(self, bar: Bar) -> None:
@@ -245,7 +246,7 @@ class VectorAccount:
         self.marks, self.equity = closes, equity
         # A loan can outlast the short position or the fee that caused it. Rounding can cause one as well.
         self._in_debt = bool(self.cash.min() < 0)
-        # An account without debts can neither be ruined nor liquidated.
+        # With `maintenance` below 1, an account without debts can neither be ruined nor liquidated.
         if not (self.may_owe or self._in_debt):
             return
         gross = np.zeros_like(equity)

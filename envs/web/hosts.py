@@ -55,7 +55,7 @@ class AllowedHosts:
         )
 
     def proxy_settings(self, blocking_proxy: BlockingProxy) -> dict[str, str] | None:
-        """Return Playwright's proxy settings, which send requests to all other hosts to `blocking_proxy`."""
+        """Return Playwright's proxy settings: requests to blocked hosts go to `blocking_proxy`. None with host `*`."""
         if "*" in self.allowed:
             return None
         # Without `<-loopback>`, Chromium bypasses the proxy for all loopback and link-local addresses.
@@ -77,7 +77,11 @@ class BlockingProxy:
 
 
 def parse_address(text: str, schemes: Iterable[str] = ("http", "https", "file", "about")) -> str:
-    """Return the URL that was typed, with `http://` if the scheme is missing; raise `ValueError` if it is not a URL."""
+    """Return the URL that was typed, with `http://` if the scheme is missing.
+
+    Raises:
+        ValueError: The text is not a URL, or its scheme is not in `schemes`.
+    """
     url = text.strip()
     if not url or any(c.isspace() for c in url) or not url.isprintable():
         raise ValueError("it is empty or holds spaces")

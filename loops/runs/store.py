@@ -36,7 +36,7 @@ Play = Callable[[Sequence[Job]], Iterator[Wave]]
 
 
 class RunStore:
-    """The folder of one run, locked for this process. Use it as a context manager.
+    """The folder of one run, which `open` locks for this process. Use the store as a context manager.
 
     Attributes:
         folder: Folder of the run.
@@ -62,14 +62,14 @@ class RunStore:
 
         Args:
             folder: Folder of the run; created if it does not exist.
-            config: Configuration as JSON-compatible values; to resume, equal to that at the run's start.
+            config: Configuration as JSON-compatible values. A run is resumed only with the one it was started with.
 
         Returns:
             The open store.
 
         Raises:
-            UsageError: The configuration differs (the message names each change), the run has another format or is open
-                in another process, or the folder holds other files.
+            UsageError: The configuration differs (the message says how), the run has another format or is open in
+                another process, or the folder is neither empty nor a run.
         """
         with readable_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
@@ -131,7 +131,7 @@ class RunStore:
         return stage if stage.scope else replace(stage, scope=self._scope)
 
     def key(self, stage: Stage, attempt: str) -> str:
-        """Return the full key of an attempt (`Trajectory.key`) or node (`node_key`), as in `Trajectory.parents`."""
+        """Return the full key, as in `Trajectory.parents`, from that in the stage (`Trajectory.key` or `node_key`)."""
         return self.scoped_stage(stage).key(attempt)
 
     def record_versions(self, versions: Iterable[tuple[str, str]]) -> None:
@@ -178,7 +178,7 @@ class RunStore:
     # -- attempts -------------------------------------------------------------------------------------------------
 
     def collect(self, stage: Stage, jobs: Sequence[Job], play: Play) -> list[Trajectory]:
-        """Return the stored attempts of jobs, after playing and storing the remaining ones.
+        """Return the attempts of jobs, after playing and storing those that are not stored yet.
 
         A wave is stored in one transaction, so an interrupted run resumes at the start of a wave with the same batches.
 
@@ -191,8 +191,9 @@ class RunStore:
             The attempts, in the order of `jobs`.
 
         Raises:
-            UsageError: A stored attempt has another task, sample, seed, source, parents or agent than its job. An agent
-                with another prompt, sampling or model is another agent.
+            UsageError: More attempts are stored than there are jobs, or a stored attempt has another task, sample,
+                seed, source, parents or agent than its job. An agent with another prompt, sampling or model is another
+                agent.
         """
         stored = self.trajectories(stage)
         self._refuse_other_attempts(stage, stored, jobs)

@@ -1,4 +1,4 @@
-"""Names, streets and cities for the content of all sites, and random values made of them."""
+"""Names, streets and cities for the content of all sites, and functions that make names, addresses and timestamps."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def user_name(name: str) -> str:
 
 
 def past_timestamp(rng: PortableRng, min_days_ago: int, max_days_ago: int) -> str:
-    """Return a random ISO timestamp between 8:00 and 21:00, `min_days_ago` to `max_days_ago` days before `TODAY`."""
+    """Return a random ISO timestamp from 8:00 to 21:00, `min_days_ago` to `max_days_ago` days before `core.TODAY`."""
     import datetime
 
     days, minutes = rng.between(min_days_ago, max_days_ago), rng.between(8 * 60, 21 * 60)

@@ -87,7 +87,7 @@ def test_thoughts_only_name_entities_seen_before():
             assert [name for name in NAME.findall(step.thought) if name not in seen] == []
 
 
-def test_clumsy_expert_makes_all_kinds_of_mistakes():
+def test_clumsy_expert_makes_refused_and_repeated_actions():
     failures = [play_clumsily(task, random.Random(number))[0] for number, task in enumerate(TASKS)]
     failed = [failure for failure in failures if failure is not None]
     assert 0 < len(failed) <= len(TASKS)
