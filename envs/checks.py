@@ -109,7 +109,7 @@ def _factory(env: EnvLike) -> Callable[..., AgentEnv]:
         instance, spec = env.unwrapped, env.spec
         if spec is None and getattr(instance, "task", None) is not None:
             raise UsageError(
-                "the instance has begun an episode and has no spec; expected a new instance: pass its class instead"
+                "the instance has started an episode and has no spec; expected a new instance; pass its class instead"
             )
         build, takes_no_options = (spec.make, False) if spec else ((lambda: copy.deepcopy(instance)), True)
 

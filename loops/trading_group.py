@@ -6,7 +6,7 @@
 4. train     one LoRA adapter for all roles                                           adapters/trading_group@1
 5. gate      the adapter must beat the base model on other windows
 
-A label uses only bars of its own window. Calls whose outcome lies beyond the end of the window stay unlabelled and are
+A label uses only bars of the same window. Calls whose outcome lies beyond the end of the window stay unlabelled and are
 not trained on. `TradingEnv.tasks` guarantees that no two windows share a bar of an asset. The windows of a walk-forward
 split end at least one label horizon before the first test.
 """

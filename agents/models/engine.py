@@ -6,7 +6,7 @@ pass passes its own positions and mask. `Engine` tests at start whether the mode
 if not.
 
 Matrix products round differently in batches of different shapes, which changes about one sampled token in a million.
-With `exact=True`, the engine detects samples that rounding could change and repeats each in a batch of its own.
+With `exact=True`, the engine detects samples that rounding could change and repeats each alone, without a batch.
 """
 
 from __future__ import annotations

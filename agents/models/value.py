@@ -31,7 +31,7 @@ GRID = 512
 class LocalValue:
     """Critic that runs on transformers. All calls that are pending at the same time form one batch.
 
-    A value that rounding in the batch could move to another grid point is computed again in a batch of its own.
+    A value that rounding in the batch could move to another grid point is computed again alone, without a batch.
     """
 
     def __init__(self, network: Any, tokenizer: Any, head: torch.nn.Linear, version: str) -> None:

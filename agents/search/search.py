@@ -76,18 +76,7 @@ async def search_async(
     Raises:
         UsageError: If arguments do not fit together, or if a tree in the log was started with different settings.
     """
-    if at_once < 1:
-        raise UsageError(f"at_once is {at_once}; expected at least 1")
-    if config.needs_value_model != (value is not None):
-        raise UsageError(
-            f"{type(config).__name__} {'needs' if config.needs_value_model else 'does not use'} a value model; "
-            f"{'pass' if config.needs_value_model else 'leave out'} `value`"
-        )
-    keys = Counter(map(tree_key, jobs))
-    if twice := [key for key, count in keys.items() if count > 1]:
-        raise UsageError(
-            f"two jobs have the key {twice[0]!r}; expected different keys: give each job of a task another `sample`"
-        )
+    _check_arguments(jobs, config, value, at_once)
     buffer, stats = BufferedTreeLog(log), stats if stats is not None else SearchStats()
     trees: dict[int, SearchTree] = {}
     queue = iter(enumerate(jobs))
@@ -111,6 +100,22 @@ async def search_async(
     if log:
         log.close(asdict(stats))
     return [trees[number] for number in range(len(jobs))]
+
+
+def _check_arguments(jobs: Sequence[Job], config: SearchConfig, value: ValueModel | None, at_once: int) -> None:
+    """Raise `UsageError` if the arguments of a search do not fit together."""
+    if at_once < 1:
+        raise UsageError(f"at_once is {at_once}; expected at least 1")
+    if config.needs_value_model != (value is not None):
+        raise UsageError(
+            f"{type(config).__name__} {'needs' if config.needs_value_model else 'does not use'} a value model; "
+            f"{'pass' if config.needs_value_model else 'leave out'} `value`"
+        )
+    keys = Counter(map(tree_key, jobs))
+    if twice := [key for key, count in keys.items() if count > 1]:
+        raise UsageError(
+            f"two jobs have the key {twice[0]!r}; expected different keys: give each job of a task another `sample`"
+        )
 
 
 @dataclass

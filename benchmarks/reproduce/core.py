@@ -1,7 +1,7 @@
 """Shared code of the paper reproductions. A `Reproduction` defines what is run for one seed.
 
 Each seed trains its own seed policy and runs in its own scope of one run. A `Lab` collects its attempts. Pairs of
-models are then compared on the attempts of all seeds. TradingGroup's reproduction has tables of its own.
+models are then compared on the attempts of all seeds. TradingGroup's reproduction has different tables.
 """
 
 from __future__ import annotations

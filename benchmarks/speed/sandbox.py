@@ -1,7 +1,7 @@
 """Measures the speed of the sandboxes: `python -m kintsugi.benchmarks.speed.sandbox`.
 
 It times a whole `Sandbox.run` of a one-line program, as seen by the caller. The baselines run the same program in the
-same image and are timed in the same rounds, so that load on the machine affects all of them alike.
+same image and are timed in the same rounds, so that load on the machine affects all of them equally.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`Gate`: a paired test on tasks of its own that decides whether the adapter of a round is kept."""
+"""`Gate`: a paired test on separate tasks that decides whether the adapter of a round is kept."""
 
 from __future__ import annotations
 

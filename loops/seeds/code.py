@@ -103,10 +103,10 @@ def _alter_chain(chain: Chain, rng: random.Random) -> Chain:
     swapped = (*chain[:at], *chain[at : at + 2][::-1], *chain[at + 2 :])
     if kind < 0.5 and is_well_typed(swapped, STEPS[chain[0][0]].input_kind):
         return swapped
-    alike = [
+    replacements = [
         each for each in STEPS.values() if (each.input_kind, each.output_kind) == (step.input_kind, step.output_kind)
     ]
-    other = rng.choice(alike)
+    other = rng.choice(replacements)
     return (*chain[:at], (other.name, rng.choice(other.constants)), *chain[at + 1 :])
 
 

@@ -42,7 +42,7 @@ class PretrainConfig:
     tokens: int = 1_800_000
     """Number of training tokens, over all epochs."""
     batch_tokens: int = 2048
-    """Maximum number of tokens of a batch, padding included; a longer text is a batch of its own."""
+    """Maximum number of tokens of a batch, padding included; a longer text forms a batch alone."""
     threads: int = 1
     """Number of batches per step, each in its own thread."""
     matrix_lr: float = 0.02

@@ -76,7 +76,7 @@ def test_shared_or_used_instances_are_refused():
     with pytest.raises(UsageError, match="same instance twice"):
         check_agent_env(lambda: env)
     env.reset(seed=0)
-    with pytest.raises(UsageError, match="begun an episode"):
+    with pytest.raises(UsageError, match="started an episode"):
         check_agent_env(env)
     with pytest.raises(UsageError, match="expected at least 4 steps and 2 copies"):
         check_agent_env(Lamps, steps=1)

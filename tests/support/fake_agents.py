@@ -13,11 +13,11 @@ from kintsugi.agents.trajectory import Call, Step, Trajectory
 
 
 class UnnamedReAct(ReActAgent):
-    """A subclass of ReAct without a registered name of its own."""
+    """A subclass of ReAct without a registered name."""
 
 
 class NamedReAct(ReActAgent):
-    """A subclass of ReAct with a registered name of its own."""
+    """A subclass of ReAct with another registered name."""
 
     kind = "named"
 

@@ -1,4 +1,4 @@
-"""A seccomp filter for bubblewrap, which has none of its own.
+"""A seccomp filter for bubblewrap, which does not include one.
 
 It refuses system calls that programs do not need and that widen the attack surface. Refused calls return EPERM, so
 programs see an error instead of being killed. `clone3` returns ENOSYS, and a call of another architecture kills the

@@ -3,56 +3,21 @@
 from __future__ import annotations
 
 import itertools
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 import torch
+from engines import EOS, LLAMA, check_logprobs, generated, make_engine, random_ids, request_for
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kintsugi.agents.models.core import Sampling
-from kintsugi.agents.models.engine import ROUNDING, Engine, Request
+from kintsugi.agents.models.engine import Engine, Request
 from tiny_models import NETWORKS, network
 
-EOS = 257
 CACHED = ("llama", "qwen2", "qwen3", "gemma", "gemma2", "mistral", "cohere", "granite", "gpt2")
 """Networks that follow the given positions and masks. The others in `NETWORKS` run without the cache."""
-LLAMA = network("llama")
-
-
-def make_engine(name: str = "llama", slots: int = 4, *, reuse: bool | None = None, **changes: Any) -> Engine:
-    engine = Engine(network(name, **changes) if name != "llama" or changes else LLAMA, frozenset({EOS}), slots)
-    if reuse is not None:
-        engine.reuse = reuse
-    return engine
-
-
-def request_for(ids: Sequence[int], turn_ends: Sequence[int] = (), **sampling: Any) -> Request:
-    return Request(list(ids), list(turn_ends), Sampling(**{"temperature": 0.0, "max_tokens": 6, **sampling}))
-
-
-def random_ids(length: int, seed: int = 0) -> list[int]:
-    rng = random.Random(f"{seed}/{length}")
-    return [rng.randrange(256) for _ in range(length)]
-
-
-def generated(model: Any, prompt: Sequence[int], tokens: int) -> list[int]:
-    """Return the greedy completion that `transformers` generates."""
-    ids = torch.tensor([list(prompt)])
-    options = {"do_sample": False, "max_new_tokens": tokens, "eos_token_id": EOS, "pad_token_id": 258}
-    return model.generate(ids, attention_mask=torch.ones_like(ids), **options)[0, len(prompt) :].tolist()
-
-
-def check_logprobs(model: Any, request: Request) -> None:
-    """Check the log-probabilities of a completion against one forward pass over the whole text."""
-    with torch.inference_mode():
-        logits = model(input_ids=torch.tensor([request.ids + request.out]), use_cache=False).logits[0]
-    start = len(request.ids) - 1
-    expected = torch.log_softmax(logits[start : start + len(request.out)].float(), -1)
-    sampled = torch.tensor(request.out)[:, None]
-    torch.testing.assert_close(torch.tensor(request.logprobs), expected.gather(-1, sampled)[:, 0], rtol=1e-4, atol=1e-4)
 
 
 class Conversations:
@@ -254,86 +219,6 @@ def test_cached_tokens_are_not_fed_again():
     assert [(p.starts, p.width) for p in engine.passes] == [((0,), held + 4)]
 
 
-# -- Sampling ---------------------------------------------------------------------------------------------------------
-
-
-@given(prompt=st.integers(1, 20), others=st.lists(st.integers(1, 20), max_size=7), seed=st.integers(0, 5))
-def test_completion_does_not_depend_on_its_batch(prompt, others, seed):
-    """A completion does not depend on earlier requests either."""
-    alone, batched, engine = request_for(random_ids(prompt), temperature=1.0, seed=seed), None, make_engine(slots=4)
-    make_engine(slots=4).generate([alone])
-    for rotation in range(2):
-        batched = request_for(random_ids(prompt), temperature=1.0, seed=seed)
-        batch = [request_for(random_ids(n, 1), temperature=1.0, seed=n) for n in others]
-        engine.generate([*batch[rotation:], batched, *batch[:rotation]])
-        assert batched.out == alone.out
-        assert batched.logprobs == pytest.approx(alone.logprobs, abs=1e-4)
-    check_logprobs(LLAMA, alone)
-
-
-def test_seed_and_temperature_affect_samples():
-    engine = make_engine(slots=64)
-    batch = [
-        request_for(random_ids(5), temperature=t, seed=s, max_tokens=8) for t in (0.0, 0.05, 1.0) for s in range(20)
-    ]
-    engine.generate(batch)
-    distinct = [len({tuple(r.out) for r in batch[i : i + 20]}) for i in (0, 20, 40)]
-    assert distinct[0] == 1
-    assert distinct[1] < distinct[2]
-    assert distinct[2] > 15
-
-
-def test_samples_follow_the_distribution_of_the_model():
-    engine, prompt = make_engine(slots=64), random_ids(6)
-    batch = [request_for(prompt, temperature=0.7, seed=s, max_tokens=1) for s in range(4000)]
-    engine.generate(batch)
-    with torch.inference_mode():
-        expected = torch.softmax(LLAMA(input_ids=torch.tensor([prompt])).logits[0, -1].double() / 0.7, -1)
-    drawn = torch.bincount(torch.tensor([r.out[0] for r in batch]), minlength=300) / len(batch)
-    assert float((drawn - expected).abs().max()) < 5 * (0.25 / len(batch)) ** 0.5
-
-
-def trie(texts: Sequence[Sequence[int]]) -> dict[int, Any]:
-    root: dict[int, Any] = {}
-    for ids in texts:
-        node = root
-        for token in (*ids, EOS):
-            node = node.setdefault(token, {})
-    return root
-
-
-@given(st.sets(st.lists(st.integers(0, 255), max_size=4).map(tuple), min_size=1, max_size=6), st.integers(0, 9))
-def test_choices_constrain_tokens_but_not_logprobs(allowed, seed):
-    request = request_for(random_ids(5), temperature=1.0, seed=seed, max_tokens=9)
-    request.choices = trie(list(allowed))
-    unconstrained = request_for(random_ids(9), temperature=1.0, seed=seed)
-    alone = request_for(random_ids(9), temperature=1.0, seed=seed)
-    make_engine().generate([request, unconstrained])
-    make_engine().generate([alone])
-    assert tuple(request.out[:-1]) in allowed
-    assert request.out[-1] == EOS
-    assert request.finish == "stop"
-    assert unconstrained.out == alone.out
-    check_logprobs(LLAMA, request)
-
-
-def test_completion_ends_at_eos_limit_or_callback():
-    seen: list[int] = []
-
-    def stop_at_third(request: Request) -> bool:
-        seen.append(len(request.out))
-        return len(request.out) == 3
-
-    watched, cut = request_for(random_ids(5)), request_for(random_ids(5), max_tokens=2)
-    watched.on_token = stop_at_third
-    ended = request_for(random_ids(5))
-    ended.choices = trie([(7,)])
-    make_engine().generate([watched, cut, ended])
-    assert (len(watched.out), watched.finish, seen) == (3, "stop", [1, 2, 3])
-    assert (len(cut.out), cut.finish) == (2, "length")
-    assert (ended.out, ended.finish) == ([7, EOS], "stop")
-
-
 def test_engine_works_after_a_failure():
     engine = make_engine(slots=2)
 
@@ -379,29 +264,3 @@ def test_one_slot_suffices_for_a_growing_conversation():
         for each in (conversations, uncached):
             each.extend([(number, random_ids(4), Sampling(0.0, 3))])
     assert conversations.chats == uncached.chats
-
-
-class NoisyEngine(Engine):
-    """Adds noise to the logits, different in each forward pass."""
-
-    noise = 0.0
-    generator = torch.Generator()
-
-    def _forward(self, *args: Any) -> torch.Tensor:
-        logits = super()._forward(*args)
-        return logits + self.noise * torch.rand(logits.shape, generator=self.generator)
-
-
-@pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_exact_samples_do_not_depend_on_rounding(temperature):
-    def samples(exact: bool, seed: int) -> list[list[int]]:
-        # The noise is far larger than rounding errors, so samples differ without `exact`. `rounding` is scaled to it.
-        engine = NoisyEngine(LLAMA, frozenset({EOS}), 32, exact=exact, rounding=2000 * ROUNDING)
-        assert engine.reuse
-        engine.noise, engine.generator = 0.02, torch.Generator().manual_seed(seed)
-        requests = [request_for(random_ids(9, i), temperature=temperature, max_tokens=12, seed=i) for i in range(60)]
-        engine.generate(requests)
-        return [request.out for request in requests]
-
-    assert samples(True, 1) == samples(True, 2) == samples(True, 3)
-    assert samples(False, 1) != samples(False, 2) or temperature == 0.0
