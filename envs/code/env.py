@@ -183,8 +183,7 @@ class CodeEnv(AgentEnv):
             return "Submitted nothing.", 0.0, True, {"score": 0.0, "success": False}
         verdict = self._grader().run_hidden(problem, self._solution)
         text = f"Submitted: {verdict.passed} of {verdict.total} hidden tests pass."
-        success = verdict.passed == verdict.total > 0
-        return text, verdict.score, True, {"score": verdict.score, "success": success}
+        return text, verdict.score, True, {"score": verdict.score, "success": verdict.success}
 
     def _grader(self) -> Grader:
         if self._sandbox is None or isinstance(self._sandbox, str):

@@ -1,35 +1,55 @@
-"""The programs that run a solution in a sandbox, assembled from the modules of `guest`."""
+"""The programs that run in a sandbox, assembled from the modules of `guest`."""
 
 from __future__ import annotations
 
+import base64
 import functools
+import importlib.util
 import inspect
 import json
+import marshal
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from . import guest
 
-Harness = Literal["calls", "asserts", "snippet"]
+Harness = Literal["check", "plain", "snippet", "solution", "tests"]
+_SHARED = ("values", "containers", "mirror", "link", "load", "peer")
 _MODULES = {
-    "calls": ("values", "calls"),
-    "asserts": ("values", "calls", "asserts"),
-    "snippet": ("values", "calls", "snippet"),
+    "check": ("load", "check"),
+    "plain": ("load", "plain"),
+    "snippet": ("load", "snippet"),
+    "solution": (*_SHARED, "solution"),
+    "tests": (*_SHARED, "guard", "tests_peer", "tests"),
 }
-_PROGRAM = """
-import json, sys, types
-sys.modules["guest"] = types.ModuleType("guest")
-for name, source in json.loads({sources!r}):
-    module = sys.modules["guest." + name] = types.ModuleType("guest." + name)
-    module.__package__ = "guest"
-    exec(compile(source, "<" + name + ">", "exec"), module.__dict__)
-module.main()
-"""
+PROGRAM = inspect.cleandoc(
+    """
+    import base64, importlib.util, json, marshal, sys, types
+    magic, modules = json.loads(sys.stdin.buffer.readline())
+    sys.modules["guest"] = types.ModuleType("guest")
+    for name, source, code in modules:
+        module = sys.modules["guest." + name] = types.ModuleType("guest." + name)
+        module.__package__ = "guest"
+        # Code of another version of Python cannot be used.
+        same = magic == importlib.util.MAGIC_NUMBER.hex()
+        exec(marshal.loads(base64.b64decode(code)) if same else source, module.__dict__)
+    module.main()
+    """
+)
+"""The program itself. Its input is a line with the modules of the harness, and then a request."""
+
+
+def stdin(harness: Harness, request: Any) -> bytes:
+    """Return the input of `PROGRAM` for a harness and its request, which is JSON data."""
+    return _modules(harness) + json.dumps(request).encode()
 
 
 @functools.cache
-def program(harness: Harness) -> str:
-    """Return the source of a harness. It reads its request from stdin."""
+def _modules(harness: Harness) -> bytes:
     folder = Path(guest.__file__).parent
-    sources = [(name, (folder / f"{name}.py").read_text(encoding="utf-8")) for name in _MODULES[harness]]
-    return inspect.cleandoc(_PROGRAM).format(sources=json.dumps(sources))
+    modules = []
+    for name in _MODULES[harness]:
+        source = (folder / f"{name}.py").read_text(encoding="utf-8")
+        code = marshal.dumps(compile(source, f"<{name}>", "exec", dont_inherit=True, optimize=2))
+        modules.append((name, source, base64.b64encode(code).decode()))
+    return json.dumps([importlib.util.MAGIC_NUMBER.hex(), modules]).encode() + b"\n"

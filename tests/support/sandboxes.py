@@ -7,7 +7,7 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-from kintsugi.envs.code.sandbox import Limits, Result, Sandbox, cgroup, docker_engine, owner
+from kintsugi.envs.code.sandbox import Channel, Limits, Result, Sandbox, cgroup, docker_engine, owner
 from kintsugi.envs.code.sandbox.bubblewrap import BubblewrapSandbox
 from kintsugi.envs.code.sandbox.conformance import Subject
 from kintsugi.envs.code.sandbox.docker_sandbox import DockerSandbox
@@ -109,7 +109,15 @@ class ScriptedSandbox:
         self.closed = False
 
     def run(
-        self, program: Any, stdin: Any = b"", files: Any = None, limits: Limits | None = None, *, return_files: Any = ()
+        self,
+        program: Any,
+        stdin: Any = b"",
+        files: Any = None,
+        limits: Limits | None = None,
+        *,
+        return_files: Any = (),
+        channel: Channel | None = None,
+        trusted: bool = False,
     ) -> Result:
         self.requests.append(
             {"program": program, "stdin": stdin, "files": files, "limits": limits, "return_files": return_files}

@@ -6,14 +6,14 @@ import ast
 import json
 import sys
 
-from .calls import describe_error, load_solution
+from .load import describe_error, load_solution
 
 FILE = "input.py"
 
 
 def main() -> None:
     """Read `solution`, `given` and `code`, and run them."""
-    request = json.loads(sys.stdin.read())
+    request = json.loads(sys.stdin.buffer.read())
     try:
         names = load_solution(request["solution"], request["given"])
         names["__name__"] = "__main__"

@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from ....errors import InfraError
 from . import cgroup, seccomp
-from .core import MIB, Limits, Result, Unavailable
+from .core import MIB, Channel, Limits, Result, Unavailable
 from .pool import Pool
 from .worker_handle import (
     WORKER_ENVIRONMENT,
@@ -74,7 +74,8 @@ class BubblewrapSandbox:
         """Start the pool.
 
         Args:
-            size: Maximum number of workers. None means one per CPU core, at least 2.
+            size: Maximum number of workers, and of further workers for trusted programs. None means one per CPU core,
+                at least 2.
             warm: Number of workers to start now, at least 1, for programs with the default limits.
             cgroups: Whether to use cgroups if possible.
 
@@ -88,7 +89,8 @@ class BubblewrapSandbox:
         # `--die-with-parent` ends a worker when the thread that started it ends, so one thread starts all of them.
         self._starter = concurrent.futures.ThreadPoolExecutor(1, "kintsugi-bubblewrap")
         self._number = itertools.count()
-        self._pool = Pool(self._launch, size or max(2, os.cpu_count() or 1))
+        size = size or max(2, os.cpu_count() or 1)
+        self._pool, self._trusted = Pool(self._launch, size), Pool(self._launch, size)
         try:
             self._pool.prewarm(Resources.of(Limits()), max(1, warm))
         except InfraError as error:
@@ -106,10 +108,12 @@ class BubblewrapSandbox:
         limits: Limits | None = None,
         *,
         return_files: Sequence[str] = (),
+        channel: Channel | None = None,
+        trusted: bool = False,
     ) -> Result:
         """See `Sandbox.run`."""
-        request = Request.of(program, stdin, files, limits, return_files)
-        with self._pool.worker(Resources.of(request.limits)) as worker:
+        request = Request.of(program, stdin, files, limits, return_files, channel)
+        with (self._trusted if trusted else self._pool).worker(Resources.of(request.limits)) as worker:
             try:
                 return worker.run(request)
             except WorkerLost as lost:
@@ -119,11 +123,12 @@ class BubblewrapSandbox:
 
     def open_workers(self) -> list[str]:
         """See `Sandbox.open_workers`. The names contain the process ids."""
-        return [worker.name for worker in self._pool.workers()]
+        return [worker.name for pool in (self._pool, self._trusted) for worker in pool.workers()]
 
     def close(self) -> None:
         """See `Sandbox.close`."""
         self._pool.close()
+        self._trusted.close()
         self._starter.shutdown()
 
     def __enter__(self) -> Self:

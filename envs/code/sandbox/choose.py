@@ -97,4 +97,10 @@ def _open_plugin(plugin: Plugin) -> Sandbox:
             f"{label}: {plugin.target!r} returns {type(sandbox).__name__}; expected an implementation of "
             "kintsugi.envs.code.sandbox.Sandbox: name, run, open_workers, close"
         )
+    accepted = inspect.signature(sandbox.run).parameters
+    if "channel" not in accepted and not any(each.kind is each.VAR_KEYWORD for each in accepted.values()):
+        raise UsageError(
+            f"{label}: run of {type(sandbox).__name__} does not accept channel and trusted, which solutions and their "
+            "tests need; see kintsugi.envs.code.sandbox.Sandbox.run"
+        )
     return sandbox

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Protocol, Self, runtime_checkable
 
@@ -95,6 +96,50 @@ class Result:
         return self.stderr.decode("utf-8", "backslashreplace")
 
 
+class Channel:
+    """Connects the caller of `Sandbox.run` with file descriptor 3 of the program while it runs. Thread-safe."""
+
+    def __init__(self, received: Callable[[bytes], None]) -> None:
+        """Prepare the channel of one program.
+
+        Args:
+            received: Called with the bytes that the program writes, in the thread of `run`, in pieces of any size. If
+                it raises, the program is stopped and `run` raises the same error.
+        """
+        self.received = received
+        self._lock = threading.Lock()
+        self._transmit: Callable[[bytes, bytes], None] | None = None
+        self._waiting: list[tuple[bytes, bytes]] = []
+        self._ended = False
+
+    def send(self, data: bytes) -> None:
+        """Send bytes to the program. They wait until it has started, and are dropped after its end."""
+        self._command(b"C", data)
+
+    def stop(self) -> None:
+        """Stop the program. `run` then returns its result with exit code -9."""
+        self._command(b"K", b"")
+
+    def connect(self, transmit: Callable[[bytes, bytes], None]) -> None:
+        """Start to pass commands on, each with its kind (`C` or `K`) and its bytes. Called by `run`."""
+        with self._lock:
+            self._transmit = transmit
+            for command in self._waiting:
+                transmit(*command)
+
+    def disconnect(self) -> None:
+        """Drop all further commands. Called by `run` when the program has ended."""
+        with self._lock:
+            self._transmit, self._ended = None, True
+
+    def _command(self, kind: bytes, data: bytes) -> None:
+        with self._lock:
+            if self._transmit:
+                self._transmit(kind, data)
+            elif not self._ended:
+                self._waiting.append((kind, data))
+
+
 @runtime_checkable
 class Sandbox(Protocol):
     """Runs untrusted Python programs. Implementations must be thread-safe."""
@@ -112,6 +157,8 @@ class Sandbox(Protocol):
         limits: Limits | None = None,
         *,
         return_files: Sequence[str] = (),
+        channel: Channel | None = None,
+        trusted: bool = False,
     ) -> Result:
         """Run a program in a new working directory, which is deleted afterwards.
 
@@ -123,6 +170,9 @@ class Sandbox(Protocol):
             files: Contents of files to put into the working directory, by relative path with `/` as separator.
             limits: Limits of the program. None means `Limits()`.
             return_files: Relative paths of files to return in `Result.files`.
+            channel: Connects file descriptor 3 of the program with the caller.
+            trusted: Whether the program is trusted, as tests are. Trusted programs run in workers of their own, in
+                which no other program ever runs. They may wait for other programs that run in the same sandbox.
 
         Returns:
             Output, exit code, whether limits were exceeded, and the requested files.

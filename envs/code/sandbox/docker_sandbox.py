@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Self
 
 from . import docker_engine
-from .core import Limits, Result
+from .core import Channel, Limits, Result
 from .pool import Pool
 from .worker_handle import Request, Resources, WorkerHandle, WorkerLost, sandbox_error
 
@@ -27,7 +27,8 @@ class DockerSandbox:
 
         Args:
             image: Image of the containers. It needs Python 3.9 or later.
-            size: Maximum number of containers. None means one per CPU core, at least 2.
+            size: Maximum number of containers, and of further containers for trusted programs. None means one per CPU
+                core, at least 2.
             warm: Number of containers to start now, for programs with the default limits.
 
         Raises:
@@ -39,7 +40,8 @@ class DockerSandbox:
         client = docker_engine.connect()
         docker_engine.require_image(client, image)
         docker_engine.clean(client)
-        self._pool = Pool(self._launch, size or max(2, os.cpu_count() or 1))
+        size = size or max(2, os.cpu_count() or 1)
+        self._pool, self._trusted = Pool(self._launch, size), Pool(self._launch, size)
         self._pool.prewarm(Resources.of(Limits()), warm)
 
     def run(
@@ -50,10 +52,12 @@ class DockerSandbox:
         limits: Limits | None = None,
         *,
         return_files: Sequence[str] = (),
+        channel: Channel | None = None,
+        trusted: bool = False,
     ) -> Result:
         """See `Sandbox.run`."""
-        request = Request.of(program, stdin, files, limits, return_files)
-        with self._pool.worker(Resources.of(request.limits)) as worker:
+        request = Request.of(program, stdin, files, limits, return_files, channel)
+        with (self._trusted if trusted else self._pool).worker(Resources.of(request.limits)) as worker:
             try:
                 return worker.run(request)
             except WorkerLost as lost:
@@ -67,6 +71,7 @@ class DockerSandbox:
     def close(self) -> None:
         """See `Sandbox.close`."""
         self._pool.close()
+        self._trusted.close()
 
     def __enter__(self) -> Self:
         return self

@@ -16,12 +16,12 @@ from typing import Any, Protocol
 
 from ....errors import InfraError, UsageError
 from . import guest
-from .core import MAX_REQUEST_BYTES, Limits, Result, as_bytes, check_file_name
+from .core import MAX_REQUEST_BYTES, Channel, Limits, Result, as_bytes, check_file_name
 from .guest.wire import FRAME, MAGIC, OOM, REQUEST, RESULT, TIMED_OUT, TRUNCATED, UNCLEAN
 
 GRACE_SECONDS = 15.0
 """Seconds that the worker may take to answer, in addition to the program's wall time limit."""
-MODULES = ("wire", "clock", "child", "cleanup", "worker")
+MODULES = ("wire", "host", "clock", "child", "cleanup", "worker")
 """Modules of `guest` that are sent to a worker as source text, in the order of their imports."""
 LOADER = inspect.cleandoc(
     """
@@ -154,6 +154,7 @@ class Request:
     files: dict[str, bytes]
     limits: Limits
     return_files: tuple[str, ...]
+    channel: Channel | None = None
 
     @classmethod
     def of(
@@ -163,6 +164,7 @@ class Request:
         files: Mapping[str, str | bytes] | None,
         limits: Limits | None,
         return_files: Sequence[str],
+        channel: Channel | None = None,
     ) -> Request:
         """Validate the arguments of `Sandbox.run`. Raises `UsageError`."""
         named = {check_file_name(name): as_bytes(content) for name, content in (files or {}).items()}
@@ -175,6 +177,7 @@ class Request:
             named,
             limits or Limits(),
             tuple(dict.fromkeys(map(check_file_name, return_files))),
+            channel,
         )
         total = len(request.program) + len(request.stdin) + sum(map(len, named.values()))
         if total > MAX_REQUEST_BYTES:
@@ -191,12 +194,15 @@ class Request:
             "sizes": list(map(len, blobs)),
             "want": list(self.return_files),
             "most": self.limits.output,
+            "channel": bool(self.channel),
         }
         head = json.dumps(metadata).encode()
         payload = b"".join([len(head).to_bytes(4, "big"), head, *blobs])
         cpu = math.ceil(self.limits.cpu_seconds)
-        header = REQUEST.pack(MAGIC, len(payload), self.limits.seconds, cpu, self.limits.output, len(self.return_files))
-        return header + payload
+        header = REQUEST.pack(
+            MAGIC, self.limits.seconds, cpu, self.limits.output, len(self.return_files), bool(self.channel)
+        )
+        return FRAME.pack(b"Q", len(header) + len(payload)) + header + payload
 
 
 class WorkerHandle:
@@ -232,11 +238,18 @@ class WorkerHandle:
         self.healthy = False
         try:
             self._stream.send(request.encode(), deadline)
-            result = self._read_result(deadline, max(1 << 16, request.limits.output))
+            if request.channel:
+                request.channel.connect(
+                    lambda kind, data: self._stream.send(FRAME.pack(kind, len(data)) + data, deadline)
+                )
+            result = self._read_result(deadline, max(1 << 16, request.limits.output), request.channel)
         except TimeoutError:
             raise WorkerLost(unresponsive=True) from None
         except OSError:
             raise WorkerLost(unresponsive=False) from None
+        finally:
+            if request.channel:
+                request.channel.disconnect()
         return result
 
     def close(self) -> None:
@@ -251,7 +264,7 @@ class WorkerHandle:
     def discard(self) -> None:
         """Remove the container or process of the worker. Backends override this."""
 
-    def _read_result(self, deadline: float, max_size: int) -> Result:
+    def _read_result(self, deadline: float, max_size: int, channel: Channel | None) -> Result:
         outputs: dict[bytes, bytes] = {b"O": b"", b"E": b""}
         files: dict[str, bytes] = {}
         name = ""
@@ -259,7 +272,9 @@ class WorkerHandle:
             kind, body = self._read_frame(deadline, max_size)
             if kind == b"R":
                 break
-            if kind == b"N":
+            if kind == b"C" and channel:
+                channel.received(body)
+            elif kind == b"N":
                 name = body.decode()
             elif kind == b"F":
                 files[name] = body

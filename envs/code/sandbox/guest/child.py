@@ -21,6 +21,8 @@ from typing import Any
 HOME = "/tmp"
 SETUP_FAILED = 125
 """Exit code if the preparation failed."""
+CHANNEL = 3
+"""File descriptor of a program's channel to the host."""
 PR_SET_DUMPABLE = 4
 libc = ctypes.CDLL(None)
 
@@ -49,7 +51,7 @@ def copy_to_fd(payload: int, span: tuple[int, int], to: int) -> None:
 
 
 def become_program(
-    rlimits: dict[str, int], payload: int, outputs: Sequence[int], start_pipe: int, oom_flag: Any
+    rlimits: dict[str, int], payload: int, outputs: Sequence[int], channel: int, start_pipe: int, oom_flag: Any
 ) -> None:
     """Wait for the start message, run the program in `payload`, and exit. Never returns.
 
@@ -57,6 +59,7 @@ def become_program(
         rlimits: Resource limits by name, such as `RLIMIT_NOFILE`.
         payload: File descriptor of the request.
         outputs: File descriptors for stdout and stderr.
+        channel: File descriptor that becomes `CHANNEL` if the request says so.
         start_pipe: File descriptor of the start message, which is the CPU time limit in seconds.
         oom_flag: Shared memory. Its first byte is set to 1 if the program ended with a `MemoryError`.
     """
@@ -76,7 +79,7 @@ def become_program(
             os.makedirs(os.path.dirname(name) or ".", exist_ok=True)
             with open(name, "xb") as file:
                 copy_to_fd(payload, span, file.fileno())
-        redirect_stdio(payload, spans[1], outputs)
+        redirect_stdio(payload, spans[1], outputs, channel if metadata["channel"] else None)
         apply_limits(rlimits, int.from_bytes(start_message, "big"))
         code = run_main(oom_flag)
     except BaseException:
@@ -85,15 +88,17 @@ def become_program(
         os._exit(code)
 
 
-def redirect_stdio(payload: int, span: tuple[int, int], outputs: Sequence[int]) -> None:
-    """Point the standard file descriptors to the program's input and outputs, and close all others."""
+def redirect_stdio(payload: int, span: tuple[int, int], outputs: Sequence[int], channel: int | None) -> None:
+    """Point the standard file descriptors to the program's input and outputs, and close all but the channel."""
     source = os.memfd_create("stdin") if span[1] else os.open("/dev/null", os.O_RDONLY)
     if span[1]:
         copy_to_fd(payload, span, source)
         os.lseek(source, 0, os.SEEK_SET)
     for target_fd, fd in enumerate((source, *outputs)):
         os.dup2(fd, target_fd)
-    os.closerange(3, 1 << 20)
+    if channel is not None:
+        os.dup2(channel, CHANNEL)
+    os.closerange(CHANNEL + (channel is not None), 1 << 20)
 
 
 def prefer_for_oom_kill() -> None:

@@ -1,14 +1,19 @@
-"""The protocol between host and worker. Requests and answers consist of fixed headers, each followed by bytes."""
+"""The protocol between host and worker. Both sides send frames: fixed headers, each followed by bytes."""
 
 from __future__ import annotations
 
 import struct
 
 MAGIC = b"KTS1"
-REQUEST = struct.Struct(">4sQdIQI")
-"""Magic, payload size, wall time limit, CPU time limit, bytes kept of each output, number of files to return."""
+REQUEST = struct.Struct(">4sdIQI?")
+"""Magic, wall time limit, CPU time limit, bytes kept of each output, number of files to return, and whether the program
+has a channel. The payload follows."""
 FRAME = struct.Struct(">cQ")
-"""Kind (H hello, O stdout, E stderr, N file name, F file content, R result) and number of bytes that follow."""
+"""Kind and number of bytes that follow.
+
+From the host: Q request, C bytes for the program's channel, K kill the program. From the worker: H hello, C bytes of
+the program's channel, O stdout, E stderr, N file name, F file content, R result.
+"""
 RESULT = struct.Struct(">idB")
 """Exit code or negative signal number, seconds, flags."""
 TIMED_OUT, OOM, TRUNCATED, UNCLEAN = 1, 2, 4, 8

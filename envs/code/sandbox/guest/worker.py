@@ -18,6 +18,7 @@ import random
 import resource
 import select
 import signal
+import socket
 import stat
 import sys
 import time
@@ -27,22 +28,17 @@ from typing import Any
 from .child import HOME, PR_SET_DUMPABLE, become_program, libc, read_metadata
 from .cleanup import clean_up, measure_state, run_in_fork
 from .clock import freeze
+from .host import BLOCK, SCRATCH, HostDisconnected, Relay, read_exactly, receive_payload, send, wipe
 from .wire import FRAME, MAGIC, OOM, REQUEST, RESULT, TIMED_OUT, TRUNCATED, UNCLEAN
 
-BLOCK = 1 << 16
-ZEROS = bytes(BLOCK)
 MEMORY_CHECK_SECONDS = 0.02
 """Seconds between two checks of the memory, if no cgroup limits it."""
 OOM_FILES = ("/run/oom", "/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
 PRELOADED = (
-    "bisect collections copy dataclasses datetime decimal enum fractions functools hashlib heapq inspect itertools "
+    "abc ast base64 bisect collections contextlib copy dataclasses datetime decimal enum fractions functools hashlib heapq inspect itertools "
     "json linecache math operator random re statistics string textwrap time traceback typing"
 )
 """Modules that are imported in advance, because many programs use them."""
-
-
-class HostDisconnected(Exception):
-    """Raised when the host has closed the connection."""
 
 
 class Buffer:
@@ -71,54 +67,7 @@ class Buffer:
         return got > 0
 
 
-SCRATCH = bytearray(BLOCK)
 OUT, ERR = Buffer(), Buffer()
-
-
-def wipe(store: bytearray, size: int) -> None:
-    """Zero the first `size` bytes."""
-    for first in range(0, size, BLOCK):
-        last = min(size, first + BLOCK)
-        store[first:last] = ZEROS[: last - first]
-
-
-def read_exactly(fd: int, size: int) -> bytes:
-    """Read `size` bytes from the channel. For headers only, since the bytes stay in memory."""
-    data = b""
-    while len(data) < size:
-        got = os.read(fd, size - len(data))
-        if not got:
-            raise HostDisconnected
-        data += got
-    return data
-
-
-def receive_payload(fd: int, size: int, payload: int) -> None:
-    """Copy the next `size` bytes of the channel to a memory file."""
-    with memoryview(SCRATCH) as view:
-        while size:
-            got = os.readv(fd, [view[: min(size, BLOCK)]])
-            if not got:
-                raise HostDisconnected
-            written = 0
-            while written < got:
-                written += os.write(payload, view[written:got])
-            size -= got
-    wipe(SCRATCH, BLOCK)
-
-
-def send(fd: int, *parts: Any) -> None:
-    """Send all parts to the host."""
-    views = [memoryview(part) for part in parts if len(part)]
-    while views:
-        try:
-            sent = os.writev(fd, views[:8])
-        except (BrokenPipeError, ConnectionResetError):
-            raise HostDisconnected from None
-        while views and sent >= len(views[0]):
-            sent -= len(views.pop(0))
-        if sent:
-            views[0] = views[0][sent:]
 
 
 def oom_kills(files: Iterable[str]) -> int:
@@ -150,25 +99,36 @@ def _private_pages(pid: str) -> int:
         return 0
 
 
-def watch_program(pidfd: int, pipes: dict[int, Buffer], channel: int, deadline: float, memory: int) -> int:
+def watch_program(pidfd: int, pipes: dict[int, Buffer], relay: Relay, deadline: float, memory: int) -> int:
     """Collect output until the program ends. Return `TIMED_OUT` or `OOM` if it must be stopped, and 0 otherwise."""
     poll = select.poll()
-    for fd in (*pipes, pidfd):
+    for fd in (*pipes, pidfd, relay.commands):
         poll.register(fd, select.POLLIN)
-    poll.register(channel, 0)
+    connected = relay.program >= 0
     while True:
         remaining = deadline - time.monotonic()
         if remaining <= 0:
             return TIMED_OUT
         ended = False
-        for fd, _ in poll.poll(1000 * (min(remaining, MEMORY_CHECK_SECONDS) if memory else remaining)):
-            if fd == channel:
-                raise HostDisconnected
-            if fd == pidfd:
+        if connected:
+            poll.register(relay.program, relay.events())
+        for fd, event in poll.poll(1000 * (min(remaining, MEMORY_CHECK_SECONDS) if memory else remaining)):
+            if fd == relay.commands:
+                if not relay.obey():
+                    return 0
+            elif fd == relay.program:
+                if event & select.POLLOUT:
+                    relay.flush()
+                if event & ~select.POLLOUT and not relay.forward():
+                    poll.unregister(fd)
+                    connected = False
+            elif fd == pidfd:
                 ended = True
             elif not pipes[fd].fill(fd):
                 poll.unregister(fd)
         if ended:
+            while connected and relay.forward() and select.select([relay.program], [], [], 0)[0]:
+                pass
             return 0
         if memory and resident_bytes() > memory:
             return OOM
@@ -223,6 +183,8 @@ class Standby:
     pidfd: int
     out: int
     err: int
+    channel: socket.socket
+    """The worker's end of the program's channel."""
     start_pipe: int
     """File descriptor for the start message, which is the CPU time limit in seconds."""
     payload: int
@@ -234,6 +196,7 @@ class Standby:
         """Close all file descriptors after the process has ended."""
         for fd in (self.pidfd, self.out, self.err, self.start_pipe, self.payload):
             os.close(fd)
+        self.channel.close()
         self.oom_flag.close()
 
 
@@ -241,6 +204,7 @@ def fork_standby(config: dict[str, Any]) -> Standby:
     """Fork the process that will run the next program."""
     payload, oom_flag = os.memfd_create("payload"), mmap.mmap(-1, 1)
     (out, to_out), (err, to_err), (start_read, start_write) = os.pipe(), os.pipe(), os.pipe()
+    channel, theirs = socket.socketpair()
     for attempt in range(100):
         try:
             pid = os.fork()
@@ -252,21 +216,22 @@ def fork_standby(config: dict[str, Any]) -> Standby:
             time.sleep(0.01)
     if pid == 0:
         os.close(start_write)
-        become_program(config["rlimits"], payload, (to_out, to_err), start_read, oom_flag)
+        become_program(config["rlimits"], payload, (to_out, to_err), theirs.fileno(), start_read, oom_flag)
     for fd in (to_out, to_err, start_read):
         os.close(fd)
-    return Standby(pid, os.pidfd_open(pid), out, err, start_write, payload, oom_flag)
+    theirs.close()
+    return Standby(pid, os.pidfd_open(pid), out, err, channel, start_write, payload, oom_flag)
 
 
 def run_program(
-    config: dict[str, Any], channel: int, standby: Standby, seconds: float, cpu: int
+    config: dict[str, Any], relay: Relay, standby: Standby, seconds: float, cpu: int
 ) -> tuple[int, float, int]:
     """Run one program and end all processes that it started. Return its exit code, seconds and flags."""
     killed = oom_kills(config["oom_files"])
     start = time.monotonic()
     os.write(standby.start_pipe, cpu.to_bytes(8, "big"))
     pipes = {standby.out: OUT, standby.err: ERR}
-    flags = watch_program(standby.pidfd, pipes, channel, start + seconds, config["watched_memory"])
+    flags = watch_program(standby.pidfd, pipes, relay, start + seconds, config["watched_memory"])
     elapsed = time.monotonic() - start
     status, usage = kill_everything(standby.pid)
     for fd, buffer in pipes.items():
@@ -282,16 +247,33 @@ def run_program(
     return code, elapsed, flags
 
 
-def serve_request(config: dict[str, Any], channel: int, answers: int, before: Any) -> None:
+def skip_to_request(commands: int) -> int:
+    """Read up to the header of the next request. Return the number of bytes that follow.
+
+    What the host still sent to the previous program is skipped.
+    """
+    while True:
+        kind, size = FRAME.unpack(read_exactly(commands, FRAME.size))
+        if kind == b"Q":
+            return int(size)
+        skipped = os.memfd_create("skipped")
+        receive_payload(commands, size, skipped)
+        os.close(skipped)
+
+
+def serve_request(config: dict[str, Any], commands: int, answers: int, before: Any) -> None:
     """Receive one request, run its program and send the result."""
     standby = fork_standby(config)
-    magic, size, seconds, cpu, limit, n_files = REQUEST.unpack(read_exactly(channel, REQUEST.size))
+    size = skip_to_request(commands)
+    magic, seconds, cpu, limit, n_files, connected = REQUEST.unpack(read_exactly(commands, REQUEST.size))
     if magic != MAGIC:
         raise HostDisconnected
-    receive_payload(channel, size, standby.payload)
+    receive_payload(commands, size - REQUEST.size, standby.payload)
     OUT.reset(limit)
     ERR.reset(limit)
-    code, elapsed, flags = run_program(config, channel, standby, seconds, cpu)
+    relay = Relay((commands, answers), standby.channel.fileno() if connected else -1)
+    code, elapsed, flags = run_program(config, relay, standby, seconds, cpu)
+    relay.close()
     flags |= TRUNCATED if OUT.truncated or ERR.truncated else 0
     if n_files:
         run_in_fork(send_files, answers, standby.payload)
@@ -309,10 +291,10 @@ def serve_request(config: dict[str, Any], channel: int, answers: int, before: An
 
 
 def set_up() -> tuple[int, int]:
-    """Protect this process from programs and prepare the interpreter. Return the channel's two file descriptors."""
+    """Protect this process from programs and prepare the interpreter. Return the connection to the host: two fds."""
     if os.getpid() != 1:
         raise SystemExit("the worker must be process 1 of a PID namespace, because it kills all processes that it sees")
-    channel, answers, null = os.dup(0), os.dup(1), os.open("/dev/null", os.O_RDWR)
+    commands, answers, null = os.dup(0), os.dup(1), os.open("/dev/null", os.O_RDWR)
     os.dup2(null, 0)
     os.dup2(null, 1)
     os.close(null)
@@ -331,12 +313,12 @@ def set_up() -> tuple[int, int]:
     gc.collect()
     gc.freeze()
     gc.disable()
-    return channel, answers
+    return commands, answers
 
 
 def main(config: dict[str, Any]) -> None:
     """Serve requests until the host disconnects. All processes of the sandbox end with this process."""
-    channel, answers = set_up()
+    commands, answers = set_up()
     config["oom_files"] = [name for name in OOM_FILES if os.path.exists(name)]
     os.close(os.pidfd_open(1))
     hello = json.dumps({"python": sys.version.split()[0], "writable": [os.path.isdir(HOME)]}).encode()
@@ -345,6 +327,6 @@ def main(config: dict[str, Any]) -> None:
     try:
         send(answers, FRAME.pack(b"H", len(hello)), hello)
         while True:
-            serve_request(config, channel, answers, before)
+            serve_request(config, commands, answers, before)
     except HostDisconnected:
         return

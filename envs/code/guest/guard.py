@@ -1,0 +1,128 @@
+"""Exposes objects of a solution that agree with every value, whatever it is.
+
+A solution may define what the operators do with its objects. `==` could always be true, and `-` could always give 0, so
+that any test passes. Such an operator is therefore asked about other values as well, in a random order. An object that
+also agrees with one of these does not count as equal.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import os
+from collections.abc import Callable
+from typing import Any
+
+from .containers import CONTAINERS
+from .values import KINDS, SCALARS
+
+EQUAL = {"__eq__": True, "__contains__": True, "__ne__": False}
+"""Operators that must not give this answer for several values."""
+ORDER = {"__lt__": -math.inf, "__le__": -math.inf, "__gt__": math.inf, "__ge__": math.inf}
+"""Operators that must not be true of this extreme value."""
+SHIFT = ("__sub__", "__rsub__", "__add__", "__radd__")
+"""Operators that must give different results for different values."""
+NUMERIC = frozenset(f"__{name}__" for name in "abs neg float int round trunc floor ceil mul truediv pow".split())
+"""Operators that keep different numbers different."""
+GUARDED = frozenset({*EQUAL, *ORDER, *SHIFT})
+DECOYS = 7
+"""Number of other values that `==` is asked about."""
+REASON = "it agrees with other values as well"
+
+
+class Inconsistent(AssertionError):
+    """Raised when a result cannot be right, because it does not depend on the value."""
+
+
+def is_plain(value: Any) -> bool:
+    """Return whether a value consists of plain values and containers only."""
+    kind = type(value)
+    if kind in (tuple, frozenset, *CONTAINERS):
+        items = [*value, *value.values()] if isinstance(value, dict) else value
+        return all(map(is_plain, items))
+    return kind in SCALARS or any(kind is each for each, _, _ in KINDS.values())
+
+
+def decoys(value: Any) -> list[Any]:
+    """Return up to `DECOYS` different values of the same shape, none of which equals `value`."""
+    made: list[Any] = []
+    for _ in range(50):
+        other = _vary(value)
+        if not any(other == each for each in (value, *made)):
+            made.append(other)
+        if len(made) == DECOYS:
+            break
+    return made
+
+
+def ask(operator: Callable[[Any], Any], name: str, value: Any) -> tuple[Any, list[Any]]:
+    """Ask an operator about a value and about others, in a random order.
+
+    Returns:
+        The answer for the value, and those for the others. Exceptions count as answers.
+    """
+    if name in ORDER:
+        numeric = isinstance(value, (int, float)) and not isinstance(value, bool)
+        others = [ORDER[name]] if numeric else []
+    elif name in SHIFT:
+        others = [value + _random(1000) + 1000] if isinstance(value, (int, float)) else []
+    else:
+        others = decoys(value)
+    answers: list[Any] = [None] * (1 + len(others))
+    values = [copy.deepcopy(value), *others]
+    for index in sorted(range(len(values)), key=lambda _: os.urandom(8)):
+        try:
+            answers[index] = operator(values[index])
+        except Exception as error:
+            answers[index] = error
+    if isinstance(answers[0], Exception):
+        raise answers[0]
+    return answers[0], answers[1:]
+
+
+def _random(limit: int) -> int:
+    return int.from_bytes(os.urandom(8), "big") % limit
+
+
+def _vary(value: Any) -> Any:
+    """Return another value of the same shape, drawn at random."""
+    if value is None or isinstance(value, bool):
+        return [not value, None, 0, 1, "", "None", [], -1, 2.5][_random(9)]
+    if isinstance(value, int):
+        return [value + _random(9) + 1, value - _random(9) - 1, -value, 2 * value + 1, _random(1000)][_random(5)]
+    if isinstance(value, float):
+        return [value + 1 + _random(9), -value, 2 * value + 1, value - 0.5, float(_random(1000))][_random(5)]
+    if isinstance(value, (str, bytes)):
+        letter = chr(97 + _random(26)) if isinstance(value, str) else bytes([97 + _random(26)])
+        at = _random(len(value) + 1)
+        first = value[:at]
+        return [first + letter + value[at:], first + letter + value[at + 1 :], first, value + value][_random(4)]
+    if isinstance(value, dict):
+        pairs = list(value.items())
+        return type(value)() if not pairs else _changed_dict(value, pairs[_random(len(pairs))])
+    if isinstance(value, (list, tuple)):
+        items = list(value)
+        at = _random(len(items) + 1)
+        if at < len(items) and _random(2):
+            items[at] = _vary(items[at])
+        elif items and _random(2):
+            items.pop(_random(len(items)))
+        else:
+            items.insert(at, _vary(items[at - 1] if items else 0))
+        return items if isinstance(value, list) else tuple(items)
+    if isinstance(value, (set, frozenset)):
+        return value ^ {_vary(_random(100))}
+    try:
+        return value + type(value)(_random(99) + 1)
+    except Exception:
+        return f"{_random(1 << 30)}"
+
+
+def _changed_dict(value: Any, pair: tuple[Any, Any]) -> Any:
+    other = copy.copy(value)
+    key, item = pair
+    if _random(3):
+        other[key] = _vary(item)
+    else:
+        del other[key]
+    return other
