@@ -127,7 +127,7 @@ def test_reference_solutions_run_three_times_before_a_task_is_used(grader):
     batch = make_tasks("valid", 12).tasks
     assert tasks._verify_in_batches(counted, batch) == {task.id for task in batch}
     assert sandbox.runs == 3
-    assert tasks.solution_failure(counted, batch[0]) == ""
+    assert tasks.verify(counted, batch[0]) == tasks.Verified(batch[0])
     assert sandbox.runs == 3 + 6
 
 
@@ -191,7 +191,7 @@ def test_an_mbpp_line_becomes_a_problem_of_its_split(tmp_path):
     path = write_rows(tmp_path / "m.jsonl", MBPP, {**MBPP, "task_id": 11}, {**MBPP, "task_id": 2000})
     read = published.read("mbpp", path, "train")
     assert [task.id for task in read.tasks] == ["mbpp/601"]
-    assert read.bad_lines == (f"{path}:3: the field 'task_id' is 2000; expected 1 to 974",)
+    assert read.bad_rows == (f"{path}:3: the field 'task_id' is 2000; expected 1 to 974",)
     problem = Problem.of(read.tasks[0])
     assert problem.entry == "plus"
     assert problem.visible_code == MBPP["test_list"][0]
@@ -241,7 +241,7 @@ def test_a_bad_line_is_reported_and_the_other_lines_are_loaded(tmp_path, source,
     path = write_rows(tmp_path / "x.jsonl", good, row)
     read = published.read(source, path, "test" if source == "humaneval" else "train")
     assert len(read.tasks) == 1
-    [problem] = read.bad_lines
+    [problem] = read.bad_rows
     assert problem.startswith(f"{path}:2: {why}")
 
 
@@ -256,6 +256,7 @@ def test_published_tasks_are_verified_and_bad_ones_give_warnings(tmp_path):
         found = CodeEnv.tasks("test", source="humaneval", path=str(path))
         assert CodeEnv.tasks("test", 1, source="humaneval", path=str(path)) == found
     assert [task.id for task in found] == ["Toy/0"]
+    assert len(caught) == 3  # One about rows and one about solutions, and that one again for the set of one task.
     text = "\n".join(str(warning.message) for warning in caught)
     assert f"{path}:2: the line is not valid JSON" in text
     assert "1 of 2 code tasks are left out because their reference solution fails: Toy/1 (run 1 of 3: " in text
