@@ -24,7 +24,7 @@ from kintsugi.envs.code import Problem, published
 from kintsugi.envs.code.grader import Grader
 from kintsugi.envs.code.sandbox import Limits, Sandbox, shared_sandbox
 from mutants import mutants
-from plain_python import plain_verdicts
+from plain_python import defined_names, plain_verdicts
 
 FILES = (("humaneval", "HumanEval.jsonl"), ("mbpp", "mbpp.jsonl"), ("mbpp", "sanitized-mbpp.json"))
 
@@ -46,12 +46,12 @@ def passes(sandbox: Sandbox, problem: Problem, solution: str) -> bool:
 
 
 def check_mutants(sandbox: Sandbox, problem: Problem, count: int | None = None, seed: int = 0) -> dict[str, Any]:
-    """Grade the mutants of one reference solution that fail in plain Python.
+    """Grade the mutants of one reference solution that fail in plain Python. Helpers of the prompt stay as they are.
 
     Returns:
         `made` (mutants), `graded` (those that fail in plain Python in time) and `wrong` (graded ones that passed).
     """
-    made = mutants(problem.solution, count, seed)
+    made = mutants(problem.solution, count, seed, spare=defined_names(problem.given))
     verdicts = plain_verdicts(sandbox, problem, [each.source for each in made], cpu_seconds=1)
     failing = [each for each, verdict in zip(made, verdicts, strict=True) if verdict.status == "failed"]
     quick = replace(problem, cpu_seconds=2)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 import copy
 import random
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 COMPARISONS: dict[type[ast.cmpop], tuple[type[ast.cmpop], ...]] = {
@@ -101,18 +102,28 @@ class Mutant:
     """Source of the changed program."""
 
 
-def mutants(source: str, count: int | None = None, seed: int = 0) -> list[Mutant]:
+def mutants(source: str, count: int | None = None, seed: int = 0, *, spare: Collection[str] = ()) -> list[Mutant]:
     """Return the programs that one change makes of this one, without repetitions.
 
     Args:
         source: Python source.
         count: Number of mutants, drawn at random. None means all of them.
         seed: Seed of the draw. The same arguments give the same mutants.
+        spare: Names of functions and classes that are left as they are.
     """
-    tree = ast.parse(source)
-    seen, found = {ast.unparse(tree)}, []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Such as comparisons with a literal by `is`.
+        found = list(_all_mutants(ast.parse(source), spare))
+    if count is not None and count < len(found):
+        found = random.Random(f"{seed} {source}").sample(found, count)
+    return found
+
+
+def _all_mutants(tree: ast.Module, spare: Collection[str]) -> Iterator[Mutant]:
+    seen = {ast.unparse(tree)}
+    spared = {id(node) for top in tree.body if getattr(top, "name", "") in spare for node in ast.walk(top)}
     for number, node in enumerate(ast.walk(tree)):
-        for change, edit in _edits(node):
+        for change, edit in _edits(node) if id(node) not in spared else ():
             changed = copy.deepcopy(tree)
             edit(next(each for at, each in enumerate(ast.walk(changed)) if at == number))
             try:
@@ -122,10 +133,7 @@ def mutants(source: str, count: int | None = None, seed: int = 0) -> list[Mutant
                 continue
             if text not in seen:
                 seen.add(text)
-                found.append(Mutant(f"line {getattr(node, 'lineno', 0)}: {change}", text))
-    if count is not None and count < len(found):
-        found = random.Random(f"{seed} {source}").sample(found, count)
-    return found
+                yield Mutant(f"line {getattr(node, 'lineno', 0)}: {change}", text)
 
 
 Edit = tuple[str, Callable[..., None]]

@@ -41,9 +41,9 @@ def program_parts(problem: Problem, solution: str) -> list[str]:
     setup of MBPP may use classes of the solution, so it comes after.
     """
     before, after = [problem.given, solution], [problem.setup]
-    if problem.entry in _functions(problem.setup):
+    if problem.entry in defined_names(problem.setup):
         before, after = [problem.setup, *before], []
-    check = [f"check({problem.entry})"] if "check" in _functions(problem.hidden_code) else []
+    check = [f"check({problem.entry})"] if "check" in defined_names(problem.hidden_code) else []
     return [part for part in [*before, *after, problem.hidden_code, *check] if part.strip()]
 
 
@@ -64,5 +64,6 @@ def plain_verdicts(
     return found
 
 
-def _functions(code: str) -> set[str]:
-    return {node.name for node in ast.parse(code).body if isinstance(node, ast.FunctionDef)}
+def defined_names(code: str) -> set[str]:
+    """Return the names of the functions and classes that a program defines."""
+    return {node.name for node in ast.parse(code).body if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
