@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -10,13 +9,13 @@ from typing import Any, ClassVar
 from ...errors import UsageError, unknown
 from ..core import AgentEnv, Task, TaskSet
 from .family import SPLITS, generator
+from .fences import extract_code
 from .grader import Grader, Verdict, describe_end, hide_addresses
 from .problem import Problem
 from .sandbox import Limits, Sandbox, shared_sandbox
 from .tasks import SOURCES, task_set, verified_task
 
 ACTIONS = "write CODE, test, run CODE, submit"
-_FENCE = re.compile(r"```[^\n]*\n(.*?)(?:\n)?```", re.DOTALL)
 
 
 class CodeEnv(AgentEnv):
@@ -28,8 +27,8 @@ class CodeEnv(AgentEnv):
         * `run CODE` runs extra code after the solution. It shows the output and the value of the last expression.
         * `submit` ends the episode.
 
-    Code may have several lines and may be enclosed in a Markdown fence. Any other action is refused, and
-    `info["invalid"]` says why. `info["admissible"]` is absent because the set of actions is infinite.
+    Code may have several lines and may be enclosed in a Markdown fence, with text around it. Any other action is
+    refused, and `info["invalid"]` says why. `info["admissible"]` is absent because the set of actions is infinite.
 
     On `submit`, the score and the reward are the share of hidden tests passed; success means that all of them passed.
     Before that, score and reward are 0. Each run uses a new process in a sandbox (`kintsugi.envs.code.sandbox`) and
@@ -92,7 +91,8 @@ class CodeEnv(AgentEnv):
         """Return the tasks of a split.
 
         The reference solution of every task is run three times first. Tasks whose reference solution fails are left
-        out with a warning, and so are lines of a file that are not tasks.
+        out with a warning, and so are rows of a file that are not tasks, and examples in a docstring that the reference
+        solution fails. The set depends on the arguments and the content of the file, not on the load of the machine.
 
         Args:
             split: Name of the split.
@@ -100,12 +100,13 @@ class CodeEnv(AgentEnv):
                 default number of generated tasks, or the whole published set.
             seed: Seed of the generated tasks, or of the sample of a published set.
             source: `steps` for generated tasks, `humaneval` or `mbpp`.
-            path: The published JSONL file, plain or gzipped. Required for `humaneval` and `mbpp`.
+            path: The published file, JSONL or one JSON array, plain or gzipped. Required for `humaneval` and `mbpp`.
             **params: Not used. Any other parameter raises `UsageError`.
 
         Raises:
-            UsageError: If the split, the source or a parameter is unknown, if the file cannot be read, or if no
-                sandbox is available.
+            UsageError: If the split, the source or a parameter is unknown, if the file cannot be read or holds no task
+                of the split, or if no sandbox is available.
+            InfraError: If the sandbox fails.
         """
         if params:
             raise UsageError(
@@ -155,7 +156,7 @@ class CodeEnv(AgentEnv):
     def _carry_out(self, verb: str, code: str) -> str:
         problem = self._current_problem()
         if verb == "write":
-            if not code:
+            if not code.strip():
                 raise RefusedAction("there is no code after 'write'")
             self._solution = code
             wrong = self._grader().load_error(problem, code)
@@ -168,7 +169,7 @@ class CodeEnv(AgentEnv):
                 return "There are no visible tests."
             return render_verdict(self._grader().run_visible(problem, self._solution))
         if verb == "run":
-            if not code:
+            if not code.strip():
                 raise RefusedAction("there is no code after 'run'")
             result = self._grader().run_snippet(problem, self._solution, code)
             parts = [result.text.strip("\n"), result.errors.strip("\n")]
@@ -210,9 +211,7 @@ class RefusedAction(Exception):
 def parse_action(action: str) -> tuple[str, str]:
     """Return the verb and the code of an action."""
     verb, rest = re.match(r"\s*(\S*)[ \t]*(.*)", action, re.DOTALL).groups()  # type: ignore[union-attr]
-    fenced = _FENCE.search(rest)
-    code = fenced[1] if fenced else inspect.cleandoc(rest) if rest.startswith("\n") else rest
-    return verb.rstrip(":").lower(), code.strip("\n").rstrip()
+    return verb.rstrip(":").lower(), extract_code(rest)
 
 
 def render_verdict(verdict: Verdict) -> str:

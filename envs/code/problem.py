@@ -53,6 +53,8 @@ class Problem:
     """Code that runs before the assertions, in a process that the solution cannot access."""
     given: str = ""
     """Code that runs before the solution, such as the imports and helpers that the prompt shows."""
+    cpu_seconds: int = 2
+    """CPU time in seconds that the solution may use in one run of the tests."""
 
     @classmethod
     def of(cls, task: Task) -> Self:

@@ -1,12 +1,15 @@
-"""Reads HumanEval and MBPP from the JSONL files that their authors publish."""
+"""Reads HumanEval and MBPP from the files that their authors publish: JSONL, or one JSON array."""
 
 from __future__ import annotations
 
 import ast
+import codecs
 import doctest
 import gzip
 import hashlib
 import json
+import warnings
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,14 +24,18 @@ MBPP_SPLITS = {"prompt": range(1, 11), "test": range(11, 511), "valid": range(51
 """Task numbers of each split of MBPP, as in Austin et al. (2021)."""
 
 
+CPU_SECONDS = 15
+"""CPU time in seconds for the tests of one task: 5 times what the slowest reference solution needs (MBPP 123, 3 s)."""
+
+
 @dataclass(frozen=True)
 class PublishedTasks:
     """The content of a published file."""
 
     tasks: tuple[Task, ...]
     """Tasks of the requested split."""
-    bad_lines: tuple[str, ...]
-    """One message per line that is not a task: file, line number and error."""
+    bad_rows: tuple[str, ...]
+    """One message per row that is not a task: file, number of the line or entry, and error."""
 
 
 def read(source: str, path: Path, split: str) -> PublishedTasks:
@@ -36,50 +43,101 @@ def read(source: str, path: Path, split: str) -> PublishedTasks:
 
     Args:
         source: `humaneval` or `mbpp`.
-        path: JSONL file, gzipped if its name ends in `.gz`.
+        path: JSONL file or JSON array, gzipped if its name ends in `.gz`.
         split: `test` for HumanEval; `train`, `valid`, `test` or `prompt` for MBPP.
 
     Raises:
-        UsageError: If the file cannot be read or the split is unknown.
+        UsageError: If the file cannot be read, or if the split is unknown or has no tasks in it.
+    """
+    return parse(source, read_content(path), split, path)
+
+
+def read_content(path: Path) -> bytes:
+    """Return the content of a file, unpacked if its name ends in `.gz`. Raises `UsageError` if it cannot be read."""
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
+            return file.read()
+    except (OSError, EOFError, zlib.error) as error:
+        raise UsageError(
+            f"cannot read code tasks from {path} ({error}); pass the published file, JSONL or one JSON array"
+        ) from None
+
+
+def parse(source: str, content: bytes, split: str, path: Path) -> PublishedTasks:
+    """Read the tasks of a split from the content of a published file. `path` names the file in messages.
+
+    Raises:
+        UsageError: If the split is unknown or the file holds no task of it.
     """
     splits = ["test"] if source == "humaneval" else list(MBPP_SPLITS)
     if split not in splits:
         raise unknown("split", split, splits, source)
     make = _parse_humaneval if source == "humaneval" else _parse_mbpp
-    tasks: dict[str, Task] = {}
-    bad_lines = []
-    for number, line in enumerate(_read_lines(path), start=1):
+    found: dict[str, tuple[str, Problem]] = {}
+    bad_rows = []
+    for place, row in _rows(content):
         try:
-            name, row_split, problem = make(_parse_row(line))
-            if name in tasks:
+            name, row_split, problem = make(_parse_row(row))
+            if name in found:
                 raise ValueError(f"the task id {name!r} occurs twice")
         except ValueError as error:
-            bad_lines.append(f"{path}:{number}: {error}")
+            bad_rows.append(f"{path}{place}: {error}")
             continue
-        if row_split == split:
-            seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
-            tasks[name] = Task(name, ENV_ID, split, seed, problem.params(family=source))
-    return PublishedTasks(tuple(tasks.values()), tuple(bad_lines))
+        found[name] = row_split, problem
+    tasks = [_task(name, source, split, problem) for name, (row_split, problem) in found.items() if row_split == split]
+    if not tasks:
+        raise UsageError(_no_tasks(source, split, path, [row_split for row_split, _ in found.values()], bad_rows))
+    return PublishedTasks(tuple(tasks), tuple(bad_rows))
 
 
-def _read_lines(path: Path) -> Iterator[bytes]:
+def _task(name: str, source: str, split: str, problem: Problem) -> Task:
+    seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
+    return Task(name, ENV_ID, split, seed, problem.params(family=source))
+
+
+def _no_tasks(source: str, split: str, path: Path, splits: list[str], bad_rows: list[str]) -> str:
+    if splits:
+        return (
+            f"{path} holds no {source} task of split {split!r}, but {len(splits)} of {', '.join(sorted(set(splits)))}; "
+            "pass one of these splits"
+        )
+    why = f"none of its {len(bad_rows)} rows is one; the first error is: {bad_rows[0]}" if bad_rows else "it is empty"
+    return f"{path} holds no {source} task: {why}; pass the published file, JSONL or one JSON array"
+
+
+def _rows(content: bytes) -> Iterator[tuple[str, Any]]:
+    """Yield the place and the content of each row: lines as bytes, or the entries of a JSON array as values."""
+    content = content.removeprefix(codecs.BOM_UTF8)
     try:
-        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
-            for line in file:
-                if line.strip():
-                    yield line
-    except (OSError, EOFError) as error:
-        raise UsageError(f"cannot read code tasks from {path} ({error}); pass the published JSONL file") from None
+        entries = json.loads(content) if content.lstrip()[:1] == b"[" else None
+    except (ValueError, RecursionError):
+        entries = None  # A JSONL file whose first line is a list. Its lines are reported one by one.
+    if isinstance(entries, list):
+        yield from ((f", entry {number}", entry) for number, entry in enumerate(entries, start=1))
+        return
+    for number, line in enumerate(content.split(b"\n"), start=1):
+        if line.strip():
+            yield f":{number}", line
 
 
-def _parse_row(line: bytes) -> dict[str, Any]:
+def _parse_row(row: Any) -> dict[str, Any]:
+    what = "line" if isinstance(row, bytes) else "entry"
     try:
-        row = json.loads(line)
+        row = json.loads(row) if isinstance(row, bytes) else row
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"the line is not valid JSON ({error})") from None
+        raise ValueError(f"the {what} is not valid JSON ({error})") from None
     if not isinstance(row, dict):
-        raise ValueError(f"the line is of type {type(row).__name__}; expected a JSON object")
+        raise ValueError(f"the {what} is of type {type(row).__name__}; expected a JSON object")
     return row
+
+
+def _check_text(text: str, name: str) -> str:
+    """Return a text. Raises `ValueError` if it has lone surrogates, which neither files nor models can hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"the field {name!r} is not valid text ({error})") from None
+    return text
 
 
 def _string_field(row: dict[str, Any], *names: str) -> str:
@@ -88,7 +146,7 @@ def _string_field(row: dict[str, Any], *names: str) -> str:
         if name in row:
             if not isinstance(row[name], str):
                 raise ValueError(f"the field {name!r} is of type {type(row[name]).__name__}; expected a string")
-            return str(row[name])
+            return _check_text(str(row[name]), name)
     raise ValueError(f"the field {names[0]!r} is missing")
 
 
@@ -96,12 +154,15 @@ def _string_list_field(row: dict[str, Any], name: str) -> list[str]:
     value = row.get(name, [])
     if not (isinstance(value, list) and all(isinstance(item, str) for item in value)):
         raise ValueError(f"the field {name!r} is {str(value)[:40]!r}; expected a list of strings")
-    return value
+    return [_check_text(item, name) for item in value]
 
 
 def _parse_python(code: str, what: str) -> ast.Module:
     try:
-        return ast.parse(code)
+        with warnings.catch_warnings():
+            # Doubtful escapes in other people's code are no concern of the reader, and no reason to leave out a task.
+            warnings.simplefilter("ignore")
+            return ast.parse(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ValueError(f"{what} is not valid Python ({error})") from None
 
@@ -123,6 +184,7 @@ def _parse_humaneval(row: dict[str, Any]) -> tuple[str, str, Problem]:
         hidden_code=tests,
         setup=prompt,
         given="".join(lines[: first - 1]),
+        cpu_seconds=CPU_SECONDS,
     )
     return name, "test", problem
 
@@ -142,13 +204,16 @@ def _doctest_asserts(text: str, entry: str) -> Iterator[str]:
         return
     for example in examples:
         try:
-            tree = ast.parse(example.source.strip(), mode="eval")
-            ast.literal_eval(example.want.strip())
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            [call] = _parse_python(example.source.strip(), "the example").body
+            [want] = _parse_python(example.want.strip(), "the example").body
+            if not (isinstance(call, ast.Expr) and isinstance(want, ast.Expr)):
+                continue
+            ast.literal_eval(want.value)
+        except (ValueError, TypeError, RecursionError, MemoryError):
             continue
-        called = tree.body.func if isinstance(tree.body, ast.Call) else None
-        if isinstance(called, ast.Name) and called.id == entry:
-            yield f"assert {example.source.strip()} == {example.want.strip()}"
+        if isinstance(call.value, ast.Call) and isinstance(call.value.func, ast.Name) and call.value.func.id == entry:
+            # Unparsed, since a comment in the example would hide the comparison.
+            yield ast.unparse(ast.Assert(ast.Compare(call.value, [ast.Eq()], [want.value]), None))
 
 
 def _parse_mbpp(row: dict[str, Any]) -> tuple[str, str, Problem]:
@@ -185,6 +250,7 @@ def _parse_mbpp(row: dict[str, Any]) -> tuple[str, str, Problem]:
         visible_code=tests[0],
         hidden_code="\n".join(tests),
         setup=setup,
+        cpu_seconds=CPU_SECONDS,
     )
     return f"mbpp/{number}", split, problem
 

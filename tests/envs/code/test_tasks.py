@@ -1,17 +1,15 @@
-"""Sources of code tasks: the generated family and the published files."""
+"""The generated code tasks, and the values that cross between a solution and its judge."""
 
 from __future__ import annotations
 
-import gzip
 import itertools
 import json
-import warnings
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kintsugi.envs.code import CodeEnv, Problem, published, tasks
+from kintsugi.envs.code import Problem, tasks
 from kintsugi.envs.code.family import STEPS, make_task, make_tasks
 from kintsugi.envs.code.family.generator import SPLITS, apply_chain, is_well_typed, split_of, write_solution
 from kintsugi.envs.code.family.steps import KIND_PHRASES
@@ -127,7 +125,7 @@ def test_reference_solutions_run_three_times_before_a_task_is_used(grader):
     batch = make_tasks("valid", 12).tasks
     assert tasks._verify_in_batches(counted, batch) == {task.id for task in batch}
     assert sandbox.runs == 3
-    assert tasks.solution_failure(counted, batch[0]) == ""
+    assert tasks.verify(counted, batch[0]) == tasks.Verified(batch[0])
     assert sandbox.runs == 3 + 6
 
 
@@ -148,132 +146,6 @@ def test_tasks_whose_reference_solution_fails_or_is_flaky_are_left_out(grader):
         match=r"2 of 3 code tasks are left out because their reference solution fails: steps/valid/1 \(run 1",
     ):
         assert tasks.verified(grader, [good, bad, flaky], {good.id}) == [good]
-
-
-# -- the published files ----------------------------------------------------------------------------------------------
-
-HUMANEVAL = {
-    "task_id": "Toy/0",
-    "prompt": "from typing import List\n\n\ndef half(v):\n    return v // 2\n\n\n"
-    "def halves(xs: List[int]) -> List[int]:\n"
-    '    """ Halve each.\n    >>> halves([2, 5])\n    [1, 2]\n    >>> print(halves([]))\n    []\n    """\n',
-    "entry_point": "halves",
-    "canonical_solution": "    return [half(x) for x in xs]\n",
-    "test": "\n\nMETADATA = {}\n\n\ndef check(candidate):\n"
-    "    assert candidate([4]) == [2]\n    assert candidate([half(8)]) == [2]\n",
-}  # fmt: skip
-MBPP: dict[str, Any] = {
-    "task_id": 601,
-    "text": "Write a function to add two numbers.",
-    "code": "def plus(a, b):\r\n  return a + b",
-    "test_list": ["assert plus(1, 2) == 3", "assert plus(0, 0) == 0", "assert math.isclose(plus(0.5, 0.5), 1)"],
-    "test_setup_code": "import math",
-    "challenge_test_list": ["assert plus(-1, 1) == 0"],
-}
-
-
-def write_rows(path, *rows):
-    path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
-    return path
-
-
-def test_a_humaneval_line_becomes_a_problem(tmp_path):
-    [task] = published.read("humaneval", write_rows(tmp_path / "h.jsonl", HUMANEVAL), "test").tasks
-    problem = Problem.of(task)
-    assert (task.id, task.split, problem.type, problem.entry) == ("Toy/0", "test", "humaneval", "halves")
-    assert problem.visible_code == "assert halves([2, 5]) == [1, 2]"
-    assert problem.given.endswith("return v // 2\n\n\n")
-    assert "canonical" not in problem.prompt
-    assert "return [half" not in problem.prompt
-
-
-def test_an_mbpp_line_becomes_a_problem_of_its_split(tmp_path):
-    path = write_rows(tmp_path / "m.jsonl", MBPP, {**MBPP, "task_id": 11}, {**MBPP, "task_id": 2000})
-    read = published.read("mbpp", path, "train")
-    assert [task.id for task in read.tasks] == ["mbpp/601"]
-    assert read.bad_lines == (f"{path}:3: the field 'task_id' is 2000; expected 1 to 974",)
-    problem = Problem.of(read.tasks[0])
-    assert problem.entry == "plus"
-    assert problem.visible_code == MBPP["test_list"][0]
-    assert problem.hidden_code.count("assert") == 4
-    sanitized = {
-        "task_id": 602,
-        "prompt": "Add.",
-        "code": MBPP["code"],
-        "test_imports": ["import math"],
-        "test_list": MBPP["test_list"],
-    }
-    [task] = published.read("mbpp", write_rows(tmp_path / "s.jsonl", sanitized), "train").tasks
-    assert Problem.of(task).setup == "import math"
-
-
-def without(row, field):
-    return {name: value for name, value in row.items() if name != field}
-
-
-@pytest.mark.parametrize(
-    ("source", "row", "why"),
-    [
-        ("humaneval", '{"task_id": ', "the line is not valid JSON"),
-        ("humaneval", "[1]", "the line is of type list; expected a JSON object"),
-        ("humaneval", "[" * 100000, "the line is not valid JSON"),
-        ("humaneval", without(HUMANEVAL, "test"), "the field 'test' is missing"),
-        ("humaneval", {**HUMANEVAL, "prompt": 3}, "the field 'prompt' is of type int; expected a string"),
-        ("humaneval", {**HUMANEVAL, "prompt": "def ("}, "the field 'prompt' is not valid Python"),
-        ("humaneval", {**HUMANEVAL, "test": "x = ("}, "the field 'test' is not valid Python"),
-        (
-            "humaneval",
-            {**HUMANEVAL, "entry_point": "thirds"},
-            "the field 'prompt' does not define the function 'thirds'",
-        ),
-        ("humaneval", HUMANEVAL, "the task id 'Toy/0' occurs twice"),
-        ("mbpp", without(MBPP, "task_id"), "the field 'task_id' is missing"),
-        ("mbpp", {**MBPP, "task_id": "x"}, "the field 'task_id' is 'x'; expected 1 to 974"),
-        ("mbpp", without(MBPP, "test_list"), "the field 'test_list' is missing"),
-        ("mbpp", {**MBPP, "test_list": [1]}, "the field 'test_list' is '[1]'; expected a list of strings"),
-        ("mbpp", {**MBPP, "test_list": [], "challenge_test_list": []}, "the field 'test_list' is empty"),
-        ("mbpp", {**MBPP, "code": "def ("}, "the field 'code' is not valid Python"),
-        ("mbpp", {**MBPP, "code": "x = 1"}, "the tests call no function that the field 'code' defines"),
-    ],
-)
-def test_a_bad_line_is_reported_and_the_other_lines_are_loaded(tmp_path, source, row, why):
-    good = HUMANEVAL if source == "humaneval" else MBPP
-    path = write_rows(tmp_path / "x.jsonl", good, row)
-    read = published.read(source, path, "test" if source == "humaneval" else "train")
-    assert len(read.tasks) == 1
-    [problem] = read.bad_lines
-    assert problem.startswith(f"{path}:2: {why}")
-
-
-@pytest.mark.requires("sandbox")
-def test_published_tasks_are_verified_and_bad_ones_give_warnings(tmp_path):
-    bad = {**HUMANEVAL, "task_id": "Toy/1", "canonical_solution": "    return xs\n"}
-    path = tmp_path / "h.jsonl.gz"
-    with gzip.open(path, "wt") as file:
-        file.write("\n".join([json.dumps(HUMANEVAL), "broken", json.dumps(bad)]))
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        found = CodeEnv.tasks("test", source="humaneval", path=str(path))
-        assert CodeEnv.tasks("test", 1, source="humaneval", path=str(path)) == found
-    assert [task.id for task in found] == ["Toy/0"]
-    text = "\n".join(str(warning.message) for warning in caught)
-    assert f"{path}:2: the line is not valid JSON" in text
-    assert "1 of 2 code tasks are left out because their reference solution fails: Toy/1 (run 1 of 3: " in text
-    assert len(CodeEnv.tasks("train", source="mbpp", path=str(write_rows(tmp_path / "m.jsonl", MBPP)))) == 1
-
-
-@pytest.mark.requires("sandbox")
-def test_unknown_sources_and_missing_files_raise_usage_error(tmp_path):
-    with pytest.raises(UsageError, match="unknown source of code tasks 'humanevil'; did you mean 'humaneval'"):
-        CodeEnv.tasks("test", source="humanevil", path="x")
-    with pytest.raises(UsageError, match="pass its location as path=FILE"):
-        CodeEnv.tasks("test", source="humaneval")
-    with pytest.raises(UsageError, match=r"cannot read code tasks from /nowhere\.jsonl"):
-        CodeEnv.tasks("test", source="humaneval", path="/nowhere.jsonl")
-    with pytest.raises(UsageError, match="unknown split 'train' of humaneval"):
-        CodeEnv.tasks("train", source="humaneval", path=str(write_rows(tmp_path / "h.jsonl", HUMANEVAL)))
-    with pytest.raises(UsageError, match="source 'steps' generates its tasks"):
-        CodeEnv.tasks("train", path="x")
 
 
 # -- values -----------------------------------------------------------------------------------------------------------

@@ -1,0 +1,92 @@
+"""Finds the code in an answer: the content of the first Markdown fence, by the rules of CommonMark, or all of it."""
+
+from __future__ import annotations
+
+import io
+import re
+import tokenize
+from collections.abc import Sequence
+
+_OPENING = re.compile(r"([ \t]*)(?:(`{3,})([^`]*)|(~{3,})(.*))", re.DOTALL)
+_LIST_ITEM = re.compile(r"[ \t]*(?:[-*+]|\d{1,9}[.)])[ \t]")
+_CODE_INDENT = 4
+"""Columns of indentation from which CommonMark reads a line as text of a code block, unless it is in a list."""
+
+
+def extract_code(text: str) -> str:
+    """Return the code in a text.
+
+    A fence is a line of at least three backticks or tildes and an info string. It ends at a line of at least as many,
+    indented no further than the opening line, or at the end of the text. Its content is returned as it is, less the
+    indentation of the opening line. A line inside a string of the code is no fence. Without a fence, the whole text is
+    the code: common indentation, empty lines around it and trailing spaces are removed.
+    """
+    lines = text.split("\n")
+    for number, line in enumerate(lines):
+        opening = _OPENING.fullmatch(line)
+        if opening and _starts_fence(lines, number, opening):
+            return _content(lines[number + 1 :], opening)
+    return _without_margin(lines) if text.startswith("\n") else text.strip("\n").rstrip()
+
+
+def _starts_fence(lines: Sequence[str], number: int, opening: re.Match[str]) -> bool:
+    before = lines[:number]
+    if not any(map(str.strip, before)):
+        return True
+    if _columns(opening[1]) >= _CODE_INDENT and not any(map(_LIST_ITEM.match, before)):
+        return False
+    return not _is_in_string(lines, number)
+
+
+def _is_in_string(lines: Sequence[str], number: int) -> bool:
+    """Return whether the text is Python code, and a line is inside one of its strings."""
+    inside, starts = False, list[int]()
+    try:
+        for token in tokenize.generate_tokens(io.StringIO("\n".join(lines)).readline):
+            kind, first, last = tokenize.tok_name[token.type], token.start[0] - 1, token.end[0] - 1
+            if kind == "ERRORTOKEN":
+                return False
+            if kind.endswith("STRING_START"):  # An f-string is several tokens from Python 3.12 on.
+                starts.append(first)
+            elif kind.endswith("STRING_END"):
+                inside |= starts.pop() < number <= last
+            elif kind == "STRING":
+                inside |= first < number <= last
+    except (tokenize.TokenError, SyntaxError):
+        return False
+    return inside
+
+
+def _content(lines: Sequence[str], opening: re.Match[str]) -> str:
+    indent, fence = _columns(opening[1]), opening[2] or opening[4]
+    closing = re.compile(rf"([ \t]*){re.escape(fence[0])}{{{len(fence)},}}[ \t\r]*")
+    ends = (
+        number
+        for number, line in enumerate(lines)
+        if (found := closing.fullmatch(line)) and _columns(found[1]) <= indent
+    )
+    end = next(ends, None)
+    content = "\n".join(_unindented(line, indent) for line in lines[:end])
+    if end is None:
+        # A model may forget the last line break. A fence in the middle of a line is otherwise none.
+        content = re.sub(rf"(?<!{fence[0]}){re.escape(fence)}\s*\Z", "", content)
+    return content.removesuffix("\r") if opening[0].endswith("\r") else content
+
+
+def _columns(indent: str) -> int:
+    return len(indent.expandtabs(4))
+
+
+def _unindented(line: str, columns: int) -> str:
+    """Remove up to this many columns of indentation."""
+    at = 0
+    while at < len(line) and line[at] in " \t" and _columns(line[: at + 1]) <= columns:
+        at += 1
+    return line[at:]
+
+
+def _without_margin(lines: Sequence[str]) -> str:
+    indents = [line[: len(line) - len(line.lstrip(" \t"))] for line in lines if line.strip()]
+    first, last = min(indents, default=""), max(indents, default="")
+    margin = next((first[:at] for at, char in enumerate(first) if char != last[at]), first)
+    return "\n".join(line.removeprefix(margin) for line in lines).strip("\n").rstrip()
