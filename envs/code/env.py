@@ -69,7 +69,7 @@ class CodeEnv(AgentEnv):
             render_mode: None or `ansi`, as in Gymnasium.
             sandbox: An open sandbox, or the name or class of a backend. Sandboxes opened by name or class are shared
                 within this process. None means `$KINTSUGI_SANDBOX`, or `auto` if that is not set.
-            limits: Limits of each run of a program.
+            limits: Limits of each run of a program. None means the CPU time that the task states, and default limits.
             feedback: Maximum number of characters of program output that the agent is shown.
 
         Raises:
@@ -79,7 +79,7 @@ class CodeEnv(AgentEnv):
         if feedback < 100:
             raise UsageError(f"feedback is {feedback} characters; expected at least 100; pass a larger value")
         self.feedback = feedback
-        self.limits = limits or Limits()
+        self.limits = limits
         self._sandbox = f"{sandbox.__module__}:{sandbox.__qualname__}" if isinstance(sandbox, type) else sandbox
         self._problem: Problem | None = None
         self._solution = ""
@@ -174,7 +174,7 @@ class CodeEnv(AgentEnv):
             result = self._grader().run_snippet(problem, self._solution, code)
             parts = [result.text.strip("\n"), result.errors.strip("\n")]
             if result.exit < 0 or result.timed_out or result.oom or result.truncated:
-                parts.append(f"It {describe_end(result, self.limits)}.")
+                parts.append(f"It {describe_end(result, self._grader().limits_for(problem))}.")
             return hide_addresses("\n".join(filter(None, parts))) or "It printed nothing."
         raise RefusedAction(str(unknown("action", verb[:40], ("write", "test", "run", "submit"))))
 

@@ -44,21 +44,41 @@ class Verdict:
         return 1.0 if self.success else self.earned / self.total if self.total else 0.0
 
 
-class Grader:
-    """Runs the tests of solutions in one sandbox, with one set of limits."""
+WALL_SECONDS = 60
+WALL_PER_CPU = 20
+"""Wall time of a run: at least this many seconds, and this many times its CPU time.
 
-    def __init__(self, sandbox: Sandbox, limits: Limits) -> None:
+It ends programs that wait for ever. The CPU time decides what a solution can do, however busy the machine is.
+"""
+
+
+class Grader:
+    """Runs the tests of solutions in one sandbox."""
+
+    def __init__(self, sandbox: Sandbox, limits: Limits | None = None) -> None:
+        """Create the grader.
+
+        Args:
+            sandbox: Runs all programs.
+            limits: Limits of each program. None means the CPU time that the problem states, and the default limits.
+        """
         self.sandbox = sandbox
         self.limits = limits
+
+    def limits_for(self, problem: Problem) -> Limits:
+        """Return the limits of a program that runs a solution of a problem."""
+        seconds = max(WALL_SECONDS, WALL_PER_CPU * problem.cpu_seconds)
+        return self.limits or Limits(seconds=seconds, cpu_seconds=problem.cpu_seconds)
 
     def load_error(self, problem: Problem, solution: str) -> str:
         """Return the error that loading a solution raises, or an empty string."""
         request = {"solution": solution, "given": problem.given, "entry": problem.entry}
-        result = self.sandbox.run(harness.PROGRAM, harness.stdin("check", request), limits=self.limits)
+        limits = self.limits_for(problem)
+        result = self.sandbox.run(harness.PROGRAM, harness.stdin("check", request), limits=limits)
         try:
             return str(json.loads(result.stdout))
         except (ValueError, RecursionError):
-            return describe_end(result, self.limits) or "nothing could be loaded"
+            return describe_end(result, limits) or "nothing could be loaded"
 
     def run_visible(self, problem: Problem, solution: str) -> Verdict:
         """Run the visible tests."""
@@ -83,7 +103,8 @@ class Grader:
             }
             for each in problems
         ]
-        limits = replace(self.limits, cpu_seconds=self.limits.cpu_seconds * len(problems))
+        limits = self.limits_for(problems[0])
+        limits = replace(limits, cpu_seconds=limits.cpu_seconds * len(problems))
         result = self.sandbox.run(harness.PROGRAM, harness.stdin("plain", requests), limits=limits, trusted=True)
         try:
             answers = json.loads(result.stdout)
@@ -97,7 +118,7 @@ class Grader:
     def run_snippet(self, problem: Problem, solution: str, code: str) -> Result:
         """Run code of the agent after its solution."""
         request = {"solution": solution, "given": problem.given, "code": code}
-        return self.sandbox.run(harness.PROGRAM, harness.stdin("snippet", request), limits=self.limits)
+        return self.sandbox.run(harness.PROGRAM, harness.stdin("snippet", request), limits=self.limits_for(problem))
 
     def _run_tests(self, problem: Problem, solution: str, calls: Sequence[Call], code: str) -> Verdict:
         job: dict[str, Any] = {"entry": problem.entry}
@@ -105,11 +126,12 @@ class Grader:
             job |= {"setup": problem.setup, "tests": code}
         else:
             job["calls"] = [[call.text(problem.entry), list(call.arguments), call.expected] for call in calls]
-        trial = Trial(self.sandbox, self.limits, problem, solution, functools.partial(describe_end, limits=self.limits))
+        limits = self.limits_for(problem)
+        trial = Trial(self.sandbox, limits, problem, solution, functools.partial(describe_end, limits=limits))
         result = trial.run(job)
         printed = hide_addresses(trial.printed)
         if trial.verdict is None:
-            why = f"the tests gave no verdict: the program {describe_end(result, self.limits)}"
+            why = f"the tests gave no verdict: the program {describe_end(result, limits)}"
             return Verdict(0, len(calls) or max(1, code.count("assert ")), (why,), printed)
         joint = ": " if code else " "
         failures = [hide_addresses(joint.join(filter(None, each))) for each in trial.verdict["failed"]]

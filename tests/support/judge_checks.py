@@ -22,7 +22,7 @@ from typing import Any
 from dressings import DRESSINGS, dressed
 from kintsugi.envs.code import Problem, published
 from kintsugi.envs.code.grader import Grader
-from kintsugi.envs.code.sandbox import Limits, Sandbox, shared_sandbox
+from kintsugi.envs.code.sandbox import Sandbox, shared_sandbox
 from mutants import mutants
 from plain_python import defined_names, plain_verdicts
 
@@ -41,7 +41,7 @@ def published_problems(folder: Path, files: Sequence[tuple[str, str]] = FILES) -
 
 def passes(sandbox: Sandbox, problem: Problem, solution: str) -> bool:
     """Return whether the grader says that a solution passes all hidden tests."""
-    verdict = Grader(sandbox, Limits(seconds=120)).run_hidden(problem, solution)
+    verdict = Grader(sandbox).run_hidden(problem, solution)
     return verdict.passed == verdict.total > 0
 
 

@@ -12,8 +12,11 @@ CONTAINERS: tuple[type, ...] = (
 
 
 def base_of(kind: type) -> Any:
-    """Return the container type that a type is or inherits from. Raises `StopIteration` for other types."""
-    return next(base for base in CONTAINERS if issubclass(kind, base))
+    """Return the container type that a type is or inherits from. Raises `TypeError` for other types."""
+    for base in CONTAINERS:
+        if issubclass(kind, base):
+            return base
+    raise TypeError(f"{kind.__name__} is no container type")
 
 
 def new_container(kind: Any, option: Any) -> Any:

@@ -72,7 +72,9 @@ BREAKS = {
         "send_files(answers, standby.payload)"
     ),
     "it is readable": ("cannot_reach_the_worker", "worker", "libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0", "False"),
-    "it leaves file descriptors open": ("cannot_forge_results", "child", "os.closerange(CHANNEL + (channel is not None), 1 << 20)", "pass"),
+    "it leaves file descriptors open": (
+        "cannot_forge_results", "child", "os.closerange(CHANNEL + (channel is not None), 1 << 20)", "pass"
+    ),
     "it follows links": ("returns_no_symbolic_links", "worker", " | os.O_NOFOLLOW", ""),
     "it returns pipes like files": ("returns_only_regular_files", "worker", "stat.S_ISREG(status.st_mode) and", ""),
     "it does not freeze the clock": ("freezes_the_clock", "worker", "    freeze()", "    pass"),

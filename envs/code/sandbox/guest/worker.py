@@ -35,8 +35,8 @@ MEMORY_CHECK_SECONDS = 0.02
 """Seconds between two checks of the memory, if no cgroup limits it."""
 OOM_FILES = ("/run/oom", "/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
 PRELOADED = (
-    "abc ast base64 bisect collections contextlib copy dataclasses datetime decimal enum fractions functools hashlib heapq inspect itertools "
-    "json linecache math operator random re statistics string textwrap time traceback typing"
+    "abc ast base64 bisect collections contextlib copy dataclasses datetime decimal enum fractions functools hashlib "
+    "heapq inspect itertools json linecache math operator random re statistics string textwrap time traceback typing"
 )
 """Modules that are imported in advance, because many programs use them."""
 
