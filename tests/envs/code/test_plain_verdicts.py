@@ -28,7 +28,8 @@ def plain_verdict(solution: str, tests: str) -> bool:
     program = (
         "import sys, types\nmodule = sys.modules['solution'] = types.ModuleType('solution')\nimport linecache\n"
         "linecache.cache['s.py'] = (1, None, sys.argv[1].splitlines(True), 's.py')\n"
-        "exec(compile(sys.argv[1], 's.py', 'exec'), vars(module))\nexec(sys.argv[2], vars(module))\nprint('passed', end='')"
+        "exec(compile(sys.argv[1], 's.py', 'exec'), vars(module))\nexec(sys.argv[2], vars(module))\n"
+        "print('passed', end='')"
     )
     done = subprocess.run([sys.executable, "-c", program, solution, tests], capture_output=True, text=True, check=False)
     return done.stdout.endswith("passed")
