@@ -1,7 +1,8 @@
 """Measures the speed of the sandboxes: `python -m kintsugi.benchmarks.speed.sandbox`.
 
 It times a whole `Sandbox.run` of a one-line program, as seen by the caller. The baselines run the same program in the
-same image and are timed in the same rounds, so that load on the machine affects all of them equally.
+same image and are timed in the same rounds, so that load on the machine affects all of them equally. Verdicts of the
+code environment's grader are timed too; with `--baseline`, those of another checkout of the package as well, in turn.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ import statistics
 import subprocess
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 from ...envs.code.sandbox import Sandbox
@@ -21,11 +23,13 @@ from ...envs.code.sandbox.bubblewrap import BubblewrapSandbox
 from ...envs.code.sandbox.docker_engine import IMAGE, connect
 from ...envs.code.sandbox.docker_sandbox import DockerSandbox
 from ..scripts import positive, run
+from .verdicts import check_package, measure_verdicts
 
 PROGRAM = "print(6 * 7)"
 COMMAND = ["python3", "-c", PROGRAM]
 EXPECTED_OUTPUT = b"42\n"
 CONCURRENCY = 8
+BACKENDS = ("docker", "bubblewrap")
 RUNS_PER_ROUND = 10
 """Number of runs of each sandbox per round. The baselines run once per round, since they are much slower."""
 
@@ -103,6 +107,24 @@ def cold_start_ms(open_: Callable[[], Sandbox], times: int = 5) -> float:
     return statistics.median(measured)
 
 
+def print_times(name: str, times: Sequence[float], comparison: str) -> None:
+    """Print one row: median, 10 % and 90 % quantiles, and a comparison."""
+    low, *_, high = statistics.quantiles(times, n=10)
+    print(f"{name:32}{statistics.median(times):7.2f} ms{low:9.2f}{high:9.2f}{comparison:>22}")
+
+
+def print_verdicts(baseline: Path | None, rounds: int) -> None:
+    """Measure and print the time of a verdict on a task of HumanEval's shape, for each backend."""
+    packages = {"this": Path(__file__).parents[2]} | ({"baseline": baseline} if baseline else {})
+    times = measure_verdicts(packages, BACKENDS, rounds, RUNS_PER_ROUND)
+    print(f"\n{'HumanEval verdict':32}{'median':>10}{'10 %':>9}{'90 %':>9}{'to the baseline':>22}")
+    for (backend, package), each in times.items():
+        ratio = ""
+        if baseline and package == "this":
+            ratio = f"{statistics.median(each) / statistics.median(times[backend, 'baseline']):.2f} x"
+        print_times(f"{backend}, {package}", each, ratio)
+
+
 def main() -> None:
     """Measure and print the results."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0] if __doc__ else None)
@@ -113,14 +135,16 @@ def main() -> None:
         default=400,
         help=f"number of programs for the throughput with {CONCURRENCY} threads",
     )
+    parser.add_argument("--baseline", type=Path, help="root of another checkout, whose verdicts are timed in turn")
     config = parser.parse_args()
+    if config.baseline:
+        check_package(config.baseline)
     times = measure_latencies(config.rounds)
     base = statistics.median(times["docker exec python3 -c"])
-    print(f"{'one-line Python program':26}{'median':>10}{'10 %':>9}{'90 %':>9}{'speed-up':>22}")
+    print(f"{'one-line Python program':32}{'median':>10}{'10 %':>9}{'90 %':>9}{'speed-up':>22}")
     for name, each in times.items():
-        low, *_, high = statistics.quantiles(each, n=10)
-        median = statistics.median(each)
-        print(f"{name:26}{median:7.2f} ms{low:9.2f}{high:9.2f}{base / median:20.1f} x")
+        print_times(name, each, f"{base / statistics.median(each):.1f} x")
+    print_verdicts(config.baseline, config.rounds)
     for make in (DockerSandbox, BubblewrapSandbox):
         with make(size=CONCURRENCY, warm=CONCURRENCY) as sandbox:
             rate = programs_per_second(sandbox, config.programs)

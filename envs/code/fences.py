@@ -10,7 +10,13 @@ from collections.abc import Sequence
 _OPENING = re.compile(r"([ \t]*)(?:(`{3,})([^`]*)|(~{3,})(.*))", re.DOTALL)
 _LIST_ITEM = re.compile(r"[ \t]*(?:[-*+]|\d{1,9}[.)])[ \t]")
 _CODE_INDENT = 4
-"""Columns of indentation from which CommonMark reads a line as text of a code block, unless it is in a list."""
+"""Columns of indentation from which CommonMark reads a line as text of a code block, unless it is in a list.
+
+Counted from the text before the line, since a whole answer may be indented.
+"""
+
+_NOT_PYTHON = ("`", "$", "?")
+"""Characters outside strings that no Python code has. Their token type depends on the version of Python."""
 
 
 def extract_code(text: str) -> str:
@@ -22,39 +28,39 @@ def extract_code(text: str) -> str:
     the code: common indentation, empty lines around it and trailing spaces are removed.
     """
     lines = text.split("\n")
+    margin: int | None = None  # The smallest indentation so far.
+    in_list, in_strings = False, None
     for number, line in enumerate(lines):
         opening = _OPENING.fullmatch(line)
-        if opening and _starts_fence(lines, number, opening):
-            return _content(lines[number + 1 :], opening)
+        if opening and (margin is None or in_list or _columns(opening[1]) - margin < _CODE_INDENT):
+            if in_strings is None:
+                in_strings = set() if margin is None else _lines_in_strings(text)
+            if number not in in_strings:
+                return _content(lines[number + 1 :], opening)
+        if line.strip():
+            indent = _columns(_indent(line))
+            margin = indent if margin is None else min(margin, indent)
+            in_list = in_list or bool(_LIST_ITEM.match(line))
     return _without_margin(lines) if text.startswith("\n") else text.strip("\n").rstrip()
 
 
-def _starts_fence(lines: Sequence[str], number: int, opening: re.Match[str]) -> bool:
-    before = lines[:number]
-    if not any(map(str.strip, before)):
-        return True
-    if _columns(opening[1]) >= _CODE_INDENT and not any(map(_LIST_ITEM.match, before)):
-        return False
-    return not _is_in_string(lines, number)
-
-
-def _is_in_string(lines: Sequence[str], number: int) -> bool:
-    """Return whether the text is Python code, and a line is inside one of its strings."""
-    inside, starts = False, list[int]()
+def _lines_in_strings(text: str) -> set[int]:
+    """Return the indices of the lines that begin inside a string, or none if the text is not Python code."""
+    found, starts = set[int](), list[int]()
     try:
-        for token in tokenize.generate_tokens(io.StringIO("\n".join(lines)).readline):
+        for token in tokenize.generate_tokens(io.StringIO(text).readline):
             kind, first, last = tokenize.tok_name[token.type], token.start[0] - 1, token.end[0] - 1
-            if kind == "ERRORTOKEN":
-                return False
+            if kind == "ERRORTOKEN" or token.string in _NOT_PYTHON:
+                return set()
             if kind.endswith("STRING_START"):  # An f-string is several tokens from Python 3.12 on.
                 starts.append(first)
             elif kind.endswith("STRING_END"):
-                inside |= starts.pop() < number <= last
+                found.update(range(starts.pop() + 1, last + 1))
             elif kind == "STRING":
-                inside |= first < number <= last
-    except (tokenize.TokenError, SyntaxError):
-        return False
-    return inside
+                found.update(range(first + 1, last + 1))
+    except (tokenize.TokenError, SyntaxError, ValueError):
+        return set()
+    return found
 
 
 def _content(lines: Sequence[str], opening: re.Match[str]) -> str:
@@ -67,10 +73,15 @@ def _content(lines: Sequence[str], opening: re.Match[str]) -> str:
     )
     end = next(ends, None)
     content = "\n".join(_unindented(line, indent) for line in lines[:end])
-    if end is None:
-        # A model may forget the last line break. A fence in the middle of a line is otherwise none.
-        content = re.sub(rf"(?<!{fence[0]}){re.escape(fence)}\s*\Z", "", content)
+    stripped = content.rstrip()
+    bare = stripped.rstrip(fence[0])
+    if end is None and len(stripped) - len(bare) >= len(fence):
+        content = bare  # A model may forget the last line break. A fence in the middle of a line is otherwise none.
     return content.removesuffix("\r") if opening[0].endswith("\r") else content
+
+
+def _indent(line: str) -> str:
+    return line[: len(line) - len(line.lstrip(" \t"))]
 
 
 def _columns(indent: str) -> int:
@@ -86,7 +97,7 @@ def _unindented(line: str, columns: int) -> str:
 
 
 def _without_margin(lines: Sequence[str]) -> str:
-    indents = [line[: len(line) - len(line.lstrip(" \t"))] for line in lines if line.strip()]
+    indents = [_indent(line) for line in lines if line.strip()]
     first, last = min(indents, default=""), max(indents, default="")
     margin = next((first[:at] for at, char in enumerate(first) if char != last[at]), first)
     return "\n".join(line.removeprefix(margin) for line in lines).strip("\n").rstrip()

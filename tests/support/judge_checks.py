@@ -52,7 +52,7 @@ def check_mutants(sandbox: Sandbox, problem: Problem, count: int | None = None, 
         `made` (mutants), `graded` (those that fail in plain Python in time) and `wrong` (graded ones that passed).
     """
     made = mutants(problem.solution, count, seed, spare=defined_names(problem.given))
-    verdicts = plain_verdicts(sandbox, problem, [each.source for each in made], cpu_seconds=1)
+    verdicts = plain_verdicts(sandbox, problem, [each.source for each in made], cpu_seconds=0.4)
     failing = [each for each, verdict in zip(made, verdicts, strict=True) if verdict.status == "failed"]
     quick = replace(problem, cpu_seconds=2)
     wrong = [each.change for each in failing if passes(sandbox, quick, each.source)]

@@ -184,8 +184,8 @@ def _edits(node: ast.AST) -> Iterator[Edit]:
                 if not _is_docstring(statement) and not isinstance(statement, ast.Pass):
                     yield f"statement on line {statement.lineno} removed", _setter_at(name, at, ast.Pass())
                 if isinstance(statement, (ast.Break, ast.Continue)):
-                    other = ast.Continue() if isinstance(statement, ast.Break) else ast.Break()
-                    yield "break/continue swapped", _setter_at(name, at, other)
+                    swapped = ast.Continue() if isinstance(statement, ast.Break) else ast.Break()
+                    yield "break/continue swapped", _setter_at(name, at, swapped)
 
 
 def _constant_edits(node: ast.Constant) -> Iterator[Edit]:

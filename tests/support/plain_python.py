@@ -48,7 +48,7 @@ def program_parts(problem: Problem, solution: str) -> list[str]:
 
 
 def plain_verdicts(
-    sandbox: Sandbox, problem: Problem, solutions: Sequence[str], cpu_seconds: int = 2
+    sandbox: Sandbox, problem: Problem, solutions: Sequence[str], cpu_seconds: float = 2.0
 ) -> list[PlainVerdict]:
     """Return plain Python's verdict on each solution. Raises `InfraError` if the programs were not all run."""
     found: list[PlainVerdict] = []

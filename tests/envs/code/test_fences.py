@@ -41,6 +41,10 @@ def fence_for(source: str, char: str = "`") -> str:
         (f"\n  {F}\n  x = 1\n{F}", "x = 1"),
         (f"\n{F}\nx = '''\n  {F}\n'''\n{F}", f"x = '''\n  {F}\n'''"),
         (f"\n1. Write this:\n\n    {F}python\n    x = 1\n    {F}\n2. Submit.", "x = 1"),
+        (f"\n    Here it is:\n    {F}\n    x = 1\n    {F}\n    Done.", "x = 1"),
+        (f"\n\t{F}\n\tif x:\n\t\ty\n\t{F}", "if x:\n\ty"),
+        (f"\nA lone \ud800 surrogate.\n{F}\nx = 1\n{F}", "x = 1"),
+        (f'\nThe string """ in prose:\n{F}\nx = """y"""\n{F}', 'x = """y"""'),
         (f"\n{F}\n{F}", ""),
         (f"\n{F}\n\n  x = 1  \n\n{F}", "\n  x = 1  \n"),
         (f"\n{F}\n  x = '\t'\n{F}", "  x = '\t'"),
@@ -92,6 +96,12 @@ def test_any_python_source_in_a_longer_fence_comes_back_unchanged(module):
     indented = "".join(f"   {line}" for line in source.splitlines(keepends=True))
     assert parse_action(f"write\nCode:\n   {fence}python\n{indented}\n   {fence}") == ("write", source)
     assert parse_action(f"write\n{source}") == ("write", source.strip("\n"))
+
+
+def test_an_answer_of_many_fences_is_read_in_one_pass():
+    source = f'x = """\n{F}\n"""\n' * 20_000
+    assert parse_action(f"write\n{source}") == ("write", source.rstrip())
+    assert parse_action(f"write\n{F}\n{source}")[1] == 'x = """'
 
 
 @pytest.mark.parametrize("action", ["write", f"write\n{F}\n{F}", f"write\n{F}\n  \n{F}", f"run\n{F}\n\n{F}"])
