@@ -242,7 +242,8 @@ def solutions_cannot_look_behind_callbacks(context: CheckContext) -> None:
         "object.__getattribute__(h, '_peer')", "g.__builtins__['eval']('17')",
     )  # fmt: skip
     for look in looks:
-        _expect(context, f"def f(x, g, h):\n    v = {look}\n    return 3 if x == 0 else v\n", passed=2, tests=CALLBACKS)
+        verdict = _grade(context, f"def f(x, g, h):\n    v = {look}\n    return 3 if x == 0 else v\n", CALLBACKS)
+        require(len(verdict.failures) >= 2, f"{look} led to the tests: {verdict.failures}")
 
 
 def solutions_cannot_change_what_tests_define(context: CheckContext) -> None:
