@@ -57,7 +57,8 @@ def readable_errors(folder: Path) -> Iterator[None]:
     """Convert errors of the database and the disk to `UsageError`s that name a remedy."""
     try:
         yield
-    except sqlite3.DatabaseError as error:
+    # A damaged schema may not be UTF-8, and a damaged length asks for more memory than there is.
+    except (sqlite3.Error, UnicodeError, MemoryError, OverflowError) as error:
         raise UsageError(f"{folder}/run.db: {error}; earlier records are intact. {_remedy(str(error))}") from error
     except OSError as error:
         raise UsageError(f"{folder}: {error}; earlier records are intact. {_remedy(str(error))}") from error
