@@ -260,7 +260,7 @@ def _count_key(table: str) -> str:
 
 
 def _storable(value: Any) -> Any:
-    """Replace lone surrogates, which SQLite cannot store, by their escapes, such as `\\ud800`."""
+    """Replace lone surrogates, which SQLite cannot store, by escapes with a backslash."""
     return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
 
 
