@@ -94,7 +94,11 @@ class ChatEncoder:
         Raises:
             UsageError: If the template rejects the chat, or drops or repeats assistant turns.
         """
-        messages = [replace(message, content=self._plain_text.mark(message.content)) for message in messages]
+        marked = [self._plain_text.mark(message.content) for message in messages]
+        messages = [
+            message if message.content == text else replace(message, content=text)
+            for message, text in zip(messages, marked, strict=True)
+        ]
         texts = self._surrounding_texts(messages, generate)
         ids: list[int] = []
         mask: list[bool] = []
