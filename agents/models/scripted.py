@@ -200,8 +200,10 @@ def open_scripted(rest: str, on_status: object = None) -> ScriptedBackend:
     matches.
     """
     try:
+        if Path(rest).exists() and not Path(rest).is_file():
+            raise OSError("not a regular file")
         content = json.loads(Path(rest).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(
             f"cannot read the script {rest!r} ({error}); expected scripted:FILE with a JSON file"
         ) from error
