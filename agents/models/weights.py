@@ -41,9 +41,10 @@ def load_base(model: str | Path) -> tuple[Any, Any]:
     dtype = torch.float32 if not torch.cuda.is_available() else "auto"
     with _readable(f"{str(model)!r}: the weights cannot be loaded", "save or copy the model again"):
         with quiet_transformers():
-            network, found = AutoModelForCausalLM.from_pretrained(
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
                 model, dtype=dtype, use_safetensors=True, output_loading_info=True, **_SAFE
             )
+        network, found = loaded
         if missing := sorted(found["missing_keys"]):
             raise ValueError(f"{len(missing)} weights are missing, such as {missing[0]}")
     check_finite(network, repr(str(model)))
