@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_desks import market_of, run_desk, scripted
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kintsugi.agents.core import Episode, RuleAgent
@@ -309,6 +310,18 @@ def test_agents_take_any_output_of_a_model(prefix, said):
     assert attempt.outcome in ("success", "failure", "truncated")
     assert Trajectory.from_json(json.loads(canonical_json(attempt.to_json()))).task == attempt.task
     assert agent.chats(attempt)
+
+
+@pytest.mark.parametrize("role", ["news", "report", "forecast", "style", "decision"])
+def test_a_desk_takes_any_output_and_any_news(role):
+    openings = ("", "Items: ", "Forecast: up ", "Style: ", "Decision: ")
+    for text in HOSTILE:
+        news = {0: [("news", text[:9000]), ("report", f"{text[:90]}\n{text[:90]}")]}
+        answers = [opening + text for opening in openings]
+        model = scripted(**{role: lambda _, i, answers=answers: answers[i % len(answers)]})
+        attempt = run_desk(market_of([0.01] * 5, news), model)
+        assert (attempt.outcome, len(attempt.steps)) == ("truncated", 4)
+        assert json.loads(canonical_json(attempt.to_json()))
 
 
 def test_a_server_that_fails_is_an_infrastructure_failure():
