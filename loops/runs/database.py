@@ -11,11 +11,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -215,24 +214,20 @@ class Database:
 
     def _connect_read_only(self) -> sqlite3.Connection:
         """Connect without the need to write: a database in WAL mode otherwise creates files beside it."""
-        ways: list[Callable[[], sqlite3.Connection]] = [self._connect_beside_others, self._connect_alone]
-        if not os.access(self.folder, os.W_OK) or not os.access(self.folder / "run.db", os.W_OK):
-            ways.append(ways.pop(0))
-        for last, way in enumerate(ways):
+        for last, way in enumerate((self._connect_beside_others, self._connect_alone)):
             with contextlib.ExitStack() as undo:
                 try:
-                    db = way()
-                    undo.callback(db.close)
-                    self._db = db
+                    self._db = way()
+                    undo.callback(self._db.close)
                     self._refuse_other_version()
-                    db.execute("PRAGMA query_only=ON")
+                    self._db.execute("PRAGMA query_only=ON")
                 except sqlite3.OperationalError:
                     if last:
                         raise
                     continue
                 undo.pop_all()
-                return db
-        raise AssertionError
+                break
+        return self._db
 
     def _connect_beside_others(self) -> sqlite3.Connection:
         """Share the file with a process that may be writing it."""
