@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 from ..envs.core import AgentEnv, Task
-from ..errors import InfraError, UsageError
+from ..errors import InfraError, TooLongError, UsageError
+from . import env_calls
 from .core import Agent, Episode, version_of
 from .models.core import Usage
 from .trajectory import Outcome, Trajectory
@@ -64,27 +65,34 @@ async def play(
         save_picture: Stores the screenshot before each action, if the environment provides one.
 
     Returns:
-        The attempt. An `InfraError` ends it with the outcome `infra_error`; any other exception propagates.
+        The attempt. An `InfraError`, and any exception of the environment except `UsageError`, ends it with the outcome
+        `infra_error`. A chat that no longer fits the model's window ends it with the outcome `truncated`. Any other
+        exception propagates.
     """
     timing = timing or Timing()
     episode: Episode | None = None
     try:
         start = time.perf_counter()
-        observation, info = env.reset(options={"task": job.task})
+        observation, info = env_calls.reset(env, job.task)
         timing.env += time.perf_counter() - start
         episode = Episode(job.task, observation, info, job.seed)
         done = truncated = False
         while not (done or truncated):
-            picture = env.picture() if save_picture else None
+            picture = None
+            if save_picture:
+                with env_calls.named_errors(env, "picture"):
+                    picture = env.picture()
             step = await job.agent.act(episode)
             if save_picture and picture:
                 step = replace(step, picture=save_picture(picture))
             start = time.perf_counter()
-            observation, reward, done, truncated, info = env.step(step.action)
+            observation, reward, done, truncated, info = env_calls.step(env, step.action)
             timing.env += time.perf_counter() - start
-            episode.advance(replace(step, reward=float(reward), invalid=info.get("invalid")), observation, info)
+            episode.advance(replace(step, reward=reward, invalid=info.get("invalid")), observation, info)
     except InfraError as error:
         return _trajectory(job, episode, "infra_error", str(error))
+    except TooLongError as error:
+        return _trajectory(job, episode, "truncated", str(error))
     outcome: Outcome = "success" if info.get("success") else "failure" if done else "truncated"
     return _trajectory(job, episode, outcome, None)
 
@@ -134,8 +142,9 @@ def waves(
     """Play all jobs in waves. The model calls of one wave are batched together.
 
     Models clear their caches before each wave. An interrupted wave that is played again therefore sees the same batches
-    and gives bit-identical results. Any exception other than `InfraError` ends all attempts and propagates. Inside a
-    running event loop (a notebook), each wave runs in its own thread.
+    and gives bit-identical results. What an environment raises, other than `UsageError`, ends its own attempt (see
+    `play`). Any other exception ends all attempts and propagates. Inside a running event loop (a notebook), each wave
+    runs in its own thread.
 
     Args:
         make_env: Creates an environment. It is called once for each parallel episode.
@@ -152,6 +161,7 @@ def waves(
 
     Raises:
         UsageError: If `at_once` is less than 1.
+        TooLongError: If not even the first turn of any attempt in a wave fits the model's window.
     """
     if at_once < 1:
         raise UsageError(f"at_once is {at_once}; expected at least 1")
@@ -177,6 +187,8 @@ def waves(
             finally:
                 timing.wall += time.perf_counter() - start
                 timing.model += total_usage(models).seconds - model_seconds
+            if played and all(t.outcome == "truncated" and t.error and not t.steps for t in played):
+                raise TooLongError(str(played[0].error))
             yield Wave(played, tuple(dict.fromkeys(pair for env in envs for pair in env.versions().items())))
 
 

@@ -107,7 +107,8 @@ class Trajectory:
     prompt_tokens: int = 0
     """Number of prompt tokens read, cached ones included."""
     error: str | None = None
-    """For `infra_error`: message of the infrastructure failure."""
+    """For `infra_error`: message of the infrastructure failure. For `truncated`: why the agent could not go on, if a
+    chat no longer fitted the model's window."""
 
     @property
     def success(self) -> bool:

@@ -9,6 +9,7 @@ Exit codes: 0 success, 2 bad input (`UsageError` or wrong flags), 3 infrastructu
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import os
@@ -99,6 +100,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         SystemExit: With code 2 for wrong flags and 0 for `--help` of a subcommand.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        # Texts of worlds may hold characters that the terminal's encoding lacks, such as lone surrogates.
+        with contextlib.suppress(AttributeError, ValueError):
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     errors = Console(stderr=True)
     # OpenMP threads that spin while they wait make training ten times slower if other processes use the cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -144,8 +144,9 @@ class AgentEnv(gymnasium.Env[str, str], ABC):
         """Carry out one action. `step` counts steps and truncates, so this method does not.
 
         Args:
-            action: Any text. A bad action must not raise: return an observation that says that nothing happened, and
-                give the reason in `info["invalid"]`.
+            action: Any text, also with lone surrogates and control characters. A bad action must not raise: return an
+                observation that says that nothing happened, and give the reason in `info["invalid"]`. What is raised
+                nevertheless ends the attempt as an infrastructure failure.
 
         Returns:
             Observation, reward, whether the task has ended (`terminated`), and `info`.

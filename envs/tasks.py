@@ -36,6 +36,22 @@ def content_hash(value: Any) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:12]
 
 
+def replace_surrogates(text: str) -> str:
+    """Return the text with U+FFFD for each lone surrogate, as tokenizers and UTF-8 files need it."""
+    return text if text.isascii() else _SURROGATE.sub("\ufffd", join_surrogates(text))
+
+
+def join_surrogates(text: str) -> str:
+    """Return the text with each pair of surrogates as the one character that it stands for.
+
+    JSON cannot tell a pair from that character, so that a stored text would not equal the original. Lone surrogates are
+    kept: `canonical_json` stores them as escapes.
+    """
+    if text.isascii() or _SURROGATE.search(text) is None:
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+
+
 @dataclass(frozen=True)
 class Task:
     """One problem to solve in one environment. Equal tasks and equal actions give equal episodes."""

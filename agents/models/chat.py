@@ -3,19 +3,27 @@
 The encoder splits a chat template once: it renders a probe chat and reads off the text around each message's content.
 If a template cannot be split (it trims or reorders content), each chat is rendered whole, with marks in place of the
 assistant's turns. In both cases, the tokens of each assistant turn are inserted at its place, never searched for.
+
+Contents are plain text (`plain_text`): only the template sets control tokens such as the end of a turn, and sampled
+tokens are kept as they were sampled. A lone surrogate in a content is encoded as U+FFFD.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ...errors import TooLongError, UsageError
 from .core import Message
+from .plain_text import PlainText
 
-_MARK = "\ue000{}\ue001"
+_MARK = "\ud801{}\ud802"
+"""Stands for a content while a template is rendered. Contents have no surrogates: `PlainText.mark` replaces them."""
+MAX_TEMPLATE_CHARS = 1 << 20
+"""Maximum length of a chat template, in characters."""
 
 
 @dataclass(frozen=True)
@@ -59,15 +67,21 @@ class ChatEncoder:
             raise UsageError(
                 f"{name} has no chat template; use an instruction-tuned model, or save the tokenizer with one"
             )
+        if len(str(tokenizer.chat_template)) > MAX_TEMPLATE_CHARS:
+            raise UsageError(
+                f"{name} has a chat template of {len(str(tokenizer.chat_template))} characters; expected at most "
+                f"{MAX_TEMPLATE_CHARS}; use a tokenizer with an ordinary template"
+            )
         if tokenizer.eos_token is None:
             raise UsageError(f"{name} has no eos_token, which ends turns; save the tokenizer with one")
         self.tokenizer = tokenizer
         self.name = name
-        self.tokens = functools.lru_cache(maxsize=65536)(self._tokens)
         self.eos: str = self._end_of_turn()
         self.eos_id: int = tokenizer.convert_tokens_to_ids(self.eos)
         self._turn_prefix = self._find_turn_prefix()
         self._parts = self._find_template_parts()
+        self._plain_text = PlainText(tokenizer, f"{tokenizer.chat_template}\0{self.eos}\0{self._render_roles()}")
+        self._marked_tokens = functools.lru_cache(maxsize=65536)(self._plain_text.tokens)
 
     def encode(self, messages: Sequence[Message], *, generate: bool) -> Encoded:
         """Encode a chat.
@@ -80,6 +94,11 @@ class ChatEncoder:
         Raises:
             UsageError: If the template rejects the chat, or drops or repeats assistant turns.
         """
+        marked = [self._plain_text.mark(message.content) for message in messages]
+        messages = [
+            message if message.content == text else replace(message, content=text)
+            for message, text in zip(messages, marked, strict=True)
+        ]
         texts = self._surrounding_texts(messages, generate)
         ids: list[int] = []
         mask: list[bool] = []
@@ -88,8 +107,8 @@ class ChatEncoder:
         open_last = generate and messages[-1].role == "assistant"
         turn_ids: list[int] = []
         for number, reply in enumerate(replies):
-            ids += self.tokens(texts[number])
-            turn_ids = list(reply.token_ids if reply.token_ids is not None else self.tokens(reply.content))
+            ids += self._text_tokens(texts[number])
+            turn_ids = list(reply.token_ids if reply.token_ids is not None else self._text_tokens(reply.content))
             sampled_end = bool(turn_ids) and turn_ids[-1] == self.eos_id
             closed = not (open_last and number == len(replies) - 1)
             mask += [False] * (len(ids) - len(mask)) + [reply.trainable] * len(turn_ids)
@@ -98,9 +117,13 @@ class ChatEncoder:
             if closed and not sampled_end:
                 ids.append(self.eos_id)
                 mask.append(reply.trainable and reply.token_ids is None)
-        ids += self.tokens(texts[-1])
+        ids += self._text_tokens(texts[-1])
         mask += [False] * (len(ids) - len(mask))
         return Encoded(ids, mask, turn_ends, len(turn_ids) if open_last else 0)
+
+    def tokens(self, text: str) -> list[int]:
+        """Encode a text that is no part of a chat yet, such as an allowed action, as plain text."""
+        return list(self._text_tokens(self._plain_text.mark(text)))
 
     def truncate(self, messages: Sequence[Message], max_tokens: int, *, generate: bool = True) -> Sequence[Message]:
         """Drop the oldest turns until the chat has at most `max_tokens` tokens.
@@ -129,8 +152,15 @@ class ChatEncoder:
 
     # -- Template -------------------------------------------------------------------------------------------------
 
-    def _tokens(self, text: str) -> list[int]:
-        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"]) if text else []
+    def _text_tokens(self, marked: str) -> list[int]:
+        return self._marked_tokens(marked) if marked else []
+
+    def _render_roles(self) -> str:
+        """Return a chat with all roles as the template renders it, or an empty text if it rejects the chat."""
+        for roles in (("system", "user", "assistant"), ("user", "assistant")):
+            with contextlib.suppress(UsageError):
+                return self._render([{"role": role, "content": "a"} for role in roles], True)
+        return ""
 
     def _surrounding_texts(self, messages: Sequence[Message], generate: bool) -> list[str]:
         """Return the texts before, between and after the assistant turns, without end-of-turn tokens."""

@@ -245,5 +245,5 @@ def derived_seed(*parts: object) -> int:
         *parts: What the random stream is for, such as seed, task id and step. Their texts (`str`) are hashed, so equal
             texts give equal seeds on every machine.
     """
-    digest = hashlib.blake2b("\x1f".join(map(str, parts)).encode(), digest_size=8).digest()
+    digest = hashlib.blake2b("\x1f".join(map(str, parts)).encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1

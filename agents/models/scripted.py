@@ -51,8 +51,8 @@ class ScriptedModel:
         text = self.script(messages, sampling)
         if sampling.choices is not None:
             text = _constrained(text, sampling)
-        ids = tuple(text.encode())
-        read = sum(len(m.content.encode()) for m in messages)
+        ids = tuple(text.encode("utf-8", "surrogatepass"))
+        read = sum(len(m.content.encode("utf-8", "surrogatepass")) for m in messages)
         self._read += read
         self._sampled += min(len(ids), sampling.max_tokens)
         if len(ids) > sampling.max_tokens:
@@ -65,7 +65,10 @@ class ScriptedModel:
         """Score 0 for the script's own text, and a hash of the text in [-11, -1] for any other candidate."""
         self.calls += 1
         own_text = self.script(messages, Sampling(temperature=0))
-        return [0.0 if c == own_text else -1.0 - zlib.crc32(c.encode()) % 1001 / 100 for c in candidates]
+        return [
+            0.0 if c == own_text else -1.0 - zlib.crc32(c.encode("utf-8", "surrogatepass")) % 1001 / 100
+            for c in candidates
+        ]
 
     def start_wave(self) -> None:
         """Count the call. There is no cache."""
@@ -197,8 +200,10 @@ def open_scripted(rest: str, on_status: object = None) -> ScriptedBackend:
     matches.
     """
     try:
+        if Path(rest).exists() and not Path(rest).is_file():
+            raise OSError("not a regular file")
         content = json.loads(Path(rest).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(
             f"cannot read the script {rest!r} ({error}); expected scripted:FILE with a JSON file"
         ) from error

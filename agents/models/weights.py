@@ -13,43 +13,58 @@ from typing import Any
 
 import torch
 from huggingface_hub import CacheNotFound, scan_cache_dir
-from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
 from ...errors import UsageError, unknown
 from .chat import ChatEncoder
+from .core import Message
+from .folder_checks import (
+    check_adapter,
+    check_adapter_weights,
+    check_files,
+    check_finite,
+    damaged,
+    refuse_missing_weights,
+)
+from .template_check import check_template
 
 MANIFEST = "kintsugi.json"
 """File in an adapter's folder that names the base model and training settings."""
-_ADAPTER_ERRORS = (RuntimeError, ValueError, KeyError, TypeError, AttributeError, OSError, SafetensorError, UserWarning)
-"""Exceptions of PEFT for an adapter that is damaged or belongs to another model."""
+_SAFE = {"local_files_only": True, "trust_remote_code": False}
+"""Arguments of every loader: a model folder may hold code (`auto_map`), which is never run."""
 
 
 def load_base(model: str | Path) -> tuple[Any, Any]:
     """Load the network (float32 without a GPU, else in the saved type) and tokenizer of a folder or cached model."""
     tokenizer = load_tokenizer(model)
     dtype = torch.float32 if not torch.cuda.is_available() else "auto"
-    try:
+    with _readable(f"{str(model)!r}: the weights cannot be loaded", "save or copy the model again"):
         with quiet_transformers():
-            return AutoModelForCausalLM.from_pretrained(model, dtype=dtype, local_files_only=True), tokenizer
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise UsageError(
-            f"{str(model)!r}: the weights cannot be loaded ({_first_line(error)}); save or copy the model again"
-        ) from error
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                model, dtype=dtype, use_safetensors=True, output_loading_info=True, **_SAFE
+            )
+        network, found = loaded
+        if missing := sorted(found["missing_keys"]):
+            raise ValueError(f"{len(missing)} weights are missing, such as {missing[0]}")
+    check_finite(network, repr(str(model)))
+    return network, tokenizer
 
 
 def load_tokenizer(model: str | Path) -> Any:
     """Load the tokenizer of a model. Raise `UsageError` if there is no such model or it cannot encode chats."""
     if load_config(model) is None:
         raise unknown("model", str(model), known_models(model))
+    problem = f"{str(model)!r} has no tokenizer that can be loaded"
+    with _readable(problem, "save one in the model folder"):
+        tokenizer = AutoTokenizer.from_pretrained(model, **_SAFE)
+    check_template(tokenizer, repr(str(model)))
+    chat = ChatEncoder(tokenizer, repr(str(model)))
     try:
-        tokenizer = AutoTokenizer.from_pretrained(model, local_files_only=True)
-    except (OSError, ValueError, TypeError) as error:
-        raise UsageError(
-            f"{str(model)!r} has no tokenizer that can be loaded ({_first_line(error)}); save one in the model folder"
-        ) from error
-    ChatEncoder(tokenizer, repr(str(model)))
+        chat.encode([Message("user", "a")], generate=True)
+    except UsageError:
+        # Few templates insist on a system message. Whoever rejects this chat too rejects all.
+        chat.encode([Message("system", "a"), Message("user", "a")], generate=True)
     return tokenizer
 
 
@@ -59,10 +74,12 @@ def load_config(model: str | Path) -> Any:
     Raises:
         UsageError: If the path exists but is not a model.
     """
+    if Path(model).is_dir():
+        check_files(Path(model))
     try:
-        return AutoConfig.from_pretrained(model, local_files_only=True)
-    except (OSError, ValueError) as error:
-        if not Path(model).exists():
+        return AutoConfig.from_pretrained(model, **_SAFE)
+    except Exception as error:
+        if not Path(model).exists() and isinstance(error, OSError | ValueError):
             return None
         raise UsageError(
             f"{str(model)!r} is not a model that can be loaded ({_first_line(error)}); "
@@ -88,7 +105,7 @@ def known_models(wanted: str | Path) -> list[str]:
 
 def weight_files(model: str | Path) -> list[Path]:
     """Return the weight files of a model folder."""
-    return sorted(Path(model).glob("*.safetensors")) or sorted(Path(model).glob("*.bin"))
+    return sorted(Path(model).glob("*.safetensors"))
 
 
 def base_hash(model: str | Path) -> str:
@@ -118,15 +135,11 @@ def model_version(model: str | Path, adapter: Path | None = None) -> str:
             base model.
     """
     if Path(model).is_dir() and not weight_files(model):
-        raise UsageError(
-            f"{str(model)!r} has no weights (*.safetensors or *.bin); expected a Hugging Face model folder"
-        )
+        refuse_missing_weights(Path(model))
     base = base_hash(model)
     if adapter is None:
         return base
-    for file in ("adapter_config.json", "adapter_model.safetensors"):
-        if not (adapter / file).is_file():
-            raise UsageError(f"{adapter} has no {file}; expected a PEFT adapter folder such as run/adapters/agent@1")
+    check_adapter(adapter)
     digest = hashlib.sha256((adapter / "adapter_model.safetensors").read_bytes()).hexdigest()[:12]
     trained_on = _manifest(adapter).get("base_hash", base)
     if trained_on != base:
@@ -143,11 +156,8 @@ def _manifest(adapter: Path) -> dict[str, Any]:
         return dict(json.loads((adapter / MANIFEST).read_text()))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, TypeError) as error:
-        raise UsageError(
-            f"{adapter} is damaged or does not fit the model: {MANIFEST} cannot be read ({error}); train the "
-            "adapter again"
-        ) from error
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise damaged(adapter, f"{MANIFEST} cannot be read ({str(error)[:200]})") from error
 
 
 def with_adapter(network: Any, adapter: Path, *, trainable: bool = False) -> Any:
@@ -157,17 +167,34 @@ def with_adapter(network: Any, adapter: Path, *, trainable: bool = False) -> Any
     """
     from peft import PeftModel
 
+    check_adapter(adapter)
     try:
         with quiet_transformers():
+            check_adapter_weights(adapter)
             # PEFT only warns when no layer of the adapter exists in the network.
             warnings.filterwarnings("error", message="Found missing adapter keys")
             adapted = PeftModel.from_pretrained(network, str(adapter), is_trainable=trainable)
             return adapted if trainable else adapted.merge_and_unload()
-    except _ADAPTER_ERRORS as error:
-        raise UsageError(
-            f"{adapter} is damaged or does not fit the model: {_first_line(error)}; "
-            "load it with its own base model, or train it again"
-        ) from error
+    except UsageError:
+        raise
+    except Exception as error:
+        raise damaged(adapter, _first_line(error)) from error
+
+
+@contextlib.contextmanager
+def _readable(problem: str, remedy: str) -> Iterator[None]:
+    """Convert errors of transformers, which raises all kinds for damaged files, to `UsageError`s."""
+    try:
+        yield
+    except UsageError:
+        raise
+    except Exception as error:
+        raise UsageError(f"{problem} ({_first_line(error)}); {remedy}") from error
+    except BaseException as error:
+        # Libraries written in Rust panic with an exception of their own.
+        if type(error).__name__ != "PanicException":
+            raise
+        raise UsageError(f"{problem} ({_first_line(error)}); {remedy}") from error
 
 
 @contextlib.contextmanager
@@ -186,5 +213,7 @@ def quiet_transformers() -> Iterator[None]:
 
 def _first_line(error: BaseException) -> str:
     """Return the first line of an error message, and the second one if the first ends with a colon."""
-    first, _, rest = str(error).strip().partition("\n")
+    if "trust_remote_code" in str(error):
+        return "it needs code of the folder (auto_map), which is never run; use a model that transformers itself knows"
+    first, _, rest = (str(error).strip() or type(error).__name__).partition("\n")
     return " ".join([first, *(rest.strip().partition("\n")[:1] if first.endswith(":") else [])])[:200]

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 from ...envs.core import AgentEnv, Snapshot
-from ...errors import InfraError, UsageError
+from ...errors import InfraError, TooLongError, UsageError
+from .. import env_calls
 from ..core import Agent, Episode
 from ..models.core import Critic, Message, Usage, derived_seed
 from ..rollout import Job, Timing, gather_or_cancel
@@ -130,7 +131,7 @@ class SearchEnv:
         """Reset the environment and return the root. Raises `InfraError` if all retries fail."""
 
         def reset() -> tuple[str, dict[str, Any]]:
-            return self.env.reset(options={"task": self.job.task})
+            return env_calls.reset(self.env, self.job.task)
 
         observation, info = self._retry(reset)
         node = Node(-1, None, observation, score=_score(info, False))
@@ -172,11 +173,16 @@ class SearchEnv:
             The new nodes with their states, in the order of sampling, and the cost.
 
         Raises:
-            InfraError: If all retries fail.
+            InfraError: If all retries fail, or the chat at a node below the root exceeds the model's window.
         """
         for attempt in range(self.retries + 1):
             try:
                 return await self._try_once(at, parent, n, stream)
+            except TooLongError as error:
+                if not at.episode.steps:
+                    raise
+                # One long text of the world ends its own search only; at the root, the window is too small.
+                raise InfraError(str(error)) from error
             except InfraError:
                 self._current = None
                 if attempt == self.retries:
@@ -223,11 +229,11 @@ class SearchEnv:
         self._restore(at)
         start = time.perf_counter()
         self._current = None
-        observation, reward, done, truncated, info = self.env.step(step.action)
+        observation, reward, done, truncated, info = env_calls.step(self.env, step.action)
         step = replace(
             step,
             observation=at.episode.observation,
-            reward=float(reward),
+            reward=reward,
             invalid=info.get("invalid"),
             logprobs=None,
             calls=tuple(replace(call, logprobs=()) for call in step.calls),
@@ -245,7 +251,8 @@ class SearchEnv:
     def _node_state(self, node: Node, episode: Episode) -> NodeState:
         """Take a snapshot of the environment, which has just reached `node`."""
         start = time.perf_counter()
-        state = NodeState(None if node.ends else self.env.snapshot(), episode)
+        with env_calls.named_errors(self.env, "snapshot"):
+            state = NodeState(None if node.ends else self.env.snapshot(), episode)
         self.stats.env += time.perf_counter() - start
         self._current = None if node.ends else state
         return state
@@ -257,7 +264,8 @@ class SearchEnv:
         assert at.snapshot is not None
         self._current = None
         start = time.perf_counter()
-        self.env.restore(at.snapshot)
+        with env_calls.named_errors(self.env, "restore"):
+            self.env.restore(at.snapshot)
         self.stats.env += time.perf_counter() - start
         self.stats.restores += 1
         self.stats.replayed_steps += at.snapshot.steps if self.replays else 0

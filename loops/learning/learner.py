@@ -133,10 +133,20 @@ def _save(policy: LocalPolicy, out: Path, manifest: dict[str, Any]) -> None:
         if policy.head is not None:
             weights = {name: value.detach().cpu().contiguous() for name, value in policy.head.state_dict().items()}
             save_file(weights, out / HEAD)
+        _sort_sets(policy.model, out / "adapter_config.json")
     except SafetensorError as error:
         # Safetensors reports a full disk with its own error class; the run store explains an OSError to the user.
         raise OSError(str(error)) from error
     (out / MANIFEST).write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
+
+
+def _sort_sets(model: Any, path: Path) -> None:
+    """Sort what PEFT keeps in sets: it writes them in an order that differs between processes."""
+    config = json.loads(path.read_text(encoding="utf-8"))
+    for name, value in vars(model.active_peft_config).items():
+        if isinstance(value, set | frozenset):
+            config[name] = sorted(value)
+    path.write_text(json.dumps(config, indent=2, sort_keys=True), encoding="utf-8")
 
 
 def with_lora(network: Any, shape: LoraShape, base: str | Path) -> Any:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from ...envs.tasks import replace_surrogates
 from ...errors import UsageError
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a file atomically, by renaming a temporary file."""
+    """Write a file atomically, by renaming a temporary file. Lone surrogates become U+FFFD."""
     new = path.with_name(f".{path.name}.new")
-    new.write_text(text, encoding="utf-8")
+    new.write_text(replace_surrogates(text), encoding="utf-8")
     new.replace(path)
 
 
@@ -57,15 +59,17 @@ def readable_errors(folder: Path) -> Iterator[None]:
     """Convert errors of the database and the disk to `UsageError`s that name a remedy."""
     try:
         yield
-    except sqlite3.DatabaseError as error:
-        raise UsageError(f"{folder}/run.db: {error}; earlier records are intact. {_remedy(str(error))}") from error
+    # A damaged schema may not be UTF-8, and a damaged length asks for more memory than there is.
+    except (sqlite3.Error, UnicodeError, MemoryError, OverflowError) as error:
+        raise UsageError(f"{folder}/run.db: {error}; {_remedy(error)}") from error
     except OSError as error:
-        raise UsageError(f"{folder}: {error}; earlier records are intact. {_remedy(str(error))}") from error
+        raise UsageError(f"{folder}: {error}; {_remedy(error)}") from error
 
 
-def _remedy(text: str) -> str:
-    if "full" in text or "No space" in text or "too large" in text or "disk I/O" in text:
-        return "Free some disk space and run the same command again to resume."
-    if "malformed" in text or "not a database" in text:
-        return "Restore the file from a copy, or start again in a new run folder."
-    return "Fix the cause and run the same command again to resume."
+def _remedy(error: Exception) -> str:
+    text = str(error)
+    if not isinstance(error, sqlite3.Error | OSError) or re.search("malformed|not a database|decode|no such", text):
+        return "the file is damaged. Restore the file from a copy, or start again in a new run folder."
+    if re.search("full|No space|too large|disk I/O", text):
+        return "earlier records are intact. Free some disk space and run the same command again to resume."
+    return "earlier records are intact. Fix the cause and run the same command again to resume."

@@ -113,7 +113,7 @@ class RunStore:
     def config(self) -> dict[str, Any]:
         """Configuration that the run was started with."""
         try:
-            return dict(json.loads(self._db.meta("config") or ""))
+            return dict(json.loads(self._db.meta("config")))
         except (TypeError, ValueError) as error:
             raise UsageError(
                 f"{self.folder}/run.db: its configuration is damaged ({error}); restore the file from a "
@@ -147,7 +147,7 @@ class RunStore:
     @property
     def versions(self) -> dict[str, list[str]]:
         """Versions of external programs, such as a browser, that attempts were played with, in order of first use."""
-        return dict(json.loads(self._db.meta("versions") or "{}"))
+        return dict(json.loads(self._db.meta("versions")))
 
     # -- results --------------------------------------------------------------------------------------------------
 
@@ -163,7 +163,7 @@ class RunStore:
             The stored result, as JSON decodes it (tuples become lists).
         """
         name = str(self.scoped_stage(stage))
-        stored = self._db.values("result", "SELECT stage, data, sha FROM results WHERE stage = ?", name)
+        stored = self._db.values("results", name)
         if not stored:
             value = work(*arguments)
             self._db.append("results", [((name,), value)])
@@ -172,8 +172,7 @@ class RunStore:
 
     def results(self) -> dict[Stage, Any]:
         """Return the results of all scopes, in the order of storage."""
-        stored = self._db.values("result", "SELECT stage, data, sha FROM results ORDER BY rowid")
-        return {Stage.parse(name): value for name, value in stored}
+        return {Stage.parse(name): value for (name,), value in self._db.values("results")}
 
     # -- attempts -------------------------------------------------------------------------------------------------
 
@@ -217,13 +216,11 @@ class RunStore:
     def trajectories(self, stage: Stage) -> list[Trajectory]:
         """Return the trajectories of a stage in the order of storage; raise `UsageError` if a row is damaged."""
         name = str(self.scoped_stage(stage))
-        query = "SELECT key, data, sha FROM trajectories WHERE stage = ? ORDER BY number"
-        return [Trajectory.from_json(data) for _, data in self._db.values(f"stage {name!r}: trajectory", query, name)]
+        return [Trajectory.from_json(data) for _, data in self._db.values("trajectories", name)]
 
     def trajectory_stages(self) -> list[Stage]:
         """Return the stages of all scopes that hold trajectories, oldest first."""
-        rows = self._db.rows("SELECT stage FROM trajectories GROUP BY stage ORDER BY min(number)")
-        return [Stage.parse(name) for (name,) in rows]
+        return [Stage.parse(name) for name in dict.fromkeys(name for name, _ in self._db.names("trajectories"))]
 
     # -- search trees ---------------------------------------------------------------------------------------------
 
@@ -233,8 +230,7 @@ class RunStore:
 
     def tree_stages(self) -> list[Stage]:
         """Return the stages of all scopes that hold search trees, oldest first."""
-        rows = self._db.rows("SELECT stage FROM growth GROUP BY stage ORDER BY min(number)")
-        return [Stage.parse(name) for (name,) in rows]
+        return [Stage.parse(name) for name in dict.fromkeys(name for name, _, _ in self._db.names("growth"))]
 
     # -- adapters -------------------------------------------------------------------------------------------------
 
@@ -311,9 +307,8 @@ class StoredTrees:
 
     def parts(self, key: str) -> list[Any]:
         """See `TreeLog.parts`."""
-        name = str(self._stage)
-        query = "SELECT key, data, sha FROM growth WHERE stage = ? AND key = ? ORDER BY part"
-        return [part for _, part in self._db.values(f"stage {name!r}: search tree", query, name, key)]
+        stored = self._db.values("growth", str(self._stage), key)
+        return [part for _, part in sorted(stored, key=lambda row: row[0])]
 
     def add(self, parts: Sequence[tuple[str, int, Any]]) -> None:
         """See `TreeLog.add`."""
@@ -321,8 +316,7 @@ class StoredTrees:
 
     def tree_keys(self) -> list[str]:
         """See `TreeLog.tree_keys`."""
-        query = "SELECT key FROM growth WHERE stage = ? AND part = 0 ORDER BY number"
-        return [key for (key,) in self._db.rows(query, str(self._stage))]
+        return [key for name, key, part in self._db.names("growth") if name == str(self._stage) and part == 0]
 
     def close(self, cost: dict[str, Any]) -> None:
         """Store the cost of the search as a result; see `TreeLog.close`."""
