@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from kintsugi.envs.code.sandbox import Limits, cgroup, image, owner, seccomp
+from kintsugi.envs.code.sandbox.guest.filter import choose_filters
 from kintsugi.envs.code.sandbox.pool import Pool
 from kintsugi.envs.code.sandbox.worker_handle import Request, Resources, WorkerHandle
 from kintsugi.errors import InfraError, UsageError
@@ -196,9 +197,9 @@ def test_make_returns_none_if_no_group_can_be_created(tmp_path):
 X86_64, I386, AARCH64 = 0xC000003E, 0x40000003, 0xC00000B7
 
 
-def filter_action(program: bytes, architecture: int, number: int, first_argument: int = 0) -> int:
+def filter_action(program: bytes, architecture: int, number: int, *arguments: int) -> int:
     """Interpret the BPF program and return its action for a system call."""
-    data = struct.pack("<iIQQ", number, architecture, 0, first_argument)
+    data = struct.pack("<iIQ6Q", number, architecture, 0, *arguments, *[0] * (6 - len(arguments)))
     instructions = [struct.unpack_from("<HBBI", program, at) for at in range(0, len(program), 8)]
     at, value = 0, 0
     while True:
@@ -217,35 +218,86 @@ def filter_action(program: bytes, architecture: int, number: int, first_argument
             at += if_true if holds else if_false
 
 
+ALLOW, REFUSE, NOT_IMPLEMENTED = seccomp.ALLOW, seccomp.REFUSE, seccomp.NOT_IMPLEMENTED
+
+
 @pytest.mark.parametrize(
-    ("number", "first_argument", "expected"),
+    ("call", "expected"),
     [
-        pytest.param(1, 1, seccomp.ALLOW, id="write"),
-        pytest.param(56, 0x01200011, seccomp.ALLOW, id="clone without new namespaces"),
-        pytest.param(56, 0x10000000 | 17, seccomp.REFUSE, id="clone with a new user namespace"),
-        pytest.param(302, 0, seccomp.ALLOW, id="prlimit64 of the same process"),
-        pytest.param(302, 1, seccomp.REFUSE, id="prlimit64 of another process"),
-        pytest.param(435, 0, seccomp.NOT_IMPLEMENTED, id="clone3"),
-        pytest.param(272, 0, seccomp.REFUSE, id="unshare"),
-        pytest.param(250, 0, seccomp.REFUSE, id="keyctl"),
-        pytest.param(425, 0, seccomp.REFUSE, id="io_uring_setup"),
-        pytest.param(1 | 0x40000000, 0, seccomp.REFUSE, id="write of the x32 ABI"),
+        pytest.param((1, 1), ALLOW, id="write"),
+        pytest.param((56, 0x01200011), ALLOW, id="clone without new namespaces"),
+        pytest.param((56, 0x10000000 | 17), REFUSE, id="clone with a new user namespace"),
+        pytest.param((302, 0, 7), ALLOW, id="prlimit64 of the same process"),
+        pytest.param((302, 1, 7), REFUSE, id="prlimit64 of another process"),
+        pytest.param((302, 1 << 32 | 1, 7), REFUSE, id="prlimit64 of another process, with high bits"),
+        pytest.param((435, 0), NOT_IMPLEMENTED, id="clone3"),
+        pytest.param((272, 0), REFUSE, id="unshare"),
+        pytest.param((250, 0), REFUSE, id="keyctl"),
+        pytest.param((101, 0), REFUSE, id="ptrace"),
+        pytest.param((425, 0), REFUSE, id="io_uring_setup"),
+        pytest.param((206, 1), REFUSE, id="io_setup"),
+        pytest.param((251, 1, 0), REFUSE, id="ioprio_set"),
+        pytest.param((294, 0), REFUSE, id="inotify_init1"),
+        pytest.param((141, 0, 0, 5), ALLOW, id="setpriority of the same process"),
+        pytest.param((141, 0, 1, 5), REFUSE, id="setpriority of another process"),
+        pytest.param((141, 2, 0, 5), REFUSE, id="setpriority of the user"),
+        pytest.param((203, 0), ALLOW, id="sched_setaffinity of the same process"),
+        pytest.param((203, 1), REFUSE, id="sched_setaffinity of another process"),
+        pytest.param((144, 1), REFUSE, id="sched_setscheduler of another process"),
+        pytest.param((41, 1, 1, 0), ALLOW, id="socket of AF_UNIX"),
+        pytest.param((41, 2, 1, 6), ALLOW, id="socket of TCP"),
+        pytest.param((41, 10, 2, 17), ALLOW, id="socket of UDP, IPv6"),
+        pytest.param((41, 2, 1, 132), REFUSE, id="socket of SCTP"),
+        pytest.param((41, 10, 1, 262), REFUSE, id="socket of MPTCP, IPv6"),
+        pytest.param((41, 16, 3, 0), ALLOW, id="socket of NETLINK_ROUTE"),
+        pytest.param((41, 16, 3, 4), REFUSE, id="socket of NETLINK_SOCK_DIAG"),
+        *(pytest.param((41, family, 1, 0), REFUSE, id=f"socket family {family}") for family in (0, 9, 17, 38, 40, 44)),
+        pytest.param((53, 1, 1, 0), ALLOW, id="socketpair of AF_UNIX"),
+        pytest.param((53, 30, 1, 0), REFUSE, id="socketpair of AF_TIPC"),
+        pytest.param((16, 3, 0x5401), ALLOW, id="ioctl TCGETS"),
+        pytest.param((16, 3, 0x40086602), REFUSE, id="ioctl FS_IOC_SETFLAGS"),
+        pytest.param((16, 3, 0x401C5820), REFUSE, id="ioctl FS_IOC_FSSETXATTR"),
+        pytest.param((319, 0), ALLOW, id="memfd_create"),
+        pytest.param((456, 0), ALLOW, id="the newest call that is judged"),
+        pytest.param((469, 0), NOT_IMPLEMENTED, id="file_setattr, which is newer"),
+        pytest.param((1 | 0x40000000, 0), REFUSE, id="write of the x32 ABI"),
     ],
 )
-def test_the_filter_refuses_only_dangerous_system_calls(number, first_argument, expected):
+def test_the_filter_refuses_only_dangerous_system_calls(call, expected):
     program = seccomp.make_filter("x86_64")
-    assert program is not None
-    assert filter_action(program, X86_64, number, first_argument) == expected
-    assert filter_action(program, I386, number, first_argument) == seccomp.KILL
+    assert filter_action(program, X86_64, *call) == expected
+    assert filter_action(program, I386, *call) == seccomp.KILL
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        pytest.param((319, 0), REFUSE, id="memfd_create"),
+        pytest.param((29, 0), REFUSE, id="shmget"),
+        pytest.param((68, 0), REFUSE, id="msgget"),
+        pytest.param((9, 0, 4096, 3, 0x21), REFUSE, id="mmap of shared memory without a file"),
+        pytest.param((9, 0, 4096, 3, 0x23), REFUSE, id="mmap of shared memory without a file, validated"),
+        pytest.param((9, 0, 4096, 3, 0x22), ALLOW, id="mmap of private memory"),
+        pytest.param((9, 0, 4096, 3, 0x01), ALLOW, id="mmap of a file"),
+        pytest.param((72, 3, 1031, 1 << 20), REFUSE, id="fcntl F_SETPIPE_SZ"),
+        pytest.param((72, 3, 4, 0), ALLOW, id="fcntl F_SETFL"),
+    ],
+)
+def test_the_memory_filter_refuses_what_only_a_cgroup_counts(call, expected):
+    assert filter_action(seccomp.make_memory_filter("x86_64"), X86_64, *call) == expected
 
 
 def test_the_filter_for_aarch64_has_its_own_system_call_numbers():
-    unshare = 97
-    assert filter_action(seccomp.make_filter("aarch64") or b"", AARCH64, unshare) == seccomp.REFUSE
+    unshare, setpriority = 97, 140
+    program = seccomp.make_filter("aarch64")
+    assert filter_action(program, AARCH64, unshare) == REFUSE
+    assert filter_action(program, AARCH64, setpriority, 0, 1) == REFUSE
+    assert filter_action(program, X86_64, unshare) == seccomp.KILL
 
 
-def test_unknown_architectures_have_no_filter():
-    assert seccomp.make_filter("riscv64") is None
+def test_a_worker_does_not_start_on_an_architecture_without_a_filter():
+    with pytest.raises(SystemExit, match=r"no system call filter for the architecture .*expected one of vax"):
+        choose_filters({"filters": {"vax": ["", ""]}})
 
 
 def test_the_dockerfile_pins_its_base_by_digest():

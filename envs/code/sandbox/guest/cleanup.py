@@ -7,6 +7,7 @@ therefore runs in a fork, and the check compares numbers only.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import resource
 import stat
@@ -15,14 +16,32 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+from .filter import libc
+
 WRITABLE = ("/tmp", "/dev/shm", "/dev/mqueue")
 DELETE_SECONDS = 2.0
+FS_IOC_GETFLAGS = 0x80086601
+IOPRIO_GET = {"x86_64": 252, "aarch64": 31}
+"""Number of the system call that returns the I/O priority."""
 RLIMITS = [getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")]
+
+
+def fork() -> int:
+    """Fork this process. Waits up to a second for a free process slot.
+
+    The kernel frees the slot of a process only shortly after the process has ended.
+    """
+    for _ in range(99):
+        try:
+            return os.fork()
+        except BlockingIOError:
+            time.sleep(0.01)
+    return os.fork()
 
 
 def run_in_fork(act: Callable[..., None], *args: Any) -> bool:
     """Call a function in a fork, so that it leaves no trace in this process. Return whether it succeeded."""
-    pid = os.fork()
+    pid = fork()
     if pid == 0:
         code = 1
         try:
@@ -77,14 +96,29 @@ def storage_state() -> list[Any]:
         except OSError:
             continue
         used = (space.f_files - space.f_ffree, space.f_blocks - space.f_bfree)
-        found.append((used, status.st_size, status.st_mode, status.st_nlink, len(os.listxattr(root))))
+        attributes = (status.st_uid, status.st_gid, status.st_mode, status.st_nlink, len(os.listxattr(root)))
+        found.append((used, status.st_size, attributes, _inode_flags(root)))
     return found
+
+
+def _inode_flags(folder: str) -> bytes:
+    """Return the flags that `chattr` sets, or nothing if the file system has none."""
+    flags = bytearray(8)
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.ioctl(fd, FS_IOC_GETFLAGS, flags)
+    except OSError:
+        return b""
+    finally:
+        os.close(fd)
+    return bytes(flags)
 
 
 def process_state() -> list[Any]:
     """Return the attributes of process 1 that programs can change, and counts of kernel objects that may remain."""
     found: list[Any] = [resource.getrlimit(limit) for limit in RLIMITS]
     found += [os.getpriority(os.PRIO_PROCESS, 0), os.sched_getscheduler(0), sorted(os.sched_getaffinity(0))]
+    found.append(libc.syscall(IOPRIO_GET.get(os.uname().machine, -1), 1, 0))
     for kind in ("shm", "msg", "sem"):
         found.append(len(_lines(f"/proc/sysvipc/{kind}")))
     for line in _lines("/proc/net/sockstat"):

@@ -3,7 +3,8 @@
 The worker never runs a program itself. Its memory, which the next fork inherits, holds no data of a program:
 requests go into a memory file that only the fork reads, and output passes through buffers that are zeroed afterwards.
 Programs cannot send signals to process 1 of their namespace. Process 1 is not dumpable, so they can neither trace it
-nor read its memory. They can change its limits and priority, so these are checked after each program.
+nor read its memory. A system call filter refuses to change its limits and priorities, and these are checked after each
+program.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import json
 import mmap
 import os
 import random
-import resource
 import select
 import signal
 import stat
@@ -24,14 +24,16 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
+from . import memory
 from .child import HOME, PR_SET_DUMPABLE, become_program, libc, read_metadata
-from .cleanup import clean_up, measure_state, run_in_fork
+from .cleanup import clean_up, fork, measure_state, run_in_fork
 from .clock import freeze
+from .filter import choose_filters, install_filter
 from .wire import FRAME, MAGIC, OOM, REQUEST, RESULT, TIMED_OUT, TRUNCATED, UNCLEAN
 
 BLOCK = 1 << 16
 ZEROS = bytes(BLOCK)
-MEMORY_CHECK_SECONDS = 0.02
+MEMORY_CHECK_SECONDS = 0.005
 """Seconds between two checks of the memory, if no cgroup limits it."""
 OOM_FILES = ("/run/oom", "/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
 PRELOADED = (
@@ -131,26 +133,7 @@ def oom_kills(files: Iterable[str]) -> int:
     return 0
 
 
-def resident_bytes() -> int:
-    """Return the bytes of RAM that all programs use, without the pages that forks share with this process."""
-    own, pages = _private_pages("1"), 0
-    for name in os.listdir("/proc"):
-        if name.isdigit() and name != "1":
-            pages += max(0, _private_pages(name) - own)
-    return pages * resource.getpagesize()
-
-
-def _private_pages(pid: str) -> int:
-    """Return the number of pages of a process that do not belong to files."""
-    try:
-        with open(f"/proc/{pid}/statm") as file:
-            _, held, shared, *_ = file.read().split()
-        return int(held) - int(shared)
-    except (OSError, ValueError):
-        return 0
-
-
-def watch_program(pidfd: int, pipes: dict[int, Buffer], channel: int, deadline: float, memory: int) -> int:
+def watch_program(pidfd: int, pipes: dict[int, Buffer], channel: int, deadline: float, most: int) -> int:
     """Collect output until the program ends. Return `TIMED_OUT` or `OOM` if it must be stopped, and 0 otherwise."""
     poll = select.poll()
     for fd in (*pipes, pidfd):
@@ -161,7 +144,7 @@ def watch_program(pidfd: int, pipes: dict[int, Buffer], channel: int, deadline: 
         if remaining <= 0:
             return TIMED_OUT
         ended = False
-        for fd, _ in poll.poll(1000 * (min(remaining, MEMORY_CHECK_SECONDS) if memory else remaining)):
+        for fd, _ in poll.poll(1000 * (min(remaining, MEMORY_CHECK_SECONDS) if most else remaining)):
             if fd == channel:
                 raise HostDisconnected
             if fd == pidfd:
@@ -170,7 +153,7 @@ def watch_program(pidfd: int, pipes: dict[int, Buffer], channel: int, deadline: 
                 poll.unregister(fd)
         if ended:
             return 0
-        if memory and resident_bytes() > memory:
+        if most and memory.exceeds(most):
             return OOM
 
 
@@ -241,18 +224,10 @@ def fork_standby(config: dict[str, Any]) -> Standby:
     """Fork the process that will run the next program."""
     payload, oom_flag = os.memfd_create("payload"), mmap.mmap(-1, 1)
     (out, to_out), (err, to_err), (start_read, start_write) = os.pipe(), os.pipe(), os.pipe()
-    for attempt in range(100):
-        try:
-            pid = os.fork()
-            break
-        except BlockingIOError:
-            # The kernel frees the slot of a process only shortly after the process has ended.
-            if attempt == 99:
-                raise
-            time.sleep(0.01)
+    pid = fork()
     if pid == 0:
         os.close(start_write)
-        become_program(config["rlimits"], payload, (to_out, to_err), start_read, oom_flag)
+        become_program(config, payload, (to_out, to_err), start_read, oom_flag)
     for fd in (to_out, to_err, start_read):
         os.close(fd)
     return Standby(pid, os.pidfd_open(pid), out, err, start_write, payload, oom_flag)
@@ -308,7 +283,7 @@ def serve_request(config: dict[str, Any], channel: int, answers: int, before: An
     wipe(SCRATCH, BLOCK)
 
 
-def set_up() -> tuple[int, int]:
+def set_up(filters: list[bytes]) -> tuple[int, int]:
     """Protect this process from programs and prepare the interpreter. Return the channel's two file descriptors."""
     if os.getpid() != 1:
         raise SystemExit("the worker must be process 1 of a PID namespace, because it kills all processes that it sees")
@@ -318,6 +293,7 @@ def set_up() -> tuple[int, int]:
     os.close(null)
     if libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
         raise SystemExit("the worker cannot protect itself from being traced")
+    install_filter(filters[0])
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.umask(0o022)
     os.chdir("/")
@@ -336,7 +312,10 @@ def set_up() -> tuple[int, int]:
 
 def main(config: dict[str, Any]) -> None:
     """Serve requests until the host disconnects. All processes of the sandbox end with this process."""
-    channel, answers = set_up()
+    filters = choose_filters(config)
+    channel, answers = set_up(filters)
+    # A cgroup counts memory of all kinds. Without one, programs get none that cannot be counted.
+    config["program_filter"] = filters[1] if config["watched_memory"] else b""
     config["oom_files"] = [name for name in OOM_FILES if os.path.exists(name)]
     os.close(os.pidfd_open(1))
     hello = json.dumps({"python": sys.version.split()[0], "writable": [os.path.isdir(HOME)]}).encode()
