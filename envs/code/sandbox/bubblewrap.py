@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Any, Self, TextIO
 
 from ....errors import InfraError
 from . import cgroup, user_ids
@@ -48,16 +48,33 @@ class BubblewrapWorkerHandle(WorkerHandle):
     """The handle of a worker that bubblewrap started in new namespaces."""
 
     def __init__(
-        self, process: subprocess.Popen[bytes], resources: Resources, stream: SocketStream, group: cgroup.Group | None
+        self,
+        process: subprocess.Popen[bytes],
+        status: TextIO,
+        resources: Resources,
+        stream: SocketStream,
+        group: cgroup.Group | None,
     ) -> None:
         super().__init__(f"bwrap-{process.pid}", resources, stream)
         self.process = process
+        self.status = status
+        """What bubblewrap reports of the worker."""
         self.group = group
+
+    def exit_code(self) -> int | None:
+        """Return the exit code of a worker that has ended. None if bubblewrap was killed before it could report it."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(END_SECONDS)
+            for line in self.status:
+                with contextlib.suppress(ValueError, KeyError):
+                    return int(json.loads(line)["exit-code"])
+        return None
 
     def discard(self) -> None:
         """Kill bubblewrap, and with it the worker and all other processes in its namespaces. Remove the cgroup."""
         self.process.kill()
         self.process.wait()
+        self.status.close()
         if self.process.stderr:
             self.process.stderr.close()
         if self.group:
@@ -145,8 +162,8 @@ class BubblewrapSandbox:
         worker: BubblewrapWorkerHandle | None = None
         try:
             with theirs:
-                process, child = self._starter.submit(self._spawn, resources, theirs, group).result()
-            worker = BubblewrapWorkerHandle(process, resources, SocketStream(ours), group)
+                process, status, child = self._starter.submit(self._spawn, resources, theirs, group).result()
+            worker = BubblewrapWorkerHandle(process, status, resources, SocketStream(ours), group)
             if group:
                 group.add(child)
             worker.wait_for_hello(START_SECONDS)
@@ -164,8 +181,8 @@ class BubblewrapSandbox:
 
     def _spawn(
         self, resources: Resources, channel: socket.socket, group: cgroup.Group | None
-    ) -> tuple[subprocess.Popen[bytes], int]:
-        """Start bubblewrap. Return its process, and the worker's process id in this process's PID namespace."""
+    ) -> tuple[subprocess.Popen[bytes], TextIO, int]:
+        """Start bubblewrap. Return its process, its reports, and the worker's process id in this PID namespace."""
         status, to_status = os.pipe()
         with contextlib.ExitStack() as stack:
             stack.callback(os.close, to_status)
@@ -189,12 +206,13 @@ class BubblewrapSandbox:
                 group=user,
                 extra_groups=None if user is None else [],
             )
-        with open(status) as file:
-            line = file.readline()
+        reports = open(status)  # noqa: SIM115
+        line = reports.readline()
         if not line:
+            reports.close()
             stderr = process.communicate()[1].decode("utf-8", "replace").strip()
             raise OSError(stderr or f"{self.executable} ended with exit code {process.returncode}")
-        return process, json.loads(line)["child-pid"]
+        return process, reports, json.loads(line)["child-pid"]
 
 
 def find_executable() -> str:
@@ -247,15 +265,13 @@ def _classify_loss(worker: BubblewrapWorkerHandle, lost: WorkerLost) -> Result:
     """Return a result if the program caused the loss of its worker. Raises `InfraError` otherwise.
 
     Nothing but the program runs in the worker's namespaces. So if the worker has ended by itself, or the kernel has
-    ended it, the program did it. Bubblewrap, outside, then reports how the worker ended.
+    ended it, the program did it.
     """
     if lost.unresponsive:
         return Result(b"", ENDED_TOGETHER, -signal.SIGKILL, timed_out=True)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        worker.process.wait(END_SECONDS)
-    # A worker ends with exit code 0 if this process has disconnected. A signal's number means that bubblewrap itself
-    # was killed, which no program can do.
-    if not worker.process.returncode or worker.process.returncode < 0:
+    # A worker ends with exit code 0 if this process has disconnected. There is no code if bubblewrap itself was killed,
+    # which no program can do.
+    if not worker.exit_code():
         raise sandbox_error("the connection to the sandbox was lost", worker.name) from None
     oom = worker.group is not None and worker.group.oom_kills() > 0
     return Result(b"", ENDED_TOGETHER, -signal.SIGKILL, oom=oom)

@@ -157,7 +157,7 @@ class Sandbox(Protocol):
 
 
 def check_file_name(name: str) -> str:
-    """Return the name of a file. Raises `UsageError` if it is reserved or not a path that can exist in the directory."""
+    """Return the name of a file. Raises `UsageError` if it is reserved or no file in the directory can have it."""
     if not isinstance(name, str):
         raise UsageError(f"the file name {name!r} is of type {type(name).__name__}; expected a str like 'data/a.txt'")
     shown = ascii(name if len(name) <= 80 else f"{name[:80]}...")

@@ -87,7 +87,5 @@ class DockerSandbox:
         # it, the program did it. A worker ends with exit code 0 if this process has disconnected.
         ended = events.get("die", {}).get("exitCode", "0") != "0"
         if lost.unresponsive or "oom" in events or ended:
-            return Result(
-                b"", ENDED_TOGETHER, -signal.SIGKILL, timed_out=lost.unresponsive, oom="oom" in events
-            )
+            return Result(b"", ENDED_TOGETHER, -signal.SIGKILL, timed_out=lost.unresponsive, oom="oom" in events)
         raise sandbox_error("the connection to the sandbox container was lost", events or "the engine has no events")

@@ -29,7 +29,7 @@ def finish(code: int, folder: str) -> int:
         The exit code, or 120 if it was 0 and a step failed.
     """
     steps: list[Callable[[], object]] = [threading._shutdown, atexit._run_exitfuncs, flush_streams]  # type: ignore[attr-defined]
-    steps += [lambda: remove_modules(folder), close_files, flush_streams]
+    steps += [flush_files, lambda: remove_modules(folder), close_files, flush_streams]
     for step in steps:
         try:
             step()
@@ -62,7 +62,7 @@ def remove_modules(folder: str) -> None:
         if module is not None:
             _clear(vars(module))
             del module
-    gc.collect()
+            gc.collect()
 
 
 def _clear(variables: dict[str, Any]) -> None:
@@ -81,19 +81,35 @@ def flush_streams() -> None:
                 stack.callback(stream.flush)
 
 
+def flush_files() -> None:
+    """Write what open files hold. The collector would close the inner file of a wrapper first, and so lose the rest."""
+    for file in _open_files():
+        with contextlib.suppress(BaseException):
+            file.flush()
+
+
 def close_files() -> None:
-    """Write what the remaining open files hold. They are closed too, unless daemon threads may use them."""
-    threads = threading.active_count() > 1
+    """Close the files that something still refers to, unless daemon threads may use them."""
+    if threading.active_count() == 1:
+        for file in _open_files():
+            with contextlib.suppress(BaseException):
+                file.close()
+
+
+def _open_files() -> list[Any]:
+    """Return the program's open files. A file that wraps another one comes before it."""
     # Classes of the program decide what `isinstance` says of their objects, but not what `type` says.
     files = [each for each in gc.get_objects() if issubclass(type(each), _io._IOBase)]
-    for file in sorted(files, key=_rank):
-        with contextlib.suppress(BaseException):
-            if not file.closed:
-                file.flush() if threads else file.close()
+    return sorted((file for file in files if _is_open(file)), key=_rank)
+
+
+def _is_open(file: Any) -> bool:
+    with contextlib.suppress(BaseException):
+        return not file.closed
+    return False
 
 
 def _rank(file: Any) -> int:
-    """Return the place of a file in the order of closing: what wraps another file comes before it."""
     if isinstance(file, io.TextIOWrapper):
         return 1
     if isinstance(file, (io.BufferedWriter, io.BufferedRandom, io.BufferedReader, io.BufferedRWPair)):

@@ -14,7 +14,7 @@ libc = ctypes.CDLL(None, use_errno=True)
 class _Program(ctypes.Structure):
     """`struct sock_fprog`."""
 
-    _fields_ = [("count", ctypes.c_ushort), ("steps", ctypes.c_char_p)]  # noqa: RUF012
+    _fields_ = [("count", ctypes.c_ushort), ("steps", ctypes.c_char_p)]
 
 
 def choose_filters(config: dict[str, Any]) -> list[bytes]:

@@ -57,13 +57,15 @@ class Buffer:
 
     def reset(self, limit: int) -> None:
         """Prepare the buffer for the next program."""
-        if limit > len(self.store):
-            self.store = bytearray(limit)
+        if len(self.store) > BLOCK:
+            self.store = bytearray(BLOCK)
         self.size, self.limit, self.truncated = 0, limit, False
 
     def fill(self, fd: int) -> bool:
         """Read once from `fd`. Return False at its end."""
         if self.size < self.limit:
+            if self.size == len(self.store):
+                self._grow()
             with memoryview(self.store) as view:
                 got = os.readv(fd, [view[self.size : self.limit]])
             self.size += got
@@ -71,6 +73,13 @@ class Buffer:
             got = os.readv(fd, [SCRATCH])
             self.truncated = self.truncated or got > 0
         return got > 0
+
+    def _grow(self) -> None:
+        """Double the store. It is not as large as the limit from the start, since it takes memory from the program."""
+        larger = bytearray(2 * self.size)
+        larger[: self.size] = self.store
+        wipe(self.store, self.size)
+        self.store = larger
 
 
 SCRATCH = bytearray(BLOCK)
@@ -283,8 +292,11 @@ def serve_request(config: dict[str, Any], channel: int, answers: int, before: An
     wipe(SCRATCH, BLOCK)
 
 
-def set_up(filters: list[bytes]) -> tuple[int, int]:
-    """Protect this process from programs and prepare the interpreter. Return the channel's two file descriptors."""
+def set_up(config: dict[str, Any]) -> tuple[int, int]:
+    """Protect this process from programs and prepare the interpreter. Return the channel's two file descriptors.
+
+    Adds `program_filter` to the configuration.
+    """
     if os.getpid() != 1:
         raise SystemExit("the worker must be process 1 of a PID namespace, because it kills all processes that it sees")
     channel, answers, null = os.dup(0), os.dup(1), os.open("/dev/null", os.O_RDWR)
@@ -293,7 +305,10 @@ def set_up(filters: list[bytes]) -> tuple[int, int]:
     os.close(null)
     if libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
         raise SystemExit("the worker cannot protect itself from being traced")
+    filters = choose_filters(config)
     install_filter(filters[0])
+    # A cgroup counts memory of all kinds. Without one, programs get none that cannot be counted.
+    config["program_filter"] = filters[1] if config["watched_memory"] else b""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.umask(0o022)
     os.chdir("/")
@@ -312,10 +327,7 @@ def set_up(filters: list[bytes]) -> tuple[int, int]:
 
 def main(config: dict[str, Any]) -> None:
     """Serve requests until the host disconnects. All processes of the sandbox end with this process."""
-    filters = choose_filters(config)
-    channel, answers = set_up(filters)
-    # A cgroup counts memory of all kinds. Without one, programs get none that cannot be counted.
-    config["program_filter"] = filters[1] if config["watched_memory"] else b""
+    channel, answers = set_up(config)
     config["oom_files"] = [name for name in OOM_FILES if os.path.exists(name)]
     os.close(os.pidfd_open(1))
     hello = json.dumps({"python": sys.version.split()[0], "writable": [os.path.isdir(HOME)]}).encode()
