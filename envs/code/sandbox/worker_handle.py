@@ -174,9 +174,14 @@ class Request:
         for name, content in (files or {}).items():
             check_content(f"the file {check_file_name(name)!r}", content)
         named = {name: as_bytes(content) for name, content in (files or {}).items()}
-        for name in named:
-            if any(other.startswith(f"{name}/") for other in named):
-                raise UsageError(f"the file name {name!r} is also the folder of another file; rename one of them")
+        folders = {name[:at] for name in named for at, letter in enumerate(name) if letter == "/"}
+        if both := sorted(folders & named.keys()):
+            raise UsageError(f"the file name {both[0]!r} is also the folder of another file; rename one of them")
+        if len(named) + len(folders) > MAX_FILES:
+            raise UsageError(
+                f"the request has {len(named)} files in {len(folders)} folders; expected at most {MAX_FILES} of both "
+                "together; send fewer files"
+            )
         request = cls(
             as_bytes(program),
             as_bytes(stdin),
@@ -194,12 +199,6 @@ class Request:
 
     def check_space(self, total: int) -> None:
         """Raise `UsageError` if `total` bytes, or the files, do not fit into the limits of the program."""
-        folders = {name[:at] for name in self.files for at, letter in enumerate(name) if letter == "/"}
-        if len(self.files) + len(folders) > MAX_FILES:
-            raise UsageError(
-                f"the request has {len(self.files)} files in {len(folders)} folders; expected at most {MAX_FILES} of "
-                "both together; send fewer files"
-            )
         contents = [self.program, *self.files.values()]
         space = sum(-(-len(content) // BLOCK_BYTES) for content in contents) * BLOCK_BYTES
         if space > self.limits.disk:

@@ -5,6 +5,7 @@ These are the pool, requests, owners, cgroups, the seccomp filter, the image and
 
 from __future__ import annotations
 
+import os
 import re
 import struct
 import subprocess
@@ -14,7 +15,7 @@ import time
 from pathlib import Path
 
 import pytest
-from kintsugi.envs.code.sandbox import Limits, cgroup, image, owner, seccomp
+from kintsugi.envs.code.sandbox import Limits, cgroup, image, owner, seccomp, user_ids
 from kintsugi.envs.code.sandbox.guest.filter import choose_filters
 from kintsugi.envs.code.sandbox.pool import Pool
 from kintsugi.envs.code.sandbox.worker_handle import Request, Resources, WorkerHandle
@@ -153,6 +154,100 @@ def test_owners_that_have_ended_are_recognised():
     assert owner.has_ended(ended)
     machine, pid, started = owner.this_process().split(":")
     assert owner.has_ended(f"{machine}:{pid}:{int(started) + 1}")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("\ud800", r"'\\ud800' has a lone surrogate"),
+        ("ok/a\udcffb", "lone surrogate"),
+        ("a" * 256, "has 256 bytes; expected at most 255 in each part"),
+        ("ü" * 128, "has 256 bytes"),
+        ("/".join(["folder"] * 150), "1000 in all"),
+        ("main.py/x", "reserved for the program"),
+        (7, "is of type int; expected a str"),
+    ],
+)
+def test_names_that_no_file_can_have_are_refused(name, message):
+    with pytest.raises(UsageError, match=message):
+        Request.of("", "", {name: ""}, None, ())
+    with pytest.raises(UsageError, match=message):
+        Request.of("", "", None, None, [name])
+
+
+def test_names_at_the_limit_are_accepted():
+    names = ["a" * 255, "ü" * 127, "/".join(["folder"] * 140), "sub/main.py", "main.py2"]
+    assert list(Request.of("", "", dict.fromkeys(names, ""), None, names).return_files) == names
+
+
+@pytest.mark.parametrize(
+    ("program", "files", "limits", "message"),
+    [
+        ("", {"a": b"x" * 4097}, Limits(disk=4096), r"take up 8192 bytes, in blocks of 4096; .* disk, which is 4096"),
+        ("x", {str(number): b"x" for number in range(8)}, Limits(disk=8 * 4096), "take up 36864 bytes"),
+        ("x" * 5000, {}, Limits(disk=4096), "take up 8192 bytes"),
+        ("", {str(number): "" for number in range(4001)}, Limits(), "4001 files in 0 folders; expected at most 4000"),
+        ("", {"/".join("d" * 400) + f"/{n}": "" for n in range(3700)}, Limits(), "3700 files in 400 folders"),
+        (
+            "",
+            {"a": b"x" * (33 << 20)},
+            Limits(memory=64 << 20, disk=1 << 30),
+            "at most half of the sandbox limit memory",
+        ),
+        ("", {"a": 7}, Limits(), "the file 'a' is of type int; expected str or bytes"),
+        (None, {}, Limits(), "the program is of type NoneType"),
+    ],
+)
+def test_requests_that_do_not_fit_are_refused(program, files, limits, message):
+    with pytest.raises(UsageError, match=message):
+        Request.of(program, "", files, limits, ())
+
+
+def test_files_that_fill_the_disk_are_accepted():
+    Request.of("", "", {"a": b"x" * 8192}, Limits(disk=8192), ())
+
+
+@pytest.mark.parametrize("values", [{"cpus": 0.001}, {"cpus": 0.0099}, {"processes": 1_000_001}, {"memory": 1 << 41}])
+def test_limits_that_cannot_be_set_are_refused(values):
+    with pytest.raises(
+        UsageError, match=rf"the sandbox limit {next(iter(values))} is .*; expected .* of at least|at most"
+    ):
+        Limits(**values)
+    assert Limits(cpus=0.01).cpus == 0.01
+
+
+def test_the_cpus_of_a_group_are_at_most_those_of_the_machine(tmp_path):
+    for controller in ("memory", "pids", "cpu"):
+        (tmp_path / controller / "us").mkdir(parents=True)
+    (tmp_path / "self").write_text("3:memory:/us\n2:pids:/us\n1:cpu:/us\n0::/\n")
+    group = cgroup.make(Resources.of(Limits(cpus=1e12)), "7", tmp_path, tmp_path / "self")
+    assert group is not None
+    assert int((group.folders[2] / "cpu.cfs_quota_us").read_text()) == 100_000 * (os.cpu_count() or 1)
+
+
+def test_killed_processes_of_a_group_are_counted(tmp_path):
+    group = cgroup.Group((), tmp_path / "memory.events")
+    assert group.oom_kills() == 0
+    group.oom_file.write_text("low 0\noom 2\noom_kill 3\n")
+    assert group.oom_kills() == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "mapped"),
+    [
+        ("         0          0 4294967295\n", False),
+        ("0 100000 65536\n", True),
+        ("0 1000 1\n1 100000 65536\n", True),
+    ],
+)
+def test_user_ids_are_chosen_among_those_of_the_namespace(tmp_path, text, mapped):
+    maps = tmp_path / "uid_map", tmp_path / "gid_map"
+    for path in maps:
+        path.write_text(text)
+    assert user_ids.is_mapped(maps) == mapped
+    chosen = {user_ids.choose_id(mapped) for _ in range(50)}
+    assert len(chosen) > 40
+    assert all((each < 65_534) == mapped and each > 30_000 for each in chosen)
 
 
 def test_a_version_2_group_is_created_next_to_the_group_of_this_process(tmp_path):

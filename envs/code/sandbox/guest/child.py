@@ -143,7 +143,7 @@ def run_main(oom_flag: Any) -> int:
     sys.modules["__main__"] = main
     sys.argv, sys.path[0] = [path], HOME
     gc.enable()
-    code = 0
+    known, code = len(sys.modules), 0
     try:
         exec(compile(program, "main.py", "exec", dont_inherit=True), main.__dict__)
     except SystemExit as error:
@@ -154,7 +154,7 @@ def run_main(oom_flag: Any) -> int:
         code = 1
     # The end of the program also ends its main module.
     del main
-    return finish(code, HOME)
+    return finish(code, known)
 
 
 def print_traceback(error: BaseException) -> None:

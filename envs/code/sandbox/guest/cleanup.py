@@ -96,8 +96,7 @@ def storage_state() -> list[Any]:
         except OSError:
             continue
         used = (space.f_files - space.f_ffree, space.f_blocks - space.f_bfree)
-        attributes = (status.st_uid, status.st_gid, status.st_mode, status.st_nlink, len(os.listxattr(root)))
-        found.append((used, status.st_size, attributes, _inode_flags(root)))
+        found.append((used, status.st_size, status.st_mode, status.st_nlink, len(os.listxattr(root))))
     return found
 
 
@@ -115,9 +114,10 @@ def _inode_flags(folder: str) -> bytes:
 
 
 def process_state() -> list[Any]:
-    """Return the attributes of process 1 that programs can change, and counts of kernel objects that may remain."""
+    """Return attributes of process 1 and of folders that programs could change, and counts of what may remain."""
     found: list[Any] = [resource.getrlimit(limit) for limit in RLIMITS]
     found += [os.getpriority(os.PRIO_PROCESS, 0), os.sched_getscheduler(0), sorted(os.sched_getaffinity(0))]
+    found += [_inode_flags(root) for root in WRITABLE if os.path.isdir(root)]
     found.append(libc.syscall(IOPRIO_GET.get(os.uname().machine, -1), 1, 0))
     for kind in ("shm", "msg", "sem"):
         found.append(len(_lines(f"/proc/sysvipc/{kind}")))

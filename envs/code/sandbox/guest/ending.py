@@ -10,6 +10,7 @@ import atexit
 import contextlib
 import gc
 import io
+import itertools
 import sys
 import threading
 import traceback
@@ -18,18 +19,18 @@ from collections.abc import Callable
 from typing import Any
 
 
-def finish(code: int, folder: str) -> int:
+def finish(code: int, known: int) -> int:
     """Wait for threads, run exit handlers, finalize the program's objects, and write what open files still hold.
 
     Args:
         code: Exit code of the program.
-        folder: Folder of the program's modules.
+        known: Number of modules that were loaded before the program started.
 
     Returns:
         The exit code, or 120 if it was 0 and a step failed.
     """
     steps: list[Callable[[], object]] = [threading._shutdown, atexit._run_exitfuncs, flush_streams]  # type: ignore[attr-defined]
-    steps += [flush_files, lambda: remove_modules(folder), close_files, flush_streams]
+    steps += [flush_files, lambda: remove_modules(known), flush_streams]
     for step in steps:
         try:
             step()
@@ -41,22 +42,23 @@ def finish(code: int, folder: str) -> int:
     return code
 
 
-def remove_modules(folder: str) -> None:
+def remove_modules(known: int) -> None:
     """Remove the program's modules, so that their objects are finalized: files, archives, `__del__` methods.
 
-    As in an interpreter, finalizers of collected modules still see their variables; the others lose them.
+    As in an interpreter, finalizers of collected modules still see their variables; the others lose them. The first
+    `known` modules are not even looked at, since touching memory that a fork shares with the worker copies it.
     """
     if threading.active_count() > 1:
-        # Daemon threads run on until the process ends, and would fail without these variables.
+        # Daemon threads run on until the process ends. They would fail without these variables and files.
         return
     references = []
-    for name in reversed(list(sys.modules)):
-        file = getattr(sys.modules[name], "__file__", None)
-        if name == "__main__" or (isinstance(file, str) and file.startswith(f"{folder}/")):
-            with contextlib.suppress(TypeError):
-                references.append(weakref.ref(sys.modules[name]))
+    new = max(0, len(sys.modules) - known)
+    for name in ["__main__", *itertools.islice(reversed(sys.modules), new)]:
+        with contextlib.suppress(TypeError, KeyError):
+            references.append(weakref.ref(sys.modules[name]))
             sys.modules[name] = None  # type: ignore[assignment]
     gc.collect()
+    close_files()
     for reference in references:
         module = reference()
         if module is not None:
@@ -75,10 +77,15 @@ def _clear(variables: dict[str, Any]) -> None:
 
 def flush_streams() -> None:
     """Flush the standard streams and what the program has replaced them by. Raises what the last failure was."""
-    with contextlib.ExitStack() as stack:
-        for stream in (sys.stderr, sys.stdout, sys.__stderr__, sys.__stdout__):
-            if stream is not None and not getattr(stream, "closed", False):
-                stack.callback(stream.flush)
+    failure = None
+    for stream in (sys.__stdout__, sys.__stderr__, sys.stdout, sys.stderr):
+        if stream is not None and not getattr(stream, "closed", False):
+            try:
+                stream.flush()
+            except BaseException as error:
+                failure = error
+    if failure is not None:
+        raise failure
 
 
 def flush_files() -> None:
@@ -89,18 +96,17 @@ def flush_files() -> None:
 
 
 def close_files() -> None:
-    """Close the files that something still refers to, unless daemon threads may use them."""
-    if threading.active_count() == 1:
-        for file in _open_files():
-            with contextlib.suppress(BaseException):
-                file.close()
+    """Close the files that something still refers to. Those of the library need their modules for it."""
+    for file in _open_files():
+        with contextlib.suppress(BaseException):
+            file.close()
 
 
 def _open_files() -> list[Any]:
     """Return the program's open files. A file that wraps another one comes before it."""
     # Classes of the program decide what `isinstance` says of their objects, but not what `type` says.
     files = [each for each in gc.get_objects() if issubclass(type(each), _io._IOBase)]
-    return sorted((file for file in files if _is_open(file)), key=_rank)
+    return sorted(filter(_is_open, files), key=_rank) if files else files
 
 
 def _is_open(file: Any) -> bool:
