@@ -261,12 +261,13 @@ def bwrap_arguments(resources: Resources, group: cgroup.Group | None, python: st
     return arguments
 
 
-def _classify_loss(worker: BubblewrapWorkerHandle, lost: WorkerLost) -> Result:
+def _classify_loss(worker: WorkerHandle, lost: WorkerLost) -> Result:
     """Return a result if the program caused the loss of its worker. Raises `InfraError` otherwise.
 
     Nothing but the program runs in the worker's namespaces. So if the worker has ended by itself, or the kernel has
     ended it, the program did it.
     """
+    assert isinstance(worker, BubblewrapWorkerHandle)
     if lost.unresponsive:
         return Result(b"", ENDED_TOGETHER, -signal.SIGKILL, timed_out=True)
     # A worker ends with exit code 0 if this process has disconnected. There is no code if bubblewrap itself was killed,

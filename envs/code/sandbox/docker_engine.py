@@ -25,7 +25,9 @@ LIFETIME_SECONDS = 3600.0
 """Seconds after which `clean` removes a container. The pool replaces it two minutes earlier."""
 WORKER_MEMORY = 32 * MIB
 """Memory of the worker process in bytes, in addition to the program's limit."""
-MAX_FILES = 4096
+MAX_INODES = 4096
+USER = "65534:65534"
+"""User of the image, for containers that are started by hand. Those of a sandbox have one each."""
 START_SECONDS = 60.0
 _IMAGE = re.compile(r"[a-z0-9]+([._/:-]+[a-z0-9]+)*(:[\w.-]+)?(@sha256:[0-9a-f]{64})?")
 
@@ -215,7 +217,7 @@ def labels(run_id: str) -> dict[str, str]:
 def _container_settings(client: Client, image: str, resources: Resources, run_id: str) -> dict[str, Any]:
     config = {"rlimits": {"RLIMIT_NOFILE": 256, "RLIMIT_FSIZE": resources.disk}, "watched_memory": 0}
     memory = resources.memory + WORKER_MEMORY
-    space = f"rw,noexec,nosuid,nodev,mode=1777,size={resources.disk},nr_inodes={MAX_FILES}"
+    space = f"rw,noexec,nosuid,nodev,mode=1777,size={resources.disk},nr_inodes={MAX_INODES}"
     about = client.info()
     # An engine in a user namespace, or with one for its containers, has fewer ids.
     user = user_ids.choose_id(any("userns" in each or "rootless" in each for each in about["SecurityOptions"] or ()))

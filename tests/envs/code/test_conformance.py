@@ -58,8 +58,8 @@ def test_a_sandbox_that_does_nothing_fails_and_the_error_lists_all_failures():
 BREAKS = {
     "it does not kill processes": ("does_not_wait_for_daemons", "worker", "os.kill(-1, signal.SIGKILL)", "pass"),
     "it does not delete files": (
-        "leaves_no_files", "cleanup", "        run_in_fork(delete_everything)\n    return measure_state() == before",
-        "        pass\n    return True"
+        "leaves_no_files", "cleanup", "        run_in_fork(delete_everything)", "        pass", "cleanup",
+        "return measure_state() == before", "return True"
     ),
     "it does not check sockets": ("leaves_no_ports", "cleanup", "return measure_state() == before", "return True"),
     "it installs no filter": ("cannot_touch_the_worker", "worker", "    install_filter(filters[0])", "    pass"),

@@ -314,8 +314,8 @@ def survives_zombies(context: CheckContext) -> None:
 
 def refuses_invalid_limits(context: CheckContext) -> None:
     """Limits that are zero, negative or of the wrong type must be refused before anything runs."""
-    bad = [{"seconds": 0}, {"cpu_seconds": -1}, {"memory": 0}, {"processes": 0}, {"disk": -5}, {"output": 0}]
-    bad += [{"cpus": 0.001}, {"processes": 10**9}]
+    bad: list[dict[str, float]] = [{"seconds": 0}, {"cpu_seconds": -1}, {"memory": 0}, {"processes": 0}, {"disk": -5}]
+    bad += [{"output": 0}, {"cpus": 0.001}, {"processes": 10**9}]
     for values in [*bad, {"cpus": 0}, {"seconds": float("nan")}, {"memory": MIB}, {"processes": True}]:
         try:
             Limits(**values)  # type: ignore[arg-type]

@@ -146,6 +146,16 @@ def clean_up(before: tuple[list[Any], list[Any]]) -> bool:
     # The program may have removed the file or replaced it by a folder. The comparison below detects leftovers.
     with contextlib.suppress(OSError):
         os.unlink("/tmp/main.py")
+    _reset_folders()
+    if storage_state() != before[0]:
+        run_in_fork(delete_everything)
+        # Listing and removing files has changed the times of the folders.
+        _reset_folders()
+    return measure_state() == before
+
+
+def _reset_folders() -> None:
+    """Reset mode and times of the writable folders."""
     for root in WRITABLE:
         try:
             os.chmod(root, 0o1777)
@@ -153,6 +163,3 @@ def clean_up(before: tuple[list[Any], list[Any]]) -> bool:
         except OSError:
             # If this process may not change the folder, the program could not either.
             continue
-    if storage_state() != before[0]:
-        run_in_fork(delete_everything)
-    return measure_state() == before
