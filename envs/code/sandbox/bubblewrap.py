@@ -8,17 +8,19 @@ import itertools
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Any, Self, TextIO
 
 from ....errors import InfraError
-from . import cgroup, seccomp
+from . import cgroup, user_ids
 from .core import MIB, Channel, Limits, Result, Unavailable
 from .pool import Pool
 from .worker_handle import (
+    ENDED_TOGETHER,
     WORKER_ENVIRONMENT,
     Request,
     Resources,
@@ -38,22 +40,41 @@ ADDRESS_SPACE_MARGIN = 64 * MIB
 """Address space in bytes that an interpreter reserves in addition to the memory that it uses."""
 START_SECONDS = 30.0
 """Seconds that a new worker may take until its first message."""
+END_SECONDS = 5.0
+"""Seconds that bubblewrap may take to report the end of its worker."""
 
 
 class BubblewrapWorkerHandle(WorkerHandle):
     """The handle of a worker that bubblewrap started in new namespaces."""
 
     def __init__(
-        self, process: subprocess.Popen[bytes], resources: Resources, stream: SocketStream, group: cgroup.Group | None
+        self,
+        process: subprocess.Popen[bytes],
+        status: TextIO,
+        resources: Resources,
+        stream: SocketStream,
+        group: cgroup.Group | None,
     ) -> None:
         super().__init__(f"bwrap-{process.pid}", resources, stream)
         self.process = process
+        self.status = status
+        """What bubblewrap reports of the worker."""
         self.group = group
+
+    def exit_code(self) -> int | None:
+        """Return the exit code of a worker that has ended. None if bubblewrap was killed before it could report it."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(END_SECONDS)
+            for line in self.status:
+                with contextlib.suppress(ValueError, KeyError):
+                    return int(json.loads(line)["exit-code"])
+        return None
 
     def discard(self) -> None:
         """Kill bubblewrap, and with it the worker and all other processes in its namespaces. Remove the cgroup."""
         self.process.kill()
         self.process.wait()
+        self.status.close()
         if self.process.stderr:
             self.process.stderr.close()
         if self.group:
@@ -65,7 +86,8 @@ class BubblewrapSandbox:
 
     The user, PID, mount, network, IPC, UTS and cgroup namespaces are all new. The host's system folders are mounted
     read-only. A cgroup limits memory and processes if this process may create one. Otherwise, rlimits and the worker's
-    memory checks limit them. If this process is root, the workers run as `nobody`.
+    memory checks limit them, and programs get no memory that cannot be counted. If this process is root, each worker
+    has a user id of its own. Otherwise, all have the one of this process. Inside, it is always that of `nobody`.
     """
 
     name = "bubblewrap"
@@ -117,9 +139,7 @@ class BubblewrapSandbox:
             try:
                 return worker.run(request)
             except WorkerLost as lost:
-                if lost.unresponsive:
-                    return Result(b"", b"the sandbox was ended together with the program\n", -9, timed_out=True)
-                raise sandbox_error("the connection to the sandbox was lost", worker.name) from None
+                return _classify_loss(worker, lost)
 
     def open_workers(self) -> list[str]:
         """See `Sandbox.open_workers`. The names contain the process ids."""
@@ -147,8 +167,8 @@ class BubblewrapSandbox:
         worker: BubblewrapWorkerHandle | None = None
         try:
             with theirs:
-                process, child = self._starter.submit(self._spawn, resources, theirs, group).result()
-            worker = BubblewrapWorkerHandle(process, resources, SocketStream(ours), group)
+                process, status, child = self._starter.submit(self._spawn, resources, theirs, group).result()
+            worker = BubblewrapWorkerHandle(process, status, resources, SocketStream(ours), group)
             if group:
                 group.add(child)
             worker.wait_for_hello(START_SECONDS)
@@ -166,23 +186,19 @@ class BubblewrapSandbox:
 
     def _spawn(
         self, resources: Resources, channel: socket.socket, group: cgroup.Group | None
-    ) -> tuple[subprocess.Popen[bytes], int]:
-        """Start bubblewrap. Return its process, and the worker's process id in this process's PID namespace."""
+    ) -> tuple[subprocess.Popen[bytes], TextIO, int]:
+        """Start bubblewrap. Return its process, its reports, and the worker's process id in this PID namespace."""
         status, to_status = os.pipe()
-        filter_, to_filter = os.pipe()
         with contextlib.ExitStack() as stack:
-            for fd in (to_status, filter_):
-                stack.callback(os.close, fd)
-            with open(to_filter, "wb") as file:
-                file.write(seccomp.make_filter() or b"")
+            stack.callback(os.close, to_status)
             arguments = [
                 self.executable,
                 *("--json-status-fd", str(to_status)),
-                *(("--seccomp", str(filter_)) if seccomp.make_filter() else ()),
                 *bwrap_arguments(resources, group, self.python),
                 *self.command(_worker_config(resources, group)),
             ]
-            root = os.geteuid() == 0
+            # The program must not share a user with other programs, since the kernel has limits for each user.
+            user = user_ids.choose_id(user_ids.is_mapped()) if os.geteuid() == 0 else None
             process = subprocess.Popen(
                 arguments,
                 stdin=channel.fileno(),
@@ -190,17 +206,18 @@ class BubblewrapSandbox:
                 stderr=subprocess.PIPE,
                 cwd="/",
                 env={},
-                pass_fds=(to_status, filter_),
-                user=NOBODY if root else None,
-                group=NOBODY if root else None,
-                extra_groups=[] if root else None,
+                pass_fds=(to_status,),
+                user=user,
+                group=user,
+                extra_groups=None if user is None else [],
             )
-        with open(status) as file:
-            line = file.readline()
+        reports = open(status)  # noqa: SIM115
+        line = reports.readline()
         if not line:
+            reports.close()
             stderr = process.communicate()[1].decode("utf-8", "replace").strip()
             raise OSError(stderr or f"{self.executable} ended with exit code {process.returncode}")
-        return process, json.loads(line)["child-pid"]
+        return process, reports, json.loads(line)["child-pid"]
 
 
 def find_executable() -> str:
@@ -233,19 +250,45 @@ def bwrap_arguments(resources: Resources, group: cgroup.Group | None, python: st
         elif os.path.isdir(path):
             arguments += ["--ro-bind", path, path]
     arguments += ["--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache", "--proc", "/proc", "--dev", "/dev"]
+    # The owner of the namespaces, which the program is, could change their settings for the next program.
+    arguments += ["--ro-bind", "/proc/sys", "/proc/sys"]
     for path in ("/tmp", "/dev/shm"):
         arguments += ["--perms", "1777", "--size", str(resources.disk), "--tmpfs", path]
     arguments += ["--mqueue", "/dev/mqueue"]
     if group:
         arguments += ["--ro-bind", str(group.oom_file), "/run/oom"]
+    else:
+        # Mappings of this device are shared memory that cannot be counted. Bound this way, it cannot be opened.
+        arguments += ["--ro-bind", "/dev/null", "/dev/zero"]
     arguments += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/"]
     for name, value in WORKER_ENVIRONMENT.items():
         arguments += ["--setenv", name, value]
     return arguments
 
 
+def _classify_loss(worker: WorkerHandle, lost: WorkerLost) -> Result:
+    """Return a result if the program caused the loss of its worker. Raises `InfraError` otherwise.
+
+    Nothing but the program runs in the worker's namespaces. So if the worker has ended by itself, or the kernel has
+    ended it, the program did it.
+    """
+    assert isinstance(worker, BubblewrapWorkerHandle)
+    if lost.unresponsive:
+        return Result(b"", ENDED_TOGETHER, -signal.SIGKILL, timed_out=True)
+    # A worker ends with exit code 0 if this process has disconnected. There is no code if bubblewrap itself was killed,
+    # which no program can do.
+    if not worker.exit_code():
+        raise sandbox_error("the connection to the sandbox was lost", worker.name) from None
+    oom = worker.group is not None and worker.group.oom_kills() > 0
+    return Result(b"", ENDED_TOGETHER, -signal.SIGKILL, oom=oom)
+
+
 def _worker_config(resources: Resources, group: cgroup.Group | None) -> Mapping[str, Any]:
     rlimits = {"RLIMIT_NOFILE": 256, "RLIMIT_FSIZE": resources.disk, "RLIMIT_NPROC": resources.processes + 2}
     if group is None:
-        rlimits["RLIMIT_AS"] = resources.memory + ADDRESS_SPACE_MARGIN
+        # Open pipes hold memory, too.
+        rlimits |= {"RLIMIT_AS": resources.memory + ADDRESS_SPACE_MARGIN, "RLIMIT_NOFILE": 128}
+    if os.geteuid() != 0:
+        # These are counted for a user, and all workers have the same one.
+        rlimits |= {"RLIMIT_SIGPENDING": 64, "RLIMIT_MSGQUEUE": 0}
     return {"rlimits": rlimits, "watched_memory": 0 if group else resources.memory}

@@ -33,6 +33,14 @@ class Group:
         for folder in self.folders:
             (folder / "cgroup.procs").write_text(str(pid))
 
+    def oom_kills(self) -> int:
+        """Return how many of its processes the kernel has killed because of the memory limit, or 0 if unknown."""
+        with contextlib.suppress(OSError):
+            for line in self.oom_file.read_text().splitlines():
+                if line.startswith("oom_kill "):
+                    return int(line.split()[1])
+        return 0
+
     def remove(self) -> None:
         """Kill the remaining processes and remove the folders."""
         for folder in self.folders:
@@ -104,7 +112,7 @@ def _make_v2(resources: Resources, root: Path, own_paths: dict[str, str], name: 
                 (folder / "memory.swap.max").write_text("0")
             (folder / "pids.max").write_text(str(resources.processes + 2))
             with contextlib.suppress(OSError):
-                (folder / "cpu.max").write_text(f"{int(resources.cpus * 100_000)} 100000")
+                (folder / "cpu.max").write_text(f"{_cpu_quota(resources)} 100000")
             return Group((folder,), folder / "memory.events")
     return None
 
@@ -122,8 +130,13 @@ def _make_v1(resources: Resources, root: Path, own_paths: dict[str, str], name: 
         )
     if "cpu" in own_paths:
         cpu = _make_folder(root / "cpu" / own_paths["cpu"], name, made)
-        (cpu / "cpu.cfs_quota_us").write_text(str(int(resources.cpus * 100_000)))
+        (cpu / "cpu.cfs_quota_us").write_text(str(_cpu_quota(resources)))
     return Group(tuple(made), memory / "memory.oom_control")
+
+
+def _cpu_quota(resources: Resources) -> int:
+    """Return the microseconds of CPU time in each 0.1 s. The kernel refuses numbers that are too large."""
+    return round(min(resources.cpus, os.cpu_count() or 1) * 100_000)
 
 
 def _remove(folder: Path) -> None:

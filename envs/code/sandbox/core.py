@@ -15,8 +15,18 @@ MAX_REQUEST_BYTES = 64 * MIB
 """Maximum size of program, input and files together, in bytes."""
 RESERVED_NAMES = ("main.py",)
 """File names in the working directory that the sandbox itself uses."""
-UPPER_BOUNDS = {"seconds": 86_400, "cpu_seconds": 86_400, "memory": 1 << 40, "disk": 1 << 40, "output": 1 << 30}
-"""Largest accepted value of each limit: one day, 1 TiB or 1 GiB."""
+LOWER_BOUNDS = {"cpus": 0.01, "memory": 32 * MIB}
+"""Smallest accepted value of some limits: what the kernel can divide, and what Python needs."""
+UPPER_BOUNDS = {
+    "seconds": 86_400, "cpu_seconds": 86_400, "memory": 1 << 40, "disk": 1 << 40, "output": 1 << 30,
+    "processes": 1_000_000,
+}  # fmt: skip
+"""Largest accepted value of each limit: one day, 1 TiB, 1 GiB, or what the kernel can count."""
+MAX_FILES = 4000
+"""Maximum number of files and folders that a request may create."""
+MAX_NAME_BYTES, MAX_PATH_BYTES = 255, 1000
+BLOCK_BYTES = 4096
+"""Unit in which a file takes up space."""
 
 
 class Unavailable(UsageError):
@@ -52,16 +62,15 @@ class Limits:
             whole = each.name not in ("seconds", "cpus")
             good = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
             most = UPPER_BOUNDS.get(each.name, math.inf)
-            if not good or not math.isfinite(value) or not 0 < value <= most:
+            least = LOWER_BOUNDS.get(each.name, 0)
+            if not good or not math.isfinite(value) or not 0 < value <= most or value < least:
+                lower_bound = f"of at least {least:g}" if least else "above 0"
                 upper_bound = f" and at most {most:g}" if most < math.inf else ""
                 raise UsageError(
-                    f"the sandbox limit {each.name} is {value!r}; expected {'an int' if whole else 'a number'} above 0"
+                    f"the sandbox limit {each.name} is {value!r}; expected {'an int' if whole else 'a number'} "
+                    + lower_bound
                     + upper_bound
                 )
-        if self.memory < 32 * MIB:
-            raise UsageError(
-                f"the sandbox limit memory is {self.memory} bytes; expected at least {32 * MIB}, which Python needs"
-            )
 
 
 @dataclass(frozen=True)
@@ -178,8 +187,8 @@ class Sandbox(Protocol):
             Output, exit code, whether limits were exceeded, and the requested files.
 
         Raises:
-            UsageError: If a file name is invalid, if program, input and files exceed `MAX_REQUEST_BYTES`, or if the
-                sandbox is closed.
+            UsageError: If a file name is invalid, if program, input and files exceed `MAX_REQUEST_BYTES` or the limits
+                of disk and memory, or if the sandbox is closed. Nothing has run then.
             InfraError: If the container, the engine or the worker fails.
         """
         ...
@@ -198,15 +207,35 @@ class Sandbox(Protocol):
 
 
 def check_file_name(name: str) -> str:
-    """Return the name of a file. Raises `UsageError` if it is reserved or not a path inside the working directory."""
+    """Return the name of a file. Raises `UsageError` if it is reserved or no file in the directory can have it."""
+    if not isinstance(name, str):
+        raise UsageError(f"the file name {name!r} is of type {type(name).__name__}; expected a str like 'data/a.txt'")
+    shown = ascii(name if len(name) <= 80 else f"{name[:80]}...")
     parts = name.split("/")
-    if not name or "\0" in name or len(name.encode()) > 1000 or any(part in ("", ".", "..") for part in parts):
+    if "\0" in name or any(part in ("", ".", "..") for part in parts):
         raise UsageError(
-            f"the file name {name!r} is not a path inside the working directory; expected one like 'data/a.txt'"
+            f"the file name {shown} is not a path inside the working directory; expected one like 'data/a.txt'"
         )
-    if name in RESERVED_NAMES:
-        raise UsageError(f"the file name {name!r} is reserved for the program; choose another name")
+    try:
+        sizes = [len(part.encode()) for part in parts]
+    except UnicodeEncodeError:
+        raise UsageError(
+            f"the file name {shown} has a lone surrogate, which UTF-8 cannot encode; remove it from the name"
+        ) from None
+    if max(sizes) > MAX_NAME_BYTES or sum(sizes) + len(sizes) > MAX_PATH_BYTES:
+        raise UsageError(
+            f"the file name {shown} has {sum(sizes)} bytes; expected at most {MAX_NAME_BYTES} in each part and "
+            f"{MAX_PATH_BYTES} in all; choose a shorter name"
+        )
+    if parts[0] in RESERVED_NAMES:
+        raise UsageError(f"the file name {shown} is reserved for the program; choose another name")
     return name
+
+
+def check_content(name: str, content: object) -> None:
+    """Raise `UsageError` if `content` is neither text nor bytes."""
+    if not isinstance(content, str | bytes):
+        raise UsageError(f"{name} is of type {type(content).__name__}; expected str or bytes")
 
 
 def as_bytes(text: str | bytes) -> bytes:

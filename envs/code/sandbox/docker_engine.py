@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from ....errors import InfraError, MissingExtraError, UsageError
-from . import owner
+from . import owner, user_ids
 from .core import MIB, Unavailable
 from .worker_handle import WORKER_ENVIRONMENT, Resources, WorkerHandle, WorkerLost, seconds_left, worker_command
 
@@ -25,9 +25,10 @@ LIFETIME_SECONDS = 3600.0
 """Seconds after which `clean` removes a container. The pool replaces it two minutes earlier."""
 WORKER_MEMORY = 32 * MIB
 """Memory of the worker process in bytes, in addition to the program's limit."""
-MAX_FILES = 4096
-START_SECONDS = 60.0
+MAX_INODES = 4096
 USER = "65534:65534"
+"""User of the image, for containers that are started by hand. Those of a sandbox have one each."""
+START_SECONDS = 60.0
 _IMAGE = re.compile(r"[a-z0-9]+([._/:-]+[a-z0-9]+)*(:[\w.-]+)?(@sha256:[0-9a-f]{64})?")
 
 
@@ -216,7 +217,10 @@ def labels(run_id: str) -> dict[str, str]:
 def _container_settings(client: Client, image: str, resources: Resources, run_id: str) -> dict[str, Any]:
     config = {"rlimits": {"RLIMIT_NOFILE": 256, "RLIMIT_FSIZE": resources.disk}, "watched_memory": 0}
     memory = resources.memory + WORKER_MEMORY
-    space = f"rw,noexec,nosuid,nodev,mode=1777,size={resources.disk},nr_inodes={MAX_FILES}"
+    space = f"rw,noexec,nosuid,nodev,mode=1777,size={resources.disk},nr_inodes={MAX_INODES}"
+    about = client.info()
+    # An engine in a user namespace, or with one for its containers, has fewer ids.
+    user = user_ids.choose_id(any("userns" in each or "rootless" in each for each in about["SecurityOptions"] or ()))
     host = client.create_host_config(
         auto_remove=True,
         cap_drop=["ALL"],
@@ -226,7 +230,7 @@ def _container_settings(client: Client, image: str, resources: Resources, run_id
         mem_limit=memory,
         memswap_limit=memory,
         # The engine rejects values above the number of cores.
-        nano_cpus=int(min(resources.cpus, client.info()["NCPU"]) * 1e9),
+        nano_cpus=int(min(resources.cpus, about["NCPU"]) * 1e9),
         network_mode="none",
         # One more process for the worker, and one for its forks.
         pids_limit=resources.processes + 2,
@@ -246,7 +250,8 @@ def _container_settings(client: Client, image: str, resources: Resources, run_id
         "name": f"kintsugi-{run_id}-{uuid.uuid4().hex[:8]}",
         "network_disabled": True,
         "stdin_open": True,
-        "user": USER,
+        # The kernel has limits for each user, so the container must not share one with other programs.
+        "user": f"{user}:{user}",
         "working_dir": "/",
     }
 

@@ -11,7 +11,7 @@ from typing import Self
 from . import docker_engine
 from .core import Channel, Limits, Result
 from .pool import Pool
-from .worker_handle import Request, Resources, WorkerHandle, WorkerLost, sandbox_error
+from .worker_handle import ENDED_TOGETHER, Request, Resources, WorkerHandle, WorkerLost, sandbox_error
 
 
 class DockerSandbox:
@@ -88,14 +88,9 @@ class DockerSandbox:
         events = docker_engine.container_events(docker_engine.reconnect(), worker.name)
         if "kill" in events:
             raise sandbox_error("the sandbox container was killed from outside", worker.name[:12])
-        if lost.unresponsive or "oom" in events:
-            return _killed_result(timed_out=lost.unresponsive, oom="oom" in events)
-        if events.get("die", {}).get("exitCode") == str(128 + signal.SIGKILL):
-            # A program can lower the limits of its worker, and then the kernel kills both.
-            return _killed_result()
+        # Nothing but the program runs in the container. So if the worker has ended by itself, or the kernel has ended
+        # it, the program did it. A worker ends with exit code 0 if this process has disconnected.
+        ended = events.get("die", {}).get("exitCode", "0") != "0"
+        if lost.unresponsive or "oom" in events or ended:
+            return Result(b"", ENDED_TOGETHER, -signal.SIGKILL, timed_out=lost.unresponsive, oom="oom" in events)
         raise sandbox_error("the connection to the sandbox container was lost", events or "the engine has no events")
-
-
-def _killed_result(timed_out: bool = False, oom: bool = False) -> Result:
-    stderr = b"the sandbox ended together with the program\n"
-    return Result(b"", stderr, -signal.SIGKILL, timed_out=timed_out, oom=oom)

@@ -15,13 +15,25 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ....errors import InfraError, UsageError
-from . import guest
-from .core import MAX_REQUEST_BYTES, Channel, Limits, Result, as_bytes, check_file_name
+from . import guest, seccomp
+from .core import (
+    BLOCK_BYTES,
+    MAX_FILES,
+    MAX_REQUEST_BYTES,
+    Channel,
+    Limits,
+    Result,
+    as_bytes,
+    check_content,
+    check_file_name,
+)
 from .guest.wire import FRAME, MAGIC, OOM, REQUEST, RESULT, TIMED_OUT, TRUNCATED, UNCLEAN
 
+ENDED_TOGETHER = b"the sandbox ended together with the program\n"
+"""Error output of a program whose worker it has ended."""
 GRACE_SECONDS = 15.0
 """Seconds that the worker may take to answer, in addition to the program's wall time limit."""
-MODULES = ("wire", "host", "clock", "child", "cleanup", "worker")
+MODULES = ("wire", "host", "clock", "filter", "ending", "child", "cleanup", "memory", "worker")
 """Modules of `guest` that are sent to a worker as source text, in the order of their imports."""
 LOADER = inspect.cleandoc(
     """
@@ -32,6 +44,7 @@ LOADER = inspect.cleandoc(
         module = sys.modules["guest." + name] = types.ModuleType("guest." + name)
         module.__package__ = "guest"
         exec(compile(source, "<guest." + name + ">", "exec"), module.__dict__)
+        setattr(sys.modules["guest"], name, module)
     sys.modules["guest.worker"].main(config)
     """
 )
@@ -44,7 +57,8 @@ def worker_command(python: str, config: Mapping[str, Any]) -> list[str]:
     """
     folder = Path(guest.__file__).parent
     sources = [(name, (folder / f"{name}.py").read_text(encoding="utf-8")) for name in MODULES]
-    return [python, "-S", "-s", "-c", LOADER, json.dumps(sources), json.dumps(config)]
+    settings = {**config, "filters": seccomp.filters()}
+    return [python, "-S", "-s", "-c", LOADER, json.dumps(sources), json.dumps(settings)]
 
 
 WORKER_ENVIRONMENT = {
@@ -167,10 +181,19 @@ class Request:
         channel: Channel | None = None,
     ) -> Request:
         """Validate the arguments of `Sandbox.run`. Raises `UsageError`."""
-        named = {check_file_name(name): as_bytes(content) for name, content in (files or {}).items()}
-        for name in named:
-            if any(other.startswith(f"{name}/") for other in named):
-                raise UsageError(f"the file name {name!r} is also the folder of another file; rename one of them")
+        for what, content in (("the program", program), ("stdin", stdin)):
+            check_content(what, content)
+        for name, content in (files or {}).items():
+            check_content(f"the file {check_file_name(name)!r}", content)
+        named = {name: as_bytes(content) for name, content in (files or {}).items()}
+        folders = {name[:at] for name in named for at, letter in enumerate(name) if letter == "/"}
+        if both := sorted(folders & named.keys()):
+            raise UsageError(f"the file name {both[0]!r} is also the folder of another file; rename one of them")
+        if len(named) + len(folders) > MAX_FILES:
+            raise UsageError(
+                f"the request has {len(named)} files in {len(folders)} folders; expected at most {MAX_FILES} of both "
+                "together; send fewer files"
+            )
         request = cls(
             as_bytes(program),
             as_bytes(stdin),
@@ -184,7 +207,24 @@ class Request:
             raise UsageError(
                 f"program, input and files have {total} bytes together; expected at most {MAX_REQUEST_BYTES}; send less"
             )
+        request.check_space(total)
         return request
+
+    def check_space(self, total: int) -> None:
+        """Raise `UsageError` if `total` bytes, or the files, do not fit into the limits of the program."""
+        contents = [self.program, *self.files.values()]
+        space = sum(-(-len(content) // BLOCK_BYTES) for content in contents) * BLOCK_BYTES
+        if space > self.limits.disk:
+            raise UsageError(
+                f"program and files take up {space} bytes, in blocks of {BLOCK_BYTES}; expected at most the sandbox "
+                f"limit disk, which is {self.limits.disk}; raise it or send less"
+            )
+        # The worker holds the request, and the program gets a copy of it.
+        if 2 * total > self.limits.memory:
+            raise UsageError(
+                f"program, input and files have {total} bytes together; expected at most half of the sandbox limit "
+                f"memory, which is {self.limits.memory}; raise it or send less"
+            )
 
     def encode(self) -> bytes:
         """Return the request as the bytes that the worker reads."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -176,7 +177,11 @@ def test_bubblewrap_without_permission_to_create_namespaces_is_unavailable(monke
 
 @pytest.mark.requires("bwrap")
 def test_limits_are_enforced_without_a_cgroup():
-    checks = ("stops_memory_bombs", "stops_memory_bombs_of_many_processes", "stops_fork_bombs", "counts_processes")
+    checks = (
+        "stops_memory_bombs", "stops_memory_bombs_of_many_processes", "stops_fork_bombs", "counts_processes",
+        "counts_memory_of_all_kinds", "counts_shared_pages_once", "restores_used_resources", "has_the_standard_library",
+        "gives_a_result_whatever_is_used_up",
+    )  # fmt: skip
     with CheckContext(bubblewrap(cgroups=False)) as context:
         # With a cgroup, this file holds the kernel's count of killed processes.
         context.expect_output("import os; print(os.path.exists('/run/oom'))", "False")
@@ -281,6 +286,59 @@ def test_the_engines_events_show_who_ended_a_container():
     assert (result.exit, result.stderr) == (-9, b"the sandbox ended together with the program\n")
 
 
+class DyingSandbox(BubblewrapSandbox):
+    """A sandbox whose worker ends when a program has ended, as a worker does that the program has harmed."""
+
+    def command(self, config):
+        *head, sources, settings = super().command(config)
+        modules = dict(json.loads(sources))
+        assert "    elapsed = " in modules["worker"]
+        modules["worker"] = modules["worker"].replace("    elapsed = ", "    os._exit(3)\n    elapsed = ")
+        return [*head, json.dumps(list(modules.items())), settings]
+
+
+@pytest.mark.requires("bwrap")
+def test_a_worker_that_ends_under_a_program_is_a_failure_of_the_program():
+    with DyingSandbox(size=1) as sandbox:
+        for _ in range(2):
+            result = sandbox.run("print(1)")
+            assert (result.exit, result.stderr) == (-9, b"the sandbox ended together with the program\n")
+
+
+def user_of(pid):
+    """Return the user and group of a process, as seen from here."""
+    lines = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return {int(number) for name in ("Uid", "Gid") for number in lines[name].split()}
+
+
+@pytest.mark.requires("bwrap")
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to run workers as other users")
+def test_each_bubblewrap_worker_has_a_user_of_its_own_and_sees_itself_as_nobody():
+    with BubblewrapSandbox(size=3, warm=3) as sandbox:
+        users = [user_of(name.removeprefix("bwrap-")) for name in sandbox.open_workers()]
+        assert sandbox.run("import os; print(os.getuid(), os.getgid())").text == "65534 65534\n"
+    assert [len(each) for each in users] == [1, 1, 1]
+    assert len(set.union(*users)) == 3
+    assert not set.union(*users) & {0, 65534}
+
+
+@pytest.mark.requires("docker")
+def test_each_container_has_a_user_of_its_own():
+    client = docker_engine.connect()
+    with DockerSandbox(size=3, warm=3) as sandbox:
+        users = {client.inspect_container(name)["Config"]["User"] for name in sandbox.open_workers()}
+    assert len(users) == 3
+
+
+@pytest.mark.requires("docker")
+def test_a_container_does_not_depend_on_the_filter_of_its_engine():
+    """The worker installs its own filter, so there are two of them in the engine's containers."""
+    with DockerSandbox() as sandbox:
+        text = sandbox.run("print(*(line for line in open('/proc/self/status') if line.startswith('Seccomp')))").text
+    assert "Seccomp:\t2" in text
+    assert int(text.split("Seccomp_filters:")[1].split()[0]) >= 2
+
+
 @pytest.mark.requires("docker")
 def test_clean_removes_only_expired_containers_and_those_of_killed_runs():
     client = docker_engine.connect()
@@ -316,4 +374,6 @@ def test_a_container_has_no_privileges():
     assert host["NanoCpus"] == 10**9
     assert host["Binds"] is None
     assert about["Mounts"] == []
-    assert about["Config"]["User"] == "65534:65534"
+    user, _, group = about["Config"]["User"].partition(":")
+    assert user == group
+    assert int(user) > 1000

@@ -58,12 +58,32 @@ def test_a_sandbox_that_does_nothing_fails_and_the_error_lists_all_failures():
 BREAKS = {
     "it does not kill processes": ("does_not_wait_for_daemons", "worker", "os.kill(-1, signal.SIGKILL)", "pass"),
     "it does not delete files": (
-        "leaves_no_files", "cleanup", "        run_in_fork(delete_everything)\n    return measure_state() == before",
-        "        pass\n    return True"
+        "leaves_no_files", "cleanup", "        run_in_fork(delete_everything)", "        pass", "cleanup",
+        "return measure_state() == before", "return True"
     ),
     "it does not check sockets": ("leaves_no_ports", "cleanup", "return measure_state() == before", "return True"),
-    "it does not check its own limits": (
-        "cannot_change_the_worker_permanently", "cleanup", "return measure_state() == before", "return True"
+    "it installs no filter": ("cannot_touch_the_worker", "worker", "    install_filter(filters[0])", "    pass"),
+    "it installs no filter, and sockets of all kinds exist": (
+        "has_no_sockets_outside_namespaces", "worker", "    install_filter(filters[0])", "    pass"
+    ),
+    "it installs no filter, and all system calls exist": (
+        "has_no_dangerous_system_calls", "worker", "    install_filter(filters[0])", "    pass"
+    ),
+    "it installs no filter and does not check the flags of folders": (
+        "leaves_no_settings", "worker", "    install_filter(filters[0])", "    pass", "cleanup",
+        "return measure_state() == before", "return True"
+    ),
+    "it installs no filter and does not check its own limits": (
+        "cannot_change_the_worker_permanently", "worker", "    install_filter(filters[0])", "    pass", "cleanup",
+        "return measure_state() == before", "return True"
+    ),
+    "it does not close files": (
+        "writes_files_that_are_still_open", "ending", "    close_files()", "    pass"
+    ),
+    "it does not flush files": ("writes_files_that_are_still_open", "ending", "file.flush()", "pass"),
+    "it does not finalize objects": ("runs_finalizers", "ending", "remove_modules(known)", "None"),
+    "it finalizes objects of daemon threads": (
+        "ends_with_daemon_threads", "ending", "    if threading.active_count() > 1:", "    if False:"
     ),
     "it keeps output in memory": ("leaves_no_data_in_memory", "worker", "wipe(buffer.store, buffer.size)", "pass"),
     "it keeps input in memory": ("leaves_no_data_in_memory", "worker", "wipe(SCRATCH, BLOCK)", "pass"),
@@ -87,20 +107,21 @@ BREAKS = {
         "self.size, self.limit = 0, len(self.store)"
     ),
 }  # fmt: skip
-"""For each fault: the check that must fail, a module of the worker, and the source text to replace and its new text."""
+"""For each fault: the check that must fail, then a module of the worker, its text to replace and the new text."""
 
 
 @pytest.mark.requires("bwrap")
 @pytest.mark.parametrize("name", BREAKS)
 def test_a_broken_worker_fails_its_check(name):
-    check, module, old, new = BREAKS[name]
+    check, *changes = BREAKS[name]
 
     class Broken(BubblewrapSandbox):
         def command(self, config):
             *head, sources, settings = super().command(config)
             modules = dict(json.loads(sources))
-            assert old in modules[module]
-            modules[module] = modules[module].replace(old, new)
+            for module, old, new in zip(changes[::3], changes[1::3], changes[2::3], strict=True):
+                assert old in modules[module]
+                modules[module] = modules[module].replace(old, new)
             return [*head, json.dumps(list(modules.items())), settings]
 
     with CheckContext(bubblewrap(Broken)) as context:

@@ -5,6 +5,7 @@ These are the pool, requests, owners, cgroups, the seccomp filter, the image and
 
 from __future__ import annotations
 
+import os
 import re
 import struct
 import subprocess
@@ -14,7 +15,8 @@ import time
 from pathlib import Path
 
 import pytest
-from kintsugi.envs.code.sandbox import Limits, cgroup, image, owner, seccomp
+from kintsugi.envs.code.sandbox import Limits, cgroup, image, owner, seccomp, user_ids
+from kintsugi.envs.code.sandbox.guest.filter import choose_filters
 from kintsugi.envs.code.sandbox.pool import Pool
 from kintsugi.envs.code.sandbox.worker_handle import Request, Resources, WorkerHandle
 from kintsugi.errors import InfraError, UsageError
@@ -154,6 +156,100 @@ def test_owners_that_have_ended_are_recognised():
     assert owner.has_ended(f"{machine}:{pid}:{int(started) + 1}")
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("\ud800", r"'\\ud800' has a lone surrogate"),
+        ("ok/a\udcffb", "lone surrogate"),
+        ("a" * 256, "has 256 bytes; expected at most 255 in each part"),
+        ("ü" * 128, "has 256 bytes"),
+        ("/".join(["folder"] * 150), "1000 in all"),
+        ("main.py/x", "reserved for the program"),
+        (7, "is of type int; expected a str"),
+    ],
+)
+def test_names_that_no_file_can_have_are_refused(name, message):
+    with pytest.raises(UsageError, match=message):
+        Request.of("", "", {name: ""}, None, ())
+    with pytest.raises(UsageError, match=message):
+        Request.of("", "", None, None, [name])
+
+
+def test_names_at_the_limit_are_accepted():
+    names = ["a" * 255, "ü" * 127, "/".join(["folder"] * 140), "sub/main.py", "main.py2"]
+    assert list(Request.of("", "", dict.fromkeys(names, ""), None, names).return_files) == names
+
+
+@pytest.mark.parametrize(
+    ("program", "files", "limits", "message"),
+    [
+        ("", {"a": b"x" * 4097}, Limits(disk=4096), r"take up 8192 bytes, in blocks of 4096; .* disk, which is 4096"),
+        ("x", {str(number): b"x" for number in range(8)}, Limits(disk=8 * 4096), "take up 36864 bytes"),
+        ("x" * 5000, {}, Limits(disk=4096), "take up 8192 bytes"),
+        ("", {str(number): "" for number in range(4001)}, Limits(), "4001 files in 0 folders; expected at most 4000"),
+        ("", {"/".join("d" * 400) + f"/{n}": "" for n in range(3700)}, Limits(), "3700 files in 400 folders"),
+        (
+            "",
+            {"a": b"x" * (33 << 20)},
+            Limits(memory=64 << 20, disk=1 << 30),
+            "at most half of the sandbox limit memory",
+        ),
+        ("", {"a": 7}, Limits(), "the file 'a' is of type int; expected str or bytes"),
+        (None, {}, Limits(), "the program is of type NoneType"),
+    ],
+)
+def test_requests_that_do_not_fit_are_refused(program, files, limits, message):
+    with pytest.raises(UsageError, match=message):
+        Request.of(program, "", files, limits, ())
+
+
+def test_files_that_fill_the_disk_are_accepted():
+    Request.of("", "", {"a": b"x" * 8192}, Limits(disk=8192), ())
+
+
+@pytest.mark.parametrize("values", [{"cpus": 0.001}, {"cpus": 0.0099}, {"processes": 1_000_001}, {"memory": 1 << 41}])
+def test_limits_that_cannot_be_set_are_refused(values):
+    with pytest.raises(
+        UsageError, match=rf"the sandbox limit {next(iter(values))} is .*; expected .* of at least|at most"
+    ):
+        Limits(**values)
+    assert Limits(cpus=0.01).cpus == 0.01
+
+
+def test_the_cpus_of_a_group_are_at_most_those_of_the_machine(tmp_path):
+    for controller in ("memory", "pids", "cpu"):
+        (tmp_path / controller / "us").mkdir(parents=True)
+    (tmp_path / "self").write_text("3:memory:/us\n2:pids:/us\n1:cpu:/us\n0::/\n")
+    group = cgroup.make(Resources.of(Limits(cpus=1e12)), "7", tmp_path, tmp_path / "self")
+    assert group is not None
+    assert int((group.folders[2] / "cpu.cfs_quota_us").read_text()) == 100_000 * (os.cpu_count() or 1)
+
+
+def test_killed_processes_of_a_group_are_counted(tmp_path):
+    group = cgroup.Group((), tmp_path / "memory.events")
+    assert group.oom_kills() == 0
+    group.oom_file.write_text("low 0\noom 2\noom_kill 3\n")
+    assert group.oom_kills() == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "mapped"),
+    [
+        ("         0          0 4294967295\n", False),
+        ("0 100000 65536\n", True),
+        ("0 1000 1\n1 100000 65536\n", True),
+    ],
+)
+def test_user_ids_are_chosen_among_those_of_the_namespace(tmp_path, text, mapped):
+    maps = tmp_path / "uid_map", tmp_path / "gid_map"
+    for path in maps:
+        path.write_text(text)
+    assert user_ids.is_mapped(maps) == mapped
+    chosen = {user_ids.choose_id(mapped) for _ in range(50)}
+    assert len(chosen) > 40
+    assert all((each < 65_534) == mapped and each > 30_000 for each in chosen)
+
+
 def test_a_version_2_group_is_created_next_to_the_group_of_this_process(tmp_path):
     """Uses plain files, because this machine may have cgroups of version 1 or none."""
     (tmp_path / "user/session").mkdir(parents=True)
@@ -196,9 +292,9 @@ def test_make_returns_none_if_no_group_can_be_created(tmp_path):
 X86_64, I386, AARCH64 = 0xC000003E, 0x40000003, 0xC00000B7
 
 
-def filter_action(program: bytes, architecture: int, number: int, first_argument: int = 0) -> int:
+def filter_action(program: bytes, architecture: int, number: int, *arguments: int) -> int:
     """Interpret the BPF program and return its action for a system call."""
-    data = struct.pack("<iIQQ", number, architecture, 0, first_argument)
+    data = struct.pack("<iIQ6Q", number, architecture, 0, *arguments, *[0] * (6 - len(arguments)))
     instructions = [struct.unpack_from("<HBBI", program, at) for at in range(0, len(program), 8)]
     at, value = 0, 0
     while True:
@@ -217,35 +313,86 @@ def filter_action(program: bytes, architecture: int, number: int, first_argument
             at += if_true if holds else if_false
 
 
+ALLOW, REFUSE, NOT_IMPLEMENTED = seccomp.ALLOW, seccomp.REFUSE, seccomp.NOT_IMPLEMENTED
+
+
 @pytest.mark.parametrize(
-    ("number", "first_argument", "expected"),
+    ("call", "expected"),
     [
-        pytest.param(1, 1, seccomp.ALLOW, id="write"),
-        pytest.param(56, 0x01200011, seccomp.ALLOW, id="clone without new namespaces"),
-        pytest.param(56, 0x10000000 | 17, seccomp.REFUSE, id="clone with a new user namespace"),
-        pytest.param(302, 0, seccomp.ALLOW, id="prlimit64 of the same process"),
-        pytest.param(302, 1, seccomp.REFUSE, id="prlimit64 of another process"),
-        pytest.param(435, 0, seccomp.NOT_IMPLEMENTED, id="clone3"),
-        pytest.param(272, 0, seccomp.REFUSE, id="unshare"),
-        pytest.param(250, 0, seccomp.REFUSE, id="keyctl"),
-        pytest.param(425, 0, seccomp.REFUSE, id="io_uring_setup"),
-        pytest.param(1 | 0x40000000, 0, seccomp.REFUSE, id="write of the x32 ABI"),
+        pytest.param((1, 1), ALLOW, id="write"),
+        pytest.param((56, 0x01200011), ALLOW, id="clone without new namespaces"),
+        pytest.param((56, 0x10000000 | 17), REFUSE, id="clone with a new user namespace"),
+        pytest.param((302, 0, 7), ALLOW, id="prlimit64 of the same process"),
+        pytest.param((302, 1, 7), REFUSE, id="prlimit64 of another process"),
+        pytest.param((302, 1 << 32 | 1, 7), REFUSE, id="prlimit64 of another process, with high bits"),
+        pytest.param((435, 0), NOT_IMPLEMENTED, id="clone3"),
+        pytest.param((272, 0), REFUSE, id="unshare"),
+        pytest.param((250, 0), REFUSE, id="keyctl"),
+        pytest.param((101, 0), REFUSE, id="ptrace"),
+        pytest.param((425, 0), REFUSE, id="io_uring_setup"),
+        pytest.param((206, 1), REFUSE, id="io_setup"),
+        pytest.param((251, 1, 0), REFUSE, id="ioprio_set"),
+        pytest.param((294, 0), REFUSE, id="inotify_init1"),
+        pytest.param((141, 0, 0, 5), ALLOW, id="setpriority of the same process"),
+        pytest.param((141, 0, 1, 5), REFUSE, id="setpriority of another process"),
+        pytest.param((141, 2, 0, 5), REFUSE, id="setpriority of the user"),
+        pytest.param((203, 0), ALLOW, id="sched_setaffinity of the same process"),
+        pytest.param((203, 1), REFUSE, id="sched_setaffinity of another process"),
+        pytest.param((144, 1), REFUSE, id="sched_setscheduler of another process"),
+        pytest.param((41, 1, 1, 0), ALLOW, id="socket of AF_UNIX"),
+        pytest.param((41, 2, 1, 6), ALLOW, id="socket of TCP"),
+        pytest.param((41, 10, 2, 17), ALLOW, id="socket of UDP, IPv6"),
+        pytest.param((41, 2, 1, 132), REFUSE, id="socket of SCTP"),
+        pytest.param((41, 10, 1, 262), REFUSE, id="socket of MPTCP, IPv6"),
+        pytest.param((41, 16, 3, 0), ALLOW, id="socket of NETLINK_ROUTE"),
+        pytest.param((41, 16, 3, 4), REFUSE, id="socket of NETLINK_SOCK_DIAG"),
+        *(pytest.param((41, family, 1, 0), REFUSE, id=f"socket family {family}") for family in (0, 9, 17, 38, 40, 44)),
+        pytest.param((53, 1, 1, 0), ALLOW, id="socketpair of AF_UNIX"),
+        pytest.param((53, 30, 1, 0), REFUSE, id="socketpair of AF_TIPC"),
+        pytest.param((16, 3, 0x5401), ALLOW, id="ioctl TCGETS"),
+        pytest.param((16, 3, 0x40086602), REFUSE, id="ioctl FS_IOC_SETFLAGS"),
+        pytest.param((16, 3, 0x401C5820), REFUSE, id="ioctl FS_IOC_FSSETXATTR"),
+        pytest.param((319, 0), ALLOW, id="memfd_create"),
+        pytest.param((456, 0), ALLOW, id="the newest call that is judged"),
+        pytest.param((469, 0), NOT_IMPLEMENTED, id="file_setattr, which is newer"),
+        pytest.param((1 | 0x40000000, 0), REFUSE, id="write of the x32 ABI"),
     ],
 )
-def test_the_filter_refuses_only_dangerous_system_calls(number, first_argument, expected):
+def test_the_filter_refuses_only_dangerous_system_calls(call, expected):
     program = seccomp.make_filter("x86_64")
-    assert program is not None
-    assert filter_action(program, X86_64, number, first_argument) == expected
-    assert filter_action(program, I386, number, first_argument) == seccomp.KILL
+    assert filter_action(program, X86_64, *call) == expected
+    assert filter_action(program, I386, *call) == seccomp.KILL
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        pytest.param((319, 0), REFUSE, id="memfd_create"),
+        pytest.param((29, 0), REFUSE, id="shmget"),
+        pytest.param((68, 0), REFUSE, id="msgget"),
+        pytest.param((9, 0, 4096, 3, 0x21), REFUSE, id="mmap of shared memory without a file"),
+        pytest.param((9, 0, 4096, 3, 0x23), REFUSE, id="mmap of shared memory without a file, validated"),
+        pytest.param((9, 0, 4096, 3, 0x22), ALLOW, id="mmap of private memory"),
+        pytest.param((9, 0, 4096, 3, 0x01), ALLOW, id="mmap of a file"),
+        pytest.param((72, 3, 1031, 1 << 20), REFUSE, id="fcntl F_SETPIPE_SZ"),
+        pytest.param((72, 3, 4, 0), ALLOW, id="fcntl F_SETFL"),
+    ],
+)
+def test_the_memory_filter_refuses_what_only_a_cgroup_counts(call, expected):
+    assert filter_action(seccomp.make_memory_filter("x86_64"), X86_64, *call) == expected
 
 
 def test_the_filter_for_aarch64_has_its_own_system_call_numbers():
-    unshare = 97
-    assert filter_action(seccomp.make_filter("aarch64") or b"", AARCH64, unshare) == seccomp.REFUSE
+    unshare, setpriority = 97, 140
+    program = seccomp.make_filter("aarch64")
+    assert filter_action(program, AARCH64, unshare) == REFUSE
+    assert filter_action(program, AARCH64, setpriority, 0, 1) == REFUSE
+    assert filter_action(program, X86_64, unshare) == seccomp.KILL
 
 
-def test_unknown_architectures_have_no_filter():
-    assert seccomp.make_filter("riscv64") is None
+def test_a_worker_does_not_start_on_an_architecture_without_a_filter():
+    with pytest.raises(SystemExit, match=r"no system call filter for the architecture .*expected one of vax"):
+        choose_filters({"filters": {"vax": ["", ""]}})
 
 
 def test_the_dockerfile_pins_its_base_by_digest():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import threading
 
 from .context import QUICK, CheckContext, require
@@ -82,6 +83,82 @@ def runs_exit_handlers_and_threads(context: CheckContext) -> None:
         sys.stdout.write("main ")
     """
     context.expect_output(program, "main thread\nhandler")
+
+
+END_OF_GZIP = gzip.compress(b"x")[-8:]
+"""Checksum and size of the text "x"."""
+
+
+def writes_files_that_are_still_open(context: CheckContext) -> None:
+    """Files that a program has not closed must hold all that it wrote, as at the end of an interpreter."""
+    files = {"helper.py": "log = open('imported', 'w')\nlog.write('x')\n"}
+    program = """
+        import gzip, helper, io, json, sys
+        text = open("text", "w"); text.write("x")
+        data = open("data", "wb"); data.write(b"x")
+        class Holder:
+            kept = open("class", "w")
+        Holder.kept.write("x")
+        json.forgotten = open("library", "w"); json.forgotten.write("x")
+        json.packed = gzip.open("forgotten.gz", "wt"); json.packed.write("x")
+        loop = [open("cycle", "w")]; loop.append(loop); loop[0].write("x")
+        def generate():
+            with open("generator", "w") as file:
+                file.write("x")
+                yield
+        suspended = generate(); next(suspended)
+        packed = gzip.open("packed.gz", "wt"); packed.write("x")
+        sys.stdout = open("stdout", "w"); print("x", end="")
+        if len(sys.argv) == 1:
+            raise ValueError
+    """
+    names = ["text", "data", "class", "library", "cycle", "generator", "imported", "stdout"]
+    for source in (program, program.replace("raise ValueError", "sys.exit(3)")):
+        result = context.run(source, files=files, return_files=[*names, "packed.gz", "forgotten.gz"])
+        lost = [name for name in names if result.files.get(name) != b"x"]
+        require(not lost, f"what was written to {lost} is lost: {result}"[:400])
+        for name in ("packed.gz", "forgotten.gz"):
+            require(result.files[name].endswith(END_OF_GZIP), f"the compressed file {name} is cut")
+    result = context.run("import os; file = open('f', 'w'); file.write('x'); os._exit(0)", return_files=["f"])
+    require(result.files == {"f": b""}, f"os._exit must not write what is buffered: {result.files}")
+
+
+def runs_finalizers(context: CheckContext) -> None:
+    """At the end, `__del__` methods of global objects must run, while the program's other names still exist."""
+    program = """
+        import sys
+        name = "end"
+        class Last:
+            def __del__(self):
+                print(name, sys is not None)
+        last, cycle = Last(), Last()
+        cycle.cycle = cycle
+        print("main")
+    """
+    context.expect_output(program, "main\nend True\nend True")
+
+
+def ends_with_daemon_threads(context: CheckContext) -> None:
+    """Daemon threads must neither delay the end nor print errors, and open files must be written."""
+    program = """
+        import threading, time, __main__
+        def work():
+            while True:
+                counter.append(1)
+        counter = []
+        threading.Thread(target=work, daemon=True).start()
+        time.sleep(0.01)
+        file = open("f", "w"); file.write("x")
+        class Slow:
+            def __del__(self, sleep=time.sleep):
+                sleep(0.3)
+        slow = Slow()
+        print("main")
+    """
+    for _ in range(5):
+        result = context.expect_output(program, "main", return_files=["f"])
+        require(result.files == {"f": b"x"} and not result.stderr, f"the result is {result}")
+        require(result.seconds < 5, f"the program took {result.seconds} s")
 
 
 def has_the_standard_library(context: CheckContext) -> None:

@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import replace
 
 from .....errors import UsageError
 from ..core import MIB, Limits
 from .context import QUICK, SMALL, CheckContext, CheckFailed, require
+
+HOARD = """
+if True:
+    import ctypes, mmap, os, subprocess
+    keep, held = [], 0
+{more}
+    try:
+        while held < 200 << 20:
+            held += more()
+    except (OSError, MemoryError):
+        pass
+    print(held >> 20, flush=True)
+    os._exit(0)
+"""
+"""Gets memory by the function `more`, up to 200 MiB, and prints the number of MiB that it holds."""
 
 
 def stops_endless_loops(context: CheckContext) -> None:
@@ -89,6 +105,90 @@ def stops_memory_bombs_of_many_processes(context: CheckContext) -> None:
     result = context.run(program, SMALL)
     require(result.oom, f"240 MiB could be used with a limit of {SMALL.memory >> 20} MiB: {result}")
     context.check_still_works()
+
+
+def counts_memory_of_all_kinds(context: CheckContext) -> None:
+    """Files, memory files, shared mappings and System V memory must count towards the memory limit, or be refused."""
+    kinds = {
+        "memory files": """
+            def more():
+                file = os.memfd_create("x")
+                keep.append(file)
+                return sum(os.write(file, b"x" * (1 << 20)) for _ in range(4))
+        """,
+        "shared mappings": """
+            def more():
+                keep.append(mmap.mmap(-1, 4 << 20))
+                for at in range(0, 4 << 20, 4096):
+                    keep[-1][at] = 1
+                return 4 << 20
+        """,
+        "mappings of /dev/zero": """
+            def more():
+                with open("/dev/zero", "r+b") as file:
+                    keep.append(mmap.mmap(file.fileno(), 4 << 20))
+                for at in range(0, 4 << 20, 4096):
+                    keep[-1][at] = 1
+                return 4 << 20
+        """,
+        "forgotten pages of shared mappings": """
+            def more():
+                keep.append(mmap.mmap(-1, 4 << 20))
+                for at in range(0, 4 << 20, 4096):
+                    keep[-1][at] = 1
+                keep[-1].madvise(mmap.MADV_DONTNEED)
+                return 4 << 20
+        """,
+        "System V memory": """
+            libc = ctypes.CDLL(None, use_errno=True)
+            libc.shmat.restype = ctypes.c_void_p
+            libc.shmdt.argtypes = [ctypes.c_void_p]
+            def more():
+                address = libc.shmat(libc.shmget(0, 4 << 20, 0o600), None, 0)
+                if address in (None, ctypes.c_void_p(-1).value):
+                    raise OSError
+                ctypes.memset(address, 1, 4 << 20)
+                libc.shmdt(address)
+                return 4 << 20
+        """,
+        "System V messages": """
+            libc = ctypes.CDLL(None, use_errno=True)
+            def more():
+                queue, sent = libc.msgget(0, 0o600), 0
+                while libc.msgsnd(queue, ctypes.create_string_buffer(b"\\1" + b"x" * 4096), 4000, 0o4000) == 0:
+                    sent += 4000
+                if not sent:
+                    raise OSError
+                return sent
+        """,
+        "processes that start a program": """
+            def more():
+                source = "import time; hoard = b'x' * (4 << 20); print(flush=True); time.sleep(60)"
+                keep.append(subprocess.Popen(["python3", "-S", "-c", source], stdout=subprocess.PIPE))
+                if not keep[-1].stdout.readline():
+                    raise OSError
+                return 4 << 20
+        """,
+    }
+    for kind, source in kinds.items():
+        program = HOARD.format(more=textwrap.indent(textwrap.dedent(source), " " * 4))
+        text = context.run(program, SMALL).text
+        require(int(text or 0) << 20 <= SMALL.memory, f"a program held {text.strip()} MiB of {kind}")
+        context.check_still_works()
+
+
+def counts_shared_pages_once(context: CheckContext) -> None:
+    """Memory that a program shares with its forks must not count for each of them."""
+    program = """
+        import os, time
+        hoard = bytearray(b"x") * (40 << 20)
+        for _ in range(8):
+            if os.fork() == 0:
+                time.sleep(60)
+        time.sleep(0.3)
+        print("alive")
+    """
+    context.expect_output(program, "alive", SMALL)
 
 
 def stops_fork_bombs(context: CheckContext) -> None:
@@ -214,7 +314,8 @@ def survives_zombies(context: CheckContext) -> None:
 
 def refuses_invalid_limits(context: CheckContext) -> None:
     """Limits that are zero, negative or of the wrong type must be refused before anything runs."""
-    bad = [{"seconds": 0}, {"cpu_seconds": -1}, {"memory": 0}, {"processes": 0}, {"disk": -5}, {"output": 0}]
+    bad: list[dict[str, float]] = [{"seconds": 0}, {"cpu_seconds": -1}, {"memory": 0}, {"processes": 0}, {"disk": -5}]
+    bad += [{"output": 0}, {"cpus": 0.001}, {"processes": 10**9}]
     for values in [*bad, {"cpus": 0}, {"seconds": float("nan")}, {"memory": MIB}, {"processes": True}]:
         try:
             Limits(**values)  # type: ignore[arg-type]

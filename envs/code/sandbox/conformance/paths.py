@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from .....errors import UsageError
-from .context import CheckContext, CheckFailed, require
+from .context import SMALL, CheckContext, CheckFailed, require
 
 BAD = ("../x", "/etc/passwd", "a/../../x", "", ".", "..", "a//b", "a/./b", "x\0y", "main.py", "a/" * 600)
+IMPOSSIBLE = ("\ud800", "a/b\udfff", "x" * 256, "é" * 128, "d" * 300 + "/f", "main.py/x", "/".join(["part"] * 300))
+"""Names that no file in the working directory can have."""
 
 
 def refuses_bad_file_names(context: CheckContext) -> None:
     """Names that leave the working directory must be refused, for files to write and files to return."""
-    for name in BAD:
+    for name in (*BAD, *IMPOSSIBLE):
         for options in ({"files": {name: "x"}}, {"return_files": [name]}):
             try:
                 context.run("print(1)", **options)
             except UsageError:
                 continue
-            raise CheckFailed(f"the name {name[:40]!r} was accepted ({min(options)})")
+            raise CheckFailed(f"the name {name[:40]!a} was accepted ({min(options)})")
 
 
 def refuses_files_that_are_folders(context: CheckContext) -> None:
@@ -26,6 +28,24 @@ def refuses_files_that_are_folders(context: CheckContext) -> None:
     except UsageError:
         return
     raise CheckFailed("the files were accepted")
+
+
+def takes_names_at_the_limit(context: CheckContext) -> None:
+    """Names of 255 bytes, in any script, and names of many parts must be usable."""
+    for name in ("x" * 255, "é" * 127, "/".join(["part"] * 150), "main.pyx", "sub/main.py", " ", "-", "a\nb"):
+        context.expect_output(f"print(open({name!r}).read())", "1", files={name: "1"})
+
+
+def refuses_files_that_do_not_fit(context: CheckContext) -> None:
+    """Files above the limit of disk together, or too many of them, must be refused before anything runs."""
+    many = {f"{number}": "" for number in range(5000)}
+    for files in ({"a": b"x" * (9 << 20)}, {str(n): b"x" * (3 << 20) for n in range(3)}, many):
+        try:
+            result = context.run("print(1)", SMALL, files=files)
+        except UsageError:
+            continue
+        raise CheckFailed(f"{len(files)} files were accepted, and the result is {str(result)[:200]}")
+    context.expect_output("print(1)", "1", SMALL, files={"a": b"x" * (7 << 20)})
 
 
 def returns_no_symbolic_links(context: CheckContext) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import builtins
 import ctypes
 import gc
@@ -12,11 +11,13 @@ import random
 import resource
 import signal
 import sys
-import threading
 import traceback
 import types
 from collections.abc import Sequence
 from typing import Any
+
+from .ending import finish
+from .filter import install_filter
 
 HOME = "/tmp"
 SETUP_FAILED = 125
@@ -51,12 +52,13 @@ def copy_to_fd(payload: int, span: tuple[int, int], to: int) -> None:
 
 
 def become_program(
-    rlimits: dict[str, int], payload: int, outputs: Sequence[int], channel: int, start_pipe: int, oom_flag: Any
+    config: dict[str, Any], payload: int, outputs: Sequence[int], channel: int, start_pipe: int, oom_flag: Any
 ) -> None:
     """Wait for the start message, run the program in `payload`, and exit. Never returns.
 
     Args:
-        rlimits: Resource limits by name, such as `RLIMIT_NOFILE`.
+        config: The worker's configuration: `rlimits`, by names such as `RLIMIT_NOFILE`; `watched_memory`, not 0 if the
+            worker counts the memory; and `program_filter`, a system call filter or nothing.
         payload: File descriptor of the request.
         outputs: File descriptors for stdout and stderr.
         channel: File descriptor that becomes `CHANNEL` if the request says so.
@@ -66,7 +68,7 @@ def become_program(
     code = SETUP_FAILED
     try:
         os.setsid()
-        prefer_for_oom_kill()
+        prefer_for_oom_kill(readable=bool(config["watched_memory"]))
         # Python reseeds `random` from system entropy after a fork.
         random.seed(0)
         compile("0", "main.py", "exec")
@@ -80,7 +82,9 @@ def become_program(
             with open(name, "xb") as file:
                 copy_to_fd(payload, span, file.fileno())
         redirect_stdio(payload, spans[1], outputs, channel if metadata["channel"] else None)
-        apply_limits(rlimits, int.from_bytes(start_message, "big"))
+        apply_limits(config["rlimits"], int.from_bytes(start_message, "big"))
+        if config["program_filter"]:
+            install_filter(config["program_filter"])
         code = run_main(oom_flag)
     except BaseException:
         traceback.print_exc()
@@ -101,8 +105,12 @@ def redirect_stdio(payload: int, span: tuple[int, int], outputs: Sequence[int], 
     os.closerange(CHANNEL + (channel is not None), 1 << 20)
 
 
-def prefer_for_oom_kill() -> None:
-    """Make the kernel kill this process, and not the worker, when memory runs out."""
+def prefer_for_oom_kill(readable: bool) -> None:
+    """Make the kernel kill this process, and not the worker, when memory runs out.
+
+    Args:
+        readable: Whether the worker must be able to read how much memory this process uses.
+    """
     # A process may change this setting only while it is dumpable.
     libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
     try:
@@ -110,7 +118,7 @@ def prefer_for_oom_kill() -> None:
             file.write("1000")
     except OSError:
         pass
-    libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+    libc.prctl(PR_SET_DUMPABLE, int(readable), 0, 0, 0)
 
 
 def apply_limits(rlimits: dict[str, int], cpu: int) -> None:
@@ -140,7 +148,7 @@ def run_main(oom_flag: Any) -> int:
     sys.modules["__main__"] = main
     sys.argv, sys.path[0] = [path], HOME
     gc.enable()
-    code = 0
+    known, code = len(sys.modules), 0
     try:
         exec(compile(program, "main.py", "exec", dont_inherit=True), main.__dict__)
     except SystemExit as error:
@@ -149,7 +157,9 @@ def run_main(oom_flag: Any) -> int:
         oom_flag[0] = isinstance(error, MemoryError)
         print_traceback(error)
         code = 1
-    return finish(code)
+    # The end of the program also ends its main module.
+    del main
+    return finish(code, known)
 
 
 def print_traceback(error: BaseException) -> None:
@@ -168,14 +178,3 @@ def exit_code(error: SystemExit) -> int:
         return error.code & 255
     print(error.code, file=sys.stderr)  # noqa: T201
     return 1
-
-
-def finish(code: int) -> int:
-    """Do what an interpreter does at exit: wait for threads, run exit handlers, flush. Return the exit code."""
-    for step in (threading._shutdown, atexit._run_exitfuncs, sys.stdout.flush, sys.stderr.flush):  # type: ignore[attr-defined]
-        try:
-            step()
-        except BaseException:
-            traceback.print_exc()
-            code = code or 120
-    return code

@@ -7,6 +7,7 @@ therefore runs in a fork, and the check compares numbers only.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import resource
 import stat
@@ -15,14 +16,32 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+from .filter import libc
+
 WRITABLE = ("/tmp", "/dev/shm", "/dev/mqueue")
 DELETE_SECONDS = 2.0
+FS_IOC_GETFLAGS = 0x80086601
+IOPRIO_GET = {"x86_64": 252, "aarch64": 31}
+"""Number of the system call that returns the I/O priority."""
 RLIMITS = [getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")]
+
+
+def fork() -> int:
+    """Fork this process. Waits up to a second for a free process slot.
+
+    The kernel frees the slot of a process only shortly after the process has ended.
+    """
+    for _ in range(99):
+        try:
+            return os.fork()
+        except BlockingIOError:
+            time.sleep(0.01)
+    return os.fork()
 
 
 def run_in_fork(act: Callable[..., None], *args: Any) -> bool:
     """Call a function in a fork, so that it leaves no trace in this process. Return whether it succeeded."""
-    pid = os.fork()
+    pid = fork()
     if pid == 0:
         code = 1
         try:
@@ -81,10 +100,25 @@ def storage_state() -> list[Any]:
     return found
 
 
+def _inode_flags(folder: str) -> bytes:
+    """Return the flags that `chattr` sets, or nothing if the file system has none."""
+    flags = bytearray(8)
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.ioctl(fd, FS_IOC_GETFLAGS, flags)
+    except OSError:
+        return b""
+    finally:
+        os.close(fd)
+    return bytes(flags)
+
+
 def process_state() -> list[Any]:
-    """Return the attributes of process 1 that programs can change, and counts of kernel objects that may remain."""
+    """Return attributes of process 1 and of folders that programs could change, and counts of what may remain."""
     found: list[Any] = [resource.getrlimit(limit) for limit in RLIMITS]
     found += [os.getpriority(os.PRIO_PROCESS, 0), os.sched_getscheduler(0), sorted(os.sched_getaffinity(0))]
+    found += [_inode_flags(root) for root in WRITABLE if os.path.isdir(root)]
+    found.append(libc.syscall(IOPRIO_GET.get(os.uname().machine, -1), 1, 0))
     for kind in ("shm", "msg", "sem"):
         found.append(len(_lines(f"/proc/sysvipc/{kind}")))
     for line in _lines("/proc/net/sockstat"):
@@ -112,6 +146,16 @@ def clean_up(before: tuple[list[Any], list[Any]]) -> bool:
     # The program may have removed the file or replaced it by a folder. The comparison below detects leftovers.
     with contextlib.suppress(OSError):
         os.unlink("/tmp/main.py")
+    _reset_folders()
+    if storage_state() != before[0]:
+        run_in_fork(delete_everything)
+        # Listing and removing files has changed the times of the folders.
+        _reset_folders()
+    return measure_state() == before
+
+
+def _reset_folders() -> None:
+    """Reset mode and times of the writable folders."""
     for root in WRITABLE:
         try:
             os.chmod(root, 0o1777)
@@ -119,6 +163,3 @@ def clean_up(before: tuple[list[Any], list[Any]]) -> bool:
         except OSError:
             # If this process may not change the folder, the program could not either.
             continue
-    if storage_state() != before[0]:
-        run_in_fork(delete_everything)
-    return measure_state() == before

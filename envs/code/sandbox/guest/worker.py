@@ -3,7 +3,8 @@
 The worker never runs a program itself. Its memory, which the next fork inherits, holds no data of a program:
 requests go into a memory file that only the fork reads, and output passes through buffers that are zeroed afterwards.
 Programs cannot send signals to process 1 of their namespace. Process 1 is not dumpable, so they can neither trace it
-nor read its memory. They can change its limits and priority, so these are checked after each program.
+nor read its memory. A system call filter refuses to change its limits and priorities, and these are checked after each
+program.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import json
 import mmap
 import os
 import random
-import resource
 import select
 import signal
 import socket
@@ -25,13 +25,15 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
+from . import memory
 from .child import HOME, PR_SET_DUMPABLE, become_program, libc, read_metadata
-from .cleanup import clean_up, measure_state, run_in_fork
+from .cleanup import clean_up, fork, measure_state, run_in_fork
 from .clock import freeze
+from .filter import choose_filters, install_filter
 from .host import BLOCK, SCRATCH, HostDisconnected, Relay, read_exactly, receive_payload, send, wipe
 from .wire import FRAME, MAGIC, OOM, REQUEST, RESULT, TIMED_OUT, TRUNCATED, UNCLEAN
 
-MEMORY_CHECK_SECONDS = 0.02
+MEMORY_CHECK_SECONDS = 0.005
 """Seconds between two checks of the memory, if no cgroup limits it."""
 OOM_FILES = ("/run/oom", "/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
 PRELOADED = (
@@ -51,13 +53,15 @@ class Buffer:
 
     def reset(self, limit: int) -> None:
         """Prepare the buffer for the next program."""
-        if limit > len(self.store):
-            self.store = bytearray(limit)
+        if len(self.store) > BLOCK:
+            self.store = bytearray(BLOCK)
         self.size, self.limit, self.truncated = 0, limit, False
 
     def fill(self, fd: int) -> bool:
         """Read once from `fd`. Return False at its end."""
         if self.size < self.limit:
+            if self.size == len(self.store):
+                self._grow()
             with memoryview(self.store) as view:
                 got = os.readv(fd, [view[self.size : self.limit]])
             self.size += got
@@ -65,6 +69,13 @@ class Buffer:
             got = os.readv(fd, [SCRATCH])
             self.truncated = self.truncated or got > 0
         return got > 0
+
+    def _grow(self) -> None:
+        """Double the store. It is not as large as the limit from the start, since it takes memory from the program."""
+        larger = bytearray(2 * self.size)
+        larger[: self.size] = self.store
+        wipe(self.store, self.size)
+        self.store = larger
 
 
 OUT, ERR = Buffer(), Buffer()
@@ -80,26 +91,7 @@ def oom_kills(files: Iterable[str]) -> int:
     return 0
 
 
-def resident_bytes() -> int:
-    """Return the bytes of RAM that all programs use, without the pages that forks share with this process."""
-    own, pages = _private_pages("1"), 0
-    for name in os.listdir("/proc"):
-        if name.isdigit() and name != "1":
-            pages += max(0, _private_pages(name) - own)
-    return pages * resource.getpagesize()
-
-
-def _private_pages(pid: str) -> int:
-    """Return the number of pages of a process that do not belong to files."""
-    try:
-        with open(f"/proc/{pid}/statm") as file:
-            _, held, shared, *_ = file.read().split()
-        return int(held) - int(shared)
-    except (OSError, ValueError):
-        return 0
-
-
-def watch_program(pidfd: int, pipes: dict[int, Buffer], relay: Relay, deadline: float, memory: int) -> int:
+def watch_program(pidfd: int, pipes: dict[int, Buffer], relay: Relay, deadline: float, most: int) -> int:
     """Collect output until the program ends. Return `TIMED_OUT` or `OOM` if it must be stopped, and 0 otherwise."""
     poll = select.poll()
     for fd in (*pipes, pidfd, relay.commands):
@@ -112,7 +104,7 @@ def watch_program(pidfd: int, pipes: dict[int, Buffer], relay: Relay, deadline: 
         ended = False
         if connected:
             poll.register(relay.program, relay.events())
-        for fd, event in poll.poll(1000 * (min(remaining, MEMORY_CHECK_SECONDS) if memory else remaining)):
+        for fd, event in poll.poll(1000 * (min(remaining, MEMORY_CHECK_SECONDS) if most else remaining)):
             if fd == relay.commands:
                 if not relay.obey():
                     return 0
@@ -130,7 +122,7 @@ def watch_program(pidfd: int, pipes: dict[int, Buffer], relay: Relay, deadline: 
             while connected and relay.forward() and select.select([relay.program], [], [], 0)[0]:
                 pass
             return 0
-        if memory and resident_bytes() > memory:
+        if most and memory.exceeds(most):
             return OOM
 
 
@@ -205,18 +197,10 @@ def fork_standby(config: dict[str, Any]) -> Standby:
     payload, oom_flag = os.memfd_create("payload"), mmap.mmap(-1, 1)
     (out, to_out), (err, to_err), (start_read, start_write) = os.pipe(), os.pipe(), os.pipe()
     channel, theirs = socket.socketpair()
-    for attempt in range(100):
-        try:
-            pid = os.fork()
-            break
-        except BlockingIOError:
-            # The kernel frees the slot of a process only shortly after the process has ended.
-            if attempt == 99:
-                raise
-            time.sleep(0.01)
+    pid = fork()
     if pid == 0:
         os.close(start_write)
-        become_program(config["rlimits"], payload, (to_out, to_err), theirs.fileno(), start_read, oom_flag)
+        become_program(config, payload, (to_out, to_err), theirs.fileno(), start_read, oom_flag)
     for fd in (to_out, to_err, start_read):
         os.close(fd)
     theirs.close()
@@ -290,8 +274,11 @@ def serve_request(config: dict[str, Any], commands: int, answers: int, before: A
     wipe(SCRATCH, BLOCK)
 
 
-def set_up() -> tuple[int, int]:
-    """Protect this process from programs and prepare the interpreter. Return the connection to the host: two fds."""
+def set_up(config: dict[str, Any]) -> tuple[int, int]:
+    """Protect this process from programs and prepare the interpreter. Return the connection to the host: two fds.
+
+    Adds `program_filter` to the configuration.
+    """
     if os.getpid() != 1:
         raise SystemExit("the worker must be process 1 of a PID namespace, because it kills all processes that it sees")
     commands, answers, null = os.dup(0), os.dup(1), os.open("/dev/null", os.O_RDWR)
@@ -300,6 +287,10 @@ def set_up() -> tuple[int, int]:
     os.close(null)
     if libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
         raise SystemExit("the worker cannot protect itself from being traced")
+    filters = choose_filters(config)
+    install_filter(filters[0])
+    # A cgroup counts memory of all kinds. Without one, programs get none that cannot be counted.
+    config["program_filter"] = filters[1] if config["watched_memory"] else b""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.umask(0o022)
     os.chdir("/")
@@ -318,7 +309,7 @@ def set_up() -> tuple[int, int]:
 
 def main(config: dict[str, Any]) -> None:
     """Serve requests until the host disconnects. All processes of the sandbox end with this process."""
-    commands, answers = set_up()
+    commands, answers = set_up(config)
     config["oom_files"] = [name for name in OOM_FILES if os.path.exists(name)]
     os.close(os.pidfd_open(1))
     hello = json.dumps({"python": sys.version.split()[0], "writable": [os.path.isdir(HOME)]}).encode()
