@@ -19,10 +19,13 @@ from .tree import TreeReader, clean, quoted
 from .view import HUGE_ELEMENTS, HUGE_TEXT, PageView, View, render_page
 
 EXCERPT_SCRIPT = """((most) => {
-  const walker = document.createTreeWalker(document.body ?? document, NodeFilter.SHOW_TEXT);
+  const { createTreeWalker, getElementsByTagName } = Document.prototype;
+  const body = getElementsByTagName.call(document, "body")[0];
+  const walker = createTreeWalker.call(document, body ?? document, NodeFilter.SHOW_TEXT);
+  const { closest } = Element.prototype;
   let text = "";
   while (text.length < most && walker.nextNode())
-    if (!walker.currentNode.parentElement?.closest("script, style, noscript"))
+    if (!walker.currentNode.parentElement || !closest.call(walker.currentNode.parentElement, "script, style, noscript"))
       text += walker.currentNode.data.slice(0, most) + " ";
   return text.slice(0, most);
 })"""
@@ -82,7 +85,7 @@ async def _read(tab: Tab, session: Session) -> tuple[PageView, Layout, str]:
 
 async def _excerpt(tab: Tab, session: Session) -> tuple[PageView, Layout, str]:
     max_characters, (count, length) = session.config.view.max_characters, tab.size or (0, 0)
-    text = clean(await tab.evaluate(f"{EXCERPT_SCRIPT}({max_characters})"))
+    text = clean(await tab.evaluate_isolated(f"{EXCERPT_SCRIPT}({max_characters})"))
     size = f"The page is too large to be laid out ({count:,} elements, {length:,} characters). It begins:"
     return PageView((size, f"text {quoted(text, max_characters)}"), {}), EMPTY_LAYOUT, await tab.page.title()
 

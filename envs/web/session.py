@@ -49,9 +49,10 @@ class SessionConfig:
 class Session:
     """A browser context for one or more episodes. All methods run on the browser thread."""
 
-    def __init__(self, context: BrowserContext, config: SessionConfig) -> None:
+    def __init__(self, context: BrowserContext, config: SessionConfig, channel: str) -> None:
         self.context = context
         self.config = config
+        self._channel = channel
         self.tabs: list[Tab] = []
         self.active: Tab
         self.episodes_started = 1
@@ -77,9 +78,9 @@ class Session:
         context.on("response", self._response_received)
 
     @classmethod
-    async def open(cls, context: BrowserContext, config: SessionConfig) -> Session:
-        """Open a session with one empty tab."""
-        session = cls(context, config)
+    async def open(cls, context: BrowserContext, config: SessionConfig, channel: str) -> Session:
+        """Open a session with one empty tab; `page.js` answers the events named `channel`."""
+        session = cls(context, config, channel)
         page = await context.new_page()
         await session._wait_for_arrivals(Deadline(config.settle_timeout))
         session.active = next(tab for tab in session.tabs if tab.page is page)
@@ -249,7 +250,7 @@ class Session:
             return
         self._attaching_count += 1
         try:
-            tab = await Tab.attach(self.context, page)
+            tab = await Tab.attach(self.context, page, self._channel)
         except PlaywrightError:
             # The page closed before it could be attached.
             return
