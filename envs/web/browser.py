@@ -131,6 +131,7 @@ class Chromium:
         for name, value in {"START": int(1000 * clock_start), "SEED": config.seed, "CHANNEL": channel}.items():
             script = script.replace(f"__{name}__", str(value))
         await context.add_init_script(script)
+        await config.hosts.guard(context)
         session = await Session.open(context, config, channel)
         self.sessions.add(session)
         self.episodes_started += 1

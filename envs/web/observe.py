@@ -55,7 +55,8 @@ async def observe(session: Session) -> PageObservation:
     if tab.size is None:
         tab.size = await tab.measure()
     huge = tab.size[0] > HUGE_ELEMENTS or tab.size[1] > HUGE_TEXT
-    tab_titles = [tab.page.title() for tab in session.tabs] if len(session.tabs) > 1 else []
+    seconds = session.config.settle_timeout
+    tab_titles = [tab.title(seconds) for tab in session.tabs] if len(session.tabs) > 1 else []
     (page, layout, title), (back, forward), titles = await asyncio.gather(
         _excerpt(tab, session) if huge else _read(tab, session), session.history(), asyncio.gather(*tab_titles)
     )
@@ -87,7 +88,11 @@ async def _excerpt(tab: Tab, session: Session) -> tuple[PageView, Layout, str]:
     max_characters, (count, length) = session.config.view.max_characters, tab.size or (0, 0)
     text = clean(await tab.evaluate_isolated(f"{EXCERPT_SCRIPT}({max_characters})"))
     size = f"The page is too large to be laid out ({count:,} elements, {length:,} characters). It begins:"
-    return PageView((size, f"text {quoted(text, max_characters)}"), {}), EMPTY_LAYOUT, await tab.page.title()
+    return (
+        PageView((size, f"text {quoted(text, max_characters)}"), {}),
+        EMPTY_LAYOUT,
+        await tab.title(session.config.settle_timeout),
+    )
 
 
 async def screenshot(session: Session) -> bytes:

@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from playwright.async_api import BrowserContext, Dialog, Download, Page, Request, Response
 from playwright.async_api import Error as PlaywrightError
 
 from ...errors import InfraError
 from .hosts import AllowedHosts
-from .tab import Deadline, ExtendTimeout, Tab
+from .tab import STOP_SECONDS, Deadline, ExtendTimeout, HungPageError, Tab
 from .view import View
 
+T = TypeVar("T")
 BLOCKED = "Blocked:"
 MAX_BLOCKED = 10
 """Maximum number of blocked requests named per step; blocked page loads are named even beyond it."""
@@ -109,6 +110,9 @@ class Session:
         try:
             # Navigations have their own time limit, so only an endless script exceeds this one.
             done = await tab.run_limited(_true_when_done(work), self.config.settle_timeout + 1, self._dialog_extender())
+        except HungPageError:
+            await self._close_hung_tab(tab)
+            done = True
         finally:
             # A coroutine that never started must be closed, otherwise Python warns.
             if inspect.getcoroutinestate(work) == inspect.CORO_CREATED:
@@ -157,6 +161,10 @@ class Session:
                 idle = await tab.run_limited(
                     tab.settle(page_time, deadline), deadline.seconds_left + 1, self._dialog_extender()
                 )
+            except HungPageError:
+                await self._close_hung_tab(tab)
+                deadline, extend, page_time = Deadline(self.config.settle_timeout), self._dialog_extender(), 0
+                continue
             except PlaywrightError:
                 # The tab may have closed or crashed meanwhile.
                 await asyncio.sleep(0)
@@ -180,10 +188,57 @@ class Session:
         tab.clear_requests()
         if tab.loading:
             self.notes.append(f"The page did not finish loading within {self.config.settle_timeout:g} s.")
-            if not await tab.run_limited(tab.stop_loading(), self.config.settle_timeout, self._dialog_extender()):
-                self._note_stopped_script()
+            try:
+                if not await tab.run_limited(tab.stop_loading(), self.config.settle_timeout, self._dialog_extender()):
+                    self._note_stopped_script()
+            except HungPageError:
+                await self._close_hung_tab(tab)
         else:
             self.notes.append(f"The page was still busy after {self.config.settle_timeout:g} s.")
+
+    async def read(self, work: Callable[[], Awaitable[T]]) -> T | None:
+        """Return what is read from the idle session; None if a dialog opens meanwhile.
+
+        A page that does not answer is treated as in `perform`, and `work` is then called once more.
+
+        Raises:
+            InfraError: If the page does not answer this time either.
+        """
+        for _ in range(2):
+            tab = self.active
+            reading = asyncio.ensure_future(work())
+            try:
+                done = await tab.run_limited(
+                    self._done_or_dialog(reading), 2 * self.config.settle_timeout + STOP_SECONDS, _no_more_time
+                )
+                if done:
+                    return reading.result() if reading.done() else None
+                self._note_stopped_script()
+            except HungPageError:
+                await self._close_hung_tab(tab)
+            finally:
+                reading.cancel()
+        raise InfraError("the page does not answer, so it cannot be shown")
+
+    async def _done_or_dialog(self, work: asyncio.Future[Any]) -> bool:
+        dialog = asyncio.ensure_future(self._dialog_event.wait())
+        try:
+            await asyncio.wait({work, dialog}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            dialog.cancel()
+        return True
+
+    async def _close_hung_tab(self, tab: Tab) -> None:
+        """Close a tab whose page does not respond. An empty tab replaces the last one."""
+        try:
+            await asyncio.wait_for(tab.page.close(), STOP_SECONDS)
+        except TimeoutError:
+            raise InfraError("the page does not respond, and its tab cannot be closed") from None
+        self._tab_closed(tab)
+        self.notes.append("The page did not respond, even after its scripts were stopped. Its tab was closed.")
+        await self._wait_for_arrivals(Deadline(self.config.settle_timeout))
+        if not self.tabs:
+            raise InfraError("the page does not respond, and no new tab opened in its place")
 
     def _note_stopped_script(self) -> None:
         self.notes.append("A script of the page ran without end and was stopped.")
@@ -379,7 +434,10 @@ class Session:
 
 
 def _blocked(url: str) -> str:
-    return f"{BLOCKED} {url.partition('?')[0][:200]} is on a host that is not allowed here."
+    why = (
+        "is outside the folders whose files may be opened" if url[:5] == "file:" else "is on a host that is not allowed"
+    )
+    return f"{BLOCKED} {url.partition('?')[0][:200]} {why} here."
 
 
 async def _download_size(download: Download) -> int:
@@ -387,6 +445,10 @@ async def _download_size(download: Download) -> int:
     size = path.stat().st_size
     await download.delete()
     return size
+
+
+async def _no_more_time() -> bool:
+    return False
 
 
 async def _true_when_done(work: Coroutine[Any, Any, None]) -> bool:

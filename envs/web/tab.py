@@ -27,6 +27,7 @@ SIZE_FUNCTION = """() => {
   const all = Document.prototype.getElementsByTagName.call(document, "*");
   return [all.length, all.length ? all[0].textContent.length : 0];
 }"""
+TITLE_SCRIPT = "Object.getOwnPropertyDescriptor(Document.prototype, 'title').get.call(document)"
 SIZE_SCRIPT = f"({SIZE_FUNCTION})()"
 SETTLE_SCRIPT = f"""((channel, budget, patience, question) => new Promise((resolve) => {{
   const {{ addEventListener, dispatchEvent, removeEventListener }} = EventTarget.prototype;
@@ -59,6 +60,10 @@ PAGE_REPLACED_ERRORS = (
     "uniqueContextId",
 )
 """Parts of the error messages of calls during which the page was replaced."""
+
+
+class HungPageError(Exception):
+    """The page does not respond, and its scripts cannot be stopped."""
 
 
 class Deadline:
@@ -256,6 +261,13 @@ class Tab:
             raise PlaywrightError(details.get("exception", {}).get("description") or details["text"])
         return reply["result"].get("value")
 
+    async def title(self, seconds: float) -> str:
+        """Return the title of the document; say so if the tab does not answer within `seconds`."""
+        try:
+            return str(await asyncio.wait_for(self.evaluate_isolated(TITLE_SCRIPT), seconds))
+        except (TimeoutError, PlaywrightError):
+            return "(no answer)"
+
     async def measure(self) -> tuple[int, int]:
         """Return the numbers of elements and characters of the document."""
         return _numbers(await self.evaluate_isolated(SIZE_SCRIPT), 2)[:2]
@@ -321,7 +333,9 @@ class Tab:
     async def stop_loading(self) -> bool:
         """Stop loading; return True once the page responds."""
         self._navigating.clear()
-        await self.cdp.send("Page.stopLoading")
+        # Refused while a page that was left still runs a script.
+        with contextlib.suppress(PlaywrightError):
+            await self.cdp.send("Page.stopLoading")
         self._loading.clear()
         # A page that was replaced meanwhile also responds.
         with contextlib.suppress(PlaywrightError):
@@ -341,7 +355,8 @@ class Tab:
             extend_timeout: Called after a timeout; if it returns True, the limit starts again.
 
         Raises:
-            InfraError: If the page does not respond even after its script was stopped, or if its renderer crashes.
+            HungPageError: If the page does not respond even after its script was stopped.
+            InfraError: If the renderer of the page crashes.
         """
         task, crash = asyncio.ensure_future(work), asyncio.ensure_future(self._crash_event.wait())
         try:
@@ -357,7 +372,7 @@ class Tab:
             await asyncio.wait_for(self.evaluate("1"), STOP_SECONDS)
             return None
         except TimeoutError:
-            raise InfraError("the page does not respond, and its script cannot be stopped") from None
+            raise HungPageError from None
         finally:
             crash.cancel()
             task.cancel()
