@@ -27,8 +27,8 @@ KEY_NAMES = {
 } | {"ctrl": "Control", "del": "Delete", "esc": "Escape", "return": "Enter"}  # fmt: skip
 """Playwright's key names, by the lower-case name that an agent may write."""
 
-# These scripts run in the isolated world of the main frame, on nodes of any frame. They read `localName`, because a node
-# of another frame is no instance of this frame's classes.
+# These scripts run in the isolated world of the main frame, on nodes of any frame. They read `localName`, because a
+# node of another frame is no instance of this frame's classes.
 FIELD_KIND_SCRIPT = """function () {
   const element = this.nodeType === 1 ? this : this.parentElement;
   if (!element || !element.isConnected) return "gone";

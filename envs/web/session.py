@@ -207,6 +207,8 @@ class Session:
         for _ in range(2):
             tab = self.active
             reading = asyncio.ensure_future(work())
+            # Where the tab was closed instead, nobody asks for the error.
+            reading.add_done_callback(lambda done: done.cancelled() or done.exception())
             try:
                 done = await tab.run_limited(
                     self._done_or_dialog(reading), 2 * self.config.settle_timeout + STOP_SECONDS, _no_more_time
@@ -257,6 +259,11 @@ class Session:
         except TimeoutError:
             self.notes.append(f"{url} did not answer within {self.config.settle_timeout:g} s.")
             await tab.stop_loading()
+            return
+        except PlaywrightError as error:
+            if "invalid URL" not in str(error):
+                raise
+            self.notes.append(f"{url[:200]} is no valid address.")
             return
         if reply.get("errorText") and reply["errorText"] != "net::ERR_ABORTED":
             self._note_failure(url, reply["errorText"])
