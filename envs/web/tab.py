@@ -270,7 +270,8 @@ class Tab:
 
     async def measure(self) -> tuple[int, int]:
         """Return the numbers of elements and characters of the document."""
-        return _numbers(await self.evaluate_isolated(SIZE_SCRIPT), 2)[:2]
+        elements, characters = _numbers(await self.evaluate_isolated(SIZE_SCRIPT), 2)
+        return elements, characters
 
     async def settle(self, page_time: int, deadline: Deadline) -> bool:
         """Let page time pass and wait until the page is idle, also after navigations that this causes.
