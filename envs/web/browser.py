@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from playwright.async_api import Browser as PlaywrightBrowser
     from playwright.async_api import Playwright
 
-    from .session import Session, SessionConfig
+    from .session import Session
+    from .session_config import SessionConfig
 
 T = TypeVar("T")
 NO_DISPLAY = "Missing X server"

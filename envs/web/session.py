@@ -6,45 +6,20 @@ import asyncio
 import contextlib
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from playwright.async_api import BrowserContext, Dialog, Download, Page, Request, Response
 from playwright.async_api import Error as PlaywrightError
 
 from ...errors import InfraError
-from .hosts import AllowedHosts
+from .downloads import download_note
+from .session_config import SessionConfig
 from .tab import STOP_SECONDS, Deadline, ExtendTimeout, HungPageError, Tab
-from .view import View
 
 T = TypeVar("T")
 BLOCKED = "Blocked:"
 MAX_BLOCKED = 10
 """Maximum number of blocked requests named per step; blocked page loads are named even beyond it."""
-
-
-@dataclass(frozen=True)
-class SessionConfig:
-    """Settings of a browser session. Equal settings give equal pages on every machine."""
-
-    hosts: AllowedHosts = field(default_factory=AllowedHosts)
-    view: View = field(default_factory=View)
-    locale: str = "en-US"
-    time_zone: str = "UTC"
-    start_time: str = "2026-05-14T09:30:00+00:00"
-    """Initial time of the clock of every page, in ISO 8601; the clock moves only with the steps."""
-    step_time: int = 1000
-    """Page time that passes with each step, in milliseconds; timers of the page run accordingly."""
-    seed: int = 0
-    """Seed of `Math.random` and `crypto` on every page."""
-    settle_timeout: float = 5.0
-    """Time limit in real seconds for a page to become idle after an action."""
-    download_seconds: float = 1.0
-    """Seconds to wait for a download after a navigation that ended without a document; part of `settle_timeout`."""
-    max_tabs: int = 8
-    """Maximum number of tabs; further windows are closed at once."""
-    max_download_bytes: int = 50_000_000
-    """Maximum size of a download; a larger one is cancelled."""
 
 
 class Session:
@@ -385,23 +360,8 @@ class Session:
         self._run_in_background(self._finish_download(tab, download))
 
     async def _finish_download(self, tab: Tab, download: Download) -> None:
-        name, limit = download.suggested_filename, self.config.max_download_bytes
-        file = asyncio.ensure_future(_download_size(download))
-        larger = asyncio.ensure_future(tab.wait_until_larger(download.url, limit))
-        try:
-            await asyncio.wait({file, larger}, timeout=self.config.settle_timeout, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            larger.cancel()
-        done, large, size = file.done(), larger.done(), 0
-        note = f"The download of {name!r} {'failed' if done else 'took too long and was given up'}."
-        with contextlib.suppress(PlaywrightError, OSError):
-            if large or not done:
-                await download.cancel()
-            size = await file
-            note = f"Downloaded {name!r}, {size:,} bytes."
-        if large or size > limit:
-            note = f"The download of {name!r} is larger than {limit:,} bytes and was given up."
-        self.notes.append(note)
+        limit = self.config.max_download_bytes
+        self.notes.append(await download_note(tab, download, limit, self.config.settle_timeout))
 
     def _request_failed(self, request: Request) -> None:
         why = request.failure or ""
@@ -445,13 +405,6 @@ def _blocked(url: str) -> str:
         "is outside the folders whose files may be opened" if url[:5] == "file:" else "is on a host that is not allowed"
     )
     return f"{BLOCKED} {url.partition('?')[0][:200]} {why} here."
-
-
-async def _download_size(download: Download) -> int:
-    path = await download.path()
-    size = path.stat().st_size
-    await download.delete()
-    return size
 
 
 async def _no_more_time() -> bool:
