@@ -14,7 +14,7 @@ from playwright.async_api import Error as PlaywrightError
 from ...errors import InfraError
 from .downloads import download_note
 from .session_config import SessionConfig
-from .tab import STOP_SECONDS, Deadline, ExtendTimeout, HungPageError, Tab
+from .tab import STOP_SECONDS, Deadline, ExtendTimeout, HungPageError, Tab, was_replaced
 
 T = TypeVar("T")
 BLOCKED = "Blocked:"
@@ -174,12 +174,13 @@ class Session:
     async def read(self, work: Callable[[], Awaitable[T]]) -> T | None:
         """Return what is read from the idle session; None if a dialog opens meanwhile.
 
-        A page that does not answer is treated as in `perform`, and `work` is then called once more.
+        A page that does not answer is treated as in `perform`, and `work` is then called once more; so it is if the
+        page is replaced meanwhile.
 
         Raises:
             InfraError: If the page does not answer this time either.
         """
-        for _ in range(2):
+        for attempt in (1, 2):
             tab = self.active
             reading = asyncio.ensure_future(work())
             # Where the tab was closed instead, nobody asks for the error.
@@ -193,6 +194,10 @@ class Session:
                 self._note_stopped_script()
             except HungPageError:
                 await self._close_hung_tab(tab)
+            except PlaywrightError as error:
+                if attempt == 2 or not was_replaced(error):
+                    raise
+                await self.settle(0)
             finally:
                 reading.cancel()
         raise InfraError("the page does not answer, so it cannot be shown")

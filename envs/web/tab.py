@@ -290,7 +290,7 @@ class Tab:
             try:
                 idle = await self._settle_frames(page_time, deadline)
             except PlaywrightError as error:
-                if not any(part in str(error) for part in PAGE_REPLACED_ERRORS):
+                if not was_replaced(error):
                     raise
                 page_time = 0
                 if not deadline.seconds_left:
@@ -370,13 +370,20 @@ class Tab:
                     return task.result()
                 extended = await extend_timeout()
             await asyncio.wait_for(self.cdp.send("Runtime.terminateExecution"), STOP_SECONDS)
-            await asyncio.wait_for(self.evaluate("1"), STOP_SECONDS)
+            # A page that was replaced meanwhile also responds.
+            with contextlib.suppress(PlaywrightError):
+                await asyncio.wait_for(self.evaluate("1"), STOP_SECONDS)
             return None
         except TimeoutError:
             raise HungPageError from None
         finally:
             crash.cancel()
             task.cancel()
+
+
+def was_replaced(error: PlaywrightError) -> bool:
+    """Return whether a call failed because its page was replaced meanwhile."""
+    return any(part in str(error) for part in PAGE_REPLACED_ERRORS)
 
 
 def _numbers(values: Any, count: int) -> tuple[int, ...]:

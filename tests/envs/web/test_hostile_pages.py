@@ -178,7 +178,7 @@ def test_hostile_content_is_shown_or_noted(web, site, kind):
     site.pages["/hostile"] = html("Hostile", BUTTON + BODIES[kind])
     env = web(step_timeout=60.0)
     observation = survive(env, "click [1]", "type [2] [abc]", "click [3]", "wait", "goto [http://site.test/two]")
-    assert "button" in observation
+    assert "button" in observation or "too large to be laid out" in observation
     observation.encode()
     assert all(len(line) < 21_000 for line in observation.splitlines())
     assert_next_episode_works(env)
