@@ -152,7 +152,7 @@ class MiniWobScenario(Scenario):
         self.goal = str(goal)
 
     async def status(self, session: Session, answer: str | None, action_log: Sequence[LoggedAction]) -> Status:
-        """Return the page's own result. Stopping before the page ends the episode is a failure, and so is leaving it."""
+        """Return the page's own result. Stopping before the page ends the episode is a failure; so is leaving it."""
         found = await session.active.evaluate(STATUS_SCRIPT)
         if found is None:
             return Status(over=True)
