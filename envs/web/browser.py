@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
-import json
 import logging
 import os
+import secrets
 import threading
 from collections.abc import Coroutine
 from datetime import datetime
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from playwright.async_api import Browser as PlaywrightBrowser
     from playwright.async_api import Playwright
 
-    from .session import Session, SessionConfig
+    from .session import Session
+    from .session_config import SessionConfig
 
 T = TypeVar("T")
 NO_DISPLAY = "Missing X server"
@@ -126,9 +127,13 @@ class Chromium:
             proxy=config.hosts.proxy_settings(blocking_proxy),  # type: ignore[arg-type]
         )
         script = (Path(__file__).parent / "page.js").read_text(encoding="utf-8")
-        script = script.replace("__START__", json.dumps(int(1000 * clock_start))).replace("__SEED__", str(config.seed))
+        # Pages must not know the name of the events that ask whether they are idle.
+        channel = f"kintsugi-{secrets.token_hex(8)}"
+        for name, value in {"START": int(1000 * clock_start), "SEED": config.seed, "CHANNEL": channel}.items():
+            script = script.replace(f"__{name}__", str(value))
         await context.add_init_script(script)
-        session = await Session.open(context, config)
+        await config.hosts.guard(context)
+        session = await Session.open(context, config, channel)
         self.sessions.add(session)
         self.episodes_started += 1
         return session

@@ -29,7 +29,7 @@ ARGUMENTS = (
     "--disable-smooth-scrolling",
     # One process for all frames of a page: one tree, one coordinate system, less memory.
     "--disable-site-isolation-trials",
-    # A proxy enforces the allow-list; WebRTC must not bypass it over UDP.
+    # `page.js` removes WebRTC. If a page had it all the same, it could not send past the proxy of the allow-list.
     "--webrtc-ip-handling-policy=disable_non_proxied_udp",
     # The same option under the name that headless shells use.
     "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",

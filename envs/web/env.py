@@ -15,7 +15,7 @@ from .condense import condense
 from .episode import EpisodeState, WebEpisode
 from .hosts import LOOPBACK, AllowedHosts
 from .observe import screenshot, screenshot_jpeg
-from .session import SessionConfig
+from .session_config import SessionConfig
 from .view import Element, View
 from .worlds import Scenario, World, world_named, world_of
 from .worlds.core import Judge

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from ...errors import InfraError
+from playwright.async_api import Error as PlaywrightError
+
+from ...errors import InfraError, KintsugiError
 from .actions import SUBMIT_FLAGS, VERBS, Action, RefusedAction, element_actions, parse_action
 from .dialogs import DialogBox
 from .hosts import parse_address
@@ -37,6 +41,22 @@ class EpisodeState:
     """Why the action was refused."""
     screenshot: bytes | None = None
     """The viewport as a PNG, if screenshots are enabled."""
+
+
+@contextlib.contextmanager
+def _infra_errors() -> Iterator[None]:
+    """Raise `InfraError` for what a page makes fail in a way that nobody expected, so that only its episode ends."""
+    try:
+        yield
+    except (KintsugiError, RefusedAction, PlaywrightError):
+        raise
+    except Exception as error:
+        raise InfraError(f"the page could not be read or used: {type(error).__name__}: {error}") from error
+
+
+async def _observe_page(session: Session) -> PageObservation:
+    with _infra_errors():
+        return await observe(session)
 
 
 class WebEpisode:
@@ -121,6 +141,10 @@ class WebEpisode:
         raise InfraError(f"the page kept opening dialogs after {MAX_DIALOGS} were closed")
 
     async def _send_input(self, page_input: PageInput, action: Action) -> None:
+        with _infra_errors():
+            await self._send_input_to(page_input, action)
+
+    async def _send_input_to(self, page_input: PageInput, action: Action) -> None:
         number, args = action.id, action.args
         if action.verb == "scroll":
             await page_input.scroll(number, args[0])
@@ -183,9 +207,14 @@ class WebEpisode:
                 session.active, session.active.page.url, "", self._dialog_box.page(), EMPTY_LAYOUT, ()
             )
             return Status()
-        self.page_observation, status = await asyncio.gather(
-            observe(session), self.scenario.status(session, answer, tuple(self._action_log))
+        log = tuple(self._action_log)
+        found = await session.read(
+            lambda: asyncio.gather(_observe_page(session), self.scenario.status(session, answer, log))
         )
+        if found is None:
+            # A dialog opened meanwhile.
+            return await self._observe(answer)
+        self.page_observation, status = found
         return status
 
     def _render(self, refused: str | None) -> str:

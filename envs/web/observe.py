@@ -19,10 +19,13 @@ from .tree import TreeReader, clean, quoted
 from .view import HUGE_ELEMENTS, HUGE_TEXT, PageView, View, render_page
 
 EXCERPT_SCRIPT = """((most) => {
-  const walker = document.createTreeWalker(document.body ?? document, NodeFilter.SHOW_TEXT);
+  const { createTreeWalker, getElementsByTagName } = Document.prototype;
+  const body = getElementsByTagName.call(document, "body")[0];
+  const walker = createTreeWalker.call(document, body ?? document, NodeFilter.SHOW_TEXT);
+  const { closest } = Element.prototype;
   let text = "";
   while (text.length < most && walker.nextNode())
-    if (!walker.currentNode.parentElement?.closest("script, style, noscript"))
+    if (!walker.currentNode.parentElement || !closest.call(walker.currentNode.parentElement, "script, style, noscript"))
       text += walker.currentNode.data.slice(0, most) + " ";
   return text.slice(0, most);
 })"""
@@ -52,7 +55,8 @@ async def observe(session: Session) -> PageObservation:
     if tab.size is None:
         tab.size = await tab.measure()
     huge = tab.size[0] > HUGE_ELEMENTS or tab.size[1] > HUGE_TEXT
-    tab_titles = [tab.page.title() for tab in session.tabs] if len(session.tabs) > 1 else []
+    seconds = session.config.settle_timeout
+    tab_titles = [tab.title(seconds) for tab in session.tabs] if len(session.tabs) > 1 else []
     (page, layout, title), (back, forward), titles = await asyncio.gather(
         _excerpt(tab, session) if huge else _read(tab, session), session.history(), asyncio.gather(*tab_titles)
     )
@@ -82,9 +86,13 @@ async def _read(tab: Tab, session: Session) -> tuple[PageView, Layout, str]:
 
 async def _excerpt(tab: Tab, session: Session) -> tuple[PageView, Layout, str]:
     max_characters, (count, length) = session.config.view.max_characters, tab.size or (0, 0)
-    text = clean(await tab.evaluate(f"{EXCERPT_SCRIPT}({max_characters})"))
+    text = clean(await tab.evaluate_isolated(f"{EXCERPT_SCRIPT}({max_characters})"))
     size = f"The page is too large to be laid out ({count:,} elements, {length:,} characters). It begins:"
-    return PageView((size, f"text {quoted(text, max_characters)}"), {}), EMPTY_LAYOUT, await tab.page.title()
+    return (
+        PageView((size, f"text {quoted(text, max_characters)}"), {}),
+        EMPTY_LAYOUT,
+        await tab.title(session.config.settle_timeout),
+    )
 
 
 async def screenshot(session: Session) -> bytes:

@@ -1,13 +1,38 @@
 // Runs in every document before its own scripts. Provides a clock that stops between steps, seeded random numbers, and
-// a function that waits until the page is idle. Python replaces __START__ (milliseconds since 1970) and __SEED__.
-// Workers and time stamps of events keep the real clock.
+// waits until the page is idle when `tab.py` asks for it. Python replaces __START__ (milliseconds since 1970), __SEED__ and
+// __CHANNEL__, the name of the events that carry the questions and the answers between this script and `tab.py`, which
+// runs in a world of its own. Workers and time stamps of events keep the real clock.
 (() => {
-  const key = Symbol.for("kintsugi.page");
-  if (window[key]) return;
+  const key = "__CHANNEL__";
+  // The window object of an initial empty document is kept when the document is replaced, but not its listeners.
+  if (window[key]) return void window[key]();
+
+  // Scripts of the page may replace every function that they can reach. What is used later is therefore kept here.
+  const { Promise, CustomEvent, Number, String, reportError } = window;
+  // `document.open` removes the listeners of the window and of the document, but not these.
+  const target = performance;
+  const { max } = Math;
+  const { apply } = Reflect;
+  const { defineProperties } = Object;
+  const method = (prototype, name) => Function.prototype.call.bind(prototype[name]);
+  const getter = (prototype, name) =>
+    Function.prototype.call.bind(Object.getOwnPropertyDescriptor(prototype, name).get);
+  const [listen, dispatch] = ["addEventListener", "dispatchEvent"].map((name) => method(EventTarget.prototype, name));
+  const accept = method(Event.prototype, "preventDefault");
+  const detail = getter(CustomEvent.prototype, "detail");
+  const readyState = getter(Document.prototype, "readyState");
+  const fixed = (value) => ({ __proto__: null, value });
+  const { then } = Promise.prototype;
+  // Own properties, so that `await` does not look for them in what the page may have changed.
+  const kept = (promise) => defineProperties(promise, { __proto__: null, then: fixed(then), constructor: fixed() });
+
+  // WebRTC sends past the proxy that enforces the allow-list, and opens sockets before it sends.
+  for (const name of ["RTCPeerConnection", "webkitRTCPeerConnection"]) delete window[name];
+
   const start = __START__;
   const real = { setTimeout: window.setTimeout.bind(window), now: performance.now.bind(performance) };
   const RealDate = Date;
-  const timers = new Map();
+  const timers = { __proto__: null };
   let now = 0;
   let lastId = 0;
   let running = 0;
@@ -121,30 +146,32 @@
 
   function schedule(call, delay, every) {
     const id = ++lastId;
-    const wait = Math.max(every === null ? 0 : 1, Number(delay) || 0);
-    timers.set(id, { at: now + wait, id, call, every: every === null ? null : wait });
+    const wait = max(every === null ? 0 : 1, Number(delay) || 0);
+    timers[id] = { at: now + wait, id, call, every: every === null ? null : wait };
     return id;
   }
   const called = (action, values) => () =>
-    typeof action === "function" ? action.apply(window, values) : (0, eval)(String(action));
+    typeof action === "function" ? apply(action, window, values) : (0, eval)(String(action));
   window.setTimeout = (action, delay, ...values) => schedule(called(action, values), delay, null);
   window.setInterval = (action, delay, ...values) => schedule(called(action, values), delay, 1);
   window.requestAnimationFrame = (action) => schedule(() => action(now), 16 - (now % 16), null);
   window.requestIdleCallback = (action) =>
     schedule(() => action({ didTimeout: false, timeRemaining: () => 50 }), 1, null);
   for (const name of ["clearTimeout", "clearInterval", "cancelAnimationFrame", "cancelIdleCallback"])
-    window[name] = (id) => void timers.delete(Number(id));
+    window[name] = (id) => void delete timers[Number(id)];
 
   function due(stop) {
     let first = null;
-    for (const timer of timers.values())
+    for (const id in timers) {
+      const timer = timers[id];
       if (timer.at <= stop && (!first || timer.at < first.at || (timer.at === first.at && timer.id < first.id)))
         first = timer;
+    }
     return first;
   }
   function fire(timer) {
-    now = Math.max(now, timer.at);
-    if (timer.every === null) timers.delete(timer.id);
+    now = max(now, timer.at);
+    if (timer.every === null) delete timers[timer.id];
     else timer.at = now + timer.every;
     try {
       timer.call();
@@ -161,7 +188,7 @@
   };
   const tracked = (promise) => {
     begun();
-    promise.then(ended, ended);
+    apply(then, promise, [ended, ended]);
     return promise;
   };
   if (window.fetch) {
@@ -211,38 +238,47 @@
   };
 
   const watcher = new MutationObserver((records) => void (mutations += records.length));
+  const observe = watcher.observe.bind(watcher);
   const proceeded = () => changed();
   // Repeated calls have no effect in the same document. They are needed because the initial empty document of a new
   // window is replaced while its window object is kept.
   const watch = () => {
-    watcher.observe(document, { subtree: true, childList: true, attributes: true, characterData: true });
-    document.addEventListener("readystatechange", proceeded);
+    observe(document, { __proto__: null, subtree: true, childList: true, attributes: true, characterData: true });
+    listen(document, "readystatechange", proceeded);
   };
   watch();
 
   const channel = new MessageChannel();
-  const waiting = [];
-  channel.port1.onmessage = () => waiting.shift()();
+  const post = channel.port2.postMessage.bind(channel.port2);
+  const waiting = { __proto__: null };
+  let sent = 0;
+  let received = 0;
+  channel.port1.onmessage = () => {
+    const resolve = waiting[received];
+    delete waiting[received++];
+    resolve();
+  };
   const turn = () =>
-    new Promise((resolve) => {
-      waiting.push(resolve);
-      channel.port2.postMessage(0);
-    });
-  const busy = () => document.readyState === "loading" || pending > background;
+    kept(
+      new Promise((resolve) => {
+        waiting[sent++] = resolve;
+        post(0);
+      }),
+    );
+  const busy = () => readyState(document) === "loading" || pending > background;
   const change = (milliseconds) =>
-    new Promise((resolve) => {
-      changed = resolve;
-      real.setTimeout(resolve, milliseconds);
-    });
-
-  const size = () => [document.getElementsByTagName("*").length, document.documentElement?.textContent.length ?? 0];
+    kept(
+      new Promise((resolve) => {
+        changed = resolve;
+        real.setTimeout(resolve, milliseconds);
+      }),
+    );
 
   // Let `budget` milliseconds of page time pass, run the timers that are due, and wait until the page is idle: no
   // request of a script is pending, and two turns of the event loop change no node. Page time stops while the page
   // waits for a server, so that timeouts of scripts do not expire. Return whether it became idle within `patience` real
-  // milliseconds, and the size of the page. Requests still pending then are not waited for again; timers continue.
-  const settle = async (budget, patience) => [await rest(budget, patience), ...size()];
-  async function rest(budget, patience) {
+  // milliseconds. Requests still pending then are not waited for again; timers continue.
+  async function settle(budget, patience) {
     const mine = ++running;
     const stop = now + budget;
     let end = clock() + patience;
@@ -266,13 +302,26 @@
       const timer = due(stop);
       if (timer) fire(timer);
       else if (seen === mutations) {
-        now = Math.max(now, stop);
+        now = max(now, stop);
         return !late;
       }
     }
-    now = Math.max(now, stop);
+    now = max(now, stop);
     background = pending;
     return false;
   }
-  Object.defineProperty(window, key, { value: Object.freeze({ settle }) });
+  const answer = async (budget, patience, question) => {
+    const idle = await kept(settle(budget, patience));
+    dispatch(target, new CustomEvent(key, { __proto__: null, detail: [question, idle] }));
+  };
+  const asked = (event) => {
+    const values = detail(event);
+    // Answers have two values.
+    if (values?.length !== 3) return;
+    accept(event);
+    answer(values[0], values[1], values[2]);
+  };
+  const serve = () => listen(target, key, asked);
+  serve();
+  Object.defineProperty(window, key, { value: serve });
 })();

@@ -27,31 +27,33 @@ KEY_NAMES = {
 } | {"ctrl": "Control", "del": "Delete", "esc": "Escape", "return": "Enter"}  # fmt: skip
 """Playwright's key names, by the lower-case name that an agent may write."""
 
+# These scripts run in the isolated world of the main frame, on nodes of any frame. They read `localName`, because a
+# node of another frame is no instance of this frame's classes.
 FIELD_KIND_SCRIPT = """function () {
   const element = this.nodeType === 1 ? this : this.parentElement;
   if (!element || !element.isConnected) return "gone";
-  if (element.matches("input, textarea, select, button") && element.disabled) return "disabled";
-  if (element instanceof HTMLInputElement) return element.readOnly ? "readonly" : "input " + element.type;
-  if (element instanceof HTMLTextAreaElement) return element.readOnly ? "readonly" : "text";
-  return element.isContentEditable ? "text" : "other";
+  const name = element.localName;
+  if (["input", "textarea", "select", "button"].includes(name) && element.disabled) return "disabled";
+  if (name === "input") return element.readOnly ? "readonly" : "input " + element.type;
+  if (name === "textarea") return element.readOnly ? "readonly" : "text";
+  return element.isContentEditable === true ? "text" : "other";
 }"""
 FOCUS_SCRIPT = """function () {
   this.focus();
   if (this.select) this.select();
-  else getSelection().selectAllChildren(this);
+  else this.ownerDocument.getSelection().selectAllChildren(this);
 }"""
 FILL_SCRIPT = """function (value) {
-  const set = Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, "value").set;
   const trial = this.cloneNode();
-  set.call(trial, value);
+  trial.value = value;
   if (trial.value.toLowerCase() !== value.toLowerCase()) return false;
   this.focus();
-  set.call(this, value);
+  this.value = value;
   for (const name of ["input", "change"]) this.dispatchEvent(new Event(name, { bubbles: true, composed: true }));
   return true;
 }"""
 SELECT_SCRIPT = """function (wanted) {
-  if (!(this instanceof HTMLSelectElement)) return "it is no drop-down list; click it instead";
+  if (this.localName !== "select") return "it is no drop-down list; click it instead";
   if (this.disabled) return "it is disabled";
   const plain = (text) => text.replace(/\\s+/g, " ").trim();
   const options = [...this.options].filter((option) => !option.disabled);
@@ -71,12 +73,16 @@ SELECT_SCRIPT = """function (wanted) {
   return "";
 }"""
 SCROLL_SCRIPT = """function (x, y) {
+  "use strict";
   let box = this;
   const moves = (e) => (y && e.scrollHeight > e.clientHeight) || (x && e.scrollWidth > e.clientWidth);
   const scrolls = (e) => /auto|scroll/.test(getComputedStyle(e).overflow);
-  while (box && box !== document.body && !(moves(box) && scrolls(box))) box = box.parentElement;
-  if (!box || box === document.body) box = document.scrollingElement ?? document.documentElement;
-  box.scrollBy({ left: x * box.clientWidth * 0.8, top: y * box.clientHeight * 0.8, behavior: "instant" });
+  while (box && box.localName !== "body" && !(moves(box) && scrolls(box))) box = box.parentElement;
+  if (!box || box.localName === "body") {
+    const page = this?.ownerDocument ?? document;
+    box = page.scrollingElement ?? page.documentElement;
+  }
+  box?.scrollBy({ left: x * box.clientWidth * 0.8, top: y * box.clientHeight * 0.8, behavior: "instant" });
 }"""
 
 
@@ -191,7 +197,7 @@ class PageInput:
             raise RefusedAction(f"{direction[:40]!r} is no direction; scroll [up], [down], [left] or [right]")
         x, y = SCROLL_DIRECTIONS[name]
         if number is None:
-            await self._tab.evaluate(f"({SCROLL_SCRIPT}).call(null, {x}, {y})")
+            await self._tab.evaluate_isolated(f"({SCROLL_SCRIPT}).call(null, {x}, {y})")
         else:
             await self._call_on(self.element(number), SCROLL_SCRIPT, x, y)
 
@@ -277,7 +283,9 @@ class PageInput:
     async def _call_on(self, element: Element, function: str, *values: Any) -> Any:
         """Call a JavaScript function with the element as `this`; raise `RefusedAction` if the element is gone."""
         try:
-            found = await self._cdp.send("DOM.resolveNode", {"backendNodeId": element.node})
+            world = await self._tab.isolated_world()
+            node = {"backendNodeId": element.node, "executionContextId": world}
+            found = await self._cdp.send("DOM.resolveNode", node)
         except PlaywrightError as error:
             if "No node" not in str(error):
                 raise

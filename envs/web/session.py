@@ -5,53 +5,30 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
 
 from playwright.async_api import BrowserContext, Dialog, Download, Page, Request, Response
 from playwright.async_api import Error as PlaywrightError
 
 from ...errors import InfraError
-from .hosts import AllowedHosts
-from .tab import Deadline, ExtendTimeout, Tab
-from .view import View
+from .downloads import download_note
+from .session_config import SessionConfig
+from .tab import STOP_SECONDS, Deadline, ExtendTimeout, HungPageError, Tab, was_replaced
 
+T = TypeVar("T")
 BLOCKED = "Blocked:"
 MAX_BLOCKED = 10
 """Maximum number of blocked requests named per step; blocked page loads are named even beyond it."""
 
 
-@dataclass(frozen=True)
-class SessionConfig:
-    """Settings of a browser session. Equal settings give equal pages on every machine."""
-
-    hosts: AllowedHosts = field(default_factory=AllowedHosts)
-    view: View = field(default_factory=View)
-    locale: str = "en-US"
-    time_zone: str = "UTC"
-    start_time: str = "2026-05-14T09:30:00+00:00"
-    """Initial time of the clock of every page, in ISO 8601; the clock moves only with the steps."""
-    step_time: int = 1000
-    """Page time that passes with each step, in milliseconds; timers of the page run accordingly."""
-    seed: int = 0
-    """Seed of `Math.random` and `crypto` on every page."""
-    settle_timeout: float = 5.0
-    """Time limit in real seconds for a page to become idle after an action."""
-    download_seconds: float = 1.0
-    """Seconds to wait for a download after a navigation that ended without a document; part of `settle_timeout`."""
-    max_tabs: int = 8
-    """Maximum number of tabs; further windows are closed at once."""
-    max_download_bytes: int = 50_000_000
-    """Maximum size of a download; a larger one is cancelled."""
-
-
 class Session:
     """A browser context for one or more episodes. All methods run on the browser thread."""
 
-    def __init__(self, context: BrowserContext, config: SessionConfig) -> None:
+    def __init__(self, context: BrowserContext, config: SessionConfig, channel: str) -> None:
         self.context = context
         self.config = config
+        self._channel = channel
         self.tabs: list[Tab] = []
         self.active: Tab
         self.episodes_started = 1
@@ -77,9 +54,9 @@ class Session:
         context.on("response", self._response_received)
 
     @classmethod
-    async def open(cls, context: BrowserContext, config: SessionConfig) -> Session:
-        """Open a session with one empty tab."""
-        session = cls(context, config)
+    async def open(cls, context: BrowserContext, config: SessionConfig, channel: str) -> Session:
+        """Open a session with one empty tab; `page.js` answers the events named `channel`."""
+        session = cls(context, config, channel)
         page = await context.new_page()
         await session._wait_for_arrivals(Deadline(config.settle_timeout))
         session.active = next(tab for tab in session.tabs if tab.page is page)
@@ -108,6 +85,9 @@ class Session:
         try:
             # Navigations have their own time limit, so only an endless script exceeds this one.
             done = await tab.run_limited(_true_when_done(work), self.config.settle_timeout + 1, self._dialog_extender())
+        except HungPageError:
+            await self._close_hung_tab(tab)
+            done = True
         finally:
             # A coroutine that never started must be closed, otherwise Python warns.
             if inspect.getcoroutinestate(work) == inspect.CORO_CREATED:
@@ -156,6 +136,10 @@ class Session:
                 idle = await tab.run_limited(
                     tab.settle(page_time, deadline), deadline.seconds_left + 1, self._dialog_extender()
                 )
+            except HungPageError:
+                await self._close_hung_tab(tab)
+                deadline, extend, page_time = Deadline(self.config.settle_timeout), self._dialog_extender(), 0
+                continue
             except PlaywrightError:
                 # The tab may have closed or crashed meanwhile.
                 await asyncio.sleep(0)
@@ -179,10 +163,64 @@ class Session:
         tab.clear_requests()
         if tab.loading:
             self.notes.append(f"The page did not finish loading within {self.config.settle_timeout:g} s.")
-            if not await tab.run_limited(tab.stop_loading(), self.config.settle_timeout, self._dialog_extender()):
-                self._note_stopped_script()
+            try:
+                if not await tab.run_limited(tab.stop_loading(), self.config.settle_timeout, self._dialog_extender()):
+                    self._note_stopped_script()
+            except HungPageError:
+                await self._close_hung_tab(tab)
         else:
             self.notes.append(f"The page was still busy after {self.config.settle_timeout:g} s.")
+
+    async def read(self, work: Callable[[], Awaitable[T]]) -> T | None:
+        """Return what is read from the idle session; None if a dialog opens meanwhile.
+
+        A page that does not answer is treated as in `perform`, and `work` is then called once more; so it is if the
+        page is replaced meanwhile.
+
+        Raises:
+            InfraError: If the page does not answer this time either.
+        """
+        for attempt in (1, 2):
+            tab = self.active
+            reading = asyncio.ensure_future(work())
+            # Where the tab was closed instead, nobody asks for the error.
+            reading.add_done_callback(lambda done: done.cancelled() or done.exception())
+            try:
+                done = await tab.run_limited(
+                    self._done_or_dialog(reading), 2 * self.config.settle_timeout + STOP_SECONDS, _no_more_time
+                )
+                if done:
+                    return reading.result() if reading.done() else None
+                self._note_stopped_script()
+            except HungPageError:
+                await self._close_hung_tab(tab)
+            except PlaywrightError as error:
+                if attempt == 2 or not was_replaced(error):
+                    raise
+                await self.settle(0)
+            finally:
+                reading.cancel()
+        raise InfraError("the page does not answer, so it cannot be shown")
+
+    async def _done_or_dialog(self, work: asyncio.Future[Any]) -> bool:
+        dialog = asyncio.ensure_future(self._dialog_event.wait())
+        try:
+            await asyncio.wait({work, dialog}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            dialog.cancel()
+        return True
+
+    async def _close_hung_tab(self, tab: Tab) -> None:
+        """Close a tab whose page does not respond. An empty tab replaces the last one."""
+        try:
+            await asyncio.wait_for(tab.page.close(), STOP_SECONDS)
+        except TimeoutError:
+            raise InfraError("the page does not respond, and its tab cannot be closed") from None
+        self._tab_closed(tab)
+        self.notes.append("The page did not respond, even after its scripts were stopped. Its tab was closed.")
+        await self._wait_for_arrivals(Deadline(self.config.settle_timeout))
+        if not self.tabs:
+            raise InfraError("the page does not respond, and no new tab opened in its place")
 
     def _note_stopped_script(self) -> None:
         self.notes.append("A script of the page ran without end and was stopped.")
@@ -201,6 +239,11 @@ class Session:
         except TimeoutError:
             self.notes.append(f"{url} did not answer within {self.config.settle_timeout:g} s.")
             await tab.stop_loading()
+            return
+        except PlaywrightError as error:
+            if "invalid URL" not in str(error):
+                raise
+            self.notes.append(f"{url[:200]} is no valid address.")
             return
         if reply.get("errorText") and reply["errorText"] != "net::ERR_ABORTED":
             self._note_failure(url, reply["errorText"])
@@ -249,7 +292,7 @@ class Session:
             return
         self._attaching_count += 1
         try:
-            tab = await Tab.attach(self.context, page)
+            tab = await Tab.attach(self.context, page, self._channel)
         except PlaywrightError:
             # The page closed before it could be attached.
             return
@@ -322,23 +365,8 @@ class Session:
         self._run_in_background(self._finish_download(tab, download))
 
     async def _finish_download(self, tab: Tab, download: Download) -> None:
-        name, limit = download.suggested_filename, self.config.max_download_bytes
-        file = asyncio.ensure_future(_download_size(download))
-        larger = asyncio.ensure_future(tab.wait_until_larger(download.url, limit))
-        try:
-            await asyncio.wait({file, larger}, timeout=self.config.settle_timeout, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            larger.cancel()
-        done, large, size = file.done(), larger.done(), 0
-        note = f"The download of {name!r} {'failed' if done else 'took too long and was given up'}."
-        with contextlib.suppress(PlaywrightError, OSError):
-            if large or not done:
-                await download.cancel()
-            size = await file
-            note = f"Downloaded {name!r}, {size:,} bytes."
-        if large or size > limit:
-            note = f"The download of {name!r} is larger than {limit:,} bytes and was given up."
-        self.notes.append(note)
+        limit = self.config.max_download_bytes
+        self.notes.append(await download_note(tab, download, limit, self.config.settle_timeout))
 
     def _request_failed(self, request: Request) -> None:
         why = request.failure or ""
@@ -378,14 +406,14 @@ class Session:
 
 
 def _blocked(url: str) -> str:
-    return f"{BLOCKED} {url.partition('?')[0][:200]} is on a host that is not allowed here."
+    why = (
+        "is outside the folders whose files may be opened" if url[:5] == "file:" else "is on a host that is not allowed"
+    )
+    return f"{BLOCKED} {url.partition('?')[0][:200]} {why} here."
 
 
-async def _download_size(download: Download) -> int:
-    path = await download.path()
-    size = path.stat().st_size
-    await download.delete()
-    return size
+async def _no_more_time() -> bool:
+    return False
 
 
 async def _true_when_done(work: Coroutine[Any, Any, None]) -> bool:

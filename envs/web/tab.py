@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
@@ -19,8 +20,31 @@ ExtendTimeout = Callable[[], Awaitable[bool]]
 """Called when a time limit is exceeded. Returns whether the work gets the same time again."""
 STOP_SECONDS = 5.0
 """Time limit in seconds for a page to respond after its script was stopped."""
-SETTLE_SCRIPT = 'globalThis[Symbol.for("kintsugi.page")]?.settle(%d, %d) ?? [true, 0, 0]'
-SIZE_SCRIPT = '[document.getElementsByTagName("*").length, document.documentElement?.textContent.length ?? 0]'
+WORLD = "kintsugi"
+"""Name of the isolated world. Its scripts share the nodes of a page, but nothing that the page's scripts can change."""
+SIZE_FUNCTION = """() => {
+  // Not document.documentElement: a form of this name would be returned instead.
+  const all = Document.prototype.getElementsByTagName.call(document, "*");
+  return [all.length, all.length ? all[0].textContent.length : 0];
+}"""
+TITLE_SCRIPT = "Object.getOwnPropertyDescriptor(Document.prototype, 'title').get.call(document)"
+SIZE_SCRIPT = f"({SIZE_FUNCTION})()"
+SETTLE_SCRIPT = f"""((channel, budget, patience, question) => new Promise((resolve) => {{
+  const {{ addEventListener, dispatchEvent, removeEventListener }} = EventTarget.prototype;
+  const size = {SIZE_FUNCTION};
+  const answered = (event) => {{
+    if (event.detail?.length !== 2 || event.detail[0] !== question) return;
+    removeEventListener.call(performance, channel, answered);
+    resolve([event.detail[1] === true, ...size()]);
+  }};
+  addEventListener.call(performance, channel, answered);
+  const ask = new CustomEvent(channel, {{ cancelable: true, detail: [budget, patience, question] }});
+  if (!dispatchEvent.call(performance, ask)) return;
+  // Nobody listens in a document without scripts.
+  removeEventListener.call(performance, channel, answered);
+  resolve([true, ...size()]);
+}}))"""
+"""Asks `page.js` whether the page is idle; returns the answer, and the numbers of elements and characters."""
 AWAITED_REQUESTS = frozenset({"Font", "Image", "Script", "Stylesheet"})
 """Types of requests to wait for. Documents are not among them because they have their own events, and streams because
 they never end. `page.js` watches the requests of scripts, whose responses may never be read to the end."""
@@ -38,6 +62,10 @@ PAGE_REPLACED_ERRORS = (
 """Parts of the error messages of calls during which the page was replaced."""
 
 
+class HungPageError(Exception):
+    """The page does not respond, and its scripts cannot be stopped."""
+
+
 class Deadline:
     """A time limit shared by several waits."""
 
@@ -53,9 +81,15 @@ class Deadline:
 class Tab:
     """A page and its loading state. Create it with `Tab.attach`."""
 
-    def __init__(self, page: Page, cdp: CDPSession) -> None:
+    def __init__(self, page: Page, cdp: CDPSession, channel: str) -> None:
         self.page = page
         self.cdp = cdp
+        self._channel = channel
+        """Name of the events that `page.js` answers."""
+        self._questions = 0
+        """Number of questions asked so far."""
+        self._worlds: dict[str, int] = {}
+        """Execution context of the isolated world of each frame in which it exists."""
         self.ids = ElementIds()
         self.expected_windows = 0
         """Number of windows that the page has opened and that have not arrived yet."""
@@ -92,10 +126,10 @@ class Tab:
         page.on("crash", lambda _: self._crash())
 
     @classmethod
-    async def attach(cls, context: BrowserContext, page: Page) -> Tab:
-        """Open a DevTools session on a page."""
+    async def attach(cls, context: BrowserContext, page: Page, channel: str) -> Tab:
+        """Open a DevTools session on a page in which `page.js` answers the events named `channel`."""
         cdp = await context.new_cdp_session(page)
-        tab = cls(page, cdp)
+        tab = cls(page, cdp, channel)
         await asyncio.gather(*(cdp.send(f"{domain}.enable") for domain in ("Page", "DOM", "Network")))
         tree = await cdp.send("Page.getFrameTree")
         tab._add_frames(tree["frameTree"], None)
@@ -129,15 +163,18 @@ class Tab:
     def _navigated(self, event: dict[str, Any]) -> None:
         frame = event["frame"]
         self._navigating.discard(frame["id"])
+        self._worlds.pop(frame["id"], None)
         self._forget_frame_requests(frame["id"])
         self.frames[frame["id"]] = frame.get("parentId")
         if "parentId" not in frame:
             self.frames = {frame["id"]: None}
+            self._worlds.clear()
             self.ids = ElementIds()
             self._requests.clear()
 
     def _detached(self, event: dict[str, Any]) -> None:
         self.frames.pop(event["frameId"], None)
+        self._worlds.pop(event["frameId"], None)
         self._loading.discard(event["frameId"])
         self._forget_frame_requests(event["frameId"])
 
@@ -185,20 +222,56 @@ class Tab:
         return bool(self._loading) and not self.crashed
 
     async def evaluate(self, expression: str) -> Any:
-        """Return the JSON value of a JavaScript expression; a promise is awaited."""
+        """Return the JSON value of a JavaScript expression of the page itself; a promise is awaited.
+
+        The page's scripts can make this any value, and any error message.
+        """
+        return await self._evaluate(expression)
+
+    async def evaluate_isolated(self, expression: str, frame: str | None = None) -> Any:
+        """Return the JSON value of an expression that the page's scripts cannot interfere with; a promise is awaited.
+
+        Args:
+            expression: JavaScript. It shares only the nodes with the page.
+            frame: Id of the frame; None for the main frame.
+        """
+        frame = frame or next(iter(self.frames))
+        try:
+            return await self._evaluate(expression, contextId=await self.isolated_world(frame))
+        except PlaywrightError:
+            # The document may have been replaced, and its worlds with it.
+            self._worlds.pop(frame, None)
+            raise
+
+    async def isolated_world(self, frame: str | None = None) -> int:
+        """Return the execution context of the isolated world in a frame; None for the main frame."""
+        frame = frame or next(iter(self.frames))
+        if frame not in self._worlds:
+            reply = await self.cdp.send("Page.createIsolatedWorld", {"frameId": frame, "worldName": WORLD})
+            self._worlds[frame] = int(reply["executionContextId"])
+        return self._worlds[frame]
+
+    async def _evaluate(self, expression: str, **where: int) -> Any:
         reply = await self.cdp.send(
             "Runtime.evaluate",
-            {"expression": expression, "awaitPromise": True, "returnByValue": True, "userGesture": False},
+            {"expression": expression, "awaitPromise": True, "returnByValue": True, "userGesture": False, **where},
         )
         if "exceptionDetails" in reply:
             details = reply["exceptionDetails"]
             raise PlaywrightError(details.get("exception", {}).get("description") or details["text"])
         return reply["result"].get("value")
 
+    async def title(self, seconds: float) -> str:
+        """Return the title of the document; say so if the tab does not answer within `seconds`."""
+        try:
+            return str(await asyncio.wait_for(self.evaluate_isolated(TITLE_SCRIPT), seconds))
+        except (TimeoutError, PlaywrightError):
+            return "(no answer)"
+
     async def measure(self) -> tuple[int, int]:
         """Return the numbers of elements and characters of the document."""
-        elements, characters = await self.evaluate(SIZE_SCRIPT)
-        return int(elements), int(characters)
+        elements, characters = _numbers(await self.evaluate_isolated(SIZE_SCRIPT), 2)
+        return elements, characters
 
     async def settle(self, page_time: int, deadline: Deadline) -> bool:
         """Let page time pass and wait until the page is idle, also after navigations that this causes.
@@ -217,7 +290,7 @@ class Tab:
             try:
                 idle = await self._settle_frames(page_time, deadline)
             except PlaywrightError as error:
-                if not any(part in str(error) for part in PAGE_REPLACED_ERRORS):
+                if not was_replaced(error):
                     raise
                 page_time = 0
                 if not deadline.seconds_left:
@@ -232,18 +305,21 @@ class Tab:
         return True
 
     async def _settle_frames(self, page_time: int, deadline: Deadline) -> bool:
-        idle, *size = await self.evaluate(SETTLE_SCRIPT % (page_time, 1000 * deadline.seconds_left))
-        sizes = [size]
-        if len(self.frames) > 1:
-            for frame in self.page.frames[1:]:
-                with contextlib.suppress(PlaywrightError):
-                    # A frame that is gone or belongs to another site is ignored.
-                    frame_idle, *size = await frame.evaluate(SETTLE_SCRIPT % (page_time, 1000 * deadline.seconds_left))
-                    idle = frame_idle and idle
-                    sizes.append(size)
-        elements, characters = map(sum, zip(*sizes, strict=True))
-        self.size = (int(elements), int(characters)) if idle else None
-        return bool(idle)
+        main, *others = self.frames
+        idle, elements, characters = await self._settle_frame(main, page_time, deadline)
+        for frame in others:
+            with contextlib.suppress(PlaywrightError):
+                # A frame that is gone is ignored.
+                frame_idle, *size = await self._settle_frame(frame, page_time, deadline)
+                idle, elements, characters = idle and frame_idle, elements + size[0], characters + size[1]
+        self.size = (elements, characters) if idle else None
+        return idle
+
+    async def _settle_frame(self, frame: str, page_time: int, deadline: Deadline) -> tuple[bool, int, int]:
+        self._questions += 1
+        values = json.dumps([self._channel, page_time, int(1000 * deadline.seconds_left), self._questions])
+        idle, elements, characters = _numbers(await self.evaluate_isolated(f"{SETTLE_SCRIPT}(...{values})", frame), 3)
+        return bool(idle), elements, characters
 
     async def _wait_until(self, condition: Callable[[], object], deadline: Deadline) -> bool:
         """Wait for page events until the condition holds; return False if the deadline passes first."""
@@ -258,11 +334,13 @@ class Tab:
     async def stop_loading(self) -> bool:
         """Stop loading; return True once the page responds."""
         self._navigating.clear()
-        await self.cdp.send("Page.stopLoading")
+        # Refused while a page that was left still runs a script.
+        with contextlib.suppress(PlaywrightError):
+            await self.cdp.send("Page.stopLoading")
         self._loading.clear()
         # A page that was replaced meanwhile also responds.
         with contextlib.suppress(PlaywrightError):
-            await self.evaluate("true")
+            await self.evaluate_isolated("true")
         return True
 
     def clear_requests(self) -> None:
@@ -278,7 +356,8 @@ class Tab:
             extend_timeout: Called after a timeout; if it returns True, the limit starts again.
 
         Raises:
-            InfraError: If the page does not respond even after its script was stopped, or if its renderer crashes.
+            HungPageError: If the page does not respond even after its script was stopped.
+            InfraError: If the renderer of the page crashes.
         """
         task, crash = asyncio.ensure_future(work), asyncio.ensure_future(self._crash_event.wait())
         try:
@@ -291,10 +370,24 @@ class Tab:
                     return task.result()
                 extended = await extend_timeout()
             await asyncio.wait_for(self.cdp.send("Runtime.terminateExecution"), STOP_SECONDS)
-            await asyncio.wait_for(self.evaluate("1"), STOP_SECONDS)
+            # A page that was replaced meanwhile also responds.
+            with contextlib.suppress(PlaywrightError):
+                await asyncio.wait_for(self.evaluate("1"), STOP_SECONDS)
             return None
         except TimeoutError:
-            raise InfraError("the page does not respond, and its script cannot be stopped") from None
+            raise HungPageError from None
         finally:
             crash.cancel()
             task.cancel()
+
+
+def was_replaced(error: PlaywrightError) -> bool:
+    """Return whether a call failed because its page was replaced meanwhile."""
+    return any(part in str(error) for part in PAGE_REPLACED_ERRORS)
+
+
+def _numbers(values: Any, count: int) -> tuple[int, ...]:
+    """Return `values` if they are `count` whole numbers; anything else did not come from a script of ours."""
+    if not isinstance(values, list) or [type(value) in (int, bool) for value in values] != [True] * count:
+        raise InfraError(f"the page answered {str(values)[:80]!r}; expected {count} numbers, so its state is unknown")
+    return tuple(values)

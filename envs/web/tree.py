@@ -87,14 +87,14 @@ class TreeReader:
         self.focused: int | None = None
         """The focused node, if any."""
 
-    def read(self, frame: str) -> list[Item]:
-        """Return the items of a frame's document."""
+    def read(self, frame: str, depth: int = 0) -> list[Item]:
+        """Return the items of a frame's document, which lies `depth` levels deep in the page."""
         nodes = self._frames.get(frame)
         if not nodes:
             return []
         if frame == self._page:
             self.title = clean(nodes[0].get("name", {}).get("value", ""))
-        items = merge_texts(self._child_items(nodes[0], frame, 0))
+        items = merge_texts(self._child_items(nodes[0], frame, depth))
         return without_labels(items, {item.name.casefold() for item in walk(items) if item.is_control})
 
     def _child_items(self, node: Node, frame: str, depth: int) -> list[Item]:
@@ -116,7 +116,7 @@ class TreeReader:
         if role == "StaticText":
             return [Item("text", str(node.get("name", {}).get("value", "")), boxes=(dom,) if dom else ())]
         if dom is not None and dom in self._layout.frames:
-            inner = self.read(self._layout.frames[dom])
+            inner = self.read(self._layout.frames[dom], depth)
             name = clean(node.get("name", {}).get("value", ""))
             return [Item("iframe", name, node=dom, children=inner, boxes=(dom,))] if inner or name else []
         children = self._child_items(node, frame, depth)

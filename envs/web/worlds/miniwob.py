@@ -46,7 +46,7 @@ START_SCRIPT = """(() => {
   document.getElementById("click-canvas").style.display = "none";
   return core.getUtterance();
 })()"""
-STATUS_SCRIPT = "[WOB_DONE_GLOBAL, WOB_RAW_REWARD_GLOBAL]"
+STATUS_SCRIPT = 'typeof WOB_DONE_GLOBAL === "boolean" ? [WOB_DONE_GLOBAL, WOB_RAW_REWARD_GLOBAL] : null'
 
 
 class MiniWob(World):
@@ -152,7 +152,10 @@ class MiniWobScenario(Scenario):
         self.goal = str(goal)
 
     async def status(self, session: Session, answer: str | None, action_log: Sequence[LoggedAction]) -> Status:
-        """Return the page's own result. Stopping before the page ends the episode is a failure."""
-        over, reward = await session.active.evaluate(STATUS_SCRIPT)
+        """Return the page's own result. Stopping before the page ends the episode is a failure; so is leaving it."""
+        found = await session.active.evaluate(STATUS_SCRIPT)
+        if found is None:
+            return Status(over=True)
+        over, reward = found
         reward = float(reward) if over else 0.0
         return Status(min(1.0, max(0.0, reward)), bool(over) and reward > 0, bool(over), reward)

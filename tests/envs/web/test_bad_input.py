@@ -85,6 +85,13 @@ def test_a_server_error_is_noted(web):
     assert_still_works(env)
 
 
+def test_an_address_that_the_browser_refuses_is_noted(web):
+    env, _ = open_page(web)
+    observation, *_ = env.step("goto [http://127.0.0.1:99999999/]")
+    assert observation.startswith("Note: http://127.0.0.1:99999999/ is no valid address.\nURL: ")
+    assert_still_works(env)
+
+
 def test_an_endless_redirect_is_noted(web):
     env, _ = open_page(web)
     observation, *_ = env.step("goto [http://site.test/loop]")

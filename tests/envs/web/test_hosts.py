@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import socket
+from urllib.parse import unquote, urlsplit
 
 import pytest
 from hypothesis import given
@@ -11,6 +13,8 @@ from kintsugi.envs.web.hosts import LOOPBACK, AllowedHosts, BlockingProxy, parse
 from kintsugi.errors import UsageError
 
 LABEL = st.from_regex(r"[a-z0-9]{1,8}", fullmatch=True)
+PART = st.sampled_from(["..", "%2e%2e", ".%2E", ".", "", "a", "b.html", "%2f", "%5c..", "\\", "\\..", ";", "%00"])
+"""Parts of the path of a URL."""
 NAME = st.lists(LABEL, min_size=2, max_size=4).map(".".join)
 
 
@@ -53,6 +57,24 @@ def test_only_files_below_an_allowed_folder_are_allowed():
     assert hosts.allows("file:///srv/pages/a/b.html")
     assert not hosts.allows("file:///srv/pages/../secret")
     assert not hosts.allows("file:///srv/other.html")
+    assert not hosts.allows("file:///srv/pages-2/a.html")
+    assert not hosts.allows("file://elsewhere/srv/pages/a.html")
+    assert AllowedHosts((), ("file:///srv/pages",)).allows("file://localhost/srv/%70ages/a.html")
+
+
+@given(st.lists(PART))
+def test_no_path_leads_out_of_a_folder(parts: list[str]):
+    url = "/".join(["file:///srv/pages", *parts])
+    resolved = os.path.normpath(unquote(urlsplit(url).path).replace("\\", "/"))
+    inside = resolved == "/srv/pages" or resolved.startswith("/srv/pages/")
+    encoded = {"%2f", "%5c..", "%00"} & set(parts)
+    assert AllowedHosts((), ("file:///srv/pages/",)).allows(url) == (inside and not encoded)
+
+
+@pytest.mark.parametrize("folder", ["/srv/pages", "http://x/", "file:srv", "file://elsewhere/srv", "", "file:///a%00b"])
+def test_an_invalid_folder_is_an_error(folder: str):
+    with pytest.raises(UsageError, match="is no URL of a folder"):
+        AllowedHosts((), (folder,))
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,14 @@ def test_rewards_come_from_the_page(env):
     assert (reward, over, info["success"]) == (0.0, True, False)
 
 
+def test_leaving_the_page_is_a_failure(env):
+    env.reset(options={"task": WebEnv.tasks("train", 1, world="miniwob", page="click-test").tasks[0]})
+    session = env._episode.session
+    env._run(session.perform(session.navigate("about:blank")))
+    _, reward, over, _, info = env.step("wait")
+    assert (reward, over, info["success"]) == (0.0, True, False)
+
+
 @pytest.mark.parametrize("page", ["click-checkboxes", "login-user", "email-inbox", "click-tab-2"])
 def test_a_restart_shows_the_same_as_a_reload(env, page):
     def observations(task, other):
