@@ -135,8 +135,8 @@ class Grader:
             return Verdict(0, len(calls) or max(1, code.count("assert ")), (why,), printed)
         joint = ": " if code else " "
         failures = [hide_addresses(joint.join(filter(None, each))) for each in trial.verdict["failed"]]
-        counts = (int(trial.verdict[name]) for name in ("passed", "total"))
-        return Verdict(*counts, tuple(failures), printed, int(trial.verdict["earned"]))
+        passed, total, earned = (int(trial.verdict[name]) for name in ("passed", "total", "earned"))
+        return Verdict(passed, total, tuple(failures), printed, earned)
 
 
 def describe_end(result: Result, limits: Limits) -> str:

@@ -44,11 +44,14 @@ def is_plain(value: Any) -> bool:
 
 
 def decoys(value: Any) -> list[Any]:
-    """Return up to `DECOYS` different values of the same shape, none of which equals `value`."""
+    """Return up to `DECOYS` different values of the same shape, none of which equals `value`.
+
+    They also differ if upper and lower case count as the same, as an honest object may see it.
+    """
     made: list[Any] = []
     for _ in range(50):
         other = _vary(value)
-        if not any(other == each for each in (value, *made)):
+        if not any(_folded(other) == _folded(each) for each in (value, *made)):
             made.append(other)
         if len(made) == DECOYS:
             break
@@ -80,6 +83,14 @@ def ask(operator: Callable[[Any], Any], name: str, value: Any) -> tuple[Any, lis
     return answers[0], answers[1:]
 
 
+def _folded(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.casefold()
+    if isinstance(value, dict):
+        return [(_folded(key), _folded(item)) for key, item in value.items()]
+    return [_folded(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
 def _random(limit: int) -> int:
     return int.from_bytes(os.urandom(8), "big") % limit
 
@@ -87,16 +98,16 @@ def _random(limit: int) -> int:
 def _vary(value: Any) -> Any:
     """Return another value of the same shape, drawn at random."""
     if value is None or isinstance(value, bool):
-        return [not value, None, 0, 1, "", "None", [], -1, 2.5][_random(9)]
+        return ([False, None, 0, "", []] if value else [True, 1, "None", -1, 2.5])[_random(5)]
     if isinstance(value, int):
         return [value + _random(9) + 1, value - _random(9) - 1, -value, 2 * value + 1, _random(1000)][_random(5)]
     if isinstance(value, float):
         return [value + 1 + _random(9), -value, 2 * value + 1, value - 0.5, float(_random(1000))][_random(5)]
     if isinstance(value, (str, bytes)):
-        letter = chr(97 + _random(26)) if isinstance(value, str) else bytes([97 + _random(26)])
+        letter: Any = chr(97 + _random(26)) if isinstance(value, str) else bytes([97 + _random(26)])
         at = _random(len(value) + 1)
-        first = value[:at]
-        return [first + letter + value[at:], first + letter + value[at + 1 :], first, value + value][_random(4)]
+        first: Any = value[:at]
+        return [first + letter + value[at:], first + letter + value[at + 1 :], first, 2 * value][_random(4)]
     if isinstance(value, dict):
         pairs = list(value.items())
         return type(value)() if not pairs else _changed_dict(value, pairs[_random(len(pairs))])

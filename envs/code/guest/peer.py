@@ -13,7 +13,7 @@ import operator
 import sys
 import threading
 import types
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any
 
 from .containers import CONTAINERS, base_of, content_of, new_container, option_of, set_content
@@ -64,13 +64,13 @@ class Peer:
         with self.lock:
             self._send(kind, arguments)
             while True:
-                kind, arguments = self._receive()
-                if kind == "return":
-                    return arguments[0]
-                if kind == "raise":
-                    self.raised(*arguments)
-                    raise arguments[0]
-                self._serve(kind, arguments)
+                what, values = self._receive()
+                if what == "return":
+                    return values[0]
+                if what == "raise":
+                    self.raised(*values)
+                    raise values[0]
+                self._serve(what, values)
 
     def serve(self) -> None:
         """Serve requests until the connection ends."""
@@ -78,6 +78,7 @@ class Peer:
             self._serve(*self._receive())
 
     def _serve(self, kind: str, arguments: Any) -> None:
+        answer: tuple[Any, ...]
         try:
             answer = ("return", getattr(self, f"serve_{kind}")(*arguments))
         except ConnectionLost:
@@ -111,7 +112,8 @@ class Peer:
             self.check_request(target, "__copy__")
             return copy.deepcopy(target) if arguments[0] else copy.copy(target)
         self.check_request(target, arguments[0])
-        return {"get": getattr, "set": setattr, "delete": delattr}[operation](target, *arguments)
+        operations: dict[str, Callable[..., Any]] = {"get": getattr, "set": setattr, "delete": delattr}
+        return operations[operation](target, *arguments)
 
     # -- what subclasses decide ---------------------------------------------------------------------------------------
 

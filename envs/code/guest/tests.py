@@ -37,8 +37,9 @@ class AssertRecorder(ast.NodeTransformer):
     def rewrite(self, tree: ast.Module) -> ast.Module:
         """Return the rewritten tests."""
         tree = self.visit(tree)
-        for owner in (tree, *filter(_is_check, tree.body)):
-            body = []
+        for owner in [tree, *(each for each in tree.body if _is_check(each))]:
+            assert isinstance(owner, (ast.Module, ast.FunctionDef))
+            body: list[ast.stmt] = []
             for statement in owner.body:
                 # Only docstrings may stand before imports from `__future__`.
                 done = ast.parse("" if isinstance(statement, (ast.ImportFrom, ast.Expr)) else "__done__()").body

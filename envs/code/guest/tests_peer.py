@@ -237,6 +237,8 @@ class TestsPeer(Peer):
 
     def reference(self, value: Any) -> Any:
         """See `Peer`. What the standard library defines is passed on by name."""
+        found: Any
+        module: Any
         if isinstance(value, types.ModuleType):
             found, module, names = value, value.__name__, []
         else:

@@ -40,7 +40,7 @@ def peers() -> Iterator[Callable[[str], Peer]]:
                 return
 
         threading.Thread(target=serve, daemon=True).start()
-        tests = Peer(SocketLink(here))  # type: ignore[arg-type]
+        tests = Peer(SocketLink(here))
         tests.names = set(names)
         return tests
 
@@ -70,7 +70,7 @@ def shared(value: Any) -> Any:
     """Return what a function that returns its argument gives for a copy of it made on the way."""
     here, there = socket.socketpair()
     with here, there:
-        sender, receiver = SolutionPeer(SocketLink(here), {}), Peer(SocketLink(there))  # type: ignore[arg-type]
+        sender, receiver = SolutionPeer(SocketLink(here), {}), Peer(SocketLink(there))
         thread = threading.Thread(target=sender._send, args=("return", (value,)))
         thread.start()
         result = receiver._receive()[1][0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from typing import Any
 
 from ...grader import Grader, Verdict
 from ...problem import Problem
@@ -142,7 +143,7 @@ def solutions_cannot_answer_out_of_turn(context: CheckContext) -> None:
                 send(message)
             return 0
     """
-    messages = (
+    messages: tuple[list[Any], ...] = (
         [["return", [True], [], [], []]] * 5,
         [["verdict", [{"passed": 3}], [], [], []], ["clear", [], [], [], []], ["give_verdict", [3], [], [], []]],
         [["operate", [["type", "builtins.exec"], "__call__", None, None], [], [], []]],

@@ -1,6 +1,6 @@
 """The worker's connection to the host, and the relay between the host and a program's channel.
 
-No data of a program stays in this process's memory: it passes through `SCRATCH`, which is zeroed, and memory files.
+Data of a program passes through `SCRATCH`, which is zeroed after each program, and through memory files.
 """
 
 from __future__ import annotations
@@ -49,7 +49,6 @@ def receive_payload(fd: int, size: int, payload: int) -> None:
             while written < got:
                 written += os.write(payload, view[written:got])
             size -= got
-    wipe(SCRATCH, BLOCK)
 
 
 def send(fd: int, *parts: Any) -> None:
@@ -95,7 +94,7 @@ class Relay:
             receive_payload(self.commands, size, self.waiting)
             self.write_at += size
             self.flush()
-        return kind == b"C"
+        return bool(kind == b"C")
 
     def flush(self) -> None:
         """Give the program as many of the waiting bytes as it takes."""
