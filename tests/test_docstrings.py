@@ -35,7 +35,7 @@ NAMES = (
     "kintsugi.agents.react:ReActAgent",
     "kintsugi.agents.rollout:collect",
     "kintsugi.envs.checks:check_agent_env",
-    "kintsugi.envs.code.sandbox.conformance:check_sandbox",
+    "kintsugi.envs.code.conformance:check_sandbox",
     "kintsugi.envs.trading.metrics:baselines",
     "kintsugi.loops.learning.core:Learner",
     "kintsugi.loops.learning.core:Objective",

@@ -7,9 +7,9 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
+from kintsugi.envs.code.conformance import Subject
 from kintsugi.envs.code.sandbox import Channel, Limits, Result, Sandbox, cgroup, docker_engine, owner
 from kintsugi.envs.code.sandbox.bubblewrap import BubblewrapSandbox
-from kintsugi.envs.code.sandbox.conformance import Subject
 from kintsugi.envs.code.sandbox.docker_sandbox import DockerSandbox
 
 

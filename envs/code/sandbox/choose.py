@@ -5,7 +5,7 @@ A package registers a backend in its `pyproject.toml`. The target implements `Sa
     [project.entry-points."kintsugi.sandboxes"]
     my-sandbox = "mypackage.sandbox:MySandbox"
 
-`conformance.check_sandbox` checks whether a backend isolates programs.
+`kintsugi.envs.code.conformance.check_sandbox` checks whether a backend isolates programs.
 """
 
 from __future__ import annotations

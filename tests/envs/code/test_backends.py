@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import pytest
+from kintsugi.envs.code.conformance import CheckContext, run_check
 from kintsugi.envs.code.sandbox import (
     Limits,
     Unavailable,
@@ -23,7 +24,6 @@ from kintsugi.envs.code.sandbox import (
     owner,
 )
 from kintsugi.envs.code.sandbox.bubblewrap import BubblewrapSandbox
-from kintsugi.envs.code.sandbox.conformance import CheckContext, run_check
 from kintsugi.envs.code.sandbox.docker_sandbox import DockerSandbox
 from kintsugi.errors import InfraError, UsageError
 from sandboxes import bubblewrap

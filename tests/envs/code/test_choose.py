@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from command_line import offer
 from kintsugi.envs import EnvSpec
+from kintsugi.envs.code.conformance import CHECKS, CheckContext, Subject, run_check
 from kintsugi.envs.code.sandbox import Sandbox, choose, open_sandbox, shared_sandbox
-from kintsugi.envs.code.sandbox.conformance import CHECKS, CheckContext, Subject, run_check
 from kintsugi.errors import MissingExtraError, UsageError
 from sandboxes import ScriptedSandbox, bubblewrap
 

@@ -6,9 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 
 import pytest
-from kintsugi.envs.code.sandbox import Result
-from kintsugi.envs.code.sandbox.bubblewrap import BubblewrapSandbox
-from kintsugi.envs.code.sandbox.conformance import (
+from kintsugi.envs.code.conformance import (
     CHECKS,
     CheckContext,
     SandboxCheckError,
@@ -16,6 +14,8 @@ from kintsugi.envs.code.sandbox.conformance import (
     check_sandbox,
     run_check,
 )
+from kintsugi.envs.code.sandbox import Result
+from kintsugi.envs.code.sandbox.bubblewrap import BubblewrapSandbox
 from kintsugi.errors import UsageError
 from sandboxes import SUBJECTS, ScriptedSandbox, bubblewrap
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import textwrap
 from dataclasses import replace
 
-from .....errors import UsageError
-from ..core import MIB, Limits
+from ....errors import UsageError
+from ..sandbox.core import MIB, Limits
 from .context import QUICK, SMALL, CheckContext, CheckFailed, require
 
 HOARD = """

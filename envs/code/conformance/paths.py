@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .....errors import UsageError
+from ....errors import UsageError
 from .context import SMALL, CheckContext, CheckFailed, require
 
 BAD = ("../x", "/etc/passwd", "a/../../x", "", ".", "..", "a//b", "a/./b", "x\0y", "main.py", "a/" * 600)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from ..core import Channel, Result
+from ..sandbox.core import Channel, Result
 from .context import QUICK, CheckContext, require
 
 ECHO = """

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from ..core import MIB, Limits, Result, Sandbox
+from ..sandbox.core import MIB, Limits, Result, Sandbox
 
 QUICK = Limits(seconds=20, cpu_seconds=5)
 """Limits for short programs, with a margin for busy machines."""

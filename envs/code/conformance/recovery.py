@@ -9,8 +9,8 @@ import sys
 import threading
 import time
 
-from .....errors import InfraError, UsageError
-from ..core import Result
+from ....errors import InfraError, UsageError
+from ..sandbox.core import Result
 from .context import CheckContext, CheckFailed, require
 
 

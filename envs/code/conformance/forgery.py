@@ -5,9 +5,9 @@ from __future__ import annotations
 import textwrap
 from typing import Any
 
-from ...grader import Grader, Verdict
-from ...problem import Problem
-from ..core import Limits
+from ..grader import Grader, Verdict
+from ..problem import Problem
+from ..sandbox.core import Limits
 from .context import CheckContext, require
 
 TESTS = """

@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Collection
 
-from .....errors import UsageError
+from ....errors import UsageError
 from . import attacks, basics, channels, forgery, frozen, isolation, leftovers, limits, paths, recovery
 from .context import CheckContext, CheckFailed, Subject
 
