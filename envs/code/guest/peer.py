@@ -54,6 +54,10 @@ class Peer:
         """The content of each shared container as the other process has it. None if it has none yet."""
         self.own: set[int] = set()
         """Objects that stay in this process, and that the other process has stand-ins for."""
+        self.receiving = 0
+        """Number of messages that are being read: hashing an item of one can take a request and its answer."""
+        self.forgotten: list[int] = []
+        """Objects that the other process no longer uses. They are forgotten when no message is being read."""
         self.new: list[Any] = []
         """Descriptions of the objects that the next message shares first."""
 
@@ -150,20 +154,27 @@ class Peer:
 
     def _receive(self) -> tuple[str, list[Any]]:
         message = self.link.receive()
+        self.receiving += 1
         try:
             kind, encoded, new, changed, unused = message
+            # To hash an item can take further requests, before anything else refers to the new objects.
+            made = []
             for number, *description in new:
                 if number in self.objects or number * self.step >= 0:
                     raise ValueError("a number is used twice")
-                self._register(number, self._make(number, *description))
+                made.append(self._make(number, *description))
+                self._register(number, made[-1])
             for number, content in changed:
                 self._change(number, [self.decode(each) for each in content])
             arguments = [self.decode(each) for each in encoded]
-            for number in unused:
-                self._forget(number)
+            self.forgotten += map(int, unused)
             return str(kind), arguments
         except Exception as error:
             raise ConnectionLost("it sent an invalid message") from error
+        finally:
+            self.receiving -= 1
+            while self.forgotten and not self.receiving:
+                self._forget(self.forgotten.pop())
 
     def _register(self, number: int, value: Any) -> None:
         self.objects[number] = value
@@ -203,6 +214,8 @@ class Peer:
         """Give a container the content that it has in the other process."""
         if number not in self.contents:
             raise ValueError("not a shared container")
+        # A request that hashing takes must not carry what is there half-way.
+        del self.contents[number]
         set_content(self.objects[number], content)
         self.contents[number] = content_of(self.objects[number])
 

@@ -122,7 +122,11 @@ class Channel:
         self._ended = False
 
     def send(self, data: bytes) -> None:
-        """Send bytes to the program. They wait until it has started, and are dropped after its end."""
+        """Send bytes to the program.
+
+        Args:
+            data: The bytes. They wait until the program has started, and are dropped after its end.
+        """
         self._command(b"C", data)
 
     def stop(self) -> None:
@@ -130,7 +134,11 @@ class Channel:
         self._command(b"K", b"")
 
     def connect(self, transmit: Callable[[bytes, bytes], None]) -> None:
-        """Start to pass commands on, each with its kind (`C` or `K`) and its bytes. Called by `run`."""
+        """Start to pass commands on. Called by `run`.
+
+        Args:
+            transmit: Takes the kind of a command (`C` for bytes, `K` to stop the program) and its bytes.
+        """
         with self._lock:
             self._transmit = transmit
             for command in self._waiting:

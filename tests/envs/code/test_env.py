@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from kintsugi.agents.models import ScriptedModel
@@ -198,10 +199,6 @@ def test_assertions_are_counted_one_by_one(sandbox, solution, score):
 
 CHEATS = {
     "equal to everything": "class A(list):\n    def __eq__(self, other): return True\ndef twice(x): return A([9])",
-    "an object that passes every comparison": (
-        "class A:\n    def __eq__(self, o): return True\n    def __getitem__(self, i): return 2\n"
-        "    def __iter__(self): return iter([6])\ndef twice(x): return A()"
-    ),
     "replaced built-ins and helpers": (
         "import math, builtins\nabs = lambda v: 2\nsum = lambda v: 6\nbuiltins.abs = abs\n"
         "math.isclose = lambda a, b: True\n"
@@ -231,6 +228,28 @@ CHEATS = {
 def test_a_solution_cannot_fake_its_verdict(sandbox, name):
     assert score_of(CODE, sandbox, CHEATS[name]) == 0.0
     assert score_of(CALLS, sandbox, CHEATS[name]) == 0.0
+
+
+@pytest.mark.requires("sandbox")
+def test_an_object_that_equals_everything_earns_only_what_it_really_gives(sandbox):
+    """Its sum is 6 and its first item is 2, as two of the five assertions demand."""
+    solution = (
+        "class A:\n    def __eq__(self, o): return True\n    def __getitem__(self, i): return 2\n"
+        "    def __iter__(self): return iter([6])\ndef twice(x): return A()"
+    )
+    assert score_of(CODE, sandbox, solution) == pytest.approx(0.4)
+    assert score_of(CALLS, sandbox, solution) == 0.0
+
+
+@pytest.mark.requires("sandbox")
+def test_assertions_that_none_passes_give_no_partial_credit(sandbox):
+    code = "assert twice(None) is None\nassert twice(1) is None or True\nassert twice(2) == 4\nassert twice(3) == 6"
+    problem = Problem(type="", prompt="", goal="", entry="twice", solution="", hidden_code=code)
+    assert score_of(problem, sandbox, "def twice(x): return None") == 0.0
+    assert score_of(problem, sandbox, "def twice(x): return 4 if x == 2 else None") == pytest.approx(0.25)
+    assert score_of(problem, sandbox, "def twice(x): return x and 2 * x") == 1.0
+    calls = replace(CALLS, hidden=(Call((None,), None), *CALLS.hidden))
+    assert score_of(calls, sandbox, "def twice(x): pass") == 0.0
 
 
 @pytest.mark.requires("sandbox")
