@@ -161,12 +161,13 @@ def waves(
 
     Raises:
         UsageError: If `at_once` is less than 1.
-        TooLongError: If not even the first turn of any attempt in a wave fits the model's window.
+        TooLongError: If not even the first turn of any attempt fits the model's window. No wave is given then.
     """
     if at_once < 1:
         raise UsageError(f"at_once is {at_once}; expected at least 1")
     jobs, timing = list(jobs), timing or Timing()
     models, counter = models_of(jobs), itertools.count(1)
+    fits, withheld = False, list[Wave]()
 
     async def attempt(env: AgentEnv, job: Job) -> Trajectory:
         for _ in range(1 + retries):
@@ -187,9 +188,13 @@ def waves(
             finally:
                 timing.wall += time.perf_counter() - start
                 timing.model += total_usage(models).seconds - model_seconds
-            if played and all(t.outcome == "truncated" and t.error and not t.steps for t in played):
-                raise TooLongError(str(played[0].error))
-            yield Wave(played, tuple(dict.fromkeys(pair for env in envs for pair in env.versions().items())))
+            withheld.append(Wave(played, tuple(dict.fromkeys(pair for env in envs for pair in env.versions().items()))))
+            # One text that is too long is its own attempt's trouble. If none fits, the window is too small.
+            if fits := fits or not all(t.outcome == "truncated" and t.error and not t.steps for t in played):
+                yield from withheld
+                withheld.clear()
+    if withheld:
+        raise TooLongError(str(withheld[0].attempts[0].error))
 
 
 def collect(make_env: Callable[[], AgentEnv], jobs: Iterable[Job], **options: Any) -> list[Trajectory]:

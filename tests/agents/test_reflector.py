@@ -190,9 +190,10 @@ def test_later_turns_shorten_the_failed_attempt_further():
     assert len(attempt.steps) == 2
 
 
-def test_window_too_small_for_the_prompt_raises():
-    with pytest.raises(TooLongError):
-        asyncio.run(play(Echo(max_steps=4), Job(TASK, ReflectingAgent(ReActAgent(Narrow(script, 100)), LONG), 9)))
+def test_window_too_small_for_the_prompt_ends_the_attempt():
+    agent = ReflectingAgent(ReActAgent(Narrow(script, 100)), LONG)
+    attempt = asyncio.run(play(Echo(max_steps=4), Job(TASK, agent, 9)))
+    assert (attempt.outcome, attempt.error, attempt.steps) == ("truncated", "no room", ())
 
 
 def test_name_depends_on_configurations_and_failure():

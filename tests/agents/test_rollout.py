@@ -14,7 +14,7 @@ from kintsugi.agents.models import Completion, ScriptedModel, Usage
 from kintsugi.agents.react import ReActAgent, ReActConfig
 from kintsugi.agents.rollout import Job, Timing, collect, gather_or_cancel, play, run_in_waves, run_sync, waves
 from kintsugi.agents.trajectory import Step, Trajectory
-from kintsugi.errors import InfraError, UsageError
+from kintsugi.errors import InfraError, TooLongError, UsageError
 from tiny_envs import Echo, Lamps
 
 TASKS = Echo.tasks("train").tasks
@@ -282,3 +282,31 @@ def test_timing_separates_model_environment_and_overhead():
     assert timing.overhead == pytest.approx(1 - (timing.model + timing.env) / timing.wall)
     assert Timing().overhead == 0.0
     assert Timing(wall=10, model=7, env=2).overhead == pytest.approx(0.1)
+
+
+class Narrow(Guesser):
+    """Has no room for the first turn of some tasks."""
+
+    def __init__(self, too_long: set[str]) -> None:
+        super().__init__()
+        self.too_long = too_long
+
+    async def act(self, episode: Episode) -> Step:
+        if episode.task.id in self.too_long:
+            raise TooLongError("no room")
+        return await super().act(episode)
+
+
+@pytest.mark.parametrize("too_long", [{0, 1}, {2, 6}, {6}, set(range(6))])
+def test_a_first_turn_without_room_ends_its_own_attempt(too_long):
+    agent = Narrow({TASKS[i].id for i in too_long})
+    found = collect(lambda: Echo(max_steps=2), jobs(agent), at_once=1)
+    assert [attempt.task.id for attempt in found] == [task.id for task in TASKS[:7]]
+    assert {i for i, attempt in enumerate(found) if attempt.outcome == "truncated"} == too_long
+    assert all(attempt.success for i, attempt in enumerate(found) if i not in too_long)
+
+
+def test_if_no_first_turn_has_room_the_window_is_too_small():
+    narrow = jobs(Narrow({task.id for task in TASKS}))
+    with pytest.raises(TooLongError, match="no room"):
+        next(waves(lambda: Echo(max_steps=2), narrow, at_once=2))
