@@ -211,6 +211,19 @@ def answers_cannot_equal_everything(context: CheckContext) -> None:
     _expect(context, always.replace("BASE", "object"), tests=nested)
 
 
+def answers_that_are_almost_always_equal_are_exposed(context: CheckContext) -> None:
+    """An answer that equals most values must not count as equal, whatever it returns and whatever is expected."""
+    cases = (
+        ("return 1", "17"), ("return [0]", "17"), ("return True", "{}"), ("return True", "[int, str]"),
+        ("return not isinstance(other, str)", "__import__('datetime').date(2020, 1, 3)"),
+        ("return not isinstance(other, str)", "__import__('collections').deque([1, 2])"),
+        ("return not isinstance(other, str)", "range(4)"), ("return isinstance(other, bool)", "True"),
+    )  # fmt: skip
+    for body, expected in cases:
+        solution = f"class A:\n    def __eq__(self, other): {body}\ndef f(x): return A()"
+        _expect(context, solution, tests=f"assert f(2) == {expected}\n")
+
+
 def answers_cannot_absorb_arithmetic(context: CheckContext) -> None:
     """An answer for which every difference is small must not count as near."""
     tests = (
@@ -245,6 +258,44 @@ def solutions_cannot_look_behind_callbacks(context: CheckContext) -> None:
     for look in looks:
         verdict = _grade(context, f"def f(x, g, h):\n    v = {look}\n    return 3 if x == 0 else v\n", CALLBACKS)
         require(len(verdict.failures) >= 2, f"{look} led to the tests: {verdict.failures}")
+
+
+def solutions_cannot_name_what_is_hidden(context: CheckContext) -> None:
+    """A solution that uses the harness of its own process must not get further than one that does not."""
+    find = """
+        import sys
+        class Name(str):
+            def startswith(self, *arguments): return False
+        def f(x, g, h):
+            frame = sys._getframe()
+            while "self" not in frame.f_locals or not hasattr(frame.f_locals["self"], "request"): frame = frame.f_back
+            peer, found = frame.f_locals["self"], []
+            for target, name in ((g, "__closure__"), (g, "__globals__"), (g, "__code__"), (h, "__dict__")):
+                for kind in (Name, str):
+                    try: found.append(peer.request("attribute", "get", target, kind(name)))
+                    except Exception: pass
+            for name, arguments in (("__setattr__", ["limit", 0]), ("format", [g]), ("__reduce__", [])):
+                for kind in (Name, str):
+                    try: found.append(peer.request("operate", type(h), kind(name), arguments, {}))
+                    except Exception: pass
+            print("found", found)
+            return 3 if x == 0 else 0
+    """
+    verdict = _grade(context, find, CALLBACKS)
+    require(verdict.passed == 2, f"{verdict.passed} passed; the failures are {verdict.failures}")
+    require(set(verdict.printed.splitlines()) == {"found []"}, f"the solution printed {verdict.printed[:300]!r}")
+
+
+def tests_that_miss_an_answer_have_not_passed(context: CheckContext) -> None:
+    """A call that was never answered must not count as an exception that the tests expect."""
+    tests = (
+        "def check(candidate):\n    try:\n        candidate(-1)\n    except BaseException:\n        pass\n    else:\n"
+        "        assert False\n"
+    )
+    for way in ("os._exit(0)", "os.abort()", "os.close(3)", "return 'x' * (1 << 26)"):
+        _expect(context, f"import os\ndef f(x):\n    {way}\n", tests=tests)
+    verdict = _grade(context, "def f(x): raise ValueError", tests)
+    require(verdict.success, f"the failures are {verdict.failures}")
 
 
 def solutions_cannot_change_what_tests_define(context: CheckContext) -> None:

@@ -7,7 +7,12 @@ also agrees with one of these does not count as equal.
 
 from __future__ import annotations
 
+import collections
+import contextlib
 import copy
+import datetime
+import decimal
+import fractions
 import math
 import os
 from collections.abc import Callable
@@ -18,12 +23,13 @@ from .values import KINDS, SCALARS
 
 EQUAL = {"__eq__": True, "__contains__": True, "__ne__": False}
 """Operators that must not give this answer for several values."""
-ORDER = {"__lt__": -math.inf, "__le__": -math.inf, "__gt__": math.inf, "__ge__": math.inf}
-"""Operators that must not be true of this extreme value."""
+ORDER = {"__lt__": -1, "__le__": -1, "__gt__": 1, "__ge__": 1}
+"""Operators that must not be true of extreme values with this sign."""
 SHIFT = ("__sub__", "__rsub__", "__add__", "__radd__")
 """Operators that must give different results for different values."""
-NUMERIC = frozenset(f"__{name}__" for name in "abs neg float int round trunc floor ceil mul truediv pow".split())
-"""Operators that keep different numbers different."""
+NUMERIC = frozenset(f"__{name}__" for name in "abs neg float int round trunc floor ceil".split())
+"""Operators that keep numbers apart that are far apart."""
+NUMBERS = (int, float, fractions.Fraction, decimal.Decimal)
 GUARDED = frozenset({*EQUAL, *ORDER, *SHIFT})
 DECOYS = 7
 """Number of other values that `==` is asked about."""
@@ -43,36 +49,52 @@ def is_plain(value: Any) -> bool:
     return kind in SCALARS or any(kind is each for each, _, _ in KINDS.values())
 
 
+def truth(answer: Any) -> bool | None:
+    """Return whether an answer counts as true, or None if it is no answer."""
+    if answer is NotImplemented or isinstance(answer, Exception):
+        return None
+    try:
+        return bool(answer)
+    except Exception:
+        return None
+
+
 def decoys(value: Any) -> list[Any]:
     """Return up to `DECOYS` different values of the same shape, none of which equals `value`.
 
-    They also differ if upper and lower case count as the same, as an honest object may see it.
+    They also differ if upper and lower case count as the same, as an honest object may see it. Each is a change of
+    another one, so that `value` is not in their middle.
     """
-    made: list[Any] = []
+    if not is_plain(value):
+        return [_vary(None) for _ in range(DECOYS)]
+    chain, others = [value], [not value] if isinstance(value, bool) else []
     for _ in range(50):
-        other = _vary(value)
-        if not any(_folded(other) == _folded(each) for each in (value, *made)):
-            made.append(other)
-        if len(made) == DECOYS:
+        at_end = _random(2)
+        other = _vary(chain[-1] if at_end else chain[0])
+        if not any(_folded(other) == _folded(each) for each in (*chain, *others)):
+            chain.insert(len(chain) if at_end else 0, other)
+        if len(chain) + len(others) > DECOYS:
             break
-    return made
+    return [each for each in chain if each is not value] + others
 
 
-def ask(operator: Callable[[Any], Any], name: str, value: Any) -> tuple[Any, list[Any]]:
+def ask(operator: Callable[[Any], Any], name: str, value: Any) -> tuple[Any, list[tuple[float, Any]]]:
     """Ask an operator about a value and about others, in a random order.
 
     Returns:
-        The answer for the value, and those for the others. Exceptions count as answers.
+        The answer for the value, and for each of the others: how far it is from the value, if both are numbers, and the
+        answer. Exceptions count as answers.
     """
+    number = isinstance(value, NUMBERS)
     if name in ORDER:
-        numeric = isinstance(value, (int, float)) and not isinstance(value, bool)
-        others = [ORDER[name]] if numeric else []
+        extremes = (math.inf, 10.0 ** (300 + _random(8))) if number else ()
+        others = [ORDER[name] * each for each in extremes]
     elif name in SHIFT:
-        others = [value + _random(1000) + 1000] if isinstance(value, (int, float)) else []
+        others = [value + _random(1000) + 1000 for _ in range(2)] if number else []
     else:
         others = decoys(value)
-    answers: list[Any] = [None] * (1 + len(others))
-    values = [copy.deepcopy(value), *others]
+    values = [_copy(value), *others]
+    answers: list[Any] = [None] * len(values)
     for index in sorted(range(len(values)), key=lambda _: os.urandom(8)):
         try:
             answers[index] = operator(values[index])
@@ -80,7 +102,15 @@ def ask(operator: Callable[[Any], Any], name: str, value: Any) -> tuple[Any, lis
             answers[index] = error
     if isinstance(answers[0], Exception):
         raise answers[0]
-    return answers[0], answers[1:]
+    shifts = [abs(float(each) - float(value)) if name in SHIFT else 0.0 for each in others]
+    return answers[0], list(zip(shifts, answers[1:]))  # noqa: B905
+
+
+def _copy(value: Any) -> Any:
+    try:
+        return copy.deepcopy(value) if is_plain(value) else value
+    except Exception:
+        return value
 
 
 def _folded(value: Any) -> Any:
@@ -97,8 +127,22 @@ def _random(limit: int) -> int:
 
 def _vary(value: Any) -> Any:
     """Return another value of the same shape, drawn at random."""
-    if value is None or isinstance(value, bool):
-        return ([False, None, 0, "", []] if value else [True, 1, "None", -1, 2.5])[_random(5)]
+    number = _random(1 << 30) + 2
+    anything = [
+        number,
+        float(number),
+        str(number),
+        [number],
+        (number,),
+        {number: number},
+        b"%d" % number,
+        True,
+        {number},
+    ]
+    if isinstance(value, bool):
+        return [False, None, 0, "", []][_random(5)] if value else [True, 1, "None", -1, 2.5][_random(5)]
+    if value is None:
+        return anything[_random(len(anything))]
     if isinstance(value, int):
         return [value + _random(9) + 1, value - _random(9) - 1, -value, 2 * value + 1, _random(1000)][_random(5)]
     if isinstance(value, float):
@@ -110,7 +154,9 @@ def _vary(value: Any) -> Any:
         return [first + letter + value[at:], first + letter + value[at + 1 :], first, 2 * value][_random(4)]
     if isinstance(value, dict):
         pairs = list(value.items())
-        return type(value)() if not pairs else _changed_dict(value, pairs[_random(len(pairs))])
+        if not pairs:
+            return {number: number} if _random(2) else {str(number): number}
+        return _changed_dict(value, pairs[_random(len(pairs))])
     if isinstance(value, (list, tuple)):
         items = list(value)
         at = _random(len(items) + 1)
@@ -123,10 +169,16 @@ def _vary(value: Any) -> Any:
         return items if isinstance(value, list) else tuple(items)
     if isinstance(value, (set, frozenset)):
         return value ^ {_vary(_random(100))}
-    try:
-        return value + type(value)(_random(99) + 1)
-    except Exception:
-        return f"{_random(1 << 30)}"
+    with contextlib.suppress(Exception):
+        if isinstance(value, collections.deque):
+            return collections.deque(_vary(list(value)), value.maxlen)
+        if isinstance(value, range):
+            return range(value.start, value.stop + value.step * (_random(3) + 1), value.step)
+        if isinstance(value, bytearray):
+            return bytearray(_vary(bytes(value)))
+        step = datetime.timedelta(_random(99) + 1) if isinstance(value, datetime.date) else type(value)(_random(99) + 1)
+        return value + step
+    return anything[_random(len(anything))]
 
 
 def _changed_dict(value: Any, pair: tuple[Any, Any]) -> Any:

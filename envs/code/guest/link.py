@@ -13,8 +13,11 @@ HEADER_BYTES = 4
 MAX_MESSAGE_BYTES = 1 << 25
 
 
-class ConnectionLost(Exception):
-    """Raised when the other process has ended or sends what is not a message. The message says why."""
+class ConnectionLost(BaseException):
+    """Raised when the other process has ended or sends what is not a message. The message says why.
+
+    It is no `Exception`, because it is not what tests mean when they expect one.
+    """
 
 
 class Link(Protocol):

@@ -74,6 +74,8 @@ class Peer:
                 if what == "raise":
                     self.raised(*values)
                     raise values[0]
+                if what == "unsendable":
+                    raise ConnectionLost(str(values[0]))
                 self._serve(what, values)
 
     def serve(self) -> None:
@@ -89,11 +91,13 @@ class Peer:
             raise
         except BaseException as error:
             answer = ("raise", error, self.describe(error))
+        if answer[0] == "raise":
+            # A traceback leads to the frames of this process.
+            answer[1].__traceback__ = answer[1].__context__ = answer[1].__cause__ = None
         try:
             self._send(answer[0], answer[1:])
         except (TypeError, RecursionError, ValueError) as error:
-            text = f"this value cannot be passed to the tests: {error}"
-            self._send("raise", (TypeError(text), text))
+            self._send("unsendable", (f"its answer cannot be passed on: {error}"[:300],))
 
     def operate(self, target: Any, name: str, arguments: Any, keywords: Any) -> Any:
         """Call a special method of the object behind a stand-in. See `mirror.Owner`."""
@@ -105,6 +109,8 @@ class Peer:
 
     def serve_operate(self, target: Any, name: str, arguments: list[Any], keywords: dict[str, Any]) -> Any:
         """Call a special method of an object of this process."""
+        if type(name) is not str or name not in FORWARDED:
+            raise TypeError("not a special method")
         self.check_request(target, name)
         if name == "__getitem__" and isinstance(target, type) and not hasattr(type(target), name):
             return target.__class_getitem__(*arguments)  # type: ignore[attr-defined]
@@ -115,6 +121,8 @@ class Peer:
         if operation == "copy":
             self.check_request(target, "__copy__")
             return copy.deepcopy(target) if arguments[0] else copy.copy(target)
+        if type(arguments[0]) is not str:
+            raise TypeError("the name of an attribute is no string")
         self.check_request(target, arguments[0])
         operations: dict[str, Callable[..., Any]] = {"get": getattr, "set": setattr, "delete": delattr}
         return operations[operation](target, *arguments)
@@ -167,7 +175,11 @@ class Peer:
             for number, content in changed:
                 self._change(number, [self.decode(each) for each in content])
             arguments = [self.decode(each) for each in encoded]
-            self.forgotten += map(int, unused)
+            for number in unused:
+                # What stays in the other process is in use as long as this process has a stand-in for it.
+                if number * self.step < 0 and type(self.objects.get(number)) not in (type(None), *CONTAINERS):
+                    raise ValueError("an object is in use")
+            self.forgotten += unused
             return str(kind), arguments
         except Exception as error:
             raise ConnectionLost("it sent an invalid message") from error
@@ -329,6 +341,9 @@ class Peer:
         if what == "coroutine":
             return self._coroutine(number)
         kind = self.decode(details[0])
+        mirrored = isinstance(kind, self.mirrors.metaclass)
+        if what in ("container", "value") and not mirrored and kind not in CONTAINERS and not issubclass(kind, tuple):
+            raise ValueError("not a class of the other process")
         if what == "container":
             self.contents[number] = []
             return new_container(kind, self.decode(details[1]))
@@ -337,7 +352,7 @@ class Peer:
         if what == "value":
             plain = self.decode(details[1])
             return type(plain).__new__(kind, plain)
-        return object.__new__(kind if isinstance(kind, self.mirrors.metaclass) else self.mirrors.proxy_class(kind))
+        return object.__new__(kind if mirrored else self.mirrors.proxy_class(kind))
 
     def _make_error(self, kind: Any, arguments: list[Any], attributes: Any) -> BaseException:
         if not (isinstance(kind, type) and issubclass(kind, BaseException)):

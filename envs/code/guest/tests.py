@@ -155,10 +155,12 @@ def run_assertions(peer: TestsPeer, job: dict[str, Any]) -> Iterator[dict[str, A
         return said
 
     run = record(Namespace(peer.value, job["entry"]), job, tree, Recording(peer.start, reply))
-    if not run.end and not run.failed:
+    if not run.end and not run.failed and not peer.connection.losses:
         count = max(1, len(run.reached))
         yield {"passed": count, "earned": count, "total": count, "failed": []}
         return
+    if not run.end and not run.failed:
+        run.end = "the tests went on although an answer was missing"
     passed = run.passed()
     if not run.end:
         total = len(run.reached)
@@ -184,11 +186,12 @@ def _passes(peer: TestsPeer, job: dict[str, Any]) -> bool:
     """Return whether the unchanged tests run to their end."""
     names = Namespace(peer.value, job["entry"])
     names.update(__builtins__=builtins, __name__="tests")
+    peer.connection.losses = 0
     try:
         run_tests(names, job["setup"], compile(job["tests"], "tests.py", "exec"), job["entry"])
     except BaseException:
         return False
-    return True
+    return not peer.connection.losses
 
 
 def run_calls(peer: TestsPeer, job: dict[str, Any]) -> Iterator[dict[str, Any]]:
