@@ -14,13 +14,13 @@ from typing import Any, Literal
 from . import guest
 
 Harness = Literal["check", "plain", "snippet", "solution", "tests"]
-_SHARED = ("values", "containers", "mirror", "link", "load", "peer")
+_SHARED = ("values", "containers", "mirror", "descriptions", "link", "load", "process_state", "coroutines", "peer")
 _MODULES = {
     "check": ("load", "check"),
     "plain": ("load", "plain"),
     "snippet": ("load", "snippet"),
     "solution": (*_SHARED, "solution"),
-    "tests": (*_SHARED, "guard", "tests_peer", "tests"),
+    "tests": (*_SHARED, "guard", "namespace", "tests_peer", "tests"),
 }
 PROGRAM = inspect.cleandoc(
     """

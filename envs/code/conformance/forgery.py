@@ -270,7 +270,7 @@ def solutions_cannot_name_what_is_hidden(context: CheckContext) -> None:
             frame = sys._getframe()
             while "self" not in frame.f_locals or not hasattr(frame.f_locals["self"], "request"): frame = frame.f_back
             peer, found = frame.f_locals["self"], []
-            for target, name in ((g, "__closure__"), (g, "__globals__"), (g, "__code__"), (h, "__dict__")):
+            for target, name in ((g, "__closure__"), (g, "__globals__"), (g, "__code__"), (h, "__class__")):
                 for kind in (Name, str):
                     try: found.append(peer.request("attribute", "get", target, kind(name)))
                     except Exception: pass
@@ -284,6 +284,53 @@ def solutions_cannot_name_what_is_hidden(context: CheckContext) -> None:
     verdict = _grade(context, find, CALLBACKS)
     require(verdict.passed == 2, f"{verdict.passed} passed; the failures are {verdict.failures}")
     require(set(verdict.printed.splitlines()) == {"found []"}, f"the solution printed {verdict.printed[:300]!r}")
+
+
+def solutions_cannot_use_the_event_loop_of_tests(context: CheckContext) -> None:
+    """A coroutine runs by the loop of its tests, which must not start programs or lead to the code of the tests."""
+    tests = """
+import asyncio
+expected = "hidden-" + "tests"
+async def main():
+    task = asyncio.create_task(f(2))
+    assert await task == 17
+    assert await f(3) == 24
+asyncio.run(main())
+"""
+    reach = """
+        import asyncio
+        async def f(x):
+            loop, task, found = asyncio.get_running_loop(), asyncio.current_task(), []
+            ways = (
+                lambda: loop.subprocess_shell(asyncio.SubprocessProtocol, "echo hidden-"), lambda: loop.stop(),
+                lambda: loop.run_until_complete(asyncio.sleep(0)), lambda: loop.close(), lambda: loop._ready.clear(),
+                lambda: loop.add_reader(3, print), lambda: task.get_coro().close(), lambda: task.get_stack(),
+                lambda: task._coro.cr_frame, lambda: loop.create_server(print), lambda: loop.get_task_factory(),
+                lambda: loop.set_task_factory(print), lambda: loop.connect_write_pipe(print, 3),
+            )
+            for number, way in enumerate(ways):
+                try: found.append((number, way()))
+                except Exception: pass
+            print("found", found)
+            return 0
+    """
+    verdict = _expect(context, reach, tests=tests)
+    require("found []" in verdict.printed, f"the solution printed {verdict.printed[:300]!r}")
+
+
+def solutions_cannot_derive_from_classes_of_tests(context: CheckContext) -> None:
+    """A class that the tests own must not have methods of the solution, which would count as those of the tests."""
+    derive = """
+        def f(x, g, h):
+            def always(*arguments): return True
+            try: kind = type("Any", (type(h),), {"__eq__": always})
+            except Exception:
+                class kind:
+                    __eq__ = always
+            return 3 if x == 0 else kind()
+    """
+    verdict = _grade(context, derive, CALLBACKS)
+    require(verdict.passed == 2, f"{verdict.passed} passed; the failures are {verdict.failures}")
 
 
 def tests_that_miss_an_answer_have_not_passed(context: CheckContext) -> None:
@@ -331,6 +378,38 @@ def solutions_cannot_replace_what_tests_use(context: CheckContext) -> None:
         def f(x): return 0
     """
     _expect(context, replace, tests=tests)
+
+
+def solutions_cannot_change_the_process_of_tests(context: CheckContext) -> None:
+    """What a solution does to seeds, streams, precision and warnings must not reach its tests."""
+    tests = """
+import decimal, os, random, sys, warnings
+def check(candidate):
+    random.seed(4)
+    before = random.getstate(), decimal.getcontext().prec, sys.stdout, dict(os.environ), sys.getrecursionlimit()
+    candidate(2)
+    after = random.getstate(), decimal.getcontext().prec, sys.stdout, dict(os.environ), sys.getrecursionlimit()
+    assert before == after
+    assert warnings.warn is candidate
+"""
+    change = """
+        import decimal, os, random, sys, warnings
+        def f(x):
+            random.seed(0)
+            decimal.getcontext().prec = 1
+            os.environ["PYTHONPATH"] = "/tmp"
+            sys.stdout = sys.stderr
+            sys.setrecursionlimit(5000)
+            warnings.warn = f
+            frame = sys._getframe()
+            while "self" not in frame.f_locals or not hasattr(frame.f_locals["self"], "request"): frame = frame.f_back
+            for change in (["seed", random.getstate()], ["set", "decimal", [1, "ROUND_UP", 0, 0, 0, 0, []]],
+                           ["set", "environ", {}], ["patch", "warnings", "warn", f]):
+                try: frame.f_locals["self"].request("state", [change])
+                except Exception: pass
+            return 0
+    """
+    _expect(context, change, passed=1, tests=tests)
 
 
 def solutions_cannot_exhaust_the_tests(context: CheckContext) -> None:

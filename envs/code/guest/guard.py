@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .containers import CONTAINERS
-from .values import KINDS, SCALARS
+from .values import SCALARS, plain_kind
 
 EQUAL = {"__eq__": True, "__contains__": True, "__ne__": False}
 """Operators that must not give this answer for several values."""
@@ -46,7 +46,7 @@ def is_plain(value: Any) -> bool:
     if kind in (tuple, frozenset, *CONTAINERS):
         items = [*value, *value.values()] if isinstance(value, dict) else value
         return all(map(is_plain, items))
-    return kind in SCALARS or any(kind is each for each, _, _ in KINDS.values())
+    return kind in SCALARS or plain_kind(value) != ""
 
 
 def truth(answer: Any) -> bool | None:
@@ -59,8 +59,10 @@ def truth(answer: Any) -> bool | None:
         return None
 
 
-def decoys(value: Any) -> list[Any]:
+def decoys(value: Any, far: bool = False) -> list[Any]:
     """Return up to `DECOYS` different values of the same shape, none of which equals `value`.
+
+    If `far`, numbers and texts have nothing in common with it.
 
     They also differ if upper and lower case count as the same, as an honest object may see it. Each is a change of
     another one, so that `value` is not in their middle.
@@ -69,12 +71,15 @@ def decoys(value: Any) -> list[Any]:
         return [_vary(None) for _ in range(DECOYS)]
     chain, others = [value], [not value] if isinstance(value, bool) else []
     for _ in range(50):
+        if len(chain) + len(others) > DECOYS:
+            break
+        if far and type(value) in FAR:
+            others.append(FAR[type(value)]())
+            continue
         at_end = _random(2)
         other = _vary(chain[-1] if at_end else chain[0])
         if not any(_folded(other) == _folded(each) for each in (*chain, *others)):
             chain.insert(len(chain) if at_end else 0, other)
-        if len(chain) + len(others) > DECOYS:
-            break
     return [each for each in chain if each is not value] + others
 
 
@@ -92,7 +97,8 @@ def ask(operator: Callable[[Any], Any], name: str, value: Any) -> tuple[Any, lis
     elif name in SHIFT:
         others = [value + _random(1000) + 1000 for _ in range(2)] if number else []
     else:
-        others = decoys(value)
+        # What an object contains may be a whole range of values.
+        others = decoys(value, far=name == "__contains__")
     values = [_copy(value), *others]
     answers: list[Any] = [None] * len(values)
     for index in sorted(range(len(values)), key=lambda _: os.urandom(8)):
@@ -111,6 +117,14 @@ def _copy(value: Any) -> Any:
         return copy.deepcopy(value) if is_plain(value) else value
     except Exception:
         return value
+
+
+FAR: dict[type, Callable[[], Any]] = {
+    int: lambda: (_random(2) * 2 - 1) * (_random(1 << 60) + (1 << 40)),
+    float: lambda: float((_random(2) * 2 - 1) * (_random(1 << 60) + (1 << 40))),
+    str: lambda: os.urandom(12).hex(),
+}
+"""Functions that return a random value which is far from any that tests use."""
 
 
 def _folded(value: Any) -> Any:
@@ -146,7 +160,7 @@ def _vary(value: Any) -> Any:
     if isinstance(value, int):
         return [value + _random(9) + 1, value - _random(9) - 1, -value, 2 * value + 1, _random(1000)][_random(5)]
     if isinstance(value, float):
-        return [value + 1 + _random(9), -value, 2 * value + 1, value - 0.5, float(_random(1000))][_random(5)]
+        return [value + 1 + _random(9), -value, 2 * value + 1, value - 1 - _random(9), float(_random(1000))][_random(5)]
     if isinstance(value, (str, bytes)):
         letter: Any = chr(97 + _random(26)) if isinstance(value, str) else bytes([97 + _random(26)])
         at = _random(len(value) + 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import functools
+import types
 from typing import Any, Protocol
 
 from .containers import CONTAINERS
@@ -18,10 +19,19 @@ FORWARDED = frozenset(
         *(f"i{name}" for name in OPERATORS[6:]),
         *"call len length_hint getitem setitem delitem missing iter next reversed contains bool hash".split(),
         *"repr str format bytes int float complex index round trunc floor ceil neg pos abs invert".split(),
-        *"enter exit aenter aexit aiter anext await fspath dir".split(),
+        *"enter exit aenter aexit aiter anext await fspath dir get set delete set_name".split(),
+        *"instancecheck subclasscheck".split(),
     )
 )
 """Special methods that Python looks up in the type, and that stand-ins pass on."""
+INHERITED = ("__init__", "__post_init__")
+"""Further methods that a subclass in the other process may call by `super()`."""
+SHOWN = ("__doc__", "__annotations__", "__match_args__")
+"""Attributes of a class that its stand-in has a copy of."""
+SET_BY_PYTHON = frozenset(
+    f"__{name}__" for name in "abstractmethods traceback context cause suppress_context class".split()
+) | {"_abc_impl"}
+"""Attributes that Python itself sets in exceptions and abstract classes. They stay in the process."""
 BASES = frozenset({object, *CONTAINERS, *SUBCLASSED})
 """Types that a stand-in class may inherit from, beside exceptions and the abstract classes of `collections.abc`."""
 
@@ -34,13 +44,21 @@ class Owner(Protocol):
         ...
 
     def attribute(self, operation: str, target: Any, *arguments: Any) -> Any:
-        """Get, set or delete an attribute of the object behind a stand-in, or copy the object."""
+        """Get, set or delete an attribute of the object behind a stand-in, or copy the object.
+
+        `inherited` gets the attribute that a class defines, although a subclass defines it anew.
+        """
+        ...
+
+    def subclass(self, name: str, bases: tuple[Any, ...], namespace: dict[str, Any], keywords: dict[str, Any]) -> Any:
+        """Make a class there that derives from a class behind a stand-in. Return its stand-in."""
         ...
 
 
 def is_base(kind: type) -> bool:
     """Return whether a stand-in class may inherit from a known type."""
-    return kind in BASES or issubclass(kind, BaseException) or kind.__module__ == "collections.abc"
+    abstract = kind.__module__ in ("collections.abc", "numbers", "abc")
+    return kind in BASES or issubclass(kind, BaseException) or (abstract and not issubclass(kind, type))
 
 
 class Mirrors:
@@ -49,11 +67,13 @@ class Mirrors:
     def __init__(self, owner: Owner) -> None:
 
         def set_attribute(obj: Any, name: str, value: Any) -> None:
-            # Python itself sets some attributes of exceptions and abstract classes, which stay here.
-            if name.startswith("__") or name == "_abc_impl":
-                (type if isinstance(obj, type) else object).__setattr__(obj, name, value)
-            else:
-                owner.attribute("set", obj, name, value)
+            kind: Any = type if isinstance(obj, type) else object
+            if name in SET_BY_PYTHON:
+                kind.__setattr__(obj, name, value)
+                return
+            owner.attribute("set", obj, name, value)
+            if kind is type and name in FORWARDED:
+                type.__setattr__(obj, name, self.methods[name])
 
         self.owner = owner
         self.methods = {name: self._method(name) for name in FORWARDED}
@@ -67,8 +87,17 @@ class Mirrors:
         }
         shown = ("__repr__", "__str__", "__format__", "__dir__")
         self.shown = {name: self.methods[name] for name in shown}
-        called = {"__call__": self.methods["__call__"]}
-        self.metaclass: Any = type("MirroredType", (abc.ABCMeta,), {**self.common, **called})
+
+        def new_class(
+            metaclass: Any, name: str, bases: Any, namespace: Any, is_stand_in: bool = False, **keywords: Any
+        ) -> Any:
+            if is_stand_in:
+                return abc.ABCMeta.__new__(metaclass, name, bases, namespace)
+            # A class that the code of this process derives from a stand-in becomes one of the other process.
+            return owner.subclass(name, bases, namespace, keywords)
+
+        content = {"__call__": self.methods["__call__"], "__new__": new_class, "__init__": lambda *_, **__: None}
+        self.metaclass: Any = type("MirroredType", (abc.ABCMeta,), {**self.common, **content})
         self.proxy_class = functools.lru_cache(maxsize=None)(self._proxy_class)
 
     def _method(self, name: str) -> Any:
@@ -78,15 +107,40 @@ class Mirrors:
         method.__name__ = name
         return method
 
+    def _own_method(self, name: str) -> Any:
+        """Return a special method that one class defines. A subclass can reach it by `super()`."""
+        forward = self.methods[name]
+
+        def method(*arguments: Any, **keywords: Any) -> Any:
+            if _found(type(arguments[0]), name) is method:
+                return forward(*arguments, **keywords)
+            inherited = self.owner.attribute("inherited", arguments[0], name, method.defined_in)  # type: ignore[attr-defined]
+            return inherited(*arguments[1:], **keywords)
+
+        method.__name__ = name
+        method.defined_in = None  # type: ignore[attr-defined]
+        return method
+
     def _proxy_class(self, known: type) -> type:
         """Return the class of stand-ins for objects of a known type, such as functions and iterators."""
         names = [name for name in FORWARDED if getattr(known, name, None) is not getattr(object, name, None)]
-        content = {**self.common, **self.shown, **{name: self.methods[name] for name in names}}
+        content: dict[str, Any] = {**self.common, **self.shown, **{name: self.methods[name] for name in names}}
+        if known is types.FunctionType:
+            content["__get__"] = lambda obj, target, kind=None: obj if target is None else types.MethodType(obj, target)
+        for name in ("__doc__", "__module__"):
+            content[name] = property(lambda obj, name=name: self.owner.attribute("get", obj, name))  # type: ignore[misc]
         # `isinstance` asks an object for its class.
         return type(known.__name__, (), {**content, "__class__": property(lambda obj: known)})
 
     def make_class(
-        self, name: str, qualname: str, module: str, bases: list[type], names: list[str], of_class: list[str]
+        self,
+        name: str,
+        qualname: str,
+        module: str,
+        bases: list[type],
+        names: list[str],
+        of_class: list[str],
+        shown: dict[str, Any],
     ) -> type:
         """Return the stand-in for a class that the other process defined.
 
@@ -97,16 +151,17 @@ class Mirrors:
             bases: Known types and stand-ins.
             names: Names that the class defines. `__hash__=` says that its instances cannot be hashed.
             of_class: Special methods that its metaclass defines.
+            shown: Values of attributes of `SHOWN`.
         """
-        content: dict[str, Any] = dict(self.common)
+        content: dict[str, Any] = {**self.common, **shown}
         if not any(issubclass(base, (*CONTAINERS, *SUBCLASSED, BaseException)) for base in bases):
             content.update(self.shown)
         for each in names:
             if each == "__hash__=":
                 content["__hash__"] = None
             elif each in FORWARDED:
-                content[each] = self.methods[each]
-            elif not each.startswith("__"):
+                content[each] = self._own_method(each)
+            elif each in INHERITED or not each.startswith("__"):
                 content[each] = _Attribute(self.owner, each)
         content.update(__module__=module, __qualname__=qualname)
         inherited = dict.fromkeys(type(base) for base in bases if isinstance(base, self.metaclass))
@@ -114,10 +169,14 @@ class Mirrors:
             "MirroredType", tuple(inherited) or (self.metaclass,), {each: self.methods[each] for each in of_class}
         )
         try:
-            made = metaclass(name, tuple(bases), dict(content))
+            made = metaclass(name, tuple(bases), dict(content), is_stand_in=True)
         except TypeError:
             # Stand-ins of these bases cannot be combined.
-            made = metaclass(name, (next((base for base in bases if base in BASES), object),), dict(content))
+            base = next((base for base in bases if base in BASES), object)
+            made = metaclass(name, (base,), dict(content), is_stand_in=True)
+        for each in content.values():
+            if isinstance(each, types.FunctionType) and hasattr(each, "defined_in"):
+                each.defined_in = made
         made.__abstractmethods__ = frozenset()
         return made  # type: ignore[no-any-return]
 
@@ -129,14 +188,25 @@ class _Attribute:
         self.owner = owner
         self.name = name
 
+    def __set_name__(self, kind: type, name: str) -> None:
+        self.kind = kind
+
     def __get__(self, obj: Any, kind: type) -> Any:
-        return self.owner.attribute("get", kind if obj is None else obj, self.name)
+        target = kind if obj is None else obj
+        if _found(kind, self.name) is self:
+            return self.owner.attribute("get", target, self.name)
+        return self.owner.attribute("inherited", target, self.name, self.kind)
 
     def __set__(self, obj: Any, value: Any) -> None:
         self.owner.attribute("set", obj, self.name, value)
 
     def __delete__(self, obj: Any) -> None:
         self.owner.attribute("delete", obj, self.name)
+
+
+def _found(kind: type, name: str) -> Any:
+    """Return what the first class that defines a name has for it, or None."""
+    return next((vars(each)[name] for each in kind.__mro__ if name in vars(each)), None)
 
 
 def real_type(name: str) -> type:

@@ -17,10 +17,15 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 from .containers import CONTAINERS, base_of, content_of, new_container, option_of, set_content
+from .coroutines import run_by, running
+from .descriptions import describe_class, describe_object, make_error
 from .link import ConnectionLost, Link
-from .mirror import FORWARDED, Mirrors, is_base, real_type
-from .values import KINDS, MAX_JSON_INT, SCALARS, SUBCLASSED, VIEWS, known_name, plain_kind, viewed
+from .mirror import FORWARDED, SHOWN, Mirrors, real_type
+from .process_state import ProcessState
+from .values import KINDS, MAX_JSON_INT, SCALARS, VIEWS, known_name, plain_kind, viewed
 
+FRAMES = 7
+"""Frames that a request takes between the code that sends it and the code that it calls."""
 _PROBE = {0: object()}
 UNUSED = sys.getrefcount(_PROBE[0])
 """Reference count of an object that only one dictionary holds."""
@@ -28,6 +33,9 @@ UNUSED = sys.getrefcount(_PROBE[0])
 
 class Peer:
     """One end of the connection between two processes that share objects."""
+
+    shares_causes = False
+    """Whether the other process learns which exceptions led to one that it is passed."""
 
     def __init__(self, link: Link, step: int) -> None:
         """Start without shared objects.
@@ -41,6 +49,8 @@ class Peer:
         self.step = step
         self.lock = threading.RLock()
         self.mirrors = Mirrors(self)
+        self.state: ProcessState | None = None
+        """What the code of this process may change, for the other process to imitate."""
         self.clear()
 
     def clear(self) -> None:
@@ -66,6 +76,9 @@ class Peer:
     def request(self, kind: str, *arguments: Any) -> Any:
         """Send a request and return the answer. Raises what the other process raises."""
         with self.lock:
+            changes = self.state.changes() if self.state and kind != "state" else []
+            if changes:
+                self.request("state", changes)
             self._send(kind, arguments)
             while True:
                 what, values = self._receive()
@@ -85,6 +98,8 @@ class Peer:
 
     def _serve(self, kind: str, arguments: Any) -> None:
         answer: tuple[Any, ...]
+        # The code that is called may use as many frames as in a process of its own.
+        sys.setrecursionlimit(sys.getrecursionlimit() + FRAMES)
         try:
             answer = ("return", getattr(self, f"serve_{kind}")(*arguments))
         except ConnectionLost:
@@ -93,7 +108,9 @@ class Peer:
             answer = ("raise", error, self.describe(error))
         if answer[0] == "raise":
             # A traceback leads to the frames of this process.
-            answer[1].__traceback__ = answer[1].__context__ = answer[1].__cause__ = None
+            answer[1].__traceback__ = None
+        with contextlib.suppress(RecursionError):
+            sys.setrecursionlimit(sys.getrecursionlimit() - FRAMES)
         try:
             self._send(answer[0], answer[1:])
         except (TypeError, RecursionError, ValueError) as error:
@@ -117,15 +134,30 @@ class Peer:
         return getattr(type(target), name)(target, *arguments, **keywords)
 
     def serve_attribute(self, operation: str, target: Any, *arguments: Any) -> Any:
-        """Get, set or delete an attribute of an object of this process, or copy it."""
+        """Get, set or delete an attribute of an object of this process, or copy it. See `mirror.Owner`."""
         if operation == "copy":
             self.check_request(target, "__copy__")
             return copy.deepcopy(target) if arguments[0] else copy.copy(target)
         if type(arguments[0]) is not str:
             raise TypeError("the name of an attribute is no string")
         self.check_request(target, arguments[0])
+        if operation == "inherited":
+            return _inherited(target, *arguments)
         operations: dict[str, Callable[..., Any]] = {"get": getattr, "set": setattr, "delete": delattr}
         return operations[operation](target, *arguments)
+
+    def subclass(self, name: str, bases: tuple[Any, ...], namespace: dict[str, Any], keywords: dict[str, Any]) -> Any:
+        """Derive a class from one of the other process, where it is made. See `mirror.Owner`."""
+        cell = namespace.pop("__classcell__", None)
+        made = self.request("subclass", name, list(bases), namespace, keywords)
+        if cell is not None:
+            # `super()` in the methods of the class looks here.
+            cell.cell_contents = made
+        return made
+
+    def serve_subclass(self, name: str, bases: list[Any], namespace: dict[str, Any], keywords: dict[str, Any]) -> Any:
+        """Make a class whose methods are functions of the other process."""
+        return types.new_class(name, tuple(bases), keywords, lambda names: names.update(namespace))
 
     # -- what subclasses decide ---------------------------------------------------------------------------------------
 
@@ -278,7 +310,7 @@ class Peer:
         self._register(number, value)
         kind = type(value)
         if isinstance(value, type):
-            description = self._describe_class(value)
+            description = describe_class(value, self.encode)
             self.own.add(number)
         elif issubclass(kind, CONTAINERS):
             self.contents[number] = None
@@ -287,59 +319,23 @@ class Peer:
             description = ["container", self.encode(kind), self.encode(option_of(value))]
         else:
             self.own.add(number)
-            description = self._describe_object(value)
+            description = describe_object(value, self.encode, self.shares_causes)
         self.new.append([number, *description])
         return number
-
-    def _describe_class(self, kind: type) -> list[Any]:
-        names, bases = dict(vars(kind)), []
-        for base in kind.__bases__:
-            if not known_name(base) or is_base(base):
-                bases.append(base)
-                continue
-            inherited = [each for each in base.__mro__ if is_base(each)]
-            bases.append(inherited[0])
-            for each in base.__mro__[:-1]:
-                names.update(vars(each))
-        names = {name: value for name, value in names.items() if name in FORWARDED or not name.startswith("__")}
-        own = [f"{name}=" if name == "__hash__" and value is None else name for name, value in names.items()]
-        metaclass = type(kind)
-        of_class = [
-            name
-            for name in FORWARDED
-            if getattr(metaclass, name, None) is not getattr(type, name, None) and name not in ("__call__", "__dir__")
-        ]
-        names_ = [kind.__name__, kind.__qualname__, str(kind.__module__)]
-        return ["class", *names_, [self.encode(each) for each in dict.fromkeys(bases)], own, of_class]
-
-    def _describe_object(self, value: Any) -> list[Any]:
-        kind = type(value)
-        if kind is types.GeneratorType:
-            return ["generator"]
-        if kind is types.CoroutineType:
-            return ["coroutine"]
-        encoded = self.encode(kind)
-        if issubclass(kind, BaseException):
-            attributes = [[name, self.encode(each)] for name, each in vars(value).items() if known_name(kind)]
-            return ["error", encoded, [self.encode(each) for each in value.args], attributes]
-        for base in SUBCLASSED:
-            if issubclass(kind, base):
-                tag = plain_kind(base())
-                return ["value", encoded, [tag, *map(self.encode, KINDS[tag][1](value))]]
-        return ["object", encoded]
 
     def _make(self, number: int, what: str, *details: Any) -> Any:
         """Return the object, or the stand-in for it, that a description of the other process stands for."""
         if what == "class":
-            name, qualname, module, bases, own, of_class = details
+            name, qualname, module, bases, own, of_class, shown = details
             kinds = [self.decode(base) for base in bases]
             if not all(isinstance(kind, type) for kind in kinds):
                 raise ValueError("a base is no class")
-            return self.mirrors.make_class(str(name), str(qualname), str(module), kinds, own, of_class)
-        if what == "generator":
-            return self._generator(number)
-        if what == "coroutine":
-            return self._coroutine(number)
+            copied = {name: self.decode(value) for name, value in shown if name in SHOWN}
+            return self.mirrors.make_class(str(name), str(qualname), str(module), kinds, own, of_class, copied)
+        if what in ("generator", "coroutine"):
+            made: Any = self._generator(number) if what == "generator" else self._coroutine(number)
+            made.__name__, made.__qualname__ = map(str, details)
+            return made
         kind = self.decode(details[0])
         mirrored = isinstance(kind, self.mirrors.metaclass)
         if what in ("container", "value") and not mirrored and kind not in CONTAINERS and not issubclass(kind, tuple):
@@ -348,24 +344,12 @@ class Peer:
             self.contents[number] = []
             return new_container(kind, self.decode(details[1]))
         if what == "error":
-            return self._make_error(kind, [self.decode(each) for each in details[1]], details[2])
+            attributes = [(str(name), self.decode(each)) for name, each in details[2]]
+            return make_error(kind, [self.decode(each) for each in details[1]], attributes, mirrored)
         if what == "value":
             plain = self.decode(details[1])
             return type(plain).__new__(kind, plain)
         return object.__new__(kind if mirrored else self.mirrors.proxy_class(kind))
-
-    def _make_error(self, kind: Any, arguments: list[Any], attributes: Any) -> BaseException:
-        if not (isinstance(kind, type) and issubclass(kind, BaseException)):
-            raise ValueError("not an exception")
-        error = kind.__new__(kind)
-        if not isinstance(kind, self.mirrors.metaclass):
-            # Some built-in exceptions have fields that only their own constructor sets.
-            with contextlib.suppress(Exception):
-                error = kind(*arguments)
-        BaseException.__setattr__(error, "args", tuple(arguments))
-        for name, value in attributes:
-            BaseException.__setattr__(error, str(name), self.decode(value))
-        return error
 
     # -- generators and coroutines ------------------------------------------------------------------------------------
     # They have no stand-ins: an ordinary one of this process passes everything on.
@@ -374,7 +358,7 @@ class Peer:
         method, argument = "send", None
         while True:
             try:
-                item = self.request("resume", number, method, argument)
+                item = self.request("resume", number, method, argument, *running())
             except StopIteration as stop:
                 return stop.value
             try:
@@ -387,29 +371,23 @@ class Peer:
                 method, argument = "throw", error
 
     async def _coroutine(self, number: int) -> Any:
-        return self.request("wait", number)
+        return await types.coroutine(self._generator)(number)
 
-    def serve_resume(self, number: int, method: str, argument: Any) -> Any:
-        """Resume a generator of this process."""
-        generator = self.objects[number]
-        if type(generator) is not types.GeneratorType or number not in self.own:
-            raise TypeError("not a generator")
-        if method == "close":
-            return generator.close()
-        return generator.throw(argument) if method == "throw" else generator.send(argument)
+    def serve_resume(self, number: int, method: str, argument: Any, *loop_and_task: Any) -> Any:
+        """Resume a generator or coroutine of this process, as code of the other one's event loop if it has one."""
+        resumed = self.objects[number]
+        if type(resumed) not in (types.GeneratorType, types.CoroutineType) or number not in self.own:
+            raise TypeError("neither a generator nor a coroutine")
+        with run_by(*loop_and_task) if loop_and_task else contextlib.nullcontext():
+            if method == "close":
+                return resumed.close()
+            return resumed.throw(argument) if method == "throw" else resumed.send(argument)
 
-    def serve_wait(self, number: int) -> Any:
-        """Run a coroutine of this process to its end and return its result."""
-        import asyncio
-        import concurrent.futures
 
-        coroutine = self.objects[number]
-        if type(coroutine) is not types.CoroutineType or number not in self.own:
-            raise TypeError("not a coroutine")
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            return asyncio.run(coroutine)
-        # A loop is running in this thread, so the coroutine needs another one.
-        with concurrent.futures.ThreadPoolExecutor(1) as thread:
-            return thread.submit(asyncio.run, coroutine).result()
+def _inherited(target: Any, name: str, kind: type) -> Any:
+    """Return an attribute as `super()` does that starts at a class."""
+    value = next(vars(each)[name] for each in kind.__mro__ if name in vars(each))
+    bind = getattr(type(value), "__get__", None)
+    if bind is None:
+        return value
+    return bind(value, None, target) if isinstance(target, type) else bind(value, target, type(target))

@@ -19,9 +19,9 @@ def main() -> None:
         names["__name__"] = "__main__"
         tree = ast.parse(request["code"], FILE)
         last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
-        exec(compile(tree, FILE, "exec"), names)
+        exec(compile(tree, FILE, "exec", dont_inherit=True), names)
         if isinstance(last, ast.Expr):
-            value = eval(compile(ast.Expression(last.value), FILE, "eval"), names)
+            value = eval(compile(ast.Expression(last.value), FILE, "eval", dont_inherit=True), names)
             if value is not None:
                 sys.stdout.write(repr(value) + "\n")
     except SystemExit:

@@ -12,14 +12,18 @@ from typing import Any
 from .link import CHANNEL, ConnectionLost, SocketLink
 from .load import describe_error, load_solution
 from .peer import Peer
+from .process_state import Imitation
 
 
 class SolutionPeer(Peer):
     """The solution's end. It serves every request, and takes functions of the standard library by their names."""
 
+    shares_causes = True
+
     def __init__(self, link: SocketLink, names: dict[str, Any]) -> None:
         super().__init__(link, step=-1)
         self.names = names
+        self.imitation = Imitation()
 
     def serve_names(self) -> list[str]:
         """Return the global names of the solution."""
@@ -28,6 +32,18 @@ class SolutionPeer(Peer):
     def serve_value(self, name: str) -> Any:
         """Return the value of a global name."""
         return self.names[name]
+
+    def serve_set_value(self, name: str, value: Any) -> None:
+        """Set a global name."""
+        self.names[name] = value
+
+    def serve_delete_value(self, name: str) -> None:
+        """Delete a global name."""
+        del self.names[name]
+
+    def serve_state(self, changes: list[Any]) -> None:
+        """Make the changes that the tests made in their process."""
+        self.imitation.apply(changes)
 
     def describe(self, error: BaseException) -> str:
         """See `Peer`."""

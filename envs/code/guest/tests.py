@@ -14,7 +14,9 @@ from typing import Any
 
 from .guard import REASON, Inconsistent
 from .link import ConnectionLost
-from .tests_peer import RAISED, Namespace, SolutionLink, TestsPeer, short_repr
+from .namespace import MODULE, Namespace, SolutionModule, TestsModule
+from .process_state import ProcessState
+from .tests_peer import RAISED, SolutionLink, TestsPeer, short_repr
 
 
 class AssertRecorder(ast.NodeTransformer):
@@ -109,11 +111,23 @@ def describe(error: BaseException) -> str:
         return type(error).__name__
 
 
-def run_tests(names: Namespace, setup: str, code: types.CodeType, entry: str) -> None:
+def fetch_names_in_classes(names: Namespace, code: str) -> None:
+    """Look up the names that classes use in their bodies, which do not look for a missing name as functions do."""
+    classes = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.ClassDef)]
+    nodes = [node for each in classes for statement in each.body for node in ast.walk(statement)]
+    for name in {node.id for node in nodes if isinstance(node, ast.Name)}:
+        with contextlib.suppress(KeyError):
+            names[name] = names[name]
+
+
+def run_tests(names: Namespace, job: dict[str, Any], code: types.CodeType) -> None:
     """Run tests to their end. Raises what they raise."""
-    exec(compile(setup, "setup.py", "exec"), names)
+    entry = job["entry"]
+    fetch_names_in_classes(names, job["setup"])
+    exec(compile(job["setup"], "setup.py", "exec", dont_inherit=True), names)
     # The setup may define a stub of the function to write.
     names.pop(entry, None)
+    fetch_names_in_classes(names, job["tests"])
     if entry:
         try:
             names[entry]
@@ -124,11 +138,21 @@ def run_tests(names: Namespace, setup: str, code: types.CodeType, entry: str) ->
         names["check"](names[entry])
 
 
+def own_names(peer: TestsPeer, job: dict[str, Any]) -> Namespace:
+    """Return the names of tests before they run, in a process as it was before any tests ran."""
+    if peer.state:
+        peer.state.reset()
+    names = Namespace(peer.value, job["entry"])
+    names.update(__builtins__=builtins, __name__=MODULE)
+    sys.modules.update({MODULE: TestsModule(names), "solution": SolutionModule(peer)})
+    return names
+
+
 def record(names: Namespace, job: dict[str, Any], tree: ast.Module, recording: Recording) -> Recording:
     """Run rewritten tests and return the recording."""
-    names.update(__builtins__=builtins, __name__="tests", __note__=recording.note, __done__=recording.finish_statement)
+    names.update(__note__=recording.note, __done__=recording.finish_statement)
     try:
-        run_tests(names, job["setup"], compile(tree, "tests.py", "exec"), job["entry"])
+        run_tests(names, job, compile(tree, "tests.py", "exec", dont_inherit=True))
     except BaseException as error:
         plain = isinstance(error, (LookupError, ConnectionLost)) and not isinstance(error, (KeyError, IndexError))
         recording.end = (str(error) if plain else describe(error)) or "the tests did not run to their end"
@@ -154,7 +178,8 @@ def run_assertions(peer: TestsPeer, job: dict[str, Any]) -> Iterator[dict[str, A
         said, peer.reply = peer.reply, ""
         return said
 
-    run = record(Namespace(peer.value, job["entry"]), job, tree, Recording(peer.start, reply))
+    peer.state = ProcessState(job["setup"] + job["tests"])
+    run = record(own_names(peer, job), job, tree, Recording(peer.start, reply))
     if not run.end and not run.failed and not peer.connection.losses:
         count = max(1, len(run.reached))
         yield {"passed": count, "earned": count, "total": count, "failed": []}
@@ -178,17 +203,17 @@ def run_assertions(peer: TestsPeer, job: dict[str, Any]) -> Iterator[dict[str, A
             yield {"passed": total, "earned": total, "total": total, "failed": []}
             return
     yield {**verdict, "earned": 0}
-    stub = Namespace({job["entry"]: lambda *arguments, **keywords: None}.__getitem__, job["entry"])
+    stub = own_names(peer, job)
+    stub.lookup = {job["entry"]: lambda *arguments, **keywords: None}.__getitem__
     yield {**verdict, "earned": len(passed - record(stub, job, tree, Recording(str, str)).passed())}
 
 
 def _passes(peer: TestsPeer, job: dict[str, Any]) -> bool:
     """Return whether the unchanged tests run to their end."""
-    names = Namespace(peer.value, job["entry"])
-    names.update(__builtins__=builtins, __name__="tests")
+    names = own_names(peer, job)
     peer.connection.losses = 0
     try:
-        run_tests(names, job["setup"], compile(job["tests"], "tests.py", "exec"), job["entry"])
+        run_tests(names, job, compile(job["tests"], "tests.py", "exec", dont_inherit=True))
     except BaseException:
         return False
     return not peer.connection.losses

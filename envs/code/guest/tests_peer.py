@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import builtins
-import importlib
 import json
 import os
 import socket
 import sys
 import types
-from collections.abc import Callable
 from typing import Any
 
+from .coroutines import is_allowed
 from .guard import EQUAL, GUARDED, NUMBERS, NUMERIC, REASON, SHIFT, Inconsistent, ask, truth
 from .link import CHANNEL, HEADER_BYTES, MAX_MESSAGE_BYTES, ConnectionLost
 from .mirror import FORWARDED
+from .namespace import MODULE, Namespace
 from .peer import Peer
 
 START, MESSAGE, VERDICT = b"S", b"M", b"V"
@@ -26,31 +26,16 @@ MAX_STARTS, MAX_HANGS = 30, 2
 """Once this many starts or hangs were counted, the solution is not started again."""
 NOT_RUN = "it was not run"
 RAISED = "it raised "
-PUBLIC = ("__name__", "__qualname__", "__doc__", "__module__")
+PUBLIC = (
+    *(f"__{name}__" for name in "name qualname doc module annotations isabstractmethod signature".split()),
+    "_asyncio_future_blocking",
+    "_log_destroy_pending",
+)
 """Attributes with underscores that the solution may read."""
+OPEN = ("__dataclass_fields__", "__match_args__", "__members__")
+"""Further ones of the classes that the tests define, and of their objects."""
 INTERNAL = ("gi_", "cr_", "ag_", "f_", "tb_", "co_")
 """Beginnings of the names by which Python gives access to frames and code."""
-
-
-class Namespace(dict):  # type: ignore[type-arg]
-    """Global names of the tests. Names that neither the tests nor Python define are looked up in the solution.
-
-    The function to write is looked up there even if Python defines its name.
-    """
-
-    def __init__(self, lookup: Callable[[str], Any], entry: str) -> None:
-        super().__init__()
-        self.lookup = lookup
-        self.entry = entry
-
-    def __missing__(self, name: str) -> Any:
-        if name != self.entry:
-            # Tests must not see the solution's definition of a built-in or standard module, such as `abs` or `math`.
-            if hasattr(builtins, name):
-                raise KeyError(name)
-            if name in sys.stdlib_module_names:
-                return importlib.import_module(name)
-        return self.lookup(name)
 
 
 class SolutionLink:
@@ -152,6 +137,8 @@ class TestsPeer(Peer):
             self.started = True
             self.clear()
             self.siblings.clear()
+            if self.state:
+                self.state.forget()
             error = self.connection.receive()
             if error is not None:
                 return str(error)
@@ -160,8 +147,8 @@ class TestsPeer(Peer):
                 # What the tests hold stands for the same name in the new process.
                 number = self.numbers.pop(id(self.request("value", name)))
                 self._register(number, value)
-        except (ConnectionLost, KeyError, TypeError) as lost:
-            return str(lost)
+        except (ConnectionLost, Exception) as lost:
+            return str(lost) or type(lost).__name__
         return ""
 
     def value(self, name: str) -> Any:
@@ -174,6 +161,18 @@ class TestsPeer(Peer):
                 return value
             self.values[name] = value
         return self.values[name]
+
+    def set_value(self, name: str, value: Any) -> None:
+        """Set a global name of the solution."""
+        self.request("set_value", name, value)
+        self.names.add(name)
+        self.values.pop(name, None)
+
+    def delete_value(self, name: str) -> None:
+        """Delete a global name of the solution. Raises `KeyError`."""
+        self.request("delete_value", name)
+        self.names.discard(name)
+        self.values.pop(name, None)
 
     def operate(self, target: Any, name: str, arguments: Any, keywords: Any) -> Any:
         """See `Peer`. What cannot be right is exposed (`guard`)."""
@@ -230,7 +229,14 @@ class TestsPeer(Peer):
         """See `Peer`."""
         if self.numbers.get(id(target)) not in self.own:
             raise TypeError("not an object of the tests")
+        if not is_allowed(target, name):
+            raise AttributeError(f"{name[:80]} of an object of the tests is not accessible")
         if name in FORWARDED or name in PUBLIC or name in ("__copy__", "__await__"):
+            return
+        # Objects of classes that the tests define lead to nothing but what the tests put into them.
+        kind = target if isinstance(target, type) else type(target)
+        own = kind.__module__ == MODULE
+        if own and (name in OPEN or not name.startswith("__") or (name == "__dict__" and target is not kind)):
             return
         if name.startswith(("_", *INTERNAL)):
             raise AttributeError(f"{name[:80]} of an object of the tests is not accessible")
@@ -239,7 +245,17 @@ class TestsPeer(Peer):
         """See `Peer`. Functions and classes of the tests cannot be changed."""
         if operation in ("set", "delete") and isinstance(target, (type, types.FunctionType)):
             raise AttributeError("functions and classes of the tests cannot be changed")
+        if operation == "inherited":
+            raise TypeError("classes of the tests have no subclasses in the solution")
+        if arguments[0] == "__signature__" and isinstance(target, types.FunctionType):
+            import inspect
+
+            return inspect.signature(target)
         return super().serve_attribute(operation, target, *arguments)
+
+    def serve_subclass(self, *arguments: Any) -> Any:
+        """See `Peer`. A class of this process whose methods are the solution's could not be told from the tests'."""
+        raise TypeError("classes of the tests have no subclasses in the solution")
 
     def check_shared(self, value: Any) -> None:
         """See `Peer`."""

@@ -9,6 +9,7 @@ import fractions
 import functools
 import gc
 import itertools
+import operator
 import re
 import sys
 import types
@@ -39,7 +40,63 @@ def _make_time(*fields: Any) -> Any:
     return datetime.time(*fields[:-1], fold=fields[-1])
 
 
-KINDS: dict[str, tuple[type, Arguments, Callable[..., Any]]] = {
+def _field(value: Any) -> list[Any]:
+    names = ("name", "type", "default", "default_factory", "init", "repr", "hash", "compare", "kw_only")
+    return [*(getattr(value, name) for name in names), dict(value.metadata), value._field_type.name]
+
+
+def _make_field(
+    name: Any, kind: Any, default: Any, factory: Any, init: Any, shown: Any, hashed: Any, compared: Any, keyword: Any,
+    metadata: Any, what: Any,
+) -> Any:  # fmt: skip
+    import dataclasses
+
+    made = dataclasses.Field(default, factory, init, shown, hashed, compared, metadata, keyword)
+    made.name, made.type = name, kind
+    sorts = [getattr(dataclasses, each) for each in ("_FIELD", "_FIELD_CLASSVAR", "_FIELD_INITVAR")]
+    made._field_type = next(each for each in sorts if each.name == what)  # type: ignore[attr-defined]
+    return made
+
+
+def _make_missing() -> Any:
+    import dataclasses
+
+    return dataclasses.MISSING
+
+
+def _make_uuid(number: int) -> Any:
+    import uuid
+
+    return uuid.UUID(int=number)
+
+
+def _path_maker(name: str) -> Callable[[str], Any]:
+    def make(text: str) -> Any:
+        import pathlib
+
+        return getattr(pathlib, name)(text)
+
+    return make
+
+
+def _make_union(*kinds: Any) -> Any:
+    return functools.reduce(operator.or_, kinds)
+
+
+def _make_typing_alias(name: str, origin: Any, *arguments: Any) -> Any:
+    import typing
+
+    found = getattr(typing, name) if name in typing.__all__ else typing.Union if origin is None else origin
+    return found[arguments]
+
+
+def _typing_alias(value: Any) -> list[Any]:
+    origin = value.__origin__
+    return [str(value._name or ""), origin if isinstance(origin, type) else None, *value.__args__]
+
+
+PATHS = ("PosixPath", "PurePosixPath", "PureWindowsPath")
+KINDS: dict[str, tuple[type | str, Arguments, Callable[..., Any]]] = {
     "int": (int, lambda value: [hex(value)], lambda text: int(text, 16)),
     "float": (float, lambda value: [float.__float__(value)], float),
     "complex": (complex, lambda value: [value.real, value.imag], complex),
@@ -61,9 +118,21 @@ KINDS: dict[str, tuple[type, Arguments, Callable[..., Any]]] = {
     ),
     "timezone": (datetime.timezone, lambda value: list(value.__getinitargs__()), datetime.timezone),
     "pattern": (re.Pattern, lambda value: [value.pattern, value.flags], re.compile),
+    "alias": (types.GenericAlias, lambda value: [value.__origin__, value.__args__], types.GenericAlias),
+    "union": (types.UnionType, lambda value: list(value.__args__), _make_union),
+    "optional": ("typing._UnionGenericAlias", lambda value: ["Union", None, *value.__args__], _make_typing_alias),
+    "typing alias": ("typing._GenericAlias", _typing_alias, _make_typing_alias),
+    "field": ("dataclasses.Field", _field, _make_field),
+    "missing": ("dataclasses._MISSING_TYPE", lambda value: [], _make_missing),
+    "uuid": ("uuid.UUID", lambda value: [value.int], _make_uuid),
+    **{name: (f"pathlib.{name}", lambda value: [str(value)], _path_maker(name)) for name in PATHS},
 }  # fmt: skip
-"""For each kind of plain value: its type, the arguments that make it, and the function that makes it."""
-_TAGS = {kind: tag for tag, (kind, _, _) in KINDS.items()}
+"""For each kind of plain value: its type, the arguments that make it, and the function that makes it.
+
+A type whose module takes long to load is named instead.
+"""
+_TAGS = {kind: tag for tag, (kind, _, _) in KINDS.items() if isinstance(kind, type)}
+_NAMED_TAGS = {kind: tag for tag, (kind, _, _) in KINDS.items() if isinstance(kind, str)}
 # Where the clock is frozen, subclasses of the same name replace the date classes. Both are plain.
 _TAGS.update({base: _TAGS[kind] for kind in list(_TAGS) for base in kind.__mro__[1:] if base.__name__ == kind.__name__})
 SUBCLASSED: tuple[type, ...] = (
@@ -79,12 +148,18 @@ VIEWS: dict[type, str] = {
 _TYPE_MODULES = (
     "builtins", "types", "collections", "collections.abc", "itertools", "functools", "fractions", "decimal", "datetime",
     "re", "enum", "dataclasses", "numbers", "abc", "typing", "random", "string", "operator", "copy", "json", "heapq",
+    "array",
 )  # fmt: skip
 
 
 def plain_kind(value: Any) -> str:
     """Return the kind of a plain value, or an empty string for any other object."""
-    return _TAGS.get(type(value), "")
+    kind = type(value)
+    tag = _TAGS.get(kind) or _NAMED_TAGS.get(f"{kind.__module__}.{kind.__qualname__}", "")
+    if tag == "typing alias" and value.__origin__.__module__.partition(".")[0] not in sys.stdlib_module_names:
+        return ""
+    known = tag == "" or kind in _TAGS or getattr(sys.modules.get(kind.__module__), kind.__qualname__, None) is kind
+    return tag if known else ""
 
 
 def viewed(view: Any) -> Any:
