@@ -284,7 +284,7 @@ def findings(
     }
     measures, pairs = ("cumulative_return", "sharpe"), itertools.pairwise(measured)
     differences = [compare_backtests(found, before, after, each) for before, after in pairs for each in measures]
-    caption = f"{', '.join(held_out.splits)}; intervals by bootstrap of windows"
+    caption = f"{', '.join(held_out.splits)}; intervals over windows"
     yield from performance_tables(run.store, found, differences, ", ".join(held_out.splits), caption)
     yield training_summary(run.store.results())
 

@@ -247,7 +247,7 @@ def _mean_points(differences: Sequence[float]) -> str:
 
 def _pooled(deltas: Sequence[Sequence[int]]) -> str:
     sums, pairs = [sum(each) for each in deltas], [len(each) for each in deltas]
-    interval = paired_difference(sums, pairs, seed=0)
+    interval = paired_difference(sums, pairs)
     low, high = percentage_points(interval.low), percentage_points(interval.high)
     text = f"{percentage_points(_mean(deltas))} ({low}…{high}), p = {p_value(sign_flip(sums))}, n = {sum(pairs):,}"
     return text.replace("= <", "<")

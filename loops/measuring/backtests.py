@@ -20,7 +20,7 @@ from ...errors import InfraError, UsageError
 from ..runs.stages import Stage
 from ..runs.store import RunStore
 from .statistics import Mean, mean, sign_flip_mean
-from .tables import p_value, percent
+from .tables import interval, p_value, percent
 
 MEASURES = ("cumulative_return", "sharpe", "max_drawdown", "annual_volatility", "exposure", "turnover")
 """Fields of `Metrics` that summaries average."""
@@ -115,7 +115,7 @@ def summarise(name: str, seeds: Sequence[Sequence[MeasuredBacktest]]) -> Summary
     steps = sum(len(attempt.steps) for attempt in attempts)
     return Summary(
         name=name,
-        means={measure: mean([each[measure] for each in metrics], seed=0) for measure in MEASURES},
+        means={measure: mean([each[measure] for each in metrics]) for measure in MEASURES},
         unread=sum(answer_of(call.role, call.text) is None for call in calls) / max(1, len(calls)),
         refused=sum(attempt.invalid_actions for attempt in attempts) / max(1, steps),
     )
@@ -146,7 +146,7 @@ def compare_backtests(backtests: BacktestsByName, a: str, b: str, measure: str) 
         by_seed.append([getattr(two.metrics, measure) - getattr(one.metrics, measure) for one, two in pairs])
     differences = [difference for seed in by_seed for difference in seed]
     by = tuple(sum(seed) / len(seed) for seed in by_seed)
-    return Difference(a, b, measure, mean(differences, seed=0), sign_flip_mean(differences, seed=0), by)
+    return Difference(a, b, measure, mean(differences), sign_flip_mean(differences, seed=0), by)
 
 
 def performance_tables(
@@ -173,9 +173,9 @@ def earnings_table(summaries: Sequence[Summary], title: str, caption: str = "") 
         table.add_row(
             Text(each.name),
             percent(total_return.value),
-            f"{100 * total_return.low:.1f}…{100 * total_return.high:.1f}",
+            interval(total_return.low, total_return.high, lambda value: f"{100 * value:.1f}"),
             f"{sharpe.value:.2f}",
-            f"{sharpe.low:.2f}…{sharpe.high:.2f}",
+            interval(sharpe.low, sharpe.high, "{:.2f}".format),
             str(total_return.n),
         )
     return table
@@ -203,7 +203,7 @@ def difference_table(differences: Sequence[Difference], title: str = "Paired by 
             Text(f"{each.b}\n- {each.a}"),
             Text(each.measure.replace("cumulative_", "")),
             f"{scale * found.value:+.2f}",
-            f"{scale * found.low:+.2f}…{scale * found.high:+.2f}",
+            interval(found.low, found.high, lambda value, scale=scale: f"{scale * value:+.2f}"),
             p_value(each.p),
             str(found.n),
             " ".join(f"{scale * value:+.1f}" for value in each.by_seed),

@@ -160,7 +160,7 @@ class Comparison:
     difference: float
     """`rate_b - rate_a`."""
     low: float
-    """Lower end of the interval of `difference`: percentile bootstrap that resamples whole tasks."""
+    """Lower end of the interval of `difference`: `statistics.paired_difference`."""
     high: float
     """Upper end of the interval of `difference`."""
     level: float
@@ -196,7 +196,6 @@ def score(
     tasks: TaskSet,
     trajectories: ScorableAttempts,
     *,
-    seed: int = 0,
     seconds: float | None = None,
     decoding: Decoding = "unstated",
     step_limit: int | None = None,
@@ -206,13 +205,12 @@ def score(
 ) -> Score:
     """Return the score of an agent on a task set.
 
-    The intervals are percentile bootstrap intervals that resample whole tasks (`statistics.rate`). Deterministic.
+    The intervals treat tasks as independent (`statistics.rate`). Deterministic.
 
     Args:
         name: Name of the score in tables.
         tasks: The task set. Every task needs an attempt, because the score carries the hash of the whole set.
         trajectories: Attempts at `tasks`, possibly of several training seeds.
-        seed: Seed of the bootstrap.
         seconds: Wall time of the evaluation.
         decoding: How actions were sampled.
         step_limit: Maximum number of actions per attempt.
@@ -235,8 +233,8 @@ def score(
         taskset=tasks.hash,
         n=len(counted),
         infra_errors=len(attempts) - len(counted),
-        success=_rate(counted, seed),
-        by_type={kind: _rate(part, seed) for kind, part in _group_by(counted, _attempt_task_type).items()},
+        success=_rate(counted),
+        by_type={kind: _rate(part) for kind, part in _group_by(counted, _attempt_task_type).items()},
         outcomes=dict(sorted(Counter(a.outcome for a in attempts).items())),
         mean_steps=steps / len(counted),
         invalid_share=sum(a.invalid_actions for a in counted) / steps if steps else 0.0,
@@ -253,20 +251,17 @@ def score(
     )
 
 
-def compare(
-    a: ScorableAttempts, b: ScorableAttempts, *, names: tuple[str, str] = ("a", "b"), seed: int = 0
-) -> Comparison:
+def compare(a: ScorableAttempts, b: ScorableAttempts, *, names: tuple[str, str] = ("a", "b")) -> Comparison:
     """Compare the success of two agents on the same tasks, paired by task and sample.
 
     The p-value comes from the exact McNemar test for one pair per task, otherwise from an exact sign-flip test over
-    tasks. The interval is a percentile bootstrap that resamples whole tasks. Deterministic.
+    tasks. The interval is that of `statistics.paired_difference`. Deterministic.
 
     Args:
         a: Attempts of the first agent.
         b: Attempts of the second agent. If training seeds are pooled, a task and sample occur several times: the first
             one in `a` is paired with the first one in `b`, and so on.
         names: Names of the two agents in the comparison.
-        seed: Seed of the bootstrap.
 
     Returns:
         The comparison, `b` minus `a`.
@@ -288,7 +283,7 @@ def compare(
         )
     by_task = list(_group_by(counted, lambda pair: pair[0].task.id).values())
     deltas = [sum(two.success - one.success for one, two in part) for part in by_task]
-    interval = paired_difference(deltas, [len(part) for part in by_task], seed=seed)
+    interval = paired_difference(deltas, [len(part) for part in by_task])
     only_a = sum(one.success and not two.success for one, two in counted)
     only_b = sum(two.success and not one.success for one, two in counted)
     alone = all(len(part) == 1 for part in by_task)
@@ -334,9 +329,9 @@ def _without_infra_failures(name: str, attempts: Sequence[AttemptSummary]) -> li
     return counted
 
 
-def _rate(attempts: Sequence[AttemptSummary], seed: int) -> Rate:
+def _rate(attempts: Sequence[AttemptSummary]) -> Rate:
     clusters = _group_by(attempts, lambda a: a.task.id).values()
-    return rate([sum(a.success for a in c) for c in clusters], [len(c) for c in clusters], seed=seed)
+    return rate([sum(a.success for a in c) for c in clusters], [len(c) for c in clusters])
 
 
 def _group_by(items: Iterable[T], key: Callable[[T], str]) -> dict[str, list[T]]:

@@ -30,10 +30,10 @@ class Gain:
     """Number of pairs left out because an infrastructure failure ended an attempt of the pair."""
     mean: float
     """Mean of metric(b) - metric(a) over the pairs, in the unit of the metric; a success counts 1."""
-    low: float
-    """Lower end of the percentile bootstrap interval of `mean`."""
-    high: float
-    """Upper end of the interval."""
+    low: float | None
+    """Lower end of the interval of `mean`. None if there are too few pairs for one."""
+    high: float | None
+    """Upper end of the interval, or None."""
     level: float
     """Confidence level of the interval, such as 0.95."""
     p: float
@@ -47,8 +47,8 @@ def metric_gain(
 ) -> Gain:
     """Compare two agents by the metric of an environment, paired by task and sample.
 
-    For the metric `success` this is `compare`. For other metrics the interval is a percentile bootstrap over pairs, and
-    the p-value comes from a sign-flip test over pairs. Deterministic.
+    For the metric `success` this is `compare`. For other metrics the interval is Student's over pairs, and the p-value
+    comes from a sign-flip test over pairs. Deterministic.
 
     Args:
         a: Attempts of the first agent, at most one per task and sample.
@@ -72,7 +72,7 @@ def metric_gain(
     pairs = [pair for pair in _paired(list(a), list(b)) if all(t.outcome != "infra_error" for t in pair)]
     values = [[env.metric_value(t.success, t.score, [s.reward for s in t.steps]) for t in pair] for pair in pairs]
     differences = [second - first for first, second in values]
-    estimate = mean(differences, seed=0)
+    estimate = mean(differences)
     return Gain(
         **shared,
         mean=estimate.value,

@@ -67,9 +67,7 @@ def read_evaluation(reference: str) -> Evaluation:
         return Evaluation(name, attempts, store.results())
 
 
-def pooled_score(
-    name: str, attempts: Mapping[Stage, Sequence[AttemptSummary]], results: Mapping[Stage, Any], seed: int = 0
-) -> Score:
+def pooled_score(name: str, attempts: Mapping[Stage, Sequence[AttemptSummary]], results: Mapping[Stage, Any]) -> Score:
     """Return one score for the attempts of all stages.
 
     Decoding, step limit and repeatability come from the stored scores of the stages if these agree. Otherwise, they are
@@ -79,7 +77,6 @@ def pooled_score(
         name: Name of the score.
         attempts: Attempts by stage. Their tasks are the task set of the score.
         results: Results of the run, with the stored scores of the stages.
-        seed: Seed of the bootstrap.
 
     Returns:
         The pooled score.
@@ -97,7 +94,6 @@ def pooled_score(
         name,
         TaskSet({a.task for a in pooled}),
         pooled,
-        seed=seed,
         seconds=sum(seconds) if seconds else None,
         decoding=decoding,
         step_limit=cap,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -60,7 +60,7 @@ def comparison_table(comparisons: Iterable[Comparison], title: str = "Paired on 
         table.add_row(
             Text(f"{found.b}\n- {found.a}"),
             percentage_points(found.difference),
-            f"{percentage_points(found.low)}…{percentage_points(found.high)}",
+            interval(found.low, found.high, percentage_points),
             f"{found.only_a} : {found.only_b}",
             p_value(found.p),
             f"{found.n}{dropped}",
@@ -81,7 +81,7 @@ def verdict_table(verdicts: Mapping[Stage, Verdict], title: str = "Rounds and ga
             Text(" ".join(filter(None, (stage.scope, stage.model_round)))),
             Text(found.a),
             percentage_points(found.mean),
-            f"{percentage_points(found.low)}…{percentage_points(found.high)}",
+            interval(found.low, found.high, percentage_points),
             p_value(found.p),
             f"{found.n}{dropped}",
             "adopted" if verdict.adopted else "not adopted",
@@ -101,7 +101,7 @@ def evaluation_note(scores: Sequence[Score]) -> str:
         "repeatable": sorted({"yes" if score.repeatable else "no" for score in scores if score.repeatable is not None}),
     }
     parts = [f"{name} {', '.join(values)}" for name, values in notes.items() if values]
-    return "; ".join([*parts, "intervals by bootstrap over tasks"])
+    return "; ".join([*parts, "intervals over tasks"])
 
 
 def _short_seed_list(seeds: Sequence[int]) -> list[str]:
@@ -116,6 +116,11 @@ def percent(share: float) -> str:
 def percent_interval(rate: Rate) -> str:
     """Return the interval of a rate in percent, as `32.0…48.0`."""
     return f"{100 * rate.low:.1f}…{100 * rate.high:.1f}"
+
+
+def interval(low: float | None, high: float | None, show: Callable[[float], str]) -> str:
+    """Return an interval as `-0.3…+2.1`, each end as `show` writes it, or `too few` if there is none."""
+    return "too few" if low is None or high is None else f"{show(low)}…{show(high)}"
 
 
 def percentage_points(difference: float) -> str:

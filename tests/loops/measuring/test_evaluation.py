@@ -100,7 +100,7 @@ def test_compare_pairs_by_task_in_any_order():
 @given(st.integers(0, 20), st.integers(0, 20))
 @settings(max_examples=25)
 def test_compare_is_antisymmetric(a, b):
-    forward, backward = compare(attempts(a), attempts(b), seed=3), compare(attempts(b), attempts(a), seed=3)
+    forward, backward = compare(attempts(a), attempts(b)), compare(attempts(b), attempts(a))
     assert forward.difference == -backward.difference
     assert forward.p == pytest.approx(backward.p)
     assert (forward.only_a, forward.only_b) == (backward.only_b, backward.only_a)

@@ -45,7 +45,7 @@ def test_every_score_row_has_n_interval_and_task_set():
         [line] = [line for line in lines if found.name in line]
         for output in (f"{100 * found.success.low:.1f}…{100 * found.success.high:.1f}", " 12 ", TASKS.hash):
             assert output in line
-    assert "decoding free; seeds 0; intervals by bootstrap" in printed(score_table(scores), 200)
+    assert "decoding free; seeds 0; intervals over tasks" in printed(score_table(scores), 200)
 
 
 def test_infra_failures_are_shown_apart():
