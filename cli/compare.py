@@ -21,8 +21,6 @@ class CompareConfig:
     """First evaluation: the run's folder followed by the name of the evaluation, e.g. `runs/demo/base/valid_unseen`."""
     b: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SECOND")]
     """Second evaluation, e.g. `runs/demo/re-rest/valid_unseen`."""
-    seed: int = 0
-    """Seed of the bootstrap."""
     by_type: bool = False
     """Also print the success rates by task type."""
 
@@ -31,10 +29,8 @@ def compare_references(config: CompareConfig) -> tuple[Comparison, Score, Score]
     """Return the comparison and both scores; raise `UsageError` if they were measured on different tasks."""
     a, b = read_evaluation(config.a), read_evaluation(config.b)
     names = _names((a.name, b.name), (config.a, config.b))
-    comparison = compare(a.pooled, b.pooled, names=names, seed=config.seed)
-    first, second = [
-        pooled_score(name, side.attempts, side.results, config.seed) for name, side in zip(names, (a, b), strict=True)
-    ]
+    comparison = compare(a.pooled, b.pooled, names=names)
+    first, second = [pooled_score(name, side.attempts, side.results) for name, side in zip(names, (a, b), strict=True)]
     return comparison, first, second
 
 

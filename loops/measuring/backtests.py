@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -203,12 +204,16 @@ def difference_table(differences: Sequence[Difference], title: str = "Paired by 
             Text(f"{each.b}\n- {each.a}"),
             Text(each.measure.replace("cumulative_", "")),
             f"{scale * found.value:+.2f}",
-            interval(found.low, found.high, lambda value, scale=scale: f"{scale * value:+.2f}"),
+            interval(found.low, found.high, partial(_signed, scale)),
             p_value(each.p),
             str(found.n),
             " ".join(f"{scale * value:+.1f}" for value in each.by_seed),
         )
     return table
+
+
+def _signed(scale: float, value: float) -> str:
+    return f"{scale * value:+.2f}"
 
 
 def _table(title: str, caption: str, columns: Sequence[str]) -> Table:

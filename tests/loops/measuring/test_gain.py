@@ -44,6 +44,8 @@ def test_gain_in_another_metric_is_the_mean_metric_difference():
     found = metric_gain(ONE, TWO, Greenhouse)
     assert (found.metric, found.test, found.n, found.dropped) == ("return", "sign-flip by pair", 4, 0)
     assert found.mean == pytest.approx((0.5 - 0.75 + 0.75 + 0.0) / 4)
+    assert found.low is not None
+    assert found.high is not None
     assert found.low < found.mean < found.high
     assert found.p == 1.0, "every sign assignment gives a sum of 0.5 or more"
     better = metric_gain(ONE, attempts((0.5, 1.5), (1.5,), (1.5,), (1.5,)), Greenhouse)
