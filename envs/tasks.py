@@ -12,9 +12,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
-
 from ..errors import UsageError, unknown
+from .portable_rng import PortableGenerator
 
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
@@ -164,8 +163,7 @@ class TaskSet:
         """
         if not 0 <= n <= len(self):
             raise UsageError(f"cannot draw {n} tasks from a set of {len(self)}; expected 0 to {len(self)}")
-        chosen = np.random.default_rng(seed).choice(len(self), size=n, replace=False)
-        return TaskSet(self.tasks[i] for i in chosen)
+        return TaskSet(self.tasks[i] for i in PortableGenerator(seed).sample(len(self), n))
 
     def save(self, path: Path) -> None:
         """Write the tasks as JSON lines, one task per line.

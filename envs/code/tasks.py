@@ -11,10 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from ...errors import UsageError, unknown
 from ..core import Task, TaskSet
+from ..portable_rng import PortableGenerator
 from . import published
 from .family import make_task, make_tasks
 from .grader import Grader
@@ -85,7 +84,7 @@ def _sample_verified(grader: Grader, tasks: TaskSet, n: int | None, seed: int) -
     """Return `n` verified tasks drawn at random, or all of them if there are fewer."""
     if n is None or n >= len(tasks):
         return verified(grader, tasks)
-    order = [tasks.tasks[i] for i in np.random.default_rng(seed).permutation(len(tasks))]
+    order = [tasks.tasks[i] for i in PortableGenerator(seed).permutation(len(tasks))]
     kept: list[Task] = []
     while order and len(kept) < n:
         drawn, order = order[: n - len(kept)], order[n - len(kept) :]

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import UsageError, unknown
+from ..portable_rng import PortableGenerator
 from .market import Item, Market
 from .wording import WORDINGS, Wording
 
@@ -138,9 +139,9 @@ class LatentState:
 class _Generators:
     """Separate random generators, so that changes of the texts do not change the prices."""
 
-    prices: np.random.Generator
-    texts: np.random.Generator
-    companies: np.random.Generator = field(repr=False)
+    prices: PortableGenerator
+    texts: PortableGenerator
+    companies: PortableGenerator = field(repr=False)
 
 
 def simulate(config: SimulatorConfig, seed: int) -> Market:
@@ -159,8 +160,8 @@ def simulate(config: SimulatorConfig, seed: int) -> Market:
     """
     generators, wording = _generators(config, seed), WORDINGS[config.split]
     latent = _simulate_latent(config, generators.prices)
-    numbers = generators.companies.choice(wording.companies, size=config.assets, replace=False)
-    companies = [wording.company(int(number)) for number in numbers]
+    numbers = generators.companies.sample(wording.companies, config.assets)
+    companies = [wording.company(number) for number in numbers]
     days = _days(config)
     prices: dict[str, Any] = _simulate_bars(latent, generators.prices)
     items = () if config.silent else tuple(_simulate_items(config, latent, wording, companies, days, generators.texts))
@@ -187,7 +188,7 @@ def _generators(config: SimulatorConfig, seed: int) -> _Generators:
         )
     # The split is part of the seed sequence, so splits share no random numbers.
     streams = np.random.SeedSequence([seed, zlib.crc32(config.split.encode())]).spawn(3)
-    return _Generators(*map(np.random.default_rng, streams))
+    return _Generators(*map(PortableGenerator, streams))
 
 
 def _days(config: SimulatorConfig) -> NDArray[Any]:
@@ -203,13 +204,13 @@ def _days(config: SimulatorConfig) -> NDArray[Any]:
 # -- Prices -----------------------------------------------------------------------------------------------------------
 
 
-def _simulate_latent(config: SimulatorConfig, rng: np.random.Generator) -> LatentState:
+def _simulate_latent(config: SimulatorConfig, rng: PortableGenerator) -> LatentState:
     parameters, assets, bars = config.parameters or PARAMETERS[config.split], config.assets, config.bars
     drift = np.array([regime.drift for regime in config.regimes]) / BARS_PER_YEAR
     volatility = np.array([regime.volatility for regime in config.regimes]) / np.sqrt(BARS_PER_YEAR)
     turbulence = np.array([regime.turbulence for regime in config.regimes])
     regime = _markov_chain(rng, [regime.mean_duration for regime in config.regimes], bars)
-    market = drift[regime] + volatility[regime] * rng.standard_normal(bars)
+    market = drift[regime] + volatility[regime] * rng.normal(bars)
     beta, sigma = (
         rng.uniform(*parameters.beta, assets),
         rng.uniform(*parameters.volatility, assets) / np.sqrt(BARS_PER_YEAR),
@@ -221,33 +222,31 @@ def _simulate_latent(config: SimulatorConfig, rng: np.random.Generator) -> Laten
     accuracy = rng.uniform(*parameters.accuracy, assets)
     own = sigma * turbulence[regime][:, None]
     jumps = (
-        parameters.jump_size
-        * rng.standard_normal((bars, assets))
-        * (rng.random((bars, assets)) < parameters.jumps / BARS_PER_YEAR)
+        parameters.jump_size * rng.normal(bars, assets) * (rng.random(bars, assets) < parameters.jumps / BARS_PER_YEAR)
     )
-    smooth = beta * market[:, None] + own * (edge * story + slow * health + rng.standard_normal((bars, assets)))
+    smooth = beta * market[:, None] + own * (edge * story + slow * health + rng.normal(bars, assets))
     spread = np.sqrt((beta * volatility[regime][:, None]) ** 2 + own**2)
     # A fifth of the variance is overnight. Given the total return, the overnight part is normal around a fifth of it.
     share = 0.2
-    overnight = share * smooth + np.sqrt(share * (1 - share)) * spread * rng.standard_normal((bars, assets)) + jumps
+    overnight = share * smooth + np.sqrt(share * (1 - share)) * spread * rng.normal(bars, assets) + jumps
     inside = np.sqrt(1 - share) * spread
     return LatentState(regime, story, health, smooth + jumps, overnight, inside, accuracy)
 
 
-def _markov_chain(rng: np.random.Generator, durations: Sequence[float], bars: int) -> Ints:
+def _markov_chain(rng: PortableGenerator, durations: Sequence[float], bars: int) -> Ints:
     """Sample a Markov chain, (bars,), with mean state durations `durations` and uniform transitions to other states."""
     states: list[Ints] = []
-    state, done = int(rng.integers(len(durations))), 0
+    state, done = rng.below(len(durations)), 0
     while done < bars:
-        length = int(rng.geometric(1 / durations[state]))
+        length = rng.geometric(durations[state])
         states.append(np.full(min(length, bars - done), state, dtype=np.int64))
         done += length
         if len(durations) > 1:
-            state = (state + int(rng.integers(1, len(durations)))) % len(durations)
+            state = (state + 1 + rng.below(len(durations) - 1)) % len(durations)
     return np.concatenate(states)
 
 
-def _simulate_bars(latent: LatentState, rng: np.random.Generator) -> dict[str, Any]:
+def _simulate_bars(latent: LatentState, rng: PortableGenerator) -> dict[str, Any]:
     """Simulate open, high, low, close and volume, each (bars, assets).
 
     Within a bar the log-price is a Brownian bridge. High and low are drawn from the distributions of its maximum and
@@ -261,19 +260,21 @@ def _simulate_bars(latent: LatentState, rng: np.random.Generator) -> dict[str, A
 
     def excursion() -> Floats:
         variance = latent.spread**2
-        excursions: Floats = np.sqrt(inside**2 - 2 * variance * np.log1p(-rng.random(shape))) / 2
+        excursions: Floats = np.sqrt(inside**2 - 2 * variance * np.log1p(-rng.random(*shape))) / 2
         return excursions
 
     middle = (opened + close) / 2
     surprise = np.abs(latent.returns) / latent.spread
-    volume = np.exp(rng.normal(13.0, 0.6, shape[1]) + 0.3 * surprise + 0.25 * rng.standard_normal(shape))
-    return {
-        "open": np.exp(opened),
-        "high": np.exp(np.maximum(middle + excursion(), np.maximum(opened, close))),
-        "low": np.exp(np.minimum(middle - excursion(), np.minimum(opened, close))),
-        "close": np.exp(close),
-        "volume": np.round(volume),
+    volume = np.exp(13.0 + 0.6 * rng.normal(shape[1]) + 0.3 * surprise + 0.25 * rng.normal(*shape))
+    logarithms = {
+        "open": opened,
+        "high": np.maximum(middle + excursion(), np.maximum(opened, close)),
+        "low": np.minimum(middle - excursion(), np.minimum(opened, close)),
+        "close": close,
     }
+    # Rounded, because the last bits of exponentials differ between platforms.
+    prices = {name: np.maximum(np.round(np.exp(logarithm), 4), 1e-4) for name, logarithm in logarithms.items()}
+    return {**prices, "volume": np.round(volume)}
 
 
 # -- Texts ------------------------------------------------------------------------------------------------------------
@@ -285,28 +286,28 @@ def _simulate_items(
     wording: Wording,
     companies: Sequence[tuple[str, str, str]],
     days: NDArray[Any],
-    rng: np.random.Generator,
+    rng: PortableGenerator,
 ) -> Iterator[Item]:
     """Generate news and reports, published before each close. They depend on the latent state of the next bar."""
     parameters = config.parameters or PARAMETERS[config.split]
-    offsets = rng.integers(0, config.report_every, config.assets)
+    offsets = [rng.below(config.report_every) for _ in range(config.assets)]
     for i, (symbol, name, product) in enumerate(companies):
         names = {"company": name, "product": product}
 
         def item(day: Any, kind: str, text: str, symbol: str = symbol) -> Item:
-            published = (day + np.timedelta64(int(rng.integers(6 * 60, 20 * 60)), "m")).astype("datetime64[ns]")
+            published = (day + np.timedelta64(6 * 60 + rng.below(14 * 60), "m")).astype("datetime64[ns]")
             return Item(published=published, kind=kind, symbol=symbol, text=text)
 
         for t, day in enumerate(days):
             ahead = min(t + 1, config.bars - 1)
-            if rng.random() < parameters.news_rate:
+            if rng.number() < parameters.news_rate:
                 direction = _noisy_direction(int(latent.story[ahead, i]), latent.accuracy[i], rng)
                 said = _choose(wording.news[direction], rng).format(**names)
                 yield item(day, "news", _choose(wording.frames, rng).format(said=said, **names))
-            if rng.random() < parameters.idle_rate:
+            if rng.number() < parameters.idle_rate:
                 said = _choose(wording.news[0], rng).format(**names)
                 yield item(day, "news", _choose(wording.frames, rng).format(said=said, **names))
-            if rng.random() < parameters.idle_rate and t > 0:
+            if rng.number() < parameters.idle_rate and t > 0:
                 last = 1 if latent.returns[t - 1, i] >= 0 else -1
                 yield item(day, "news", _choose(wording.recaps[last], rng).format(**names))
             if (t - offsets[i]) % config.report_every == 0:
@@ -314,14 +315,14 @@ def _simulate_items(
                 yield item(day, "report", _report(health, latent.accuracy[i], wording, names, rng))
 
 
-def _noisy_direction(truth: int, accuracy: float, rng: np.random.Generator) -> int:
+def _noisy_direction(truth: int, accuracy: float, rng: PortableGenerator) -> int:
     """Return the true direction with probability `accuracy`, else one of the two others."""
-    if rng.random() < accuracy:
+    if rng.number() < accuracy:
         return truth
-    return [d for d in (-1, 0, 1) if d != truth][int(rng.integers(2))]
+    return [d for d in (-1, 0, 1) if d != truth][rng.below(2)]
 
 
-def _report(truth: int, accuracy: float, wording: Wording, names: dict[str, str], rng: np.random.Generator) -> str:
+def _report(truth: int, accuracy: float, wording: Wording, names: dict[str, str], rng: PortableGenerator) -> str:
     """Return a report of three informative sentences, each correct with probability `accuracy`, and three fillers."""
     informative = [_choose(wording.reports[_noisy_direction(truth, accuracy, rng)], rng) for _ in range(3)]
     sentences = [*informative, *(_choose(wording.filler, rng) for _ in range(3))]
@@ -329,5 +330,5 @@ def _report(truth: int, accuracy: float, wording: Wording, names: dict[str, str]
     return f"{names['company']}, quarterly report. " + " ".join(sentences[k] for k in order).format(**names)
 
 
-def _choose(texts: Sequence[str], rng: np.random.Generator) -> str:
-    return texts[int(rng.integers(len(texts)))]
+def _choose(texts: Sequence[str], rng: PortableGenerator) -> str:
+    return texts[rng.below(len(texts))]
