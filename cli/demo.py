@@ -7,23 +7,23 @@ from pathlib import Path
 
 from rich.console import Console
 
+from ..benchmarks.reproduce.demo import DEMO
 from ..benchmarks.reproduce.re_rest import ReproduceReReST
-from ..loops.measuring.measure import Measure
 
 
 @dataclass(frozen=True)
 class DemoConfig:
-    """Settings of `kintsugi demo`: one seed of the Re-ReST comparison, without controls."""
+    """Settings of `kintsugi demo`: the base model, self-training and Re-ReST, with one seed policy."""
 
-    tasks: int = 200
+    tasks: int = DEMO.held_out.tasks
     """Number of held-out tasks; all have size `small`."""
     run: Path = Path("runs/demo")
     """Folder of the run; repeat the command to resume it."""
-    comparison: ReproduceReReST = field(default_factory=lambda: ReproduceReReST(seeds=1, controls=False))
+    comparison: ReproduceReReST = field(default_factory=lambda: DEMO)
     """Settings of the comparison."""
 
 
 def run(config: DemoConfig, console: Console) -> None:
     """Run `kintsugi demo`."""
-    held_out = Measure(params={"size": "small"}, splits=("valid_unseen",), tasks=config.tasks)
+    held_out = replace(config.comparison.held_out, tasks=config.tasks)
     replace(config.comparison, held_out=held_out).run(config.run, console)

@@ -6,6 +6,7 @@ models are then compared on the attempts of all seeds. TradingGroup's reproducti
 
 from __future__ import annotations
 
+import json
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -121,12 +122,21 @@ class Lab:
         self.seed = seed
         self.say = say
         self.attempts: Attempts = {}
+        self._adapters: dict[str, Path | None] = {}
         self._held_out = held_out
 
     def measure(self, name: str, adapter: Path | None) -> None:
         """Evaluate the base model with `adapter` (or alone, when None) on the held-out splits."""
         self.say(f"measuring {name}")
+        self._adapters[name] = adapter
         self.attempts[name] = measure(self.run, name, adapter, self._held_out)
+
+    def training(self, name: str) -> dict[str, Any]:
+        """Return what the learner recorded about the training of a model; nothing for the base model."""
+        from ...agents.models.weights import MANIFEST
+
+        manifest = (self._adapters[name] or Path()) / MANIFEST
+        return dict(json.loads(manifest.read_text()).get("result", {})) if manifest.is_file() else {}
 
 
 SeedRun = Callable[[SeedRecipe, RunStore], Run]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
@@ -9,6 +10,8 @@ from typing import Any, ClassVar
 from rich.console import RenderableType
 
 from ...agents.trajectory import Trajectory
+from ...errors import unknown
+from ...loops.learning.core import Example
 from ...loops.measuring.measure import Measure
 from ...loops.re_rest import Mended, ReReST, collect_and_mend
 from ...loops.registry import LoopConfig
@@ -16,11 +19,13 @@ from ...loops.run import Practice, job
 from ...loops.runs.stages import Stage
 from .core import UNGATED, Attempts, Lab, Reproduction
 
+MODELS = ("base", "self-training", "demonstrations", "samples", "re-rest zero-shot", "re-rest")
 PAIRS = (
     ("base", "self-training"),
     ("self-training", "re-rest"),
     ("base", "re-rest"),
     ("demonstrations", "self-training"),
+    ("demonstrations", "re-rest"),
     ("samples", "re-rest"),
     ("re-rest zero-shot", "re-rest"),
 )
@@ -32,8 +37,10 @@ class ReproduceReReST(Reproduction):
 
     loop: ReReST = field(default_factory=lambda: ReReST(practice=Practice(tasks=300), gate=UNGATED))
     held_out: Measure = field(default_factory=lambda: Measure(splits=("valid_seen", "valid_unseen"), tasks=200))
-    controls: bool = True
-    """Also run the controls: as many extra samples as reflections, demonstrations only, zero-shot reflector only."""
+    models: tuple[str, ...] = MODELS
+    """Models to train and measure: `base`, `self-training`, `re-rest`, and the controls `demonstrations` (as many
+    examples, all of them demonstrations), `samples` (as many extra samples as reflections) and `re-rest zero-shot`
+    (the zero-shot reflector alone)."""
 
     paper: ClassVar[str] = "re-rest"
     pairs: ClassVar[tuple[tuple[str, str], ...]] = PAIRS
@@ -43,32 +50,45 @@ class ReproduceReReST(Reproduction):
         """The configuration of Re-ReST."""
         return self.loop
 
+    def check(self) -> None:
+        """See `Reproduction.check`. Also raises for models that are not part of the comparison."""
+        super().check()
+        for name in self.models:
+            if name not in MODELS:
+                raise unknown("model of this comparison", name, MODELS)
+
     def one_seed(self, lab: Lab) -> None:
         """Run all models with one seed policy."""
         run, loop = lab.run, replace(self.loop, seed=self.loop.seed + lab.seed)
         data, seed, split = loop.data, loop.seed, loop.practice.split
         agent = run.make_agent(None, loop.attempts)
 
-        def train_and_measure(name: str, passed: list[Trajectory]) -> None:
-            examples = data.mixture(agent, passed, run.demonstrations, seed)
+        def train_and_measure(name: str, examples: list[Example]) -> None:
             lab.say(f"training {name} on {len(examples)} examples")
             adapter = f"{name.replace(' ', '_')}@1"
             lab.measure(name, run.train(adapter, examples, loop.fit, seed=seed, rename=data.rename))
+
+        def mixture(passed: list[Trajectory]) -> list[Example]:
+            return data.mixture(agent, passed, run.demonstrations, seed)
 
         lab.measure("base", None)
         lab.say("sampling, reflecting zero-shot, reflecting with the trained reflector")
         mended = collect_and_mend(run, None, loop)
         run.store.result(Stage("counts", "mended", split), lambda: counts_of(mended))
-        train_and_measure("self-training", mended.passed)
-        if self.controls:
-            size = len(data.mixture(agent, [*mended.passed, *mended.corrected], run.demonstrations, seed))
-            alone = data.examples(agent, run.demonstrations[:size])
-            lab.say(f"training demonstrations on {len(alone)} examples")
-            adapter = run.train("demonstrations@1", alone, loop.fit, seed=seed, rename=data.rename)
-            lab.measure("demonstrations", adapter)
-            train_and_measure("samples", [*mended.passed, *_extra_samples(lab, loop, mended)])
-            train_and_measure("re-rest zero-shot", [*mended.passed, *(t for t in mended.zero_shot if t.success)])
-        train_and_measure("re-rest", [*mended.passed, *mended.corrected])
+        if "self-training" in self.models:
+            train_and_measure("self-training", mixture(mended.passed))
+        mixed = mixture([*mended.passed, *mended.corrected])
+        if "demonstrations" in self.models:
+            alone = itertools.cycle(data.examples(agent, run.demonstrations))
+            train_and_measure("demonstrations", list(itertools.islice(alone, len(mixed))))
+        if "samples" in self.models:
+            train_and_measure("samples", mixture([*mended.passed, *_extra_samples(lab, loop, mended)]))
+        if "re-rest zero-shot" in self.models:
+            train_and_measure(
+                "re-rest zero-shot", mixture([*mended.passed, *(t for t in mended.zero_shot if t.success)])
+            )
+        if "re-rest" in self.models:
+            train_and_measure("re-rest", mixed)
 
     def findings(self, attempts: Attempts, results: Mapping[Stage, Any]) -> list[RenderableType]:
         """Return how many failures the reflectors mended, per seed."""

@@ -163,7 +163,9 @@ def test_tables_and_report_without_controls(doors_world, tmp_path, monkeypatch):
         pretrain=PretrainConfig(tokens=30_000, batch_tokens=512, warmup=10),
     )
     held_out = replace(CONFIG.held_out, splits=("valid_seen",))
-    config = replace(CONFIG, recipe=small, env="doors", seeds=1, controls=False, held_out=held_out)
+    config = replace(
+        CONFIG, recipe=small, env="doors", seeds=1, models=("base", "self-training", "re-rest"), held_out=held_out
+    )
     outputs = [printed(tmp_path / "run", config) for _ in range(2)]
     for expected in (
         "base",
@@ -194,6 +196,9 @@ def test_bad_settings_are_refused_before_any_work(tmp_path, capsys):
     assert "unknown environment 'hosehold'; did you mean 'household'" in refused(capsys, *command, "--env", "hosehold")
     assert "argument 'max_step' of environment 'household'; did you mean 'max_steps'" in refused(
         capsys, *command, "--env-args", "max_step=3"
+    )
+    assert "unknown model of this comparison 'samlpes'; did you mean 'samples'" in refused(
+        capsys, *command, "--models", "base", "samlpes"
     )
     assert "tasks is 0; expected at least 1" in refused(capsys, *command, "--loop.practice.tasks", "0")
     assert "every model; expected 'off'; pass --gate off" in refused(capsys, *command, "--gate", "on")

@@ -1,0 +1,228 @@
+"""A comparison over many seeds: one run and one small JSON file per seed, and tables from these files.
+
+`python -m kintsugi.benchmarks.reproduce.over_seeds STUDY --seeds 0-19`. Each seed trains its own seed policy and all
+models of the comparison from it. All models are measured on the same held-out tasks. A finished seed is not played
+again, and an unfinished one is resumed. The tables are built from the files alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Self
+
+from rich.console import Console
+
+from ...arguments import to_plain
+from ...envs.core import TaskSet
+from ...errors import UsageError
+from ...loops.measuring.measure import Measure
+from ...loops.re_rest import ReReST
+from ...loops.run import resolved
+from ...loops.runs.store import RunStore
+from ...loops.seeds.registry import recipe_of
+from ..progress import bar
+from ..scripts import run
+from .agent_r import ReproduceAgentR
+from .core import UNGATED, Attempts, Lab, Reproduction, Say, SeedRun, elapsed_time_printer, seed_run
+from .demo import DEMO
+from .re_rest import ReproduceReReST
+
+STUDIES: dict[str, Callable[[], Reproduction]] = {
+    "demo": lambda: replace(DEMO, models=("base", "demonstrations", "self-training", "re-rest")),
+    "code-re-rest": lambda: ReproduceReReST(
+        recipe=recipe_of("code"),
+        env="code",
+        loop=ReReST(gate=UNGATED),
+        held_out=Measure(splits=("valid", "valid_unseen"), tasks=400),
+        models=("base", "demonstrations", "re-rest"),
+    ),
+    "re-rest": ReproduceReReST,
+    "agent-r": ReproduceAgentR,
+}
+"""The comparison of each study, by its name."""
+
+
+@dataclass(frozen=True)
+class SeedResult:
+    """What one seed showed. JSON-serialisable through `asdict` and `from_json`."""
+
+    seed: int
+    """Number of the seed."""
+    task_sets: dict[str, str]
+    """`TaskSet.hash` of the held-out tasks, by name."""
+    outcomes: dict[str, dict[str, str]]
+    """For each model and task set one character per task, ordered by id: `1` success, `0` none, `-` not known."""
+    examples: dict[str, int]
+    """Number of training examples per epoch, by trained model."""
+    updates: dict[str, int]
+    """Number of optimiser steps, by trained model. Empty if the learner does not record it."""
+    counts: dict[str, Any]
+    """What the loop counted, such as the numbers of attempts that passed, failed and were mended."""
+    seconds: float | None = None
+    """Wall time in seconds. None if the seed was resumed."""
+    cpu_seconds: float | None = None
+    """CPU time of all threads in seconds. None if the seed was resumed."""
+    machine: dict[str, Any] = field(default_factory=dict)
+    """What the arithmetic depends on: the number of threads and the instruction set of torch's kernels."""
+
+    @classmethod
+    def from_json(cls, text: str, path: Path) -> Self:
+        """Return the result of one file. Raises `UsageError` if the text is not one; `path` names the file."""
+        try:
+            found = cls(**json.loads(text))
+            words = [word for sets in found.outcomes.values() for word in sets.values()]
+            if not words or not all(set(word) <= set("01-") for word in words):
+                raise ValueError("outcomes are other characters than 0, 1 and -")
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise UsageError(
+                f"{path} is not the result of a seed ({error}); remove it, and the seed is played again"
+            ) from None
+        return found
+
+
+def play_seed(store: RunStore, config: Reproduction, seed: int, make: SeedRun, say: Say) -> SeedResult:
+    """Train and measure all models of one seed, or resume this.
+
+    Args:
+        store: Store of this seed alone.
+        config: The comparison, with resolved settings.
+        seed: Number of the seed.
+        make: Trains the seed policy and makes its run.
+        say: Is passed one line per step.
+    """
+    is_new, started, cpu = not store.results(), time.monotonic(), _cpu_seconds()
+    say(f"seed {seed}: the seed policy")
+    lab = Lab(make(config.recipe.with_seed_offset(seed), store), seed, config.held_out, say)
+    config.one_seed(lab)
+    first = next(iter(lab.attempts.values()))
+    results = {name: lab.training(name) for name in lab.attempts}
+    return SeedResult(
+        seed=seed,
+        task_sets={name: TaskSet({t.task for t in found}).hash for name, found in first.items()},
+        outcomes=outcomes_of(lab.attempts),
+        examples={name: found["examples"] for name, found in results.items() if "examples" in found},
+        updates={name: found["steps"] for name, found in results.items() if "steps" in found},
+        counts={str(stage): value for stage, value in store.results().items() if stage.kind == "counts"},
+        seconds=round(time.monotonic() - started, 1) if is_new else None,
+        cpu_seconds=round(_cpu_seconds() - cpu, 1) if is_new else None,
+        machine=_machine(),
+    )
+
+
+def outcomes_of(attempts: Attempts) -> dict[str, dict[str, str]]:
+    """Return one character per task, by model and task set, in the order of the task ids; see `SeedResult.outcomes`."""
+    marks = {"success": "1", "infra_error": "-"}
+    return {
+        model: {
+            name: "".join(marks.get(t.outcome, "0") for t in sorted(found, key=lambda t: t.key))
+            for name, found in sets.items()
+        }
+        for model, sets in attempts.items()
+    }
+
+
+def _cpu_seconds() -> float:
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+def _machine() -> dict[str, Any]:
+    import torch
+
+    return {"threads": torch.get_num_threads(), "kernels": torch.backends.cpu.get_cpu_capability()}
+
+
+# -- files ------------------------------------------------------------------------------------------------------------
+
+
+def result_file(folder: Path, seed: int) -> Path:
+    """Return the file of a seed's result."""
+    return folder / f"seed-{seed}.json"
+
+
+def write_result(folder: Path, result: SeedResult) -> None:
+    """Write a seed's result, whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    final = result_file(folder, result.seed)
+    unfinished = final.with_suffix(".unfinished")
+    unfinished.write_text(json.dumps(asdict(result), indent=1, sort_keys=True) + "\n")
+    os.replace(unfinished, final)
+
+
+def read_results(folder: Path) -> list[SeedResult]:
+    """Return the results of all finished seeds, ordered by seed. Raises `UsageError` if a file is not a result."""
+    files = folder.glob("seed-*.json")
+    return sorted((SeedResult.from_json(each.read_text(), each) for each in files), key=lambda found: found.seed)
+
+
+# -- command line -----------------------------------------------------------------------------------------------------
+
+
+def play(
+    name: str,
+    config: Reproduction,
+    seeds: Sequence[int],
+    runs: Path,
+    folder: Path,
+    console: Console,
+    make: SeedRun | None = None,
+) -> None:
+    """Play or resume the seeds that have no result yet, write their results, and print the tables of all results.
+
+    Args:
+        name: Name of the study.
+        config: The comparison.
+        seeds: Numbers of the seeds.
+        runs: Folder of the runs, one per seed.
+        folder: Folder of the results.
+        console: Where progress and tables are printed.
+        make: Trains seed policies and makes their runs; in this process when None.
+    """
+    from .seed_tables import render_tables
+
+    config.check()
+    env, say = config.env_spec, elapsed_time_printer(console)
+    config = replace(config, held_out=resolved(config.held_out, env))
+    read_results(folder)  # A damaged file is reported before hours of work.
+    for seed in seeds:
+        if result_file(folder, seed).exists():
+            say(f"seed {seed} is finished")
+            continue
+        record: Mapping[str, Any] = {"command": f"over-seeds {name}", "seed": seed, **to_plain(config)}
+        with RunStore.open(runs / f"seed-{seed}", record) as store, bar(console) as store.on_status:
+            result = play_seed(store, config, seed, make or seed_run(env, store.on_status), say)
+        write_result(folder, result)
+        say(f"seed {seed}: written to {result_file(folder, seed)}")
+    console.print(render_tables(read_results(folder), config.pairs), soft_wrap=True, highlight=False, markup=False)
+
+
+def seed_numbers(text: str) -> list[int]:
+    """Return the seeds that a text such as `0-4,7` names. Raises `ValueError` for other texts."""
+    found: list[int] = []
+    for part in filter(None, text.split(",")):
+        first, _, last = part.partition("-")
+        found += range(int(first), int(last or first) + 1)
+    return found
+
+
+def main() -> None:
+    """Play the seeds named on the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0] if __doc__ else None)
+    parser.add_argument("study", choices=sorted(STUDIES))
+    parser.add_argument("--seeds", type=seed_numbers, default=[0, 1, 2], help="such as 0-4,7; empty: print the tables")
+    parser.add_argument("--run", type=Path, help="folder of the runs (runs/STUDY)")
+    parser.add_argument("--results", type=Path, help="folder of the results (benchmarks/results/STUDY)")
+    given = parser.parse_args()
+    runs = given.run or Path("runs") / given.study
+    results = given.results or Path("benchmarks/results") / given.study
+    play(given.study, STUDIES[given.study](), given.seeds, runs, results, Console())
+
+
+if __name__ == "__main__":
+    run(main)

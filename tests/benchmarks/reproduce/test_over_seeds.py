@@ -1,0 +1,151 @@
+"""Comparisons over many seeds: what is trained and measured, resuming, and the tables."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from comparisons import Seeds
+from kintsugi.benchmarks.reproduce.over_seeds import (
+    STUDIES,
+    SeedResult,
+    play,
+    read_results,
+    result_file,
+    seed_numbers,
+    write_result,
+)
+from kintsugi.benchmarks.reproduce.re_rest import ReproduceReReST
+from kintsugi.benchmarks.reproduce.seed_tables import render_tables
+from kintsugi.errors import InfraError, UsageError
+from kintsugi.loops.learning.core import FitConfig
+from kintsugi.loops.measuring.gate import Gate
+from kintsugi.loops.measuring.measure import Measure
+from kintsugi.loops.re_rest import ReReST
+from kintsugi.loops.run import Attempts, Practice
+from kintsugi.loops.seeds.family import SeedRecipe
+from rich.console import Console
+
+CONFIG = ReproduceReReST(
+    recipe=SeedRecipe(family="doors"),
+    env="door_env:Doors",
+    loop=ReReST(Practice(tasks=24), Attempts(k=1, temperature=0.7), FitConfig(epochs=1.0), Gate("off")),
+    held_out=Measure(splits=("valid_seen", "valid_unseen"), tasks=6),
+    models=("base", "demonstrations", "re-rest"),
+)
+PAIRS = (("base", "re-rest"), ("demonstrations", "re-rest"))
+RESULT = SeedResult(
+    seed=0,
+    task_sets={"valid": "abc"},
+    outcomes={
+        "base": {"valid": "00000000"},
+        "demonstrations": {"valid": "10000000"},
+        "re-rest": {"valid": "1111100-"},
+    },
+    examples={"re-rest": 4, "demonstrations": 4},
+    updates={},
+    counts={"passed": 3},
+)
+
+
+def test_each_seed_is_played_once_and_trains_a_control_of_the_same_size(tmp_path):
+    seeds, console = Seeds(), Console(record=True, width=200)
+    play("doors", CONFIG, [0, 1], tmp_path / "runs", tmp_path / "results", console, seeds)
+    assert [recipe.seed for recipe in seeds.recipes] == [0, 1]
+    results = read_results(tmp_path / "results")
+    assert [found.seed for found in results] == [0, 1]
+    for number, found in enumerate(results):
+        assert tuple(sorted(found.outcomes)) == tuple(sorted(CONFIG.models))
+        assert all(len(word) == 6 for splits in found.outcomes.values() for word in splits.values())
+        alone, mixed = seeds.trained[f"{number}/demonstrations@1"], seeds.trained[f"{number}/re-rest@1"]
+        assert len(alone) == len(mixed)
+        assert all("I try" in example.messages[-1].content for example in alone)
+    assert results[0].task_sets == results[1].task_sets
+    text = console.export_text()
+    assert "| mean |" in text
+    assert "| over tasks, pooled |" in text
+
+    again, console = Seeds(), Console(record=True, width=200)
+    play("doors", CONFIG, [1, 2], tmp_path / "runs", tmp_path / "results", console, again)
+    assert [recipe.seed for recipe in again.recipes] == [2]
+    assert "seed 1 is finished" in console.export_text()
+
+    result_file(tmp_path / "results", 1).unlink()
+    third = Seeds()
+    play("doors", CONFIG, [1], tmp_path / "runs", tmp_path / "results", Console(quiet=True), third)
+    assert (third.trained, third.asked) == ({}, [])
+    assert read_results(tmp_path / "results")[:2] == results
+
+
+def test_the_table_has_each_seed_the_mean_the_spread_and_the_pooled_test():
+    other = replace(RESULT, seed=1, outcomes={**RESULT.outcomes, "re-rest": {"valid": "11100000"}})
+    lines = render_tables([RESULT, other], PAIRS).splitlines()
+    assert lines[0] == (
+        "| seed (valid, task set `abc`) | base | re-rest | demonstrations | re-rest - base | re-rest - demonstrations |"
+    )
+    assert lines[2] == "| 0 | 0.0 % | 71.4 % | 12.5 % | +71.4, p = 0.062 | +57.1, p = 0.125 |"
+    assert lines[3] == "| 1 | 0.0 % | 37.5 % | 12.5 % | +37.5, p = 0.250 | +25.0, p = 0.500 |"
+    assert lines[4] == "| mean | 0.0 % | 54.5 % | 12.5 % | +54.5 | +41.1 |"
+    assert lines[5] == "| standard deviation, points | 0.0 | 24.0 | 0.0 | 24.0 | 22.7 |"
+    assert lines[6] == "| range | 0.0…0.0 | 37.5…71.4 | 12.5…12.5 | +37.5…+71.4 | +25.0…+57.1 |"
+    assert lines[7] == "| seeds with p < 0.05 |  |  |  | 0 of 2 | 0 of 2 |"
+    assert lines[8].startswith("| over tasks, pooled |  |  |  | +53.3 (")
+    assert lines[8].endswith("n = 15 |")
+    # Both seeds gain. Of the four ways to flip two signs, two have a sum as large as this one.
+    assert lines[9] == "| over seeds |  |  |  | +54.5 (-161.1…+270.0), p = 0.500 | +41.1 (-163.1…+245.3), p = 0.500 |"
+    assert "standard deviation" not in render_tables([RESULT], PAIRS)
+
+
+def test_files_are_read_back_and_other_tasks_are_refused(tmp_path):
+    write_result(tmp_path, RESULT)
+    write_result(tmp_path, replace(RESULT, seed=10))
+    write_result(tmp_path, replace(RESULT, seed=2))
+    assert [found.seed for found in read_results(tmp_path)] == [0, 2, 10]
+    assert read_results(tmp_path)[0] == RESULT
+    with pytest.raises(UsageError, match="seed 1 was measured with the tasks"):
+        render_tables([RESULT, replace(RESULT, seed=1, task_sets={"valid": "xyz"})], PAIRS)
+    with pytest.raises(UsageError, match="no finished seed"):
+        render_tables([], PAIRS)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"seed": 1}', json.dumps({**RESULT.__dict__, "outcomes": {}})])
+def test_a_damaged_file_is_named_before_anything_is_played(tmp_path, text):
+    result_file(tmp_path, 3).write_text(text)
+    seeds = Seeds()
+    with pytest.raises(UsageError, match=r"seed-3\.json is not the result of a seed"):
+        play("doors", CONFIG, [0], tmp_path / "runs", tmp_path, Console(quiet=True), seeds)
+    assert seeds.runs == []
+
+
+def test_infrastructure_failures_are_no_failures():
+    unknown = {name: {"valid": "--------"} for name in CONFIG.models}
+    with pytest.raises(InfraError, match="ended all attempts"):
+        render_tables([replace(RESULT, outcomes=unknown)], PAIRS)
+
+
+def test_the_share_of_seeds_that_show_a_difference():
+    words = ["1" * 10 + "0" * 2, "1" * 5 + "0" * 7, "0" * 12]
+    results = [
+        replace(RESULT, seed=n, outcomes={"base": {"valid": "0" * 12}, "re-rest": {"valid": w}})
+        for n, w in enumerate(words)
+    ]
+    assert "| seeds with p < 0.05 |  |  | 1 of 3 |" in render_tables(results, PAIRS)
+
+
+def test_models_must_be_the_same(tmp_path):
+    other = replace(RESULT, seed=1, outcomes={"base": {"valid": "00000000"}})
+    with pytest.raises(UsageError, match="seed 1 was measured with the models"):
+        render_tables([RESULT, other], PAIRS)
+
+
+def test_seed_numbers():
+    assert seed_numbers("0-3,7") == [0, 1, 2, 3, 7]
+    assert seed_numbers("") == []
+    with pytest.raises(ValueError, match="invalid literal"):
+        seed_numbers("all")
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_studies_have_valid_settings(name):
+    STUDIES[name]().check()
