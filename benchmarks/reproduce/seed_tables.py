@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from ...errors import InfraError, UsageError
 from ...loops.measuring.statistics import mcnemar, mean, paired_difference, sign_flip
 from ...loops.measuring.tables import interval, p_value, percent, percentage_points
-from .over_seeds import SeedResult
+from .seed_results import SeedResult
 
 Pair = tuple[str, str]
 ALPHA = 0.05
