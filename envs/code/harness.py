@@ -20,7 +20,7 @@ _MODULES = {
     "plain": ("load", "plain"),
     "snippet": ("load", "snippet"),
     "solution": (*_SHARED, "solution"),
-    "tests": (*_SHARED, "guard", "namespace", "tests_peer", "tests"),
+    "tests": (*_SHARED, "decoys", "guard", "namespace", "tests_peer", "tests"),
 }
 PROGRAM = inspect.cleandoc(
     """

@@ -224,6 +224,97 @@ def answers_that_are_almost_always_equal_are_exposed(context: CheckContext) -> N
         _expect(context, solution, tests=f"assert f(2) == {expected}\n")
 
 
+def answers_cannot_decide_later(context: CheckContext) -> None:
+    """An answer whose operators return objects that decide when they are asked must not know which of them matters."""
+    later = """
+        import collections.abc
+        class Later:
+            asked = 0
+            def __init__(self, kind, good, bad): self.kind, self.good, self.bad = kind, good, bad
+            def first(self):
+                self.kind.asked += 1
+                return self.good if self.kind.asked == 1 else self.bad
+            __bool__ = __abs__ = first
+        def make(good, bad):
+            class Kind: asked = 0
+            return lambda *arguments: Later(Kind, good, bad)
+        class Answer:
+            def __init__(self):
+                kind = type(self)
+                self.equal, self.less, self.minus = make(True, False), make(True, False), make(0.0, 5000.0)
+            def __eq__(self, other): return self.equal()
+            def __lt__(self, other): return self.less()
+            def __contains__(self, item): return self.equal()
+            def __sub__(self, other): return self.minus()
+            __rsub__ = __sub__
+        def f(x): return Answer()
+    """
+    # Of eight answers, one is the first by chance, so several assertions must pass together.
+    tests = (
+        "def check(candidate):\n    assert candidate(1) == 17 and candidate(2) == 'abc' and candidate(3) == [1]\n"
+        "    assert 17 in candidate(4) and 9 in candidate(5) and 'x' in candidate(6)\n"
+        "    assert all(abs(candidate(x) - 17.5) < 1e-6 and abs(24.5 - candidate(x)) < 1e-6 for x in range(3))\n"
+    )
+    _expect(context, later, tests=tests)
+
+
+def answers_that_equal_values_of_a_kind_are_exposed(context: CheckContext) -> None:
+    """An answer that equals all values that are not plain, or the few that most tasks have, must not count as equal."""
+    solution = """
+        PLAIN = (int, float, str, bytes, type(None), bool, list, tuple, dict, set)
+        class A:
+            def __eq__(self, other): return CONDITION
+        def f(x): return A()
+    """
+    setup = "import array, collections, datetime, enum, pathlib, re, uuid\nclass Q: pass\nclass R:\n    x = 1\n"
+    setup += "P = collections.namedtuple('P', 'a b')\nclass E(enum.Enum):\n    X = 1\n    Y = 2\n"
+    others = ("Q()", "P(1, 2)", "E.X", "pathlib.PurePosixPath('a/b')", "datetime.time(1, 2)", "uuid.UUID(int=3)",
+              "array.array('i', [1, 2])", "re.compile('ab')", "datetime.timedelta(3)", "[Q(), 1]")  # fmt: skip
+    for other in others:
+        condition = "type(other) not in PLAIN or (type(other) is list and len(other) == 2)"
+        _expect(context, solution.replace("CONDITION", condition), tests=f"{setup}assert f(1) == {other}\n")
+    labels = "assert f(1) == 'YES'\nassert f(2) == 'NO'\nassert f(3) == 'YES'\nassert f(4) == 'NO'\n"
+    _expect(context, solution.replace("CONDITION", "other in ('YES', 'NO')"), tests=labels)
+    numbers = "def check(candidate):\n    assert [candidate(x) == x % 2 for x in range(9)] == [True] * 9\n"
+    _expect(context, solution.replace("CONDITION", "other in (0, 1)"), tests=numbers)
+    sets = """
+        import collections.abc
+        class S(collections.abc.Set):
+            def __contains__(self, item): return True
+            def __iter__(self): return iter(())
+            def __len__(self): return 3
+            def __le__(self, other): return True
+            def __xor__(self, other): return set()
+        def f(x): return S()
+    """
+    _expect(context, sets, tests="assert f(1) == {1, 2, 3} or not f(2) ^ {4, 5} or f(1) <= {7, 8, 9}\n")
+
+
+def empty_values_are_no_objects_of_a_solution(context: CheckContext) -> None:
+    """A solution must not claim a value that all code has in common, such as `()`, as an object of its own."""
+    claim = """
+        import sys
+        class A:
+            def __eq__(self, other): return True
+        def f(x):
+            frame = sys._getframe()
+            while "self" not in frame.f_locals or not hasattr(frame.f_locals["self"], "request"): frame = frame.f_back
+            peer = frame.f_locals["self"]
+            if x:
+                return A()
+            send = peer.link.send
+            def change(message):
+                peer.link.send = send
+                message[2].append([-100000, "value", ["type", "builtins.tuple"], ["tuple"]])
+                send(message)
+            peer.objects[-100000] = ()
+            peer.own.add(-100000)
+            peer.link.send = change
+            return 0
+    """
+    _expect(context, claim, tests="f(0)\nassert f(1) == ()\nassert f(2) == ()\n")
+
+
 def answers_cannot_absorb_arithmetic(context: CheckContext) -> None:
     """An answer for which every difference is small must not count as near."""
     tests = (
@@ -316,6 +407,63 @@ asyncio.run(main())
     """
     verdict = _expect(context, reach, tests=tests)
     require("found []" in verdict.printed, f"the solution printed {verdict.printed[:300]!r}")
+
+
+def tests_call_nothing_of_a_solutions_choice(context: CheckContext) -> None:
+    """A solution that makes its tests call something must not choose what: `attrgetter` reads globals, `exec` runs."""
+    tests = """
+import asyncio
+from unittest.mock import Mock
+expected = "hidden-" + "tests"
+class Node:
+    def __init__(self, value): self.value = value
+def apply(function, *arguments): return function(*arguments)
+async def main():
+    assert f(Node(3), apply, Mock()) == expected
+    assert await g(apply) == expected
+asyncio.run(main())
+"""
+    choose = """
+        import asyncio, copy, operator, string, types, typing
+        chosen = [operator.attrgetter, operator.itemgetter, operator.methodcaller, map, filter, type,
+                  types.FunctionType, string.Formatter, typing.Type[int], property, super]
+        def read(call, target):
+            found = []
+            for kind in chosen:
+                try:
+                    get = call(kind, "__globals__")
+                    item = call(operator.itemgetter, "expected")
+                    found.extend(call(map, item, call(map, get, [target])))
+                except BaseException: pass
+            print("found", found)
+        def f(node, apply, mock):
+            def copied(kind, *arguments):
+                node.__dict__["__reduce_ex__"] = lambda protocol: (kind, arguments)
+                return copy.copy(node)
+            def mocked(kind, *arguments):
+                mock.side_effect = kind
+                return mock(*arguments)
+            for call in (apply, copied, mocked): read(call, apply)
+            return 0
+        async def g(apply):
+            loop = asyncio.get_running_loop()
+            for kind in chosen[:3]:
+                try:
+                    get = await loop.run_in_executor(None, kind, "_coro.cr_frame.f_globals")
+                    print("found", list(await loop.run_in_executor(None, map, get, [asyncio.current_task()])))
+                except Exception: pass
+            return 0
+    """
+    verdict = _expect(context, choose, tests=tests)
+    require(set(verdict.printed.splitlines()) == {"found []"}, f"the solution printed {verdict.printed[:300]!r}")
+
+
+def annotations_of_a_solution_are_not_evaluated(context: CheckContext) -> None:
+    """Tests that ask for type hints evaluate texts of the solution, which must be nothing but types."""
+    tests = "import typing\nexpected = 'hidden-' + 'tests'\ntyping.get_type_hints(A)\n"
+    tests += "try: typing.get_type_hints(f)\nexcept Exception: pass\nassert f(1) == expected\n"
+    for code in ("__import__('sys').modules['tests'].__dict__.update(expected=0) or int", "print('hidden-') or int"):
+        _expect(context, f"class A:\n    x: {code!r} = 0\ndef f(x: {code!r}): return 0", tests=tests)
 
 
 def solutions_cannot_derive_from_classes_of_tests(context: CheckContext) -> None:

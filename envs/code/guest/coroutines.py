@@ -43,7 +43,9 @@ def is_allowed(target: Any, name: str) -> bool:
         return True
     import asyncio
 
-    return name in LOOP if isinstance(target, asyncio.AbstractEventLoop) else name not in HIDDEN
+    if isinstance(target, asyncio.AbstractEventLoop):
+        return name in LOOP
+    return not (isinstance(target, asyncio.Future) and name in HIDDEN)
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .mirror import FORWARDED, INHERITED, SHOWN, is_base
-from .values import KINDS, SUBCLASSED, known_name, plain_kind
+from .values import KINDS, SUBCLASSED, known_name, tag_of
 
 Encode = Callable[[Any], Any]
 CHAIN = ("__cause__", "__context__", "__suppress_context__")
@@ -31,7 +31,9 @@ def describe_class(kind: type, encode: Encode) -> list[Any]:
         bases.append(inherited[0])
         for each in base.__mro__[:-1]:
             names.update(vars(each))
-    shown = [[name, encode(vars(kind)[name])] for name in SHOWN if vars(kind).get(name) is not None]
+    # As a tuple, because a container has no content while its message is being read.
+    values = {name: vars(kind)[name] for name, usual in SHOWN.items() if isinstance(vars(kind).get(name), usual)}
+    shown = [[name, encode(tuple(v.items()) if isinstance(v, dict) else v)] for name, v in values.items()]
     usual = (*FORWARDED, *INHERITED)
     names = {name: value for name, value in names.items() if name in usual or not name.startswith("__")}
     own = [f"{name}=" if name == "__hash__" and value is None else name for name, value in names.items()]
@@ -57,13 +59,13 @@ def describe_object(value: Any, encode: Encode, with_causes: bool) -> list[Any]:
     kind = type(value)
     if kind in (types.GeneratorType, types.CoroutineType):
         return [kind.__name__, value.__name__, value.__qualname__]
-    encoded = encode(kind)
+    encoded = ["kind", known_name(kind)] if known_name(kind) else encode(kind)
     if issubclass(kind, BaseException):
         arguments = (value.message, value.exceptions) if isinstance(value, BaseExceptionGroup) else value.args
         return ["error", encoded, list(map(encode, arguments)), _error_attributes(value, encode, with_causes)]
     for base in SUBCLASSED:
         if issubclass(kind, base):
-            tag = plain_kind(base())
+            tag = tag_of(base)
             return ["value", encoded, [tag, *map(encode, KINDS[tag][1](value))]]
     return ["object", encoded]
 
@@ -87,7 +89,8 @@ def make_error(kind: Any, arguments: list[Any], attributes: list[tuple[str, Any]
     """
     if not (isinstance(kind, type) and issubclass(kind, BaseException)):
         raise ValueError("not an exception")
-    error = kind.__new__(kind, *(arguments if issubclass(kind, BaseExceptionGroup) else ()))
+    known = next(each for each in kind.__mro__ if known_name(each))
+    error = known.__new__(kind, *(arguments if issubclass(kind, BaseExceptionGroup) else ()))
     if not is_stand_in:
         # Some built-in exceptions have fields that only their own constructor sets.
         with contextlib.suppress(Exception):

@@ -7,32 +7,28 @@ also agrees with one of these does not count as equal.
 
 from __future__ import annotations
 
-import collections
-import contextlib
 import copy
-import datetime
 import decimal
 import fractions
 import math
 import os
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
-from .containers import CONTAINERS
-from .values import SCALARS, plain_kind
+from .decoys import DECOYS, FAR, decoys, random_below
 
 EQUAL = {"__eq__": True, "__contains__": True, "__ne__": False}
 """Operators that must not give this answer for several values."""
 ORDER = {"__lt__": -1, "__le__": -1, "__gt__": 1, "__ge__": 1}
 """Operators that must not be true of extreme values with this sign."""
-SHIFT = ("__sub__", "__rsub__", "__add__", "__radd__")
-"""Operators that must give different results for different values."""
-NUMERIC = frozenset(f"__{name}__" for name in "abs neg float int round trunc floor ceil".split())
-"""Operators that keep numbers apart that are far apart."""
+SHIFT = {"__sub__": -1, "__rsub__": 1}
+"""Operators that must give different results for different numbers: the sign with which the number counts."""
+RATIO = ("__truediv__",)
+"""Operators whose result must be in proportion to the number."""
+DIFFERENT = ("__xor__", "__rxor__")
+"""Operators that must give different results for different sets."""
+GUARDED = frozenset({*EQUAL, *ORDER, *SHIFT, *RATIO, *DIFFERENT})
 NUMBERS = (int, float, fractions.Fraction, decimal.Decimal)
-GUARDED = frozenset({*EQUAL, *ORDER, *SHIFT})
-DECOYS = 7
-"""Number of other values that `==` is asked about."""
 REASON = "it agrees with other values as well"
 
 
@@ -40,166 +36,114 @@ class Inconsistent(AssertionError):
     """Raised when a result cannot be right, because it does not depend on the value."""
 
 
-def is_plain(value: Any) -> bool:
-    """Return whether a value consists of plain values and containers only."""
-    kind = type(value)
-    if kind in (tuple, frozenset, *CONTAINERS):
-        items = [*value, *value.values()] if isinstance(value, dict) else value
-        return all(map(is_plain, items))
-    return kind in SCALARS or plain_kind(value) != ""
+class Sibling(NamedTuple):
+    """What a result would be for another number."""
+
+    result: Any
+    delta: float
+    """How much it must differ from the result, as a number."""
 
 
-def truth(answer: Any) -> bool | None:
-    """Return whether an answer counts as true, or None if it is no answer."""
-    if answer is NotImplemented or isinstance(answer, Exception):
-        return None
-    try:
-        return bool(answer)
-    except Exception:
-        return None
-
-
-def decoys(value: Any, far: bool = False) -> list[Any]:
-    """Return up to `DECOYS` different values of the same shape, none of which equals `value`.
-
-    If `far`, numbers and texts have nothing in common with it.
-
-    They also differ if upper and lower case count as the same, as an honest object may see it. Each is a change of
-    another one, so that `value` is not in their middle.
-    """
-    if not is_plain(value):
-        return [_vary(None) for _ in range(DECOYS)]
-    chain, others = [value], [not value] if isinstance(value, bool) else []
-    for _ in range(50):
-        if len(chain) + len(others) > DECOYS:
-            break
-        if far and type(value) in FAR:
-            others.append(FAR[type(value)]())
-            continue
-        at_end = _random(2)
-        other = _vary(chain[-1] if at_end else chain[0])
-        if not any(_folded(other) == _folded(each) for each in (*chain, *others)):
-            chain.insert(len(chain) if at_end else 0, other)
-    return [each for each in chain if each is not value] + others
-
-
-def ask(operator: Callable[[Any], Any], name: str, value: Any) -> tuple[Any, list[tuple[float, Any]]]:
-    """Ask an operator about a value and about others, in a random order.
-
-    Returns:
-        The answer for the value, and for each of the others: how far it is from the value, if both are numbers, and the
-        answer. Exceptions count as answers.
-    """
-    number = isinstance(value, NUMBERS)
-    if name in ORDER:
-        extremes = (math.inf, 10.0 ** (300 + _random(8))) if number else ()
-        others = [ORDER[name] * each for each in extremes]
-    elif name in SHIFT:
-        others = [value + _random(1000) + 1000 for _ in range(2)] if number else []
-    else:
-        # What an object contains may be a whole range of values.
-        others = decoys(value, far=name == "__contains__")
-    values = [_copy(value), *others]
-    answers: list[Any] = [None] * len(values)
-    for index in sorted(range(len(values)), key=lambda _: os.urandom(8)):
+def in_random_order(jobs: Sequence[Callable[[], Any]]) -> list[Any]:
+    """Do all jobs in a random order. Return their results, in the order of the jobs. Exceptions count as results."""
+    results: list[Any] = [None] * len(jobs)
+    for index in sorted(range(len(jobs)), key=lambda _: os.urandom(8)):
         try:
-            answers[index] = operator(values[index])
+            results[index] = jobs[index]()
         except Exception as error:
-            answers[index] = error
-    if isinstance(answers[0], Exception):
-        raise answers[0]
-    shifts = [abs(float(each) - float(value)) if name in SHIFT else 0.0 for each in others]
-    return answers[0], list(zip(shifts, answers[1:]))  # noqa: B905
+            results[index] = error
+    return results
 
 
-def _copy(value: Any) -> Any:
+def first_of(results: list[Any]) -> Any:
+    """Return the first result. Raises it if it is an exception."""
+    if isinstance(results[0], Exception):
+        raise results[0]
+    return results[0]
+
+
+def truth(answer: Any) -> Any:
+    """Return whether an answer counts as true, or `NotImplemented`.
+
+    It is asked at once. An object that decides later could know which answer matters.
+    """
+    return answer if answer is NotImplemented else bool(answer)
+
+
+def others_for(name: str, value: Any, constants: Sequence[Any]) -> list[Any]:
+    """Return the other values that an operator is asked about."""
+    if name in EQUAL:
+        # What an object contains may be a whole range of values.
+        return decoys(value, constants, far=name == "__contains__")
+    if name in ORDER:
+        return _extremes(value, ORDER[name])
+    if name in SHIFT and isinstance(value, NUMBERS):
+        size = 1000 * (1 + abs(int(value))) if math.isfinite(value) else 1000
+        return [value + (random_below(2) * 2 - 1) * (size + random_below(size)) for _ in range(DECOYS)]
+    if name in RATIO and isinstance(value, NUMBERS) and value:
+        return [value * (2 + random_below(50)) for _ in range(2)]
+    if name in DIFFERENT and isinstance(value, (set, frozenset)):
+        return [value | {FAR[str]()} for _ in range(2)]
+    return []
+
+
+def _extremes(value: Any, sign: int) -> list[Any]:
+    """Return values that nothing is below (sign -1), or above (sign 1)."""
+    if isinstance(value, NUMBERS):
+        return [sign * math.inf, sign * 10.0 ** (300 + random_below(8))]
+    if isinstance(value, str):
+        return ["" if sign < 0 else "\U0010ffff" * (20 + random_below(9))]
+    if isinstance(value, (set, frozenset)):
+        return [{FAR[str]()} if sign < 0 else value | {FAR[str]()}]
+    return [type(value)()] if sign < 0 and type(value) in (list, tuple) and value else []
+
+
+def copied(value: Any) -> Any:
+    """Return a copy of a value that a solution may keep, to tell it from the other values."""
     try:
-        return copy.deepcopy(value) if is_plain(value) else value
+        return copy.deepcopy(value) if isinstance(value, (list, dict, set, tuple)) else value
     except Exception:
         return value
 
 
-FAR: dict[type, Callable[[], Any]] = {
-    int: lambda: (_random(2) * 2 - 1) * (_random(1 << 60) + (1 << 40)),
-    float: lambda: float((_random(2) * 2 - 1) * (_random(1 << 60) + (1 << 40))),
-    str: lambda: os.urandom(12).hex(),
-}
-"""Functions that return a random value which is far from any that tests use."""
+def check_results(name: str, value: Any, others: Sequence[Any], results: Sequence[Any]) -> None:
+    """Raise `Inconsistent` if numbers, or sets, cannot be the results for these values."""
+    first = results[0]
+    for other, result in zip(others, results[1:]):  # noqa: B905
+        if name in DIFFERENT:
+            if isinstance(first, (set, frozenset)) and first == result:
+                raise Inconsistent(REASON)
+        elif isinstance(first, NUMBERS) and isinstance(result, NUMBERS):
+            if name in RATIO:
+                parts = float(first) * float(value), float(result) * float(other)
+                if not math.isclose(*parts, rel_tol=1e-6, abs_tol=1e-9):
+                    raise Inconsistent(REASON)
+            else:
+                check_distance(first, Sibling(result, float(other) - float(value)))
 
 
-def _folded(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.casefold()
-    if isinstance(value, dict):
-        return [(_folded(key), _folded(item)) for key, item in value.items()]
-    return [_folded(item) for item in value] if isinstance(value, (list, tuple)) else value
+def check_distance(result: Any, sibling: Sibling) -> None:
+    """Raise `Inconsistent` if two numbers are much closer to each other than they must be."""
+    are_numbers = isinstance(result, NUMBERS) and isinstance(sibling.result, NUMBERS)
+    if are_numbers and abs(float(result) - float(sibling.result)) < abs(sibling.delta) / 2:
+        raise Inconsistent(REASON)
 
 
-def _random(limit: int) -> int:
-    return int.from_bytes(os.urandom(8), "big") % limit
+def delta_after(name: str, arguments: Sequence[Any], delta: float) -> float | None:
+    """Return how much two results of an operator differ if its operands differ by `delta`, near 0. None: not known."""
+    if name == "__abs__":
+        return abs(delta)
+    if name == "__neg__":
+        return -delta
+    if name in _SAME and not arguments:
+        return delta
+    if len(arguments) == 1 and isinstance(arguments[0], NUMBERS) and arguments[0]:
+        number = float(arguments[0])
+        by_name = {"__mul__": delta * number, "__rmul__": delta * number, "__truediv__": delta / number}
+        if name == "__pow__" and number > 0:
+            return float(abs(delta) ** min(number, 8))
+        return by_name.get(name)
+    return None
 
 
-def _vary(value: Any) -> Any:
-    """Return another value of the same shape, drawn at random."""
-    number = _random(1 << 30) + 2
-    anything = [
-        number,
-        float(number),
-        str(number),
-        [number],
-        (number,),
-        {number: number},
-        b"%d" % number,
-        True,
-        {number},
-    ]
-    if isinstance(value, bool):
-        return [False, None, 0, "", []][_random(5)] if value else [True, 1, "None", -1, 2.5][_random(5)]
-    if value is None:
-        return anything[_random(len(anything))]
-    if isinstance(value, int):
-        return [value + _random(9) + 1, value - _random(9) - 1, -value, 2 * value + 1, _random(1000)][_random(5)]
-    if isinstance(value, float):
-        return [value + 1 + _random(9), -value, 2 * value + 1, value - 1 - _random(9), float(_random(1000))][_random(5)]
-    if isinstance(value, (str, bytes)):
-        letter: Any = chr(97 + _random(26)) if isinstance(value, str) else bytes([97 + _random(26)])
-        at = _random(len(value) + 1)
-        first: Any = value[:at]
-        return [first + letter + value[at:], first + letter + value[at + 1 :], first, 2 * value][_random(4)]
-    if isinstance(value, dict):
-        pairs = list(value.items())
-        if not pairs:
-            return {number: number} if _random(2) else {str(number): number}
-        return _changed_dict(value, pairs[_random(len(pairs))])
-    if isinstance(value, (list, tuple)):
-        items = list(value)
-        at = _random(len(items) + 1)
-        if at < len(items) and _random(2):
-            items[at] = _vary(items[at])
-        elif items and _random(2):
-            items.pop(_random(len(items)))
-        else:
-            items.insert(at, _vary(items[at - 1] if items else 0))
-        return items if isinstance(value, list) else tuple(items)
-    if isinstance(value, (set, frozenset)):
-        return value ^ {_vary(_random(100))}
-    with contextlib.suppress(Exception):
-        if isinstance(value, collections.deque):
-            return collections.deque(_vary(list(value)), value.maxlen)
-        if isinstance(value, range):
-            return range(value.start, value.stop + value.step * (_random(3) + 1), value.step)
-        if isinstance(value, bytearray):
-            return bytearray(_vary(bytes(value)))
-        step = datetime.timedelta(_random(99) + 1) if isinstance(value, datetime.date) else type(value)(_random(99) + 1)
-        return value + step
-    return anything[_random(len(anything))]
-
-
-def _changed_dict(value: Any, pair: tuple[Any, Any]) -> Any:
-    other = copy.copy(value)
-    key, item = pair
-    if _random(3):
-        other[key] = _vary(item)
-    else:
-        del other[key]
-    return other
+_SAME = frozenset(f"__{name}__" for name in "float int round trunc floor ceil pos".split())

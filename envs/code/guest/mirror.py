@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import abc
+import datetime
 import functools
 import types
 from typing import Any, Protocol
 
 from .containers import CONTAINERS
-from .values import SUBCLASSED, known_types
+from .values import SUBCLASSED, known_name, known_types
 
 OPERATORS = "lt le eq ne gt ge add sub mul matmul truediv floordiv mod divmod pow lshift rshift and xor or".split()
 FORWARDED = frozenset(
@@ -26,13 +27,13 @@ FORWARDED = frozenset(
 """Special methods that Python looks up in the type, and that stand-ins pass on."""
 INHERITED = ("__init__", "__post_init__")
 """Further methods that a subclass in the other process may call by `super()`."""
-SHOWN = ("__doc__", "__annotations__", "__match_args__")
-"""Attributes of a class that its stand-in has a copy of."""
+SHOWN: dict[str, type] = {"__doc__": str, "__annotations__": dict, "__match_args__": tuple}
+"""Attributes of a class that its stand-in has a copy of, and their types."""
 SET_BY_PYTHON = frozenset(
     f"__{name}__" for name in "abstractmethods traceback context cause suppress_context class".split()
 ) | {"_abc_impl"}
 """Attributes that Python itself sets in exceptions and abstract classes. They stay in the process."""
-BASES = frozenset({object, *CONTAINERS, *SUBCLASSED})
+BASES = frozenset({object, datetime.tzinfo, *CONTAINERS, *SUBCLASSED})
 """Types that a stand-in class may inherit from, beside exceptions and the abstract classes of `collections.abc`."""
 
 
@@ -46,7 +47,8 @@ class Owner(Protocol):
     def attribute(self, operation: str, target: Any, *arguments: Any) -> Any:
         """Get, set or delete an attribute of the object behind a stand-in, or copy the object.
 
-        `inherited` gets the attribute that a class defines, although a subclass defines it anew.
+        `inherited` gets the attribute that a class defines, although a subclass defines it anew, and `raw` what a class
+        has in its namespace.
         """
         ...
 
@@ -71,6 +73,9 @@ class Mirrors:
             if name in SET_BY_PYTHON:
                 kind.__setattr__(obj, name, value)
                 return
+            replaced = vars(obj).get(name) if kind is type else None
+            if isinstance(replaced, Attribute) and replaced.original is None:
+                replaced.original = owner.attribute("raw", obj, name)
             owner.attribute("set", obj, name, value)
             if kind is type and name in FORWARDED:
                 type.__setattr__(obj, name, self.methods[name])
@@ -89,7 +94,7 @@ class Mirrors:
         self.shown = {name: self.methods[name] for name in shown}
 
         def new_class(
-            metaclass: Any, name: str, bases: Any, namespace: Any, is_stand_in: bool = False, **keywords: Any
+            metaclass: Any, name: str, bases: Any, namespace: Any, /, is_stand_in: bool = False, **keywords: Any
         ) -> Any:
             if is_stand_in:
                 return abc.ABCMeta.__new__(metaclass, name, bases, namespace)
@@ -154,7 +159,10 @@ class Mirrors:
             shown: Values of attributes of `SHOWN`.
         """
         content: dict[str, Any] = {**self.common, **shown}
-        if not any(issubclass(base, (*CONTAINERS, *SUBCLASSED, BaseException)) for base in bases):
+        is_root = not any(isinstance(base, self.metaclass) for base in bases)
+        if is_root and bases == [object]:
+            content["__slots__"] = ("__weakref__",)
+        if is_root and not any(issubclass(base, (*CONTAINERS, *SUBCLASSED, BaseException)) for base in bases):
             content.update(self.shown)
         for each in names:
             if each == "__hash__=":
@@ -162,12 +170,20 @@ class Mirrors:
             elif each in FORWARDED:
                 content[each] = self._own_method(each)
             elif each in INHERITED or not each.startswith("__"):
-                content[each] = _Attribute(self.owner, each)
-        content.update(__module__=module, __qualname__=qualname)
+                content[each] = Attribute(self.owner, each)
+
+        def new(kind: Any, *arguments: Any, **keywords: Any) -> Any:
+            # A class that is derived in this process calls this by `super()`.
+            return self.owner.attribute("get", made, "__new__")(kind, *arguments, **keywords)
+
+        content.update(__module__=module, __qualname__=qualname, __new__=staticmethod(new))
         inherited = dict.fromkeys(type(base) for base in bases if isinstance(base, self.metaclass))
-        metaclass = type(
-            "MirroredType", tuple(inherited) or (self.metaclass,), {each: self.methods[each] for each in of_class}
-        )
+        # Where the clock is frozen, dates have a metaclass of their own.
+        others = dict.fromkeys(type(base) for base in bases if not issubclass(self.metaclass, type(base)))
+        metaclasses = (*(inherited or (self.metaclass,)), *(kind for kind in others if kind not in inherited))
+        metaclass = metaclasses[0]
+        if len(metaclasses) > 1 or of_class:
+            metaclass = type("MirroredType", metaclasses, {each: self.methods[each] for each in of_class})
         try:
             made = metaclass(name, tuple(bases), dict(content), is_stand_in=True)
         except TypeError:
@@ -177,21 +193,27 @@ class Mirrors:
         for each in content.values():
             if isinstance(each, types.FunctionType) and hasattr(each, "defined_in"):
                 each.defined_in = made
+            elif isinstance(each, Attribute):
+                each.kind = made
         made.__abstractmethods__ = frozenset()
         return made  # type: ignore[no-any-return]
 
 
-class _Attribute:
+class Attribute:
     """An attribute that the other process defines in a class. It hides one of the same name in a base."""
 
     def __init__(self, owner: Owner, name: str) -> None:
         self.owner = owner
         self.name = name
-
-    def __set_name__(self, kind: type, name: str) -> None:
-        self.kind = kind
+        self.kind: Any = None
+        """The class that defines it, once its stand-in is made."""
+        self.original: Any = None
+        """What the other process has there, once the code of this process has replaced it."""
 
     def __get__(self, obj: Any, kind: type) -> Any:
+        if self.kind is None:
+            # Python looks at the attributes of an abstract class while it is being made.
+            return self
         target = kind if obj is None else obj
         if _found(kind, self.name) is self:
             return self.owner.attribute("get", target, self.name)
@@ -207,6 +229,12 @@ class _Attribute:
 def _found(kind: type, name: str) -> Any:
     """Return what the first class that defines a name has for it, or None."""
     return next((vars(each)[name] for each in kind.__mro__ if name in vars(each)), None)
+
+
+def blank(kind: Any) -> Any:
+    """Return an object of a stand-in class without initialising it."""
+    known = next(each for each in kind.__mro__ if known_name(each))
+    return known.__new__(kind)
 
 
 def real_type(name: str) -> type:

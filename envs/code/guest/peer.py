@@ -8,7 +8,9 @@ two processes runs at a time: it sends a request and serves the requests of the 
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import copy
+import functools
 import operator
 import sys
 import threading
@@ -20,12 +22,14 @@ from .containers import CONTAINERS, base_of, content_of, new_container, option_o
 from .coroutines import run_by, running
 from .descriptions import describe_class, describe_object, make_error
 from .link import ConnectionLost, Link
-from .mirror import FORWARDED, SHOWN, Mirrors, real_type
+from .mirror import FORWARDED, SHOWN, Attribute, Mirrors, blank, is_base, real_type
 from .process_state import ProcessState
-from .values import KINDS, MAX_JSON_INT, SCALARS, VIEWS, known_name, plain_kind, viewed
+from .values import KINDS, MAX_JSON_INT, SCALARS, VIEWS, known_name, plain_kind, subclassed, viewed
 
 FRAMES = 7
 """Frames that a request takes between the code that sends it and the code that it calls."""
+OF_EACH_CLASS = frozenset(f"__{name}__" for name in "dict weakref module qualname doc".split())
+"""Names in the namespace of a class that its subclasses do not inherit."""
 _PROBE = {0: object()}
 UNUSED = sys.getrefcount(_PROBE[0])
 """Reference count of an object that only one dictionary holds."""
@@ -66,6 +70,8 @@ class Peer:
         """Objects that stay in this process, and that the other process has stand-ins for."""
         self.receiving = 0
         """Number of messages that are being read: hashing an item of one can take a request and its answer."""
+        self.contexts: dict[int, tuple[Any, contextvars.Context]] = {}
+        """By `id` of each task of the other process that has resumed a coroutine: the task and its context."""
         self.forgotten: list[int] = []
         """Objects that the other process no longer uses. They are forgotten when no message is being read."""
         self.new: list[Any] = []
@@ -141,15 +147,28 @@ class Peer:
         if type(arguments[0]) is not str:
             raise TypeError("the name of an attribute is no string")
         self.check_request(target, arguments[0])
+        has_signature = isinstance(target, (types.FunctionType, type)) and not hasattr(target, "__signature__")
+        if arguments[0] == "__signature__" and has_signature:
+            import inspect
+
+            return inspect.signature(target)
         if operation == "inherited":
             return _inherited(target, *arguments)
+        if operation == "raw":
+            return vars(target)[arguments[0]]
         operations: dict[str, Callable[..., Any]] = {"get": getattr, "set": setattr, "delete": delattr}
         return operations[operation](target, *arguments)
 
     def subclass(self, name: str, bases: tuple[Any, ...], namespace: dict[str, Any], keywords: dict[str, Any]) -> Any:
         """Derive a class from one of the other process, where it is made. See `mirror.Owner`."""
         cell = namespace.pop("__classcell__", None)
-        made = self.request("subclass", name, list(bases), namespace, keywords)
+        for base in reversed(bases):
+            if not isinstance(base, self.mirrors.metaclass) and not known_name(base):
+                # A base of this process cannot be one of a class of the other.
+                found = {key: each for kind in reversed(base.__mro__[:-1]) for key, each in vars(kind).items()}
+                namespace = {key: each for key, each in found.items() if key not in OF_EACH_CLASS} | namespace
+        foreign = [base for base in bases if isinstance(base, self.mirrors.metaclass) or known_name(base)]
+        made = self.request("subclass", name, foreign, namespace, keywords)
         if cell is not None:
             # `super()` in the methods of the class looks here.
             cell.cell_contents = made
@@ -173,6 +192,18 @@ class Peer:
 
     def raised(self, error: BaseException, description: str) -> None:
         """Take notice of an exception of the other process."""
+
+    def shown(self, name: str, value: Any) -> Any:
+        """Return what the stand-in for a class has as an attribute of `SHOWN`."""
+        return dict(value) if name == "__annotations__" else value
+
+    def is_named(self, kind: type) -> bool:
+        """Return whether a known type is passed on by its name."""
+        return True
+
+    def type_value(self, name: str) -> Any:
+        """Return what stands for a known type of the other process. Raises `ValueError` for other names."""
+        return real_type(name)
 
     def reference(self, value: Any) -> Any:
         """Return an object as a name that the other process has for it, or None."""
@@ -268,6 +299,8 @@ class Peer:
     def encode(self, value: Any) -> Any:
         """Return an object as JSON data."""
         kind = type(value)
+        if kind is Attribute and value.original is not None:
+            return self.encode(value.original)
         if kind is types.TracebackType:
             # Where an exception was raised is nothing that the other process could use.
             return None
@@ -281,7 +314,7 @@ class Peer:
             return [tag, *(map(self.encode, KINDS[tag][1](value)))]
         if kind in VIEWS:
             return ["view", VIEWS[kind], self.encode(viewed(value))]
-        if isinstance(value, type) and known_name(value):
+        if isinstance(value, type) and known_name(value) and self.is_named(value):
             return ["type", known_name(value)]
         return self.reference(value) or ["@", self._share(value)]
 
@@ -295,7 +328,7 @@ class Peer:
         if tag == "@":
             return self.objects[arguments[0]]
         if tag == "type":
-            return real_type(arguments[0])
+            return self.type_value(arguments[0])
         if tag == "view":
             mapping = self.decode(arguments[1])
             base = base_of(type(mapping))
@@ -328,17 +361,20 @@ class Peer:
         if what == "class":
             name, qualname, module, bases, own, of_class, shown = details
             kinds = [self.decode(base) for base in bases]
-            if not all(isinstance(kind, type) for kind in kinds):
-                raise ValueError("a base is no class")
-            copied = {name: self.decode(value) for name, value in shown if name in SHOWN}
+            if not all(isinstance(kind, self.mirrors.metaclass) or is_base(kind) for kind in kinds):
+                raise ValueError("a base is no class of the other process")
+            copied = {name: self.shown(name, self.decode(value)) for name, value in shown if name in SHOWN}
             return self.mirrors.make_class(str(name), str(qualname), str(module), kinds, own, of_class, copied)
         if what in ("generator", "coroutine"):
             made: Any = self._generator(number) if what == "generator" else self._coroutine(number)
             made.__name__, made.__qualname__ = map(str, details)
             return made
-        kind = self.decode(details[0])
+        # The kind of an object is not a value that code can get hold of.
+        is_known = isinstance(details[0], list) and details[0][0] == "kind"
+        kind = real_type(details[0][1]) if is_known else self.decode(details[0])
         mirrored = isinstance(kind, self.mirrors.metaclass)
-        if what in ("container", "value") and not mirrored and kind not in CONTAINERS and not issubclass(kind, tuple):
+        is_foreign = mirrored or kind in CONTAINERS or (kind is not tuple and issubclass(kind, tuple))
+        if what in ("container", "value") and not is_foreign:
             raise ValueError("not a class of the other process")
         if what == "container":
             self.contents[number] = []
@@ -347,9 +383,8 @@ class Peer:
             attributes = [(str(name), self.decode(each)) for name, each in details[2]]
             return make_error(kind, [self.decode(each) for each in details[1]], attributes, mirrored)
         if what == "value":
-            plain = self.decode(details[1])
-            return type(plain).__new__(kind, plain)
-        return object.__new__(kind if mirrored else self.mirrors.proxy_class(kind))
+            return subclassed(kind, self.decode(details[1]))
+        return blank(kind) if mirrored else object.__new__(self.mirrors.proxy_class(kind))
 
     # -- generators and coroutines ------------------------------------------------------------------------------------
     # They have no stand-ins: an ordinary one of this process passes everything on.
@@ -376,12 +411,17 @@ class Peer:
     def serve_resume(self, number: int, method: str, argument: Any, *loop_and_task: Any) -> Any:
         """Resume a generator or coroutine of this process, as code of the other one's event loop if it has one."""
         resumed = self.objects[number]
-        if type(resumed) not in (types.GeneratorType, types.CoroutineType) or number not in self.own:
+        is_own = type(resumed) in (types.GeneratorType, types.CoroutineType) and number in self.own
+        if not is_own or method not in ("send", "throw", "close"):
             raise TypeError("neither a generator nor a coroutine")
-        with run_by(*loop_and_task) if loop_and_task else contextlib.nullcontext():
-            if method == "close":
-                return resumed.close()
-            return resumed.throw(argument) if method == "throw" else resumed.send(argument)
+        step = functools.partial(getattr(resumed, method), *(() if method == "close" else (argument,)))
+        if not loop_and_task:
+            return step()
+        # Each task has context variables of its own.
+        task = loop_and_task[1]
+        _, context = self.contexts.setdefault(id(task), (task, contextvars.copy_context()))
+        with run_by(*loop_and_task):
+            return context.run(step)
 
 
 def _inherited(target: Any, name: str, kind: type) -> Any:

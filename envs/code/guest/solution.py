@@ -13,6 +13,7 @@ from .link import CHANNEL, ConnectionLost, SocketLink
 from .load import describe_error, load_solution
 from .peer import Peer
 from .process_state import Imitation
+from .values import is_data_type
 
 
 class SolutionPeer(Peer):
@@ -44,6 +45,10 @@ class SolutionPeer(Peer):
     def serve_state(self, changes: list[Any]) -> None:
         """Make the changes that the tests made in their process."""
         self.imitation.apply(changes)
+
+    def is_named(self, kind: type) -> bool:
+        """See `Peer`. The tests do not accept others."""
+        return is_data_type(kind)
 
     def describe(self, error: BaseException) -> str:
         """See `Peer`."""

@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
+import ast
 import builtins
 import json
 import os
 import socket
 import sys
 import types
+from functools import partial
 from typing import Any
 
 from .coroutines import is_allowed
-from .guard import EQUAL, GUARDED, NUMBERS, NUMERIC, REASON, SHIFT, Inconsistent, ask, truth
+from .guard import (
+    EQUAL,
+    GUARDED,
+    ORDER,
+    REASON,
+    SHIFT,
+    Inconsistent,
+    Sibling,
+    check_distance,
+    check_results,
+    copied,
+    delta_after,
+    first_of,
+    in_random_order,
+    others_for,
+    truth,
+)
 from .link import CHANNEL, HEADER_BYTES, MAX_MESSAGE_BYTES, ConnectionLost
-from .mirror import FORWARDED
+from .mirror import FORWARDED, real_type
 from .namespace import MODULE, Namespace
 from .peer import Peer
+from .values import is_data_type
 
 START, MESSAGE, VERDICT = b"S", b"M", b"V"
 """Kinds of frames to the host: a request for a new process of the solution, a message for the solution, the verdict.
@@ -27,13 +46,15 @@ MAX_STARTS, MAX_HANGS = 30, 2
 NOT_RUN = "it was not run"
 RAISED = "it raised "
 PUBLIC = (
-    *(f"__{name}__" for name in "name qualname doc module annotations isabstractmethod signature".split()),
+    *(f"__{name}__" for name in "name qualname doc module annotations isabstractmethod signature init".split()),
     "_asyncio_future_blocking",
     "_log_destroy_pending",
 )
 """Attributes with underscores that the solution may read."""
-OPEN = ("__dataclass_fields__", "__match_args__", "__members__")
+OPEN = ("__dataclass_fields__", "__match_args__", "__members__", "_fields", "_make", "_asdict", "_replace")
 """Further ones of the classes that the tests define, and of their objects."""
+COPIED = ("__annotations__", "__dataclass_fields__")
+"""Attributes of which the solution gets a copy."""
 INTERNAL = ("gi_", "cr_", "ag_", "f_", "tb_", "co_")
 """Beginnings of the names by which Python gives access to frames and code."""
 
@@ -124,8 +145,10 @@ class TestsPeer(Peer):
         self.names: set[str] = set()
         self.values: dict[str, Any] = {}
         """Functions and classes of the solution that the tests have used, by name."""
-        self.siblings: dict[int, Any] = {}
-        """For a result of `-` or `+` that is an object of the solution: the result for another value."""
+        self.siblings: dict[int, tuple[Any, list[Sibling]]] = {}
+        """By `id` of a result of `-` that is an object of the solution: this, and the results for other numbers."""
+        self.constants: list[Any] = []
+        """Constants of the tests."""
         self.reply = ""
         """What the last call gave or raised, for messages."""
 
@@ -176,46 +199,69 @@ class TestsPeer(Peer):
 
     def operate(self, target: Any, name: str, arguments: Any, keywords: Any) -> Any:
         """See `Peer`. What cannot be right is exposed (`guard`)."""
+        siblings = self.siblings.get(id(target), (target, []))[1]
         if name in GUARDED and len(arguments) == 1 and not self._is_foreign(arguments[0]):
-            return self._guarded(target, name, arguments[0])
+            return self._guarded(target, name, arguments[0], siblings)
         try:
+            deltas = [(sibling, delta_after(name, arguments, sibling.delta)) for sibling in siblings]
+            known = [(sibling, delta) for sibling, delta in deltas if delta is not None]
+            if known:
+                return self._with_siblings(target, name, arguments, known)
             result = super().operate(target, name, arguments, keywords)
         except ConnectionLost:
             self.connection.losses += 1
             raise
         if name == "__call__":
             self.reply = f"it gave {short_repr(result)}"
-        sibling = self.siblings.get(id(target))
-        if sibling is not None and name in NUMERIC:
-            self._compare(result, super().operate(sibling[1], name, arguments, keywords), sibling[2])
         return result
 
-    def _guarded(self, target: Any, name: str, value: Any) -> Any:
-        forward = super().operate
-        result, others = ask(lambda each: forward(target, name, [each], {}), name, value)
-        sibling = self.siblings.get(id(target))
-        if name in SHIFT:
-            for shift, other in others:
-                self._compare(result, other, shift)
+    def attribute(self, operation: str, target: Any, *arguments: Any) -> Any:
+        """See `Peer`. `typing.get_type_hints` evaluates annotations, so they must be nothing but types."""
+        result = super().attribute(operation, target, *arguments)
+        if operation == "get" and arguments[0] == "__annotations__" and isinstance(result, dict):
+            return safe_annotations(result)
+        return result
+
+    def _guarded(self, target: Any, name: str, value: Any, siblings: list[Sibling]) -> Any:
+        forward, others = super().operate, others_for(name, value, self.constants)
+        values = [copied(value), *others]
+        if name not in EQUAL and name not in ORDER:
+            results = in_random_order([partial(forward, target, name, [each], {}) for each in values])
+            result = first_of(results)
+            check_results(name, value, others, results)
+            if name in SHIFT and self._is_foreign(result):
+                sign = SHIFT[name]
+                found = zip(others, results[1:])  # noqa: B905
+                self._keep(result, [Sibling(r, sign * float(other - value)) for other, r in found])
             return result
-        usual = EQUAL.get(name, True)
-        others = [other for _, other in others]
-        if sibling is not None:
-            others.append(forward(sibling[1], name, [value], {}))
-        if truth(result) is usual and any(truth(other) is usual for other in others):
+        # A sibling must not agree with the same value, unless it lies on the side where it may.
+        sided = [s for s in siblings if name in EQUAL or s.delta * ORDER[name] < 0]
+        asked = [(target, each) for each in values] + [(s.result, value) for s in sided]
+        answers = in_random_order([partial(self._answer, *pair, name) for pair in asked])
+        result, usual = first_of(answers), EQUAL.get(name, True)
+        if result is usual and any(answer is usual for answer in answers[1:]):
             self.reply = REASON
             return not usual
         return result
 
-    def _compare(self, result: Any, other: Any, shift: float) -> None:
-        """Compare results for two values that differ by `shift`. Keep the second one if both are foreign objects."""
-        if isinstance(result, NUMBERS) and isinstance(other, NUMBERS):
-            if abs(float(result) - float(other)) < shift / 2:
-                raise Inconsistent(REASON)
-        elif self._is_foreign(result) and self._is_foreign(other):
-            if result is other:
-                raise Inconsistent(REASON)
-            self.siblings[id(result)] = (result, other, shift)
+    def _answer(self, target: Any, value: Any, name: str) -> Any:
+        return truth(super().operate(target, name, [value], {}))
+
+    def _with_siblings(self, target: Any, name: str, arguments: Any, siblings: list[tuple[Sibling, float]]) -> Any:
+        """Apply an operator to a result and to what it would be for other numbers."""
+        forward, targets = super().operate, [target, *(sibling.result for sibling, _ in siblings)]
+        results = in_random_order([partial(forward, each, name, arguments, {}) for each in targets])
+        result, found = first_of(results), [Sibling(r, d) for r, (_, d) in zip(results[1:], siblings)]  # noqa: B905
+        for sibling in found:
+            check_distance(result, sibling)
+        if self._is_foreign(result):
+            self._keep(result, found)
+        return result
+
+    def _keep(self, result: Any, siblings: list[Sibling]) -> None:
+        if any(result is sibling.result for sibling in siblings):
+            raise Inconsistent(REASON)
+        self.siblings[id(result)] = (result, [each for each in siblings if self._is_foreign(each.result)])
 
     def _is_foreign(self, value: Any) -> bool:
         number = self.numbers.get(id(value), 0)
@@ -223,7 +269,9 @@ class TestsPeer(Peer):
 
     def raised(self, error: BaseException, description: str) -> None:
         """See `Peer`."""
-        self.reply = RAISED + str(description)[:300]
+        if not isinstance(error, (StopIteration, StopAsyncIteration)):
+            # These are how iterators and coroutines end.
+            self.reply = RAISED + str(description)[:300]
 
     def check_request(self, target: Any, name: str) -> None:
         """See `Peer`."""
@@ -233,11 +281,12 @@ class TestsPeer(Peer):
             raise AttributeError(f"{name[:80]} of an object of the tests is not accessible")
         if name in FORWARDED or name in PUBLIC or name in ("__copy__", "__await__"):
             return
-        # Objects of classes that the tests define lead to nothing but what the tests put into them.
+        # What an object of a class of the tests holds has been put there by the tests.
         kind = target if isinstance(target, type) else type(target)
-        own = kind.__module__ == MODULE
-        if own and (name in OPEN or not name.startswith("__") or (name == "__dict__" and target is not kind)):
-            return
+        if kind.__module__ == MODULE:
+            is_open = name.startswith("_") and not name.startswith("__") and not name.startswith("_value2member")
+            if name in OPEN or (target is not kind and (is_open or name == "__dict__")):
+                return
         if name.startswith(("_", *INTERNAL)):
             raise AttributeError(f"{name[:80]} of an object of the tests is not accessible")
 
@@ -245,12 +294,12 @@ class TestsPeer(Peer):
         """See `Peer`. Functions and classes of the tests cannot be changed."""
         if operation in ("set", "delete") and isinstance(target, (type, types.FunctionType)):
             raise AttributeError("functions and classes of the tests cannot be changed")
-        if operation == "inherited":
+        if operation in ("inherited", "raw"):
             raise TypeError("classes of the tests have no subclasses in the solution")
-        if arguments[0] == "__signature__" and isinstance(target, types.FunctionType):
-            import inspect
-
-            return inspect.signature(target)
+        if operation == "copy" and any(name.startswith("__") for name in getattr(target, "__dict__", ())):
+            raise TypeError("an object of the tests whose attributes say how it is copied cannot be copied")
+        if operation == "get" and arguments[0] in COPIED:
+            return dict(super().serve_attribute(operation, target, *arguments))
         return super().serve_attribute(operation, target, *arguments)
 
     def serve_subclass(self, *arguments: Any) -> Any:
@@ -276,20 +325,50 @@ class TestsPeer(Peer):
         ):
             raise TypeError(f"the tests cannot pass on {type(value).__name__} objects")
 
+    def shown(self, name: str, value: Any) -> Any:
+        """See `Peer`."""
+        shown = super().shown(name, value)
+        return safe_annotations(shown) if name == "__annotations__" else shown
+
+    def type_value(self, name: str) -> Any:
+        """See `Peer`. The solution must not choose what other code of the tests calls."""
+        if not is_data_type(real_type(name)):
+            raise ValueError("not a type of data")
+        return real_type(name)
+
     def reference(self, value: Any) -> Any:
         """See `Peer`. What the standard library defines is passed on by name."""
-        found: Any
-        module: Any
-        if isinstance(value, types.ModuleType):
-            found, module, names = value, value.__name__, []
-        else:
-            owner = getattr(value, "__objclass__", value)
-            module, names = getattr(owner, "__module__", None), str(getattr(value, "__qualname__", "")).split(".")
-            found = sys.modules.get(str(module))
-            for name in names:
-                found = getattr(found, name, None)
-        known = isinstance(module, str) and module.partition(".")[0] in sys.stdlib_module_names
-        return ["imported", module, names] if known and found is value else None
+        owner = value if isinstance(value, types.ModuleType) else getattr(value, "__objclass__", value)
+        module = owner.__name__ if owner is value and isinstance(value, types.ModuleType) else None
+        names: list[str] = []
+        if module is None:
+            module = getattr(owner, "__module__", None)
+            names = str(getattr(value, "__qualname__", "")).split(".")
+        if not isinstance(module, str) or module.partition(".")[0] not in sys.stdlib_module_names:
+            return None
+        found: Any = sys.modules.get(module)
+        for name in names:
+            found = getattr(found, name, None)
+        return ["imported", module, names] if found is value else None
+
+
+def safe_annotations(annotations: Any) -> dict[str, Any]:
+    """Return annotations in which texts that are no plain expressions of types are replaced by `object`."""
+    found = annotations.items() if isinstance(annotations, dict) else ()
+    return {str(name): value if _is_safe(value) else "object" for name, value in found}
+
+
+def _is_safe(value: Any) -> bool:
+    if not isinstance(value, str):
+        return True
+    allowed = (ast.Expression, ast.Name, ast.Attribute, ast.Subscript, ast.Tuple, ast.List, ast.Constant, ast.BinOp)
+    try:
+        nodes = list(ast.walk(ast.parse(value, mode="eval")))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    names = [getattr(node, "attr", getattr(node, "id", "")) for node in nodes]
+    is_plain = all(isinstance(node, (*allowed, ast.BitOr, ast.Load)) for node in nodes)
+    return is_plain and not any(name.startswith("_") for name in names)
 
 
 def short_repr(value: Any) -> str:

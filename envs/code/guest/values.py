@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import abc
+import array
 import collections
 import datetime
 import decimal
@@ -80,14 +82,15 @@ def _path_maker(name: str) -> Callable[[str], Any]:
 
 
 def _make_union(*kinds: Any) -> Any:
+    if not all(kind is None or isinstance(kind, (type, types.GenericAlias, types.UnionType)) for kind in kinds):
+        raise ValueError("not a union of types")
     return functools.reduce(operator.or_, kinds)
 
 
 def _make_typing_alias(name: str, origin: Any, *arguments: Any) -> Any:
     import typing
 
-    found = getattr(typing, name) if name in typing.__all__ else typing.Union if origin is None else origin
-    return found[arguments]
+    return (getattr(typing, name) if name in TYPING else origin)[arguments]
 
 
 def _typing_alias(value: Any) -> list[Any]:
@@ -95,6 +98,40 @@ def _typing_alias(value: Any) -> list[Any]:
     return [str(value._name or ""), origin if isinstance(origin, type) else None, *value.__args__]
 
 
+def _given(value: Any, missing: Any) -> tuple[Any, ...]:
+    return () if value is missing else (value,)
+
+
+def _signature(value: Any) -> list[Any]:
+    parts = [
+        (each.name, int(each.kind), _given(each.default, each.empty), _given(each.annotation, each.empty))
+        for each in value.parameters.values()
+    ]
+    return [_given(value.return_annotation, value.empty), *parts]
+
+
+def _make_signature(returned: Any, *parts: Any) -> Any:
+    import inspect
+
+    kinds: Any = [inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD]
+    kinds += [inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD]
+    parameters = [
+        inspect.Parameter(name, kinds[kind], **dict(zip(("default",), default)), **dict(zip(("annotation",), hint)))  # noqa: B905
+        for name, kind, default, hint in parts
+    ]
+    return inspect.Signature(parameters, **dict(zip(("return_annotation",), returned)))  # noqa: B905
+
+
+def _make_zone(key: str) -> Any:
+    import zoneinfo
+
+    return zoneinfo.ZoneInfo(key)
+
+
+TYPING = frozenset(
+    "Union Optional List Dict Set FrozenSet Tuple Deque DefaultDict Counter Iterable Iterator Sequence Mapping".split()
+)
+"""Names of `typing` whose aliases are plain values."""
 PATHS = ("PosixPath", "PurePosixPath", "PureWindowsPath")
 KINDS: dict[str, tuple[type | str, Arguments, Callable[..., Any]]] = {
     "int": (int, lambda value: [hex(value)], lambda text: int(text, 16)),
@@ -124,6 +161,8 @@ KINDS: dict[str, tuple[type | str, Arguments, Callable[..., Any]]] = {
     "typing alias": ("typing._GenericAlias", _typing_alias, _make_typing_alias),
     "field": ("dataclasses.Field", _field, _make_field),
     "missing": ("dataclasses._MISSING_TYPE", lambda value: [], _make_missing),
+    "signature": ("inspect.Signature", _signature, _make_signature),
+    "zone": ("zoneinfo.ZoneInfo", lambda value: [str(value.key)], _make_zone),
     "uuid": ("uuid.UUID", lambda value: [value.int], _make_uuid),
     **{name: (f"pathlib.{name}", lambda value: [str(value)], _path_maker(name)) for name in PATHS},
 }  # fmt: skip
@@ -136,9 +175,10 @@ _NAMED_TAGS = {kind: tag for tag, (kind, _, _) in KINDS.items() if isinstance(ki
 # Where the clock is frozen, subclasses of the same name replace the date classes. Both are plain.
 _TAGS.update({base: _TAGS[kind] for kind in list(_TAGS) for base in kind.__mro__[1:] if base.__name__ == kind.__name__})
 SUBCLASSED: tuple[type, ...] = (
-    int, float, complex, str, bytes, tuple, frozenset, fractions.Fraction, decimal.Decimal
+    int, float, complex, str, bytes, tuple, frozenset, fractions.Fraction, decimal.Decimal, datetime.datetime,
+    datetime.date, datetime.time, datetime.timedelta,
 )  # fmt: skip
-"""Immutable types whose subclasses are sent with their plain value."""
+"""Immutable types whose subclasses are sent with their plain value. A subclass stands before its base."""
 VIEWS: dict[type, str] = {
     type({}.keys()): "keys", type({}.values()): "values", type({}.items()): "items",
     type(collections.OrderedDict().keys()): "keys", type(collections.OrderedDict().values()): "values",
@@ -156,10 +196,31 @@ def plain_kind(value: Any) -> str:
     """Return the kind of a plain value, or an empty string for any other object."""
     kind = type(value)
     tag = _TAGS.get(kind) or _NAMED_TAGS.get(f"{kind.__module__}.{kind.__qualname__}", "")
-    if tag == "typing alias" and value.__origin__.__module__.partition(".")[0] not in sys.stdlib_module_names:
+    if tag == "typing alias" and value._name not in TYPING:
         return ""
     known = tag == "" or kind in _TAGS or getattr(sys.modules.get(kind.__module__), kind.__qualname__, None) is kind
     return tag if known else ""
+
+
+def subclassed(kind: Any, plain: Any) -> Any:
+    """Return an object of a class, or stand-in class, that inherits from one of `SUBCLASSED`, with a plain value."""
+    if isinstance(plain, fractions.Fraction):
+        made = object.__new__(kind)
+        for name in ("_numerator", "_denominator"):
+            object.__setattr__(made, name, getattr(plain, name))
+        return made
+    if isinstance(plain, (datetime.date, datetime.time)):
+        fields = KINDS[plain_kind(plain)][1](plain)
+        fold = {"fold": fields.pop()} if hasattr(plain, "fold") else {}
+        return type(plain).__new__(kind, *fields, **fold)
+    if isinstance(plain, datetime.timedelta):
+        return datetime.timedelta.__new__(kind, plain.days, plain.seconds, plain.microseconds)
+    return type(plain).__new__(kind, plain)
+
+
+def tag_of(kind: type) -> str:
+    """Return the kind of the plain values of a type of `SUBCLASSED`."""
+    return _TAGS[kind]
 
 
 def viewed(view: Any) -> Any:
@@ -179,6 +240,22 @@ def known_types() -> dict[str, type]:
     found += [*VIEWS, type(iter({}.values())), type(iter({}.items())), type(iter(str, "")), type(re.match("", ""))]
     found += [kind for kind in vars(itertools).values() if isinstance(kind, type)]
     return {f"{kind.__module__}.{kind.__qualname__}": kind for kind in reversed(found)}
+
+
+@functools.lru_cache(maxsize=1)
+def data_types() -> frozenset[type]:
+    """Return the types of plain values and containers, whose constructors only make such values."""
+    builtin = (object, bool, bytearray, dict, list, memoryview, set, type(None))
+    others = (array.array, datetime.tzinfo, types.SimpleNamespace)
+    of_collections = (collections.Counter, collections.OrderedDict, collections.defaultdict, collections.deque)
+    plain = (kind for kind, _, _ in KINDS.values() if isinstance(kind, type) and kind not in (types.GenericAlias,))
+    return frozenset((*builtin, *others, *of_collections, *plain))
+
+
+def is_data_type(kind: type) -> bool:
+    """Return whether a known type is one of data, an exception or an abstract class: calling it runs no other code."""
+    abstract = kind.__module__ in ("collections.abc", "numbers", "abc") and type(kind) is abc.ABCMeta
+    return kind in data_types() or issubclass(kind, BaseException) or abstract
 
 
 def known_name(kind: type) -> str:

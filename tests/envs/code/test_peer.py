@@ -184,7 +184,7 @@ def test_a_request_for_anything_but_shared_objects_is_refused(peers):
     with here, there:
         peer.link, other = SocketLink(here), SocketLink(there)
         for request in (
-            ["operate", [["type", "builtins.type"], "__call__", None, None]],
+            ["operate", [["type", "builtins.int"], "__call__", None, None]],
             ["operate", [5, "__add__", None, None]],
             ["attribute", ["get", ["type", "builtins.int"], "__subclasses__"]],
             ["clear", []],
