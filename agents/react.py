@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from ..envs.core import AgentEnv, Task
+from ..envs.fences import closing_line, opens_fence
 from ..envs.registry import find
 from ..errors import UsageError
 from .core import Episode, ModelAgent
@@ -151,20 +152,34 @@ def step_from_completion(completion: Completion, observation: str) -> Step:
 def parse(text: str) -> tuple[str, str]:
     """Split the text of a turn into thought and action.
 
-    An action is one line, plus a Markdown code fence that begins on that line or the next one. Without a line
-    `Action:`, the whole text is the action.
+    An action is one line, plus a Markdown fence that begins on that line, or after empty lines and at most one line of
+    text. An unclosed fence ends with the text. Without a line `Action:`, the whole text is the action.
 
     Returns:
         Thought and action.
     """
     match = re.search(
-        r"^(?:Thought:\s*(?P<thought>.*?)\s*)?^Action:[ \t]*(?P<action>[^\n]*?\n?```[^\n]*\n.*?^```|[^\n]*)",
-        text,
-        re.DOTALL | re.MULTILINE,
+        r"^(?:Thought:\s*(?P<thought>.*?)\s*)?^Action:[ \t]*(?P<action>[^\n]*)", text, re.DOTALL | re.MULTILINE
     )
     if match is None:
         return "", text.strip()
-    return match["thought"] or "", match["action"].strip()
+    return match["thought"] or "", (match["action"] + _fence_after(match["action"], text[match.end() :])).strip()
+
+
+def _fence_after(line: str, rest: str) -> str:
+    """Return the part of `rest`, the text after a line, that belongs to the line: up to the end of its fence."""
+    lines = rest.split("\n")[1:]
+    opening, number, texts = opens_fence(line, after_text=True), 0, 0
+    while opening is None:
+        if number == len(lines) or texts > 1 or lines[number].startswith(("Thought:", "Action:", "Observation:")):
+            return ""
+        opening = opens_fence(lines[number])
+        texts += bool(lines[number].strip())
+        number += 1
+    end = closing_line(lines[number:], opening)
+    if end is None and not any(map(str.strip, lines[number:])):
+        return ""
+    return "\n" + "\n".join(lines if end is None else lines[: number + end + 1])
 
 
 def drop_refused_steps(steps: Sequence[Step]) -> tuple[Step, ...]:

@@ -8,14 +8,16 @@ from typing import Any, ClassVar
 
 from ...errors import UsageError, unknown
 from ..core import AgentEnv, Task, TaskSet
+from ..fences import extract_code
 from .family import SPLITS, generator
-from .fences import extract_code
 from .grader import Grader, Verdict, describe_end, hide_addresses
 from .problem import Problem
 from .sandbox import Limits, Sandbox, shared_sandbox
 from .tasks import SOURCES, task_set, verified_task
 
 ACTIONS = "write CODE, test, run CODE, submit"
+MAX_CODE_BYTES = 1_000_000
+"""Largest size of the code in an action, in UTF-8."""
 
 
 class CodeEnv(AgentEnv):
@@ -154,7 +156,9 @@ class CodeEnv(AgentEnv):
         self._problem, self._solution = Problem.of(self.task), state
 
     def _carry_out(self, verb: str, code: str) -> str:
-        problem = self._current_problem()
+        problem, size = self._current_problem(), len(code.encode("utf-8", "surrogatepass"))
+        if size > MAX_CODE_BYTES:
+            raise RefusedAction(f"the code has {size} bytes; expected at most {MAX_CODE_BYTES}")
         if verb == "write":
             if not code.strip():
                 raise RefusedAction("there is no code after 'write'")

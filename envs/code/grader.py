@@ -74,6 +74,8 @@ class Grader:
         """Return the error that loading a solution raises, or an empty string."""
         request = {"solution": solution, "given": problem.given, "entry": problem.entry}
         limits = self.limits_for(problem)
+        # Loading takes no time of its own, and other episodes wait for a solution that sleeps.
+        limits = replace(limits, seconds=min(limits.seconds, WALL_SECONDS))
         result = self.sandbox.run(harness.PROGRAM, harness.stdin("check", request), limits=limits)
         try:
             return str(json.loads(result.stdout))
@@ -118,7 +120,9 @@ class Grader:
     def run_snippet(self, problem: Problem, solution: str, code: str) -> Result:
         """Run code of the agent after its solution."""
         request = {"solution": solution, "given": problem.given, "code": code}
-        return self.sandbox.run(harness.PROGRAM, harness.stdin("snippet", request), limits=self.limits_for(problem))
+        limits = self.limits_for(problem)
+        limits = replace(limits, seconds=min(limits.seconds, WALL_SECONDS))
+        return self.sandbox.run(harness.PROGRAM, harness.stdin("snippet", request), limits=limits)
 
     def _run_tests(self, problem: Problem, solution: str, calls: Sequence[Call], code: str) -> Verdict:
         job: dict[str, Any] = {"entry": problem.entry}

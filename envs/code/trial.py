@@ -16,6 +16,7 @@ from .sandbox import Channel, Limits, Result, Sandbox
 
 ENDED = b"E"
 """Kind of the frame that tells the tests why the solution's process has ended."""
+MAX_FRAME_BYTES = MAX_MESSAGE_BYTES + HEADER_BYTES
 UNREAD_BYTES = 2 * MAX_MESSAGE_BYTES
 """Bytes that a solution may send before the tests answer. A solution that sends more is stopped."""
 
@@ -32,8 +33,8 @@ class Trial:
         self.describe_end = describe_end
         self.printed = ""
         """What the solution printed, in all its processes."""
-        self.verdict: Any = None
-        """The last verdict of the tests, as JSON data, or None."""
+        self.verdict: dict[str, Any] | None = None
+        """The last verdict of the tests: `passed`, `total`, `earned` and `failed`, pairs of texts. Or None."""
         self._tests = Channel(self._hear_tests)
         self._heard = bytearray()
         self._started = 0
@@ -99,7 +100,14 @@ class Trial:
     def _hear_tests(self, data: bytes) -> None:
         self._heard += data
         while len(self._heard) >= 1 + HEADER_BYTES:
-            end = 1 + HEADER_BYTES + int.from_bytes(self._heard[1 : 1 + HEADER_BYTES], "big")
+            size = int.from_bytes(self._heard[1 : 1 + HEADER_BYTES], "big")
+            if size > MAX_FRAME_BYTES or self._heard[:1] not in (START, MESSAGE, VERDICT):
+                # The tests have written to the channel themselves.
+                self.verdict = None
+                self._heard.clear()
+                self._tests.stop()
+                return
+            end = 1 + HEADER_BYTES + size
             if len(self._heard) < end:
                 return
             kind, body = bytes(self._heard[:1]), bytes(self._heard[1 + HEADER_BYTES : end])
@@ -111,7 +119,20 @@ class Trial:
                 self._stop_solution()
                 self._start_solution()
             elif kind == VERDICT:
-                self.verdict = json.loads(body)
+                self.verdict = _read_verdict(body)
+
+
+def _read_verdict(body: bytes) -> dict[str, Any] | None:
+    """Return the verdict in a frame, or None if it is none. Code of the tests can write such frames, too."""
+    try:
+        verdict = json.loads(body)
+        numbers = {name: verdict[name] for name in ("passed", "total", "earned")}
+        failed = [tuple(map(str, pair)) for pair in verdict["failed"]]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    are_counts = all(type(number) is int for number in numbers.values())
+    is_verdict = are_counts and numbers["earned"] >= 0 and 0 <= numbers["passed"] <= numbers["total"]
+    return {**numbers, "failed": failed} if is_verdict else None
 
 
 def _frame(kind: bytes, number: int, body: bytes) -> bytes:

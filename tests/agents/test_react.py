@@ -52,8 +52,16 @@ def play_once(model: Recorder, env_class: Any = Lamps, **config: Any):
         ("Thought: say Action: now\nAction: b", "say Action: now", "b"),
         ("Thought: a\nAction: write\n```py\nx = 1\n\ny = 2\n```\nand", "a", "write\n```py\nx = 1\n\ny = 2\n```"),
         ("Thought: a\nAction: write ```\nx = 1\n```", "a", "write ```\nx = 1\n```"),
-        ("Thought: a\nAction: write\n```\nx = 1", "a", "write"),
-        ("Thought: a\nAction: look\n\n```\nx = 1\n```", "a", "look"),
+        ("Thought: a\nAction: write\n```\nx = 1", "a", "write\n```\nx = 1"),
+        ("Thought: a\nAction: write\n\n```\nx = 1\n```\nand", "a", "write\n\n```\nx = 1\n```"),
+        ("Thought: a\nAction: write\nHere:\n```\nx = 1\n```", "a", "write\nHere:\n```\nx = 1\n```"),
+        ("Thought: a\nAction: look\nOne.\nTwo.\n```\nx = 1\n```", "a", "look"),
+        ("Thought: a\nAction: look\nThought: b\n```\nx = 1\n```", "a", "look"),
+        ("Thought: a\nAction: write\n~~~py\nx = 1\n~~~\nand", "a", "write\n~~~py\nx = 1\n~~~"),
+        ("Thought: a\nAction: write\n````\n```\nx\n```\n````\nand", "a", "write\n````\n```\nx\n```\n````"),
+        ("Thought: a\nAction: write\n  ```\n  x\n  ```\nand", "a", "write\n  ```\n  x\n  ```"),
+        ("Thought: a\nAction: run print('```')\nprint(1)\n```\n", "a", "run print('```')"),
+        ("Thought: use ```\nAction: run print('```')", "use ```", "run print('```')"),
     ],
 )
 def test_parse(text, thought, action):
@@ -74,7 +82,7 @@ def test_action_is_one_line_a_fence_or_the_whole_text(text):
     assert action == action.strip()
     assert action in text
     assert thought in text
-    assert "\n" not in action or "```" in action or not thought
+    assert "\n" not in action or "```" in action or "~~~" in action or not thought
 
 
 def test_each_prompt_extends_the_previous_chat_and_restates_the_goal():

@@ -12,6 +12,7 @@ from kintsugi.agents.react import ReActAgent
 from kintsugi.agents.rollout import Job, collect
 from kintsugi.envs import Task
 from kintsugi.envs.code import Call, CodeEnv, Problem
+from kintsugi.envs.code.grader import Grader
 from kintsugi.envs.code.sandbox import Limits, Result, open_sandbox
 from kintsugi.errors import InfraError, UsageError
 from sandboxes import ScriptedSandbox
@@ -332,3 +333,32 @@ def test_replaced_solutions_are_overwritten_actions():
     actions = ["write def f(x): return 1", "test", "Write:\n```\ndef f(x): return 2\n```", "run f(1)", "write f = abs"]
     assert CodeEnv.overwritten(actions) == {0, 2}
     assert CodeEnv.overwritten(["test", "write f = abs", "submit"]) == CodeEnv.overwritten([]) == set()
+
+
+WRITE = "import json, os\nf\nb = {}\nos.write(3, b)\nos._exit(0)\n"
+"""Tests that write to the channel of their verdict themselves."""
+
+
+@pytest.mark.requires("sandbox")
+@pytest.mark.parametrize(
+    "frame",
+    [
+        "b'V' * 1000",
+        "b'X' + bytes(4)",
+        "b'V' + (200000).to_bytes(4, 'big') + b'[' * 200000",
+        """(lambda v: b'V' + len(v).to_bytes(4, 'big') + v)(b'{"passed": 1e9, "total": "x", "earned": 0, "failed": 5}')""",
+        """(lambda v: b'V' + len(v).to_bytes(4, 'big') + v)(b'{"passed": 3, "total": 2, "earned": 3, "failed": []}')""",
+    ],
+)
+def test_tests_that_write_no_verdict_have_given_none(sandbox, frame):
+    problem = Problem(type="", prompt="", goal="", entry="f", solution="", hidden_code=WRITE.format(frame))
+    verdict = Grader(sandbox, Limits(seconds=20, cpu_seconds=2)).run_hidden(problem, "def f(): pass")
+    assert not verdict.success
+    assert "the tests gave no verdict" in verdict.failures[0]
+
+
+def test_code_that_is_too_long_is_refused():
+    env = start_episode(CALLS, ScriptedSandbox(Result(b"", b"", 0)))
+    observation, _, done, _, info = env.step("write x = '" + "\ud800" * 400_000 + "'")
+    assert (observation, done) == ("Refused: the code has 1200006 bytes; expected at most 1000000", False)
+    assert info["invalid"]

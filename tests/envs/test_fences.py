@@ -9,9 +9,11 @@ import textwrap
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kintsugi.envs.code import env, fences, grader
+from kintsugi.envs import fences
+from kintsugi.envs.code import env, grader
 from kintsugi.envs.code.env import CodeEnv, parse_action
 from kintsugi.envs.code.family import make_task
+from kintsugi.envs.fences import extract_code
 
 F = "```"
 DOCTEST = f'def add(a, b):\n    """Adds.\n\n    {F}\n    add(1, 2)\n    {F}\n    """\n    return a + b'
@@ -86,6 +88,21 @@ def test_any_text_in_a_longer_fence_comes_back_unchanged(source, char, info):
     fence = fence_for(source, char)
     for before in ("\n", " ", "\n\n", "\nHere you are:\n\n", "\n# Solution\n"):
         assert parse_action(f"write{before}{fence}{info}\n{source}\n{fence}\nThat's it.\n{fence}\n{fence}")[1] == source
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        (f"{F}python\nx = 1\n  {F}\nWords", "x = 1"),
+        (f'{F}python\ndef f():\n  """\n  {F}\n  """\n{F}\nWords', f'def f():\n  """\n  {F}\n  """'),
+        (f'Some """ prose\n{F}python\nx = 1\n{F}\nand """ more', "x = 1"),
+        (f"Here: {F}python\nx = 1\n{F}\n", "x = 1"),
+        (f"\ufeff{F}python\nx = 1\n{F}\n", "x = 1"),
+        (f"\u200b{F}\nx = 1\n{F}", "x = 1"),
+    ],
+)
+def test_fences_that_are_not_quite_right(answer, code):
+    assert extract_code(answer) == code
 
 
 @pytest.mark.parametrize("module", [env, fences, grader, inspect, re, textwrap])
