@@ -14,7 +14,18 @@ from typing import Any, Literal
 from . import guest
 
 Harness = Literal["check", "plain", "snippet", "solution", "tests"]
-_SHARED = ("values", "containers", "mirror", "descriptions", "link", "load", "process_state", "coroutines", "peer")
+_SHARED = (
+    "values",
+    "containers",
+    "mirror",
+    "descriptions",
+    "link",
+    "load",
+    "process_state",
+    "coroutines",
+    "subclasses",
+    "peer",
+)
 _MODULES = {
     "check": ("load", "check"),
     "plain": ("load", "plain"),

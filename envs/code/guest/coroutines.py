@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 LOOP = frozenset(
@@ -65,3 +65,21 @@ def run_by(loop: Any, task: Any) -> Iterator[None]:
         tasks[loop] = task_before
         if task_before is None:
             del tasks[loop]
+
+
+def pass_on(peer: Any, number: int) -> Generator[Any, Any, Any]:
+    """Resume a generator or coroutine of the other process whenever this one is resumed."""
+    method, argument = "send", None
+    while True:
+        try:
+            item = peer.request("resume", number, method, argument, *running())
+        except StopIteration as stop:
+            return stop.value
+        try:
+            method, argument = "send", (yield item)
+        except GeneratorExit:
+            if number in peer.objects:
+                peer.request("resume", number, "close", None)
+            raise
+        except BaseException as error:
+            method, argument = "throw", error

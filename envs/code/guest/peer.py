@@ -15,21 +15,20 @@ import operator
 import sys
 import threading
 import types
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from typing import Any
 
 from .containers import CONTAINERS, base_of, content_of, new_container, option_of, set_content
-from .coroutines import run_by, running
+from .coroutines import pass_on, run_by
 from .descriptions import describe_class, describe_object, make_error
 from .link import ConnectionLost, Link
 from .mirror import FORWARDED, SHOWN, Attribute, Mirrors, blank, is_base, real_type
 from .process_state import ProcessState
+from .subclasses import inherited, without_own_bases
 from .values import KINDS, MAX_JSON_INT, SCALARS, VIEWS, known_name, plain_kind, subclassed, viewed
 
 FRAMES = 7
 """Frames that a request takes between the code that sends it and the code that it calls."""
-OF_EACH_CLASS = frozenset(f"__{name}__" for name in "dict weakref module qualname doc".split())
-"""Names in the namespace of a class that its subclasses do not inherit."""
 _PROBE = {0: object()}
 UNUSED = sys.getrefcount(_PROBE[0])
 """Reference count of an object that only one dictionary holds."""
@@ -153,7 +152,7 @@ class Peer:
 
             return inspect.signature(target)
         if operation == "inherited":
-            return _inherited(target, *arguments)
+            return inherited(target, *arguments)
         if operation == "raw":
             return vars(target)[arguments[0]]
         operations: dict[str, Callable[..., Any]] = {"get": getattr, "set": setattr, "delete": delattr}
@@ -162,12 +161,7 @@ class Peer:
     def subclass(self, name: str, bases: tuple[Any, ...], namespace: dict[str, Any], keywords: dict[str, Any]) -> Any:
         """Derive a class from one of the other process, where it is made. See `mirror.Owner`."""
         cell = namespace.pop("__classcell__", None)
-        for base in reversed(bases):
-            if not isinstance(base, self.mirrors.metaclass) and not known_name(base):
-                # A base of this process cannot be one of a class of the other.
-                found = {key: each for kind in reversed(base.__mro__[:-1]) for key, each in vars(kind).items()}
-                namespace = {key: each for key, each in found.items() if key not in OF_EACH_CLASS} | namespace
-        foreign = [base for base in bases if isinstance(base, self.mirrors.metaclass) or known_name(base)]
+        foreign, namespace = without_own_bases(bases, namespace, self.mirrors.metaclass)
         made = self.request("subclass", name, foreign, namespace, keywords)
         if cell is not None:
             # `super()` in the methods of the class looks here.
@@ -366,7 +360,7 @@ class Peer:
             copied = {name: self.shown(name, self.decode(value)) for name, value in shown if name in SHOWN}
             return self.mirrors.make_class(str(name), str(qualname), str(module), kinds, own, of_class, copied)
         if what in ("generator", "coroutine"):
-            made: Any = self._generator(number) if what == "generator" else self._coroutine(number)
+            made: Any = pass_on(self, number) if what == "generator" else self._coroutine(number)
             made.__name__, made.__qualname__ = map(str, details)
             return made
         # The kind of an object is not a value that code can get hold of.
@@ -389,24 +383,8 @@ class Peer:
     # -- generators and coroutines ------------------------------------------------------------------------------------
     # They have no stand-ins: an ordinary one of this process passes everything on.
 
-    def _generator(self, number: int) -> Generator[Any, Any, Any]:
-        method, argument = "send", None
-        while True:
-            try:
-                item = self.request("resume", number, method, argument, *running())
-            except StopIteration as stop:
-                return stop.value
-            try:
-                method, argument = "send", (yield item)
-            except GeneratorExit:
-                if number in self.objects:
-                    self.request("resume", number, "close", None)
-                raise
-            except BaseException as error:
-                method, argument = "throw", error
-
     async def _coroutine(self, number: int) -> Any:
-        return await types.coroutine(self._generator)(number)
+        return await types.coroutine(pass_on)(self, number)
 
     def serve_resume(self, number: int, method: str, argument: Any, *loop_and_task: Any) -> Any:
         """Resume a generator or coroutine of this process, as code of the other one's event loop if it has one."""
@@ -422,12 +400,3 @@ class Peer:
         _, context = self.contexts.setdefault(id(task), (task, contextvars.copy_context()))
         with run_by(*loop_and_task):
             return context.run(step)
-
-
-def _inherited(target: Any, name: str, kind: type) -> Any:
-    """Return an attribute as `super()` does that starts at a class."""
-    value = next(vars(each)[name] for each in kind.__mro__ if name in vars(each))
-    bind = getattr(type(value), "__get__", None)
-    if bind is None:
-        return value
-    return bind(value, None, target) if isinstance(target, type) else bind(value, target, type(target))

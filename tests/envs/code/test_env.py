@@ -346,7 +346,7 @@ WRITE = "import json, os\nf\nb = {}\nos.write(3, b)\nos._exit(0)\n"
         "b'V' * 1000",
         "b'X' + bytes(4)",
         "b'V' + (200000).to_bytes(4, 'big') + b'[' * 200000",
-        """(lambda v: b'V' + len(v).to_bytes(4, 'big') + v)(b'{"passed": 1, "total": "x", "earned": 0, "failed": 5}')""",
+        """(lambda v: b'V' + len(v).to_bytes(4, 'big') + v)(b'{"passed":1,"total":"x","earned":0,"failed":5}')""",
         """(lambda v: b'V' + len(v).to_bytes(4, 'big') + v)(b'{"passed": 3, "total": 2, "earned": 3, "failed": []}')""",
     ],
 )
