@@ -7,19 +7,18 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ..benchmarks.reproduce.demo import DEMO
-from ..benchmarks.reproduce.re_rest import ReproduceReReST
+from ..benchmarks.reproduce.demo import Demo
 
 
 @dataclass(frozen=True)
 class DemoConfig:
     """Settings of `kintsugi demo`: the base model, self-training and Re-ReST, with one seed policy."""
 
-    tasks: int = DEMO.held_out.tasks
+    tasks: int = 200
     """Number of held-out tasks; all have size `small`."""
     run: Path = Path("runs/demo")
     """Folder of the run; repeat the command to resume it."""
-    comparison: ReproduceReReST = field(default_factory=lambda: DEMO)
+    comparison: Demo = field(default_factory=Demo)
     """Settings of the comparison."""
 
 

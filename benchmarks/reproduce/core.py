@@ -103,6 +103,10 @@ class Reproduction(ABC):
         """Return additional tables to print."""
         return []
 
+    def conclusion(self, compared: Sequence[Comparison]) -> str:
+        """Return what the comparison shows, in words; nothing by default."""
+        return ""
+
     def run(self, folder: Path, console: Console) -> None:
         """Run or resume the comparison in `folder`, print its tables and write its report."""
         run_in(folder, self, console)
@@ -226,6 +230,8 @@ def run_in(folder: Path, config: Reproduction, console: Console, make: SeedRun |
     console.print(timing_summary(results), highlight=False)
     say("report")
     console.print(str(write_report(folder, folder / "report")), soft_wrap=True, highlight=False)
+    if conclusion := config.conclusion([each for compared in found.values() for each in compared]):
+        console.print(conclusion, highlight=False)
 
 
 def _scores(attempts: Attempts, tasks: str, results: Mapping[Stage, Any]) -> list[Score]:

@@ -28,13 +28,13 @@ from ..progress import bar
 from ..scripts import run
 from .agent_r import ReproduceAgentR
 from .core import UNGATED, Attempts, Lab, Reproduction, Say, SeedRun, elapsed_time_printer, seed_run
-from .demo import DEMO
+from .demo import Demo
 from .re_rest import ReproduceReReST
 from .seed_results import SeedResult, read_results, result_file, write_result
 from .seed_tables import render_tables
 
 STUDIES: dict[str, Callable[[], Reproduction]] = {
-    "demo": lambda: replace(DEMO, models=("base", "demonstrations", "self-training", "re-rest")),
+    "demo": lambda: Demo(models=("base", "demonstrations", "self-training", "re-rest")),
     "code-re-rest": lambda: ReproduceReReST(
         recipe=recipe_of("code"),
         env="code",

@@ -48,6 +48,12 @@ def render_tables(results: Sequence[SeedResult], pairs: Sequence[Pair]) -> str:
     return "\n\n".join(_table(name, results, compared) for name in first.task_sets)
 
 
+def seed_difference(result: SeedResult, pair: Pair, name: str) -> tuple[float, float]:
+    """Return the difference in success of two models of one seed, second minus first, and its p-value."""
+    deltas = _deltas([result], pair, name)
+    return _mean(deltas), _mcnemar(deltas)
+
+
 def _table(name: str, results: Sequence[SeedResult], pairs: Sequence[Pair]) -> str:
     models = list(dict.fromkeys([*itertools.chain(*pairs), *results[0].outcomes]))
     heads = [f"seed ({name}, task set `{results[0].task_sets[name]}`)", *models, *(f"{b} - {a}" for a, b in pairs)]
