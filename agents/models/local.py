@@ -235,6 +235,24 @@ class LazyModel(_Lazy[LocalModel]):
         if self._model:
             self._model.start_wave()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process loads the weights by itself, once for all agents with the same model."""
+        return open_shared, (self.version, self.window, self._load)
+
+
+def open_shared(version: str, window: int, load: Callable[[], LocalModel]) -> LazyModel:
+    """Return the model of a version that this process has opened already, or a new one. Only two stay loaded."""
+    key = (version, repr(load))
+    model = _SHARED.pop(key, None) or LazyModel(version, window, load)
+    _SHARED[key] = model
+    for old in list(_SHARED)[:-2]:
+        _SHARED.pop(old).free()
+    return model
+
+
+_SHARED: dict[tuple[str, str], LazyModel] = {}
+"""Models that were received from another process, the last one used at the end."""
+
 
 class LazyCritic(_Lazy[Any]):
     """Critic (`LocalValue`) that is loaded at its first call."""

@@ -28,6 +28,7 @@ from ...loops.measuring.evaluation import Comparison, Score, compare, score
 from ...loops.measuring.gate import Gate, verdicts
 from ...loops.measuring.measure import Measure, MeasuredAttempts, measure, timing_summary
 from ...loops.measuring.tables import comparison_table, score_table, verdict_table
+from ...loops.processes import ProcessPlayer
 from ...loops.registry import LoopConfig
 from ...loops.run import Params, Run, resolved
 from ...loops.runs.stages import Stage
@@ -59,6 +60,8 @@ class Reproduction(ABC):
     held_out: Measure = field(default_factory=Measure)
     seeds: int = 3
     """Number of training seeds."""
+    parts: int = 2
+    """Number of parts of a wave of episodes, each played by a process of its own; see `ProcessPlayer`."""
 
     paper: ClassVar[str]
     """Name of the comparison in `kintsugi reproduce`."""
@@ -147,8 +150,15 @@ SeedRun = Callable[[SeedRecipe, RunStore], Run]
 """Trains the seed policy of a recipe, and returns a run with this policy in the store."""
 
 
-def seed_run(env: EnvSpec, on_status: OnStatus) -> SeedRun:
-    """Return a function that trains seed policies and makes runs in this process."""
+def seed_run(env: EnvSpec, on_status: OnStatus, parts: int = 1) -> SeedRun:
+    """Return a function that trains seed policies in this process and makes runs.
+
+    Args:
+        env: Environment of the runs.
+        on_status: Receives the progress of training.
+        parts: Number of parts of a wave; see `ProcessPlayer`.
+    """
+    player = ProcessPlayer(parts)
 
     def make(recipe: SeedRecipe, store: RunStore) -> Run:
         from ...agents.models.local import LocalBackend
@@ -156,7 +166,8 @@ def seed_run(env: EnvSpec, on_status: OnStatus) -> SeedRun:
 
         folder = seed_model(recipe, progress=on_status)
         backend = LocalBackend(folder)
-        return Run(store, backend, open_learner(backend), env, demonstrations=demonstrations_of(folder))
+        demonstrations = demonstrations_of(folder)
+        return Run(store, backend, open_learner(backend), env, player=player, demonstrations=demonstrations)
 
     return make
 
@@ -213,7 +224,7 @@ def run_in(folder: Path, config: Reproduction, console: Console, make: SeedRun |
     record["agent"] = to_plain(make_reader(AGENT).spec)
     with RunStore.open(folder, {"command": f"reproduce {config.paper}", **record}) as store:
         with bar(console) as store.on_status:
-            attempts = reproduce(store, config, make or seed_run(env, store.on_status), say)
+            attempts = reproduce(store, config, make or seed_run(env, store.on_status, config.parts), say)
         found = {title: comparisons(attempts, config.pairs, tasks) for title, tasks in config.pools().items()}
         for title, compared in found.items():
             for each in compared:

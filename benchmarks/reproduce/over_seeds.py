@@ -133,7 +133,7 @@ def play(
             continue
         record: Mapping[str, Any] = {"command": f"over-seeds {name}", "seed": seed, **to_plain(config)}
         with RunStore.open(runs / f"seed-{seed}", record) as store, bar(console) as store.on_status:
-            result = play_seed(store, config, seed, make or seed_run(env, store.on_status), say)
+            result = play_seed(store, config, seed, make or seed_run(env, store.on_status, config.parts), say)
         write_result(folder, result)
         say(f"seed {seed}: written to {result_file(folder, seed)}")
     console.print(render_tables(read_results(folder), config.pairs), soft_wrap=True, highlight=False, markup=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import warnings
 from typing import Any
 
@@ -9,7 +11,7 @@ from kintsugi.agents.core import Episode, RuleAgent
 from kintsugi.agents.trajectory import Step
 from kintsugi.envs import Task, TaskSet
 from kintsugi.errors import InfraError, UsageError
-from tiny_envs import Echo
+from tiny_envs import Echo, Lamps
 
 
 class Troubled(Echo):
@@ -59,3 +61,11 @@ class Painted(Echo):
 
     def picture(self) -> bytes:
         return b"\x89PNG" + bytes([self.steps])
+
+
+class Quitting(Lamps):
+    """An environment whose process is killed."""
+
+    def begin(self, task: Task) -> tuple[str, dict[str, Any]]:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return super().begin(task)

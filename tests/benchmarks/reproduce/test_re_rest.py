@@ -164,7 +164,13 @@ def test_tables_and_report_without_controls(doors_world, tmp_path, monkeypatch):
     )
     held_out = replace(CONFIG.held_out, splits=("valid_seen",))
     config = replace(
-        CONFIG, recipe=small, env="doors", seeds=1, models=("base", "self-training", "re-rest"), held_out=held_out
+        CONFIG,
+        recipe=small,
+        env="doors",
+        seeds=1,
+        models=("base", "self-training", "re-rest"),
+        held_out=held_out,
+        parts=1,
     )
     outputs = [printed(tmp_path / "run", config) for _ in range(2)]
     for expected in (
