@@ -27,7 +27,7 @@ from ...agents.trajectory import Trajectory
 from ...envs.core import canonical_json
 from ...errors import UsageError
 from .database import Database
-from .folder import lock_folder, readable_errors, write_atomically
+from .folder import holds_run, lock_folder, readable_errors, write_atomically
 from .pictures import Pictures
 from .stages import Stage
 
@@ -72,8 +72,8 @@ class RunStore:
                 another process, or the folder is neither empty nor a run.
         """
         with readable_errors(folder):
+            exists = holds_run(folder)
             folder.mkdir(parents=True, exist_ok=True)
-            exists = (folder / "run.db").exists()
             if not exists and any(p.name not in (".lock", "run.db.new") for p in folder.iterdir()):
                 raise UsageError(f"{folder} is not empty and holds no run.db; name an empty or a new folder")
             unlock = lock_folder(folder)
@@ -94,7 +94,7 @@ class RunStore:
     @classmethod
     def read(cls, folder: Path) -> Self:
         """Open a run read-only and without a lock; raise `UsageError` if it is not a run of this format."""
-        if not (folder / "run.db").exists():
+        if not holds_run(folder):
             raise UsageError(f"{folder} holds no run.db; name the folder of a run (kintsugi improve ... --run FOLDER)")
         return cls(folder, Database(folder, read_only=True))
 
