@@ -1,8 +1,10 @@
 """Calls of environments, which may be a stranger's: what one episode raises or returns ends that episode at most.
 
-`UsageError` (bad configuration) and `InfraError` pass. Any other exception of an environment becomes an `InfraError`
-that names it, and so does a result of a wrong type. Texts come back as well-formed Unicode except for lone surrogates,
-which are characters like any other: stores keep them, tokenizers read them as U+FFFD.
+An exception of an environment becomes an `InfraError` that names it, and so does a result of a wrong type. A
+`UsageError` becomes a `RefusedError`: it may concern one task (a damaged file) or all of them (bad configuration), so
+the caller decides when it knows of other episodes. `InfraError`, `TooLongError` (of a judge's model) and missing extras
+pass. Texts come back as well-formed Unicode except for lone surrogates, which are characters like any other: stores
+keep them, tokenizers read them as U+FFFD.
 """
 
 from __future__ import annotations
@@ -14,10 +16,22 @@ from typing import Any
 
 from ..envs.core import AgentEnv, Task
 from ..envs.tasks import join_surrogates
-from ..errors import InfraError, KintsugiError, missing_extra
+from ..errors import InfraError, MissingExtraError, TooLongError, UsageError, missing_extra
 
 MAX_ERROR_CHARS = 500
 """Maximum length of what is quoted of an exception's text, in characters."""
+
+
+class RefusedError(InfraError):
+    """An environment raised a `UsageError` in an episode.
+
+    Attributes:
+        refusal: What it raised.
+    """
+
+    def __init__(self, message: str, refusal: UsageError) -> None:
+        super().__init__(message)
+        self.refusal = refusal
 
 
 def reset(env: AgentEnv, task: Task) -> tuple[str, dict[str, Any]]:
@@ -47,8 +61,10 @@ def named_errors(env: AgentEnv, method: str) -> Iterator[None]:
     """Convert an exception that a method of an environment raises to an `InfraError` that names it."""
     try:
         yield
-    except KintsugiError:
+    except (InfraError, MissingExtraError, TooLongError):
         raise
+    except UsageError as error:
+        raise RefusedError(f"{type(env).__name__}.{method} refused its task: {_described(error)}", error) from error
     except Exception as error:
         if isinstance(error, ModuleNotFoundError) and missing_extra(error):
             raise

@@ -65,11 +65,17 @@ async def play(
         save_picture: Stores the screenshot before each action, if the environment provides one.
 
     Returns:
-        The attempt. An `InfraError`, and any exception of the environment except `UsageError`, ends it with the outcome
-        `infra_error`. A chat that no longer fits the model's window ends it with the outcome `truncated`. Any other
-        exception propagates.
+        The attempt. An `InfraError`, and any exception of the environment, ends it with the outcome `infra_error`. A
+        chat that no longer fits the model's window ends it with the outcome `truncated`. Any other exception
+        propagates.
     """
-    timing = timing or Timing()
+    return (await _play(env, job, timing or Timing(), save_picture))[0]
+
+
+async def _play(
+    env: AgentEnv, job: Job, timing: Timing, save_picture: SavePicture | None
+) -> tuple[Trajectory, UsageError | None]:
+    """Play one attempt. Also return the error that is bad input if no other attempt gets further."""
     episode: Episode | None = None
     try:
         start = time.perf_counter()
@@ -90,11 +96,13 @@ async def play(
             timing.env += time.perf_counter() - start
             episode.advance(replace(step, reward=reward, invalid=info.get("invalid")), observation, info)
     except InfraError as error:
-        return _trajectory(job, episode, "infra_error", str(error))
+        refusal = error.refusal if isinstance(error, env_calls.RefusedError) else None
+        return _trajectory(job, episode, "infra_error", str(error)), refusal
     except TooLongError as error:
-        return _trajectory(job, episode, "truncated", str(error))
+        too_long = None if episode and episode.steps else error
+        return _trajectory(job, episode, "truncated", str(error)), too_long
     outcome: Outcome = "success" if info.get("success") else "failure" if done else "truncated"
-    return _trajectory(job, episode, outcome, None)
+    return _trajectory(job, episode, outcome, None), None
 
 
 def _trajectory(job: Job, episode: Episode | None, outcome: Outcome, error: str | None) -> Trajectory:
@@ -142,9 +150,8 @@ def waves(
     """Play all jobs in waves. The model calls of one wave are batched together.
 
     Models clear their caches before each wave. An interrupted wave that is played again therefore sees the same batches
-    and gives bit-identical results. What an environment raises, other than `UsageError`, ends its own attempt (see
-    `play`). Any other exception ends all attempts and propagates. Inside a running event loop (a notebook), each wave
-    runs in its own thread.
+    and gives bit-identical results. What an environment raises ends its own attempt (see `play`). Any other exception
+    ends all attempts and propagates. Inside a running event loop (a notebook), each wave runs in its own thread.
 
     Args:
         make_env: Creates an environment. It is called once for each parallel episode.
@@ -160,22 +167,24 @@ def waves(
         The waves, with their attempts in the order of `jobs`.
 
     Raises:
-        UsageError: If `at_once` is less than 1.
-        TooLongError: If not even the first turn of any attempt fits the model's window. No wave is given then.
+        UsageError: If `at_once` is less than 1. Also, with no wave given, if each attempt fails because the environment
+            raises a `UsageError`, or its first turn does not fit the model's window (`TooLongError`): then the
+            configuration is wrong, not a task. The error is that of the first attempt.
     """
     if at_once < 1:
         raise UsageError(f"at_once is {at_once}; expected at least 1")
     jobs, timing = list(jobs), timing or Timing()
     models, counter = models_of(jobs), itertools.count(1)
-    fits, withheld = False, list[Wave]()
+    usable, withheld, refusals = False, list[Wave](), list[UsageError]()
 
-    async def attempt(env: AgentEnv, job: Job) -> Trajectory:
+    async def attempt(env: AgentEnv, job: Job) -> tuple[Trajectory, UsageError | None]:
         for _ in range(1 + retries):
-            trajectory = await play(env, job, timing, save_picture)
-            if trajectory.outcome != "infra_error":
+            trajectory, refusal = await _play(env, job, timing, save_picture)
+            # An environment that refuses a task refuses it again.
+            if trajectory.outcome != "infra_error" or refusal:
                 break
         progress(next(counter) / len(jobs))
-        return trajectory
+        return trajectory, refusal
 
     with contextlib.ExitStack() as stack:
         envs = [stack.enter_context(contextlib.closing(make_env())) for _ in range(min(at_once, len(jobs)))]
@@ -188,13 +197,16 @@ def waves(
             finally:
                 timing.wall += time.perf_counter() - start
                 timing.model += total_usage(models).seconds - model_seconds
-            withheld.append(Wave(played, tuple(dict.fromkeys(pair for env in envs for pair in env.versions().items()))))
-            # One text that is too long is its own attempt's trouble. If none fits, the window is too small.
-            if fits := fits or not all(t.outcome == "truncated" and t.error and not t.steps for t in played):
+            attempts = [trajectory for trajectory, _ in played]
+            versions = tuple(dict.fromkeys(pair for env in envs for pair in env.versions().items()))
+            withheld.append(Wave(attempts, versions))
+            refusals += [refusal for _, refusal in played if refusal]
+            # One task that cannot be played is its own attempt's trouble. If none can be, the configuration is wrong.
+            if usable := usable or not all(refusal for _, refusal in played):
                 yield from withheld
                 withheld.clear()
     if withheld:
-        raise TooLongError(str(withheld[0].attempts[0].error))
+        raise refusals[0]
 
 
 def collect(make_env: Callable[[], AgentEnv], jobs: Iterable[Job], **options: Any) -> list[Trajectory]:

@@ -8,6 +8,7 @@ observations.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -58,10 +59,10 @@ def export(config: ExportConfig) -> int:
     Raises:
         UsageError: A stage is unknown, the file exists or cannot be written, or no attempt matches.
     """
-    if config.out.exists() and not config.overwrite:
-        raise UsageError(f"{config.out} already exists; choose another file, or pass --overwrite to replace it")
     unfinished = config.out.with_name(f".{config.out.name}.unfinished")
     try:
+        if config.out.exists() and not config.overwrite:
+            raise UsageError(f"{config.out} already exists; choose another file, or pass --overwrite to replace it")
         config.out.parent.mkdir(parents=True, exist_ok=True)
         with RunStore.read(config.run) as store, unfinished.open("w", encoding="ascii") as file:
             stages = _stages(store, config)
@@ -84,7 +85,8 @@ def export(config: ExportConfig) -> int:
     except OSError as error:
         raise UsageError(f"{config.out}: {error}; nothing was written; fix the cause or choose another file") from error
     finally:
-        unfinished.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            unfinished.unlink(missing_ok=True)
     return lines
 
 

@@ -15,6 +15,7 @@ from rich.console import Console, RenderableType
 from ..agents.search import SearchStats
 from ..arguments import replace_fields, to_plain
 from ..benchmarks.progress import bar
+from ..envs.reading import read_text
 from ..errors import UsageError
 from ..loops.learning import open_learner
 from ..loops.measuring.evaluation import Score, compare
@@ -65,8 +66,8 @@ class LoopCommand:
         if path is None:
             return defaults
         try:
-            values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            values = tomllib.loads(read_text(Path(path)))
+        except (OSError, ValueError, RecursionError) as error:
             raise UsageError(f"cannot read the configuration {path}: {error}; expected a TOML file") from error
         if "command" in values:
             # This is the record of a run. It identifies the model by a hash of its weights, not by its location.

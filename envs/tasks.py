@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from ..errors import UsageError, unknown
 from .portable_rng import PortableGenerator
+from .reading import parse_json, read_text
 
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
@@ -78,6 +79,8 @@ class Task:
             raise UsageError(f"task {self.id!r}: the seed is {self.seed!r}; expected an int of at least 0")
         try:
             clean = json.loads(canonical_json(self.params)) == self.params
+        except RecursionError:
+            raise UsageError(f"task {self.id!r}: params are nested too deeply to be stored as JSON") from None
         except (TypeError, ValueError):
             clean = False
         if not clean:
@@ -184,15 +187,15 @@ class TaskSet:
             UsageError: If the file cannot be read, or if a line is not a task. The message names the line.
         """
         try:
-            lines = path.read_text(encoding="utf-8").rstrip("\n").split("\n")
-        except (OSError, UnicodeDecodeError) as error:
+            lines = read_text(path).rstrip("\n").split("\n")
+        except (OSError, ValueError) as error:
             raise UsageError(
                 f"cannot read tasks from {path} ({error}); expected a file that TaskSet.save wrote"
             ) from None
         tasks = []
         for number, line in enumerate(lines if lines != [""] else [], start=1):
             try:
-                tasks.append(Task(**json.loads(line)))
+                tasks.append(Task(**parse_json(line)))
             except (TypeError, ValueError, UsageError) as error:
                 raise UsageError(
                     f"{path}:{number}: not a task ({error}); expected the JSON that TaskSet.save writes"

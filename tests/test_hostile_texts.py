@@ -14,14 +14,14 @@ from kintsugi.agents.core import Episode, RuleAgent
 from kintsugi.agents.models import ScriptedModel
 from kintsugi.agents.models.local import LocalModel
 from kintsugi.agents.react import ReActAgent, ReActConfig
-from kintsugi.agents.rollout import Job, collect
+from kintsugi.agents.rollout import Job, collect, waves
 from kintsugi.agents.trajectory import Step, Trajectory
 from kintsugi.cli.main import main
 from kintsugi.envs import AgentEnv, Task, TaskSet
 from kintsugi.envs.core import canonical_json
 from kintsugi.envs.household import HouseholdEnv
 from kintsugi.envs.trading import TradingEnv
-from kintsugi.errors import InfraError, UsageError
+from kintsugi.errors import InfraError, MissingExtraError, UsageError
 from kintsugi.loops.runs.stages import Stage
 from kintsugi.loops.runs.store import RunStore
 from tiny_envs import Echo
@@ -287,14 +287,64 @@ def test_what_an_environment_raises_or_returns_ends_its_own_attempt():
     assert all(Trajectory.from_json(json.loads(canonical_json(t.to_json()))) == t for t in found)
 
 
-@pytest.mark.parametrize("error", [UsageError("k is 0"), KeyboardInterrupt()])
-def test_bad_input_and_interrupts_still_end_the_run(error):
-    class Bad(Echo):
-        def begin(self, task: Task) -> tuple[str, dict[str, Any]]:
-            raise error
+class Refuses(Echo):
+    """Raises an error for the tasks of some numbers, in `reset` or in the second step."""
 
+    def __init__(self, numbers: set[int], where: str, error: BaseException | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        self.numbers, self.where, self.error, self.resets = numbers, where, error, 0
+
+    def reset(self, **options: Any) -> Any:
+        self.resets += 1
+        seed = options["options"]["task"].seed
+        self.acts = iter(["step", ""] if seed in self.numbers else [])
+        if self.where == "reset" and seed in self.numbers:
+            raise self.error or UsageError(f"the file of task {seed} has changed")
+        return super().reset(**options)
+
+    def step(self, action: str) -> Any:
+        assert self.task is not None
+        if self.where == "step" and not next(self.acts, "fine"):
+            raise self.error or UsageError(f"a text of task {self.task.seed} is too long")
+        return super().step("no guess")
+
+
+NUMBERED = [Task(f"t{i}", Echo.env_id, "train", i, {"number": 7}) for i in range(6)]
+
+
+@pytest.mark.parametrize("where", ["reset", "step"])
+@pytest.mark.parametrize("refused", [{0}, {1, 3}, {0, 1}, {4, 5}, set(range(5))])
+@pytest.mark.parametrize("at_once", [1, 2, 8])
+def test_a_refused_task_ends_its_own_attempt(where, refused, at_once):
+    envs: list[Refuses] = []
+
+    def make() -> Refuses:
+        envs.append(Refuses(refused, where, max_steps=3))
+        return envs[-1]
+
+    found = collect(make, [Job(task, Talker(), seed=0) for task in NUMBERED], at_once=at_once)
+    assert [attempt.task for attempt in found] == NUMBERED
+    assert {i for i, attempt in enumerate(found) if attempt.outcome == "infra_error"} == refused
+    assert {attempt.outcome for i, attempt in enumerate(found) if i not in refused} == {"truncated"}
+    assert all(f"Refuses.{where} refused its task: " in (found[i].error or "") for i in refused)
+    assert {len(found[i].steps) for i in refused} == {1 if where == "step" else 0}
+    # It would be refused again.
+    assert sum(env.resets for env in envs) == len(NUMBERED)
+
+
+@pytest.mark.parametrize("where", ["reset", "step"])
+@pytest.mark.parametrize("at_once", [1, 2, 8])
+def test_if_every_task_is_refused_the_configuration_is_wrong(where, at_once):
+    jobs = [Job(task, Talker(), seed=0) for task in NUMBERED]
+    with pytest.raises(UsageError, match="of task 0 "):
+        next(waves(lambda: Refuses(set(range(6)), where), jobs, at_once=at_once))
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), MissingExtraError("playwright", "web")])
+@pytest.mark.parametrize("where", ["reset", "step"])
+def test_interrupts_and_missing_libraries_end_the_run(error, where):
     with pytest.raises(type(error)):
-        collect(Bad, [Job(task, Talker(), seed=0) for task in Echo.tasks("train", 2).tasks])
+        collect(lambda: Refuses({3}, where, error), [Job(task, Talker(), seed=0) for task in NUMBERED])
 
 
 # -- Models -----------------------------------------------------------------------------------------------------------

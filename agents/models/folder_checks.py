@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 import torch
 from safetensors import safe_open
 
+from ...envs.reading import parse_json, read_text
 from ...errors import UsageError
 
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
@@ -80,16 +82,17 @@ def check_adapter(adapter: Path) -> None:
         UsageError: The folder is no PEFT folder with safetensors, or its configuration is damaged or holds a regular
             expression or absurd numbers.
     """
-    if adapter.is_dir():
+    if os.path.isdir(adapter):
         check_files(adapter)
     for file in ADAPTER_FILES:
-        if not (adapter / file).is_file():
+        # Unlike the methods of `Path`, these raise no error for a name that is too long or may not be read.
+        if not os.path.isfile(adapter / file):
             if file.endswith(".safetensors") and (pickled := pickled_weights(adapter)):
                 raise UsageError(_pickled(str(adapter), pickled))
             raise UsageError(f"{adapter} has no {file}; expected a PEFT adapter folder such as run/adapters/agent@1")
     try:
-        config = json.loads((adapter / ADAPTER_FILES[0]).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        config = parse_json(read_text(adapter / ADAPTER_FILES[0]))
+    except (OSError, ValueError) as error:
         raise damaged(adapter, f"{ADAPTER_FILES[0]} cannot be read ({str(error)[:200]})") from error
     if not isinstance(config, dict):
         raise damaged(adapter, f"{ADAPTER_FILES[0]} holds {str(config)[:40]!r}; expected a JSON object")

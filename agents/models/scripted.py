@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from ...envs.reading import parse_json, read_text
 from ...errors import UsageError
 from .core import Completion, Message, Sampling, Usage
 
@@ -184,8 +185,11 @@ def chat_key(messages: Sequence[Message]) -> str:
 def read_table(adapter: Path) -> tuple[dict[str, str], dict[str, float]]:
     """Return the answers and values of an adapter. Raise `UsageError` if the folder has no valid table."""
     try:
-        table = json.loads((adapter / TABLE).read_text())
-        return dict(table["turns"]), dict(table["values"])
+        table = parse_json(read_text(adapter / TABLE))
+        turns, values = dict(table["turns"]), dict(table["values"])
+        if not all(isinstance(turn, str) for turn in turns.values()):
+            raise TypeError("a turn is not a text")
+        return turns, {key: float(value) for key, value in values.items()}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(
             f"{adapter} has no valid {TABLE} of a scripted model ({error}); train the adapter again"
@@ -200,22 +204,21 @@ def open_scripted(rest: str, on_status: object = None) -> ScriptedBackend:
     matches.
     """
     try:
-        if Path(rest).exists() and not Path(rest).is_file():
-            raise OSError("not a regular file")
-        content = json.loads(Path(rest).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        content = parse_json(read_text(Path(rest)))
+    except (OSError, ValueError) as error:
         raise UsageError(
             f"cannot read the script {rest!r} ({error}); expected scripted:FILE with a JSON file"
         ) from error
-    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
-    base = f"{Path(rest).name}:{digest}"
     if isinstance(content, list) and content and all(isinstance(turn, str) for turn in content):
-        return ScriptedBackend(content, base)
-    if isinstance(content, dict) and content and all(map(_is_answer, content.values())):
-        return ScriptedBackend(_script_from_rules(content), base)
-    raise UsageError(
-        f"the script {rest!r} has the wrong form; expected a list of texts, or an object of texts or lists of texts"
-    )
+        script: Script | list[str] = content
+    elif isinstance(content, dict) and content and all(map(_is_answer, content.values())):
+        script = _script_from_rules(content)
+    else:
+        raise UsageError(
+            f"the script {rest!r} has the wrong form; expected a list of texts, or an object of texts or lists of texts"
+        )
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+    return ScriptedBackend(script, f"{Path(rest).name}:{digest}")
 
 
 def _is_answer(value: object) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import json
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from huggingface_hub import CacheNotFound, scan_cache_dir
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
+from ...envs.reading import parse_json, read_text
 from ...errors import UsageError, unknown
 from .chat import ChatEncoder
 from .core import Message
@@ -153,10 +153,10 @@ def model_version(model: str | Path, adapter: Path | None = None) -> str:
 def _manifest(adapter: Path) -> dict[str, Any]:
     """Return the manifest of an adapter, or an empty dictionary for adapters of other trainers."""
     try:
-        return dict(json.loads((adapter / MANIFEST).read_text()))
+        return dict(parse_json(read_text(adapter / MANIFEST)))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise damaged(adapter, f"{MANIFEST} cannot be read ({str(error)[:200]})") from error
 
 

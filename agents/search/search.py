@@ -21,6 +21,7 @@ from typing import Any
 from ...envs.core import AgentEnv
 from ...errors import InfraError, UsageError
 from ..core import version_of
+from ..env_calls import RefusedError
 from ..rollout import Job, gather_or_cancel, models_of, run_sync, total_usage
 from .search_env import NodeState, SearchEnv, SearchStats, ValueModel
 from .strategy import ROOT, Descent, Expand, GreedyRollout, Request, SearchConfig, TreeBuilder
@@ -67,25 +68,32 @@ async def search_async(
             returned without a new search.
         at_once: Number of trees that grow in parallel, each in its own environment.
         retries: Maximum number of repetitions of an operation after an `InfraError`. If all fail, the tree ends with
-            the stop reason `infra_error` and keeps the nodes found so far. Any other exception ends all searches.
+            the stop reason `infra_error` and keeps the nodes found so far; a task that cannot even be started leaves
+            an empty root. Any other exception ends all searches.
         stats: Cost counters to add to.
 
     Returns:
         The finished trees, in the order of `jobs`.
 
     Raises:
-        UsageError: If arguments do not fit together, or if a tree in the log was started with different settings.
+        UsageError: If arguments do not fit together, if a tree in the log was started with different settings, or if
+            the environment refuses every task.
+        InfraError: If no task can be started.
     """
     _check_arguments(jobs, config, value, at_once)
     buffer, stats = BufferedTreeLog(log), stats if stats is not None else SearchStats()
     trees: dict[int, SearchTree] = {}
+    not_started: list[tuple[_TreeSearch, InfraError]] = []
     queue = iter(enumerate(jobs))
 
     async def work(env: AgentEnv) -> None:
         for number, job in queue:
             search_env = SearchEnv(env, job, config.max_depth, value, retries, stats)
-            trees[number] = await _TreeSearch(search_env, config, buffer).run()
+            tree_search = _TreeSearch(search_env, config, buffer)
+            trees[number] = await tree_search.run()
             stats.trees += 1
+            if tree_search.failed_start:
+                not_started.append((tree_search, tree_search.failed_start))
 
     models = [*models_of(jobs), *([value] if value else [])]
     start, busy = time.perf_counter(), total_usage(models).seconds
@@ -93,6 +101,11 @@ async def search_async(
         envs = [closing.enter_context(contextlib.closing(make_env())) for _ in range(min(at_once, len(jobs)))]
         try:
             await gather_or_cancel(list(map(work, envs)))
+            # One task that cannot be started ends its own tree. If none can be, nothing is stored: mend and run again.
+            if not_started and len(not_started) == len(jobs):
+                raise _cause(not_started[0][1])
+            for tree_search, failure in not_started:
+                tree_search.store_failed_start(failure)
         finally:
             buffer.flush()
             stats.wall += time.perf_counter() - start
@@ -100,6 +113,10 @@ async def search_async(
     if log:
         log.close(asdict(stats))
     return [trees[number] for number in range(len(jobs))]
+
+
+def _cause(failure: InfraError) -> InfraError | UsageError:
+    return failure.refusal if isinstance(failure, RefusedError) else failure
 
 
 def _check_arguments(jobs: Sequence[Job], config: SearchConfig, value: ValueModel | None, at_once: int) -> None:
@@ -134,6 +151,8 @@ class _TreeSearch:
         self.key = tree_key(search_env.job)
         self.usage = SearchUsage()
         self.node_states: dict[int, NodeState] = {}
+        self.failed_start: InfraError | None = None
+        """What prevented the first observation."""
 
     async def run(self) -> SearchTree:
         """Return the finished tree from the log, or search it."""
@@ -141,13 +160,31 @@ class _TreeSearch:
         if (done := tree_from_parts(parts)) is not None:
             check_same_settings(self.key, parts[0], self._begin_part(parts[0]["begin"]["root"], done.goal))
             return done
-        self._start(parts)
+        try:
+            self._start(parts)
+        except InfraError as broken:
+            if parts:
+                raise _cause(broken) from broken
+            self.failed_start, self.builder = broken, TreeBuilder(self.job.seed, Node(-1, None, ""))
+            return self._tree("infra_error", str(broken))
         try:
             ended, error = await self._descents(), None
         except InfraError as broken:
             ended, error = "infra_error", str(broken)
+        self._write_end(ended, error)
+        return self._tree(ended, error)
+
+    def store_failed_start(self, failure: InfraError) -> None:
+        """Store the tree of a task that could not be started."""
+        self.parts = 0
+        self._write(self._begin_part(node_to_json(self.builder.nodes[ROOT]), ""))
+        self._write_end("infra_error", str(failure))
+
+    def _write_end(self, ended: StopReason, error: str | None) -> None:
         visits, values = tuple(self.builder.visits), tuple(self.builder.values)
         self._write({"end": {"ended": ended, "error": error, "visits": visits, "values": values}})
+
+    def _tree(self, ended: StopReason, error: str | None) -> SearchTree:
         return SearchTree(
             task=self.job.task,
             model=version_of(self.job.agent),
@@ -155,12 +192,12 @@ class _TreeSearch:
             made_by=self.job.agent.spec,
             seed=self.job.seed,
             nodes=tuple(self.builder.nodes),
-            visits=visits,
-            values=values,
+            visits=tuple(self.builder.visits),
+            values=tuple(self.builder.values),
             ended=ended,
             usage=self.usage,
             sample=self.job.sample,
-            goal=self.node_states[ROOT].episode.goal,
+            goal=self.node_states[ROOT].episode.goal if ROOT in self.node_states else "",
             error=error,
         )
 

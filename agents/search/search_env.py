@@ -183,9 +183,9 @@ class SearchEnv:
                     raise
                 # One long text of the world ends its own search only; at the root, the window is too small.
                 raise InfraError(str(error)) from error
-            except InfraError:
+            except InfraError as error:
                 self._current = None
-                if attempt == self.retries:
+                if attempt == self.retries or isinstance(error, env_calls.RefusedError):
                     raise
         raise AssertionError("unreachable")
 
@@ -276,6 +276,8 @@ class SearchEnv:
         for _ in range(self.retries):
             try:
                 return act()
+            except env_calls.RefusedError:
+                raise
             except InfraError:
                 continue
         return act()

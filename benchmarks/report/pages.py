@@ -51,10 +51,10 @@ def write_report(run_folder: Path, out: Path | None = None, *, per_stage: int = 
         UsageError: `run_folder` is not a run, a record in it is damaged, or `out` holds something other than a report.
     """
     out = run_folder / "report" if out is None else out
-    _check_replaceable(out)
     unfinished = out.with_name(f".{out.name}.unfinished")
     with RunStore.read(run_folder) as store:
         try:
+            _check_replaceable(out)
             shutil.rmtree(unfinished, ignore_errors=True)
             unfinished.mkdir(parents=True)
             _write(store, run_folder.resolve().name, unfinished, per_stage)

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from ...envs.reading import parse_json
 from ...errors import UsageError
 
 
@@ -38,7 +39,7 @@ class SeedResult:
     def from_json(cls, text: str, path: Path) -> Self:
         """Return the result of one file. Raises `UsageError` if the text is not one; `path` names the file."""
         try:
-            found = cls(**json.loads(text))
+            found = cls(**parse_json(text))
             words = [word for sets in found.outcomes.values() for word in sets.values()]
             if not words or not all(set(word) <= set("01-") for word in words):
                 raise ValueError("outcomes are other characters than 0, 1 and -")

@@ -7,7 +7,6 @@ import codecs
 import doctest
 import gzip
 import hashlib
-import json
 import warnings
 import zlib
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from typing import Any
 
 from ...errors import UsageError, unknown
 from ..core import Task
+from ..reading import parse_json, read_bytes
 from .problem import Problem
 
 ENV_ID = "kintsugi/Code-v0"
@@ -55,9 +55,9 @@ def read(source: str, path: Path, split: str) -> PublishedTasks:
 def read_content(path: Path) -> bytes:
     """Return the content of a file, unpacked if its name ends in `.gz`. Raises `UsageError` if it cannot be read."""
     try:
-        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
-            return file.read()
-    except (OSError, EOFError, zlib.error) as error:
+        content = read_bytes(path)
+        return gzip.decompress(content) if path.suffix == ".gz" else content
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise UsageError(
             f"cannot read code tasks from {path} ({error}); pass the published file, JSONL or one JSON array"
         ) from None
@@ -109,8 +109,8 @@ def _rows(content: bytes) -> Iterator[tuple[str, Any]]:
     """Yield the place and the content of each row: lines as bytes, or the entries of a JSON array as values."""
     content = content.removeprefix(codecs.BOM_UTF8)
     try:
-        entries = json.loads(content) if content.lstrip()[:1] == b"[" else None
-    except (ValueError, RecursionError):
+        entries = parse_json(content) if content.lstrip()[:1] == b"[" else None
+    except ValueError:
         entries = None  # A JSONL file whose first line is a list. Its lines are reported one by one.
     if isinstance(entries, list):
         yield from ((f", entry {number}", entry) for number, entry in enumerate(entries, start=1))
@@ -123,8 +123,8 @@ def _rows(content: bytes) -> Iterator[tuple[str, Any]]:
 def _parse_row(row: Any) -> dict[str, Any]:
     what = "line" if isinstance(row, bytes) else "entry"
     try:
-        row = json.loads(row) if isinstance(row, bytes) else row
-    except (ValueError, RecursionError) as error:
+        row = parse_json(row) if isinstance(row, bytes) else row
+    except ValueError as error:
         raise ValueError(f"the {what} is not valid JSON ({error})") from None
     if not isinstance(row, dict):
         raise ValueError(f"the {what} is of type {type(row).__name__}; expected a JSON object")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import io
-from collections.abc import Iterator
+import re
+import zlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,8 @@ COLUMN_NAMES = {
     "stock splits": "splits", "dividend": "dividends", "dividends": "dividends",
 }  # fmt: skip
 """Accepted column names, mapped to the names used here."""
+MAX_LINE_BYTES = 1 << 20
+"""Maximum length of a line of a CSV file, so that a damaged or malicious one does not fill the memory."""
 REQUIRED = ("times", "open", "high", "low", "close")
 
 
@@ -103,10 +107,7 @@ def read_blocks(path: Path, timezone: str, *, adjust: bool) -> Iterator[Block]:
         import pyarrow
     except ImportError:
         raise MissingExtraError("pyarrow", "trading") from None
-    try:
-        ZoneInfo(timezone)
-    except (ValueError, OSError, KeyError):
-        raise UsageError(f"timezone is {timezone!r}; expected a known time zone such as America/New_York") from None
+    zone_named(timezone)
     parquet = path.suffix in (".parquet", ".pq")
     row, file_is_aware = 1 if parquet else 2, None
     try:
@@ -118,8 +119,26 @@ def read_blocks(path: Path, timezone: str, *, adjust: bool) -> Iterator[Block]:
                 file_is_aware = aware
                 yield block
             row += batch.num_rows
-    except (pyarrow.ArrowException, OSError) as error:
-        raise UsageError(f"cannot read prices from {path}: {error}; expected CSV or Parquet with a header") from None
+    except (pyarrow.ArrowException, OSError, EOFError, zlib.error, ValueError, KeyError) as error:
+        raise UsageError(
+            f"cannot read prices from {path}: {_described(error, row)}; expected CSV or Parquet with a header"
+        ) from None
+
+
+def zone_named(timezone: str) -> ZoneInfo:
+    """Return a time zone; raise `UsageError` if it is unknown."""
+    try:
+        return ZoneInfo(timezone)
+    except (ValueError, OSError, KeyError):
+        raise UsageError(f"timezone is {timezone!r}; expected a known time zone such as America/New_York") from None
+
+
+def _described(error: Exception, first: int) -> str:
+    """Return the text of an error in one line, with the row of the file. `first` is the row where its block begins."""
+    text = " ".join(str(error).split())[:300]
+    if "Row #" not in text:
+        return f"row {first} or later: {text}"
+    return re.sub(r"Row #(\d+)", lambda match: f"row {first + int(match[1]) - 1}", text)
 
 
 def _csv(path: Path) -> Iterator[Any]:
@@ -128,26 +147,47 @@ def _csv(path: Path) -> Iterator[Any]:
 
     opened = gzip.open if path.suffix == ".gz" else open
     with opened(path, "rb") as file:
-        header = file.readline()
+        header = _line(path, file)
         head = csv.read_csv(io.BytesIO(header), parse_options=csv.ParseOptions(newlines_in_values=False))
         names = head.schema.names
-        wanted = [name for name in names if _canonical_name(name)]
+        wanted = _wanted(path, names)
         kinds = {name: pa.string() if _canonical_name(name) in ("times", "symbol") else pa.float64() for name in wanted}
         convert = csv.ConvertOptions(column_types=kinds, include_columns=wanted, strings_can_be_null=True)
         read = csv.ReadOptions(column_names=names, use_threads=False)
         # The streaming reader of Arrow reads ahead without limit, so blocks are cut here.
         while block := file.read(BLOCK_BYTES):
-            whole = block + file.readline()
+            whole = block + _line(path, file)
             if whole.strip():
                 yield from csv.read_csv(io.BytesIO(whole), read_options=read, convert_options=convert).to_batches()
+
+
+def _line(path: Path, file: Any) -> bytes:
+    line: bytes = file.readline(MAX_LINE_BYTES + 1)
+    if len(line) > MAX_LINE_BYTES:
+        raise UsageError(f"{path} has a line of more than {MAX_LINE_BYTES:,} bytes; expected one bar per line")
+    return line
 
 
 def _parquet(path: Path) -> Iterator[Any]:
     from pyarrow import parquet
 
     with parquet.ParquetFile(path, pre_buffer=False) as file:
-        names = [name for name in file.schema_arrow.names if _canonical_name(name)]
+        names = _wanted(path, file.schema_arrow.names)
         yield from file.iter_batches(BLOCK_ROWS, columns=names, use_threads=False)
+
+
+def _wanted(path: Path, names: Sequence[str]) -> list[str]:
+    """Return the names of the columns to read; raise `UsageError` if two have the same meaning."""
+    wanted: dict[str, str] = {}
+    for name in names:
+        known = _canonical_name(name)
+        if known in wanted:
+            raise UsageError(
+                f"{path} has two columns for {known}, one of them {name!r}; expected one; remove the other"
+            )
+        if known:
+            wanted[known] = name
+    return list(wanted.values())
 
 
 def _canonical_name(name: str) -> str | None:
@@ -155,15 +195,8 @@ def _canonical_name(name: str) -> str | None:
 
 
 def _block(path: Path, batch: Any, timezone: str, adjust: bool, row: int) -> tuple[Block, bool]:
-    found: dict[str, Any] = {}
-    for name in batch.schema.names:
-        known = _canonical_name(name)
-        if known in found:
-            raise UsageError(
-                f"{path} has two columns for {known}, one of them {name!r}; expected one; remove the other"
-            )
-        if known:
-            found[known] = batch.column(name)
+    named = ((_canonical_name(name), name) for name in batch.schema.names)
+    found: dict[str, Any] = {known: batch.column(name) for known, name in named if known}
     absent = [name for name in (*REQUIRED, *(["adjusted"] if adjust else [])) if name not in found]
     if absent:
         wanted = {"times": "date", "adjusted": "adj close"}.get(absent[0], absent[0])

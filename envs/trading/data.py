@@ -8,9 +8,9 @@ mean no split), `dividends` (or `dividend`) and `adj close`. Case and underscore
 columns are not read. Values must not contain line breaks. A file holds one asset, or several with a `symbol` column. A
 folder holds one file per asset, named after the asset. Rows of an asset are sorted by time.
 
-**Times** are ISO 8601. Times without an offset are in `timezone`; a file must not mix times with and without an offset.
-All times are converted to UTC. A date without a time is midnight. Pass `closes` (such as "16:00") to set the time of
-its close; otherwise news of that day is shown with the next bar.
+**Times** are ISO 8601, in the years 1678 to 2261. Times without an offset are in `timezone`; a file must not mix times
+with and without an offset. All times are converted to UTC. A date without a time is midnight. Pass `closes` (such as
+"16:00") to set the time of its close; otherwise news of that day is shown with the next bar.
 
 **Items** are JSON objects, one per line, in any order. `published` and `text` are required. Optional are `symbol`
 (empty: the whole market), `kind` (`news` or `report`) and `bar`, the time of the bar that shows the item. It must not
@@ -19,7 +19,6 @@ be before `published`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,8 +29,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import UsageError, unknown
-from .columns import ColumnBuilder, read_blocks
-from .market import PRICES, Floats, Item, Market
+from ..reading import parse_json
+from .columns import ColumnBuilder, read_blocks, zone_named
+from .market import PRICES, YEARS, Floats, Item, Market, nanoseconds
 
 MISSING = ("error", "carry", "common")
 ADJUSTMENTS = ("raw", "adjusted", "adjust")
@@ -87,13 +87,24 @@ def load_market(
     if closes:
         times = _bar_ends(times, closes, timezone)
     texts = read_items(items, timezone) if items is not None else ()
-    return Market(tuple(builders), times, items=texts, adjusted=adjustment != "raw", **arrays)
+    try:
+        return Market(tuple(builders), times, items=texts, adjusted=adjustment != "raw", **arrays)
+    except UsageError as error:
+        raise UsageError(f"{prices}: {error}") from None
 
 
 def _price_files(path: Path) -> list[Path]:
-    if not path.exists():
-        raise UsageError(f"{path} does not exist; expected a CSV or Parquet file of prices, or a folder of them")
-    files = sorted(p for p in path.iterdir() if p.name.lower().endswith(SUFFIXES)) if path.is_dir() else [path]
+    try:
+        if path.is_dir():
+            files = sorted(p for p in path.iterdir() if p.name.lower().endswith(SUFFIXES) and p.is_file())
+        elif path.is_file():
+            files = [path]
+        else:
+            raise OSError("it is not a regular file" if path.exists() else f"{path} does not exist")
+    except OSError as error:
+        raise UsageError(
+            f"cannot read prices from {path} ({error}); expected a CSV or Parquet file, or a folder of them"
+        ) from None
     if not files:
         raise UsageError(f"the folder {path} has no {', '.join(SUFFIXES)} files; expected one file of prices per asset")
     return files
@@ -123,7 +134,7 @@ def _bar_ends(times: NDArray[np.datetime64], closes: str, timezone: str) -> NDAr
                 f"closes is {closes!r}, but the bar of {moment} has a time of day; expected dates only, or no closes"
             )
     ends = [datetime.combine(moment.date(), close_time, zone).astimezone(UTC).replace(tzinfo=None) for moment in local]
-    return np.array(ends, dtype="datetime64[ns]")
+    return nanoseconds(np.array(ends, dtype="datetime64[us]"))
 
 
 # -- Several assets ---------------------------------------------------------------------------------------------------
@@ -243,6 +254,7 @@ def read_items(paths: Path | Sequence[Path], timezone: str = "UTC") -> tuple[Ite
     Raises:
         UsageError: If a file cannot be read or a line is invalid, with the line number.
     """
+    zone_named(timezone)
     items: list[Item] = []
     for path in [paths] if isinstance(paths, Path) else paths:
         file_is_aware: bool | None = None
@@ -260,16 +272,18 @@ def read_items(paths: Path | Sequence[Path], timezone: str = "UTC") -> tuple[Ite
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     try:
+        if path.exists() and not path.is_file():
+            raise OSError("it is not a regular file")
         with path.open(encoding="utf-8") as file:
             for number, line in enumerate(file, start=1):
                 if line.strip():
                     yield number, line
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise UsageError(f"cannot read items from {path} ({error}); expected a JSONL file in UTF-8") from None
 
 
 def _parse_item(line: str, timezone: str) -> tuple[Item, bool]:
-    row = json.loads(line)
+    row = parse_json(line)
     if not isinstance(row, dict):
         raise ValueError(f"the line is {type(row).__name__}; expected a JSON object")
     fields: dict[str, str] = {}
@@ -293,6 +307,8 @@ def _parse_time(value: Any, name: str, timezone: str) -> tuple[np.datetime64, bo
         moment = datetime.fromisoformat(value)
     except (TypeError, ValueError):
         raise ValueError(f"the field {name!r} is {value!r}; expected a time like 2024-05-01T14:30:00Z") from None
+    if moment.year not in YEARS:
+        raise ValueError(f"the field {name!r} is {value!r}; expected a year from {YEARS[0]} to {YEARS[-1]}")
     aware = moment.tzinfo is not None
     moment = (moment if aware else moment.replace(tzinfo=ZoneInfo(timezone))).astimezone(UTC).replace(tzinfo=None)
     return np.datetime64(moment, "ns"), aware

@@ -22,6 +22,29 @@ BLOCK_BARS = 1 << 18
 TOLERANCE = 1e-6
 """Relative tolerance for open and close outside of [low, high], which adjusting and rounding can cause."""
 
+YEARS = range(1678, 2262)
+"""Years that times in nanoseconds can hold in full. numpy turns other years into wrong ones without an error."""
+SMALLEST, LARGEST = 1e-50, 1e50
+"""Bounds of prices, volumes and dividends, so that sums, products and quotients of a few are finite."""
+LARGEST_SPLIT = 1e6
+"""Maximum number of new shares per old share in a split, or of old shares per new one."""
+
+
+def nanoseconds(times: Any) -> NDArray[np.datetime64]:
+    """Return a time, or an array of them, in nanoseconds; raise `UsageError` for a year that these cannot hold."""
+    found = np.asarray(times)
+    if found.dtype.kind in "OSU":
+        try:
+            found = found.astype("datetime64")
+        except ValueError as error:
+            raise UsageError(f"a time cannot be read ({error}); expected numpy datetimes or ISO 8601") from None
+    if found.dtype.kind == "M" and found.dtype != np.dtype("datetime64[ns]"):
+        years = found.astype("datetime64[Y]").astype(np.int64) + 1970
+        outside = ~np.isnat(found) & ((years < YEARS[0]) | (years > YEARS[-1]))
+        if outside.any():
+            raise UsageError(f"a time is {found[outside].flat[0]}; expected a year from {YEARS[0]} to {YEARS[-1]}")
+    return found.astype("datetime64[ns]", copy=False)
+
 
 @dataclass(frozen=True, order=True)
 class Item:
@@ -36,7 +59,7 @@ class Item:
     text: str
 
     def __post_init__(self) -> None:
-        published = np.datetime64(self.published).astype("datetime64[ns]")
+        published = nanoseconds(self.published)[()]
         if np.isnat(published):
             raise UsageError(f"an item ({self.text[:60]!r}) has no publication time; set `published`")
         if self.kind not in ITEM_KINDS:
@@ -58,7 +81,7 @@ class Market:
     """(T,) Time of each close, UTC, in nanoseconds, strictly increasing. An item is first shown with the first bar
     whose time is not before the item's publication."""
     open: Floats
-    """(T, A) Opening prices. All prices are above 0."""
+    """(T, A) Opening prices. All prices are from `SMALLEST` to `LARGEST`."""
     high: Floats
     low: Floats
     close: Floats
@@ -78,7 +101,7 @@ class Market:
         set_field = functools.partial(object.__setattr__, self)
         set_field("symbols", tuple(self.symbols))
         set_field("items", tuple(self.items))
-        set_field("times", _read_only(np.asarray(self.times).astype("datetime64[ns]", copy=False)))
+        set_field("times", _read_only(nanoseconds(self.times)))
         for name in (*PRICES, "volume", "splits", "dividends"):
             values = getattr(self, name)
             if values is not None:
@@ -219,20 +242,24 @@ def _check_bars(market: Market, block: slice) -> None:
     for name in PRICES:
         values = getattr(market, name)[block]
         # Comparisons with NaN are false, so NaN is refused as well.
-        require((values > 0) & (values < np.inf), name, "expected a finite price above 0; correct or drop the bar")
+        usual = (values >= SMALLEST) & (values <= LARGEST)
+        require(usual, name, f"expected a finite price above 0, from {SMALLEST} to {LARGEST}; correct or drop the bar")
     require(high >= low, "high", "it is below the bar's low; correct or drop the bar")
     for name in ("open", "close"):
         values = getattr(market, name)[block]
         inside = (values <= high * (1 + TOLERANCE)) & (values >= low * (1 - TOLERANCE))
         require(inside, name, "it is not between the bar's low and high; correct or drop the bar")
     volume = market.volume[block]
-    require(~((volume < 0) | np.isinf(volume)), "volume", "expected 0 or more, or NaN if unknown")
+    require(~((volume < 0) | (volume > LARGEST)), "volume", f"expected 0 to {LARGEST}, or NaN if unknown")
     if market.splits is not None:
         splits = market.splits[block]
-        require((splits > 0) & (splits < np.inf), "splits", "expected new shares per old share, 1 for no split")
+        usual = (splits >= 1 / LARGEST_SPLIT) & (splits <= LARGEST_SPLIT)
+        require(
+            usual, "splits", f"expected new shares per old share, 1 for no split, at most {LARGEST_SPLIT:,.0f} to 1"
+        )
     if market.dividends is not None:
         paid = market.dividends[block]
-        require((paid >= 0) & (paid < np.inf), "dividends", "expected cash per share, 0 or more")
+        require((paid >= 0) & (paid <= LARGEST), "dividends", f"expected cash per share, 0 to {LARGEST}")
 
 
 def _blocks(length: int) -> Iterator[slice]:

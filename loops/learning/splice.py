@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from ...agents import env_calls
 from ...agents.models.core import LanguageModel, derived_seed
 from ...agents.react import drop_refused_steps
 from ...agents.search.tree import SearchTree
@@ -186,15 +187,16 @@ def first_divergence(env: AgentEnv, splice: Trajectory) -> int | None:
 
     Raises:
         UsageError: A bad step differs, so the tree comes from another task or version of the environment.
+        InfraError: The environment failed.
     """
-    observation, info = env.reset(options={"task": splice.task})
+    observation, info = env_calls.reset(env, splice.task)
     following = [step.observation for step in splice.steps[1:]] + [splice.final_observation]
     _refuse_other_version(splice, 0, splice.steps[0].observation, observation)
     ended = False
     for number, (step, expected) in enumerate(zip(splice.steps, following, strict=True)):
         if ended:
             return number
-        observation, _, terminated, truncated, info = env.step(step.action)
+        observation, _, terminated, truncated, info = env_calls.step(env, step.action)
         if not step.trainable:
             _refuse_other_version(splice, number + 1, expected, observation)
         elif observation != expected:

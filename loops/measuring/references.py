@@ -10,6 +10,7 @@ from typing import Any
 
 from ...envs.core import TaskSet
 from ...errors import UsageError, unknown
+from ..runs.folder import holds_run
 from ..runs.stages import Stage
 from ..runs.store import RunStore
 from .evaluation import AttemptSummary, Score, score
@@ -104,7 +105,7 @@ def pooled_score(name: str, attempts: Mapping[Stage, Sequence[AttemptSummary]], 
 def _split_reference(reference: str) -> tuple[Path, str]:
     path = Path(os.path.normpath(reference))
     for folder in (path, *path.parents):
-        if (folder / "run.db").is_file():
+        if holds_run(folder):
             return folder, "" if folder == path else path.relative_to(folder).as_posix()
     raise UsageError(
         f"{reference!r} is not in the folder of a run: no folder on this path holds a run.db; "

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import shutil
 import sqlite3
 import tempfile
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from ...envs.core import canonical_json
+from ...envs.reading import parse_json
 from ...errors import UsageError
 from .folder import readable_errors, transaction
 
@@ -158,7 +158,10 @@ class Database:
             rows = self.rows(f"SELECT data, sha FROM {table} WHERE number = ?", number)
             if len(rows) != 1 or not self._is_whole(table, number, names[number - 1], *rows[0]):
                 raise self._damaged(table, names[number - 1])
-            found.append((names[number - 1], json.loads(rows[0][0])))
+            try:
+                found.append((names[number - 1], parse_json(rows[0][0])))
+            except ValueError:
+                raise self._damaged(table, names[number - 1]) from None
         return found
 
     def rows(self, query: str, *arguments: Any) -> Sequence[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import sqlite3
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,6 +18,28 @@ def write_atomically(path: Path, text: str) -> None:
     new = path.with_name(f".{path.name}.new")
     new.write_text(replace_surrogates(text), encoding="utf-8")
     new.replace(path)
+
+
+def holds_run(folder: Path) -> bool:
+    """Return whether a folder holds a `run.db`.
+
+    Args:
+        folder: Folder of a run; it need not exist.
+
+    Raises:
+        UsageError: The folder cannot be read, or its `run.db` is a folder, a pipe or a device.
+    """
+    path = folder / "run.db"
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"cannot read {str(path)!r} ({why}); name the folder of a run that you may read") from error
+    if not stat.S_ISREG(mode):
+        raise UsageError(f"{path} is not a regular file; expected the database of a run: name another folder")
+    return True
 
 
 def lock_folder(folder: Path) -> Callable[[], None]:

@@ -25,9 +25,10 @@ from ...agents.models.registry import OnStatus, no_status
 from ...agents.rollout import Job, Wave
 from ...agents.trajectory import Trajectory
 from ...envs.core import canonical_json
+from ...envs.reading import parse_json
 from ...errors import UsageError
 from .database import Database
-from .folder import lock_folder, readable_errors, write_atomically
+from .folder import holds_run, lock_folder, readable_errors, write_atomically
 from .pictures import Pictures
 from .stages import Stage
 
@@ -72,8 +73,8 @@ class RunStore:
                 another process, or the folder is neither empty nor a run.
         """
         with readable_errors(folder):
+            exists = holds_run(folder)
             folder.mkdir(parents=True, exist_ok=True)
-            exists = (folder / "run.db").exists()
             if not exists and any(p.name not in (".lock", "run.db.new") for p in folder.iterdir()):
                 raise UsageError(f"{folder} is not empty and holds no run.db; name an empty or a new folder")
             unlock = lock_folder(folder)
@@ -94,7 +95,7 @@ class RunStore:
     @classmethod
     def read(cls, folder: Path) -> Self:
         """Open a run read-only and without a lock; raise `UsageError` if it is not a run of this format."""
-        if not (folder / "run.db").exists():
+        if not holds_run(folder):
             raise UsageError(f"{folder} holds no run.db; name the folder of a run (kintsugi improve ... --run FOLDER)")
         return cls(folder, Database(folder, read_only=True))
 
@@ -112,13 +113,19 @@ class RunStore:
     @property
     def config(self) -> dict[str, Any]:
         """Configuration that the run was started with."""
+        return self._meta("config", "configuration")
+
+    def _meta(self, key: str, what: str) -> dict[str, Any]:
         try:
-            return dict(json.loads(self._db.meta("config")))
+            return dict(parse_json(self._db.meta(key)))
         except (TypeError, ValueError) as error:
-            raise UsageError(
-                f"{self.folder}/run.db: its configuration is damaged ({error}); restore the file from a "
-                "copy, or start again in a new run folder"
-            ) from error
+            raise self._damaged(f"its {what}", error) from error
+
+    def _damaged(self, what: str, error: Exception) -> UsageError:
+        return UsageError(
+            f"{self.folder}/run.db: {what} is damaged ({error!r:.200}); restore the file from a copy, or start again "
+            "in a new run folder"
+        )
 
     def with_scope(self, scope: str) -> Self:
         """Return a view of this run that puts stages and adapters without a scope into `scope`, such as `seed0`."""
@@ -147,7 +154,7 @@ class RunStore:
     @property
     def versions(self) -> dict[str, list[str]]:
         """Versions of external programs, such as a browser, that attempts were played with, in order of first use."""
-        return dict(json.loads(self._db.meta("versions")))
+        return self._meta("versions", "record of versions")
 
     # -- results --------------------------------------------------------------------------------------------------
 
@@ -216,7 +223,13 @@ class RunStore:
     def trajectories(self, stage: Stage) -> list[Trajectory]:
         """Return the trajectories of a stage in the order of storage; raise `UsageError` if a row is damaged."""
         name = str(self.scoped_stage(stage))
-        return [Trajectory.from_json(data) for _, data in self._db.values("trajectories", name)]
+        found = []
+        for key, data in self._db.values("trajectories", name):
+            try:
+                found.append(Trajectory.from_json(data))
+            except (AttributeError, KeyError, TypeError, ValueError) as error:
+                raise self._damaged(f"stage {name!r}: trajectory {key[1]!r}", error) from error
+        return found
 
     def trajectory_stages(self) -> list[Stage]:
         """Return the stages of all scopes that hold trajectories, oldest first."""

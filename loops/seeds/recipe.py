@@ -22,6 +22,7 @@ from ...agents.models.core import Backend, Message
 from ...agents.models.registry import OnStatus
 from ...agents.trajectory import Trajectory
 from ...envs.core import canonical_json, content_hash
+from ...envs.reading import parse_json, read_text
 from ...errors import UsageError
 from ..learning.core import Row
 from .config import PretrainConfig
@@ -96,11 +97,20 @@ def open_seed(name: str, on_status: OnStatus) -> Backend:
 
 
 def demonstrations_of(weights: str | Path | None) -> list[Trajectory]:
-    """Return the demonstrations in the folder of a seed policy; an empty list for other models."""
+    """Return the demonstrations in the folder of a seed policy; an empty list for other models.
+
+    Raises:
+        UsageError: The file cannot be read, or a line is no attempt.
+    """
     path = Path(weights or "") / DEMONSTRATIONS
-    if not path.exists():
-        return []
-    return [Trajectory.from_json(json.loads(line)) for line in path.read_text().split("\n") if line]
+    try:
+        if not path.exists():
+            return []
+        return [Trajectory.from_json(parse_json(line)) for line in read_text(path).split("\n") if line]
+    except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"{path} holds no demonstrations ({error!r:.200}); copy the model again, or remove the file"
+        ) from error
 
 
 def default_cache() -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import warnings
 from collections import Counter
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from typing import Any
 
 from ....errors import UsageError
 from ...core import Task, TaskSet
+from ...reading import parse_json, read_bytes
 from ..engine import Engine
 from ..generator import ENV_ID
 from ..language.domain import read_domain
@@ -59,15 +59,14 @@ def read_file(path: Path) -> GameFile:
         UsageError: If the file cannot be read, or a field is missing or invalid. The message names the file.
     """
     try:
-        if path.exists() and not path.is_file():
-            raise UsageError(f"{path} is not a file; expected a game file of ALFWorld")
         size = path.stat().st_size
         if size > MAX_BYTES:
             raise UsageError(f"{path}: it has {size:,} bytes; expected at most {MAX_BYTES:,}")
-        content = path.read_bytes()
-    except OSError as error:
+        content = read_bytes(path)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise UsageError(
-            f"cannot read the game file {path} ({error.strerror}); pass the path of a game file of ALFWorld"
+            f"cannot read the game file {str(path)!r} ({why}); pass the path of a game file of ALFWorld"
         ) from None
     return parse_file(content, str(path))
 
@@ -75,8 +74,8 @@ def read_file(path: Path) -> GameFile:
 def parse_file(content: bytes, where: str) -> GameFile:
     """Parse the content of a game file. `where` is its name in error messages."""
     try:
-        data = json.loads(content)
-    except (ValueError, RecursionError) as error:
+        data = parse_json(content)
+    except ValueError as error:
         raise UsageError(
             f"{where}: it is not JSON ({error}); the file may be truncated, so download it again"
         ) from None
@@ -188,6 +187,13 @@ def read_folder(folder: Path, split: str) -> Folder:
     Raises:
         UsageError: If the folder does not exist or holds no playable game.
     """
+    try:
+        return _read_folder(folder, split)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot read games under {str(folder / split)!r} ({error}); name another folder") from None
+
+
+def _read_folder(folder: Path, split: str) -> Folder:
     root = folder / split
     if not root.is_dir():
         there = sorted(path.name for path in folder.iterdir() if path.is_dir())[:12] if folder.is_dir() else []

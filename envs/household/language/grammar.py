@@ -10,13 +10,13 @@ same, because agents see the result.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ....errors import UsageError
+from ...reading import parse_json
 
 MAX_CHARACTERS = 1_000_000
 """Maximum length of a grammar. ALFWorld's has about 12,000 characters."""
@@ -185,8 +185,8 @@ class _Reader:
     def _add_rules(self, text: str) -> None:
         line = self.text.count("\n", 0, self.position) + 1
         try:
-            rules = json.loads(text)
-        except (ValueError, RecursionError) as error:
+            rules = parse_json(text)
+        except ValueError as error:
             raise UsageError(f"{self.where}: the rules that end in line {line} are not valid JSON ({error})") from None
         if not isinstance(rules, dict):
             raise UsageError(f"{self.where}: the rules that end in line {line} are not a JSON object")

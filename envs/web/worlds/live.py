@@ -7,7 +7,6 @@ the first page. Nothing is downloaded: the user provides the file and selects th
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,6 +14,7 @@ from urllib.parse import urlsplit
 
 from ....errors import UsageError
 from ...core import Task, TaskSet
+from ...reading import parse_json, read_text
 from ..hosts import AllowedHosts
 from ..session import Session
 from .core import Judge, LoggedAction, Scenario, Status, World
@@ -56,20 +56,26 @@ class Live(World):
 
 def _entries(path: Path) -> list[Any]:
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_text(path)
+    except (OSError, ValueError) as error:
         raise UsageError(
             f"cannot read live tasks from {path} ({error}); give the path of a JSON or JSONL file"
         ) from None
     try:
-        whole = json.loads(text)
-        return whole if isinstance(whole, list) else [whole]
+        whole = parse_json(text)
+        found = whole if isinstance(whole, list) else [whole]
     except ValueError:
-        pass
+        found = _lines(path, text)
+    if not found:
+        raise UsageError(f"{path} holds no live task; expected a JSON array of tasks, or one JSON object per line")
+    return found
+
+
+def _lines(path: Path, text: str) -> list[Any]:
     found = []
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         try:
-            found += [json.loads(line)] if line.strip() else []
+            found += [parse_json(line)] if line.strip() else []
         except ValueError as error:
             raise UsageError(f"{path}:{number}: not JSON ({error}); expected one task per line") from None
     return found
@@ -82,7 +88,7 @@ def _task(entry: Any, number: int, split: str, path: str) -> Task:
         name = str(entry.get("id", entry.get("index", number)))
         if not (isinstance(goal, str) and goal and urlsplit(str(url)).hostname):
             raise ValueError(f"goal {goal!r}, address {url!r}")
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise UsageError(
             f"{path}: entry {number} is not a task ({error!r}); expected the keys ques and web (WebVoyager), "
             "or task and evaluation (Mind2Web-Live)"

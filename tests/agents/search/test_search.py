@@ -1,4 +1,4 @@
-"""Tree search: properties of all trees, resuming, episodes of trees, bad input and failures."""
+"""Tree search: properties of all trees, resuming, episodes of trees and bad input."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from kintsugi.agents.rollout import Job, collect
 from kintsugi.agents.search import MctsStar, PromptValue, SearchStats, SearchTree, Uct, finished_trees, search
 from kintsugi.agents.search.strategy import SearchConfig
 from kintsugi.agents.search.tree import ROOT
-from kintsugi.errors import InfraError, UsageError
+from kintsugi.errors import UsageError
 from kintsugi.loops.runs.stages import Stage
 from kintsugi.loops.runs.store import RunStore
 from search_fakes import ACTIONS, ENVS, FakeValueModel, MemoryTreeLog, jobs, seeded_agent
@@ -333,37 +333,6 @@ def test_a_stored_tree_that_the_environment_does_not_repeat_is_refused():
         UsageError, match="stored part 1 is .*; expected 'expand' of node 0: another version of Kintsugi"
     ):
         grow("exact", Uct(), 1, log=MemoryTreeLog({tree.key: odd}))
-
-
-class FailingLamps(Lamps):
-    """Lamps that fail at given steps, counted over all episodes."""
-
-    def __init__(self, breaks: set[int], **options: Any) -> None:
-        super().__init__(**options)
-        self.breaks, self.steps_taken = breaks, 0
-
-    def act(self, action: str) -> tuple[str, float, bool, dict[str, Any]]:
-        self.steps_taken += 1
-        if self.steps_taken in self.breaks:
-            raise InfraError("the lamp shop burnt down")
-        return super().act(action)
-
-
-@pytest.mark.parametrize(("breaks", "ended"), [({4, 9}, "iterations"), (set(range(9, 200)), "infra_error")])
-def test_infrastructure_failures_are_retried_and_never_scored(breaks, ended, tmp_path):
-    whole = grow("exact", Uct(iterations=2), 1)[0]
-    with RunStore.open(tmp_path / "run", {}) as store:
-        log = store.tree_log(STAGE)
-        tree = search(lambda: FailingLamps(breaks, max_steps=5), jobs("exact", 1), Uct(iterations=2), log=log)[0]
-        assert list(finished_trees(log)) == [tree]
-    assert tree.ended == ended
-    if ended == "iterations":
-        assert tree == whole
-    else:
-        assert tree.error == "the lamp shop burnt down"
-        assert tree.nodes == whole.nodes[: len(tree)]
-        assert len(tree) > 1
-        assert not any(node.outcome == "infra_error" for node in tree.nodes)
 
 
 def test_malformed_trees_are_refused():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -68,6 +69,14 @@ def test_market_is_read_only_hashed_and_has_windows():
         ({"splits": [1, 0, 1, 1]}, "splits is 0.0"),
         ({"dividends": [0, np.nan, 0, 0]}, "dividends is nan"),
         ({"volume": np.ones(3)}, r"volume has the shape \(3, 1\); expected \(4, 1\)"),
+        ({"close": [10, 1e-320, 12, 11]}, "close is 1e-320 .*expected a finite price above 0, from 1e-50"),
+        ({"high": [11, 12, 1e60, 12]}, r"high is 1e\+60"),
+        ({"volume": [1, 1, 1e300, 1]}, r"volume is 1e\+300 .*expected 0 to 1e\+50"),
+        ({"splits": [1, 1e-300, 1, 1]}, "splits is 1e-300 .*up to 1,000,000"),
+        ({"dividends": [0, 0, 1e300, 0]}, r"dividends is 1e\+300"),
+        ({"times": np.datetime64("2300-01-01") + np.arange(4)}, "a time is 2300-01-01; expected a year from 1678"),
+        ({"times": [f"{year}-01-01" for year in (1600, 1700, 1800, 1900)]}, "a time is 1600-01-01"),
+        ({"times": ["a", "b", "c", "d"]}, "a time cannot be read"),
         ({"symbols": ("A A",)}, "none empty or with spaces"),
         ({"items": (Item(np.datetime64("2024-01-02"), "news", "B", "x"),)}, "unknown symbol 'B' of the item"),
         (
@@ -155,6 +164,82 @@ def test_several_assets_splits_dividends_and_adjusted_prices(tmp_path):
 def test_invalid_price_file_is_refused_with_its_place(tmp_path, lines, message):
     with pytest.raises(UsageError, match=message):
         load_market(csv(tmp_path, lines))
+
+
+DAMAGED = {
+    "two_columns": (b"Date,Open,High,Low,Close,open\n" + GOOD[0].encode(), "csv", "two columns for open"),
+    "truncated_gzip": (gzip.compress((HEAD + "\n".join(GOOD)).encode())[:-12], "csv.gz", "row 2 or later: Compressed"),
+    "damaged_gzip": (gzip.compress(HEAD.encode() * 99)[:20] + b"\xff" * 60, "csv.gz", "Error -3|Compressed|CRC"),
+    "header_bytes": (b"Date,Open,\xff\n1,2,3\n", "csv", "can't decode byte 0xff"),
+    "wide": (b"Date," * 10**6, "csv", "has a line of more than 1,048,576 bytes"),
+    "long": ((HEAD + GOOD[0] + "\n").encode() + b"1" * (1 << 25), "csv", "has a line of more than 1,048,576 bytes"),
+    "columns": ((HEAD + "\n".join([*GOOD[:2], "2024-01-04,11"])).encode(), "csv", "row 4: Expected 6 columns, got 2"),
+    "number": ((HEAD + "\n".join([*GOOD[:2], "2024-01-04,0x1,1,1,1,1"])).encode(), "csv", "row 4: .*'0x1'"),
+    "quote": ((HEAD + "\n".join(['2024-01-01,"1,1,1,1,1', *GOOD])).encode(), "csv", "row 2: Expected 6 columns"),
+    "year": ((HEAD + "\n".join([*GOOD, "9999-01-04,1,1,1,1,1"])).encode(), "csv", "row 5 has the date '9999-01-04'"),
+    "parquet": (b"PAR1" + b"\0" * 100 + b"PAR1", "parquet", "cannot read prices from"),
+    "tiny": ((HEAD + "2024-01-04,1e-320,1e-320,1e-320,1e-320,1").encode(), "csv", "ACME.csv: ACME: open is 1e-320"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_damaged_price_file_is_refused_in_one_line_that_names_it(tmp_path, name):
+    content, suffix, message = DAMAGED[name]
+    path = tmp_path / f"ACME.{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match=message) as caught:
+        load_market(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_prices_and_items_that_are_no_files_are_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe.csv")
+    prices = csv(tmp_path, GOOD)
+    for path in (tmp_path / "pipe.csv", tmp_path / ("x" * 300), Path("a\0b"), tmp_path / "none"):
+        with pytest.raises(UsageError, match="cannot read prices from "):
+            load_market(path)
+        with pytest.raises(UsageError, match="cannot read items from "):
+            load_market(prices, path)
+    # A folder's other entries are left out.
+    assert load_market(tmp_path).symbols == ("ACME",)
+    with pytest.raises(UsageError, match="timezone is 'Mars/Base'"):
+        read_items(tmp_path / "items.jsonl", "Mars/Base")
+
+
+@pytest.mark.parametrize("field", ["published", "bar"])
+@pytest.mark.parametrize(
+    "time", ["2300-01-01", "1600-01-01", "2262-01-01T00:00:00+14:00", "0001-01-01T00:00:00+14:00",
+             "9999-12-31T23:59:59-14:00"],
+)  # fmt: skip
+def test_items_of_years_that_nanoseconds_cannot_hold_are_refused(tmp_path, field, time):
+    path = tmp_path / "items.jsonl"
+    path.write_text(json.dumps({"published": "1678-01-02", "text": "x"} | {field: time}))
+    with pytest.raises(UsageError, match=rf"items.jsonl:1: the field '{field}' is '{time[:4]}.*from 1678 to 2261"):
+        read_items(path)
+    with pytest.raises(UsageError, match="expected a year from 1678 to 2261"):
+        Item(np.datetime64("2300-01-01"), "news", "", "x")
+
+
+def test_items_of_the_first_and_the_last_year_are_read(tmp_path):
+    path = tmp_path / "items.jsonl"
+    times = ["1678-01-01T00:00:00+14:00", "2261-12-31T23:59:59-14:00"]
+    path.write_text("\n".join(json.dumps({"published": time, "text": "x"}) for time in times))
+    assert [str(item.published)[:16] for item in read_items(path)] == ["1677-12-31T10:00", "2262-01-01T13:59"]
+    path.write_text("[" * 200_000)
+    with pytest.raises(UsageError, match="items.jsonl:1: it is nested too deeply"):
+        read_items(path)
+
+
+@pytest.mark.parametrize("price", [1e-49, 1e49])
+def test_extreme_prices_are_traded(tmp_path, price):
+    rows = [f"{np.datetime64('2024-01-01') + i},{price},{price},{price},{price},1e50" for i in range(400)]
+    tasks = TradingEnv.tasks("valid", 1, source="file", path=str(csv(tmp_path, rows)))
+    env = TradingEnv(max_steps=4)
+    env.reset(options={"task": tasks.tasks[0]})
+    for action in ("buy 0.5 ACME", "hold", "sell all", "sell 0.5 ACME"):
+        _, reward, *_ = env.step(action)
+        assert np.isfinite(reward)
 
 
 def test_other_load_errors(tmp_path):

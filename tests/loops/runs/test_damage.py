@@ -7,6 +7,7 @@ import os
 import random
 import re
 import shutil
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -217,3 +218,70 @@ def test_a_run_that_may_not_be_written_is_read_and_reported(public: Path, leftov
     first, second = public / "first", public / "second"
     assert (first / "rows.jsonl").read_bytes() == (second / "rows.jsonl").read_bytes()
     assert (second / "report" / "index.html").is_file()
+
+
+ODD = ["mode", "mode of the file", "long", "long parent", "pipe", "folder", "socket", "null device", "file", "loop"]
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_what_is_no_run_folder_is_refused_in_one_line(public: Path, odd, capsys):
+    run = public / ("x" * 300 if odd == "long" else "run")
+    script = public / "turns.json"
+    script.write_text('["look"]')
+    if odd == "long parent":
+        run = public / ("x" * 300) / "run"
+    elif odd == "file":
+        run.write_text("not a folder")
+    elif odd == "loop":
+        run.symlink_to(run)
+    elif odd != "long":
+        run.mkdir()
+        if odd == "mode of the file":
+            RunStore.open(run, {}).close()
+            (run / "run.db").chmod(0)
+        elif odd == "mode":
+            RunStore.open(run, {}).close()
+            run.chmod(0)
+        elif odd == "folder":
+            (run / "run.db").mkdir()
+        elif odd == "pipe":
+            os.mkfifo(run / "run.db")
+        elif odd == "socket":
+            socket.socket(socket.AF_UNIX).bind(str(run / "run.db"))
+        else:
+            (run / "run.db").symlink_to("/dev/null")
+    evaluate = ["eval", "--model", f"scripted:{script}", "--splits", "valid_seen", "--tasks", "1", "--run", "RUN"]
+    commands = [
+        ["report", "RUN"],
+        ["report", "RUN", "--out", str(public / "report")],
+        ["export", "RUN", str(public / "rows.jsonl")],
+        ["export", "RUN", "RUN/rows.jsonl"],
+        ["compare", "RUN/base/valid", "RUN"],
+        evaluate,
+    ]
+    main([*evaluate[:-1], str(public / "elsewhere")])
+    capsys.readouterr()
+    for command in commands:
+        with ordinary_user():
+            assert main([word.replace("RUN", str(run)) for word in command]) == 2, command
+        said = capsys.readouterr().err
+        assert said.count("error") <= 1
+        assert "Free some disk space" not in " ".join(said.split()), said
+        if "rows" not in command[-1] or command[-1].startswith("RUN"):
+            assert str(run)[:60] in "".join(said.split()), said
+    run.chmod(0o777) if odd == "mode" else None
+    assert not (public / "rows.jsonl").exists()
+    with ordinary_user(), pytest.raises(UsageError, match="null byte"):
+        RunStore.read(public / "a\0b")
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+@pytest.mark.parametrize("name", ["run.db-wal", "run.db-shm", ".lock", "config.toml", "pictures"])
+def test_a_pipe_or_folder_beside_the_records_hides_nothing(run: Path, tmp_path: Path, make, name):
+    shutil.copyfile(run / "run.db", tmp_path / "run.db")
+    make(tmp_path / name)
+    found = content(run)
+    with contextlib.suppress(UsageError):
+        found = content(tmp_path)
+        RunStore.open(tmp_path, {"loop": "re_rest"}).close()
+    assert found == content(run)

@@ -8,6 +8,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+from kintsugi.agents.core import Episode, RuleAgent
+from kintsugi.agents.rollout import Job, collect
+from kintsugi.agents.trajectory import Step
 from kintsugi.benchmarks.textworld.random_games import random_game
 from kintsugi.envs import EnvSpec, TaskSet
 from kintsugi.envs.checks import check_agent_env
@@ -237,6 +240,25 @@ def test_rendering_error_names_the_file(game, tree):
         env.step("inventory")
     observation, *_ = env.step("look")
     assert "You are in the middle of a room" in observation
+
+
+class Looker(RuleAgent):
+    name = "looker"
+
+    async def act(self, episode: Episode) -> Step:
+        return Step(episode.observation, "", "inventory")
+
+
+def test_a_game_that_breaks_in_a_run_ends_its_own_attempt(game, tree):
+    """Three games of one run: one whole, one whose answer cannot be rendered, and one that changes after loading."""
+    folder = tree(a=game(), b=padded(game(1), "You are not carrying anything."), c=game(2))
+    tasks = HouseholdEnv.tasks("valid_unseen", source="alfworld", path=folder)
+    (folder / "valid_unseen/c/trial_1/game.tw-pddl").write_text(json.dumps(game(3)))
+    clear_engine_cache()
+    found = collect(lambda: HouseholdEnv(max_steps=2), [Job(task, Looker(), seed=0) for task in tasks])
+    assert [attempt.outcome for attempt in found] == ["truncated", "infra_error", "infra_error"]
+    assert "game.tw-pddl: a text of the grammar is too long" in (found[1].error or "")
+    assert "the file has changed, so create the tasks again" in (found[2].error or "")
 
 
 def test_games_that_alfworld_skips_are_skipped_and_counted(game, tree):
