@@ -27,7 +27,6 @@ from .folder_checks import (
     damaged,
     refuse_missing_weights,
 )
-from .template_check import check_template
 
 MANIFEST = "kintsugi.json"
 """File in an adapter's folder that names the base model and training settings."""
@@ -58,7 +57,6 @@ def load_tokenizer(model: str | Path) -> Any:
     problem = f"{str(model)!r} has no tokenizer that can be loaded"
     with _readable(problem, "save one in the model folder"):
         tokenizer = AutoTokenizer.from_pretrained(model, **_SAFE)
-    check_template(tokenizer, repr(str(model)))
     chat = ChatEncoder(tokenizer, repr(str(model)))
     try:
         chat.encode([Message("user", "a")], generate=True)
