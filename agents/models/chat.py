@@ -18,7 +18,7 @@ from typing import Any
 
 from ...errors import TooLongError, UsageError
 from .core import Message
-from .plain_text import PlainText
+from .plain_text import PlainText, no_panic
 from .template_render import render, template_of
 
 _MARK = "\ud801{}\ud802"
@@ -79,7 +79,7 @@ class ChatEncoder:
         self.eos_id: int = tokenizer.convert_tokens_to_ids(self.eos)
         self._turn_prefix = self._find_turn_prefix()
         self._parts = self._find_template_parts()
-        self._plain_text = PlainText(tokenizer, f"{template}\0{self.eos}\0{self._render_roles()}")
+        self._plain_text = PlainText(tokenizer, f"{template}\0{self.eos}\0{self._render_roles()}", name)
         self._marked_tokens = functools.lru_cache(maxsize=65536)(self._plain_text.tokens)
 
     def encode(self, messages: Sequence[Message], *, generate: bool) -> Encoded:
@@ -147,7 +147,8 @@ class ChatEncoder:
     def decode(self, ids: Sequence[int]) -> str:
         """Decode sampled tokens without the end of the turn and special tokens."""
         ids = ids[:-1] if ids and ids[-1] == self.eos_id else ids
-        return str(self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+        with no_panic(self.name):
+            return str(self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
     # -- Template -------------------------------------------------------------------------------------------------
 

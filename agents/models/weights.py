@@ -12,21 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import CacheNotFound, scan_cache_dir
+from huggingface_hub import CacheNotFound, scan_cache_dir, try_to_load_from_cache
+from huggingface_hub.errors import HFValidationError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
 from ...errors import UsageError, unknown
+from .adapter_check import check_adapter, check_adapter_weights, damaged, needed_config
 from .chat import ChatEncoder
 from .core import Message
-from .folder_checks import (
-    check_adapter,
-    check_adapter_weights,
-    check_files,
-    check_finite,
-    damaged,
-    refuse_missing_weights,
-)
+from .folder_checks import check_finite, check_model, check_tokens, refuse_missing_weights
+from .tokenizer_check import check_tokenizer
 
 MANIFEST = "kintsugi.json"
 """File in an adapter's folder that names the base model and training settings."""
@@ -47,6 +43,7 @@ def load_base(model: str | Path) -> tuple[Any, Any]:
         if missing := sorted(found["missing_keys"]):
             raise ValueError(f"{len(missing)} weights are missing, such as {missing[0]}")
     check_finite(network, repr(str(model)))
+    check_tokens(network, tokenizer, repr(str(model)))
     return network, tokenizer
 
 
@@ -54,8 +51,10 @@ def load_tokenizer(model: str | Path) -> Any:
     """Load the tokenizer of a model. Raise `UsageError` if there is no such model or it cannot encode chats."""
     if load_config(model) is None:
         raise unknown("model", str(model), known_models(model))
+    if folder := folder_of(model):
+        check_tokenizer(folder, repr(str(model)))
     problem = f"{str(model)!r} has no tokenizer that can be loaded"
-    with _readable(problem, "save one in the model folder"):
+    with _readable(problem, "save one in the model folder"), quiet_transformers():
         tokenizer = AutoTokenizer.from_pretrained(model, **_SAFE)
     chat = ChatEncoder(tokenizer, repr(str(model)))
     try:
@@ -72,10 +71,11 @@ def load_config(model: str | Path) -> Any:
     Raises:
         UsageError: If the path exists but is not a model.
     """
-    if Path(model).is_dir():
-        check_files(Path(model))
+    if folder := folder_of(model):
+        check_model(folder)
     try:
-        return AutoConfig.from_pretrained(model, **_SAFE)
+        with quiet_transformers():
+            return AutoConfig.from_pretrained(model, **_SAFE)
     except Exception as error:
         if not Path(model).exists() and isinstance(error, OSError | ValueError):
             return None
@@ -83,6 +83,17 @@ def load_config(model: str | Path) -> Any:
             f"{str(model)!r} is not a model that can be loaded ({_first_line(error)}); "
             "expected a Hugging Face model folder"
         ) from error
+
+
+def folder_of(model: str | Path) -> Path | None:
+    """Return the folder of a model: `model` itself or that in the local cache, None if there is no such model."""
+    if Path(model).is_dir():
+        return Path(model)
+    try:
+        found = try_to_load_from_cache(str(model), "config.json")
+    except HFValidationError:
+        return None
+    return Path(found).parent if isinstance(found, str) else None
 
 
 def window_of(config: Any) -> int:
@@ -138,7 +149,8 @@ def model_version(model: str | Path, adapter: Path | None = None) -> str:
     if adapter is None:
         return base
     check_adapter(adapter)
-    digest = hashlib.sha256((adapter / "adapter_model.safetensors").read_bytes()).hexdigest()[:12]
+    weights = adapter / "adapter_model.safetensors"
+    digest = _hash_files(((weights, weights.stat().st_size, weights.stat().st_mtime_ns),))
     trained_on = _manifest(adapter).get("base_hash", base)
     if trained_on != base:
         raise UsageError(
@@ -163,15 +175,18 @@ def with_adapter(network: Any, adapter: Path, *, trainable: bool = False) -> Any
 
     `model_version` checks whether the adapter belongs to the base model.
     """
-    from peft import PeftModel
+    from peft import LoraConfig, PeftModel
 
     check_adapter(adapter)
     try:
         with quiet_transformers():
             check_adapter_weights(adapter)
+            # What PEFT says about an adapter that cannot be used is said in one line.
+            warnings.filterwarnings("ignore", category=UserWarning, module="peft")
             # PEFT only warns when no layer of the adapter exists in the network.
             warnings.filterwarnings("error", message="Found missing adapter keys")
-            adapted = PeftModel.from_pretrained(network, str(adapter), is_trainable=trainable)
+            config = LoraConfig(**needed_config(adapter), init_lora_weights=True)
+            adapted = PeftModel.from_pretrained(network, str(adapter), is_trainable=trainable, config=config)
             return adapted if trainable else adapted.merge_and_unload()
     except UsageError:
         raise
@@ -197,14 +212,19 @@ def _readable(problem: str, remedy: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Disable the progress bars of transformers, and the deprecation warnings that PEFT causes."""
-    shown = logging.is_progress_bar_enabled()
+    """Disable the progress bars and the log of transformers, and the deprecation warnings that PEFT causes.
+
+    What the log says about a model that cannot be loaded is in the error too.
+    """
+    shown, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
+    logging.set_verbosity(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
             yield
     finally:
+        logging.set_verbosity(verbosity)
         if shown:
             logging.enable_progress_bar()
 
