@@ -202,11 +202,12 @@ def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 def check_tokens(network: Any, tokenizer: Any, name: str) -> None:
     """Raise `UsageError` if a token of the tokenizer has no row in the network's input embedding."""
     rows = network.get_input_embeddings().weight.shape[0]
-    for token, token_id in tokenizer.get_vocab().items():
-        if not 0 <= token_id < rows:
+    vocabulary = tokenizer.get_vocab()
+    for token in (max(vocabulary, key=vocabulary.__getitem__), min(vocabulary, key=vocabulary.__getitem__)):
+        if not 0 <= vocabulary[token] < rows:
             raise UsageError(
-                f"{name}: its tokenizer gives the token {token[:40]!r} the id {token_id}, but the network has ids from "
-                f"0 to {rows - 1}; save the model with a tokenizer that fits"
+                f"{name}: its tokenizer gives the token {token[:40]!r} the id {vocabulary[token]}, but the network has "
+                f"ids from 0 to {rows - 1}; save the model with a tokenizer that fits"
             )
 
 
@@ -217,10 +218,13 @@ def check_outputs(network: Any, name: str) -> None:
     Finite weights and settings can still overflow, for example in the product of an adapter's matrices.
     """
     rows = network.get_input_embeddings().weight.shape[0]
-    ids = torch.arange(min(8, rows), device=next(network.parameters()).device)[None]
+    ids = torch.arange(8, device=next(network.parameters()).device).clamp(max=rows - 1).repeat(2, 1)
+    # Without padding, some attention kernels hide NaN.
+    mask = torch.ones_like(ids)
+    mask[1, -1] = 0
     training = network.training
     try:
-        logits = network.eval()(input_ids=ids, use_cache=False).logits
+        logits = network.eval()(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1]
     except (RuntimeError, ValueError, IndexError, TypeError) as error:
         problem = " ".join(str(error).split())[:160]
         raise UsageError(f"{name}: the network fails on a text ({problem}); save or copy the model again") from error

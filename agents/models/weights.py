@@ -8,6 +8,7 @@ import hashlib
 import json
 import warnings
 from collections.abc import Iterator, Sequence
+from logging import CRITICAL
 from pathlib import Path
 from typing import Any
 
@@ -218,7 +219,7 @@ def quiet_transformers() -> Iterator[None]:
     """
     shown, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
-    logging.set_verbosity(logging.CRITICAL)
+    logging.set_verbosity(CRITICAL)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
