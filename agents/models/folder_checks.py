@@ -34,6 +34,8 @@ MAX_LAYERS = 1000
 """Number of layers or experts that a configuration may name in any case."""
 MAX_SIZE = 1 << 16
 """Other size that a configuration may name in any case."""
+MAX_UNKNOWN_SIZE = 1 << 24
+"""Size that a configuration may name if there are no weights to compare it with."""
 _CONFIGS = ("config.json", "generation_config.json", "adapter_config.json", "kintsugi.json", "special_tokens_map.json")
 _TEXTS = (".json", ".txt", ".jinja", ".model")
 _COUNTS = re.compile(r"(^|_)(layers?|experts|blocks)$")
@@ -82,7 +84,7 @@ def _limit(path: Path) -> int | None:
 
 
 def check_model(folder: Path) -> None:
-    """Check the files of a model folder, the sizes of its weights, and its configuration against them.
+    """Check the files of a model folder, the index of its weights, and its configuration against their shapes.
 
     Raises:
         UsageError: See the module. A folder with an adapter is refused too, because transformers would load it by
@@ -96,23 +98,33 @@ def check_model(folder: Path) -> None:
         )
     for file in sorted(folder.glob("*.safetensors.index.json")):
         _check_index(file)
-    shapes = [shape for file in sorted(folder.glob("*.safetensors")) for shape in _shapes(file)]
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         # Transformers says what is wrong with it.
         return
-    _check_sizes(folder, config, shapes)
-
-
-def _shapes(file: Path) -> list[list[int]]:
-    """Return the shapes of the tensors in a safetensors file, whose size must be what its header says."""
     try:
-        return list(tensor_shapes(file).values())
-    except (OSError, ValueError) as error:
-        raise UsageError(
-            f"{str(file.parent)!r}: the weights cannot be loaded ({file.name}: {error}); save or copy the model again"
-        ) from error
+        shapes = [shape for file in weight_files(folder) for shape in tensor_shapes(file).values()]
+    except (OSError, ValueError):
+        # `check_weights` says what is wrong with it.
+        shapes = []
+    _check_sizes(folder, config, shapes or [[MAX_UNKNOWN_SIZE]])
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Return the weight files of a model folder."""
+    return sorted(folder.glob("*.safetensors"))
+
+
+def check_weights(folder: Path) -> None:
+    """Raise `UsageError` if a weight file of a model folder is damaged or has another size than its header says."""
+    for file in weight_files(folder):
+        try:
+            tensor_shapes(file)
+        except (OSError, ValueError) as error:
+            raise UsageError(
+                f"{str(folder)!r}: the weights cannot be loaded ({file.name}: {error}); save or copy the model again"
+            ) from error
 
 
 def tensor_shapes(file: Path) -> dict[str, list[int]]:

@@ -22,7 +22,14 @@ from ...errors import UsageError, unknown
 from .adapter_check import check_adapter, check_adapter_weights, damaged, needed_config
 from .chat import ChatEncoder
 from .core import Message
-from .folder_checks import check_finite, check_model, check_tokens, refuse_missing_weights
+from .folder_checks import (
+    check_finite,
+    check_model,
+    check_tokens,
+    check_weights,
+    refuse_missing_weights,
+    weight_files,
+)
 from .tokenizer_check import check_tokenizer
 
 MANIFEST = "kintsugi.json"
@@ -63,6 +70,8 @@ def load_tokenizer(model: str | Path) -> Any:
     except UsageError:
         # Few templates insist on a system message. Whoever rejects this chat too rejects all.
         chat.encode([Message("system", "a"), Message("user", "a")], generate=True)
+    if folder:
+        check_weights(folder)
     return tokenizer
 
 
@@ -113,14 +122,9 @@ def known_models(wanted: str | Path) -> list[str]:
     return [*neighbours, *cached]
 
 
-def weight_files(model: str | Path) -> list[Path]:
-    """Return the weight files of a model folder."""
-    return sorted(Path(model).glob("*.safetensors"))
-
-
 def base_hash(model: str | Path) -> str:
     """Return a hash (12 hexadecimal digits) of a folder's weight files or, without weight files, of the name."""
-    files = weight_files(model)
+    files = weight_files(Path(model))
     if not files:
         return hashlib.sha256(str(model).encode()).hexdigest()[:12]
     return _hash_files(tuple((file, file.stat().st_size, file.stat().st_mtime_ns) for file in files))
@@ -144,7 +148,7 @@ def model_version(model: str | Path, adapter: Path | None = None) -> str:
         UsageError: If the folder has no weights, `adapter` is not a PEFT folder, or the adapter was trained on another
             base model.
     """
-    if Path(model).is_dir() and not weight_files(model):
+    if Path(model).is_dir() and not weight_files(Path(model)):
         refuse_missing_weights(Path(model))
     base = base_hash(model)
     if adapter is None:
