@@ -18,7 +18,8 @@ from typing import Any
 
 from ...errors import TooLongError, UsageError
 from .core import Message
-from .plain_text import PlainText
+from .plain_text import PlainText, no_panic
+from .template_render import render, template_of
 
 _MARK = "\ud801{}\ud802"
 """Stands for a content while a template is rendered. Contents have no surrogates: `PlainText.mark` replaces them."""
@@ -63,24 +64,22 @@ class ChatEncoder:
         Raises:
             UsageError: If the tokenizer has no chat template or no `eos_token`.
         """
-        if not getattr(tokenizer, "chat_template", None):
+        template = template_of(tokenizer, name)
+        if len(template) > MAX_TEMPLATE_CHARS:
             raise UsageError(
-                f"{name} has no chat template; use an instruction-tuned model, or save the tokenizer with one"
-            )
-        if len(str(tokenizer.chat_template)) > MAX_TEMPLATE_CHARS:
-            raise UsageError(
-                f"{name} has a chat template of {len(str(tokenizer.chat_template))} characters; expected at most "
+                f"{name} has a chat template of {len(template)} characters; expected at most "
                 f"{MAX_TEMPLATE_CHARS}; use a tokenizer with an ordinary template"
             )
         if tokenizer.eos_token is None:
             raise UsageError(f"{name} has no eos_token, which ends turns; save the tokenizer with one")
         self.tokenizer = tokenizer
         self.name = name
+        self._template = template
         self.eos: str = self._end_of_turn()
         self.eos_id: int = tokenizer.convert_tokens_to_ids(self.eos)
         self._turn_prefix = self._find_turn_prefix()
         self._parts = self._find_template_parts()
-        self._plain_text = PlainText(tokenizer, f"{tokenizer.chat_template}\0{self.eos}\0{self._render_roles()}")
+        self._plain_text = PlainText(tokenizer, f"{template}\0{self.eos}\0{self._render_roles()}", name)
         self._marked_tokens = functools.lru_cache(maxsize=65536)(self._plain_text.tokens)
 
     def encode(self, messages: Sequence[Message], *, generate: bool) -> Encoded:
@@ -148,7 +147,8 @@ class ChatEncoder:
     def decode(self, ids: Sequence[int]) -> str:
         """Decode sampled tokens without the end of the turn and special tokens."""
         ids = ids[:-1] if ids and ids[-1] == self.eos_id else ids
-        return str(self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+        with no_panic(self.name):
+            return str(self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
     # -- Template -------------------------------------------------------------------------------------------------
 
@@ -226,10 +226,8 @@ class ChatEncoder:
         return [*texts, rest]
 
     def _render(self, messages: list[dict[str, str]], generate: bool) -> str:
-        try:
-            return str(self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=generate))
-        except Exception as error:
-            raise UsageError(f"{self.name}: the chat template rejects the chat: {error}") from error
+        special = self.tokenizer.special_tokens_map
+        return render(self._template, messages, special=special, generate=generate, name=self.name)
 
     def _find_template_parts(self) -> _TemplateParts | None:
         """Return the parts of the template, or None if it does not reduce to fixed texts around contents."""

@@ -12,6 +12,7 @@ With `exact=True`, the engine detects samples that rounding could change and rep
 from __future__ import annotations
 
 import inspect
+import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,6 +23,7 @@ from transformers import Cache
 from transformers.cache_utils import CacheLayerMixin
 
 from .core import Sampling
+from .folder_checks import not_finite
 from .networks import causal_masks, head_logits
 from .slots import SlotTable
 
@@ -141,6 +143,7 @@ class Engine:
         exact: bool = False,
         prefill_tokens: int = PREFILL_TOKENS,
         rounding: float = ROUNDING,
+        name: str = "the model",
     ) -> None:
         """Create the engine.
 
@@ -152,12 +155,13 @@ class Engine:
             exact: Whether sampled tokens must not depend on the other requests in a batch.
             prefill_tokens: See `PREFILL_TOKENS`.
             rounding: See `ROUNDING`.
+            name: Name of the model for error messages.
         """
         # The test of `_follows_positions` needs two rows.
         self.model, self.eos_ids, self.slots, self.pad_id = model, eos_ids, max(2, slots), pad_id
         self.device = next(model.parameters()).device
         self.prefill_tokens, self.rounding = prefill_tokens, rounding
-        self.exact = exact
+        self.exact, self.name = exact, name
         """Whether sampled tokens are independent of the batch. Log-probabilities may still differ by rounding."""
         self._config = model.config.get_text_config()
         self._plan = _WritePlan(self.slots, 512, self.device)
@@ -171,7 +175,11 @@ class Engine:
 
     @torch.inference_mode()
     def generate(self, requests: Sequence[Request]) -> None:
-        """Decode all requests and set their `out`, `logprobs` and `finish`."""
+        """Decode all requests and set their `out`, `logprobs` and `finish`.
+
+        Raises:
+            UsageError: If the model's outputs are not finite.
+        """
         for first in range(0, len(requests), self.slots):
             chunk = requests[first : first + self.slots]
             try:
@@ -287,7 +295,11 @@ class Engine:
             text = requests[row].ids + requests[row].out
             alone = self._forward_uncached(torch.tensor([text]), torch.tensor([len(text) - 1]))
             token[row], logprob[row], _ = (part[0] for part in self._draw([requests[row]], alone, [uniform[row]]))
-        return token.tolist(), logprob.tolist()
+        logprobs = logprob.tolist()
+        # NaN or infinity among the logits of a row makes each of its log-probabilities NaN or infinite.
+        if not all(map(math.isfinite, logprobs)):
+            raise not_finite(self.name)
+        return token.tolist(), logprobs
 
     def _draw(
         self, requests: Sequence[Request], logits: torch.Tensor, uniform: Sequence[float]

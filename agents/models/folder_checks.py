@@ -1,41 +1,47 @@
 """Checks of model and adapter folders before anything in them is loaded. Nothing in a folder is ever run.
 
 A folder may come from a stranger. Each check raises `UsageError` with one line: for files that are no regular files
-(devices and pipes can be read for ever), files of absurd size, pickled weights (loading them runs code), adapters whose
-configuration is more than names and numbers, and weights that are not finite.
+(devices and pipes can be read for ever), files of absurd size, pickled weights (loading them runs code), weights whose
+size is not that in their header, and configurations of networks that the weights cannot fill. `adapter_check` checks
+what is special to adapters, `tokenizer_check` tokenizers, and `template_render` chat templates.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import os
 import re
-from collections.abc import Iterable
+import struct
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 
 from ...envs.reading import parse_json, read_text
 from ...errors import UsageError
 
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 """File names of pickled weights."""
-ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 MAX_CONFIG_BYTES = 1 << 20
 """Maximum size of configurations and chat templates, in bytes."""
 MAX_TEXT_BYTES = 1 << 26
 """Maximum size of other JSON and text files, such as the index of weights, in bytes."""
 MAX_TOKENIZER_BYTES = 1 << 28
 """Maximum size of tokenizer.json, in bytes."""
-MAX_RANK = 4096
-MAX_SCALING = 1e4
-"""Maximum of alpha / rank, the factor on the product of LoRA matrices."""
+MAX_HEADER_BYTES = 1 << 25
+"""Maximum size of the header of a safetensors file, in bytes."""
+MAX_LAYERS = 1000
+"""Number of layers or experts that a configuration may name in any case."""
+MAX_SIZE = 1 << 16
+"""Other size that a configuration may name in any case."""
+MAX_UNKNOWN_SIZE = 1 << 24
+"""Size that a configuration may name if there are no weights to compare it with."""
 _CONFIGS = ("config.json", "generation_config.json", "adapter_config.json", "kintsugi.json", "special_tokens_map.json")
 _TEXTS = (".json", ".txt", ".jinja", ".model")
-_NAME = r"[\w-]+(\.[\w-]+)*"
+_COUNTS = re.compile(r"(^|_)(layers?|experts|blocks)$")
+_SIZES = re.compile(r"size|dim|embd|heads?$|inner|hidden|intermediate|d_model|d_ff|rank|groups")
+_LENGTHS = re.compile(r"window|block|chunk|context|max_")
 
 
 def check_files(folder: Path) -> None:
@@ -75,91 +81,178 @@ def _limit(path: Path) -> int | None:
     return MAX_TEXT_BYTES if path.suffix in _TEXTS else None
 
 
-def check_adapter(adapter: Path) -> None:
-    """Check an adapter's files, its configuration, and the shapes of its weights.
+# -- Models -----------------------------------------------------------------------------------------------------------
+
+
+def check_model(folder: Path) -> None:
+    """Check the files of a model folder, the index of its weights, and its configuration against their shapes.
 
     Raises:
-        UsageError: The folder is no PEFT folder with safetensors, or its configuration is damaged or holds a regular
-            expression or absurd numbers.
+        UsageError: See the module. A folder with an adapter is refused too, because transformers would load it by
+            itself.
     """
-    if os.path.isdir(adapter):
-        check_files(adapter)
-    for file in ADAPTER_FILES:
-        # Unlike the methods of `Path`, these raise no error for a name that is too long or may not be read.
-        if not os.path.isfile(adapter / file):
-            if file.endswith(".safetensors") and (pickled := pickled_weights(adapter)):
-                raise UsageError(_pickled(str(adapter), pickled))
-            raise UsageError(f"{adapter} has no {file}; expected a PEFT adapter folder such as run/adapters/agent@1")
+    check_files(folder)
+    if (folder / "adapter_config.json").exists():
+        raise UsageError(
+            f"{str(folder)!r} has an adapter within the model folder (adapter_config.json); move it to a folder of its "
+            "own and pass that as --adapter"
+        )
+    for file in sorted(folder.glob("*.safetensors.index.json")):
+        _check_index(file)
     try:
-        config = parse_json(read_text(adapter / ADAPTER_FILES[0]))
-    except (OSError, ValueError) as error:
-        raise damaged(adapter, f"{ADAPTER_FILES[0]} cannot be read ({str(error)[:200]})") from error
-    if not isinstance(config, dict):
-        raise damaged(adapter, f"{ADAPTER_FILES[0]} holds {str(config)[:40]!r}; expected a JSON object")
-    _check_config(adapter, config)
+        config = parse_json(read_text(folder / "config.json"))
+    except (OSError, ValueError):
+        # Transformers says what is wrong with it.
+        return
+    try:
+        shapes = [shape for file in weight_files(folder) for shape in tensor_shapes(file).values()]
+    except (OSError, ValueError):
+        # `check_weights` says what is wrong with it.
+        shapes = []
+    _check_sizes(folder, config, shapes or [[MAX_UNKNOWN_SIZE]])
 
 
-def _check_config(adapter: Path, config: dict[str, Any]) -> None:
-    """Refuse what PEFT would take as a regular expression or as the name of a module to import."""
-    if config.get("peft_type") != "LORA":
-        raise damaged(adapter, f"its peft_type is {str(config.get('peft_type'))[:40]!r}; expected 'LORA'")
-    if config.get("megatron_config") is not None:
-        raise damaged(adapter, "it has a megatron_config, which names a module to import; expected none")
-    rank, alpha = config.get("r", 8), config.get("lora_alpha", 8)
-    patterns = {name: config.get(name) or {} for name in ("rank_pattern", "alpha_pattern")}
-    for name, pattern in patterns.items():
-        if not isinstance(pattern, dict):
-            raise damaged(adapter, f"{name} is {str(pattern)[:60]!r}; expected names of modules with a number each")
-    for value in (rank, *patterns["rank_pattern"].values()):
-        if type(value) is not int or not 1 <= value <= MAX_RANK:
-            raise damaged(adapter, f"its LoRA rank is {str(value)[:40]!r}; expected an integer from 1 to {MAX_RANK}")
-    least = min((rank, *patterns["rank_pattern"].values()))
-    for value in (alpha, *patterns["alpha_pattern"].values()):
-        number = type(value) in (int, float) and math.isfinite(value)
-        if not number or abs(value) > MAX_SCALING * least:
-            raise damaged(
-                adapter, f"its lora_alpha is {str(value)[:40]!r}; expected a number of at most {MAX_SCALING:g} x rank"
-            )
-    names: dict[str, Any] = {
-        name: config.get(name)
-        for name in ("target_modules", "exclude_modules", "modules_to_save", "layers_pattern", "target_parameters")
-    }
-    if names["target_modules"] == "all-linear":
-        names["target_modules"] = None
-    if isinstance(names["layers_pattern"], str):
-        names["layers_pattern"] = [names["layers_pattern"]] if names["layers_pattern"] else None
-    for name, pattern in patterns.items():
-        names[name] = list(pattern)
-    for name, listed in names.items():
-        if listed is None:
-            continue
-        if isinstance(listed, str) or not isinstance(listed, list):
-            raise damaged(
-                adapter,
-                f"{name} is {str(listed)[:60]!r}, a pattern; expected a list of module names such as q_proj: write out "
-                "the names",
-            )
-        for item in listed:
-            if not isinstance(item, str) or not re.fullmatch(_NAME, item):
-                raise damaged(adapter, f"{name} names {str(item)[:60]!r}; expected the name of a module such as q_proj")
+def weight_files(folder: Path) -> list[Path]:
+    """Return the weight files of a model folder."""
+    return sorted(folder.glob("*.safetensors"))
 
 
-def check_adapter_weights(adapter: Path) -> None:
-    """Read the weights of an adapter and check that they are finite and have the rank that its configuration names.
+def check_weights(folder: Path) -> None:
+    """Raise `UsageError` if a weight file of a model folder is damaged or has another size than its header says."""
+    for file in weight_files(folder):
+        try:
+            tensor_shapes(file)
+        except (OSError, ValueError) as error:
+            raise UsageError(
+                f"{str(folder)!r}: the weights cannot be loaded ({file.name}: {error}); save or copy the model again"
+            ) from error
+
+
+def tensor_shapes(file: Path) -> dict[str, list[int]]:
+    """Read only the header of a safetensors file and return the shapes of its tensors by name.
 
     Raises:
-        UsageError: A weight is NaN or infinite, or a matrix has another rank.
-        SafetensorError: The file is damaged.
+        ValueError: The header is damaged, or the file has another size than its header says.
     """
-    config = json.loads((adapter / ADAPTER_FILES[0]).read_text(encoding="utf-8"))
-    for file in sorted(adapter.glob("*.safetensors")):
-        with safe_open(str(file), framework="pt") as tensors:
-            for name in tensors.keys():  # noqa: SIM118
-                shape = tensors.get_slice(name).get_shape()
-                if name.endswith("lora_A.weight") and not config.get("rank_pattern") and shape[0] != config.get("r", 8):
-                    raise damaged(adapter, f"{name} has rank {shape[0]}; adapter_config.json says {config.get('r', 8)}")
-                if not bool(torch.isfinite(tensors.get_tensor(name).float()).all()):
-                    raise damaged(adapter, f"{name} in {file.name} holds values that are not finite")
+    size = file.stat().st_size
+    with file.open("rb") as stream:
+        start = stream.read(8)
+        length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
+        if length > min(size - 8, MAX_HEADER_BYTES):
+            raise ValueError(f"its header is damaged or longer than {MAX_HEADER_BYTES:,} bytes")
+        header = stream.read(length)
+    try:
+        tensors = json.loads(header)
+        tensors.pop("__metadata__", None)
+        shapes = {name: list(tensor["shape"]) for name, tensor in tensors.items()}
+        end = max((tensor["data_offsets"][1] for tensor in tensors.values()), default=0)
+        right = all(type(n) is int and n >= 0 for n in [end, *(n for shape in shapes.values() for n in shape)])
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
+        raise ValueError(f"its header is damaged ({str(error)[:100]})") from error
+    if not right:
+        raise ValueError("its header is damaged (shapes and offsets are not counts)")
+    if size != 8 + length + end:
+        raise ValueError(f"it has {size:,} bytes, but its header says {8 + length + end:,}")
+    return shapes
+
+
+def _check_index(file: Path) -> None:
+    """Refuse an index that names anything but safetensors files of its own folder."""
+    try:
+        names = json.loads(file.read_text(encoding="utf-8"))["weight_map"].values()
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise UsageError(
+            f"{file} cannot be read ({type(error).__name__}: {str(error)[:100]}); expected a weight_map from names of "
+            "weights to names of files: save or copy the model again"
+        ) from error
+    for name in set(map(str, names)):
+        plain = re.fullmatch(r"[\w-][\w.-]*\.safetensors", name)
+        if not plain or not (file.parent / name).is_file():
+            raise UsageError(
+                f"{file} names {name[:80]!r}; expected the names of safetensors files in the same folder: save or copy "
+                "the model again"
+            )
+
+
+def _check_sizes(folder: Path, config: Any, shapes: list[list[int]]) -> None:
+    """Refuse sizes that no weight has: a network of that size would be built before the weights are compared."""
+    largest = max((max(shape) for shape in shapes if shape), default=0)
+    stacked = max((shape[0] for shape in shapes if len(shape) > 2), default=0)
+    for name, value in _leaves(config):
+        if "attn_implementation" in name and not re.fullmatch(r"\w*", str(value)):
+            raise UsageError(
+                f"{str(folder)!r}: {name} in config.json is {str(value)[:60]!r}, which names code to download; remove "
+                "it from the file"
+            )
+        if type(value) not in (int, float) or (isinstance(value, float) and not math.isfinite(value)):
+            continue
+        if _COUNTS.search(name):
+            limit, what = max(MAX_LAYERS, stacked, len(shapes)), f"{len(shapes)} tensors"
+        elif _SIZES.search(name) and not _LENGTHS.search(name):
+            limit, what = max(MAX_SIZE, largest), f"tensors of at most {largest} rows or columns"
+        else:
+            continue
+        if abs(value) > limit:
+            raise UsageError(
+                f"{str(folder)!r}: {name} in config.json is {str(value)[:30]}, but the weights have {what}; save or "
+                "copy the model again"
+            )
+
+
+def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield each value within a configuration, with the innermost key that leads to it."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            # A dictionary may give one attention for each part of the network.
+            yield from _leaves(inner, name if "attn_implementation" in name else key)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _leaves(inner, name)
+    elif value is not None:
+        yield name, value
+
+
+def check_tokens(network: Any, tokenizer: Any, name: str) -> None:
+    """Raise `UsageError` if a token of the tokenizer has no row in the network's input embedding."""
+    rows = network.get_input_embeddings().weight.shape[0]
+    vocabulary = tokenizer.get_vocab()
+    for token in (max(vocabulary, key=vocabulary.__getitem__), min(vocabulary, key=vocabulary.__getitem__)):
+        if not 0 <= vocabulary[token] < rows:
+            raise UsageError(
+                f"{name}: its tokenizer gives the token {token[:40]!r} the id {vocabulary[token]}, but the network has "
+                f"ids from 0 to {rows - 1}; save the model with a tokenizer that fits"
+            )
+
+
+@torch.inference_mode()
+def check_outputs(network: Any, name: str) -> None:
+    """Run the network on a few tokens and raise `UsageError` if its outputs are not finite.
+
+    Finite weights and settings can still overflow, for example in the product of an adapter's matrices.
+    """
+    rows = network.get_input_embeddings().weight.shape[0]
+    ids = torch.arange(8, device=next(network.parameters()).device).clamp(max=rows - 1).repeat(2, 1)
+    # Without padding, some attention kernels hide NaN.
+    mask = torch.ones_like(ids)
+    mask[1, -1] = 0
+    training = network.training
+    try:
+        logits = network.eval()(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1]
+    except (RuntimeError, ValueError, IndexError, TypeError) as error:
+        problem = " ".join(str(error).split())[:160]
+        raise UsageError(f"{name}: the network fails on a text ({problem}); save or copy the model again") from error
+    finally:
+        network.train(training)
+    if not bool(torch.isfinite(torch.logsumexp(logits.float(), -1)).all()):
+        raise not_finite(name)
+
+
+def not_finite(name: str) -> UsageError:
+    """Return the error for a model whose outputs are NaN or infinite."""
+    return UsageError(
+        f"{name}: its outputs are not finite numbers, so its weights or settings (such as rms_norm_eps, rope_theta or "
+        "lora_alpha) are too large or damaged; use another model or adapter"
+    )
 
 
 def check_finite(network: Any, name: str) -> None:
@@ -179,19 +272,13 @@ def pickled_weights(folder: Path) -> list[Path]:
 def refuse_missing_weights(folder: Path) -> None:
     """Raise the `UsageError` for a model folder without safetensors."""
     if pickled := pickled_weights(folder):
-        raise UsageError(_pickled(repr(str(folder)), pickled))
+        raise pickled_only(repr(str(folder)), pickled)
     raise UsageError(f"{str(folder)!r} has no weights (*.safetensors); expected a Hugging Face model folder")
 
 
-def _pickled(folder: str, files: list[Path]) -> str:
-    return (
+def pickled_only(folder: str, files: list[Path]) -> UsageError:
+    """Return the error for a folder whose only weights are pickled."""
+    return UsageError(
         f"{folder} has only pickled weights ({files[0].name}), and loading them would run code of the folder; save the "
         "weights as safetensors"
-    )
-
-
-def damaged(adapter: Path, why: str) -> UsageError:
-    """Return the error for an adapter that cannot be used."""
-    return UsageError(
-        f"{adapter} is damaged or does not fit the model: {why}; load it with its own base model, or train it again"
     )

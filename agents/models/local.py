@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import math
 import time
 import weakref
 from collections.abc import Callable, Sequence
@@ -18,6 +19,7 @@ from .batching import Batcher
 from .chat import ChatEncoder
 from .core import Completion, LanguageModel, Message, Sampling, Usage
 from .engine import Engine, Request
+from .folder_checks import check_outputs, not_finite
 from .weights import base_hash, load_base, load_config, load_tokenizer, model_version, window_of, with_adapter
 
 
@@ -48,7 +50,7 @@ class LocalModel:
         self._encoding_seconds = 0.0
         self._calls = self._read = self._sampled = 0
         eos_ids = _eos_ids(model) | {self.chat.eos_id, int(tokenizer.eos_token_id)}
-        self._engine = Engine(model, frozenset(eos_ids), slots, tokenizer.pad_token_id or 0, exact=exact)
+        self._engine = Engine(model, frozenset(eos_ids), slots, tokenizer.pad_token_id or 0, exact=exact, name=name)
         self._batcher: Batcher[_Pending, Any] = Batcher(self._run_batch)
 
     @classmethod
@@ -73,8 +75,8 @@ class LocalModel:
                 samples are repeated, which is slow.
 
         Raises:
-            UsageError: If the folder is not a model, has no tokenizer or chat template, or if the adapter was trained
-                on another base model.
+            UsageError: If the folder is not a model, has no tokenizer or chat template, if the adapter was trained
+                on another base model, or if the network's outputs are not finite.
         """
         network, tokenizer = load_base(model)
         version = model_version(model, adapter)
@@ -82,7 +84,9 @@ class LocalModel:
             network = with_adapter(network, Path(adapter))
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        return cls(network.to(device), tokenizer, version, name=str(model), slots=slots, exact=exact)
+        network = network.to(device)
+        check_outputs(network, repr(str(model)) if adapter is None else str(adapter))
+        return cls(network, tokenizer, version, name=str(model), slots=slots, exact=exact)
 
     async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
         """See `LanguageModel.complete`."""
@@ -176,7 +180,10 @@ class LocalModel:
         )
         logits = self.network(input_ids=ids, use_cache=False).logits[:, len(prompt) - 1 : -1].float()
         logprobs = torch.log_softmax(logits, -1).gather(-1, ids[:, len(prompt) :, None])[..., 0]
-        return [float(row[: len(ending)].double().sum()) for row, ending in zip(logprobs, endings, strict=True)]
+        scores = [float(row[: len(ending)].double().sum()) for row, ending in zip(logprobs, endings, strict=True)]
+        if not all(map(math.isfinite, scores)):
+            raise not_finite(self.name)
+        return scores
 
 
 def _eos_ids(model: Any) -> set[int]:

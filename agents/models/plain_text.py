@@ -12,29 +12,50 @@ tokenizers accept only Unicode text.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from ...envs.tasks import replace_surrogates
+from ...errors import UsageError
 
 _MARK = "\ud800"
 _OPEN, _CLOSE = "\ufdd0", "\ufdd1"
 """Noncharacters of Unicode, which enclose the names of control tokens while marked text is encoded."""
 
 
+@contextlib.contextmanager
+def no_panic(name: str) -> Iterator[None]:
+    """Convert the panics of tokenizers, such as that of an endless regular expression, to `UsageError`s.
+
+    Args:
+        name: Name of the model for error messages.
+    """
+    try:
+        yield
+    except BaseException as error:
+        # The library is written in Rust, whose panics are no `Exception`s.
+        if type(error).__name__ != "PanicException":
+            raise
+        problem = " ".join(str(error).split())[:160]
+        raise UsageError(f"{name}: its tokenizer fails on a text ({problem}); use a model with another one") from error
+
+
 class PlainText:
     """Encodes texts in which some control tokens are marked as plain text."""
 
-    def __init__(self, tokenizer: Any, template_text: str) -> None:
+    def __init__(self, tokenizer: Any, template_text: str, name: str = "the tokenizer") -> None:
         """Create the encoder.
 
         Args:
             tokenizer: A Hugging Face tokenizer.
             template_text: Source and output of its chat template. An added token that occurs in it is a control token.
+            name: Name of the model for error messages.
         """
-        self._tokenizer = tokenizer
+        self._tokenizer, self._model = tokenizer, name
         added = {str(token): int(token_id) for token_id, token in tokenizer.added_tokens_decoder.items()}
         special = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
         special |= {str(token) for token in tokenizer.all_special_tokens}
@@ -79,6 +100,9 @@ class PlainText:
 
         Args:
             text: Text of a template, in which contents went through `mark`.
+
+        Raises:
+            UsageError: If the tokenizer fails on the text.
         """
         if _MARK not in text:
             return self._plain(text)
@@ -88,7 +112,8 @@ class PlainText:
             return ids
         if self._renamed is not None:
             text_with_names = self._scan.sub(self._name, text.replace(_OPEN, "\ufffd")).replace(_MARK, "")
-            ids = list(self._renamed.encode(text_with_names, add_special_tokens=False).ids)
+            with no_panic(self._model):
+                ids = list(self._renamed.encode(text_with_names, add_special_tokens=False).ids)
             if self._count(ids) == wanted:
                 return ids
         return self._without_control_tokens(text)
@@ -97,7 +122,8 @@ class PlainText:
         return sum(token_id in self._ids for token_id in ids)
 
     def _plain(self, text: str) -> list[int]:
-        return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+        with no_panic(self._model):
+            return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def _name(self, match: re.Match[str]) -> str:
         """Return the new name of a control token of the template, or the marked character without its mark."""

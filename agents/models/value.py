@@ -20,6 +20,7 @@ from .batching import Batcher
 from .chat import ChatEncoder
 from .core import Message, Usage
 from .engine import PREFILL_TOKENS, ROUNDING
+from .folder_checks import check_outputs, not_finite
 from .weights import load_base, model_version, window_of, with_adapter
 
 HEAD = "value_head.safetensors"
@@ -68,7 +69,9 @@ class LocalValue:
             ) from error
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        return cls(network.to(device), tokenizer, head, version)
+        network = network.to(device)
+        check_outputs(network, str(adapter))
+        return cls(network, tokenizer, head, version)
 
     def usage(self) -> Usage:
         """Return usage since loading."""
@@ -95,6 +98,8 @@ class LocalValue:
             size = max(1, PREFILL_TOKENS // len(texts[todo[-1]]))
             batch, todo = todo[-size:], todo[:-size]
             raw, rounding = self._raw([texts[i] for i in batch])
+            if not bool(torch.isfinite(raw).all()):
+                raise not_finite(f"the value model {self.version}")
             for i, value, margin in zip(batch, raw.tolist(), rounding.tolist(), strict=True):
                 # Near the midpoint of two grid points, rounding in the batch could decide between them.
                 if len(batch) > 1 and abs(value * GRID % 1 - 0.5) < margin * GRID:

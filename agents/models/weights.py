@@ -7,27 +7,30 @@ import functools
 import hashlib
 import warnings
 from collections.abc import Iterator, Sequence
+from logging import CRITICAL
 from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import CacheNotFound, scan_cache_dir
+from huggingface_hub import CacheNotFound, scan_cache_dir, try_to_load_from_cache
+from huggingface_hub.errors import HFValidationError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
 from ...envs.reading import parse_json, read_text
 from ...errors import UsageError, unknown
+from .adapter_check import check_adapter, check_adapter_weights, damaged, needed_config
 from .chat import ChatEncoder
 from .core import Message
 from .folder_checks import (
-    check_adapter,
-    check_adapter_weights,
-    check_files,
     check_finite,
-    damaged,
+    check_model,
+    check_tokens,
+    check_weights,
     refuse_missing_weights,
+    weight_files,
 )
-from .template_check import check_template
+from .tokenizer_check import check_tokenizer
 
 MANIFEST = "kintsugi.json"
 """File in an adapter's folder that names the base model and training settings."""
@@ -48,6 +51,7 @@ def load_base(model: str | Path) -> tuple[Any, Any]:
         if missing := sorted(found["missing_keys"]):
             raise ValueError(f"{len(missing)} weights are missing, such as {missing[0]}")
     check_finite(network, repr(str(model)))
+    check_tokens(network, tokenizer, repr(str(model)))
     return network, tokenizer
 
 
@@ -55,16 +59,19 @@ def load_tokenizer(model: str | Path) -> Any:
     """Load the tokenizer of a model. Raise `UsageError` if there is no such model or it cannot encode chats."""
     if load_config(model) is None:
         raise unknown("model", str(model), known_models(model))
+    if folder := folder_of(model):
+        check_tokenizer(folder, repr(str(model)))
     problem = f"{str(model)!r} has no tokenizer that can be loaded"
-    with _readable(problem, "save one in the model folder"):
+    with _readable(problem, "save one in the model folder"), quiet_transformers():
         tokenizer = AutoTokenizer.from_pretrained(model, **_SAFE)
-    check_template(tokenizer, repr(str(model)))
     chat = ChatEncoder(tokenizer, repr(str(model)))
     try:
         chat.encode([Message("user", "a")], generate=True)
     except UsageError:
         # Few templates insist on a system message. Whoever rejects this chat too rejects all.
         chat.encode([Message("system", "a"), Message("user", "a")], generate=True)
+    if folder:
+        check_weights(folder)
     return tokenizer
 
 
@@ -74,10 +81,11 @@ def load_config(model: str | Path) -> Any:
     Raises:
         UsageError: If the path exists but is not a model.
     """
-    if Path(model).is_dir():
-        check_files(Path(model))
+    if folder := folder_of(model):
+        check_model(folder)
     try:
-        return AutoConfig.from_pretrained(model, **_SAFE)
+        with quiet_transformers():
+            return AutoConfig.from_pretrained(model, **_SAFE)
     except Exception as error:
         if not Path(model).exists() and isinstance(error, OSError | ValueError):
             return None
@@ -85,6 +93,17 @@ def load_config(model: str | Path) -> Any:
             f"{str(model)!r} is not a model that can be loaded ({_first_line(error)}); "
             "expected a Hugging Face model folder"
         ) from error
+
+
+def folder_of(model: str | Path) -> Path | None:
+    """Return the folder of a model: `model` itself or that in the local cache, None if there is no such model."""
+    if Path(model).is_dir():
+        return Path(model)
+    try:
+        found = try_to_load_from_cache(str(model), "config.json")
+    except HFValidationError:
+        return None
+    return Path(found).parent if isinstance(found, str) else None
 
 
 def window_of(config: Any) -> int:
@@ -103,14 +122,9 @@ def known_models(wanted: str | Path) -> list[str]:
     return [*neighbours, *cached]
 
 
-def weight_files(model: str | Path) -> list[Path]:
-    """Return the weight files of a model folder."""
-    return sorted(Path(model).glob("*.safetensors"))
-
-
 def base_hash(model: str | Path) -> str:
     """Return a hash (12 hexadecimal digits) of a folder's weight files or, without weight files, of the name."""
-    files = weight_files(model)
+    files = weight_files(Path(model))
     if not files:
         return hashlib.sha256(str(model).encode()).hexdigest()[:12]
     return _hash_files(tuple((file, file.stat().st_size, file.stat().st_mtime_ns) for file in files))
@@ -134,13 +148,14 @@ def model_version(model: str | Path, adapter: Path | None = None) -> str:
         UsageError: If the folder has no weights, `adapter` is not a PEFT folder, or the adapter was trained on another
             base model.
     """
-    if Path(model).is_dir() and not weight_files(model):
+    if Path(model).is_dir() and not weight_files(Path(model)):
         refuse_missing_weights(Path(model))
     base = base_hash(model)
     if adapter is None:
         return base
     check_adapter(adapter)
-    digest = hashlib.sha256((adapter / "adapter_model.safetensors").read_bytes()).hexdigest()[:12]
+    weights = adapter / "adapter_model.safetensors"
+    digest = _hash_files(((weights, weights.stat().st_size, weights.stat().st_mtime_ns),))
     trained_on = _manifest(adapter).get("base_hash", base)
     if trained_on != base:
         raise UsageError(
@@ -165,15 +180,18 @@ def with_adapter(network: Any, adapter: Path, *, trainable: bool = False) -> Any
 
     `model_version` checks whether the adapter belongs to the base model.
     """
-    from peft import PeftModel
+    from peft import LoraConfig, PeftModel
 
     check_adapter(adapter)
     try:
         with quiet_transformers():
             check_adapter_weights(adapter)
+            # What PEFT says about an adapter that cannot be used is said in one line.
+            warnings.filterwarnings("ignore", category=UserWarning, module="peft")
             # PEFT only warns when no layer of the adapter exists in the network.
             warnings.filterwarnings("error", message="Found missing adapter keys")
-            adapted = PeftModel.from_pretrained(network, str(adapter), is_trainable=trainable)
+            config = LoraConfig(**needed_config(adapter), init_lora_weights=True)
+            adapted = PeftModel.from_pretrained(network, str(adapter), is_trainable=trainable, config=config)
             return adapted if trainable else adapted.merge_and_unload()
     except UsageError:
         raise
@@ -199,14 +217,19 @@ def _readable(problem: str, remedy: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Disable the progress bars of transformers, and the deprecation warnings that PEFT causes."""
-    shown = logging.is_progress_bar_enabled()
+    """Disable the progress bars and the log of transformers, and the deprecation warnings that PEFT causes.
+
+    What the log says about a model that cannot be loaded is in the error too.
+    """
+    shown, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
+    logging.set_verbosity(CRITICAL)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
             yield
     finally:
+        logging.set_verbosity(verbosity)
         if shown:
             logging.enable_progress_bar()
 

@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from ...agents.models.chat import ChatEncoder
+from ...agents.models.folder_checks import check_outputs
 from ...agents.models.networks import flush_denormals
 from ...agents.models.value import HEAD
 from ...agents.models.weights import (
@@ -123,6 +124,7 @@ class LocalLearner:
             model_version(self.weights, start)
             model = with_adapter(network, start, trainable=True)
         model = model.to("cuda" if torch.cuda.is_available() else "cpu")
+        check_outputs(model, str(start or self.weights))
         head = objective.head(network, rows)
         return LocalPolicy(model, None if head is None else head.to(model.device), pad_id)
 

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 import torch
+from kintsugi.agents.models.adapter_check import MAX_RANK
 from kintsugi.agents.models.core import Message
-from kintsugi.agents.models.folder_checks import MAX_CONFIG_BYTES, MAX_RANK, MAX_TOKENIZER_BYTES
+from kintsugi.agents.models.folder_checks import MAX_CONFIG_BYTES, MAX_TOKENIZER_BYTES
 from kintsugi.agents.models.local import LocalBackend, LocalModel
 from kintsugi.cli.main import main
 from kintsugi.errors import UsageError
