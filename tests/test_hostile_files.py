@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kintsugi.agents.models.folder_checks import ADAPTER_FILES, check_adapter
+from kintsugi.agents.models.adapter_check import ADAPTER_FILES, check_adapter
 from kintsugi.agents.models.scripted import TABLE, open_scripted, read_table
 from kintsugi.benchmarks.reproduce.seed_results import SeedResult
 from kintsugi.cli.main import main
