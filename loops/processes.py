@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -97,9 +98,10 @@ class ProcessPlayer:
 def _prepare() -> None:
     """Prepare a new process: Ctrl-C is for the first process only, and each process has one thread."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    import torch
-
-    torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
+    # The program itself may have imported torch, which reads these variables only once.
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
 
 
 def play_part(env: EnvSpec, jobs: Sequence[Job], at_once: int) -> tuple[Wave, Timing]:

@@ -103,7 +103,8 @@ async def search_async(
             await gather_or_cancel(list(map(work, envs)))
             # One task that cannot be started ends its own tree. If none can be, nothing is stored: mend and run again.
             if not_started and len(not_started) == len(jobs):
-                raise _cause(not_started[0][1])
+                cause = _cause(not_started[0][1])
+                raise cause
             for tree_search, failure in not_started:
                 tree_search.store_failed_start(failure)
         finally:
