@@ -105,7 +105,7 @@ def _prepare() -> None:
 
 
 def play_part(env: EnvSpec, jobs: Sequence[Job], at_once: int) -> tuple[Wave, Timing]:
-    """Play jobs in one wave, and return it with the time spent. Runs in a process of its own."""
+    """Play jobs in one wave, and return it with the time spent. Runs in a worker process."""
     timing = Timing()
     [wave] = waves(env.make, jobs, at_once=at_once, timing=timing)
     return wave, timing

@@ -61,7 +61,7 @@ class Reproduction(ABC):
     seeds: int = 3
     """Number of training seeds."""
     parts: int = 2
-    """Number of parts of a wave of episodes, each played by a process of its own; see `ProcessPlayer`."""
+    """Number of parts of a wave of episodes, each played by one process; see `ProcessPlayer`."""
 
     paper: ClassVar[str]
     """Name of the comparison in `kintsugi reproduce`."""

@@ -74,7 +74,7 @@ class Grader:
         """Return the error that loading a solution raises, or an empty string."""
         request = {"solution": solution, "given": problem.given, "entry": problem.entry}
         limits = self.limits_for(problem)
-        # Loading takes no time of its own, and other episodes wait for a solution that sleeps.
+        # Loading takes little time, and other episodes wait for a solution that sleeps.
         limits = replace(limits, seconds=min(limits.seconds, WALL_SECONDS))
         result = self.sandbox.run(harness.PROGRAM, harness.stdin("check", request), limits=limits)
         try:

@@ -9,7 +9,7 @@ import inspect
 from collections.abc import Callable, Collection
 
 from ....errors import UsageError
-from . import attacks, basics, channels, forgery, frozen, isolation, leftovers, limits, paths, recovery
+from . import answers, attacks, basics, channels, forgery, frozen, isolation, leftovers, limits, paths, recovery
 from .context import CheckContext, CheckFailed, Subject
 
 __all__ = ["CHECKS", "CheckContext", "CheckFailed", "SandboxCheckError", "Subject", "check_sandbox", "run_check"]
@@ -19,7 +19,7 @@ Check = Callable[[CheckContext], None]
 
 def _checks() -> dict[str, Check]:
     found: dict[str, Check] = {}
-    for module in (basics, channels, limits, isolation, attacks, leftovers, paths, frozen, forgery, recovery):
+    for module in (basics, channels, limits, isolation, attacks, leftovers, paths, frozen, forgery, answers, recovery):
         for name, check in vars(module).items():
             if inspect.isfunction(check) and check.__module__ == module.__name__ and not name.startswith("_"):
                 found[name] = check

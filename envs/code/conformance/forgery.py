@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-import textwrap
 from typing import Any
 
-from ..grader import Grader, Verdict
-from ..problem import Problem
-from ..sandbox.core import Limits
 from .context import CheckContext, require
+from .grading import expect_failure, grade
 
-TESTS = """
-SECRET = "hidden-" + "tests"
-import calendar
-def check(candidate):
-    assert candidate(2) == 17
-    assert candidate(3) == 24
-    assert candidate(5) == 38
-"""
 CALLBACKS = """
 class Helper:
     limit = 38
@@ -30,29 +19,13 @@ def check(candidate):
     assert Helper.limit == 38
     assert candidate(0, len, (x for x in [3])) == 3
 """
-LIMITS = Limits(seconds=60, cpu_seconds=2)
-
-
-def _grade(context: CheckContext, solution: str, tests: str = TESTS, limits: Limits = LIMITS) -> Verdict:
-    problem = Problem(type="", prompt="", goal="", entry="f", solution="", hidden_code=tests)
-    return Grader(context.sandbox, limits).run_hidden(problem, textwrap.dedent(solution))
-
-
-def _expect(context: CheckContext, solution: str, passed: int = 0, tests: str = TESTS) -> Verdict:
-    verdict = _grade(context, solution, tests)
-    require(
-        verdict.passed == passed and not verdict.success,
-        f"{verdict.passed} of {verdict.total} tests passed, expected {passed}; the failures are {verdict.failures}",
-    )
-    require("hidden-" not in verdict.printed, f"the solution printed {verdict.printed[:200]!r}")
-    return verdict
 
 
 def grades_right_solutions(context: CheckContext) -> None:
     """A right solution must pass, so that the other checks of this kind mean something."""
-    verdict = _grade(context, "def f(x): return 7 * x + 3")
+    verdict = grade(context, "def f(x): return 7 * x + 3")
     require(verdict.success, f"the failures are {verdict.failures}")
-    verdict = _grade(context, "def f(x, g, h): return 7 * x + 3", CALLBACKS)
+    verdict = grade(context, "def f(x, g, h): return 7 * x + 3", CALLBACKS)
     require(verdict.success, f"the failures are {verdict.failures}")
 
 
@@ -73,7 +46,7 @@ def tests_import_nothing_of_a_solution(context: CheckContext) -> None:
         sys.path.insert(0, "/tmp")
         def f(x): return 0
     """
-    verdict = _expect(context, plant)
+    verdict = expect_failure(context, plant)
     require("planted" not in verdict.printed, "a planted module was run")
 
 
@@ -91,11 +64,11 @@ def tests_receive_no_signals(context: CheckContext) -> None:
                 except (OSError, ValueError): pass
             return 0
     """
-    _expect(context, signals)
+    expect_failure(context, signals)
     ignored = (
         "import signal\nfor n in range(1, 32):\n    try: signal.signal(n, signal.SIG_IGN)\n    except OSError: pass\n"
     )
-    _expect(context, ignored + "def f(x): return 0")
+    expect_failure(context, ignored + "def f(x): return 0")
 
 
 def tests_must_run_to_their_end(context: CheckContext) -> None:
@@ -108,7 +81,7 @@ def tests_must_run_to_their_end(context: CheckContext) -> None:
             "os.execv('/bin/true', ['true'])", "os.fork() or os._exit(0)", "threading.stack_size()"
             " and os._exit(0) or os._exit(1)")  # fmt: skip
     for way in ways:
-        _expect(context, f"import os, sys, threading\ndef f(x):\n    if x: {way}\n    return 3\n", tests=tests)
+        expect_failure(context, f"import os, sys, threading\ndef f(x):\n    if x: {way}\n    return 3\n", tests=tests)
 
 
 def solutions_cannot_write_the_verdict(context: CheckContext) -> None:
@@ -125,10 +98,10 @@ def solutions_cannot_write_the_verdict(context: CheckContext) -> None:
                     except OSError: pass
             os._exit(0)
     """
-    _expect(context, forge)
-    _expect(context, forge.replace("os._exit(0)", "return 0"))
+    expect_failure(context, forge)
+    expect_failure(context, forge.replace("os._exit(0)", "return 0"))
     at_load = forge.replace("def f(x):", "if True:").replace("os._exit(0)", "pass")
-    _expect(context, at_load + "\n        f = int")
+    expect_failure(context, at_load + "\n        f = int")
 
 
 def solutions_cannot_answer_out_of_turn(context: CheckContext) -> None:
@@ -152,7 +125,7 @@ def solutions_cannot_answer_out_of_turn(context: CheckContext) -> None:
         [None, 3, "x", [], {}, [[[[]]]]],
     )
     for each in messages:
-        _expect(context, answer.replace("MESSAGES", repr(each)))
+        expect_failure(context, answer.replace("MESSAGES", repr(each)))
 
 
 def solutions_cannot_read_the_tests(context: CheckContext) -> None:
@@ -178,164 +151,8 @@ def solutions_cannot_read_the_tests(context: CheckContext) -> None:
             print("found", found)
             return 0
     """
-    verdict = _expect(context, search)
+    verdict = expect_failure(context, search)
     require("found []" in verdict.printed, f"the solution printed {verdict.printed[-300:]!r}")
-
-
-def answers_cannot_equal_everything(context: CheckContext) -> None:
-    """An answer that says that it equals any value must not count as equal, in whatever form it comes."""
-    always = """
-        class Any(BASE):
-            def __eq__(self, other): return True
-            def __ne__(self, other): return False
-            def __hash__(self): return 17
-            def __contains__(self, item): return True
-            def __bool__(self): return True
-        def f(x): return Any()
-    """
-    for base in ("object", "int", "list", "str", "dict", "tuple", "float", "Exception"):
-        _expect(context, always.replace("BASE", base))
-    guess = always.replace(
-        "return True\n            def __ne__", "return isinstance(other, int)\n            def __ne__"
-    )
-    _expect(context, guess.replace("BASE", "object"))
-    contained = (
-        "def check(candidate):\n    assert 17 in candidate(2)\n    assert candidate(2) in [17]\n"
-        "    assert {candidate(2)} == {17}\n"
-    )
-    _expect(context, always.replace("BASE", "object"), tests=contained)
-    nested = (
-        "def check(candidate):\n    assert candidate(2) == [17, {'a': (1, 2)}]\n"
-        "    assert candidate(3) == {'x': None}\n"
-    )
-    _expect(context, always.replace("BASE", "object"), tests=nested)
-
-
-def answers_that_are_almost_always_equal_are_exposed(context: CheckContext) -> None:
-    """An answer that equals most values must not count as equal, whatever it returns and whatever is expected."""
-    cases = (
-        ("return 1", "17"), ("return [0]", "17"), ("return True", "{}"), ("return True", "[int, str]"),
-        ("return not isinstance(other, str)", "__import__('datetime').date(2020, 1, 3)"),
-        ("return not isinstance(other, str)", "__import__('collections').deque([1, 2])"),
-        ("return not isinstance(other, str)", "range(4)"), ("return isinstance(other, bool)", "True"),
-    )  # fmt: skip
-    for body, expected in cases:
-        solution = f"class A:\n    def __eq__(self, other): {body}\ndef f(x): return A()"
-        _expect(context, solution, tests=f"assert f(2) == {expected}\n")
-
-
-def answers_cannot_decide_later(context: CheckContext) -> None:
-    """An answer whose operators return objects that decide when they are asked must not know which of them matters."""
-    later = """
-        import collections.abc
-        class Later:
-            asked = 0
-            def __init__(self, kind, good, bad): self.kind, self.good, self.bad = kind, good, bad
-            def first(self):
-                self.kind.asked += 1
-                return self.good if self.kind.asked == 1 else self.bad
-            __bool__ = __abs__ = first
-        def make(good, bad):
-            class Kind: asked = 0
-            return lambda *arguments: Later(Kind, good, bad)
-        class Answer:
-            def __init__(self):
-                kind = type(self)
-                self.equal, self.less, self.minus = make(True, False), make(True, False), make(0.0, 5000.0)
-            def __eq__(self, other): return self.equal()
-            def __lt__(self, other): return self.less()
-            def __contains__(self, item): return self.equal()
-            def __sub__(self, other): return self.minus()
-            __rsub__ = __sub__
-        def f(x): return Answer()
-    """
-    # Of eight answers, one is the first by chance, so several assertions must pass together.
-    tests = (
-        "def check(candidate):\n    assert candidate(1) == 17 and candidate(2) == 'abc' and candidate(3) == [1]\n"
-        "    assert 17 in candidate(4) and 9 in candidate(5) and 'x' in candidate(6)\n"
-        "    assert all(abs(candidate(x) - 17.5) < 1e-6 and abs(24.5 - candidate(x)) < 1e-6 for x in range(3))\n"
-    )
-    _expect(context, later, tests=tests)
-
-
-def answers_that_equal_values_of_a_kind_are_exposed(context: CheckContext) -> None:
-    """An answer that equals all values that are not plain, or the few that most tasks have, must not count as equal."""
-    solution = """
-        PLAIN = (int, float, str, bytes, type(None), bool, list, tuple, dict, set)
-        class A:
-            def __eq__(self, other): return CONDITION
-        def f(x): return A()
-    """
-    setup = "import array, collections, datetime, enum, pathlib, re, uuid\nclass Q: pass\nclass R:\n    x = 1\n"
-    setup += "P = collections.namedtuple('P', 'a b')\nclass E(enum.Enum):\n    X = 1\n    Y = 2\n"
-    others = ("Q()", "P(1, 2)", "E.X", "pathlib.PurePosixPath('a/b')", "datetime.time(1, 2)", "uuid.UUID(int=3)",
-              "array.array('i', [1, 2])", "re.compile('ab')", "datetime.timedelta(3)", "[Q(), 1]")  # fmt: skip
-    for other in others:
-        condition = "type(other) not in PLAIN or (type(other) is list and len(other) == 2)"
-        _expect(context, solution.replace("CONDITION", condition), tests=f"{setup}assert f(1) == {other}\n")
-    labels = "assert f(1) == 'YES'\nassert f(2) == 'NO'\nassert f(3) == 'YES'\nassert f(4) == 'NO'\n"
-    _expect(context, solution.replace("CONDITION", "other in ('YES', 'NO')"), tests=labels)
-    numbers = "def check(candidate):\n    assert [candidate(x) == x % 2 for x in range(9)] == [True] * 9\n"
-    _expect(context, solution.replace("CONDITION", "other in (0, 1)"), tests=numbers)
-    sets = """
-        import collections.abc
-        class S(collections.abc.Set):
-            def __contains__(self, item): return True
-            def __iter__(self): return iter(())
-            def __len__(self): return 3
-            def __le__(self, other): return True
-            def __xor__(self, other): return set()
-        def f(x): return S()
-    """
-    _expect(context, sets, tests="assert f(1) == {1, 2, 3} or not f(2) ^ {4, 5} or f(1) <= {7, 8, 9}\n")
-
-
-def empty_values_are_no_objects_of_a_solution(context: CheckContext) -> None:
-    """A solution must not claim a value that all code has in common, such as `()`, as an object of its own."""
-    claim = """
-        import sys
-        class A:
-            def __eq__(self, other): return True
-        def f(x):
-            frame = sys._getframe()
-            while "self" not in frame.f_locals or not hasattr(frame.f_locals["self"], "request"): frame = frame.f_back
-            peer = frame.f_locals["self"]
-            if x:
-                return A()
-            send = peer.link.send
-            def change(message):
-                peer.link.send = send
-                message[2].append([-100000, "value", ["type", "builtins.tuple"], ["tuple"]])
-                send(message)
-            peer.objects[-100000] = ()
-            peer.own.add(-100000)
-            peer.link.send = change
-            return 0
-    """
-    _expect(context, claim, tests="f(0)\nassert f(1) == ()\nassert f(2) == ()\n")
-
-
-def answers_cannot_absorb_arithmetic(context: CheckContext) -> None:
-    """An answer for which every difference is small must not count as near."""
-    tests = (
-        "def check(candidate):\n    assert abs(candidate(2) - 17.5) < 1e-6\n"
-        "    assert abs(24.5 - candidate(3)) < 1e-6\n"
-        "    assert candidate(1) - 3 < 1e-3\n    assert candidate(1) <= -99\n    assert candidate(1) > 1e300\n"
-    )
-    absorb = """
-        class Any(BASE):
-            def __sub__(self, other): return RESULT
-            __rsub__ = __add__ = __radd__ = __sub__
-            def __abs__(self): return ABSOLUTE
-            def __lt__(self, other): return True
-            __le__ = __gt__ = __ge__ = __lt__
-        def f(x): return Any()
-    """
-    for base in ("object", "float", "int"):
-        for result in ("0.0", "self", "Any()"):
-            for absolute in ("0.0", "self", "Any()"):
-                solution = absorb.replace("BASE", base).replace("RESULT", result).replace("ABSOLUTE", absolute)
-                _expect(context, solution, tests=tests)
 
 
 def solutions_cannot_look_behind_callbacks(context: CheckContext) -> None:
@@ -347,7 +164,7 @@ def solutions_cannot_look_behind_callbacks(context: CheckContext) -> None:
         "object.__getattribute__(h, '_peer')", "g.__builtins__['eval']('17')",
     )  # fmt: skip
     for look in looks:
-        verdict = _grade(context, f"def f(x, g, h):\n    v = {look}\n    return 3 if x == 0 else v\n", CALLBACKS)
+        verdict = grade(context, f"def f(x, g, h):\n    v = {look}\n    return 3 if x == 0 else v\n", CALLBACKS)
         require(len(verdict.failures) >= 2, f"{look} led to the tests: {verdict.failures}")
 
 
@@ -372,7 +189,7 @@ def solutions_cannot_name_what_is_hidden(context: CheckContext) -> None:
             print("found", found)
             return 3 if x == 0 else 0
     """
-    verdict = _grade(context, find, CALLBACKS)
+    verdict = grade(context, find, CALLBACKS)
     require(verdict.passed == 2, f"{verdict.passed} passed; the failures are {verdict.failures}")
     require(set(verdict.printed.splitlines()) == {"found []"}, f"the solution printed {verdict.printed[:300]!r}")
 
@@ -405,7 +222,7 @@ asyncio.run(main())
             print("found", found)
             return 0
     """
-    verdict = _expect(context, reach, tests=tests)
+    verdict = expect_failure(context, reach, tests=tests)
     require("found []" in verdict.printed, f"the solution printed {verdict.printed[:300]!r}")
 
 
@@ -454,7 +271,7 @@ asyncio.run(main())
                 except Exception: pass
             return 0
     """
-    verdict = _expect(context, choose, tests=tests)
+    verdict = expect_failure(context, choose, tests=tests)
     require(set(verdict.printed.splitlines()) == {"found []"}, f"the solution printed {verdict.printed[:300]!r}")
 
 
@@ -463,7 +280,7 @@ def annotations_of_a_solution_are_not_evaluated(context: CheckContext) -> None:
     tests = "import typing\nexpected = 'hidden-' + 'tests'\ntyping.get_type_hints(A)\n"
     tests += "try: typing.get_type_hints(f)\nexcept Exception: pass\nassert f(1) == expected\n"
     for code in ("__import__('sys').modules['tests'].__dict__.update(expected=0) or int", "print('hidden-') or int"):
-        _expect(context, f"class A:\n    x: {code!r} = 0\ndef f(x: {code!r}): return 0", tests=tests)
+        expect_failure(context, f"class A:\n    x: {code!r} = 0\ndef f(x: {code!r}): return 0", tests=tests)
 
 
 def solutions_cannot_derive_from_classes_of_tests(context: CheckContext) -> None:
@@ -477,7 +294,7 @@ def solutions_cannot_derive_from_classes_of_tests(context: CheckContext) -> None
                     __eq__ = always
             return 3 if x == 0 else kind()
     """
-    verdict = _grade(context, derive, CALLBACKS)
+    verdict = grade(context, derive, CALLBACKS)
     require(verdict.passed == 2, f"{verdict.passed} passed; the failures are {verdict.failures}")
 
 
@@ -488,8 +305,8 @@ def tests_that_miss_an_answer_have_not_passed(context: CheckContext) -> None:
         "        assert False\n"
     )
     for way in ("os._exit(0)", "os.abort()", "os.close(3)", "return 'x' * (1 << 26)"):
-        _expect(context, f"import os\ndef f(x):\n    {way}\n", tests=tests)
-    verdict = _grade(context, "def f(x): raise ValueError", tests)
+        expect_failure(context, f"import os\ndef f(x):\n    {way}\n", tests=tests)
+    verdict = grade(context, "def f(x): raise ValueError", tests)
     require(verdict.success, f"the failures are {verdict.failures}")
 
 
@@ -504,7 +321,7 @@ def solutions_cannot_change_what_tests_define(context: CheckContext) -> None:
                     except Exception: pass
             return 3 if x == 0 else 0
     """
-    verdict = _grade(context, change, CALLBACKS)
+    verdict = grade(context, change, CALLBACKS)
     failed = [text for text in verdict.failures if "Helper.limit == 38" in text]
     require(not failed and verdict.passed == 2, f"{verdict.passed} passed; the failures are {verdict.failures}")
 
@@ -525,7 +342,7 @@ def solutions_cannot_replace_what_tests_use(context: CheckContext) -> None:
         def check(candidate): pass
         def f(x): return 0
     """
-    _expect(context, replace, tests=tests)
+    expect_failure(context, replace, tests=tests)
 
 
 def solutions_cannot_change_the_process_of_tests(context: CheckContext) -> None:
@@ -557,7 +374,7 @@ def check(candidate):
                 except Exception: pass
             return 0
     """
-    _expect(context, change, passed=1, tests=tests)
+    expect_failure(context, change, passed=1, tests=tests)
 
 
 def solutions_cannot_exhaust_the_tests(context: CheckContext) -> None:
@@ -570,19 +387,19 @@ def solutions_cannot_exhaust_the_tests(context: CheckContext) -> None:
     )  # fmt: skip
     tests = "def check(candidate):\n    assert list(candidate(2)) == [17]\n    assert candidate(2) == 17\n"
     for answer in answers:
-        _expect(context, f"def f(x):\n    return {answer}", tests=tests)
+        expect_failure(context, f"def f(x):\n    return {answer}", tests=tests)
     deep = "def f(x):\n    v = ()\n    for _ in range(100000): v = (v,)\n    return v"
-    _expect(context, deep, tests=tests)
+    expect_failure(context, deep, tests=tests)
     raised = "class E(BaseException):\n    def __str__(self): raise self\n    __repr__ = __str__\ndef f(x): raise E"
-    _expect(context, raised, tests=tests)
+    expect_failure(context, raised, tests=tests)
     context.check_still_works()
 
 
 def solutions_cannot_flood_the_tests(context: CheckContext) -> None:
     """A solution that sends without end must be stopped, and the next one must be graded normally."""
     flood = "import os\ndef f(x):\n    while True: os.write(3, b'\\0\\0\\0\\2[]' * 5000)"
-    _expect(context, flood)
-    _expect(
+    expect_failure(context, flood)
+    expect_failure(
         context,
         "import os, threading\n"
         + flood.replace("def f(x)", "def g()")

@@ -103,7 +103,7 @@ class Peer:
 
     def _serve(self, kind: str, arguments: Any) -> None:
         answer: tuple[Any, ...]
-        # The code that is called may use as many frames as in a process of its own.
+        # The code that is called may use as many frames as without this module.
         sys.setrecursionlimit(sys.getrecursionlimit() + FRAMES)
         try:
             answer = ("return", getattr(self, f"serve_{kind}")(*arguments))
@@ -395,7 +395,7 @@ class Peer:
         step = functools.partial(getattr(resumed, method), *(() if method == "close" else (argument,)))
         if not loop_and_task:
             return step()
-        # Each task has context variables of its own.
+        # Each task has its own context variables.
         task = loop_and_task[1]
         _, context = self.contexts.setdefault(id(task), (task, contextvars.copy_context()))
         with run_by(*loop_and_task):
