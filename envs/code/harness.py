@@ -8,6 +8,7 @@ import importlib.util
 import inspect
 import json
 import marshal
+import zlib
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,7 +36,7 @@ _MODULES = {
 }
 PROGRAM = inspect.cleandoc(
     """
-    import base64, importlib.util, json, marshal, sys, types
+    import base64, importlib.util, json, marshal, sys, types, zlib
     magic, modules = json.loads(sys.stdin.buffer.readline())
     sys.modules["guest"] = types.ModuleType("guest")
     for name, source, code in modules:
@@ -43,7 +44,8 @@ PROGRAM = inspect.cleandoc(
         module.__package__ = "guest"
         # Code of another version of Python cannot be used.
         same = magic == importlib.util.MAGIC_NUMBER.hex()
-        exec(marshal.loads(base64.b64decode(code)) if same else source, module.__dict__)
+        packed = base64.b64decode(code if same else source)
+        exec(marshal.loads(packed) if same else zlib.decompress(packed), module.__dict__)
     module.main()
     """
 )
@@ -62,5 +64,6 @@ def _modules(harness: Harness) -> bytes:
     for name in _MODULES[harness]:
         source = (folder / f"{name}.py").read_text(encoding="utf-8")
         code = marshal.dumps(compile(source, f"<{name}>", "exec", dont_inherit=True, optimize=2))
-        modules.append((name, source, base64.b64encode(code).decode()))
+        packed = base64.b64encode(zlib.compress(source.encode(), 9)).decode()
+        modules.append((name, packed, base64.b64encode(code).decode()))
     return json.dumps([importlib.util.MAGIC_NUMBER.hex(), modules]).encode() + b"\n"
