@@ -72,11 +72,13 @@ def decoys(value: Any, constants: Iterable[Any] = (), far: bool = False) -> list
                 most -= 1
     if isinstance(value, bool):
         others = [not value]
-    for _ in range(50):
+    for turn in range(50):
         if len(chain) + len(others) > DECOYS:
             break
         at_end = random_below(2)
-        other = _vary(chain[-1] if at_end else chain[0])
+        # While there is no other value, one of the same size is looked for: an answer may equal all of one size.
+        vary = _vary if len(chain) > 1 or turn > 20 else _vary_item
+        other = vary(chain[-1] if at_end else chain[0])
         if is_new(other):
             chain.insert(len(chain) if at_end else 0, other)
     return [each for each in chain if each is not value] + others
@@ -106,6 +108,23 @@ def _vary(value: Any) -> Any:
     return anything[random_below(len(anything))]
 
 
+def _vary_item(value: Any) -> Any:
+    """Return another value of the same kind and, where it has items, of the same size."""
+    if not isinstance(value, (str, bytes, list, tuple, dict, set, frozenset)) or not value:
+        return _vary(value)
+    if isinstance(value, dict):
+        other, key = copy.copy(value), list(value)[random_below(len(value))]
+        other[key] = _vary(value[key])
+        return other
+    items: Any = value if isinstance(value, (str, bytes)) else list(value)
+    at = random_below(len(items))
+    if isinstance(value, (str, bytes)):
+        letter: Any = chr(97 + random_below(26)) if isinstance(value, str) else bytes([97 + random_below(26)])
+        return items[:at] + letter + items[at + 1 :]
+    items[at] = _vary(items[at])
+    return _with_items(value, items)
+
+
 def _vary_int(value: int) -> int:
     near = [value + random_below(9) + 1, value - random_below(9) - 1]
     return [*near, -value, 2 * value + 1, random_below(1000)][random_below(5)]
@@ -124,12 +143,12 @@ def _vary_text(value: Any) -> Any:
 
 
 def _vary_dict(value: Any) -> Any:
-    number = random_below(1 << 30) + 2
-    pairs = list(value.items())
-    if not pairs:
-        return {number: number} if random_below(2) else {str(number): number}
     other = copy.copy(value)
-    key, item = pairs[random_below(len(pairs))]
+    if not value:
+        number = random_below(1 << 30) + 2
+        other[number if random_below(2) else str(number)] = number
+        return other
+    key, item = list(value.items())[random_below(len(value))]
     if random_below(3):
         other[key] = _vary(item)
     else:
@@ -148,7 +167,11 @@ def _vary_sequence(value: Any) -> Any:
         items.pop(random_below(len(items)))
     else:
         items.insert(at, _vary(items[at - 1] if items else 0))
-    return tuple.__new__(type(value), items) if isinstance(value, tuple) else items
+    return _with_items(value, items)
+
+
+def _with_items(value: Any, items: list[Any]) -> Any:
+    return tuple.__new__(type(value), items) if isinstance(value, tuple) else type(value)(items)
 
 
 def _vary_namespace(value: Any) -> Any:

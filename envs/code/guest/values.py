@@ -42,6 +42,10 @@ def _make_time(*fields: Any) -> Any:
     return datetime.time(*fields[:-1], fold=fields[-1])
 
 
+def _make_pattern(pattern: Any, flags: int) -> Any:
+    return re.compile(pattern, flags & ~re.DEBUG)  # which would print the compiled pattern
+
+
 def _field(value: Any) -> list[Any]:
     names = ("name", "type", "default", "default_factory", "init", "repr", "hash", "compare", "kw_only")
     return [*(getattr(value, name) for name in names), dict(value.metadata), value._field_type.name]
@@ -154,7 +158,7 @@ KINDS: dict[str, tuple[type | str, Arguments, Callable[..., Any]]] = {
         datetime.timedelta, lambda value: [value.days, value.seconds, value.microseconds], datetime.timedelta
     ),
     "timezone": (datetime.timezone, lambda value: list(value.__getinitargs__()), datetime.timezone),
-    "pattern": (re.Pattern, lambda value: [value.pattern, value.flags], re.compile),
+    "pattern": (re.Pattern, lambda value: [value.pattern, value.flags], _make_pattern),
     "alias": (types.GenericAlias, lambda value: [value.__origin__, value.__args__], types.GenericAlias),
     "union": (types.UnionType, lambda value: list(value.__args__), _make_union),
     "optional": ("typing._UnionGenericAlias", lambda value: ["Union", None, *value.__args__], _make_typing_alias),

@@ -170,7 +170,7 @@ def test_a_wrong_example_costs_only_itself(tmp_path):
     path = write_rows(tmp_path / "h.jsonl", MIDDLE, only_wrong)
     with pytest.warns(UserWarning, match="left out of their tasks") as caught:
         first, second = CodeEnv.tasks("test", source="humaneval", path=str(path))
-    assert [str(warning.message) for warning in caught] == [
+    assert [str(warning.message) for warning in caught if warning.category is UserWarning] == [
         "left out of their tasks: 3 visible examples that the reference solution fails: "
         "Toy/5 (assert middle([1, 9, 5]) == 9); Toy/5 (assert middle(xs) == 3); Toy/6 (assert halves([2, 5]) == [2, 1])"
     ]
