@@ -37,8 +37,9 @@ MEMORY_CHECK_SECONDS = 0.005
 """Seconds between two checks of the memory, if no cgroup limits it."""
 OOM_FILES = ("/run/oom", "/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
 PRELOADED = (
-    "abc ast base64 bisect collections contextlib copy dataclasses datetime decimal enum fractions functools hashlib "
-    "heapq inspect itertools json linecache math operator random re statistics string textwrap time traceback typing"
+    "abc array ast base64 bisect collections contextlib contextvars copy dataclasses datetime decimal enum fractions "
+    "functools hashlib heapq importlib.util inspect itertools json linecache math numbers operator random re selectors "
+    "statistics string textwrap threading time traceback typing weakref zlib"
 )
 """Modules that are imported in advance, because many programs use them."""
 
