@@ -6,7 +6,8 @@ import json
 from dataclasses import replace
 
 import pytest
-from comparisons import Seeds
+from comparisons import AGENT_R, Seeds, without_the_role
+from fakes import attempts_at
 from kintsugi.benchmarks.reproduce.over_seeds import STUDIES, play, seed_numbers
 from kintsugi.benchmarks.reproduce.re_rest import ReproduceReReST
 from kintsugi.benchmarks.reproduce.seed_results import SeedResult, read_results, result_file, write_result
@@ -40,6 +41,9 @@ RESULT = SeedResult(
     updates={},
     counts={"passed": 3},
 )
+
+WRONG = json.dumps({**RESULT.__dict__, "tasks": {"valid": ["a"]}})
+"""A result with one task and eight outcomes."""
 
 
 def test_each_seed_is_played_once_and_trains_a_control_of_the_same_size(tmp_path):
@@ -104,7 +108,9 @@ def test_files_are_read_back_and_other_tasks_are_refused(tmp_path):
         render_tables([], PAIRS)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"seed": 1}', json.dumps({**RESULT.__dict__, "outcomes": {}})])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"seed": 1}', json.dumps({**RESULT.__dict__, "outcomes": {}}), WRONG]
+)
 def test_a_damaged_file_is_named_before_anything_is_played(tmp_path, text):
     result_file(tmp_path, 3).write_text(text)
     seeds = Seeds()
@@ -132,6 +138,70 @@ def test_models_must_be_the_same(tmp_path):
     other = replace(RESULT, seed=1, outcomes={"base": {"valid": "00000000"}})
     with pytest.raises(UsageError, match="seed 1 was measured with the models"):
         render_tables([RESULT, other], PAIRS)
+
+
+def test_agent_r_has_recovery_and_the_gated_model_beside_the_raw_rounds(tmp_path):
+    loop = replace(AGENT_R.loop, verifier_role="paper", gate=Gate(tasks=6, split="valid_seen"), alpha=(1.0, 1.0))
+    config = replace(AGENT_R, loop=loop, baselines=False)
+    seeds = Seeds(adapters={"agent_r": without_the_role}, forgetful=[1])
+    console = Console(record=True, width=400)
+    play("doors", config, [0, 1], tmp_path / "runs", tmp_path / "results", console, seeds)
+    results, text = read_results(tmp_path / "results"), console.export_text()
+    for found, run in zip(results, seeds.runs, strict=True):
+        store = run.store
+        for name, sets in found.outcomes.items():
+            for tasks, word in sets.items():
+                gated = found.counts["counts/agent_r/-"]["adopted"].replace("agent_r@", "agent-r ")
+                measured = gated if name == "agent-r gated" else name
+                played = sorted(attempts_at(store, f"eval/{measured}/{tasks}"), key=lambda t: t.task.id)
+                assert word == "".join("1" if t.success else "0" for t in played)
+                if tasks == "recovery":
+                    assert found.tasks == {"recovery": [t.task.id for t in played]}
+    # The beginnings are those of each seed's own base model.
+    assert results[0].tasks != results[1].tasks
+    assert "| seed (recovery, tasks of each seed) |" in text
+    assert "| agent-r gated |" in text
+    stopped = [found for found in results if found.missing]
+    assert all(set(found.missing) == {"agent-r 2"} and found.seed == 1 for found in stopped)
+    assert ("seed 1 has no agent-r 2: agent_r@2 stopped" in text) == bool(stopped)
+
+
+def test_seeds_with_tasks_of_their_own_are_paired_by_task():
+    base = {"recovery": "000"}
+    one = replace(
+        RESULT,
+        task_sets={"recovery": "abc"},
+        tasks={"recovery": ["a", "b", "c"]},
+        outcomes={"base": base, "demonstrations": base, "re-rest": {"recovery": "110"}},
+    )
+    two = replace(
+        one,
+        seed=1,
+        task_sets={"recovery": "xyz"},
+        tasks={"recovery": ["b", "d"]},
+        outcomes={"base": {"recovery": "00"}, "demonstrations": {"recovery": "00"}, "re-rest": {"recovery": "10"}},
+    )
+    lines = render_tables([one, two], PAIRS).splitlines()
+    assert lines[0].startswith("| seed (recovery, tasks of each seed) |")
+    # Tasks a and b gain, b twice: of the four ways to flip, two have a sum as large as this one.
+    [pooled] = [line for line in lines if line.startswith("| over tasks, pooled |")]
+    assert "+60.0 (" in pooled
+    assert "p = 0.500, n = 5" in pooled
+    with pytest.raises(UsageError, match="seed 1 was measured with the tasks"):
+        render_tables([one, replace(two, tasks={})], PAIRS)
+
+
+def test_a_model_that_a_seed_lacks_is_left_out_and_the_reason_is_printed():
+    outcomes = {name: RESULT.outcomes[name] for name in ("base", "demonstrations")}
+    lacking = replace(RESULT, seed=1, outcomes=outcomes, missing={"re-rest": "its round stopped"})
+    whole, both = (render_tables(found, PAIRS).splitlines() for found in ([RESULT], [RESULT, lacking]))
+    assert both[3] == "| 1 | 0.0 % |  | 12.5 % |  |  |"
+    assert "| seeds with p < 0.05 |  |  |  | 0 of 1 | 0 of 1 |" in both
+    assert [line for line in both if "pooled" in line] == [line for line in whole if "pooled" in line]
+    assert both[-1] == "seed 1 has no re-rest: its round stopped"
+    assert render_tables([lacking, RESULT], PAIRS).splitlines()[0] == both[0]
+    with pytest.raises(UsageError, match="seed 1 was measured with the models"):
+        render_tables([RESULT, replace(lacking, missing={})], PAIRS)
 
 
 def test_seed_numbers():
