@@ -18,6 +18,7 @@ from kintsugi.loops.measuring.gate import Gate
 from kintsugi.loops.measuring.measure import Measure
 from kintsugi.loops.re_rest import ReReST
 from kintsugi.loops.run import Attempts, Practice
+from kintsugi.loops.runs.store import RunStore
 from kintsugi.loops.seeds.family import SeedRecipe
 from rich.console import Console
 
@@ -140,30 +141,33 @@ def test_models_must_be_the_same(tmp_path):
         render_tables([RESULT, other], PAIRS)
 
 
-def test_agent_r_has_recovery_and_the_gated_model_beside_the_raw_rounds(tmp_path):
-    loop = replace(AGENT_R.loop, verifier_role="paper", gate=Gate(tasks=6, split="valid_seen"), alpha=(1.0, 1.0))
+@pytest.mark.parametrize("gate", [Gate(tasks=6, split="valid_seen"), Gate("off")])
+def test_agent_r_has_recovery_and_the_gated_model_beside_the_raw_rounds(gate, tmp_path):
+    """The adapters of seed 1 lose the role of the verifier, and are no better: without a gate, its round 2 stops."""
+    loop = replace(AGENT_R.loop, verifier_role="paper", gate=gate, alpha=(1.0, 1.0))
+    seeds, console = Seeds(adapters={"agent_r": without_the_role}, forgetful=[1]), Console(record=True, width=400)
     config = replace(AGENT_R, loop=loop, baselines=False)
-    seeds = Seeds(adapters={"agent_r": without_the_role}, forgetful=[1])
-    console = Console(record=True, width=400)
     play("doors", config, [0, 1], tmp_path / "runs", tmp_path / "results", console, seeds)
     results, text = read_results(tmp_path / "results"), console.export_text()
-    for found, run in zip(results, seeds.runs, strict=True):
-        store = run.store
-        for name, sets in found.outcomes.items():
-            for tasks, word in sets.items():
-                gated = found.counts["counts/agent_r/-"]["adopted"].replace("agent_r@", "agent-r ")
-                measured = gated if name == "agent-r gated" else name
-                played = sorted(attempts_at(store, f"eval/{measured}/{tasks}"), key=lambda t: t.task.id)
-                assert word == "".join("1" if t.success else "0" for t in played)
-                if tasks == "recovery":
-                    assert found.tasks == {"recovery": [t.task.id for t in played]}
+    gated = gate.mode == "on"
+    names = {"base", "agent-r 1", "agent-r 2", *(["agent-r gated"] if gated else [])}
+    assert set(results[0].outcomes) == names
+    assert set(results[1].outcomes) == (names if gated else {"base", "agent-r 1"})
+    for found in results:
+        measured = {name: name for name in names}
+        if gated:
+            measured["agent-r gated"] = found.counts["counts/agent_r/-"]["adopted"].replace("agent_r@", "agent-r ")
+        with RunStore.read(tmp_path / "runs" / f"seed-{found.seed}") as store:
+            for name, sets in found.outcomes.items():
+                for tasks, word in sets.items():
+                    played = sorted(attempts_at(store, f"eval/{measured[name]}/{tasks}"), key=lambda t: t.task.id)
+                    assert word == "".join("1" if t.success else "0" for t in played)
+                    assert tasks not in found.tasks or found.tasks[tasks] == [t.task.id for t in played]
+                assert list(found.tasks) == ["recovery"]
     # The beginnings are those of each seed's own base model.
-    assert results[0].tasks != results[1].tasks
     assert "| seed (recovery, tasks of each seed) |" in text
-    assert "| agent-r gated |" in text
-    stopped = [found for found in results if found.missing]
-    assert all(set(found.missing) == {"agent-r 2"} and found.seed == 1 for found in stopped)
-    assert ("seed 1 has no agent-r 2: agent_r@2 stopped" in text) == bool(stopped)
+    assert ("| agent-r gated |" in text) == gated
+    assert ("seed 1 has no agent-r 2: agent_r@2 stopped and is not trained" in text) != gated
 
 
 def test_seeds_with_tasks_of_their_own_are_paired_by_task():
