@@ -53,6 +53,8 @@ class StepJudgement:
     """Whether the answer could be parsed; if not, the judgement is `uncertain`."""
     text: str
     """Answer of the model."""
+    chat: Sequence[Message] = ()
+    """Chat that ends with the answer; its answers are trainable if they parsed. Empty if the step did not fit."""
 
 
 def parse_judgement(text: str) -> StepJudgement:
@@ -122,24 +124,42 @@ async def judge_steps(
             for turns in _halvings(min(config.max_turns, len(earlier)))
         ]
         chats = [[*chat, Message("user", render_step(step, next_observation))], *fresh_chats] if chat else fresh_chats
-        chat, answer = await _first_fitting_answer(model, chats, Sampling(config.temperature, config.max_tokens))
-        judgements.append(parse_judgement(answer))
-        if judgements[-1].judgement == "bad":
+        found = await _first_fitting_answer(model, chats, Sampling(config.temperature, config.max_tokens))
+        judgements.append(found)
+        chat = list(found.chat)
+        if found.judgement == "bad":
             break
     return judgements
 
 
+def whole_chats(judgements: Sequence[StepJudgement]) -> list[list[Message]]:
+    """Return the chats in which the steps of one attempt were judged.
+
+    Each answer is in one chat: the steps share a chat, except where it was started again to fit the window. Chats in
+    which no answer parsed are left out.
+    """
+    chats: list[list[Message]] = []
+    for chat in (list(each.chat) for each in judgements if each.chat):
+        if chats and chat[: len(chats[-1])] == chats[-1]:
+            chats[-1] = chat
+        else:
+            chats.append(chat)
+    return [chat for chat in chats if any(m.role == "assistant" and m.trainable for m in chat)]
+
+
 async def _first_fitting_answer(
     model: LanguageModel, chats: Sequence[list[Message]], sampling: Sampling
-) -> tuple[list[Message], str]:
-    """Complete the first chat that fits the window. Return it with its answer, or `([], "")` if none fits."""
+) -> StepJudgement:
+    """Complete the first chat that fits the window. Return the judgement, one without a chat if none fits."""
     for chat in chats:
         try:
             answer = await model.complete(chat, sampling)
         except TooLongError:
             continue
-        return [*chat, Message("assistant", answer.text, answer.token_ids)], answer.text
-    return [], ""
+        found = parse_judgement(answer.text)
+        turn = Message("assistant", answer.text, answer.token_ids, trainable=found.parsed)
+        return replace(found, chat=(*chat, turn))
+    return parse_judgement("")
 
 
 def _halvings(number: int) -> list[int]:

@@ -3,41 +3,51 @@
 for i = 1, 2, 3 with alpha_i = 0.5, 0.7, 1.0:
 1. search a tree for each task with the current model                               search/<model>@<i>
 2. pair good and bad ends of a tree: r(good) >= alpha_i and r(good) - r(bad) > beta
-3. t' = first step of the bad path after the fork that the model itself judges Bad
+3. t' = first step of the bad path after the fork that the verifier judges Bad      cuts/<model>@<i>
+   (the paper's verifier is the current model, which can lose this role in training: see `verifier_role`; a round
+   whose verdicts do not parse stops the loop)
 4. splice: bad steps up to t', revision thought, good steps after the fork          splice/<name>@<i>
    (beyond the paper: play the splice; if an observation differs from the recorded one, search for a new ending
    from t')                                                                         search/<model>@<i>/again
 5. SFT from the last adopted weights on good paths, splices (bad steps masked) and a share eta of demonstrations
+   (with `verifier_role` kept: also on verdicts of the round)
 
 The last column names the stages.
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections import Counter
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from rich.console import RenderableType
-from rich.table import Table
-from rich.text import Text
 
 from ..agents.core import Agent
-from ..agents.models.core import derived_seed
+from ..agents.models.core import Message, derived_seed
 from ..agents.resuming import ResumingAgent
 from ..agents.rollout import run_in_waves, run_sync
 from ..agents.search import SearchTree, Uct
 from ..agents.trajectory import Trajectory
 from ..agents.verifier import REVISION_THOUGHT, VerifierConfig
-from ..envs.core import AgentEnv
 from ..envs.registry import EnvSpec
-from ..errors import InfraError, UsageError
-from .learning.core import Example
-from .learning.splice import Cut, build_splice, first_divergence, first_error, join_steps, pair_ends, whole_bad_path
+from ..errors import UsageError
+from .learning.splice import (
+    Cut,
+    Splice,
+    build_splice,
+    check_splices,
+    first_error,
+    join_steps,
+    pair_ends,
+    splice_examples,
+    whole_bad_path,
+)
 from .learning.training_data import TrainingData
+from .learning.verdicts import chats_to_json, verdict_examples
+from .measuring.gate import adapter_name
 from .measuring.measure import Measure, MeasuredAttempts
 from .measuring.recovery import (
     RECOVERY_TASKS,
@@ -47,15 +57,11 @@ from .measuring.recovery import (
     behaviour_table,
     measure_recovery,
 )
-from .measuring.tables import percent, plain_table
+from .measuring.splice_rounds import rounds_table, stop_lines, summary
+from .measuring.tables import percent
 from .registry import Loop, LoopConfig, Test
 from .run import Practice, Run, job
 from .runs.stages import Stage, node_key
-
-SpliceStatus = Literal["verified", "searched", "counterfactual", "unchecked", "infra_error"]
-"""Result of playing a splice. `verified`: all observations match. `searched`: they differ, and a search from the bad
-steps found a new ending. `counterfactual`: they differ, and there is no new ending. `unchecked`: it was not played.
-`infra_error`: an infrastructure failure ended the attempt to play it."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +90,16 @@ class AgentR(LoopConfig):
     counterfactual: bool = False
     """Also train on splices whose observations differ when played and for which no new ending was found."""
     verifier: VerifierConfig = field(default_factory=VerifierConfig)
-    """Prompt and sampling of the verifier, which uses the agent's own model."""
+    """Prompt and sampling of the verifier."""
+    verifier_role: Literal["base", "kept", "paper"] = "base"
+    """Which model judges bad paths. `base`: in all rounds the model without an adapter, which no training can change.
+    `kept`: the acting model, and verdicts of the round are trained on, so that it goes on to answer as a verifier.
+    `paper`: the acting model, trained to act only; it may lose the role after a round."""
+    verdict_share: float = 0.25
+    """Verifier chats to train on if `verifier_role` is `kept`, as a multiple of the examples from good paths and
+    splices. The weights of a task's chats sum to 1, like those of its good paths."""
+    max_unparsed: float = 0.5
+    """A round stops the loop if a larger share of its verdicts does not parse; 1 never stops it."""
     revisions: tuple[str, ...] = (REVISION_THOUGHT,)
     """Revision thoughts to draw from. The paper uses ten; greedy decoding produces a single one more often."""
     later_epochs: float = 1.0
@@ -98,6 +113,11 @@ class AgentR(LoopConfig):
             raise UsageError(
                 f"agent {agent.name!r} has no model, which Agent-R needs as verifier; pass an agent with a model, "
                 "such as --agent react"
+            )
+        if not (0 <= self.verdict_share < math.inf and 0 <= self.max_unparsed <= 1):
+            raise UsageError(
+                f"verdict_share is {self.verdict_share} and max_unparsed {self.max_unparsed}; expected a number from 0 "
+                "and a share in [0, 1]"
             )
         super().validate(env, agent)
 
@@ -116,11 +136,24 @@ class AgentR(LoopConfig):
         return max(1, (self.attempts.resolved(env).at_once or 1) // self.search.candidates)
 
 
+class RoundStopped(UsageError):
+    """The verdicts of a round do not parse, so nothing is trained on them."""
+
+
 def agent_r(run: Run, config: AgentR, name: str = "agent_r") -> Path | None:
-    """Run the loop; return the last adopted adapter `<name>@<round>`, or None if none was adopted."""
+    """Run the loop; return the last adopted adapter `<name>@<round>`, or None if none was adopted.
+
+    A round whose verdicts do not parse ends the loop, and `findings` says so. Raises `RoundStopped` if no round was
+    adopted before it.
+    """
     adopted: Path | None = None
     for i in range(1, config.rounds + 1):
-        adapter = train_round(run, adopted, config, i, name)
+        try:
+            adapter = train_round(run, adopted, config, i, name)
+        except RoundStopped:
+            if adopted is None:
+                raise
+            break
         if config.passes_gate(run, adopted, adapter):
             adopted = adapter
     return adopted
@@ -138,29 +171,37 @@ def train_round(run: Run, start: Path | None, config: AgentR, i: int, name: str 
 
     Returns:
         The trained adapter.
+
+    Raises:
+        RoundStopped: More than `config.max_unparsed` of the verdicts do not parse. The counts of the round are stored.
     """
     agent = run.make_agent(start, config.attempts, batch_invariant=True)
     stage = Stage("search", start.name.partition("@")[0] if start else "base", config.practice.split, i)
-    alpha = config.alpha[i - 1]
+    counts, alpha = Stage("counts", name, stage.tasks, i), config.alpha[i - 1]
 
     # 1: COLLECT
     trees = search_trees(run, stage, agent, config)
-
-    # 2, 3, 4: PAIR, FIND THE FIRST ERROR, SPLICE, PLAY
     good = [tree.trajectory(end) for tree in trees.values() for end in good_ends(tree, alpha)]
-    splices = (
-        make_splices(run, stage, Stage("splice", name, stage.tasks, i), agent, trees, config) if config.splice else []
-    )
+
+    # 2, 3: PAIR, FIND THE FIRST ERROR
+    cuts, chats = make_cuts(run, stage, start, agent, trees, config) if config.splice else ([], {})
+    if stop := unparsed_line(f"{name}@{i}", start, cuts, config):
+        run.store.result(counts, lambda: {**summary(trees, good, cuts, [], 0, 0, 0), "stopped": stop})
+        raise RoundStopped(stop)
+
+    # 4: SPLICE, PLAY
+    splices = make_splices(run, stage, counts.with_kind("splice"), agent, trees, cuts, config) if config.splice else []
 
     # 5: TRAIN
-    examples = [*config.data.examples(agent, good), *splice_examples(splices, agent, config)]
+    examples = [*config.data.examples(agent, good), *splice_examples(trained_on(splices, config), agent)]
     own_examples = len(examples)
+    verdicts = verdict_examples(chats, round(config.verdict_share * own_examples), config.seed)
+    examples += verdicts
     examples += config.data.demonstration_examples(agent, own_examples, run.demonstrations, config.seed)
     fit = config.fit if start is None else replace(config.fit, epochs=config.later_epochs)
     rename = config.data.rename
     adapter = run.train(f"{name}@{i}", examples, fit, seed=config.seed, start=start, rename=rename)
-    counts = Stage("counts", name, stage.tasks, i)
-    run.store.result(counts, summary, trees, good, splices, own_examples, len(examples))
+    run.store.result(counts, summary, trees, good, cuts, splices, own_examples, len(verdicts), len(examples))
     return adapter
 
 
@@ -183,30 +224,79 @@ def good_ends(tree: SearchTree, alpha: float) -> list[int]:
 # -- 2 to 4: pair, find the first error, splice, play -----------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Splice:
-    """One splice, its cut and its status."""
+def make_cuts(
+    run: Run, trees_stage: Stage, start: Path | None, agent: Agent, trees: Mapping[str, SearchTree], config: AgentR
+) -> tuple[list[Cut], dict[str, Any]]:
+    """Run steps 2 and 3 on the trees of `trees_stage`, or take their result from the store.
 
-    cut: Cut
-    status: SpliceStatus
-    trajectory: Trajectory
+    Returns:
+        The distinct cuts, and the verifier's chats to train on by task; see `chats_to_json`.
+    """
+    stage = replace(trees_stage, kind="cuts", tasks="first-error" if config.first_error else "direct")
+    found = run.store.result(stage, find_cuts, run, start, agent, trees, config, trees_stage.round)
+    return [Cut(**row) for row in found["cuts"]], found["chats"]
 
-    def is_trained_on(self, config: AgentR) -> bool:
-        """Return whether the loop trains on this splice."""
-        return self.status in ("verified", "searched", "unchecked") or (
-            self.status == "counterfactual" and config.counterfactual
-        )
+
+def find_cuts(
+    run: Run, start: Path | None, agent: Agent, trees: Mapping[str, SearchTree], config: AgentR, i: int
+) -> dict[str, Any]:
+    """Return the distinct cuts of all trees in round `i`, and the verifier's chats to train on; JSON-serialisable."""
+    alpha = config.alpha[i - 1]
+    work = [
+        (tree, pair)
+        for tree in trees.values()
+        for pair in pair_ends(tree, alpha, config.beta, config.pairs, config.seed)
+    ]
+    chats: list[tuple[str, list[Message]]] = []
+    if config.first_error:
+        if config.verifier_role == "base" and start is not None:
+            # Only one model at a time is kept in memory.
+            run.backend.free()
+            agent = run.make_agent(None, config.attempts, batch_invariant=True)
+        model, at_once = agent.models[0], config.attempts.resolved(run.env).at_once or 1
+        calls = [lambda t=tree, p=pair: first_error(model, t, p, config.verifier) for tree, pair in work]
+        judged = run_sync(run_in_waves(calls, at_once, [model]))
+        cuts = [cut for cut, _ in judged]
+        if config.verifier_role == "kept":
+            chats = [(tree.task.id, chat) for (tree, _), (_, own) in zip(work, judged, strict=True) for chat in own]
+    else:
+        cuts = [whole_bad_path(tree, pair) for tree, pair in work]
+    distinct = {(cut.tree, cut.good, cut.last): cut for cut in cuts if cut is not None}
+    return {"cuts": [asdict(cut) for cut in distinct.values()], "chats": chats_to_json(chats)}
+
+
+def unparsed_line(name: str, start: Path | None, cuts: Sequence[Cut], config: AgentR) -> str:
+    """Return why a round stops: what happened, what was expected and what to do; nothing if the verdicts parse."""
+    judged, unparsed = sum(cut.judged for cut in cuts), sum(cut.unparsed for cut in cuts)
+    if unparsed <= config.max_unparsed * judged:
+        return ""
+    judge = "base" if config.verifier_role == "base" else adapter_name(start)
+    advice = (
+        "a --loop.verifier.prompt that the model answers in this form, a larger --loop.verifier.max-tokens, or "
+        "--loop.no-first-error, which needs no verifier"
+        if judge == "base"
+        else "--loop.verifier-role base, with which the model without an adapter judges"
+    )
+    return (
+        f"{name} stopped and is not trained: {unparsed} of {judged} verdicts of {judge} ({percent(unparsed / judged)}) "
+        f"do not parse; expected at most {percent(config.max_unparsed)}, and lines such as 'Judgement: Bad'; start a "
+        f"new run with {advice}"
+    )
 
 
 def make_splices(
-    run: Run, trees_stage: Stage, stage: Stage, agent: Agent, trees: Mapping[str, SearchTree], config: AgentR
+    run: Run,
+    trees_stage: Stage,
+    stage: Stage,
+    agent: Agent,
+    trees: Mapping[str, SearchTree],
+    cuts: Sequence[Cut],
+    config: AgentR,
 ) -> list[Splice]:
-    """Run steps 2 to 4 on the trees of `trees_stage`; return all splices and store those to train on as `stage`."""
-    store, variant = run.store, "first-error" if config.first_error else "direct"
-    cuts_stage = replace(trees_stage, kind="cuts", tasks=variant)
-    rows = store.result(cuts_stage, lambda: [asdict(cut) for cut in find_cuts(run, agent, trees, config, stage.round)])
+    """Run step 4 on the trees of `trees_stage`; return all splices and store those to train on as `stage`."""
+    store = run.store
     splices = []
-    for number, cut in enumerate(Cut(**row) for row in rows):
+    for number, cut in enumerate(cuts):
         tree = trees[cut.tree]
         drawn = derived_seed(config.seed, "revision", tree.key, number) % len(config.revisions)
         built = build_splice(tree, cut, config.revisions[drawn], drop_refused=config.drop_refused)
@@ -218,40 +308,20 @@ def make_splices(
         if config.continue_search:
             splices = list(continue_by_search(run, trees_stage, agent, trees, splices, config, stage.round))
     if not store.trajectories(stage):
-        store.add(stage, [splice.trajectory for splice in splices if splice.is_trained_on(config)])
-    record = {"trees": str(store.scoped_stage(trees_stage)), "cuts": rows, "how": [s.status for s in splices]}
+        store.add(stage, [splice.trajectory for splice in trained_on(splices, config)])
+    record = {
+        "trees": str(store.scoped_stage(trees_stage)),
+        "cuts": list(map(asdict, cuts)),
+        "how": [s.status for s in splices],
+    }
     store.result(stage.with_kind("spliced"), dict, record)
     return splices
 
 
-def find_cuts(run: Run, agent: Agent, trees: Mapping[str, SearchTree], config: AgentR, i: int) -> list[Cut]:
-    """Return the distinct cuts of all trees in round `i`."""
-    alpha = config.alpha[i - 1]
-    work = [
-        (tree, pair)
-        for tree in trees.values()
-        for pair in pair_ends(tree, alpha, config.beta, config.pairs, config.seed)
-    ]
-    if config.first_error:
-        model, at_once = agent.models[0], config.attempts.resolved(run.env).at_once or 1
-        calls = [lambda t=tree, p=pair: first_error(model, t, p, config.verifier) for tree, pair in work]
-        cuts = run_sync(run_in_waves(calls, at_once, [model]))
-    else:
-        cuts = [whole_bad_path(tree, pair) for tree, pair in work]
-    return list({(cut.tree, cut.good, cut.last): cut for cut in cuts if cut is not None}.values())
-
-
-def check_splices(splices: Sequence[Trajectory], env: EnvSpec, retries: int = 2) -> list[SpliceStatus]:
-    """Play splices and compare the observations with the recorded ones; retry after infrastructure failures."""
-
-    def check(env: AgentEnv, splice: Trajectory) -> SpliceStatus:
-        for _ in range(1 + retries):
-            with contextlib.suppress(InfraError):
-                return "verified" if first_divergence(env, splice) is None else "counterfactual"
-        return "infra_error"
-
-    with contextlib.closing(env.make()) as made:
-        return [check(made, splice) for splice in splices]
+def trained_on(splices: Sequence[Splice], config: AgentR) -> list[Splice]:
+    """Return the splices that the loop trains on."""
+    statuses = ("verified", "searched", "unchecked", *(("counterfactual",) if config.counterfactual else ()))
+    return [splice for splice in splices if splice.status in statuses]
 
 
 def continue_by_search(
@@ -300,51 +370,6 @@ def _replace_ending(splice: Splice, tree: SearchTree, end: Trajectory, config: A
     )
 
 
-# -- 5: train ---------------------------------------------------------------------------------------------------------
-
-
-def splice_examples(splices: Sequence[Splice], agent: Agent, config: AgentR) -> list[Example]:
-    """Return the training examples of distinct splices; the weights of each task sum to 1."""
-    by_task: dict[str, dict[tuple[tuple[str, bool], ...], Trajectory]] = {}
-    for splice in splices:
-        if splice.is_trained_on(config):
-            turns = tuple((step.action, step.trainable) for step in splice.trajectory.steps)
-            by_task.setdefault(splice.trajectory.task.id, {}).setdefault(turns, splice.trajectory)
-    return [
-        Example(chat, 1.0 / (len(distinct) * len(chats)))
-        for distinct in by_task.values()
-        for chats in map(agent.chats, distinct.values())
-        for chat in chats
-    ]
-
-
-def summary(
-    trees: Mapping[str, SearchTree], good: Sequence[Trajectory], splices: Sequence[Splice], own: int, total: int
-) -> dict[str, Any]:
-    """Return the statistics of a round; `own` counts examples without demonstrations, `total` with them."""
-    scores = {key: {tree.nodes[end].score for end in tree.ends()} for key, tree in trees.items()}
-    statuses = Counter(splice.status for splice in splices)
-    cuts = [splice.cut for splice in splices]
-    judged, unparsed = sum(cut.judged for cut in cuts), sum(cut.unparsed for cut in cuts)
-    bad_steps = [trees[cut.tree].depth(cut.last) - trees[cut.tree].depth(cut.fork) for cut in cuts]
-    return {
-        "trees": len(trees),
-        "nodes": sum(map(len, trees.values())),
-        "model_calls": sum(tree.usage.model_calls for tree in trees.values()),
-        "trees_with_equal_ends": sum(len(distinct) < 2 for distinct in scores.values()),
-        "trees_without_a_pair": len(trees.keys() - {cut.tree for cut in cuts}),
-        "good_paths": len(good),
-        "splices": len(splices),
-        "bad_steps": sum(bad_steps) / len(bad_steps) if bad_steps else None,
-        "no_error_found": sum(not cut.error_found for cut in cuts),
-        "judged": judged,
-        "unparsed_share": unparsed / judged if judged else None,
-        **{status: statuses[status] / len(splices) for status in get_args(SpliceStatus) if splices},
-        "own_examples": own,
-        "examples": total,
-    }
-
-
 # -- Further evaluations and output -----------------------------------------------------------------------------------
 
 
@@ -364,34 +389,9 @@ def findings(
     """Return tables of the models' behaviour and of the splices; see `Loop.findings`."""
     yield behaviour_table(behaviour_by_model(measured, held_out.splits, config.revisions), "From the start")
     yield behaviour_table(behaviour_by_model(measured, (RECOVERY_TASKS,), config.revisions), "From bad beginnings")
-    yield rounds_table(run.store.results())
-
-
-def rounds_table(results: Mapping[Stage, Any]) -> Table:
-    """Return a table of the trees and splices of each round."""
-    names = [
-        "trees",
-        "no pair",
-        "good",
-        "splices",
-        "bad\nsteps",
-        "verified",
-        "searched",
-        "counter-\nfactual",
-        "not\nparsed",
-    ]
-    table = plain_table("Trees and splices", ["round"], names, [])
-    for stage, r in results.items():
-        if stage.kind != "counts" or "splices" not in r:
-            continue
-        shares = [percent(r[status]) if status in r else "" for status in ("verified", "searched", "counterfactual")]
-        unparsed = "" if r["unparsed_share"] is None else percent(r["unparsed_share"])
-        steps = "" if r["bad_steps"] is None else f"{r['bad_steps']:.1f}"
-        counts = [r["trees"], r["trees_without_a_pair"], r["good_paths"], r["splices"]]
-        table.add_row(
-            Text(" ".join(filter(None, (stage.scope, stage.model_round)))), *map(str, counts), steps, *shares, unparsed
-        )
-    return table
+    results = run.store.results()
+    yield rounds_table(results)
+    yield from stop_lines(results)
 
 
 LOOP = Loop("agent-r", "search, splice bad and good paths, train (Agent-R)", AgentR, agent_r, recovery_test, findings)

@@ -129,6 +129,8 @@ class Lab:
         self.seed = seed
         self.say = say
         self.attempts: Attempts = {}
+        self.missing: dict[str, str] = {}
+        """Why there is no such model, by its name."""
         self._adapters: dict[str, Path | None] = {}
         self._held_out = held_out
 
@@ -137,6 +139,19 @@ class Lab:
         self.say(f"measuring {name}")
         self._adapters[name] = adapter
         self.attempts[name] = measure(self.run, name, adapter, self._held_out)
+
+    def name_again(self, name: str, measured: str) -> None:
+        """Give a measured model a second name; its scores are stored under both."""
+        self.attempts[name], self._adapters[name] = self.attempts[measured], self._adapters[measured]
+        results = self.run.store.results()
+        for tasks in self.attempts[name]:
+            found = results[self.run.store.scoped_stage(Stage.from_model_round("score", measured, tasks))]
+            self.run.store.result(Stage.from_model_round("score", name, tasks), dict, {**found, "name": name})
+
+    def leave_out(self, names: Sequence[str], why: str) -> None:
+        """Record that there are no such models, and say why."""
+        self.missing |= dict.fromkeys(names, why)
+        self.say(f"no {', '.join(names)}: {why}")
 
     def training(self, name: str) -> dict[str, Any]:
         """Return what the learner recorded about the training of a model; nothing for the base model."""
@@ -172,27 +187,35 @@ def seed_run(env: EnvSpec, on_status: OnStatus, parts: int = 1) -> SeedRun:
     return make
 
 
-def reproduce(store: RunStore, config: Reproduction, make: SeedRun, say: Say) -> Attempts:
-    """Run or resume the comparison in `store`, and pass one line per step to `say`."""
-    attempts: Attempts = {}
+def reproduce(store: RunStore, config: Reproduction, make: SeedRun, say: Say) -> list[Attempts]:
+    """Run or resume the comparison in `store`, pass one line per step to `say`, and return the attempts by seed."""
+    seeds = []
     for seed in range(config.seeds):
         say(f"seed {seed}: the seed policy")
         run = make(config.recipe.with_seed_offset(seed), store).with_scope(f"seed{seed}")
         lab = Lab(run, seed, config.held_out, say)
         config.one_seed(lab)
-        for name, found in lab.attempts.items():
-            for tasks, seed_attempts in found.items():
-                attempts.setdefault(name, {}).setdefault(tasks, []).extend(seed_attempts)
+        seeds.append(lab.attempts)
+    return seeds
+
+
+def pooled(seeds: Sequence[Attempts]) -> Attempts:
+    """Return the attempts of all seeds together. A model may be missing in some seeds."""
+    attempts: Attempts = {}
+    for name, found in (item for seed in seeds for item in seed.items()):
+        for tasks, seed_attempts in found.items():
+            attempts.setdefault(name, {}).setdefault(tasks, []).extend(seed_attempts)
     return attempts
 
 
-def comparisons(attempts: Attempts, pairs: Sequence[tuple[str, str]], tasks: Sequence[str]) -> list[Comparison]:
-    """Compare the `pairs` in which both models were evaluated, pooled over the task sets `tasks`."""
+def comparisons(seeds: Sequence[Attempts], pairs: Sequence[tuple[str, str]], tasks: Sequence[str]) -> list[Comparison]:
+    """Compare each of `pairs`, pooled over the task sets `tasks` and the seeds in which both models were evaluated."""
     found = []
     for pair in pairs:
-        if all(name in attempts and all(each in attempts[name] for each in tasks) for name in pair):
-            pooled = [[t for each in tasks for t in attempts[name][each]] for name in pair]
-            found.append(compare(*pooled, names=pair))
+        both = [seed for seed in seeds if all(each in seed.get(name, {}) for name in pair for each in tasks)]
+        if both:
+            sides = [[t for seed in both for each in tasks for t in seed[name][each]] for name in pair]
+            found.append(compare(*sides, names=pair))
     return found
 
 
@@ -224,8 +247,9 @@ def run_in(folder: Path, config: Reproduction, console: Console, make: SeedRun |
     record["agent"] = to_plain(make_reader(AGENT).spec)
     with RunStore.open(folder, {"command": f"reproduce {config.paper}", **record}) as store:
         with bar(console) as store.on_status:
-            attempts = reproduce(store, config, make or seed_run(env, store.on_status, config.parts), say)
-        found = {title: comparisons(attempts, config.pairs, tasks) for title, tasks in config.pools().items()}
+            seeds = reproduce(store, config, make or seed_run(env, store.on_status, config.parts), say)
+        attempts = pooled(seeds)
+        found = {title: comparisons(seeds, config.pairs, tasks) for title, tasks in config.pools().items()}
         for title, compared in found.items():
             for each in compared:
                 store.result(Stage("comparison", f"{each.b} - {each.a}", title), each.to_json)
@@ -246,11 +270,12 @@ def run_in(folder: Path, config: Reproduction, console: Console, make: SeedRun |
 
 
 def _scores(attempts: Attempts, tasks: str, results: Mapping[Stage, Any]) -> list[Score]:
-    """Return the scores of all models, pooled over seeds, with the evaluation settings of the first seed."""
-    found = []
+    """Return the scores of all models, pooled over seeds, with the evaluation settings of each model's first seed."""
+    scopes, found = dict.fromkeys(stage.scope for stage in results), []
     for name, measured in attempts.items():
         if tasks in measured:
-            first = Score.from_json(results[replace(Stage.from_model_round("score", name, tasks), scope="seed0")])
+            stages = (replace(Stage.from_model_round("score", name, tasks), scope=scope) for scope in scopes)
+            first = Score.from_json(next(results[stage] for stage in stages if stage in results))
             pooled = score(
                 name,
                 TaskSet({t.task for t in measured[tasks]}),

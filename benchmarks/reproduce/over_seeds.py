@@ -17,8 +17,10 @@ from typing import Any
 
 from rich.console import Console
 
+from ...agents.trajectory import Trajectory
 from ...arguments import to_plain
 from ...envs.core import TaskSet
+from ...loops.agent_r import AgentR
 from ...loops.measuring.measure import Measure
 from ...loops.re_rest import ReReST
 from ...loops.run import resolved
@@ -44,6 +46,8 @@ STUDIES: dict[str, Callable[[], Reproduction]] = {
     ),
     "re-rest": ReproduceReReST,
     "agent-r": ReproduceAgentR,
+    "agent-r-kept": lambda: ReproduceAgentR(loop=AgentR(verifier_role="kept"), baselines=False),
+    "agent-r-paper": lambda: ReproduceAgentR(loop=AgentR(verifier_role="paper"), baselines=False),
 }
 """The comparison of each study, by its name."""
 
@@ -68,6 +72,8 @@ def play_seed(store: RunStore, config: Reproduction, seed: int, make: SeedRun, s
         seed=seed,
         task_sets={name: TaskSet({t.task for t in found}).hash for name, found in first.items()},
         outcomes=outcomes_of(lab.attempts),
+        tasks={name: _task_ids(found) for name, found in first.items() if name not in config.held_out.splits},
+        missing=lab.missing,
         examples={name: found["examples"] for name, found in results.items() if "examples" in found},
         updates={name: found["steps"] for name, found in results.items() if "steps" in found},
         counts={str(stage): value for stage, value in store.results().items() if stage.kind == "counts"},
@@ -81,12 +87,17 @@ def outcomes_of(attempts: Attempts) -> dict[str, dict[str, str]]:
     """Return one character per task, by model and task set, in the order of the task ids; see `SeedResult.outcomes`."""
     marks = {"success": "1", "infra_error": "-"}
     return {
-        model: {
-            name: "".join(marks.get(t.outcome, "0") for t in sorted(found, key=lambda t: t.key))
-            for name, found in sets.items()
-        }
+        model: {name: "".join(marks.get(t.outcome, "0") for t in _in_order(found)) for name, found in sets.items()}
         for model, sets in attempts.items()
     }
+
+
+def _in_order(attempts: Sequence[Trajectory]) -> list[Trajectory]:
+    return sorted(attempts, key=lambda t: t.key)
+
+
+def _task_ids(attempts: Sequence[Trajectory]) -> list[str]:
+    return [t.task.id for t in _in_order(attempts)]
 
 
 def _cpu_seconds() -> float:

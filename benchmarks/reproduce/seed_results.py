@@ -32,6 +32,10 @@ class SeedResult:
     """Wall time in seconds. None if the seed was resumed."""
     cpu_seconds: float | None = None
     """CPU time of all threads in seconds. None if the seed was resumed."""
+    tasks: dict[str, list[str]] = field(default_factory=dict)
+    """Task ids of the sets that differ between seeds, such as bad beginnings: one per character of the outcomes."""
+    missing: dict[str, str] = field(default_factory=dict)
+    """Models that this seed does not have, and why."""
     machine: dict[str, Any] = field(default_factory=dict)
     """What the arithmetic depends on: the number of threads and the instruction set of torch's kernels."""
 
@@ -43,6 +47,9 @@ class SeedResult:
             words = [word for sets in found.outcomes.values() for word in sets.values()]
             if not words or not all(set(word) <= set("01-") for word in words):
                 raise ValueError("outcomes are other characters than 0, 1 and -")
+            for name, ids in found.tasks.items():
+                if any(len(sets[name]) != len(ids) for sets in found.outcomes.values()):
+                    raise ValueError(f"the outcomes of {name} are not one for each of its tasks")
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise UsageError(
                 f"{path} is not the result of a seed ({error}); remove it, and the seed is played again"

@@ -23,6 +23,9 @@ def render_tables(results: Sequence[SeedResult], pairs: Sequence[Pair]) -> str:
     task. It says whether these seeds differ on other tasks. The test over seeds is a sign-flip test by seed. It says
     whether other seeds differ on these tasks, and counts only differences between whole training runs.
 
+    A model that a seed does not have is left out of the rows over seeds. The lines after the tables say why it is
+    missing. Where each seed has tasks of its own, a row over seeds is also over these tasks.
+
     Args:
         results: Results of all seeds.
         pairs: Pairs of models to compare, if both were measured.
@@ -36,16 +39,17 @@ def render_tables(results: Sequence[SeedResult], pairs: Sequence[Pair]) -> str:
     first = results[0]
     for each in results:
         for what, ours, others in (
-            ("tasks", each.task_sets, first.task_sets),
-            ("models", sorted(each.outcomes), sorted(first.outcomes)),
+            ("tasks", _shared_tasks(each), _shared_tasks(first)),
+            ("models", sorted({*each.outcomes, *each.missing}), sorted({*first.outcomes, *first.missing})),
         ):
             if ours != others:
                 raise UsageError(
                     f"seed {each.seed} was measured with the {what} {ours}, and seed {first.seed} with {others}; "
                     "expected the same; remove the files that are out of date"
                 )
-    compared = [pair for pair in pairs if all(name in first.outcomes for name in pair)]
-    return "\n\n".join(_table(name, results, compared) for name in first.task_sets)
+    compared = [pair for pair in pairs if any(_has(found, pair) for found in results)]
+    missing = [f"seed {found.seed} has no {model}: {why}" for found in results for model, why in found.missing.items()]
+    return "\n\n".join([*(_table(name, results, compared) for name in first.task_sets), *missing])
 
 
 def seed_difference(result: SeedResult, pair: Pair, name: str) -> tuple[float, float]:
@@ -54,31 +58,44 @@ def seed_difference(result: SeedResult, pair: Pair, name: str) -> tuple[float, f
     return _mean(deltas), _mcnemar(deltas)
 
 
+def _shared_tasks(found: SeedResult) -> dict[str, str]:
+    return {name: "its own" if name in found.tasks else taskset for name, taskset in found.task_sets.items()}
+
+
+def _has(found: SeedResult, models: Sequence[str]) -> bool:
+    return all(model in found.outcomes for model in models)
+
+
 def _table(name: str, results: Sequence[SeedResult], pairs: Sequence[Pair]) -> str:
-    models = list(dict.fromkeys([*itertools.chain(*pairs), *results[0].outcomes]))
-    heads = [f"seed ({name}, task set `{results[0].task_sets[name]}`)", *models, *(f"{b} - {a}" for a, b in pairs)]
-    rates = [[_rate(found.outcomes[model][name]) for model in models] for found in results]
-    deltas = [[_deltas([found], pair, name) for pair in pairs] for found in results]
+    measured = itertools.chain.from_iterable(found.outcomes for found in results)
+    models = list(dict.fromkeys([*itertools.chain(*pairs), *measured]))
+    tasks = "tasks of each seed" if name in results[0].tasks else f"task set `{results[0].task_sets[name]}`"
+    heads = [f"seed ({name}, {tasks})", *models, *(f"{b} - {a}" for a, b in pairs)]
     rows = [
-        [str(found.seed), *map(percent, own), *map(_one_seed, compared)]
-        for found, own, compared in zip(results, rates, deltas, strict=True)
+        [
+            str(found.seed),
+            *(percent(_rate(found.outcomes[model][name])) if _has(found, [model]) else "" for model in models),
+            *(_one_seed(_deltas([found], pair, name)) if _has(found, pair) else "" for pair in pairs),
+        ]
+        for found in results
     ]
-    by_model = list(zip(*rates, strict=True))
-    by_pair = [[_mean(each) for each in compared] for compared in zip(*deltas, strict=True)]
+    by_model = [[_rate(found.outcomes[model][name]) for found in results if _has(found, [model])] for model in models]
+    deltas = [[_deltas([found], pair, name) for found in results if _has(found, pair)] for pair in pairs]
+    by_pair = [[_mean(each) for each in seeds] for seeds in deltas]
     means = [percentage_points(statistics.mean(each)) for each in by_pair]
     rows.append(["mean", *(percent(statistics.mean(each)) for each in by_model), *means])
     if len(results) > 1:
-        spread = [f"{100 * statistics.stdev(each):.1f}" for each in [*by_model, *by_pair]]
+        spread = [f"{100 * statistics.stdev(each):.1f}" if len(each) > 1 else "" for each in [*by_model, *by_pair]]
         rows.append(["standard deviation, points", *spread])
         ranges = [f"{100 * min(each):.1f}…{100 * max(each):.1f}" for each in by_model]
         ranges += [interval(min(each), max(each), percentage_points) for each in by_pair]
         rows.append(["range", *ranges])
-        shown = [sum(_is_shown(seed[number]) for seed in deltas) for number in range(len(pairs))]
-        rows.append([f"seeds with p < {ALPHA}", *[""] * len(models), *(f"{n} of {len(results)}" for n in shown)])
+        shown = [f"{sum(map(_is_shown, seeds))} of {len(seeds)}" for seeds in deltas]
+        rows.append([f"seeds with p < {ALPHA}", *[""] * len(models), *shown])
     blank = [""] * len(models)
     rows.append(["over tasks, pooled", *blank, *(_over_tasks(_deltas(results, pair, name)) for pair in pairs)])
     if len(results) > 1:
-        rows.append(["over seeds", *blank, *(_over_seeds([seed[i] for seed in deltas]) for i in range(len(pairs)))])
+        rows.append(["over seeds", *blank, *map(_over_seeds, deltas)])
     return "\n".join(f"| {' | '.join(line)} |" for line in [heads, ["---"] * len(heads), *rows])
 
 
@@ -90,12 +107,14 @@ def _rate(outcomes: str) -> float:
 
 
 def _deltas(results: Sequence[SeedResult], pair: Pair, name: str) -> list[list[int]]:
-    """Return for each task the differences in success, one per seed in which both outcomes are known."""
-    words = [[found.outcomes[model][name] for model in pair] for found in results]
-    return [
-        [int(b[task]) - int(a[task]) for a, b in words if "-" not in (a[task], b[task])]
-        for task in range(len(words[0][0]))
-    ]
+    """Return for each task the differences in success, one per attempt pair of which both outcomes are known."""
+    by_task: dict[str | int, list[int]] = {}
+    for found in results:
+        if _has(found, pair):
+            words = [found.outcomes[model][name] for model in pair]
+            for task, a, b in zip(found.tasks.get(name) or range(len(words[0])), *words, strict=True):
+                by_task.setdefault(task, []).extend([] if "-" in (a, b) else [int(b) - int(a)])
+    return list(by_task.values())
 
 
 def _mean(deltas: Sequence[Sequence[int]]) -> float:

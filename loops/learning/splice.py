@@ -12,20 +12,30 @@ differently. `first_divergence` checks this; the paper does not.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from ...agents import env_calls
-from ...agents.models.core import LanguageModel, derived_seed
+from ...agents.core import Agent
+from ...agents.models.core import LanguageModel, Message, derived_seed
 from ...agents.react import drop_refused_steps
 from ...agents.search.tree import SearchTree
 from ...agents.trajectory import Step, Trajectory
-from ...agents.verifier import StepJudgement, VerifierConfig, judge_steps
+from ...agents.verifier import StepJudgement, VerifierConfig, judge_steps, whole_chats
 from ...envs.core import AgentEnv
-from ...errors import UsageError
+from ...envs.registry import EnvSpec
+from ...errors import InfraError, UsageError
+from .core import Example
+
+SpliceStatus = Literal["verified", "searched", "counterfactual", "unchecked", "infra_error"]
+"""Result of playing a splice. `verified`: all observations match. `searched`: they differ, and a search from the bad
+steps found a new ending. `counterfactual`: they differ, and there is no new ending. `unchecked`: it was not played.
+`infra_error`: an infrastructure failure ended the attempt to play it."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +58,15 @@ class Cut:
     """Number of verifier answers that did not parse; they count as Uncertain."""
     error_found: bool = False
     """Whether a step was judged Bad; if not, the whole bad path is kept, as in Direct-Revision."""
+
+
+@dataclass(frozen=True)
+class Splice:
+    """A splice with its cut and its status."""
+
+    cut: Cut
+    status: SpliceStatus
+    trajectory: Trajectory
 
 
 def pair_ends(tree: SearchTree, alpha: float, beta: float, limit: int, seed: int) -> list[tuple[int, int]]:
@@ -77,20 +96,20 @@ def pair_ends(tree: SearchTree, alpha: float, beta: float, limit: int, seed: int
 
 async def first_error(
     model: LanguageModel, tree: SearchTree, pair: tuple[int, int], config: VerifierConfig
-) -> Cut | None:
+) -> tuple[Cut | None, list[list[Message]]]:
     """Let a verifier find the first error of a bad path.
 
     Steps before the fork are not judged, because the good path contains them too.
 
     Args:
-        model: Verifier; in Agent-R the model of the agent itself.
+        model: Verifier.
         tree: Tree of the two paths.
         pair: Ends (good, bad) of the two paths.
         config: Prompt and sampling of the verifier.
 
     Returns:
         The cut at the first step judged Bad, or at the end of the bad path if there is none; None if the cut would
-        leave no bad step, because the only one ended the episode.
+        leave no bad step, because the only one ended the episode. And the verifier's chats; see `whole_chats`.
     """
     good, bad = pair
     fork = tree.common_ancestor(good, bad)
@@ -111,7 +130,7 @@ async def first_error(
         unparsed=sum(not answer.parsed for answer in judged),
         error_found=error_found,
     )
-    return _drop_terminal_step(tree, cut)
+    return _drop_terminal_step(tree, cut), whole_chats(judged)
 
 
 def whole_bad_path(tree: SearchTree, pair: tuple[int, int]) -> Cut | None:
@@ -207,9 +226,36 @@ def first_divergence(env: AgentEnv, splice: Trajectory) -> int | None:
     return None if same else len(splice.steps) - 1
 
 
+def check_splices(splices: Sequence[Trajectory], env: EnvSpec, retries: int = 2) -> list[SpliceStatus]:
+    """Play splices and compare the observations with the recorded ones; retry after infrastructure failures."""
+
+    def check(env: AgentEnv, splice: Trajectory) -> SpliceStatus:
+        for _ in range(1 + retries):
+            with contextlib.suppress(InfraError):
+                return "verified" if first_divergence(env, splice) is None else "counterfactual"
+        return "infra_error"
+
+    with contextlib.closing(env.make()) as made:
+        return [check(made, splice) for splice in splices]
+
+
 def _refuse_other_version(splice: Trajectory, number: int, expected: str, observed: str) -> None:
     if observed != expected:
         raise UsageError(
             f"task {splice.task.id!r} shows {observed[:80]!r} after {number} steps; expected {expected[:80]!r} as in "
             "the search tree, which comes from another task or another version of the environment; use a new run folder"
         )
+
+
+def splice_examples(splices: Sequence[Splice], agent: Agent) -> list[Example]:
+    """Return the training examples of distinct splices; the weights of each task sum to 1."""
+    by_task: dict[str, dict[tuple[tuple[str, bool], ...], Trajectory]] = {}
+    for splice in splices:
+        turns = tuple((step.action, step.trainable) for step in splice.trajectory.steps)
+        by_task.setdefault(splice.trajectory.task.id, {}).setdefault(turns, splice.trajectory)
+    return [
+        Example(chat, 1.0 / (len(distinct) * len(chats)))
+        for distinct in by_task.values()
+        for chats in map(agent.chats, distinct.values())
+        for chat in chats
+    ]

@@ -15,6 +15,7 @@ from kintsugi.agents.verifier import (
     parse_judgement,
     render_step,
     verifier_prompt,
+    whole_chats,
 )
 from kintsugi.envs import AgentEnv, find
 from kintsugi.errors import TooLongError
@@ -126,6 +127,26 @@ def test_chat_restarts_with_shorter_context_when_it_exceeds_the_window():
     judgements = asyncio.run(judge_steps(model, "mine/Garden-v0", "dig.", STEPS[:1], STEPS[1:5], "end", CONFIG))
     assert len(judgements) == 4
     assert step_counts == [[2], [2, 1], [2, 1, 1], [4], [2], [2, 1]]
+    chats = whole_chats(judgements)
+    assert [[m.content.count("> ") for m in chat if m.role == "user"] for chat in chats] == [[2, 1], [2, 1]]
+    assert [sum(m.role == "assistant" for m in chat) for chat in chats] == [2, 2]
+
+
+def test_only_answers_that_parsed_are_trainable():
+    texts = iter(["Judgement: Good", "Well.", "Judgement: Bad"])
+    judgements = asyncio.run(
+        judge_steps(ScriptedModel(lambda *_: next(texts)), "mine/Garden-v0", "dig.", [], STEPS[:4], "end", CONFIG)
+    )
+    [chat] = whole_chats(judgements)
+    answers = [m for m in chat if m.role == "assistant"]
+    assert [(m.content, m.trainable) for m in answers] == [
+        ("Judgement: Good", True),
+        ("Well.", False),
+        ("Judgement: Bad", True),
+    ]
+    assert all(m.token_ids == tuple(m.content.encode()) for m in answers)
+    mute = judge_steps(ScriptedModel(["Well."]), "mine/Garden-v0", "dig.", [], STEPS[:2], "end", CONFIG)
+    assert whole_chats(asyncio.run(mute)) == []
 
 
 def judge_all(script, steps=STEPS[2:], **changes):

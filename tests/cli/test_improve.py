@@ -28,6 +28,8 @@ SEED = (
 """Flags of runs that train a real network, the seed policy."""
 SEARCH = ("--loop.search.iterations", "2", "--loop.search.candidates", "2", "--loop.alpha", "1.0")
 RECOVERY = ("--loop.recovery.steps", "1", "--loop.recovery.temperature", "1.0")
+NO_VERIFIER = ("--loop.max-unparsed", "1")
+"""Flag of runs of Agent-R whose model does not answer as a verifier."""
 
 pytestmark = pytest.mark.usefixtures("working_folder")
 
@@ -71,7 +73,7 @@ def test_a_loop_that_helps_is_adopted(loop, random_model, capsys):
         "--run",
         "run",
         *GATED,
-        *(RECOVERY if loop == "agent-r" else ()),
+        *((*RECOVERY, *NO_VERIFIER) if loop == "agent-r" else ()),
     )
     code, out, err = run_command(capsys, *command)
     assert (code, err) == (0, "")
@@ -84,7 +86,7 @@ def test_a_loop_that_helps_is_adopted(loop, random_model, capsys):
 
 
 def test_agent_r_is_also_measured_from_bad_beginnings(doors_seed, doors_world, capsys):
-    prompt = ("--loop.verifier.prompt", "Judge.", *RECOVERY, "--loop.recovery.max_beginnings", "4")
+    prompt = ("--loop.verifier.prompt", "Judge.", *NO_VERIFIER, *RECOVERY, "--loop.recovery.max_beginnings", "4")
     command = ("improve", "agent-r", "--model", doors_seed, "--run", "run", *SEED, *SEARCH, *prompt)
     code, out, err = run_command(capsys, *command)
     assert (code, err) == (0, "")
@@ -101,6 +103,16 @@ def test_first_error_and_continue_search_can_be_disabled(random_model, capsys):
     assert run_command(capsys, "improve", "agent-r", "--model", random_model, "--run", "run", *GATED, *flags)[0] == 0
     assert (record()["loop"]["first_error"], record()["loop"]["continue_search"]) == (False, None)
     assert results()["counts/agent_r@1/train"]["judged"] == 0
+
+
+def test_agent_r_refuses_a_model_that_is_no_verifier(random_model, capsys):
+    command = ("improve", "agent-r", "--model", random_model, "--run", "run", *GATED, *SEARCH, *RECOVERY)
+    said = refused(capsys, *command)
+    assert "agent_r@1 stopped and is not trained" in said
+    assert "verdicts of base (100.0 %) do not parse; expected at most 50.0 %" in said
+    assert results()["counts/agent_r@1/train"]["unparsed_share"] == 1.0
+    assert refused(capsys, *command) == said
+    assert 'loop.verifier_role: "base" -> "paper"' in refused(capsys, *command, "--loop.verifier-role", "paper")
 
 
 def test_trading_group_prints_returns_of_desks_and_rules(working_folder, capsys):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,21 +12,24 @@ from typing import Any
 import pytest
 from broken_envs import BreakingVault
 from fakes import attempts_at, backend_of, learner_of, results_of, scripted_gate, scripted_run
-from kintsugi.agents.models import Script
+from kintsugi.agents.models import Message, Sampling, Script, ScriptedBackend
 from kintsugi.agents.react import SYSTEM as ACTING
+from kintsugi.agents.registry import make_agent
 from kintsugi.agents.search import SearchTree, Uct, finished_trees
 from kintsugi.agents.trajectory import AgentSpec, Trajectory
-from kintsugi.agents.verifier import REVISION_THOUGHT, VerifierConfig
+from kintsugi.agents.verifier import REVISION_THOUGHT, VerifierConfig, parse_judgement
 from kintsugi.envs import EnvSpec
 from kintsugi.errors import UsageError
-from kintsugi.loops.agent_r import AgentR, agent_r, best_ending, check_splices, good_ends, train_round
+from kintsugi.loops.agent_r import AgentR, RoundStopped, agent_r, best_ending, findings, good_ends, train_round
 from kintsugi.loops.learning.core import Example
-from kintsugi.loops.learning.splice import first_divergence
+from kintsugi.loops.learning.splice import check_splices, first_divergence
 from kintsugi.loops.learning.training_data import TrainingData
 from kintsugi.loops.measuring.gate import Gate
+from kintsugi.loops.measuring.measure import Measure
 from kintsugi.loops.run import Attempts, Practice, Run
 from kintsugi.loops.runs.stages import Stage, split_key
 from kintsugi.loops.runs.store import RunStore
+from rich.console import Console, RenderableType
 from vault_env import RIGHT, Vault, act, actor, build_tree, place_of
 
 CONFIG = AgentR(
@@ -173,11 +178,12 @@ def test_baselines_share_the_trees_and_each_omits_one_part(run):
 # -- Bad input --------------------------------------------------------------------------------------------------------
 
 
-def test_answers_that_do_not_parse_keep_whole_paths_and_are_counted(store):
-    run = vault_run(store, lambda m, s: actor(m, s) if m[0].content == ACTING else "I would rather not say.")
-    counts = run_round(run)
+def test_without_the_limit_answers_that_do_not_parse_keep_whole_paths_and_are_counted(store):
+    run = vault_run(store, without_the_role)
+    counts = run_round(run, replace(CONFIG, max_unparsed=1.0))
     assert counts["unparsed_share"] == 1.0
     assert counts["no_error_found"] == counts["splices"] > 0
+    assert "stopped" not in counts
 
 
 def test_an_agent_without_errors_gives_no_splice(store):
@@ -246,7 +252,7 @@ def test_parents_of_splices_are_nodes_of_their_trees(run):
 def test_three_rounds_with_rising_alpha_continue_from_the_previous_adapter(run):
     store, learner = run.store, learner_of(run)
     assert agent_r(run, CONFIG) == store.folder / "adapters" / "agent_r@3"
-    assert backend_of(run).opened == ["base", "agent_r@1", "agent_r@2"]
+    assert list(dict.fromkeys(backend_of(run).opened)) == ["base", "agent_r@1", "agent_r@2"]
     assert learner.starts == {"agent_r@1": None, "agent_r@2": "agent_r@1", "agent_r@3": "agent_r@2"}
     assert [learner.configs[f"agent_r@{i}"].epochs for i in (1, 2, 3)] == [3.0, 1.0, 1.0]
     first = {stage.model_round: next(finished_trees(store.tree_log(stage))) for stage in own_trees(store)}
@@ -297,6 +303,127 @@ def trajectory_of(tree: SearchTree) -> Trajectory:
     return tree.trajectory(next(tree.ends()))
 
 
+# -- The role of the verifier -----------------------------------------------------------------------------------------
+
+
+def without_the_role(messages: Sequence[Message], sampling: Sampling) -> str:
+    """Script of a model that acts like `actor` and does not answer as a verifier."""
+    return actor(messages, sampling) if messages[0].content == ACTING else "I would rather not say."
+
+
+def unsure(messages: Sequence[Message], sampling: Sampling) -> str:
+    """Script of a model whose verdicts on `take key` do not parse."""
+    step = messages[-1].content.rpartition("> ")[2]
+    return "Hm." if messages[0].content != ACTING and step.startswith("take key") else actor(messages, sampling)
+
+
+def forgetful_run(store: RunStore) -> Run:
+    """A run whose adapters do not answer as a verifier."""
+    return scripted_run(store, "vault_env:Vault", actor, {"agent_r": without_the_role})
+
+
+def printed(found: Iterable[RenderableType]) -> str:
+    console = Console(record=True, width=400, force_terminal=False)
+    for each in found:
+        console.print(each, highlight=False)
+    return console.export_text()
+
+
+def verdict_examples_of(run: Run, name: str) -> list[Example]:
+    return [e for e in learner_of(run).fitted[name] if e.messages[0].content != ACTING]
+
+
+@pytest.mark.parametrize("role", ["paper", "kept"])
+def test_a_round_whose_verdicts_do_not_parse_stops_the_loop_and_says_so(role, store):
+    """`forgetful_run` replaces adapters by a script, so training on verdicts does not help here."""
+    run, config = forgetful_run(store), replace(CONFIG, verifier_role=role)
+    assert agent_r(run, config) == store.folder / "adapters" / "agent_r@1"
+    assert set(learner_of(run).fitted) == {"agent_r@1"}
+    counts = results_of(store, "counts")
+    assert set(counts) == {"agent_r@1", "agent_r@2"}
+    judged = counts["agent_r@2"]["judged"]
+    assert counts["agent_r@2"]["stopped"] == (
+        f"agent_r@2 stopped and is not trained: {judged} of {judged} verdicts of agent_r@1 (100.0 %) do not parse; "
+        "expected at most 50.0 %, and lines such as 'Judgement: Bad'; start a new run with --loop.verifier-role base, "
+        "with which the model without an adapter judges"
+    )
+    assert counts["agent_r@2"]["trees"] == 12
+    assert counts["agent_r@2"]["unparsed_share"] == 1.0
+    assert (counts["agent_r@2"]["splices"], counts["agent_r@2"]["examples"]) == (0, 0)
+    text = printed(findings(run, config, Measure(), {}))
+    assert counts["agent_r@2"]["stopped"] in text
+    [row] = [line for line in text.splitlines() if "agent_r@2" in line and "verdicts" not in line]
+    assert "100.0 %" in row
+
+    again, before = forgetful_run(store), store.results()
+    assert agent_r(again, config) == store.folder / "adapters" / "agent_r@1"
+    assert (store.results(), learner_of(again).fitted, backend_of(again).opened) == (before, {}, [])
+    assert printed(findings(again, config, Measure(), {})) == text
+
+
+def test_a_base_model_that_is_no_verifier_is_refused_and_its_counts_are_kept(store):
+    for _ in range(2):
+        run = vault_run(store, without_the_role)
+        with pytest.raises(RoundStopped, match=r"agent_r@1 stopped .* verdicts of base .*--loop\.verifier\.prompt"):
+            agent_r(run, CONFIG)
+        assert learner_of(run).fitted == {}
+        assert results_of(store, "counts")["agent_r@1"]["unparsed_share"] == 1.0
+
+
+def test_the_base_model_judges_in_all_rounds(store):
+    run = forgetful_run(store)
+    assert agent_r(run, CONFIG) == store.folder / "adapters" / "agent_r@3"
+    counts = results_of(store, "counts")
+    assert [counts[f"agent_r@{i}"]["unparsed_share"] for i in (1, 2, 3)] == [0, 0, 0]
+    assert [counts[f"agent_r@{i}"]["verdict_examples"] for i in (1, 2, 3)] == [0, 0, 0]
+    # The base judges after each adapter that acted.
+    assert backend_of(run).opened == ["base", "agent_r@1", "base", "agent_r@2", "base"]
+    assert not verdict_examples_of(run, "agent_r@3")
+
+
+def test_verdicts_that_parsed_are_trained_on(store):
+    run = vault_run(store, unsure)
+    config = replace(CONFIG, verifier_role="kept")
+    agent_r(run, config)
+    for name in ("agent_r@1", "agent_r@2", "agent_r@3"):
+        counts, verdicts = results_of(store, "counts")[name], verdict_examples_of(run, name)
+        assert 0 < counts["unparsed_share"] < 0.5
+        assert 0 < len(verdicts) == counts["verdict_examples"] <= round(0.25 * counts["own_examples"])
+        assert counts["examples"] == counts["own_examples"] + len(verdicts) == len(learner_of(run).fitted[name])
+        for example in verdicts:
+            answers = [m for m in example.messages if m.role == "assistant"]
+            assert [m.trainable for m in answers] == [m.content != "Hm." for m in answers]
+            assert any(m.trainable for m in answers)
+            assert all(m.token_ids == tuple(m.content.encode()) for m in answers)
+        weights: dict[str, float] = {}
+        for example in verdicts:
+            house = example.messages[1].content.partition("of house ")[2].partition(".")[0]
+            weights[house] = weights.get(house, 0) + example.weight
+        assert all(total == pytest.approx(1) for total in weights.values())
+    assert any(not m.trainable for e in verdict_examples_of(run, "agent_r@1") for m in e.messages)
+
+
+def test_trained_verdicts_keep_the_role(store):
+    """The adapter's table has the answers that it was trained on; without them, it does not answer as a verifier."""
+    run = scripted_run(store, "vault_env:Vault", actor)
+    found = train_round(run, None, replace(CONFIG, verifier_role="kept", verdict_share=99.0), 1)
+    changed = ScriptedBackend(without_the_role, "base").model(found)
+    [chats] = results_of(store, "cuts").values()
+    every = [chat for own in chats["chats"].values() for chat in own]
+    assert every
+    for chat in every:
+        asked = [Message(m["role"], m["content"]) for m in chat[:-1]]
+        answer = asyncio.run(changed.complete(asked, Sampling(0.0, 200)))
+        assert parse_judgement(answer.text).parsed
+
+
+def test_the_limit_and_the_share_are_checked():
+    agent = make_agent(AgentSpec(), ScriptedBackend(actor).model(), temperature=1.0, max_tokens=20)
+    for changes in ({"max_unparsed": 1.5}, {"verdict_share": -1.0}, {"verdict_share": math.inf}):
+        with pytest.raises(UsageError, match="verdict_share is .* and max_unparsed "):
+            replace(CONFIG, **changes).validate(EnvSpec("vault_env:Vault"), agent)
+
+
 # -- Resuming ---------------------------------------------------------------------------------------------------------
 
 
@@ -313,9 +440,10 @@ class Killed(BaseException):
     """Simulates a kill of the process."""
 
 
-@pytest.mark.parametrize("calls", [7, 60, 250, 400, 600])
-def test_a_killed_run_ends_like_an_uninterrupted_one(run, tmp_path, calls):
-    agent_r(run, CONFIG)
+@pytest.mark.parametrize(("calls", "role"), [(7, "base"), (60, "base"), (250, "kept"), (400, "base"), (600, "kept")])
+def test_a_killed_run_ends_like_an_uninterrupted_one(run, tmp_path, calls, role):
+    config = replace(CONFIG, verifier_role=role)
+    agent_r(run, config)
     left = [calls]
 
     def dies(messages, sampling):
@@ -327,8 +455,8 @@ def test_a_killed_run_ends_like_an_uninterrupted_one(run, tmp_path, calls):
     with RunStore.open(tmp_path / "resumed", {}) as resumed:
         killed = vault_run(resumed, dies)
         with pytest.raises(Killed):
-            agent_r(killed, CONFIG)
-        agent_r(killed, CONFIG)
+            agent_r(killed, config)
+        agent_r(killed, config)
         assert learner_of(killed).fitted == learner_of(run).fitted
         for name in ("agent_r@1", "agent_r@2", "agent_r@3"):
             stage = f"splice/{name}/train"

@@ -25,6 +25,8 @@ FLAGS: dict[str, tuple[str, ...]] = {
     "agent-r": (
         *("--loop.alpha", "1.0", "--loop.search.candidates", "2", "--loop.search.iterations", "3"),
         *("--loop.verifier.prompt", "Judge.", "--loop.recovery.steps", "1", "--loop.recovery.temperature", "1.0"),
+        # The network is no verifier.
+        *("--loop.max-unparsed", "1"),
     ),
     "rest-mcts": (
         *("--loop.rounds", "1", "--loop.first-search.iterations", "2", "--loop.search.iterations", "3"),

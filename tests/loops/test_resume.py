@@ -30,6 +30,7 @@ LOOPS = {
         (
             *("--loop.alpha", "0.5", "1.0", "--loop.search.candidates", "2", "--loop.search.iterations", "4"),
             *("--loop.search.max-depth", "2", "--loop.verifier.prompt", "Judge."),
+            *("--loop.max-unparsed", "1", "--loop.verifier-role", "kept"),
             *(
                 "--loop.recovery.steps",
                 "1",

@@ -7,48 +7,22 @@ from pathlib import Path
 
 import pytest
 from command_line import refused
-from comparisons import JUDGE, Seeds
+from comparisons import AGENT_R, Seeds, without_the_role
 from fakes import attempts_at
-from kintsugi.agents.search import Uct
 from kintsugi.agents.verifier import VerifierConfig
 from kintsugi.benchmarks.reproduce.agent_r import BASELINES, ReproduceAgentR
 from kintsugi.benchmarks.reproduce.core import run_in
 from kintsugi.errors import UsageError
-from kintsugi.loops.agent_r import AgentR
-from kintsugi.loops.learning.core import FitConfig
-from kintsugi.loops.learning.training_data import TrainingData
 from kintsugi.loops.measuring.gate import Gate
-from kintsugi.loops.measuring.measure import Measure
-from kintsugi.loops.measuring.recovery import Recovery
-from kintsugi.loops.run import Attempts, Practice
 from kintsugi.loops.runs.store import RunStore
-from kintsugi.loops.seeds.family import SeedRecipe
 from rich.console import Console
 
-CONFIG = ReproduceAgentR(
-    recipe=SeedRecipe(family="doors"),
-    env="door_env:Doors",
-    loop=AgentR(
-        Practice(tasks=30),
-        Attempts(temperature=1.0, at_once=16),
-        FitConfig(epochs=1.0, lr=1e-4),
-        Gate("off"),
-        data=TrainingData(replay=0.25),
-        search=Uct(candidates=2, iterations=4, max_depth=2),
-        continue_search=Uct(candidates=2, iterations=1, max_depth=2),
-        verifier=VerifierConfig(prompt=JUDGE),
-        revisions=("I try",),
-        later_epochs=0.5,
-        recovery=Recovery(steps=1, max_beginnings=5, temperature=1.0),
-    ),
-    held_out=Measure(tasks=8, temperature=0.5),
-    seeds=2,
-)
+CONFIG = AGENT_R
 MODELS = ["base", *BASELINES, "agent-r 1", "agent-r 2", "agent-r 3"]
 
 
-def printed(folder: Path, config: ReproduceAgentR, seeds: Seeds) -> str:
-    console = Console(record=True, width=140, force_terminal=False)
+def printed(folder: Path, config: ReproduceAgentR, seeds: Seeds, width: int = 140) -> str:
+    console = Console(record=True, width=width, force_terminal=False)
     run_in(folder, config, console, seeds)
     return console.export_text()
 
@@ -148,6 +122,63 @@ def test_verdicts_are_printed_where_rounds_are_gated(tmp_path):
     assert [line.split()[1] for line in lines] == ["agent_r@1", "agent_r@2", "agent_r@3"]
     for name in ("agent-r 1", "agent-r 2", "agent-r 3"):
         assert name in output
+    with RunStore.read(tmp_path / "run") as store:
+        results = {str(stage): found for stage, found in store.results().items()}
+        adopted = [n for n in range(1, 4) if results[f"verdict/seed0/agent_r@{n}/valid_seen"]["adopted"]]
+        last = max(adopted, default=None)
+        assert results["counts/seed0/agent_r/-"] == {"adopted": f"agent_r@{last}" if last else "base"}
+        for tasks in ("valid_unseen", "recovery"):
+            # The adopted model is not measured again.
+            raw = results[f"score/seed0/{f'agent-r {last}' if last else 'base'}/{tasks}"]
+            assert results[f"score/seed0/agent-r gated/{tasks}"] == {**raw, "name": "agent-r gated"}
+            assert attempts_at(store, f"eval/seed0/agent-r gated/{tasks}") == []
+        assert results["comparison/agent-r gated - base/Success, paired"]["n"] == 8
+        for n in (2, 3):
+            tree = f"{'agent_r' if any(i < n for i in adopted) else 'base'}@{n}"
+            assert f"search/seed0/{tree}/train" in map(str, store.tree_stages())
+
+
+def test_a_round_without_verdicts_is_missing_and_the_other_models_are_compared(tmp_path):
+    config = replace(CONFIG, loop=replace(CONFIG.loop, verifier_role="paper"), baselines=False)
+
+    def forgetful() -> Seeds:
+        return Seeds(adapters={"agent_r": without_the_role}, forgetful=[1])
+
+    output = printed(tmp_path / "run", config, forgetful(), width=500)
+    [said] = [line for line in output.splitlines() if line.startswith("seed1 agent_r@2 stopped and is not trained: ")]
+    assert "verdicts of agent_r@1 (100.0 %) do not parse" in said
+    assert "no agent-r 2, agent-r 3: agent_r@2 stopped" in output
+    with RunStore.read(tmp_path / "run") as store:
+        results = {str(stage): found for stage, found in store.results().items()}
+        for seed, names in ((0, MODELS[-3:]), (1, ["agent-r 1"])):
+            scored = [name for name in MODELS[-3:] if f"score/seed{seed}/{name}/recovery" in results]
+            assert scored == names
+        assert results["counts/seed1/agent_r@2/train"]["splices"] == 0
+        found = {pair: results[f"comparison/{pair}/Success, paired"]["n"] for pair in ("agent-r 1 - base",)}
+        assert found == {"agent-r 1 - base": 16}
+        # The seed without round 3 is in neither side.
+        both = [attempts_at(store, f"eval/seed0/{name}/valid_unseen") for name in ("base", "agent-r 3")]
+        difference = sum(t.success for t in both[1]) - sum(t.success for t in both[0])
+        compared = results["comparison/agent-r 3 - base/Success, paired"]
+        assert (compared["n"], compared["difference"]) == (8, pytest.approx(difference / 8))
+    again = forgetful()
+    tables = [
+        [line for line in text.splitlines() if "TaskSet" in line or ("%" in line and "no agent-r" not in line)]
+        for text in (output, printed(tmp_path / "run", config, again, width=500))
+    ]
+    assert tables[0] == tables[1]
+    assert (again.trained, again.asked) == ({}, [])
+
+
+def test_a_base_model_that_is_no_verifier_leaves_the_models_that_need_none(tmp_path):
+    loop = replace(CONFIG.loop, verifier=VerifierConfig(prompt="Say."), gate=Gate(tasks=6, split="valid_seen"))
+    output = printed(tmp_path / "run", replace(CONFIG, loop=loop, seeds=1), Seeds(), width=500)
+    assert "no unchecked: unchecked@1 stopped" in output
+    assert "no agent-r 1, agent-r 2, agent-r 3: agent_r@1 stopped" in output
+    with RunStore.read(tmp_path / "run") as store:
+        scored = [stage.model for stage in store.results() if (stage.kind, stage.tasks) == ("score", "recovery")]
+        assert scored == ["base", "good-only", "direct-revision", "agent-r gated"]
+        assert {str(s): r for s, r in store.results().items()}["counts/seed0/agent_r/-"] == {"adopted": "base"}
 
 
 def test_another_configuration_or_bad_tasks_are_refused(made, tmp_path, capsys):

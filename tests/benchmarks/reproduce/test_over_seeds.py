@@ -6,7 +6,8 @@ import json
 from dataclasses import replace
 
 import pytest
-from comparisons import Seeds
+from comparisons import AGENT_R, Seeds, without_the_role
+from fakes import attempts_at
 from kintsugi.benchmarks.reproduce.over_seeds import STUDIES, play, seed_numbers
 from kintsugi.benchmarks.reproduce.re_rest import ReproduceReReST
 from kintsugi.benchmarks.reproduce.seed_results import SeedResult, read_results, result_file, write_result
@@ -17,6 +18,7 @@ from kintsugi.loops.measuring.gate import Gate
 from kintsugi.loops.measuring.measure import Measure
 from kintsugi.loops.re_rest import ReReST
 from kintsugi.loops.run import Attempts, Practice
+from kintsugi.loops.runs.store import RunStore
 from kintsugi.loops.seeds.family import SeedRecipe
 from rich.console import Console
 
@@ -40,6 +42,9 @@ RESULT = SeedResult(
     updates={},
     counts={"passed": 3},
 )
+
+WRONG = json.dumps({**RESULT.__dict__, "tasks": {"valid": ["a"]}})
+"""A result with one task and eight outcomes."""
 
 
 def test_each_seed_is_played_once_and_trains_a_control_of_the_same_size(tmp_path):
@@ -104,7 +109,9 @@ def test_files_are_read_back_and_other_tasks_are_refused(tmp_path):
         render_tables([], PAIRS)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"seed": 1}', json.dumps({**RESULT.__dict__, "outcomes": {}})])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"seed": 1}', json.dumps({**RESULT.__dict__, "outcomes": {}}), WRONG]
+)
 def test_a_damaged_file_is_named_before_anything_is_played(tmp_path, text):
     result_file(tmp_path, 3).write_text(text)
     seeds = Seeds()
@@ -132,6 +139,73 @@ def test_models_must_be_the_same(tmp_path):
     other = replace(RESULT, seed=1, outcomes={"base": {"valid": "00000000"}})
     with pytest.raises(UsageError, match="seed 1 was measured with the models"):
         render_tables([RESULT, other], PAIRS)
+
+
+@pytest.mark.parametrize("gate", [Gate(tasks=6, split="valid_seen"), Gate("off")])
+def test_agent_r_has_recovery_and_the_gated_model_beside_the_raw_rounds(gate, tmp_path):
+    """The adapters of seed 1 lose the role of the verifier, and are no better: without a gate, its round 2 stops."""
+    loop = replace(AGENT_R.loop, verifier_role="paper", gate=gate, alpha=(1.0, 1.0))
+    seeds, console = Seeds(adapters={"agent_r": without_the_role}, forgetful=[1]), Console(record=True, width=400)
+    config = replace(AGENT_R, loop=loop, baselines=False)
+    play("doors", config, [0, 1], tmp_path / "runs", tmp_path / "results", console, seeds)
+    results, text = read_results(tmp_path / "results"), console.export_text()
+    gated = gate.mode == "on"
+    names = {"base", "agent-r 1", "agent-r 2", *(["agent-r gated"] if gated else [])}
+    assert set(results[0].outcomes) == names
+    assert set(results[1].outcomes) == (names if gated else {"base", "agent-r 1"})
+    for found in results:
+        measured = {name: name for name in names}
+        if gated:
+            measured["agent-r gated"] = found.counts["counts/agent_r/-"]["adopted"].replace("agent_r@", "agent-r ")
+        with RunStore.read(tmp_path / "runs" / f"seed-{found.seed}") as store:
+            for name, sets in found.outcomes.items():
+                for tasks, word in sets.items():
+                    played = sorted(attempts_at(store, f"eval/{measured[name]}/{tasks}"), key=lambda t: t.task.id)
+                    assert word == "".join("1" if t.success else "0" for t in played)
+                    assert tasks not in found.tasks or found.tasks[tasks] == [t.task.id for t in played]
+                assert list(found.tasks) == ["recovery"]
+    # The beginnings are those of each seed's own base model.
+    assert "| seed (recovery, tasks of each seed) |" in text
+    assert ("| agent-r gated |" in text) == gated
+    assert ("seed 1 has no agent-r 2: agent_r@2 stopped and is not trained" in text) != gated
+
+
+def test_seeds_with_tasks_of_their_own_are_paired_by_task():
+    base = {"recovery": "000"}
+    one = replace(
+        RESULT,
+        task_sets={"recovery": "abc"},
+        tasks={"recovery": ["a", "b", "c"]},
+        outcomes={"base": base, "demonstrations": base, "re-rest": {"recovery": "110"}},
+    )
+    two = replace(
+        one,
+        seed=1,
+        task_sets={"recovery": "xyz"},
+        tasks={"recovery": ["b", "d"]},
+        outcomes={"base": {"recovery": "00"}, "demonstrations": {"recovery": "00"}, "re-rest": {"recovery": "10"}},
+    )
+    lines = render_tables([one, two], PAIRS).splitlines()
+    assert lines[0].startswith("| seed (recovery, tasks of each seed) |")
+    # Tasks a and b gain, b twice: of the four ways to flip, two have a sum as large as this one.
+    [pooled] = [line for line in lines if line.startswith("| over tasks, pooled |")]
+    assert "+60.0 (" in pooled
+    assert "p = 0.500, n = 5" in pooled
+    with pytest.raises(UsageError, match="seed 1 was measured with the tasks"):
+        render_tables([one, replace(two, tasks={})], PAIRS)
+
+
+def test_a_model_that_a_seed_lacks_is_left_out_and_the_reason_is_printed():
+    outcomes = {name: RESULT.outcomes[name] for name in ("base", "demonstrations")}
+    lacking = replace(RESULT, seed=1, outcomes=outcomes, missing={"re-rest": "its round stopped"})
+    whole, both = (render_tables(found, PAIRS).splitlines() for found in ([RESULT], [RESULT, lacking]))
+    assert both[3] == "| 1 | 0.0 % |  | 12.5 % |  |  |"
+    assert "| seeds with p < 0.05 |  |  |  | 0 of 1 | 0 of 1 |" in both
+    assert [line for line in both if "pooled" in line] == [line for line in whole if "pooled" in line]
+    assert both[-1] == "seed 1 has no re-rest: its round stopped"
+    assert render_tables([lacking, RESULT], PAIRS).splitlines()[0] == both[0]
+    with pytest.raises(UsageError, match="seed 1 was measured with the models"):
+        render_tables([RESULT, replace(lacking, missing={})], PAIRS)
 
 
 def test_seed_numbers():

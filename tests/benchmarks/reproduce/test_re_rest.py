@@ -12,7 +12,7 @@ from command_line import refused
 from comparisons import Seeds
 from fakes import attempts_at
 from kintsugi.agents.trajectory import Trajectory
-from kintsugi.benchmarks.reproduce.core import comparisons, reproduce, run_in
+from kintsugi.benchmarks.reproduce.core import comparisons, pooled, reproduce, run_in
 from kintsugi.benchmarks.reproduce.re_rest import PAIRS, ReproduceReReST, counts_of
 from kintsugi.loops.learning.core import FitConfig
 from kintsugi.loops.measuring.gate import Gate
@@ -42,7 +42,7 @@ def made(tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("reproduce") / "run"
     seeds, lines = Seeds(), list[str]()
     with RunStore.open(folder, {}) as store:
-        attempts = reproduce(store, CONFIG, seeds, lines.append)
+        attempts = pooled(reproduce(store, CONFIG, seeds, lines.append))
     return folder, attempts, seeds, lines
 
 
@@ -118,21 +118,21 @@ def test_finished_work_is_not_repeated(made):
     assert set(first.asked) >= {"base", "reflector@1", "re-rest@1"}
     again = Seeds()
     with RunStore.open(folder, {}) as store:
-        assert reproduce(store, CONFIG, again, lambda _: None) == attempts
+        assert pooled(reproduce(store, CONFIG, again, lambda _: None)) == attempts
     assert (len(again.runs), again.trained, again.asked) == (2, {}, [])
 
 
 def test_the_planned_comparisons_pool_splits_and_seeds(made):
     _, attempts, _, _ = made
     [tasks] = CONFIG.pools().values()
-    found = comparisons(attempts, PAIRS, tasks)
+    found = comparisons([attempts], PAIRS, tasks)
     assert [(c.a, c.b) for c in found] == list(PAIRS)
     for comparison in found:
         assert comparison.n == 2 * 2 * 6
-        pooled = [t for split in attempts[comparison.b].values() for t in split]
-        assert comparison.rate_b == sum(t.success for t in pooled) / len(pooled)
+        own = [t for split in attempts[comparison.b].values() for t in split]
+        assert comparison.rate_b == sum(t.success for t in own) / len(own)
     few = {name: attempts[name] for name in ("base", "re-rest")}
-    assert [(c.a, c.b) for c in comparisons(few, PAIRS, tasks)] == [("base", "re-rest")]
+    assert [(c.a, c.b) for c in comparisons([few], PAIRS, tasks)] == [("base", "re-rest")]
 
 
 def test_counts():

@@ -93,7 +93,8 @@ def test_pairs_are_limited_seeded_and_use_each_bad_end_before_any_twice():
 def judged_by(script, bad: tuple[str, ...], tree: SearchTree = TREE):
     model = ScriptedModel(script)
     pair = end_of(tree, *GOOD), end_of(tree, *bad)
-    return asyncio.run(first_error(model, tree, pair, VerifierConfig(max_tokens=200))), model
+    cut, _ = asyncio.run(first_error(model, tree, pair, VerifierConfig(max_tokens=200)))
+    return cut, model
 
 
 def calls_bad(action: str):

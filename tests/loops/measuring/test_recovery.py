@@ -13,7 +13,6 @@ from fakes import attempts_at, backend_of, results_of, scripted_run
 from kintsugi.agents.models import Message
 from kintsugi.envs.core import TaskSet
 from kintsugi.errors import UsageError
-from kintsugi.loops.agent_r import rounds_table
 from kintsugi.loops.learning.core import Example, FitConfig
 from kintsugi.loops.measuring.evaluation import Score, compare
 from kintsugi.loops.measuring.measure import Measure
@@ -25,6 +24,7 @@ from kintsugi.loops.measuring.recovery import (
     behaviour_table,
     measure_recovery,
 )
+from kintsugi.loops.measuring.splice_rounds import rounds_table
 from kintsugi.loops.run import Run
 from kintsugi.loops.runs.stages import Stage, split_key
 from kintsugi.loops.runs.store import RunStore
