@@ -161,7 +161,7 @@ def test_the_loop_with_scripted_models(tmp_path):
         found = rest_mcts(run, CONFIG)
         assert found == store.folder / "adapters" / "rest_mcts@2"
         fitted = learner_of(run).fitted
-        assert list(fitted) == ["value@0", "value@1", "rest_mcts@1", "value@2", "rest_mcts@2"]
+        assert list(fitted) == ["value@0", "rest_mcts@1", "value@1", "rest_mcts@2", "value@2"]
         assert all(isinstance(e, ValueExample) for name in fitted if name.startswith("value") for e in fitted[name])
         # Each value model is trained on all trees so far.
         assert len(fitted["value@0"]) < len(fitted["value@1"]) < len(fitted["value@2"])
