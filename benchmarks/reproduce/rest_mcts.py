@@ -41,7 +41,7 @@ COUNTED = ("rest_mcts_first", "rest_mcts", "rest_em", "rest_em_few")
 class ReproduceReSTMCTS(Reproduction):
     """Compare the base model, ReST-EM and ReST-MCTS* at an equal budget of model calls, over several seeds."""
 
-    loop: ReSTMCTS = field(default_factory=lambda: ReSTMCTS(practice=Practice(tasks=60), gate=UNGATED))
+    loop: ReSTMCTS = field(default_factory=lambda: ReSTMCTS(practice=Practice(tasks=120), gate=UNGATED))
     held_out: Measure = field(default_factory=lambda: Measure(splits=("valid_unseen",), tasks=200))
 
     paper: ClassVar[str] = "rest-mcts"
@@ -76,30 +76,33 @@ class ReproduceReSTMCTS(Reproduction):
         run, loop = lab.run, replace(self.loop, seed=self.loop.seed + lab.seed)
         lab.measure("base", None)
 
-        # REST-MCTS*
         lab.say("first search")
         trees = first_search(run, loop)
-        budgets, spent, adopted = list[int](), 0, None
+        budgets, spent = list[int](), 0
+        searcher: Path | None = None
+        sampler: Path | None = None
         for i in range(1, loop.rounds + 1):
+            # REST-MCTS*
             lab.say(f"ReST-MCTS*, round {i}: value model, search, training")
-            adapter, searched = train_round(run, adopted, trees, loop, i)
+            adapter, searched = train_round(run, searcher, trees, loop, i)
             trees += searched
             budgets.append(total_cost(trees).model_calls - spent)
             spent += budgets[-1]
             lab.measure(f"rest-mcts {i}", adapter)
-            if loop.passes_gate(run, adopted, adapter):
-                adopted = adapter
+            if loop.passes_gate(run, searcher, adapter):
+                searcher = adapter
 
-        # REST-EM
-        adopted = None
-        for i, budget in enumerate(budgets, 1):
-            lab.say(f"ReST-EM, round {i}: {budget} model calls")
-            adapter = train_on_samples(run, adopted, loop, i, budget)
+            # REST-EM
+            lab.say(f"ReST-EM, round {i}: {budgets[-1]:,} model calls, training")
+            adapter = train_on_samples(run, sampler, loop, i, budgets[-1])
             lab.measure(f"rest-em {i}", adapter)
-            if loop.passes_gate(run, adopted, adapter):
-                adopted = adapter
-        few = train_on_samples(run, None, loop, 1, budgets[0], "rest_em_few", loop.traces)
-        lab.measure("rest-em 1 few", few)
+            if loop.passes_gate(run, sampler, adapter):
+                sampler = adapter
+
+        # REST-EM ON AS FEW ATTEMPTS PER TASK AS REST-MCTS* TRAINS ON
+        lab.say("training rest-em 1 few")
+        adapter = train_on_samples(run, None, loop, 1, budgets[0], "rest_em_few", loop.traces)
+        lab.measure("rest-em 1 few", adapter)
 
         # MORE TRAINING ON DEMONSTRATIONS ALONE, WITH AS MANY EXAMPLES AS THE LAST ROUND OF REST-MCTS*
         last = run.store.scoped_stage(Stage("counts", "rest_mcts", loop.practice.split, loop.rounds))
@@ -232,4 +235,8 @@ def budget_table(results: Mapping[Stage, Any]) -> Table:
             cost = [f"{found['model_calls']:,}", f"{found['sampled_tokens']:,}"]
             round_name = Text(" ".join(filter(None, (stage.scope, stage.model_round))))
             table.add_row(round_name, *("" if cell is None else str(cell) for cell in cells), *cost)
+    table.caption = (
+        "the budget of rest_em@1 is the calls of rest_mcts_first and rest_mcts@1, that of a later round the calls of "
+        "rest_mcts in this round; rest_em_few trains on a part of the attempts of rest_em@1"
+    )
     return table

@@ -39,12 +39,13 @@ CONFIG = ReproduceReSTMCTS(
         data=TrainingData(replay=0.5),
         first_search=Uct(candidates=2, iterations=2),
         search=MctsStar(candidates=2, iterations=3),
+        traces=1,
         min_value=0.0,
     ),
     held_out=Measure(splits=("valid_unseen",), tasks=8, temperature=0.5),
     seeds=2,
 )
-MODELS = ["base", "rest-mcts 1", "rest-mcts 2", "rest-em 1", "rest-em 2", "demonstrations"]
+MODELS = ["base", "rest-mcts 1", "rest-em 1", "rest-mcts 2", "rest-em 2", "rest-em 1 few", "demonstrations"]
 
 
 def printed(folder: Path, config: ReproduceReSTMCTS, seeds: Seeds) -> str:
@@ -105,6 +106,11 @@ def test_both_train_on_what_they_found_and_the_control_on_as_many_demonstrations
                 assert 0 < sampled["traces"] <= len(passed)
                 assert len(seeds.trained[f"{seed}/rest_em@{i}"]) == sampled["examples"]
                 assert sampled["solved"] <= sampled["tasks"] == 10
+            few = found[f"seed{seed} rest_em_few@1"]
+            assert few["attempts"] == found[f"seed{seed} rest_em@1"]["attempts"]
+            assert 0 < few["traces"] == few["solved"]
+            assert few["traces"] < found[f"seed{seed} rest_em@1"]["traces"]
+            assert len(seeds.trained[f"{seed}/rest_em_few@1"]) == few["examples"]
             alone = seeds.trained[f"{seed}/demonstrations"]
             assert len(alone) == found[f"seed{seed} rest_mcts@2"]["examples"]
             assert all("I try" in example.messages[-1].content for example in alone)
@@ -130,7 +136,7 @@ def test_tables_name_the_comparisons_and_the_budget_of_each_round(made):
 
 def test_finished_work_is_not_repeated(made):
     folder, output, first = made
-    assert len(first.trained) == 2 * (2 + 2 + 2 + 1)
+    assert len(first.trained) == 2 * (2 + 2 + 2 + 1 + 1)
     again = Seeds()
     tables = [
         [line for line in text.splitlines() if "%" in line or ("seed" in line and "/10" in line)]
@@ -164,7 +170,7 @@ def test_verdicts_are_printed_where_rounds_are_gated(tmp_path):
     loop = replace(CONFIG.loop, gate=Gate(tasks=6, split="valid_seen"))
     output = printed(tmp_path / "run", replace(CONFIG, loop=loop, seeds=1), Seeds())
     verdicts = [line.split()[1] for line in output.splitlines() if "adopted" in line and "seed0" in line]
-    assert verdicts == ["rest_mcts@1", "rest_mcts@2", "rest_em@1", "rest_em@2"]
+    assert verdicts == ["rest_mcts@1", "rest_em@1", "rest_mcts@2", "rest_em@2"]
 
 
 def test_the_study_writes_one_result_per_seed(tmp_path):
@@ -207,5 +213,5 @@ def test_settings_that_cannot_work_are_refused_before_the_run(made, tmp_path, ca
     ):
         assert message in refused(capsys, *flags, *wrong)
         assert not (tmp_path / "run").exists()
-    with pytest.raises(UsageError, match=r"loop\.traces: 2 -> 3"):
+    with pytest.raises(UsageError, match=r"loop\.traces: 1 -> 3"):
         printed(made[0], replace(CONFIG, loop=replace(CONFIG.loop, traces=3)), Seeds())
