@@ -68,6 +68,7 @@ PAPERS = {
     for name, about in {
         "re-rest": "base model, self-training, Re-ReST and controls, over several seeds",
         "agent-r": "base model, baselines and Agent-R's rounds, over several seeds",
+        "rest-mcts": "base model, ReST-EM and ReST-MCTS* at an equal number of model calls, over several seeds",
         "trading-group": "trading rules, a desk, its ablations, and a trained desk, over several seeds",
     }.items()
 }

@@ -15,6 +15,7 @@ from ..plugins import load
 PAPERS = {
     "re-rest": "kintsugi.benchmarks.reproduce.re_rest:ReproduceReReST",
     "agent-r": "kintsugi.benchmarks.reproduce.agent_r:ReproduceAgentR",
+    "rest-mcts": "kintsugi.benchmarks.reproduce.rest_mcts:ReproduceReSTMCTS",
     "trading-group": "kintsugi.benchmarks.reproduce.trading_group:ReproduceTradingGroup",
 }
 """The comparison of each paper: a dataclass with a method `run(folder, console)`."""

@@ -1,21 +1,21 @@
 """ReST-MCTS*: self-training by process-reward guided tree search (arXiv 2406.03816, algorithm 1).
 
-0. D_V0 <- UCT trees of the initial policy, without a value model                   search/first
-   V_0  <- regression on their process rewards                                      value@0
+0. D_V  <- process rewards of UCT trees of the initial policy, without a value model  search/first
 for i in 1..T:
-1. D_G  <- MCTS*(pi_{i-1}, V_{i-1}) on the practice tasks                           search/policy@i
-2. D_V  <- process rewards of the finished trees
-   V_i  <- regression on all D_V so far                                             value@i
-3. D_pi <- passed traces of the highest value                                       collect/traces@i
-   pi_i <- SFT of the base on D_pi, adopted if it passes the gate                   rest_mcts@i
+1. V_{i-1} <- regression on all D_V so far                                            value@i-1
+2. D_G  <- MCTS*(pi_{i-1}, V_{i-1}) on the practice tasks                             search/policy@i
+   D_V  <- process rewards of the finished trees
+3. D_pi <- passed traces of the highest value                                         collect/traces@i
+   pi_i <- SFT of the base on D_pi, adopted if it passes the gate                     rest_mcts@i
+4. V_T  <- regression on all D_V                                                      value@T
 
-The last column names the stages and adapters.
+The last column names the stages and adapters. The paper trains V_i at the end of round i, which gives the same models.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,7 +23,7 @@ from ..agents.core import Agent
 from ..agents.search import MctsStar, PromptValue, SearchTree, Uct
 from ..agents.search.search_env import PromptingAgent
 from ..agents.search.strategy import SearchConfig
-from ..agents.search.tree import ROOT
+from ..agents.search.tree import ROOT, SearchUsage
 from ..agents.trajectory import Trajectory
 from ..envs.registry import EnvSpec
 from ..errors import UsageError
@@ -57,42 +57,77 @@ class ReSTMCTS(LoopConfig):
     """Number of rounds T; 2 in the paper."""
 
     def validate(self, env: EnvSpec, agent: Agent) -> None:
-        """Also check that the agent has a prompt for the value model; see `LoopConfig.validate`."""
+        """Also check the agent, which needs a prompt for the value model, and the rounds; see `LoopConfig.validate`."""
         super().validate(env, agent)
         require_prompt(agent)
+        for name in ("rounds", "traces"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} is {getattr(self, name)}; expected at least 1")
+        if not 0 <= self.min_value <= 1:
+            raise UsageError(f"min_value is {self.min_value}; expected a value in [0, 1]; 0 keeps all passed traces")
 
 
 def rest_mcts(run: Run, config: ReSTMCTS) -> Path | None:
     """Run the loop; return the last adopted adapter, or None if none was adopted."""
-    split, seed = config.practice.split, config.seed
-    # 0: TRAIN A FIRST VALUE MODEL
-    agent = make_policy(run, None, config)
-    all_trees = search_trees(
-        run, Stage("search", "first", split), "search/first", agent, None, config.first_search, config
-    )
-    value = train_value(run, "value@0", agent, all_trees, config)
+    trees = first_search(run, config)
     adopted: Path | None = None
     for i in range(1, config.rounds + 1):
-        # 1: SEARCH
-        agent = make_policy(run, adopted, config)
-        stage = Stage("search", "policy", split, i)
-        trees = search_trees(run, stage, f"search/policy@{i}", agent, value, config.search, config)
-        all_trees += trees
-
-        # 2: LABEL, TRAIN THE VALUE MODEL
-        value = train_value(run, f"value@{i}", agent, all_trees, config)
-
-        # 3: CHOOSE TRACES, TRAIN THE POLICY
-        traces = [trace for task_trees in group_by_task(trees) for trace in choose_traces(task_trees, config)]
-        traces_stage = Stage("collect", "traces", split, i)
-        if traces and not run.store.trajectories(traces_stage):
-            run.store.add(traces_stage, traces)
-        examples = config.data.mixture(agent, traces, run.demonstrations, seed)
-        adapter = run.train(f"rest_mcts@{i}", examples, config.fit, seed=seed, rename=config.data.rename)
-        run.store.result(Stage("counts", "rest_mcts", split, i), summary, trees, traces, len(examples))
+        adapter, searched = train_round(run, adopted, trees, config, i)
+        trees += searched
         if config.passes_gate(run, adopted, adapter):
             adopted = adapter
+
+    # 4: TRAIN THE LAST VALUE MODEL
+    train_value(run, f"value@{config.rounds}", make_policy(run, None, config), trees, config)
     return adopted
+
+
+def first_search(run: Run, config: ReSTMCTS) -> list[SearchTree]:
+    """Run step 0; return the trees of the base model."""
+    # 0: SEARCH WITHOUT A VALUE MODEL
+    split, agent = config.practice.split, make_policy(run, None, config)
+    stage = Stage("search", "first", split)
+    trees = search_trees(run, stage, "search/first", agent, None, config.first_search, config)
+    run.store.result(Stage("counts", "rest_mcts_first", split), search_counts, trees)
+    return trees
+
+
+def train_round(
+    run: Run, start: Path | None, earlier: Sequence[SearchTree], config: ReSTMCTS, i: int
+) -> tuple[Path, list[SearchTree]]:
+    """Run one round, steps 1 to 3.
+
+    Args:
+        run: The run.
+        start: Adapter of the policy to search with; None for the base model.
+        earlier: Trees of all earlier searches, which the value model is trained on.
+        config: Configuration.
+        i: Round, from 1.
+
+    Returns:
+        The trained policy `rest_mcts@<i>`, and the trees of this round.
+
+    Raises:
+        UsageError: There is nothing to train on.
+    """
+    split, seed, agent = config.practice.split, config.seed, make_policy(run, start, config)
+    # 1: TRAIN THE VALUE MODEL
+    value = train_value(run, f"value@{i - 1}", agent, earlier, config)
+
+    # 2: SEARCH
+    stage = Stage("search", "policy", split, i)
+    trees = search_trees(run, stage, f"search/policy@{i}", agent, value, config.search, config)
+
+    # 3: CHOOSE TRACES, TRAIN THE POLICY
+    traces = [trace for task_trees in group_by_task(trees) for trace in choose_traces(task_trees, config)]
+    traces_stage = Stage("collect", "traces", split, i)
+    if traces and not run.store.trajectories(traces_stage):
+        run.store.add(traces_stage, traces)
+    examples = config.data.mixture(agent, traces, run.demonstrations, seed)
+    adapter = run.train(f"rest_mcts@{i}", examples, config.fit, seed=seed, rename=config.data.rename)
+    counts = {**search_counts(trees), "traces": len(traces), "examples": len(examples)}
+    run.store.result(Stage("counts", "rest_mcts", split, i), dict, counts)
+    return adapter, trees
 
 
 def make_policy(run: Run, adapter: Path | None, config: ReSTMCTS) -> PromptingAgent:
@@ -187,18 +222,22 @@ def trace_value(tree: SearchTree, end: int) -> float:
     return sum(tree.values[number] for number in path) / len(path)
 
 
-def summary(trees: Sequence[SearchTree], traces: Sequence[Trajectory], examples: int) -> dict[str, Any]:
-    """Count the trees, traces and examples of a round."""
+def search_counts(trees: Sequence[SearchTree]) -> dict[str, Any]:
+    """Count the trees of one search, the tasks that they solved, and what they cost."""
+    solved = {t.task.id for t in trees if any(t.nodes[end].outcome == "success" for end in t.ends())}
     return {
+        "tasks": len({t.task.id for t in trees}),
+        "solved": len(solved),
         "trees": len(trees),
         "nodes": sum(map(len, trees)),
-        "solved": sum(any(t.nodes[end].outcome == "success" for end in t.ends()) for t in trees),
         "infra_errors": sum(t.ended == "infra_error" for t in trees),
-        "model_calls": sum(t.usage.model_calls for t in trees),
-        "env_steps": sum(t.usage.env_steps for t in trees),
-        "traces": len(traces),
-        "examples": examples,
+        **asdict(total_cost(trees)),
     }
+
+
+def total_cost(trees: Iterable[SearchTree]) -> SearchUsage:
+    """Return the summed cost of searches."""
+    return sum((tree.usage for tree in trees), SearchUsage())
 
 
 LOOP = Loop("rest-mcts", "value-guided search, train policy and value (ReST-MCTS*)", ReSTMCTS, rest_mcts)

@@ -32,6 +32,7 @@ from .agent_r import ReproduceAgentR
 from .core import UNGATED, Attempts, Lab, Reproduction, Say, SeedRun, elapsed_time_printer, seed_run
 from .demo import Demo
 from .re_rest import ReproduceReReST
+from .rest_mcts import ReproduceReSTMCTS
 from .seed_results import SeedResult, read_results, result_file, write_result
 from .seed_tables import render_tables
 
@@ -48,6 +49,7 @@ STUDIES: dict[str, Callable[[], Reproduction]] = {
     "agent-r": ReproduceAgentR,
     "agent-r-kept": lambda: ReproduceAgentR(loop=AgentR(verifier_role="kept"), baselines=False),
     "agent-r-paper": lambda: ReproduceAgentR(loop=AgentR(verifier_role="paper"), baselines=False),
+    "rest-mcts": ReproduceReSTMCTS,
 }
 """The comparison of each study, by its name."""
 

@@ -100,7 +100,7 @@ def test_parse_returns_the_configuration_without_running():
     ("argv", "expected"),
     [
         (["improve", "re-rset"], "unknown loop 're-rset'; did you mean 're-rest'"),
-        (["reproduce", "rerest"], "unknown paper 'rerest'; did you mean 're-rest'?"),
+        (["reproduce", "rerest"], "unknown paper 'rerest'; did you mean 're-rest' or 'rest-mcts'?"),
         (["seed", "hosehold"], "unknown seed family 'hosehold'; did you mean 'household'?"),
         (["play", "household", "--task", "999", "--split", "valid_seen"], "(200 in all)"),
         (["eval", "--tasks", "0"], "tasks is 0; expected at least 1"),

@@ -23,7 +23,7 @@ from kintsugi.agents.models.value import GRID, LocalValue
 from kintsugi.agents.react import ReActAgent, ReActConfig
 from kintsugi.agents.rollout import Job, run_sync
 from kintsugi.agents.search import SearchTree, Uct, search
-from kintsugi.agents.search.tree import Node
+from kintsugi.agents.search.tree import Node, SearchUsage
 from kintsugi.agents.trajectory import AgentSpec, Step
 from kintsugi.errors import UsageError
 from kintsugi.loops.learning.core import FitConfig, ValueExample
@@ -32,7 +32,7 @@ from kintsugi.loops.learning.process_rewards import process_rewards
 from kintsugi.loops.learning.training_data import TrainingData
 from kintsugi.loops.learning.value import ValueRegression, value_examples
 from kintsugi.loops.measuring.gate import Gate
-from kintsugi.loops.rest_mcts import ReSTMCTS, choose_traces, rest_mcts, trace_value
+from kintsugi.loops.rest_mcts import ReSTMCTS, choose_traces, rest_mcts, search_counts, total_cost, trace_value
 from kintsugi.loops.run import Attempts, Practice
 from kintsugi.loops.runs.store import RunStore
 
@@ -71,6 +71,18 @@ def test_passed_traces_are_chosen_by_their_mean_value():
     assert all(t.success for t in found)
     assert len(choose_traces([one, two], ReSTMCTS(traces=2))) == 2
     assert choose_traces([one, two], ReSTMCTS(min_value=0.99)) == []
+
+
+def test_counts_of_a_search_add_up_trees_and_count_each_solved_task_once():
+    solved = make_tree((0, "a", None, 0.4), (1, "b", "success", 1.0))
+    again, failed = replace(solved, sample=1), replace(make_tree((0, "c", "failure", 0.0)), task=TASKS.tasks[1])
+    usages = (SearchUsage(5, 2, 30, 100), SearchUsage(7, 3, 40, 200), SearchUsage(1, 1, 8, 50))
+    found = [replace(tree, usage=usage) for tree, usage in zip((solved, again, failed), usages, strict=True)]
+    assert total_cost(found) == SearchUsage(13, 6, 78, 350)
+    assert search_counts(found) == {
+        **{"tasks": 2, "solved": 1, "trees": 3, "nodes": 8, "infra_errors": 0},
+        **{"model_calls": 13, "env_steps": 6, "sampled_tokens": 78, "read_tokens": 350},
+    }
 
 
 def test_each_node_with_a_process_reward_is_an_example_and_trees_have_equal_weight():
@@ -161,7 +173,7 @@ def test_the_loop_with_scripted_models(tmp_path):
         found = rest_mcts(run, CONFIG)
         assert found == store.folder / "adapters" / "rest_mcts@2"
         fitted = learner_of(run).fitted
-        assert list(fitted) == ["value@0", "value@1", "rest_mcts@1", "value@2", "rest_mcts@2"]
+        assert list(fitted) == ["value@0", "rest_mcts@1", "value@1", "rest_mcts@2", "value@2"]
         assert all(isinstance(e, ValueExample) for name in fitted if name.startswith("value") for e in fitted[name])
         # Each value model is trained on all trees so far.
         assert len(fitted["value@0"]) < len(fitted["value@1"]) < len(fitted["value@2"])

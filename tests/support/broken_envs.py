@@ -22,6 +22,13 @@ class WhiteDoorsBreak(Doors):
         return super().act(action)
 
 
+class DoorsNeverBegin(Doors):
+    """Fails at the start of every episode."""
+
+    def begin(self, task: Task) -> Any:
+        raise InfraError("the browser is gone")
+
+
 class BlueDoorsBreakLater(Doors):
     """Fails from the second episode of each task whose open door is blue. Tests clear the counter `begun`."""
 
