@@ -31,8 +31,8 @@ _MODULES = {
     "check": ("load", "check"),
     "plain": ("load", "plain"),
     "snippet": ("load", "snippet"),
-    "solution": (*_SHARED, "solution"),
-    "tests": (*_SHARED, "decoys", "guard", "namespace", "tests_peer", "tests"),
+    "solution": (*_SHARED, "own_data", "solution"),
+    "tests": (*_SHARED, "guard", "namespace", "tests_peer", "tests"),
 }
 PROGRAM = inspect.cleandoc(
     """

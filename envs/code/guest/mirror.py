@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import collections.abc
 import datetime
 import functools
 import types
@@ -35,6 +36,8 @@ SET_BY_PYTHON = frozenset(
 """Attributes that Python itself sets in exceptions and abstract classes. They stay in the process."""
 BASES = frozenset({object, datetime.tzinfo, *CONTAINERS, *SUBCLASSED})
 """Types that a stand-in class may inherit from, beside exceptions and the abstract classes of `collections.abc`."""
+
+ABSTRACT_SETS = (collections.abc.Set, collections.abc.MutableSet, collections.abc.KeysView, collections.abc.ItemsView)
 
 
 class Owner(Protocol):
@@ -164,6 +167,9 @@ class Mirrors:
             content["__slots__"] = ("__weakref__",)
         if is_root and not any(issubclass(base, (*CONTAINERS, *SUBCLASSED, BaseException)) for base in bases):
             content.update(self.shown)
+        if any(base in ABSTRACT_SETS for base in bases):
+            # Their comparisons would believe the length and the items that an object has, each on its own.
+            names = [*names, *(f"__{name}__" for name in OPERATORS[:6])]
         for each in names:
             if each == "__hash__=":
                 content["__hash__"] = None

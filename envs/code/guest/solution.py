@@ -11,6 +11,7 @@ from typing import Any
 
 from .link import CHANNEL, ConnectionLost, SocketLink
 from .load import describe_error, load_solution
+from .own_data import data_of
 from .peer import Peer
 from .process_state import Imitation
 from .values import is_data_type
@@ -41,6 +42,10 @@ class SolutionPeer(Peer):
     def serve_delete_value(self, name: str) -> None:
         """Delete a global name."""
         del self.names[name]
+
+    def serve_data(self, target: Any) -> list[Any]:
+        """Return what an object is in plain form."""
+        return data_of(target)
 
     def serve_state(self, changes: list[Any]) -> None:
         """Make the changes that the tests made in their process."""

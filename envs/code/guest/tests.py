@@ -12,7 +12,6 @@ import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from .decoys import constants_of
 from .guard import REASON, Inconsistent
 from .link import ConnectionLost
 from .namespace import MODULE, Namespace, SolutionModule, TestsModule
@@ -179,7 +178,7 @@ def run_assertions(peer: TestsPeer, job: dict[str, Any]) -> Iterator[dict[str, A
         said, peer.reply = peer.reply, ""
         return said
 
-    peer.state, peer.constants = ProcessState(job["setup"] + job["tests"]), constants_of(job["tests"])
+    peer.state = ProcessState(job["setup"] + job["tests"])
     run = record(own_names(peer, job), job, tree, Recording(peer.start, reply))
     if not run.end and not run.failed and not peer.connection.losses:
         count = max(1, len(run.reached))
@@ -229,7 +228,7 @@ def run_calls(peer: TestsPeer, job: dict[str, Any]) -> Iterator[dict[str, Any]]:
     if error:
         yield {"passed": 0, "earned": 0, "total": len(calls), "failed": [["", error]]}
         return
-    peer.constants, lost = [expected for _, _, expected in calls], False
+    lost = False
     for index, (head, arguments, expected) in enumerate(calls):
         if lost and peer.start():
             failed += [[head, "was not run"] for head, *_ in calls[index:]]

@@ -14,20 +14,27 @@ from typing import Any
 
 from .coroutines import is_allowed
 from .guard import (
+    DIFFERENCE,
     EQUAL,
+    FOLLOWED,
     GUARDED,
+    NUMBERS,
     ORDER,
+    OTHERS,
+    RATIO,
     REASON,
-    SHIFT,
+    SETS,
+    Form,
     Inconsistent,
-    Sibling,
-    check_distance,
-    check_results,
+    Unknown,
+    agrees,
+    check_number,
+    content,
     copied,
-    delta_after,
-    first_of,
+    extremes,
+    far_from,
+    follow,
     in_random_order,
-    others_for,
     truth,
 )
 from .link import CHANNEL, HEADER_BYTES, MAX_MESSAGE_BYTES, ConnectionLost
@@ -145,10 +152,8 @@ class TestsPeer(Peer):
         self.names: set[str] = set()
         self.values: dict[str, Any] = {}
         """Functions and classes of the solution that the tests have used, by name."""
-        self.siblings: dict[int, tuple[Any, list[Sibling]]] = {}
-        """By `id` of a result of `-` that is an object of the solution: this, and the results for other numbers."""
-        self.constants: list[Any] = []
-        """Constants of the tests."""
+        self.behind: dict[int, tuple[Any, Any]] = {}
+        """By `id` of a difference that is an object of the solution: this, and the number that it must be, or None."""
         self.reply = ""
         """What the last call gave or raised, for messages."""
 
@@ -159,7 +164,7 @@ class TestsPeer(Peer):
                 self.connection.start()
             self.started = True
             self.clear()
-            self.siblings.clear()
+            self.behind.clear()
             if self.state:
                 self.state.forget()
             error = self.connection.receive()
@@ -199,18 +204,17 @@ class TestsPeer(Peer):
 
     def operate(self, target: Any, name: str, arguments: Any, keywords: Any) -> Any:
         """See `Peer`. What cannot be right is exposed (`guard`)."""
-        siblings = self.siblings.get(id(target), (target, []))[1]
         if name in GUARDED and len(arguments) == 1 and not self._is_foreign(arguments[0]):
-            return self._guarded(target, name, arguments[0], siblings)
+            if name in DIFFERENCE or name in RATIO:
+                return self._difference(target, name, arguments[0])
+            return self._comparison(target, name, arguments[0])
         try:
-            deltas = [(sibling, delta_after(name, arguments, sibling.delta)) for sibling in siblings]
-            known = [(sibling, delta) for sibling, delta in deltas if delta is not None]
-            if known:
-                return self._with_siblings(target, name, arguments, known)
             result = super().operate(target, name, arguments, keywords)
         except ConnectionLost:
             self.connection.losses += 1
             raise
+        if id(target) in self.behind and name in FOLLOWED:
+            self._follow(target, name, arguments, self.behind[id(target)][1], result)
         if name == "__call__":
             self.reply = f"it gave {short_repr(result)}"
         return result
@@ -222,46 +226,66 @@ class TestsPeer(Peer):
             return safe_annotations(result)
         return result
 
-    def _guarded(self, target: Any, name: str, value: Any, siblings: list[Sibling]) -> Any:
-        forward, others = super().operate, others_for(name, value, self.constants)
-        values = [copied(value), *others]
-        if name not in EQUAL and name not in ORDER:
-            results = in_random_order([partial(forward, target, name, [each], {}) for each in values])
-            result = first_of(results)
-            check_results(name, value, others, results)
-            if name in SHIFT and self._is_foreign(result):
-                sign = SHIFT[name]
-                found = zip(others, results[1:])  # noqa: B905
-                self._keep(result, [Sibling(r, sign * float(other - value)) for other, r in found])
-            return result
-        # A sibling must not agree with the same value, unless it lies on the side where it may.
-        sided = [s for s in siblings if name in EQUAL or s.delta * ORDER[name] < 0]
-        asked = [(target, each) for each in values] + [(s.result, value) for s in sided]
-        answers = in_random_order([partial(self._answer, *pair, name) for pair in asked])
-        result, usual = first_of(answers), EQUAL.get(name, True)
-        if result is usual and any(answer is usual for answer in answers[1:]):
-            self.reply = REASON
-            return not usual
-        return result
+    def _form(self, target: Any) -> Form:
+        """Return what an object of the solution is in plain form."""
+        behind = self.behind.get(id(target))
+        base = [] if behind else content(target)
+        form = Form(base, None if base else self.request("data", target))
+        if behind:
+            form.number = behind[1]
+        return form
 
-    def _answer(self, target: Any, value: Any, name: str) -> Any:
+    def _comparison(self, target: Any, name: str, value: Any) -> Any:
+        """Apply an operator to a value if the object itself has named it."""
+        others: list[Any] = []
+        try:
+            is_named = agrees(name, self._form(target), value)
+        except Unknown:
+            # What an object contains may be a whole range of values, and texts have many orders.
+            if name == "__contains__":
+                others = [far_from(value) for _ in range(OTHERS)]
+            elif name in ORDER:
+                others = extremes(value, ORDER[name])
+            is_named = bool(others)
+        if not is_named:
+            self.reply = REASON
+            return NotImplemented if name in EQUAL else False
+        answers = in_random_order([partial(self._answer, target, name, each) for each in (copied(value), *others)])
+        if isinstance(answers[0], Exception):
+            raise answers[0]
+        if answers[0] is True and True in answers[1:]:
+            self.reply = REASON
+            return False
+        return answers[0]
+
+    def _answer(self, target: Any, name: str, value: Any) -> Any:
         return truth(super().operate(target, name, [value], {}))
 
-    def _with_siblings(self, target: Any, name: str, arguments: Any, siblings: list[tuple[Sibling, float]]) -> Any:
-        """Apply an operator to a result and to what it would be for other numbers."""
-        forward, targets = super().operate, [target, *(sibling.result for sibling, _ in siblings)]
-        results = in_random_order([partial(forward, each, name, arguments, {}) for each in targets])
-        result, found = first_of(results), [Sibling(r, d) for r, (_, d) in zip(results[1:], siblings)]  # noqa: B905
-        for sibling in found:
-            check_distance(result, sibling)
-        if self._is_foreign(result):
-            self._keep(result, found)
+    def _difference(self, target: Any, name: str, value: Any) -> Any:
+        """Apply an operator to a value. The result must follow from what the object is."""
+        form = self._form(target) if isinstance(value, (*NUMBERS, *SETS)) else None
+        result = super().operate(target, name, [copied(value)], {})
+        if form and isinstance(value, SETS) and isinstance(result, SETS):
+            try:
+                own = form.like(value)
+            except Unknown:
+                own = None
+            if own is None or getattr(own, name)(value) != result:
+                raise Inconsistent(REASON)
+        elif form and isinstance(value, NUMBERS) and not (name in RATIO and form.number is None):
+            self._follow(target, name, [value], form.number, result)
         return result
 
-    def _keep(self, result: Any, siblings: list[Sibling]) -> None:
-        if any(result is sibling.result for sibling in siblings):
+    def _follow(self, target: Any, name: str, arguments: Any, number: Any, result: Any) -> None:
+        """Compare a result with that for the number which the object is. None: it is no number."""
+        expected = None if number is None else follow(name, number, arguments)
+        if self._is_foreign(result):
+            self.behind[id(result)] = (result, expected)
+        plain = (content(result) or [result])[0]
+        if expected is not None:
+            check_number(name, expected, plain)
+        elif number is None and type(plain) in NUMBERS:
             raise Inconsistent(REASON)
-        self.siblings[id(result)] = (result, [each for each in siblings if self._is_foreign(each.result)])
 
     def _is_foreign(self, value: Any) -> bool:
         number = self.numbers.get(id(value), 0)

@@ -57,6 +57,8 @@ def _make_field(
 ) -> Any:  # fmt: skip
     import dataclasses
 
+    if not (type(name) is str and name.isidentifier()):
+        raise ValueError("not the name of a field")  # It becomes part of source code.
     made = dataclasses.Field(default, factory, init, shown, hashed, compared, metadata, keyword)
     made.name, made.type = name, kind
     sorts = [getattr(dataclasses, each) for each in ("_FIELD", "_FIELD_CLASSVAR", "_FIELD_INITVAR")]
@@ -94,7 +96,16 @@ def _make_union(*kinds: Any) -> Any:
 def _make_typing_alias(name: str, origin: Any, *arguments: Any) -> Any:
     import typing
 
-    return (getattr(typing, name) if name in TYPING else origin)[arguments]
+    return (getattr(typing, name) if name in TYPING else origin)[_without_texts(arguments)]
+
+
+def _make_alias(origin: Any, arguments: Any) -> Any:
+    return types.GenericAlias(origin, _without_texts(arguments if isinstance(arguments, tuple) else (arguments,)))
+
+
+def _without_texts(arguments: Any) -> Any:
+    """Return arguments of a type in which `object` replaces texts, which `typing.get_type_hints` would evaluate."""
+    return tuple(object if isinstance(each, str) else each for each in arguments)
 
 
 def _typing_alias(value: Any) -> list[Any]:
@@ -159,7 +170,7 @@ KINDS: dict[str, tuple[type | str, Arguments, Callable[..., Any]]] = {
     ),
     "timezone": (datetime.timezone, lambda value: list(value.__getinitargs__()), datetime.timezone),
     "pattern": (re.Pattern, lambda value: [value.pattern, value.flags], _make_pattern),
-    "alias": (types.GenericAlias, lambda value: [value.__origin__, value.__args__], types.GenericAlias),
+    "alias": (types.GenericAlias, lambda value: [value.__origin__, value.__args__], _make_alias),
     "union": (types.UnionType, lambda value: list(value.__args__), _make_union),
     "optional": ("typing._UnionGenericAlias", lambda value: ["Union", None, *value.__args__], _make_typing_alias),
     "typing alias": ("typing._GenericAlias", _typing_alias, _make_typing_alias),
