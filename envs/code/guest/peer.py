@@ -367,7 +367,7 @@ class Peer:
         is_known = isinstance(details[0], list) and details[0][0] == "kind"
         kind = real_type(details[0][1]) if is_known else self.decode(details[0])
         mirrored = isinstance(kind, self.mirrors.metaclass)
-        is_foreign = mirrored or kind in CONTAINERS or (kind is not tuple and issubclass(kind, tuple))
+        is_foreign = mirrored or issubclass(kind, CONTAINERS) or (kind is not tuple and issubclass(kind, tuple))
         if what in ("container", "value") and not is_foreign:
             raise ValueError("not a class of the other process")
         if what == "container":

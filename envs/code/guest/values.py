@@ -230,7 +230,11 @@ def subclassed(kind: Any, plain: Any) -> Any:
         return type(plain).__new__(kind, *fields, **fold)
     if isinstance(plain, datetime.timedelta):
         return datetime.timedelta.__new__(kind, plain.days, plain.seconds, plain.microseconds)
-    return type(plain).__new__(kind, plain)
+    try:
+        return type(plain).__new__(kind, plain)
+    except TypeError:
+        # The standard library has some that only they themselves can make, such as `time.struct_time`.
+        return kind(plain)
 
 
 def tag_of(kind: type) -> str:
