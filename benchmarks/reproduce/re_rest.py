@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
@@ -10,8 +9,8 @@ from typing import Any, ClassVar
 from rich.console import RenderableType
 
 from ...agents.trajectory import Trajectory
-from ...errors import unknown
-from ...loops.learning.core import Example
+from ...errors import UsageError, unknown
+from ...loops.learning.core import Example, FitConfig
 from ...loops.measuring.measure import Measure
 from ...loops.re_rest import Mended, ReReST, collect_and_mend
 from ...loops.registry import LoopConfig
@@ -19,7 +18,7 @@ from ...loops.run import Practice, job
 from ...loops.runs.stages import Stage
 from .core import UNGATED, Attempts, Lab, Reproduction
 
-MODELS = ("base", "self-training", "demonstrations", "samples", "re-rest zero-shot", "re-rest")
+MODELS = ("base", "self-training", "samples", "re-rest zero-shot", "re-rest", "demonstrations")
 PAIRS = (
     ("base", "self-training"),
     ("self-training", "re-rest"),
@@ -38,9 +37,9 @@ class ReproduceReReST(Reproduction):
     loop: ReReST = field(default_factory=lambda: ReReST(practice=Practice(tasks=300), gate=UNGATED))
     held_out: Measure = field(default_factory=lambda: Measure(splits=("valid_seen", "valid_unseen"), tasks=200))
     models: tuple[str, ...] = MODELS
-    """Models to train and measure: `base`, `self-training`, `re-rest`, and the controls `demonstrations` (as many
-    examples, all of them demonstrations), `samples` (as many extra samples as reflections) and `re-rest zero-shot`
-    (the zero-shot reflector alone)."""
+    """Models to train and measure: `base`, `self-training`, `re-rest`, and three controls. `demonstrations` is trained
+    for as many updates as `re-rest`, on demonstrations alone. `samples` has as many extra samples as reflections, and
+    `re-rest zero-shot` the zero-shot reflector alone."""
 
     paper: ClassVar[str] = "re-rest"
     pairs: ClassVar[tuple[tuple[str, str], ...]] = PAIRS
@@ -56,6 +55,11 @@ class ReproduceReReST(Reproduction):
         for name in self.models:
             if name not in MODELS:
                 raise unknown("model of this comparison", name, MODELS)
+        if "demonstrations" in self.models and "re-rest" not in self.models:
+            raise UsageError(
+                f"models is {self.models}; expected 're-rest' beside 'demonstrations', which is trained for as many "
+                "updates; add it to --models"
+            )
 
     def one_seed(self, lab: Lab) -> None:
         """Run all models with one seed policy."""
@@ -63,10 +67,10 @@ class ReproduceReReST(Reproduction):
         data, seed, split = loop.data, loop.seed, loop.practice.split
         agent = run.make_agent(None, loop.attempts)
 
-        def train_and_measure(name: str, examples: list[Example]) -> None:
+        def train_and_measure(name: str, examples: list[Example], fit: FitConfig = loop.fit) -> None:
             lab.say(f"training {name} on {len(examples)} examples")
             adapter = f"{name.replace(' ', '_')}@1"
-            lab.measure(name, run.train(adapter, examples, loop.fit, seed=seed, rename=data.rename))
+            lab.measure(name, run.train(adapter, examples, fit, seed=seed, rename=data.rename))
 
         def mixture(passed: list[Trajectory]) -> list[Example]:
             return data.mixture(agent, passed, run.demonstrations, seed)
@@ -77,10 +81,6 @@ class ReproduceReReST(Reproduction):
         run.store.result(Stage("counts", "mended", split), lambda: counts_of(mended))
         if "self-training" in self.models:
             train_and_measure("self-training", mixture(mended.passed))
-        mixed = mixture([*mended.passed, *mended.corrected])
-        if "demonstrations" in self.models:
-            alone = itertools.cycle(data.examples(agent, run.demonstrations))
-            train_and_measure("demonstrations", list(itertools.islice(alone, len(mixed))))
         if "samples" in self.models:
             train_and_measure("samples", mixture([*mended.passed, *_extra_samples(lab, loop, mended)]))
         if "re-rest zero-shot" in self.models:
@@ -88,7 +88,10 @@ class ReproduceReReST(Reproduction):
                 "re-rest zero-shot", mixture([*mended.passed, *(t for t in mended.zero_shot if t.success)])
             )
         if "re-rest" in self.models:
-            train_and_measure("re-rest", mixed)
+            train_and_measure("re-rest", mixture([*mended.passed, *mended.corrected]))
+        if "demonstrations" in self.models:
+            as_many = replace(loop.fit, steps=lab.training("re-rest").get("steps"))
+            train_and_measure("demonstrations", data.examples(agent, run.demonstrations), as_many)
 
     def findings(self, attempts: Attempts, results: Mapping[Stage, Any]) -> list[RenderableType]:
         """Return how many failures the reflectors mended, per seed."""

@@ -105,12 +105,11 @@ class ReproduceReSTMCTS(Reproduction):
         adapter = train_on_samples(run, None, loop, 1, budgets[0], "rest_em_few", loop.traces)
         lab.measure("rest-em 1 few", adapter)
 
-        # MORE TRAINING ON DEMONSTRATIONS ALONE, WITH AS MANY EXAMPLES AS THE LAST ROUND OF REST-MCTS*
-        last = run.store.scoped_stage(Stage("counts", "rest_mcts", loop.practice.split, loop.rounds))
-        alone = itertools.cycle(loop.data.examples(run.make_agent(None, loop.attempts), run.demonstrations))
-        examples = list(itertools.islice(alone, run.store.results()[last]["examples"]))
-        lab.say(f"training on {len(examples)} demonstrations alone")
-        adapter = run.train("demonstrations", examples, loop.fit, seed=loop.seed, rename=loop.data.rename)
+        # MORE TRAINING ON DEMONSTRATIONS ALONE, WITH AS MANY UPDATES AS THE LAST ROUND OF REST-MCTS*
+        lab.say("training on demonstrations alone")
+        alone = loop.data.examples(run.make_agent(None, loop.attempts), run.demonstrations)
+        fit = replace(loop.fit, steps=lab.training(f"rest-mcts {loop.rounds}").get("steps"))
+        adapter = run.train("demonstrations", alone, fit, seed=loop.seed, rename=loop.data.rename)
         lab.measure("demonstrations", adapter)
 
     def findings(self, attempts: Attempts, results: Mapping[Stage, Any]) -> list[RenderableType]:

@@ -46,6 +46,8 @@ class FitConfig:
     """Peak learning rate; 1e-4 to 3e-4 is usual for models with billions of parameters."""
     epochs: float | None = None
     """Passes over the examples, fractions allowed; None takes the number of the environment's seed family, else 3."""
+    steps: int | None = None
+    """Number of optimiser steps, for which the examples are passed over as often as it takes; None for `epochs`."""
     warmup: float = 0.05
     """Share of the steps over which the learning rate rises."""
     batch_tokens: int = 2048

@@ -89,6 +89,8 @@ class LocalLearner:
         config = replace(config, epochs=config.epochs_or_default)
         if config.epochs_or_default <= 0:
             raise UsageError(f"epochs is {config.epochs}; expected more than 0")
+        if config.steps is not None and config.steps < 1:
+            raise UsageError(f"steps is {config.steps}; expected at least 1, or None to train for whole epochs")
         objective = objective or Sft()
         torch.manual_seed(config.seed)
         network, tokenizer = load_base(self.weights)
@@ -212,9 +214,13 @@ def policy_parameters(policy: LocalPolicy) -> Iterable[torch.nn.Parameter]:
 
 
 def plan_batches(rows: Sequence[RowT], config: FitConfig) -> list[list[RowT]]:
-    """Return the batches of all epochs in order; a fractional epoch comes last."""
+    """Return the batches of all epochs in order; a fractional epoch comes last. `config.steps` sets their number."""
     rng = random.Random(config.seed)
     planned: list[list[RowT]] = []
+    if config.steps is not None:
+        while len(planned) < config.steps:
+            planned += batches(rows, config.batch_tokens, rng)
+        return planned[: config.steps]
     whole, part = divmod(config.epochs_or_default, 1.0)
     for _ in range(int(whole)):
         planned += batches(rows, config.batch_tokens, rng)

@@ -136,6 +136,7 @@ def test_an_example_without_a_token_to_train_on_is_refused(tiny_model, tmp_path)
     [
         ([], FitConfig(), "nothing to train 'a@1' on: no example was collected"),
         (EXAMPLES, FitConfig(epochs=0), "epochs is 0; expected more than 0"),
+        (EXAMPLES, FitConfig(steps=0), "steps is 0; expected at least 1"),
         (EXAMPLES, FitConfig(LoraShape(targets="q_prj,v_prj")), "LoRA targets 'q_prj,v_prj' do not fit "),
     ],
 )
@@ -150,6 +151,16 @@ def test_selected_modules_and_fractional_epochs(tiny_model, tmp_path):
     assert result.steps == 4 + 2
     targets = json.loads((tmp_path / "a@1" / "adapter_config.json").read_text())["target_modules"]
     assert sorted(targets) == ["q_proj", "v_proj"]
+
+
+def test_a_number_of_steps_replaces_epochs(tiny_model, tmp_path):
+    """The first steps are those of whole epochs."""
+    config = FitConfig(SMALL, epochs=2, batch_tokens=40)
+    whole = fit(tiny_model, EXAMPLES, config, tmp_path / "a@1")
+    for steps in (whole.steps, whole.steps + 1, 1):
+        assert fit(tiny_model, EXAMPLES, replace(config, steps=steps), tmp_path / f"b{steps}@1").steps == steps
+    weights = [(tmp_path / name / "adapter_model.safetensors").read_bytes() for name in ("a@1", f"b{whole.steps}@1")]
+    assert weights[0] == weights[1]
 
 
 def test_examples_longer_than_the_window_are_left_out_and_counted(tiny_model, tmp_path):
