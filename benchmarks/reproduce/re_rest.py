@@ -17,7 +17,9 @@ from ...loops.re_rest import Mended, ReReST, collect_and_mend
 from ...loops.registry import LoopConfig
 from ...loops.run import Practice, job
 from ...loops.runs.stages import Stage
+from ..progress import Step
 from .core import UNGATED, Attempts, Lab, Reproduction
+from .re_rest_steps import steps_of
 
 MODELS = ("base", "self-training", "demonstrations", "samples", "re-rest zero-shot", "re-rest")
 PAIRS = (
@@ -89,6 +91,10 @@ class ReproduceReReST(Reproduction):
             )
         if "re-rest" in self.models:
             train_and_measure("re-rest", mixed)
+
+    def steps(self, seed: int) -> list[Step]:
+        """See `Reproduction.steps`."""
+        return steps_of(self.recipe.with_seed_offset(seed), self.loop, self.held_out, self.models, f"seed{seed}")
 
     def findings(self, attempts: Attempts, results: Mapping[Stage, Any]) -> list[RenderableType]:
         """Return how many failures the reflectors mended, per seed."""
