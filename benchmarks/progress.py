@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.progress import BarColumn, ProgressColumn, Task, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
+from rich.table import Table
 from rich.text import Text
 
 Clock = Callable[[], float]
@@ -97,7 +98,9 @@ class Progress:
         if self._end is None:
             return ""
         seconds = max(0.0, self._end - self._clock())
-        return f"about {max(5, 5 * round(seconds / 5))} s left" if seconds < 55 else f"about {seconds / 60:.0f} min left"
+        return (
+            f"about {max(5, 5 * round(seconds / 5))} s left" if seconds < 55 else f"about {seconds / 60:.0f} min left"
+        )
 
     def interruption(self) -> str:
         """Return in words what becomes of the step that was interrupted and of those before; empty if none began."""
@@ -107,7 +110,7 @@ class Progress:
         if not self._is_planned:
             return f"{self._stage} {what}"
         number, about = self._number + 1, self._steps[self._number].about.partition(":")[0]
-        before = {1: "", 2: "step 1 is kept, "}.get(number, f"steps 1 to {number - 1} are kept, ")
+        before = {1: "", 2: "step 1 is kept, "}.get(number, f"steps 1-{number - 1} are kept, ")
         return f"{before}step {number} of {len(self._steps)} ({about}) {what}"
 
     def _number_of(self, stage: str) -> int | None:
@@ -170,7 +173,13 @@ def elapsed_time_printer(console: Console, clock: Clock = time.monotonic) -> Cal
 def print_timed(console: Console, seconds: float, line: str) -> None:
     """Print a line prefixed with a time."""
     minutes, rest = divmod(int(seconds), 60)
-    console.print(f"[dim]{minutes:3d}:{rest:02d}[/dim] ", Text(line), soft_wrap=True, highlight=False)
+    elapsed = Text(f"{minutes:3d}:{rest:02d}", style="dim")
+    if console.is_terminal:
+        wrapped = Table.grid(padding=(0, 2))
+        wrapped.add_row(elapsed, Text(line))
+        console.print(wrapped)
+    else:
+        console.print(Text.assemble(elapsed, "  ", line), soft_wrap=True)
 
 
 def cpu_seconds() -> float:

@@ -13,7 +13,6 @@ from types import FrameType
 
 from ..errors import InfraError, UsageError
 
-
 TERMINATED = "SIGTERM"
 """Argument of the `KeyboardInterrupt` that stands for a SIGTERM."""
 

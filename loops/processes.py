@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import resource_tracker
 
 from ..agents.rollout import Job, Progress, SavePicture, Timing, Wave, waves
 from ..envs.registry import EnvSpec
@@ -63,8 +64,9 @@ class ProcessPlayer:
             wave, start = jobs[first : first + at_once], time.perf_counter()
             parts = [part for i in range(self.parts) if (part := wave[i :: self.parts])]
             try:
+                pool = self._open_pool()
                 with _interrupts_held():
-                    futures = [self._open_pool().submit(play_part, env, part, at_once) for part in parts]
+                    futures = [pool.submit(play_part, env, part, at_once) for part in parts]
                 played = []
                 for future in futures:
                     played.append(future.result())
@@ -99,6 +101,8 @@ class ProcessPlayer:
 
     def _open_pool(self) -> ProcessPoolExecutor:
         if self._pool is None:
+            # Starting this process unblocks SIGINT, so it must run before `_interrupts_held`.
+            resource_tracker.ensure_running()
             context = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(self.processes, context, _prepare)
         return self._pool

@@ -35,7 +35,8 @@ from ...loops.runs.stages import Stage
 from ...loops.runs.store import RunStore
 from ...loops.seeds.family import SeedRecipe
 from ...loops.seeds.registry import recipe_of
-from ..progress import Clock, Step, bar, cpu_seconds, elapsed_time_printer
+from ..progress import Clock, Step, bar, cpu_seconds
+from ..progress import elapsed_time_printer as elapsed_time_printer
 from ..report.pages import write_report
 
 __all__ = ["elapsed_time_printer"]
@@ -171,9 +172,7 @@ def seed_run(env: EnvSpec, on_status: OnStatus, parts: int = 1) -> SeedRun:
         from ...agents.models.local import LocalBackend
         from ...loops.seeds.recipe import demonstrations_of, seed_model
 
-        folder = seed_model(
-            recipe, progress=lambda what, share: on_status(f"seed policy {recipe.seed}: {what}", share)
-        )
+        folder = seed_model(recipe, progress=lambda what, share: on_status(f"seed policy {recipe.seed}: {what}", share))
         backend = LocalBackend(folder)
         demonstrations = demonstrations_of(folder)
         return Run(store, backend, open_learner(backend), env, player=player, demonstrations=demonstrations)
@@ -234,20 +233,22 @@ def run_in(
     env_record, loop = env.to_json(), to_plain(resolved(config.settings, env))
     record = {**to_plain(config), "loop": loop, "env": env_record["id"], "env_args": env_record["kwargs"]}
     record["agent"] = to_plain(make_reader(AGENT).spec)
-    with RunStore.open(folder, {"command": f"reproduce {config.paper}", **record}) as store:
-        with bar(console, steps, clock) as progress:
-            store.on_status = progress
-            # The lines of known steps say more than those of the comparison.
-            say: Say = (lambda line: None) if steps else progress.say
-            attempts = reproduce(store, config, make or seed_run(env, progress, config.parts), say)
-            say("report")
-            progress("report", 0.0)
-            found = {title: comparisons(attempts, config.pairs, tasks) for title, tasks in config.pools().items()}
-            for title, compared in found.items():
-                for each in compared:
-                    store.result(Stage("comparison", f"{each.b} - {each.a}", title), each.to_json)
-            results = store.results()
-            report = write_report(folder, folder / "report")
+    with (
+        RunStore.open(folder, {"command": f"reproduce {config.paper}", **record}) as store,
+        bar(console, steps, clock) as progress,
+    ):
+        store.on_status = progress
+        # The lines of known steps say more than those of the comparison.
+        say: Say = (lambda line: None) if steps else progress.say
+        attempts = reproduce(store, config, make or seed_run(env, progress, config.parts), say)
+        say("report")
+        progress("report", 0.0)
+        found = {title: comparisons(attempts, config.pairs, tasks) for title, tasks in config.pools().items()}
+        for title, compared in found.items():
+            for each in compared:
+                store.result(Stage("comparison", f"{each.b} - {each.a}", title), each.to_json)
+        results = store.results()
+        report = write_report(folder, folder / "report")
     for tasks in dict.fromkeys(name for measured in attempts.values() for name in measured):
         console.print(score_table(_scores(attempts, tasks, results), tasks))
     for title, compared in found.items():
@@ -261,7 +262,7 @@ def run_in(
     console.print(f"this took {seconds:.0f} s, and {cpu:.0f} CPU seconds on all cores together", highlight=False)
     console.print(f"report: {report}", soft_wrap=True, highlight=False)
     if conclusion := config.conclusion([each for compared in found.values() for each in compared]):
-        console.print(conclusion, soft_wrap=True, highlight=False)
+        console.print(conclusion, highlight=False)
 
 
 def _scores(attempts: Attempts, tasks: str, results: Mapping[Stage, Any]) -> list[Score]:

@@ -186,17 +186,21 @@ def test_the_bar_shows_the_step_and_the_remaining_time():
     ("stage", "plan", "note"),
     [
         ("collect/policy@1/x", PLAN, "step 1 is kept, step 2 of 3 (practice) goes on after its last stored attempts"),
-        ("train/re-rest@1/-", PLAN, "steps 1 to 2 are kept, step 3 of 3 (training Re-ReST) starts again"),
+        ("train/re-rest@1/-", PLAN, "steps 1-2 are kept, step 3 of 3 (training Re-ReST) starts again"),
         ("seed policy 0: training", PLAN, "step 1 of 3 (training the base model) starts again"),
         ("train/re-rest@1/-", (), "train/re-rest@1/- starts again"),
         (None, PLAN, None),
     ],
 )
 def test_an_interruption_says_what_becomes_of_each_step(stage, plan, note):
-    with pytest.raises(KeyboardInterrupt) as raised, bar(Console(file=io.StringIO()), plan) as progress:
-        if stage:
-            progress(stage, 0.5)
-        raise KeyboardInterrupt
+    def interrupted() -> None:
+        with bar(Console(file=io.StringIO()), plan) as progress:
+            if stage:
+                progress(stage, 0.5)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as raised:
+        interrupted()
     assert getattr(raised.value, "__notes__", [None]) == [note]
 
 

@@ -128,14 +128,13 @@ from kintsugi.loops.processes import ProcessPlayer, _interrupts_held
 
 if __name__ == "__main__":
     player = ProcessPlayer(2)
+    pool = player._open_pool()
     with _interrupts_held():
-        sleepers = [player._open_pool().submit(time.sleep, 600) for _ in range(2)]
-    while not all(sleeper.running() for sleeper in sleepers):
-        time.sleep(0.01)
+        sleepers = [pool.submit(time.sleep, 600) for _ in range(2)]
     print(*[process.pid for process in player._pool._processes.values()], flush=True)
     {end}
 """
-"""A program whose processes are busy. It prints their numbers."""
+"""A program whose processes are starting or busy. It prints their numbers."""
 
 
 @pytest.mark.parametrize(
@@ -144,7 +143,7 @@ if __name__ == "__main__":
         # Ctrl-C reaches the whole group of processes; only the first one notices.
         (
             "try: os.killpg(0, 2); time.sleep(600)\n"
-            "    except KeyboardInterrupt: print(all(s.running() for s in sleepers)); player._terminate()",
+            "    except KeyboardInterrupt: player._terminate(); print(player._pool)",
             0,
         ),
         ("os.kill(os.getpid(), 9)", -signal.SIGKILL),
@@ -158,9 +157,12 @@ def test_processes_end_with_the_first_one_and_print_nothing(tmp_path, end, code)
     found = subprocess.run(
         [sys.executable, str(program)], capture_output=True, text=True, timeout=120, start_new_session=True, check=False
     )
-    assert (found.returncode, found.stderr) == (code, "")
+    assert found.returncode == code
+    # Python itself warns of the semaphores of a killed process.
+    assert "Traceback" not in found.stderr
+    assert code or not found.stderr
     pids, *rest = found.stdout.splitlines()
-    assert rest == (["True"] if code == 0 else [])
+    assert rest == (["None"] if code == 0 else [])
     for pid in map(int, pids.split()):
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
