@@ -15,7 +15,7 @@ from ...loops.learning.core import Example
 from ...loops.measuring.measure import Measure
 from ...loops.re_rest import Mended, ReReST, collect_and_mend
 from ...loops.registry import LoopConfig
-from ...loops.run import Practice, job
+from ...loops.run import Practice, job, resolved
 from ...loops.runs.stages import Stage
 from ..progress import Step
 from .core import UNGATED, Attempts, Lab, Reproduction
@@ -94,7 +94,8 @@ class ReproduceReReST(Reproduction):
 
     def steps(self, seed: int) -> list[Step]:
         """See `Reproduction.steps`."""
-        return steps_of(self.recipe.with_seed_offset(seed), self.loop, self.held_out, self.models, f"seed{seed}")
+        loop = resolved(self.loop, self.env_spec)
+        return steps_of(self.recipe.with_seed_offset(seed), loop, self.held_out, self.models, f"seed{seed}")
 
     def findings(self, attempts: Attempts, results: Mapping[Stage, Any]) -> list[RenderableType]:
         """Return how many failures the reflectors mended, per seed."""

@@ -30,13 +30,13 @@ def steps_of(recipe: SeedRecipe, loop: ReReST, held_out: Measure, models: Sequen
 
     Args:
         recipe: Recipe of this seed's policy.
-        loop: Settings of Re-ReST.
+        loop: Settings of Re-ReST, with the environment's defaults in place of None.
         held_out: The held-out tasks.
         models: Models that are trained and measured.
         scope: Scope of the stages, such as `seed0`.
     """
     experts = recipe.demonstrations + recipe.reflections + recipe.judged_attempts
-    practice, k = loop.practice.tasks, loop.attempts.k
+    practice, k = loop.practice.tasks, loop.attempts.k or 1
     failing, tasks = FAILING * practice * k, held_out.tasks * len(held_out.splits)
     # Half of the examples of each model are demonstrations.
     examples = 2 * practice * k * (1 - FAILING)
