@@ -36,7 +36,7 @@ def steps_of(recipe: SeedRecipe, loop: ReReST, held_out: Measure, models: Sequen
         scope: Scope of the stages, such as `seed0`.
     """
     experts = recipe.demonstrations + recipe.reflections + recipe.judged_attempts
-    practice, k = loop.practice.tasks, loop.attempts.k or 1
+    practice, k = loop.practice.tasks or 1, loop.attempts.k or 1
     failing, tasks = FAILING * practice * k, held_out.tasks * len(held_out.splits)
     # Half of the examples of each model are demonstrations.
     examples = 2 * practice * k * (1 - FAILING)

@@ -121,7 +121,7 @@ def test_an_interruption_says_what_the_run_keeps(tmp_path: Path):
     assert interrupted(tmp_path / "a", attempts=0).__notes__ == [f"{tmp_path / 'a'} keeps no attempts yet"]
     assert interrupted(tmp_path / "b", attempts=1).__notes__ == [f"{tmp_path / 'b'} keeps 1 attempt"]
     with RunStore.open(tmp_path / "b", {}) as store:
-        store.adapter("re_rest@1", lambda out: (out / "adapter_config.json").touch() or None)
+        store.adapter("re_rest@1", lambda out: (out / "adapter_config.json").touch())
     assert interrupted(tmp_path / "b", attempts=0).__notes__ == [f"{tmp_path / 'b'} keeps 1 attempt, 1 adapter"]
 
 
