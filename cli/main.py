@@ -4,7 +4,7 @@ A subcommand is a function `(config, console)`. Its `config` is a frozen datacla
 subcommands are listed in `COMMANDS` and imported only when they run, so that help is fast.
 
 Exit codes: 0 success, 2 bad input (`UsageError` or wrong flags), 3 infrastructure failure (`InfraError`),
-130 interrupted, 141 broken pipe.
+130 interrupted, 141 broken pipe, 143 terminated (SIGTERM).
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .. import __version__
+from ..benchmarks.scripts import interruption, terminated_like_interrupted
 from ..errors import InfraError, UsageError, missing_extra, unknown
 
 
@@ -109,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # OpenMP threads that spin while they wait make training ten times slower if other processes use the cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        with warnings.catch_warnings():
+        with terminated_like_interrupted(), warnings.catch_warnings():
             warnings.showwarning = functools.partial(_print_warning, errors, set())
             return dispatch(arguments, Console())
     except UsageError as error:
@@ -120,8 +121,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if (missing := missing_extra(error)) is None:
             raise
         return _print_error(errors, str(missing), 2)
-    except KeyboardInterrupt:
-        return _print_error(errors, "interrupted; stored results are kept", 130)
+    except KeyboardInterrupt as interrupt:
+        return _print_error(errors, *interruption(interrupt))
     except BrokenPipeError:
         # The reader of the output closed it. Without this, flushing at exit would raise the error again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

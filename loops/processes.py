@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import resource_tracker
 
 from ..agents.rollout import Job, Progress, SavePicture, Timing, Wave, waves
 from ..envs.registry import EnvSpec
@@ -25,13 +28,16 @@ class ProcessPlayer:
     uses one core, so on a CPU two parts take little more than half the time of one.
     """
 
-    def __init__(self, parts: int = 2) -> None:
+    def __init__(self, parts: int = 2, processes: int | None = None) -> None:
         """No process is started yet.
 
         Args:
-            parts: Number of parts of a wave. There are as many processes, but not more than cores.
+            parts: Number of parts of a wave.
+            processes: Number of processes; None for as many as parts, but not more than cores that this process may
+                use.
         """
         self.parts = parts
+        self.processes = processes or min(parts, available_cores())
         self._pool: ProcessPoolExecutor | None = None
 
     def play(
@@ -58,7 +64,9 @@ class ProcessPlayer:
             wave, start = jobs[first : first + at_once], time.perf_counter()
             parts = [part for i in range(self.parts) if (part := wave[i :: self.parts])]
             try:
-                futures = [self._open_pool().submit(play_part, env, part, at_once) for part in parts]
+                pool = self._open_pool()
+                with _interrupts_held():
+                    futures = [pool.submit(play_part, env, part, at_once) for part in parts]
                 played = []
                 for future in futures:
                     played.append(future.result())
@@ -70,7 +78,7 @@ class ProcessPlayer:
                     "to resume"
                 ) from None
             except BaseException:
-                self.close()
+                self._terminate()
                 raise
             timing.wall += time.perf_counter() - start
             timing.model += sum(part.model for _, part in played) / len(played)
@@ -79,25 +87,54 @@ class ProcessPlayer:
             yield Wave(attempts, played[0][0].versions)
 
     def close(self) -> None:
-        """End the processes at once. The next call of `play` starts new ones."""
+        """End the processes, and wait until they have ended. The next call of `play` starts new ones."""
         pool, self._pool = self._pool, None
         if pool:
-            processes = list((pool._processes or {}).values())
-            pool.shutdown(wait=False, cancel_futures=True)
-            for process in processes:
+            pool.shutdown()
+
+    def _terminate(self) -> None:
+        """End the processes although they are playing."""
+        if self._pool:
+            for process in list((self._pool._processes or {}).values()):
                 process.terminate()
+        self.close()
 
     def _open_pool(self) -> ProcessPoolExecutor:
         if self._pool is None:
-            processes = min(self.parts, os.cpu_count() or 1)
+            # Starting this process unblocks SIGINT, so it must run before `_interrupts_held`.
+            resource_tracker.ensure_running()
             context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(processes, context, _prepare)
+            self._pool = ProcessPoolExecutor(self.processes, context, _prepare)
         return self._pool
 
 
+def available_cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@contextlib.contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Hold back Ctrl-C. Processes that are started inside never receive it: it is for the first process only."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _prepare() -> None:
-    """Prepare a new process: Ctrl-C is for the first process only, and each process has one thread."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Prepare a new process: it ends with the first process, however that ends, and has one thread."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def end_with_parent() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
     os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
     # The program itself may have imported torch, which reads these variables only once.
     if "torch" in sys.modules:

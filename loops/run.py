@@ -146,6 +146,10 @@ class Player(Protocol):
         """
         ...
 
+    def close(self) -> None:
+        """End what was started for playing. The next call of `play` starts it again."""
+        ...
+
 
 class LocalPlayer:
     """Plays in this process, with all episodes of a wave in one event loop."""
@@ -162,6 +166,9 @@ class LocalPlayer:
     ) -> Iterator[Wave]:
         """See `Player.play`."""
         return waves(env.make, jobs, at_once=at_once, progress=progress, timing=timing, save_picture=save_picture)
+
+    def close(self) -> None:
+        """Do nothing: there are no other processes."""
 
 
 @dataclass(frozen=True)
@@ -260,6 +267,7 @@ class Run:
             def progress(share: float) -> None:
                 self.store.on_status(str(self.store.scoped_stage(stage)), (done + share * len(remaining)) / len(jobs))
 
+            progress(0.0)
             save_picture = self.store.save_picture if self.store.keeps_pictures else None
             return self.player.play(
                 self.env, remaining, at_once, progress=progress, timing=timing or Timing(), save_picture=save_picture
@@ -351,9 +359,11 @@ class Run:
         fit = replace(resolved(fit, self.env), seed=random_seed)
 
         def progress(share: float) -> None:
-            self.store.on_status(f"train/{name}", share)
+            stage = self.store.scoped_stage(Stage.from_model_round("train", name, ""))
+            self.store.on_status(str(stage), share)
 
         def train(out: Path) -> None:
+            progress(0.0)
             training_examples, config, rename_chat = examples, fit, defaults_of(self.env).rename if rename else None
             if rename_chat is not None:
                 copies = max(1, round(fit.epochs_or_default))

@@ -35,7 +35,7 @@ from ...loops.runs.stages import Stage
 from ...loops.runs.store import RunStore
 from ...loops.seeds.family import SeedRecipe
 from ...loops.seeds.registry import recipe_of
-from ..progress import bar
+from ..progress import Clock, Step, bar, cpu_seconds
 from ..report.pages import write_report
 
 Attempts = dict[str, MeasuredAttempts]
@@ -83,6 +83,10 @@ class Reproduction(ABC):
     @abstractmethod
     def one_seed(self, lab: Lab) -> None:
         """Train and evaluate all models of one seed."""
+
+    def steps(self, seed: int) -> list[Step]:
+        """Return the steps of one seed in their order, for progress; empty if they are not known in advance."""
+        return []
 
     def check(self) -> None:
         """Raise `UsageError` for invalid settings, before a run folder is created with them."""
@@ -168,6 +172,8 @@ SeedRun = Callable[[SeedRecipe, RunStore], Run]
 def seed_run(env: EnvSpec, on_status: OnStatus, parts: int = 1) -> SeedRun:
     """Return a function that trains seed policies in this process and makes runs.
 
+    The progress of seed `n`'s policy is that of the stages `seed policy n: corpus` and `seed policy n: training`.
+
     Args:
         env: Environment of the runs.
         on_status: Receives the progress of training.
@@ -179,7 +185,7 @@ def seed_run(env: EnvSpec, on_status: OnStatus, parts: int = 1) -> SeedRun:
         from ...agents.models.local import LocalBackend
         from ...loops.seeds.recipe import demonstrations_of, seed_model
 
-        folder = seed_model(recipe, progress=on_status)
+        folder = seed_model(recipe, progress=lambda what, share: on_status(f"seed policy {recipe.seed}: {what}", share))
         backend = LocalBackend(folder)
         demonstrations = demonstrations_of(folder)
         return Run(store, backend, open_learner(backend), env, player=player, demonstrations=demonstrations)
@@ -194,7 +200,11 @@ def reproduce(store: RunStore, config: Reproduction, make: SeedRun, say: Say) ->
         say(f"seed {seed}: the seed policy")
         run = make(config.recipe.with_seed_offset(seed), store).with_scope(f"seed{seed}")
         lab = Lab(run, seed, config.held_out, say)
-        config.one_seed(lab)
+        try:
+            config.one_seed(lab)
+        finally:
+            # Its processes are ended, so that their CPU time is counted and none stays behind.
+            run.player.close()
         seeds.append(lab.attempts)
     return seeds
 
@@ -219,18 +229,13 @@ def comparisons(seeds: Sequence[Attempts], pairs: Sequence[tuple[str, str]], tas
     return found
 
 
-def elapsed_time_printer(console: Console) -> Say:
-    """Return a function that prints lines prefixed with the elapsed time."""
-    start = time.monotonic()
-
-    def say(line: str) -> None:
-        minutes, seconds = divmod(int(time.monotonic() - start), 60)
-        console.print(f"[dim]{minutes:3d}:{seconds:02d}[/dim]  {line}", highlight=False)
-
-    return say
-
-
-def run_in(folder: Path, config: Reproduction, console: Console, make: SeedRun | None = None) -> None:
+def run_in(
+    folder: Path,
+    config: Reproduction,
+    console: Console,
+    make: SeedRun | None = None,
+    clock: Clock = time.monotonic,
+) -> None:
     """Run or resume the comparison in `folder`, print its tables and write its report.
 
     Args:
@@ -238,22 +243,34 @@ def run_in(folder: Path, config: Reproduction, console: Console, make: SeedRun |
         config: The comparison.
         console: Where tables are printed.
         make: Trains seed policies and makes their runs; in this process when None.
+        clock: Source of all times that are printed.
     """
-    say, env = elapsed_time_printer(console), config.env_spec
+    env, start, cpu_start = config.env_spec, clock(), cpu_seconds()
     config.check()
+    steps = [step for seed in range(config.seeds) for step in config.steps(seed)]
+    if steps:
+        steps.append(Step("report", "the tables and the report", 5.0))
     config = replace(config, held_out=resolved(config.held_out, env))
     env_record, loop = env.to_json(), to_plain(resolved(config.settings, env))
     record = {**to_plain(config), "loop": loop, "env": env_record["id"], "env_args": env_record["kwargs"]}
     record["agent"] = to_plain(make_reader(AGENT).spec)
-    with RunStore.open(folder, {"command": f"reproduce {config.paper}", **record}) as store:
-        with bar(console) as store.on_status:
-            seeds = reproduce(store, config, make or seed_run(env, store.on_status, config.parts), say)
+    with (
+        RunStore.open(folder, {"command": f"reproduce {config.paper}", **record}) as store,
+        bar(console, steps, clock) as progress,
+    ):
+        store.on_status = progress
+        # The lines of known steps say more than those of the comparison.
+        say: Say = (lambda line: None) if steps else progress.say
+        seeds = reproduce(store, config, make or seed_run(env, progress, config.parts), say)
+        say("report")
+        progress("report", 0.0)
         attempts = pooled(seeds)
         found = {title: comparisons(seeds, config.pairs, tasks) for title, tasks in config.pools().items()}
         for title, compared in found.items():
             for each in compared:
                 store.result(Stage("comparison", f"{each.b} - {each.a}", title), each.to_json)
         results = store.results()
+        report = write_report(folder, folder / "report")
     for tasks in dict.fromkeys(name for measured in attempts.values() for name in measured):
         console.print(score_table(_scores(attempts, tasks, results), tasks))
     for title, compared in found.items():
@@ -263,8 +280,9 @@ def run_in(folder: Path, config: Reproduction, console: Console, make: SeedRun |
     for finding in config.findings(attempts, results):
         console.print(finding, highlight=False)
     console.print(timing_summary(results), highlight=False)
-    say("report")
-    console.print(str(write_report(folder, folder / "report")), soft_wrap=True, highlight=False)
+    seconds, cpu = clock() - start, cpu_seconds() - cpu_start
+    console.print(f"this took {seconds:.0f} s, and {cpu:.0f} CPU seconds on all cores together", highlight=False)
+    console.print(f"report: {report}", soft_wrap=True, highlight=False)
     if conclusion := config.conclusion([each for compared in found.values() for each in compared]):
         console.print(conclusion, highlight=False)
 

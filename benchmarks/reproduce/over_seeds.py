@@ -26,10 +26,10 @@ from ...loops.re_rest import ReReST
 from ...loops.run import resolved
 from ...loops.runs.store import RunStore
 from ...loops.seeds.registry import recipe_of
-from ..progress import bar
+from ..progress import bar, elapsed_time_printer
 from ..scripts import run
 from .agent_r import ReproduceAgentR
-from .core import UNGATED, Attempts, Lab, Reproduction, Say, SeedRun, elapsed_time_printer, seed_run
+from .core import UNGATED, Attempts, Lab, Reproduction, Say, SeedRun, seed_run
 from .demo import Demo
 from .re_rest import ReproduceReReST
 from .rest_mcts import ReproduceReSTMCTS
@@ -67,7 +67,11 @@ def play_seed(store: RunStore, config: Reproduction, seed: int, make: SeedRun, s
     is_new, started, cpu = not store.results(), time.monotonic(), _cpu_seconds()
     say(f"seed {seed}: the seed policy")
     lab = Lab(make(config.recipe.with_seed_offset(seed), store), seed, config.held_out, say)
-    config.one_seed(lab)
+    try:
+        config.one_seed(lab)
+    finally:
+        # Its processes are ended, so that their CPU time is counted.
+        lab.run.player.close()
     first = next(iter(lab.attempts.values()))
     results = {name: lab.training(name) for name in lab.attempts}
     return SeedResult(

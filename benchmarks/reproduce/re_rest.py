@@ -14,9 +14,11 @@ from ...loops.learning.core import Example, FitConfig
 from ...loops.measuring.measure import Measure
 from ...loops.re_rest import Mended, ReReST, collect_and_mend
 from ...loops.registry import LoopConfig
-from ...loops.run import Practice, job
+from ...loops.run import Practice, job, resolved
 from ...loops.runs.stages import Stage
+from ..progress import Step
 from .core import UNGATED, Attempts, Lab, Reproduction
+from .re_rest_steps import steps_of
 
 MODELS = ("base", "self-training", "samples", "re-rest zero-shot", "re-rest", "demonstrations")
 PAIRS = (
@@ -92,6 +94,11 @@ class ReproduceReReST(Reproduction):
         if "demonstrations" in self.models:
             as_many = replace(loop.fit, steps=lab.training("re-rest").get("steps"))
             train_and_measure("demonstrations", data.examples(agent, run.demonstrations), as_many)
+
+    def steps(self, seed: int) -> list[Step]:
+        """See `Reproduction.steps`."""
+        loop = resolved(self.loop, self.env_spec)
+        return steps_of(self.recipe.with_seed_offset(seed), loop, self.held_out, self.models, f"seed{seed}")
 
     def findings(self, attempts: Attempts, results: Mapping[Stage, Any]) -> list[RenderableType]:
         """Return how many failures the reflectors mended, per seed."""

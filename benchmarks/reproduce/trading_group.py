@@ -42,8 +42,8 @@ from ...loops.trading_group import (
     trading_group,
     training_summary,
 )
-from ..progress import bar
-from .core import UNGATED, SeedRun, elapsed_time_printer, refuse_gate, seed_run
+from ..progress import bar, elapsed_time_printer
+from .core import UNGATED, SeedRun, refuse_gate, seed_run
 
 FULL = DeskConfig()
 DESKS: dict[str, dict[str, bool]] = {

@@ -107,7 +107,11 @@ class RunStore:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        """Close the run. An interruption (`KeyboardInterrupt`) gets a note that says what the run holds."""
+        if isinstance(error, KeyboardInterrupt):
+            with contextlib.suppress(UsageError):
+                error.add_note(f"{self.folder} keeps {self._contents()}")
         self.close()
 
     @property
@@ -155,6 +159,15 @@ class RunStore:
     def versions(self) -> dict[str, list[str]]:
         """Versions of external programs, such as a browser, that attempts were played with, in order of first use."""
         return self._meta("versions", "record of versions")
+
+    def _contents(self) -> str:
+        counts = {
+            "attempt": len(self._db.names("trajectories")),
+            "search tree": sum(part == 0 for *_, part in self._db.names("growth")),
+            "adapter": sum(1 for _ in self.folder.glob("adapters/**/adapter_config.json")),
+        }
+        found = [f"{count:,} {noun}{'s' * (count != 1)}" for noun, count in counts.items() if count]
+        return ", ".join(found) or "no attempts yet"
 
     # -- results --------------------------------------------------------------------------------------------------
 
@@ -264,8 +277,11 @@ class RunStore:
             unfinished = final.with_name(f".{final.name}.unfinished")
             shutil.rmtree(unfinished, ignore_errors=True)
             unfinished.mkdir(parents=True)
-            make(unfinished)
-            unfinished.rename(final)
+            try:
+                make(unfinished)
+                unfinished.rename(final)
+            finally:
+                shutil.rmtree(unfinished, ignore_errors=True)
         return final
 
     def path_of(self, kind: str, name: str) -> Path:

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from ...agents.models.chat import ChatEncoder
 
 DEMONSTRATIONS = "demonstrations.jsonl"
+NEEDED_BYTES = 16 << 20
+"""Disk space that must be free before a seed policy is trained; the default ones take 9 MB."""
 
 
 def seed_model(
@@ -67,6 +69,9 @@ def seed_model(
                 shutil.rmtree(unfinished, ignore_errors=True)
                 unfinished.mkdir()
                 try:
+                    # A full disk is found before minutes of training.
+                    (unfinished / "space").write_bytes(bytes(NEEDED_BYTES))
+                    (unfinished / "space").unlink()
                     _make_seed(recipe, family, unfinished, progress)
                     unfinished.rename(folder)
                 finally:

@@ -40,7 +40,11 @@ run(main)
 
 @pytest.mark.parametrize(
     ("error", "code", "message"),
-    [("UsageError('no\\nsuch game')", 2, "no such game"), ("InfraError('gone')", 3, "infrastructure failure: gone")],
+    [
+        ("UsageError('no\\nsuch game')", 2, "no such game"),
+        ("InfraError('gone')", 3, "infrastructure failure: gone"),
+        ("KeyboardInterrupt", 130, "interrupted; stored results are kept"),
+    ],
 )
 def test_an_error_prints_one_line_and_sets_the_exit_code(error, code, message, tmp_path):
     script = tmp_path / "script.py"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -137,6 +138,13 @@ def test_wrong_flags_exit_with_2(argv, capsys):
 )
 def test_errors_have_exit_codes(trouble, code, expected, capsys):
     assert run_command(capsys, "play", "faulty_envs:Troubled", "--params", f"trouble={trouble}") == (code, "", expected)
+
+
+def test_termination_is_one_line_like_an_interruption(capsys):
+    before = signal.getsignal(signal.SIGTERM)
+    argv = ("play", "faulty_envs:Troubled", "--params", "trouble=terminate")
+    assert run_command(capsys, *argv) == (143, "", "kintsugi: terminated; stored results are kept\n")
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_bugs_are_not_hidden():

@@ -1,7 +1,11 @@
-"""Episodes in several processes: the same attempts as in one process, errors, and lost processes."""
+"""Episodes in several processes: the same attempts as in one process, errors, lost processes, and signals."""
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +16,7 @@ from kintsugi.agents.trajectory import Trajectory
 from kintsugi.envs.core import Task
 from kintsugi.envs.registry import EnvSpec
 from kintsugi.errors import InfraError
-from kintsugi.loops.processes import ProcessPlayer
+from kintsugi.loops.processes import ProcessPlayer, available_cores
 from kintsugi.loops.run import LocalPlayer, Player
 from kintsugi.loops.seeds.config import Architecture, PretrainConfig
 from kintsugi.loops.seeds.family import SeedRecipe
@@ -84,3 +88,77 @@ def test_a_lost_process_is_named_and_replaced(weights):
         played(player, jobs_of(weights), env=EnvSpec("faulty_envs:Quitting"))
     assert len(played(player, jobs_of(weights))[0]) == 7
     player.close()
+
+
+def test_results_do_not_depend_on_the_number_of_processes(weights):
+    """With one core, one process plays both parts one after the other."""
+    found = []
+    for processes in (1, 2):
+        player = ProcessPlayer(2, processes)
+        found.append([t.to_json() for t in played(player, jobs_of(weights))[0]])
+        assert player._pool is not None
+        assert len(player._pool._processes) == processes
+        player.close()
+    assert found[0] == found[1]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs sched_setaffinity")
+def test_there_are_no_more_processes_than_cores_that_may_be_used():
+    before = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(before)})
+        assert available_cores() == 1
+        assert (ProcessPlayer(2).parts, ProcessPlayer(2).processes) == (2, 1)
+    finally:
+        os.sched_setaffinity(0, before)
+    assert available_cores() == len(before)
+
+
+def test_closing_counts_the_time_of_the_processes(weights):
+    player, before = ProcessPlayer(2), os.times()
+    played(player, jobs_of(weights))
+    assert os.times().children_user == before.children_user
+    player.close()
+    assert os.times().children_user > before.children_user
+
+
+WAITING = """
+import os, sys, time
+from kintsugi.loops.processes import ProcessPlayer, _interrupts_held
+
+if __name__ == "__main__":
+    player = ProcessPlayer(2)
+    pool = player._open_pool()
+    with _interrupts_held():
+        sleepers = [pool.submit(time.sleep, 600) for _ in range(2)]
+    print(len(pool._processes), end=" ", flush=True)
+    {end}
+"""
+"""A program whose processes are starting or busy. It prints their number."""
+
+
+@pytest.mark.parametrize(
+    ("end", "code"),
+    [
+        # Ctrl-C reaches the whole group of processes; only the first one notices.
+        (
+            "try: os.killpg(0, 2); time.sleep(600)\n"
+            "    except KeyboardInterrupt: player._terminate(); print(player._pool)",
+            0,
+        ),
+        ("os.kill(os.getpid(), 9)", -signal.SIGKILL),
+    ],
+    ids=["ctrl-c", "killed"],
+)
+def test_processes_end_with_the_first_one_and_print_nothing(tmp_path, end, code):
+    program = tmp_path / "program.py"
+    program.write_text(WAITING.replace("{end}", end))
+    # This returns when the last process that holds the output has ended.
+    found = subprocess.run(
+        [sys.executable, str(program)], capture_output=True, text=True, timeout=120, start_new_session=True, check=False
+    )
+    assert found.returncode == code
+    # Python itself warns of the semaphores of a killed process.
+    assert "Traceback" not in found.stderr
+    assert code or not found.stderr
+    assert found.stdout == ("2 None\n" if code == 0 else "2 ")

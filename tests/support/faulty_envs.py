@@ -25,6 +25,8 @@ class Troubled(Echo):
             "interrupt": KeyboardInterrupt(),
             "bug": IndexError("pop from empty list"),
         }
+        if trouble == "terminate":
+            signal.raise_signal(signal.SIGTERM)
         if trouble in raised:
             raise raised[trouble]
         if trouble == "warning":

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from kintsugi.loops.runs.stages import Stage
 from kintsugi.loops.runs.store import RunStore
+from small_runs import make_task, make_trajectory
 
 STAGE = Stage("collect", "policy", "train")
 
@@ -104,3 +105,32 @@ def test_a_full_disk_loses_no_record(tmp_path: Path):
         subprocess.run(["umount", str(disk)], check=True)
     with RunStore.open(tmp_path / "saved", {"a": 1}) as store:
         assert len(store.trajectories(STAGE)) == int(counts[-1]) >= 10
+
+
+def interrupted(folder: Path, *, attempts: int) -> KeyboardInterrupt:
+    """Return the interruption of a process that had a run open and stored attempts."""
+    try:
+        with RunStore.open(folder, {}) as store:
+            store.add(STAGE, [make_trajectory(make_task(n), success=True) for n in range(attempts)])
+            raise KeyboardInterrupt
+    except KeyboardInterrupt as interrupt:
+        return interrupt
+
+
+def test_an_interruption_says_what_the_run_keeps(tmp_path: Path):
+    assert interrupted(tmp_path / "a", attempts=0).__notes__ == [f"{tmp_path / 'a'} keeps no attempts yet"]
+    assert interrupted(tmp_path / "b", attempts=1).__notes__ == [f"{tmp_path / 'b'} keeps 1 attempt"]
+    with RunStore.open(tmp_path / "b", {}) as store:
+        store.adapter("re_rest@1", lambda out: (out / "adapter_config.json").touch())
+    assert interrupted(tmp_path / "b", attempts=0).__notes__ == [f"{tmp_path / 'b'} keeps 1 attempt, 1 adapter"]
+
+
+def test_an_interrupted_adapter_leaves_no_files(tmp_path: Path):
+    def interrupt(out: Path) -> None:
+        (out / "half").touch()
+        raise KeyboardInterrupt
+
+    with RunStore.open(tmp_path / "run", {}) as store:
+        with pytest.raises(KeyboardInterrupt):
+            store.adapter("re_rest@1", interrupt)
+        assert list((tmp_path / "run/adapters").iterdir()) == []

@@ -1,0 +1,96 @@
+"""The steps of Re-ReST's comparison in words, and the seconds that they take: what its progress lines say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ...loops.measuring.measure import Measure
+from ...loops.re_rest import ReReST
+from ...loops.seeds.family import SeedRecipe
+from ..progress import Step
+
+EXPERT, TOKEN, ATTEMPT, REFLECTION, HELD_OUT, EXAMPLE = 0.006, 8e-5, 0.09, 0.15, 0.07, 0.1
+"""Seconds on two free cores, with the default recipe and household tasks: one task of an expert, one token of
+pretraining, one attempt at a practice task, one reflection with its attempt, one attempt at a held-out task, one
+example of training."""
+FAILING = 0.45
+"""Share of the base model's attempts that fail."""
+PURPOSES = {
+    "self-training": "on what the base model solved",
+    "samples": "on what the base model solved with more attempts, a control",
+    "re-rest zero-shot": "on what was solved, and what was mended without a trained reflector, a control",
+    "re-rest": "on what was solved and what was mended",
+    "demonstrations": "on demonstrations alone, for as many updates, a control",
+}
+"""What each model is trained on."""
+
+
+def steps_of(recipe: SeedRecipe, loop: ReReST, held_out: Measure, models: Sequence[str], scope: str) -> list[Step]:
+    """Return the steps of one seed in their order.
+
+    Args:
+        recipe: Recipe of this seed's policy.
+        loop: Settings of Re-ReST, with the environment's defaults in place of None.
+        held_out: The held-out tasks.
+        models: Models that are trained and measured.
+        scope: Scope of the stages, such as `seed0`.
+    """
+    experts = recipe.demonstrations + recipe.reflections + recipe.judged_attempts
+    practice, k = loop.practice.tasks or 1, loop.attempts.k or 1
+    failing, tasks = FAILING * practice * k, held_out.tasks * len(held_out.splits)
+    # Half of the examples of each model are demonstrations.
+    examples = 2 * practice * k * (1 - FAILING)
+
+    def measuring(name: str, what_for: str) -> Step:
+        about = f"measuring {name} on {tasks} held-out tasks: {what_for}"
+        return Step(f"eval/{scope}/{name}/", about, HELD_OUT * tasks * held_out.samples)
+
+    policy = f"seed policy {recipe.seed}"
+    found = [
+        Step(
+            f"{policy}: corpus",
+            f"an expert plays {experts:,} tasks: to write the texts that a language model is trained on",
+            EXPERT * experts,
+        ),
+        Step(
+            f"{policy}: training",
+            "training a small language model on them from scratch: this is the base model",
+            TOKEN * (recipe.pretrain.tokens + recipe.pretrain.copying_tokens),
+        ),
+        measuring("base", "what it solves before it learns from its own attempts"),
+        Step(
+            f"collect/{scope}/policy@1/",
+            f"the base model attempts {practice} practice tasks {k} times each: what it solves is training data",
+            ATTEMPT * practice * k,
+        ),
+        Step(
+            f"collect/{scope}/reflection@1/",
+            "the base model reflects on its failures and tries again: what it mends is training data of Re-ReST",
+            REFLECTION * failing,
+        ),
+    ]
+    if loop.reflector == "trained":
+        found += [
+            Step(
+                f"train/{scope}/reflector@1/",
+                "training a reflector on mended failures: to mend what the base model could not",
+                EXAMPLE * failing,
+            ),
+            Step(
+                f"collect/{scope}/reflection_trained@1/",
+                "the reflector reflects on what still fails and tries again: more training data of Re-ReST",
+                REFLECTION * failing,
+            ),
+        ]
+    for name, purpose in PURPOSES.items():
+        if name in models:
+            if name == "samples":
+                about = "the base model makes as many more attempts as reflections: training data of a control"
+                found.append(Step(f"collect/{scope}/samples/", about, ATTEMPT * 2 * failing))
+            adapter = name.replace(" ", "_")
+            about = f"training the model {name}: {purpose}"
+            found += [
+                Step(f"train/{scope}/{adapter}@1/", about, EXAMPLE * examples),
+                measuring(name, "the same tasks for every model"),
+            ]
+    return found
