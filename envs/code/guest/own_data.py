@@ -38,7 +38,8 @@ def _number(value: Any) -> Any:
 
 
 def _text(value: Any) -> str | None:
-    return str(value) if type(value).__str__ is not object.__str__ else None
+    kind: Any = type(value)
+    return str(value) if kind.__str__ is not object.__str__ else None
 
 
 def _items(value: Any) -> list[Any] | None:
