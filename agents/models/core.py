@@ -11,6 +11,8 @@ from typing import Literal, Protocol, runtime_checkable
 from ...errors import UsageError
 
 Role = Literal["system", "user", "assistant"]
+MANIFEST = "kintsugi.json"
+"""File in an adapter's folder that says how it was trained. `result` holds the fields of the learner's `FitResult`."""
 
 
 @dataclass(frozen=True)

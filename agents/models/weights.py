@@ -21,7 +21,7 @@ from ...envs.reading import parse_json, read_text
 from ...errors import UsageError, unknown
 from .adapter_check import check_adapter, check_adapter_weights, damaged, needed_config
 from .chat import ChatEncoder
-from .core import Message
+from .core import MANIFEST, Message
 from .folder_checks import (
     check_finite,
     check_model,
@@ -32,8 +32,6 @@ from .folder_checks import (
 )
 from .tokenizer_check import check_tokenizer
 
-MANIFEST = "kintsugi.json"
-"""File in an adapter's folder that names the base model and training settings."""
 _SAFE = {"local_files_only": True, "trust_remote_code": False}
 """Arguments of every loader: a model folder may hold code (`auto_map`), which is never run."""
 

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 
 from rich.console import Console, RenderableType
 
+from ...agents.models.core import MANIFEST
 from ...agents.models.registry import OnStatus
 from ...agents.registry import make_reader
 from ...agents.trajectory import AgentSpec
@@ -159,8 +160,6 @@ class Lab:
 
     def training(self, name: str) -> dict[str, Any]:
         """Return what the learner recorded about the training of a model; nothing for the base model."""
-        from ...agents.models.weights import MANIFEST
-
         manifest = (self._adapters[name] or Path()) / MANIFEST
         return dict(json.loads(manifest.read_text()).get("result", {})) if manifest.is_file() else {}
 

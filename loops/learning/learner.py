@@ -16,11 +16,11 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from ...agents.models.chat import ChatEncoder
+from ...agents.models.core import MANIFEST
 from ...agents.models.folder_checks import check_outputs
 from ...agents.models.networks import flush_denormals
 from ...agents.models.value import HEAD
 from ...agents.models.weights import (
-    MANIFEST,
     base_hash,
     load_base,
     model_version,

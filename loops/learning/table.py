@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ...agents.models.core import MANIFEST
 from ...agents.models.scripted import TABLE, chat_key, read_table
 from ...errors import UsageError
 from .core import Example, FitConfig, FitResult, Objective, Progress, ValueExample
@@ -62,4 +64,6 @@ class TableLearner:
         (out / TABLE).write_text(table + "\n", encoding="utf-8")
         self.fitted[name], self.configs[name] = list(examples), config
         self.starts[name] = start.name if start else None
-        return FitResult(examples=len(examples), trained_tokens=turns, steps=1)
+        result = FitResult(examples=len(examples), trained_tokens=turns, steps=config.steps or len(examples))
+        (out / MANIFEST).write_text(json.dumps({"name": name, "result": asdict(result)}, sort_keys=True) + "\n")
+        return result

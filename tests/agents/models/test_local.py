@@ -15,8 +15,9 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from kintsugi.agents.models import Completion, LanguageModel, Message, Sampling
+from kintsugi.agents.models.core import MANIFEST
 from kintsugi.agents.models.local import LocalModel
-from kintsugi.agents.models.weights import MANIFEST, base_hash, known_models, load_base, model_version
+from kintsugi.agents.models.weights import base_hash, known_models, load_base, model_version
 from kintsugi.errors import UsageError
 from kintsugi.loops.learning.core import Example, FitConfig, LoraShape
 from kintsugi.loops.learning.learner import LocalLearner

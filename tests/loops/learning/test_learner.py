@@ -14,9 +14,10 @@ import pytest
 import torch
 from kintsugi.agents.models import Message
 from kintsugi.agents.models.chat import ChatEncoder
+from kintsugi.agents.models.core import MANIFEST
 from kintsugi.agents.models.local import LocalModel
 from kintsugi.agents.models.value import HEAD
-from kintsugi.agents.models.weights import MANIFEST, base_hash, load_base
+from kintsugi.agents.models.weights import base_hash, load_base
 from kintsugi.errors import TooLongError, UsageError
 from kintsugi.loops.learning.batching import padded, weighted_loss
 from kintsugi.loops.learning.core import Example, FitConfig, FitResult, LoraShape, Objective, Policy, Row

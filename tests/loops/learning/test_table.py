@@ -93,7 +93,7 @@ def test_the_learner_records_its_arguments(tmp_path):
     out.mkdir()
     examples = [answered("red"), answered("blue"), ValueExample(ASKED, 0.5)]
     found = learner.fit(examples, out, name="a@2", config=config, start=start, progress=shares.append)
-    assert (found.examples, found.trained_tokens, found.steps) == (3, 2, 1)
+    assert (found.examples, found.trained_tokens, found.steps) == (3, 2, 3)
     assert shares == [1 / 3, 2 / 3, 1.0]
     assert (learner.fitted, learner.configs, learner.starts) == ({"a@2": examples}, {"a@2": config}, {"a@2": "a@1"})
     assert set(json.loads((out / TABLE).read_text())) == {"turns", "values"}
