@@ -91,7 +91,7 @@ def _table(name: str, results: Sequence[SeedResult], pairs: Sequence[Pair]) -> s
         ranges += [interval(min(each), max(each), percentage_points) for each in by_pair]
         rows.append(["range", *ranges])
         shown = [f"{sum(map(_is_shown, seeds))} of {len(seeds)}" for seeds in deltas]
-        rows.append([f"seeds with p < {ALPHA}", *[""] * len(models), *shown])
+        rows.append([f"seeds with a gain, p < {ALPHA}", *[""] * len(models), *shown])
     blank = [""] * len(models)
     rows.append(["over tasks, pooled", *blank, *(_over_tasks(_deltas(results, pair, name)) for pair in pairs)])
     if len(results) > 1:

@@ -89,7 +89,7 @@ def test_the_table_has_each_seed_the_mean_the_spread_and_the_pooled_test():
     assert lines[4] == "| mean | 0.0 % | 54.5 % | 12.5 % | +54.5 | +41.1 |"
     assert lines[5] == "| standard deviation, points | 0.0 | 24.0 | 0.0 | 24.0 | 22.7 |"
     assert lines[6] == "| range | 0.0…0.0 | 37.5…71.4 | 12.5…12.5 | +37.5…+71.4 | +25.0…+57.1 |"
-    assert lines[7] == "| seeds with p < 0.05 |  |  |  | 0 of 2 | 0 of 2 |"
+    assert lines[7] == "| seeds with a gain, p < 0.05 |  |  |  | 0 of 2 | 0 of 2 |"
     assert lines[8].startswith("| over tasks, pooled |  |  |  | +53.3 (")
     assert lines[8].endswith("n = 15 |")
     # Both seeds gain. Of the four ways to flip two signs, two have a sum as large as this one.
@@ -132,7 +132,7 @@ def test_the_share_of_seeds_that_show_a_difference():
         replace(RESULT, seed=n, outcomes={"base": {"valid": "0" * 12}, "re-rest": {"valid": w}})
         for n, w in enumerate(words)
     ]
-    assert "| seeds with p < 0.05 |  |  | 1 of 3 |" in render_tables(results, PAIRS)
+    assert "| seeds with a gain, p < 0.05 |  |  | 1 of 3 |" in render_tables(results, PAIRS)
 
 
 def test_models_must_be_the_same(tmp_path):
@@ -200,7 +200,7 @@ def test_a_model_that_a_seed_lacks_is_left_out_and_the_reason_is_printed():
     lacking = replace(RESULT, seed=1, outcomes=outcomes, missing={"re-rest": "its round stopped"})
     whole, both = (render_tables(found, PAIRS).splitlines() for found in ([RESULT], [RESULT, lacking]))
     assert both[3] == "| 1 | 0.0 % |  | 12.5 % |  |  |"
-    assert "| seeds with p < 0.05 |  |  |  | 0 of 1 | 0 of 1 |" in both
+    assert "| seeds with a gain, p < 0.05 |  |  |  | 0 of 1 | 0 of 1 |" in both
     assert [line for line in both if "pooled" in line] == [line for line in whole if "pooled" in line]
     assert both[-1] == "seed 1 has no re-rest: its round stopped"
     assert render_tables([lacking, RESULT], PAIRS).splitlines()[0] == both[0]
