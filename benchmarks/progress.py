@@ -8,12 +8,19 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from ..agents.models.registry import OnStatus
+from ..agents.models.registry import OnStatus, no_status
 
 
 @contextlib.contextmanager
 def bar(console: Console) -> Iterator[OnStatus]:
-    """Yield a callback `(stage, completed share in [0, 1])` that updates a progress bar; remove the bar at the end."""
+    """Yield a callback `(stage, completed share in [0, 1])` that updates a progress bar; remove the bar at the end.
+
+    Nothing is printed to a file or a pipe.
+    """
+    if not console.is_interactive:
+        # The bar would still print an empty line at its end.
+        yield no_status
+        return
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
