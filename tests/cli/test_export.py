@@ -264,7 +264,7 @@ def test_existing_files_are_kept_and_no_partial_files_remain(run, tmp_path):
     with pytest.raises(UsageError, match="holds no attempts yet"):
         export(ExportConfig(tmp_path / "empty", tmp_path / "x.jsonl"))
     with pytest.raises(UsageError, match="needs a successful mend"):
-        export(ExportConfig(tmp_path / "empty", tmp_path / "x.jsonl", kind="preference"))
+        export(ExportConfig(run, tmp_path / "x.jsonl", kind="preference", stages=("eval",)))
 
 
 # -- Other libraries --------------------------------------------------------------------------------------------------

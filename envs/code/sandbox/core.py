@@ -64,12 +64,14 @@ class Limits:
             most = UPPER_BOUNDS.get(each.name, math.inf)
             least = LOWER_BOUNDS.get(each.name, 0)
             if not good or not math.isfinite(value) or not 0 < value <= most or value < least:
-                lower_bound = f"of at least {least:g}" if least else "above 0"
-                upper_bound = f" and at most {most:g}" if most < math.inf else ""
+                lower_bound = f"of at least {least}" if least else "above 0"
+                upper_bound = f" and at most {most}" if most < math.inf else ""
+                unit = " bytes" if each.name in ("memory", "disk", "output") else ""
                 raise UsageError(
                     f"the sandbox limit {each.name} is {value!r}; expected {'an int' if whole else 'a number'} "
                     + lower_bound
                     + upper_bound
+                    + unit
                 )
 
 
