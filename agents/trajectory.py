@@ -129,8 +129,8 @@ class Trajectory:
     def cut_answers(self) -> int:
         """Number of the model's answers that have as many tokens as the agent's `max_tokens` allows."""
         limit = self.made_by.args.get("max_tokens") if self.made_by else None
-        answers = [each.token_ids for step in self.steps for each in (step, *step.calls)]
-        return sum(len(tokens or ()) >= limit for tokens in answers) if isinstance(limit, int) and limit > 0 else 0
+        answers = [ids for step in self.steps for ids in (step.token_ids, *(call.token_ids for call in step.calls))]
+        return sum(len(ids or ()) >= limit for ids in answers) if isinstance(limit, int) and limit > 0 else 0
 
     @property
     def invalid_actions(self) -> int:

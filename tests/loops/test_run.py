@@ -15,6 +15,7 @@ from kintsugi.agents.models import Message
 from kintsugi.agents.react import ReActAgent
 from kintsugi.agents.trajectory import AgentSpec
 from kintsugi.envs import AgentEnv, EnvSpec
+from kintsugi.envs.code.env import PUBLISHED_TURN_TOKENS
 from kintsugi.envs.web.sites.catalogue import SITES
 from kintsugi.errors import UsageError
 from kintsugi.loops.learning.core import Example, FitConfig
@@ -101,7 +102,8 @@ def test_published_code_tasks_have_room_for_longer_answers(source):
     shorter = resolved(LoopConfig(), code).attempts.max_tokens
     assert shorter == code.metadata_value("turn_tokens") == resolved(Measure(), code).max_tokens
     longer = resolved(LoopConfig(Practice(tasks=2, params=params)), code).attempts.max_tokens
-    assert longer == resolved(Measure(params=params), code).max_tokens > 4 * shorter
+    assert longer == resolved(Measure(params=params), code).max_tokens == PUBLISHED_TURN_TOKENS
+    assert PUBLISHED_TURN_TOKENS > 4 * (shorter or 0) > 0
     assert resolved(LoopConfig(Practice(tasks=2, params=params), Attempts(max_tokens=9)), code).attempts.max_tokens == 9
 
 
