@@ -126,6 +126,13 @@ class Trajectory:
         return sum(step.sampled_tokens for step in [*self.steps, *([self.reflection] if self.reflection else [])])
 
     @property
+    def cut_answers(self) -> int:
+        """Number of the model's answers that have as many tokens as the agent's `max_tokens` allows."""
+        limit = self.made_by.args.get("max_tokens") if self.made_by else None
+        answers = [ids for step in self.steps for ids in (step.token_ids, *(call.token_ids for call in step.calls))]
+        return sum(len(ids or ()) >= limit for ids in answers) if isinstance(limit, int) and limit > 0 else 0
+
+    @property
     def invalid_actions(self) -> int:
         """Number of refused actions."""
         return sum(step.invalid is not None for step in self.steps)

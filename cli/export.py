@@ -44,7 +44,8 @@ class ExportConfig:
     kind: Literal["messages", "preference"] = "messages"
     """Content of each line: `messages` for the chat of an attempt, `preference` for a failed attempt and its mend."""
     stages: tuple[str, ...] = ()
-    """Stages to export, e.g. `collect/policy@1/train`; by default all except `eval`, `gate` and `beginnings`."""
+    """Stages to export, e.g. `collect/policy@1/train`, or kinds of stages, e.g. `eval`; by default all except `eval`,
+    `gate` and `beginnings`, whose tasks are held out."""
     outcomes: tuple[Outcome, ...] = ("success",)
     """For `messages`: outcomes of the attempts to export."""
     turns: Literal["first", "all"] = "first"
@@ -79,7 +80,7 @@ def export(config: ExportConfig) -> int:
             file.flush()
             os.fsync(file.fileno())
         if not lines:
-            searched = ", ".join(map(str, stages)) or "a run without attempts"
+            searched = ", ".join(map(str, stages))
             raise UsageError(f"{config.run}: there is nothing to export from {searched}; {_remedy(config)}")
         unfinished.replace(config.out)
     except OSError as error:
@@ -150,11 +151,24 @@ def preference_row(failed: Trajectory, mended: Trajectory, turns: Literal["first
 
 
 def _stages(store: RunStore, config: ExportConfig) -> list[Stage]:
-    known = {str(stage): stage for stage in store.trajectory_stages()}
-    for stage in config.stages:
-        if stage not in known:
-            raise unknown("stage", stage, known)
-    return [known[stage] for stage in config.stages] or [stage for stage in known.values() if not stage.held_out]
+    """Return the stages to export. Raises `UsageError` if there are none."""
+    stages = store.trajectory_stages()
+    if not stages:
+        raise UsageError(f"{config.run} holds no attempts yet; there is nothing to export")
+    known = {str(stage) for stage in stages} | {stage.kind for stage in stages}
+    for name in config.stages:
+        if name not in known:
+            raise unknown("stage", name, known)
+    if config.stages:
+        found = (stage for name in config.stages for stage in stages if name in (str(stage), stage.kind))
+        return list(dict.fromkeys(found))
+    if chosen := [stage for stage in stages if not stage.held_out]:
+        return chosen
+    kinds = sorted({stage.kind for stage in stages})
+    raise UsageError(
+        f"{config.run} holds only attempts at held-out tasks ({', '.join(map(str, stages))}), which are left out so "
+        f"that nothing is trained on them; pass --stages {' '.join(kinds)} to export them all the same"
+    )
 
 
 def _messages(store: RunStore, stages: Sequence[Stage], config: ExportConfig) -> Iterator[Row]:

@@ -50,7 +50,7 @@ class AgentEnv(gymnasium.Env[str, str], ABC):
 
     `metadata` also holds defaults that agents and loops use:
 
-    - `turn_tokens`: tokens that a language model may sample for one answer.
+    - `turn_tokens`: tokens that a language model may sample for one answer; see also `tokens_per_turn`.
     - `at_once`: episodes that are played in parallel.
     - `gate_split`: split on which loops decide whether to keep a new model, or None. Scores must use other splits.
 
@@ -193,6 +193,15 @@ class AgentEnv(gymnasium.Env[str, str], ABC):
             previous: The observation before it; None for the first one.
         """
         return observation
+
+    @classmethod
+    def tokens_per_turn(cls, params: Mapping[str, Any]) -> int:
+        """Return how many tokens a language model may sample for one answer, if the user does not say.
+
+        Args:
+            params: The parameters that the tasks are drawn with; see `tasks`. By default, they do not matter.
+        """
+        return int(cls.metadata.get("turn_tokens", AgentEnv.metadata["turn_tokens"]))
 
     @staticmethod
     def overwritten(actions: Sequence[str]) -> set[int]:

@@ -10,9 +10,9 @@ point in its `pyproject.toml`:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from rich.console import RenderableType
 
@@ -51,6 +51,14 @@ class LoopConfig:
     gate: Gate = field(default_factory=Gate)
     seed: int = 0
     """Seed of the choice of tasks, of sampling and of training."""
+
+    def resolved(self, env: EnvSpec) -> Self:
+        """Return a copy in which the attempts have the environment's defaults for the practice tasks.
+
+        Args:
+            env: Environment whose defaults apply.
+        """
+        return replace(self, attempts=self.attempts.resolved(env, self.practice.params))
 
     def validate(self, env: EnvSpec, agent: Agent) -> None:
         """Check the configuration before anything is played.

@@ -12,6 +12,7 @@ import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Protocol, TypeVar
 
 from tyro.constructors import PrimitiveConstructorSpec
@@ -95,15 +96,16 @@ class Attempts:
     def __post_init__(self) -> None:
         check_numbers(self)
 
-    def resolved(self, env: EnvSpec) -> Attempts:
+    def resolved(self, env: EnvSpec, params: Mapping[str, Any] = MappingProxyType({})) -> Attempts:
         """Return a copy with the environment's defaults in place of None.
 
         Args:
             env: Environment whose defaults apply.
+            params: Parameters of the task sets, on which the default of `max_tokens` may depend.
         """
         return replace(
             self,
-            max_tokens=self.max_tokens or env.metadata_value("turn_tokens"),
+            max_tokens=self.max_tokens or env.cls.tokens_per_turn(params),
             at_once=self.at_once or env.metadata_value("at_once"),
         )
 

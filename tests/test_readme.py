@@ -66,6 +66,17 @@ def _exit_code(arguments: list[str]) -> object:
         return exited.code
 
 
+def test_every_page_is_reached_from_the_readme() -> None:
+    found, new = set(), {README}
+    while new:
+        page = new.pop()
+        found.add(page)
+        links = re.findall(r"\]\(([^)#:]+\.md)", page.read_text())
+        assert all((page.parent / link).is_file() for link in links), page
+        new |= {(page.parent / link).resolve() for link in links} - found
+    assert found == set(PAGES)
+
+
 def test_the_readme_shows_most_commands() -> None:
     shown = {line.split()[1] for line in commands(README)}
     assert len(shown) >= 8

@@ -93,7 +93,9 @@ def _check_config(adapter: Path, config: dict[str, Any]) -> None:
     if config.get("megatron_config") is not None:
         raise damaged(adapter, "it has a megatron_config, which names a module to import; expected none")
     for name, value in config.items():
-        if value and name not in _NEEDED | _IGNORED:
+        # PEFT notes the class of a network without `task_type` here; any other value is a module to import.
+        foreign = name == "auto_mapping" and not _names_a_known_class(value)
+        if value and (foreign or name not in _NEEDED | _IGNORED):
             raise damaged(
                 adapter,
                 f"it has the setting {name[:40]!r} = {str(value)[:40]!r}; expected a plain LoRA adapter without it",
@@ -145,6 +147,14 @@ def _check_config(adapter: Path, config: dict[str, Any]) -> None:
         for item in listed:
             if not isinstance(item, str) or not re.fullmatch(_NAME, item):
                 raise damaged(adapter, f"{name} names {str(item)[:60]!r}; expected the name of a module such as q_proj")
+
+
+def _names_a_known_class(auto_mapping: Any) -> bool:
+    """Return whether this is what PEFT writes for a model of transformers: it is ignored."""
+    if not isinstance(auto_mapping, dict) or not auto_mapping.keys() <= {"base_model_class", "parent_library"}:
+        return False
+    library = auto_mapping.get("parent_library", "")
+    return isinstance(library, str) and re.fullmatch(r"transformers\.models(\.\w+)*", library) is not None
 
 
 def check_adapter_weights(adapter: Path) -> None:

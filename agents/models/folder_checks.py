@@ -12,7 +12,7 @@ import json
 import math
 import re
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -210,6 +210,29 @@ def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
             yield from _leaves(inner, name)
     elif value is not None:
         yield name, value
+
+
+def check_fit(network: Any, found: Mapping[str, Any]) -> None:
+    """Raise `ValueError` if config.json describes another network than that of the weights.
+
+    Args:
+        network: The loaded network.
+        found: What transformers says about the loading: names of missing, unexpected and mismatched weights.
+    """
+    if missing := sorted(found["missing_keys"]):
+        raise ValueError(f"{len(missing)} weights are missing, such as {missing[0]}")
+    for name, held, wanted in sorted(found["mismatched_keys"]):
+        raise ValueError(f"{name} has shape {list(held)}, but config.json gives it {list(wanted)}")
+    modules = dict(network.named_modules())
+    for name in sorted(found["unexpected_keys"]):
+        # Other programs may add parts to a model, but nothing to its layers.
+        layers = re.match(r"(.*?)\.\d+\.", name)
+        for prefix in ("", f"{network.base_model_prefix}."):
+            if layers and isinstance(modules.get(prefix + layers[1]), torch.nn.ModuleList):
+                count = len(modules[prefix + layers[1]])
+                raise ValueError(
+                    f"they hold {name}, but the network of config.json has {count} of these layers and no place for it"
+                )
 
 
 def check_tokens(network: Any, tokenizer: Any, name: str) -> None:

@@ -24,6 +24,7 @@ from .chat import ChatEncoder
 from .core import MANIFEST, Message
 from .folder_checks import (
     check_finite,
+    check_fit,
     check_model,
     check_tokens,
     check_weights,
@@ -43,11 +44,16 @@ def load_base(model: str | Path) -> tuple[Any, Any]:
     with _readable(f"{str(model)!r}: the weights cannot be loaded", "save or copy the model again"):
         with quiet_transformers():
             loaded: Any = AutoModelForCausalLM.from_pretrained(
-                model, dtype=dtype, use_safetensors=True, output_loading_info=True, **_SAFE
+                model,
+                dtype=dtype,
+                use_safetensors=True,
+                output_loading_info=True,
+                # Otherwise transformers says which shapes differ only in its log. `check_fit` refuses them.
+                ignore_mismatched_sizes=True,
+                **_SAFE,
             )
         network, found = loaded
-        if missing := sorted(found["missing_keys"]):
-            raise ValueError(f"{len(missing)} weights are missing, such as {missing[0]}")
+        check_fit(network, found)
     check_finite(network, repr(str(model)))
     check_tokens(network, tokenizer, repr(str(model)))
     return network, tokenizer
@@ -193,6 +199,10 @@ def with_adapter(network: Any, adapter: Path, *, trainable: bool = False) -> Any
             return adapted if trainable else adapted.merge_and_unload()
     except UsageError:
         raise
+    except KeyError as error:
+        # PEFT looks up each module of `modules_to_save` in the weights.
+        why = f"adapter_model.safetensors has no weight {error}, which adapter_config.json asks for"
+        raise damaged(adapter, why) from error
     except Exception as error:
         raise damaged(adapter, _first_line(error)) from error
 

@@ -21,6 +21,7 @@ from typing import Any
 from ... import __version__
 from ...errors import UsageError
 from ...loops.measuring.evaluation import AttemptSummary
+from ...loops.measuring.statistics import DIFFERENCE_METHOD, RATE_METHOD
 from ...loops.measuring.tables import p_value, percent, percent_interval, percentage_points, short_count
 from ...loops.runs.stages import Stage
 from ...loops.runs.store import RunStore
@@ -119,6 +120,7 @@ def render(page: str, context: Mapping[str, Any]) -> str:
     env.filters.update(
         percent=percent, interval=percent_interval, points=percentage_points, p_value=p_value, short=short_count
     )
+    env.globals.update(rate_method=RATE_METHOD, difference_method=DIFFERENCE_METHOD)
     return env.get_template(f"{page}.j2").render(context)
 
 

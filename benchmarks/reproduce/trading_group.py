@@ -27,6 +27,7 @@ from ...loops.measuring.backtests import (
     measure_backtests,
     performance_tables,
 )
+from ...loops.measuring.statistics import MEAN_METHOD
 from ...loops.run import Attempts, Params, Run, resolved
 from ...loops.runs.stages import Stage
 from ...loops.runs.store import RunStore
@@ -130,7 +131,9 @@ class ReproduceTradingGroup:
             measures = ("cumulative_return", "sharpe")
             differences = [compare_backtests(found, a, b, measure) for measure in measures for a, b in pairs]
             split, bars = self.held_out.split, self.held_out.params.get("bars", "60")
-            caption = f"{split}, {bars} bars a window; task sets {', '.join(hashes)}; intervals by bootstrap of windows"
+            caption = (
+                f"{split}, {bars} bars a window; task sets {', '.join(hashes)}; intervals: {MEAN_METHOD} over windows"
+            )
             for table in performance_tables(store, found, differences, split, caption):
                 console.print(table)
             console.print(training_summary(store.results()), highlight=False)

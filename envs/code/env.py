@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from ...errors import UsageError, unknown
@@ -16,6 +16,8 @@ from .sandbox import Limits, Sandbox, shared_sandbox
 from .tasks import SOURCES, task_set, verified_task
 
 ACTIONS = "write CODE, test, run CODE, submit"
+PUBLISHED_TURN_TOKENS = 768
+"""Tokens of one answer to a published task. The longest reference solution and docstring have 2,000 characters."""
 MAX_CODE_BYTES = 1_000_000
 """Largest size of the code in an action, in UTF-8."""
 
@@ -115,6 +117,12 @@ class CodeEnv(AgentEnv):
                 f"unknown parameter {min(params)!r} of code tasks; expected source ({', '.join(SOURCES)}) or path"
             )
         return task_set(split, n, seed, source, path, None)
+
+    @classmethod
+    def tokens_per_turn(cls, params: Mapping[str, Any]) -> int:
+        """Return more tokens for published tasks, whose answers repeat long docstrings, than for generated ones."""
+        published = str(params.get("source", SOURCES[0])) != SOURCES[0]
+        return PUBLISHED_TURN_TOKENS if published else super().tokens_per_turn(params)
 
     @staticmethod
     def overwritten(actions: Sequence[str]) -> set[int]:

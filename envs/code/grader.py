@@ -50,6 +50,8 @@ WALL_PER_CPU = 20
 
 It ends programs that wait for ever. The CPU time decides what a solution can do, however busy the machine is.
 """
+IDLE_SECONDS = 20
+"""Wall time that a solution may sleep before it answers. Time that it waits for a core does not count."""
 
 
 class Grader:
@@ -68,7 +70,7 @@ class Grader:
     def limits_for(self, problem: Problem) -> Limits:
         """Return the limits of a program that runs a solution of a problem."""
         seconds = max(WALL_SECONDS, WALL_PER_CPU * problem.cpu_seconds)
-        return self.limits or Limits(seconds=seconds, cpu_seconds=problem.cpu_seconds)
+        return self.limits or Limits(seconds=seconds, cpu_seconds=problem.cpu_seconds, idle_seconds=IDLE_SECONDS)
 
     def load_error(self, problem: Problem, solution: str) -> str:
         """Return the error that loading a solution raises, or an empty string."""
@@ -145,6 +147,8 @@ class Grader:
 
 def describe_end(result: Result, limits: Limits) -> str:
     """Return a description of how a program ended early."""
+    if result.idle:
+        return f"slept for {limits.idle_seconds:g} seconds and was stopped"
     if result.timed_out:
         whole = result.seconds >= limits.seconds
         return f"took more than {limits.seconds if whole else limits.cpu_seconds:g} seconds and was stopped"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import codecs
+import contextlib
 import doctest
 import gzip
 import hashlib
@@ -169,9 +170,10 @@ def _parse_python(code: str, what: str) -> ast.Module:
 
 def _parse_humaneval(row: dict[str, Any]) -> tuple[str, str, Problem]:
     name, prompt, entry = _string_field(row, "task_id"), _string_field(row, "prompt"), _string_field(row, "entry_point")
-    solution, tests = prompt + _string_field(row, "canonical_solution"), _string_field(row, "test")
+    completion, tests = _string_field(row, "canonical_solution"), _string_field(row, "test")
     _parse_python(tests, "the field 'test'")
-    function = _find_function(_parse_python(prompt, "the field 'prompt'"), entry)
+    setup = _complete(prompt, completion)
+    function = _find_function(_parse_python(setup, "the field 'prompt'"), entry)
     lines = prompt.splitlines(keepends=True)
     first = min([function.lineno, *(decorator.lineno for decorator in function.decorator_list)])
     problem = Problem(
@@ -179,14 +181,24 @@ def _parse_humaneval(row: dict[str, Any]) -> tuple[str, str, Problem]:
         prompt=f"Complete this Python code.\n{prompt.rstrip()}",
         goal=f"complete the Python function {entry}",
         entry=entry,
-        solution=solution,
+        solution=prompt + completion,
         visible_code="\n".join(_doctest_asserts(ast.get_docstring(function) or "", entry)),
         hidden_code=tests,
-        setup=prompt,
+        setup=setup,
         given="".join(lines[: first - 1]),
         cpu_seconds=CPU_SECONDS,
     )
     return name, "test", problem
+
+
+def _complete(prompt: str, completion: str) -> str:
+    """Return the prompt as a program of its own: without a docstring, it may end where only the completion goes on."""
+    stub = f"{prompt}{completion[: len(completion) - len(completion.lstrip())]}...\n"
+    for code in (prompt, stub):
+        with contextlib.suppress(ValueError):
+            _parse_python(code, "")
+            return code
+    return prompt
 
 
 def _find_function(tree: ast.Module, entry: str) -> ast.FunctionDef:

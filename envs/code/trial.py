@@ -54,6 +54,8 @@ class Trial:
             self.limits,
             seconds=min(86_400, self.limits.seconds * (MAX_HANGS + 2)),
             cpu_seconds=self.limits.cpu_seconds * 2 + 10,
+            # They sleep while the solution works.
+            idle_seconds=None,
         )
         self._start_solution()
         try:

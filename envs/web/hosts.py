@@ -33,17 +33,24 @@ class AllowedHosts:
             raise UsageError(
                 f"hosts is the string {self.allowed!r}; expected a tuple of hosts, like ({self.allowed!r},)"
             )
+        if isinstance(self.folders, str):
+            raise UsageError(
+                f"folders is the string {self.folders!r}; expected a tuple of folders, like ({self.folders!r},)"
+            )
         for host in self.allowed:
             if not _HOST.fullmatch(host):
                 raise UsageError(
                     f"{host!r} is not a valid host; expected a name without scheme and port, like 'example.org', "
                     "'*.example.org', or '*' for every host"
                 )
-
         for folder in self.folders:
-            if _file_path(folder) is None:
+            if not isinstance(folder, str) or _file_path(folder) is None:
                 raise UsageError(
                     f"{folder!r} is no URL of a folder; expected 'file:' and an absolute path, like 'file:///srv/pages/'"
+                )
+            if ".." in unquote(folder).replace("\\", "/").split("/"):
+                raise UsageError(
+                    f"{folder!r} goes up with '..', to {_file_path(folder)!r}; write the path of the folder itself"
                 )
 
     def allows(self, url: str) -> bool:

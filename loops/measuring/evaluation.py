@@ -35,6 +35,8 @@ class AttemptSummary:
     model: str
     seed: int
     agent: str = ""
+    cut_answers: int = 0
+    """See `Trajectory.cut_answers`."""
 
     @classmethod
     def from_trajectory(cls, trajectory: Trajectory) -> Self:
@@ -50,6 +52,7 @@ class AttemptSummary:
             model=trajectory.model,
             seed=trajectory.seed,
             agent=trajectory.agent,
+            cut_answers=trajectory.cut_answers,
         )
 
     @property
@@ -112,6 +115,8 @@ class Score:
     """Whether the backend samples the same tokens again (`Backend.repeatable`); None if not stated."""
     settings: dict[str, Any] = field(default_factory=dict)
     """Further settings that reproduce the evaluation; JSON-serialisable."""
+    cut_answers: int = 0
+    """Number of answers that have as many tokens as the limit allows, so that most of them were cut."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the score as a JSON-serialisable dictionary, the inverse of `from_json`."""
@@ -248,6 +253,7 @@ def score(
         agents=tuple(sorted({a.agent for a in counted} - {""})),
         repeatable=repeatable,
         settings=dict(settings or {}),
+        cut_answers=sum(a.cut_answers for a in counted),
     )
 
 

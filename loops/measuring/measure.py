@@ -42,7 +42,7 @@ class Measure:
     temperature: float = 0.0
     """Sampling temperature; 0 is greedy."""
     max_tokens: int | None = None
-    """Maximum number of tokens of one answer; by default, the environment's `turn_tokens`."""
+    """Maximum number of tokens of one answer; by default, the environment's."""
     at_once: int | None = None
     """Number of episodes played in parallel; by default, the environment's `at_once`."""
     seed: int = 2026
@@ -57,7 +57,7 @@ class Measure:
         Args:
             env: Environment whose defaults apply.
         """
-        resolved = self.attempt_settings.resolved(env)
+        resolved = self.attempt_settings.resolved(env, self.params)
         return replace(self, max_tokens=resolved.max_tokens, at_once=resolved.at_once)
 
     @property
@@ -98,7 +98,8 @@ class Measure:
             adapter: Adapter folder; None for the base model.
             temperature: Replaces the configured temperature; None keeps it.
         """
-        return run.make_agent(adapter, self.attempt_settings, temperature=temperature, decoding=self.decoding)
+        settings = self.resolved(run.env).attempt_settings
+        return run.make_agent(adapter, settings, temperature=temperature, decoding=self.decoding)
 
     def jobs(self, agent: Agent, tasks: TaskSet) -> list[Job]:
         """Return the jobs: `samples` attempts at each task, with seeds derived from `seed`, task and sample.

@@ -19,6 +19,12 @@ from ...errors import UsageError
 
 LEVEL = 0.95
 """Confidence level of all intervals."""
+RATE_METHOD = "Wilson's, with tasks as clusters"
+"""Method of the intervals of `rate`, for readers of tables."""
+DIFFERENCE_METHOD = "Student's over tasks, adjusted as by Agresti and Min"
+"""Method of the intervals of `paired_difference`."""
+MEAN_METHOD = "Student's"
+"""Method of the intervals of `mean`."""
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 

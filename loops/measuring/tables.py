@@ -93,11 +93,12 @@ def verdict_table(verdicts: Mapping[Stage, Verdict], title: str = "Rounds and ga
 
 
 def evaluation_note(scores: Sequence[Score]) -> str:
-    """Return one line on decoding, step limit, seeds and repeatability of `scores`, as far as they are stated."""
+    """Return one line on decoding, limits, seeds and repeatability of `scores`, as far as they are stated."""
     notes: dict[str, list[str]] = {
         "decoding": sorted({score.decoding for score in scores} - {"unstated"}),
         "step limit": sorted({str(score.step_limit) for score in scores if score.step_limit is not None}),
         "seeds": _short_seed_list(sorted({seed for score in scores for seed in score.seeds})),
+        "answers at the token limit": [str(cut)] if (cut := sum(score.cut_answers for score in scores)) else [],
         "repeatable": sorted({"yes" if score.repeatable else "no" for score in scores if score.repeatable is not None}),
     }
     parts = [f"{name} {', '.join(values)}" for name, values in notes.items() if values]

@@ -12,6 +12,9 @@ from pathlib import Path
 from ...envs.tasks import replace_surrogates
 from ...errors import UsageError
 
+_OWN_FILES = {"run.db", "run.db-wal", "run.db-shm", "run.db.new", "config.toml", ".config.toml.new"}
+"""Files that `RunStore.open` creates beside the lock."""
+
 
 def write_atomically(path: Path, text: str) -> None:
     """Write a file atomically, by renaming a temporary file. Lone surrogates become U+FFFD."""
@@ -40,6 +43,43 @@ def holds_run(folder: Path) -> bool:
     if not stat.S_ISREG(mode):
         raise UsageError(f"{path} is not a regular file; expected the database of a run: name another folder")
     return True
+
+
+class FolderMaker:
+    """Makes the folder of a run, and takes back what opening the run has made."""
+
+    def __init__(self, folder: Path) -> None:
+        """Note what exists. Nothing is made yet.
+
+        Raises:
+            UsageError: The path is, or leads through, something that is not a folder.
+        """
+        self.folder = folder
+        self._missing = [path for path in (folder, *folder.parents) if not path.exists()]
+        for path in (folder, *folder.parents):
+            if path.exists() and not path.is_dir():
+                raise UsageError(f"{path} is not a folder; name another folder for the run")
+        self._had_lock = (folder / ".lock").exists()
+
+    def make(self) -> None:
+        """Make the folder and those above it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def remove_folders(self) -> None:
+        """Remove the folders that `make` made and that are empty."""
+        for path in self._missing:
+            with contextlib.suppress(OSError):
+                path.rmdir()
+
+    def remove_files(self, *, run: bool) -> None:
+        """Remove the lock file if it is new, and with `run` the files of the run. The lock must be held."""
+        for name in (_OWN_FILES if run else set()) | (set() if self._had_lock else {".lock"}):
+            with contextlib.suppress(OSError):
+                (self.folder / name).unlink()
+
+    def holds_other_files(self) -> bool:
+        """Return whether the folder holds anything but the files of a run that has just been created."""
+        return any(path.name not in _OWN_FILES | {".lock"} for path in self.folder.iterdir())
 
 
 def lock_folder(folder: Path) -> Callable[[], None]:

@@ -28,7 +28,7 @@ from ...envs.core import canonical_json
 from ...envs.reading import parse_json
 from ...errors import UsageError
 from .database import Database
-from .folder import holds_run, lock_folder, readable_errors, write_atomically
+from .folder import FolderMaker, holds_run, lock_folder, readable_errors, write_atomically
 from .pictures import Pictures
 from .stages import Stage
 
@@ -38,6 +38,9 @@ Play = Callable[[Sequence[Job]], Iterator[Wave]]
 
 class RunStore:
     """The folder of one run, which `open` locks for this process. Use the store as a context manager.
+
+    A new run that an error ends before anything is stored is removed, so that the command can be repeated with other
+    settings.
 
     Attributes:
         folder: Folder of the run.
@@ -50,6 +53,7 @@ class RunStore:
         self.folder = folder
         self._db = database
         self._unlock = unlock
+        self._maker: FolderMaker | None = None
         self._scope = ""
         self.on_status: OnStatus = no_status
         self.pictures = Pictures(folder / "pictures")
@@ -72,14 +76,18 @@ class RunStore:
             UsageError: The configuration differs (the message says how), the run has another format or is open in
                 another process, or the folder is neither empty nor a run.
         """
-        with readable_errors(folder):
-            exists = holds_run(folder)
-            folder.mkdir(parents=True, exist_ok=True)
-            if not exists and any(p.name not in (".lock", "run.db.new") for p in folder.iterdir()):
-                raise UsageError(f"{folder} is not empty and holds no run.db; name an empty or a new folder")
-            unlock = lock_folder(folder)
         with contextlib.ExitStack() as undo:
-            undo.callback(unlock)
+            with readable_errors(folder):
+                exists = holds_run(folder)
+                maker = FolderMaker(folder)
+                undo.callback(maker.remove_folders)
+                maker.make()
+                if not exists and any(p.name not in (".lock", "run.db.new") for p in folder.iterdir()):
+                    raise UsageError(f"{folder} is not empty and holds no run.db; name an empty or a new folder")
+                unlock = lock_folder(folder)
+                undo.callback(unlock)
+                exists = holds_run(folder)
+            undo.callback(maker.remove_files, run=not exists)
             database = Database(folder) if exists else Database.create(folder, config)
             undo.callback(database.close)
             store = cls(folder, database, unlock)
@@ -89,6 +97,7 @@ class RunStore:
                     import tomli_w
 
                     write_atomically(folder / "config.toml", tomli_w.dumps(_for_toml(config)))
+            store._maker = None if exists else maker
             undo.pop_all()
         return store
 
@@ -108,11 +117,29 @@ class RunStore:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        """Close the run. An interruption (`KeyboardInterrupt`) gets a note that says what the run holds."""
-        if isinstance(error, KeyboardInterrupt):
+        """Close the run. If an error ended a new run that holds nothing yet, remove it: other settings may follow.
+
+        Otherwise, an interruption (`KeyboardInterrupt`) gets a note that says what the run holds.
+        """
+        maker = self._maker if error is not None and self._is_new_and_empty() else None
+        if maker is None and isinstance(error, KeyboardInterrupt):
             with contextlib.suppress(UsageError):
                 error.add_note(f"{self.folder} keeps {self._contents()}")
-        self.close()
+        self._db.close()
+        if maker:
+            maker.remove_files(run=True)
+        self._unlock()
+        if maker:
+            maker.remove_folders()
+
+    def _is_new_and_empty(self) -> bool:
+        if self._maker is None:
+            return False
+        try:
+            stored = any(self._db.names(table) for table in ("results", "trajectories", "growth"))
+            return not stored and not self._maker.holds_other_files()
+        except (UsageError, OSError):
+            return False
 
     @property
     def config(self) -> dict[str, Any]:

@@ -99,6 +99,19 @@ def test_counts():
     assert replace(trajectory, outcome="success").success
 
 
+@pytest.mark.parametrize(("limit", "cut"), [(1, 4), (3, 3), (4, 1), (5, 0), (None, 0)])
+def test_answers_that_reach_the_token_limit_are_counted(limit, cut):
+    calls = (Call("trader", "p", "c", (1,) * 4, (0.0,) * 4), Call("trader", "p", "c", (1,), (0.0,)))
+    steps = (Step("o", "t", "a", token_ids=(1, 2, 3)), Step("o", "t", "a", token_ids=(1, 2, 3), calls=calls))
+    spec = AgentSpec("react", {} if limit is None else {"max_tokens": limit})
+    assert (
+        Trajectory(
+            Task("t", "e", "s", 0), (*steps, Step("o", "t", "a")), "", "failure", 0.0, "policy", "m", 0, made_by=spec
+        ).cut_answers
+        == cut
+    )
+
+
 def test_invalid_data_is_rejected():
     trajectory = Trajectory(Task("t", "tiny/Echo-v0", "train", 0), (), "", "failure", 0.0, "policy", "m", 0)
     for key in ("task", "steps", "outcome", "reflection"):

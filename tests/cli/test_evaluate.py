@@ -185,6 +185,13 @@ def test_an_adapter_of_another_base_model_is_refused(tiny_model, tmp_path, capsy
     assert not Path("run").exists()
 
 
+@pytest.mark.parametrize("command", [("eval", "--tasks", "2"), ("improve", "self-training", "--gate", "off")])
+def test_a_command_that_fails_before_its_first_attempt_leaves_no_run(command, red_model, capsys):
+    wrong = refused(capsys, *command, "--model", red_model, "--run", "runs/x", "--env", "faulty_envs:Refusing")
+    assert "no engine; install one" in wrong
+    assert not Path("runs").exists()
+
+
 # -- Invalid runs -----------------------------------------------------------------------------------------------------
 
 

@@ -55,6 +55,31 @@ def test_held_out_tasks_are_exported_only_when_named(run, tmp_path):
         export(replace(config, out=tmp_path / "x.jsonl", stages=("eval/base/valid_unsen",)))
 
 
+def test_a_kind_stands_for_all_stages_of_this_kind(run, tmp_path):
+    everything = ("success", "failure", "truncated")
+    config = ExportConfig(run, tmp_path / "kind.jsonl", stages=("eval",), outcomes=everything)
+    export(config)
+    with RunStore.read(run) as store:
+        stages = tuple(str(stage) for stage in store.trajectory_stages() if stage.kind == "eval")
+    assert len(stages) > 2
+    export(replace(config, out=tmp_path / "names.jsonl", stages=("eval", *stages)))
+    assert read(tmp_path / "kind.jsonl") == read(tmp_path / "names.jsonl")
+    with pytest.raises(UsageError, match="unknown stage 'evel'; did you mean 'eval'"):
+        export(replace(config, out=tmp_path / "x.jsonl", stages=("evel",)))
+
+
+def test_a_run_of_measurements_says_why_they_are_left_out(tmp_path, attempt):
+    with RunStore.open(tmp_path / "run", {}) as store:
+        with pytest.raises(UsageError, match="holds no attempts yet; there is nothing to export"):
+            export(ExportConfig(tmp_path / "run", tmp_path / "x.jsonl"))
+        store.add(Stage("eval", "base", "valid"), [attempt(0, True)])
+    config = ExportConfig(tmp_path / "run", tmp_path / "x.jsonl")
+    with pytest.raises(UsageError, match=r"held-out tasks \(eval/base/valid\), .*; pass --stages eval to export them"):
+        export(config)
+    assert not (tmp_path / "x.jsonl").exists()
+    assert export(replace(config, stages=("eval",))) == 1
+
+
 # -- Chats as the agent reads them ------------------------------------------------------------------------------------
 
 
@@ -236,10 +261,10 @@ def test_existing_files_are_kept_and_no_partial_files_remain(run, tmp_path):
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
     with RunStore.open(tmp_path / "empty", {}):
         pass
-    with pytest.raises(UsageError, match="a run without attempts"):
+    with pytest.raises(UsageError, match="holds no attempts yet"):
         export(ExportConfig(tmp_path / "empty", tmp_path / "x.jsonl"))
     with pytest.raises(UsageError, match="needs a successful mend"):
-        export(ExportConfig(tmp_path / "empty", tmp_path / "x.jsonl", kind="preference"))
+        export(ExportConfig(run, tmp_path / "x.jsonl", kind="preference", stages=("eval",)))
 
 
 # -- Other libraries --------------------------------------------------------------------------------------------------

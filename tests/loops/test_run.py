@@ -15,10 +15,12 @@ from kintsugi.agents.models import Message
 from kintsugi.agents.react import ReActAgent
 from kintsugi.agents.trajectory import AgentSpec
 from kintsugi.envs import AgentEnv, EnvSpec
+from kintsugi.envs.code.env import PUBLISHED_TURN_TOKENS
 from kintsugi.envs.web.sites.catalogue import SITES
 from kintsugi.errors import UsageError
 from kintsugi.loops.learning.core import Example, FitConfig
 from kintsugi.loops.measuring.gate import Gate
+from kintsugi.loops.measuring.measure import Measure
 from kintsugi.loops.registry import LoopConfig
 from kintsugi.loops.run import Attempts, LocalPlayer, Practice, Run, job, resolved
 from kintsugi.loops.runs.stages import Stage
@@ -92,6 +94,17 @@ def test_practice_tasks_depend_on_seed_split_and_parameters():
 def test_invalid_settings_are_refused(make, expected):
     with pytest.raises(UsageError, match=expected):
         make()
+
+
+@pytest.mark.parametrize("source", ["humaneval", "mbpp"])
+def test_published_code_tasks_have_room_for_longer_answers(source):
+    code, params = EnvSpec("code"), {"source": source, "path": "tasks.jsonl"}
+    shorter = resolved(LoopConfig(), code).attempts.max_tokens
+    assert shorter == code.metadata_value("turn_tokens") == resolved(Measure(), code).max_tokens
+    longer = resolved(LoopConfig(Practice(tasks=2, params=params)), code).attempts.max_tokens
+    assert longer == resolved(Measure(params=params), code).max_tokens == PUBLISHED_TURN_TOKENS
+    assert PUBLISHED_TURN_TOKENS > 4 * (shorter or 0) > 0
+    assert resolved(LoopConfig(Practice(tasks=2, params=params), Attempts(max_tokens=9)), code).attempts.max_tokens == 9
 
 
 def test_resolved_configurations_have_no_open_defaults():

@@ -52,7 +52,7 @@ def refused(capsys: pytest.CaptureFixture[str], *argv: object) -> str:
     """Run a command that must fail with exit code 2; return its single line on stderr."""
     code, out, err = run_command(capsys, *argv)
     assert (code, err.count("\n")) == (2, 1), err
-    assert out.strip() == ""
+    assert out == ""
     return err
 
 

@@ -7,6 +7,7 @@ import signal
 import warnings
 from typing import Any
 
+from door_env import Doors
 from kintsugi.agents.core import Episode, RuleAgent
 from kintsugi.agents.trajectory import Step
 from kintsugi.envs import Task, TaskSet
@@ -71,3 +72,10 @@ class Quitting(Lamps):
     def begin(self, task: Task) -> tuple[str, dict[str, Any]]:
         os.kill(os.getpid(), signal.SIGKILL)
         return super().begin(task)
+
+
+class Refusing(Doors):
+    """An environment that cannot start an episode."""
+
+    def begin(self, task: Task) -> tuple[str, dict[str, Any]]:
+        raise UsageError("there is no engine; install one")

@@ -18,8 +18,8 @@ RESERVED_NAMES = ("main.py",)
 LOWER_BOUNDS = {"cpus": 0.01, "memory": 32 * MIB}
 """Smallest accepted value of some limits: what the kernel can divide, and what Python needs."""
 UPPER_BOUNDS = {
-    "seconds": 86_400, "cpu_seconds": 86_400, "memory": 1 << 40, "disk": 1 << 40, "output": 1 << 30,
-    "processes": 1_000_000,
+    "seconds": 86_400, "idle_seconds": 86_400, "cpu_seconds": 86_400, "memory": 1 << 40, "disk": 1 << 40,
+    "output": 1 << 30, "processes": 1_000_000,
 }  # fmt: skip
 """Largest accepted value of each limit: one day, 1 TiB, 1 GiB, or what the kernel can count."""
 MAX_FILES = 4000
@@ -55,21 +55,28 @@ class Limits:
     """Maximum bytes of stdout, of stderr and of each returned file. Longer output is cut; larger files are left out."""
     cpus: float = 1.0
     """Number of CPU cores, if the backend can limit them."""
+    idle_seconds: float | None = None
+    """Wall time in seconds that the program may spend asleep, neither using a core nor waiting for one, while it is
+    waited for: before its first message on the channel, or since the last one to it. None means no such limit."""
 
     def __post_init__(self) -> None:
         for each in fields(self):
             value = getattr(self, each.name)
-            whole = each.name not in ("seconds", "cpus")
+            if each.name == "idle_seconds" and value is None:
+                continue
+            whole = each.name not in ("seconds", "idle_seconds", "cpus")
             good = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
             most = UPPER_BOUNDS.get(each.name, math.inf)
             least = LOWER_BOUNDS.get(each.name, 0)
             if not good or not math.isfinite(value) or not 0 < value <= most or value < least:
-                lower_bound = f"of at least {least:g}" if least else "above 0"
-                upper_bound = f" and at most {most:g}" if most < math.inf else ""
+                lower_bound = f"of at least {least}" if least else "above 0"
+                upper_bound = f" and at most {most}" if most < math.inf else ""
+                unit = " bytes" if each.name in ("memory", "disk", "output") else ""
                 raise UsageError(
                     f"the sandbox limit {each.name} is {value!r}; expected {'an int' if whole else 'a number'} "
                     + lower_bound
                     + upper_bound
+                    + unit
                 )
 
 
@@ -84,7 +91,7 @@ class Result:
     exit: int
     """Exit code, or the negative signal number if a signal ended the program, as in `subprocess`."""
     timed_out: bool = False
-    """Whether the program was stopped at its limit of wall time or CPU time."""
+    """Whether the program was stopped at its limit of wall time, idle time or CPU time."""
     oom: bool = False
     """Whether the program or one of its processes failed at the memory limit."""
     seconds: float = 0.0
@@ -93,6 +100,8 @@ class Result:
     """Whether some output was discarded because of `Limits.output`."""
     files: Mapping[str, bytes] = field(default_factory=dict)
     """Contents of the requested files that exist, are regular files and are not larger than `Limits.output`."""
+    idle: bool = False
+    """Whether the program was stopped because it slept for `Limits.idle_seconds`."""
 
     @property
     def text(self) -> str:

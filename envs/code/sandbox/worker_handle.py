@@ -27,13 +27,13 @@ from .core import (
     check_content,
     check_file_name,
 )
-from .guest.wire import FRAME, MAGIC, OOM, REQUEST, RESULT, TIMED_OUT, TRUNCATED, UNCLEAN
+from .guest.wire import FRAME, IDLE, MAGIC, OOM, REQUEST, RESULT, TIMED_OUT, TRUNCATED, UNCLEAN
 
 ENDED_TOGETHER = b"the sandbox ended together with the program\n"
 """Error output of a program whose worker it has ended."""
 GRACE_SECONDS = 15.0
 """Seconds that the worker may take to answer, in addition to the program's wall time limit."""
-MODULES = ("wire", "host", "clock", "filter", "ending", "child", "cleanup", "memory", "worker")
+MODULES = ("wire", "host", "clock", "filter", "ending", "child", "cleanup", "memory", "idle", "worker")
 """Modules of `guest` that are sent to a worker as source text, in the order of their imports."""
 LOADER = inspect.cleandoc(
     """
@@ -240,7 +240,13 @@ class Request:
         payload = b"".join([len(head).to_bytes(4, "big"), head, *blobs])
         cpu = math.ceil(self.limits.cpu_seconds)
         header = REQUEST.pack(
-            MAGIC, self.limits.seconds, cpu, self.limits.output, len(self.return_files), bool(self.channel)
+            MAGIC,
+            self.limits.seconds,
+            self.limits.idle_seconds or 0.0,
+            cpu,
+            self.limits.output,
+            len(self.return_files),
+            bool(self.channel),
         )
         return FRAME.pack(b"Q", len(header) + len(payload)) + header + payload
 
@@ -327,6 +333,7 @@ class WorkerHandle:
             stderr=outputs[b"E"],
             exit=code,
             timed_out=bool(flags & TIMED_OUT),
+            idle=bool(flags & IDLE),
             oom=bool(flags & OOM),
             seconds=seconds,
             truncated=bool(flags & TRUNCATED),

@@ -56,6 +56,9 @@ def change(adapter: Path, **values: Any) -> None:
         {"runtime_config": {"ephemeral_gpu_offload": True}},
         {"use_qalora": True},
         {"unknown_key": 5},
+        {"auto_mapping": {"base_model_class": "X", "parent_library": "evil"}},
+        {"auto_mapping": {"base_model_class": "X", "parent_library": "transformers.models.llama", "more": 1}},
+        {"auto_mapping": "evil"},
         {"task_type": "SEQ_2_SEQ_LM"},
         {"bias": "evil"},
         {"use_rslora": "x"},
@@ -76,13 +79,39 @@ def test_settings_that_no_trained_adapter_needs_are_refused(
 
 
 @pytest.mark.parametrize(
-    "values", [{}, {"init_lora_weights": "gaussian"}, {"peft_version": "999"}, {"revision": "x"}, {"new_key": None}]
+    "values",
+    [
+        {},
+        {"init_lora_weights": "gaussian"},
+        {"peft_version": "999"},
+        {"revision": "x"},
+        {"new_key": None},
+        {
+            "task_type": None,
+            "auto_mapping": {
+                "base_model_class": "LlamaForCausalLM",
+                "parent_library": "transformers.models.llama.modeling_llama",
+            },
+        },
+    ],
 )
 def test_what_other_trainers_write_changes_nothing(tiny_model: Path, adapter: Path, values: dict[str, Any]) -> None:
     name = "model.layers.0.self_attn.q_proj.weight"
     wanted = LocalModel.load(tiny_model, adapter, device="cpu").network.state_dict()[name]
     change(adapter, **values)
     assert torch.equal(LocalModel.load(tiny_model, adapter, device="cpu").network.state_dict()[name], wanted)
+
+
+def test_a_module_without_its_weights_is_named(tiny_model: Path, adapter: Path) -> None:
+    change(adapter, modules_to_save=["lm_head"])
+    with pytest.raises(UsageError, match=r"has no weight 'base_model.model.lm_head.weight', which adapter_config.json"):
+        LocalModel.load(tiny_model, adapter, device="cpu")
+
+
+def test_a_rank_that_does_not_fit_the_weights_is_named(tiny_model: Path, adapter: Path) -> None:
+    change(adapter, r=8)
+    with pytest.raises(UsageError, match="has rank 4; adapter_config.json says 8"):
+        LocalModel.load(tiny_model, adapter, device="cpu")
 
 
 @pytest.mark.parametrize("value", [1e38, 3e19, -1e30])

@@ -57,7 +57,15 @@ def refused(model: Path, capfd: pytest.CaptureFixture[str]) -> str:
         ({"attn_implementation": "evil/kernel"}, "names code to download"),
         ({"_attn_implementation": {"": "evil/kernel"}}, "names code to download"),
         ({"hidden_size": 33}, ""),
-        ({"vocab_size": 301}, "the weights cannot be loaded"),
+        ({"vocab_size": 301}, "lm_head.weight has shape [300, 32], but config.json gives it [301, 32]"),
+        ({"intermediate_size": 16}, "down_proj.weight has shape [32, 48], but config.json gives it [32, 16]"),
+        ({"head_dim": 4}, "k_proj.weight has shape [16, 32], but config.json gives it [8, 32]"),
+        *(
+            ({"num_hidden_layers": layers}, f"they hold model.layers.{max(0, layers)}.input_layernorm.weight")
+            for layers in (1, 0, -1)
+        ),
+        ({"num_hidden_layers": 3}, "weights are missing, such as model.layers.2.input_layernorm.weight"),
+        ({"num_key_value_heads": -1}, "the weights cannot be loaded"),
         ({"model_type": "bert"}, "the weights cannot be loaded"),
         ({"model_type": "mamba"}, "the weights cannot be loaded"),
     ],
@@ -67,6 +75,22 @@ def test_a_configuration_that_the_weights_cannot_fill_is_refused(
 ) -> None:
     change(model / "config.json", **values)
     assert said in refused(model, capfd)
+
+
+@pytest.mark.parametrize("name", ["layers.0.self_attn.q_proj.bias", "model.layers.0.mlp.extra.weight"])
+def test_a_weight_of_a_layer_that_the_network_has_no_place_for_is_refused(
+    model: Path, capfd: pytest.CaptureFixture[str], name: str
+) -> None:
+    file = model / "model.safetensors"
+    save_file({**load_file(file), name: torch.zeros(32)}, file, {"format": "pt"})
+    assert "and no place for it" in refused(model, capfd)
+
+
+@pytest.mark.parametrize("name", ["v_head.summary.weight", "visual.blocks.0.norm.weight"])
+def test_parts_that_other_programs_add_to_a_model_are_left_out(model: Path, name: str) -> None:
+    file = model / "model.safetensors"
+    save_file({**load_file(file), name: torch.zeros(32)}, file, {"format": "pt"})
+    assert LocalModel.load(model, device="cpu").network
 
 
 @pytest.mark.parametrize("name", ["rms_norm_eps", "rope_parameters"])

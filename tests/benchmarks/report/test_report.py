@@ -41,6 +41,8 @@ def test_report_shows_scores_with_n_interval_and_taskset(run):
         "25.0 %",
         "75.0 %",
         "exact sign-flip by task",
+        "95 % intervals (Wilson&#39;s, with tasks as clusters)",
+        "Intervals: Student&#39;s over tasks, adjusted as by Agresti and Min.",
     ):
         assert text in page
     assert page.count(taskset) >= 4

@@ -144,6 +144,26 @@ def test_errors_of_a_solution_are_reported_as_feedback(sandbox, solution, test, 
 
 
 @pytest.mark.requires("sandbox")
+@pytest.mark.parametrize("pause", ["time.sleep(600)", "threading.Event().wait()", "os.kill(os.getpid(), 19)"])
+def test_a_solution_that_sleeps_is_stopped_before_its_wall_time(sandbox, pause):
+    solution = f"import os, threading, time\ndef twice(x):\n    if x == 1: {pause}\n    return 2 * x"
+    limits = Limits(seconds=600, cpu_seconds=5, idle_seconds=2)
+    verdict = Grader(sandbox, limits).run_visible(CALLS, solution)
+    assert (verdict.passed, verdict.failures) == (1, ("twice(1) slept for 2 seconds and was stopped",))
+
+
+@pytest.mark.requires("sandbox")
+def test_a_solution_may_wait_for_its_tests_and_use_the_cpu_for_longer_than_it_may_sleep(sandbox):
+    solution = (
+        "import time\ndef busy():\n    start = time.process_time()\n    while time.process_time() < start + 1.5: pass"
+    )
+    tests = "import time\nbusy()\ntime.sleep(3)\nassert busy() is None"
+    problem = replace(CALLS, visible=(), hidden=(), entry="busy", hidden_code=tests)
+    limits = Limits(seconds=600, cpu_seconds=20, idle_seconds=1)
+    assert Grader(sandbox, limits).run_hidden(problem, solution).success
+
+
+@pytest.mark.requires("sandbox")
 def test_long_output_is_shortened(sandbox):
     env = start_episode(CALLS, sandbox, feedback=200)
     env.step("write def twice(x):\n    print('spam ' * 100000)\n    return 'x' * 100000")

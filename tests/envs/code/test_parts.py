@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import struct
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from pathlib import Path
 import pytest
 from kintsugi.envs.code.sandbox import Limits, cgroup, image, owner, seccomp, user_ids
 from kintsugi.envs.code.sandbox.guest.filter import choose_filters
+from kintsugi.envs.code.sandbox.guest.idle import IdleTime
 from kintsugi.envs.code.sandbox.pool import Pool
 from kintsugi.envs.code.sandbox.worker_handle import Request, Resources, WorkerHandle
 from kintsugi.errors import InfraError, UsageError
@@ -214,6 +216,50 @@ def test_limits_that_cannot_be_set_are_refused(values):
     ):
         Limits(**values)
     assert Limits(cpus=0.01).cpus == 0.01
+
+
+def test_bytes_and_bounds_are_written_out():
+    with pytest.raises(UsageError) as refused:
+        Limits(memory=-5)
+    said = "the sandbox limit memory is -5; expected an int of at least 33554432 and at most 1099511627776 bytes"
+    assert str(refused.value) == said
+
+
+# -- Idle time --------------------------------------------------------------------------------------------------------
+
+
+def show_threads(folder: Path, *threads: tuple[str, str, int]) -> str:
+    """Write what the kernel shows of threads, given as process, state and CPU time, and of the worker."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for number, (pid, state, cpu) in enumerate([("1", "R", 0), *threads]):
+        task = folder / pid / "task" / str(number)
+        task.mkdir(parents=True)
+        (task / "stat").write_text(f"{number} (a) R) {state} {' 0' * 10} {cpu} 0 0 0")
+    (folder / "self").mkdir()
+    return str(folder)
+
+
+@pytest.mark.parametrize("sleeping", [[("7", "S", 5)], [("7", "S", 5), ("7", "S", 5), ("8", "T", 0)]])
+def test_only_time_in_which_all_threads_sleep_is_idle(tmp_path, sleeping):
+    time, asleep = IdleTime(3.0, 0.0), show_threads(tmp_path / "asleep", *sleeping)
+    assert [time.check(float(now), True, asleep) for now in range(1, 6)] == [False] * 4 + [True]
+    for awake in (("9", "R", 5), ("7", "R", 5), ("7", "D", 5)):
+        time, folder = IdleTime(3.0, 0.0), show_threads(tmp_path / "awake", *sleeping, awake)
+        assert not any(time.check(float(now), True, folder) for now in range(1, 20))
+
+
+def test_time_with_progress_is_not_idle(tmp_path):
+    time = IdleTime(3.0, 0.0)
+    for now in range(1, 20):
+        assert not time.check(float(now), True, show_threads(tmp_path / "proc", ("7", "S", now)))
+    for now in range(20, 40):
+        assert not time.check(float(now), now % 3 > 0, show_threads(tmp_path / "proc", ("7", "S", 5)))
+
+
+def test_a_worker_that_gets_no_core_counts_little(tmp_path):
+    time, asleep = IdleTime(5.0, 0.0), show_threads(tmp_path, ("7", "S", 5))
+    assert [time.check(now, True, asleep) for now in (100.0, 100.5, 200.0, 300.0, 400.0)] == [False] * 4 + [True]
+    assert not IdleTime(0.0, 0.0).check(100.0, True, asleep)
 
 
 def test_the_cpus_of_a_group_are_at_most_those_of_the_machine(tmp_path):

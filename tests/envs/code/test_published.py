@@ -58,6 +58,33 @@ def test_a_humaneval_line_becomes_a_problem(tmp_path):
     assert "return [half" not in problem.prompt
 
 
+@pytest.mark.parametrize(
+    ("prompt", "completion"),
+    [
+        ("def twice(x):\n", "    return 2 * x\n"),
+        ("def twice(x):", "\n\n    # Doubled.\n    return 2 * x\n"),
+        ("def twice(x): ", "return 2 * x\n"),
+        ("def twice(x):\n    ", "return 2 * x\n"),
+        ("import math\n\n\ndef twice(x: int) -> int:\n    # Double it.\n", "\treturn 2 * x\n"),
+        ("def twice(x):\n    for _ in range(1):\n", "        x = 2 * x\n    return x\n"),
+        ("def twice(x):\n    return ", "2 * x\n"),
+    ],
+)
+def test_a_prompt_may_end_where_only_the_completion_goes_on(grader, prompt, completion):
+    row = {
+        "task_id": "Toy/1",
+        "prompt": prompt,
+        "entry_point": "twice",
+        "canonical_solution": completion,
+        "test": "def check(candidate):\n    assert candidate(4) == 8\n",
+    }
+    [task] = published.parse("humaneval", json.dumps(row).encode(), "test", Path("x")).tasks
+    problem = Problem.of(task)
+    assert problem.prompt == f"Complete this Python code.\n{prompt.rstrip()}"
+    assert grader.run_hidden(problem, problem.solution).success
+    assert not grader.run_hidden(problem, problem.setup).success
+
+
 def test_an_mbpp_line_becomes_a_problem_of_its_split(tmp_path):
     path = write_rows(tmp_path / "m.jsonl", MBPP, {**MBPP, "task_id": 11}, {**MBPP, "task_id": 2000})
     read = published.read("mbpp", path, "train")

@@ -88,6 +88,18 @@ def test_an_invalid_host_is_an_error(host: str):
 def test_a_string_instead_of_a_tuple_is_an_error():
     with pytest.raises(UsageError, match=r"expected a tuple of hosts, like \('example.org',\)"):
         AllowedHosts("example.org")
+    with pytest.raises(UsageError, match=r"expected a tuple of folders, like \('file:///tmp/',\)"):
+        AllowedHosts((), "file:///tmp/")
+
+
+@pytest.mark.parametrize("path", ["srv/../..", "../", "srv/%2e%2e/etc/", "srv/.%2E", "a\\..\\b/"])
+def test_a_folder_that_goes_up_is_refused(path: str):
+    with pytest.raises(UsageError, match=r"goes up with '\.\.', to '/.*'; write the path of the folder itself"):
+        AllowedHosts((), (f"file:///{path}",))
+
+
+def test_names_with_dots_are_folders():
+    assert AllowedHosts((), ("file:///srv/..pages/a..b/",)).allows("file:///srv/..pages/a..b/x.html")
 
 
 def test_the_blocking_proxy_refuses_connections_and_allowed_hosts_bypass_it():

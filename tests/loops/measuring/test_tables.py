@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 
-from kintsugi.agents.trajectory import Trajectory
+from kintsugi.agents.trajectory import AgentSpec, Trajectory
 from kintsugi.envs.core import TaskSet
 from kintsugi.loops.measuring.evaluation import compare, score
 from kintsugi.loops.measuring.gain import metric_gain
@@ -46,6 +46,15 @@ def test_every_score_row_has_n_interval_and_task_set():
         for output in (f"{100 * found.success.low:.1f}…{100 * found.success.high:.1f}", " 12 ", TASKS.hash):
             assert output in line
     assert "decoding free; seeds 0; intervals over tasks" in printed(score_table(scores), 200)
+
+
+def test_answers_at_the_token_limit_are_shown():
+    made_by = AgentSpec("react", {"max_tokens": 2})
+    made = attempts(3, made_by=made_by)
+    found = score("base", TASKS, made)
+    assert found.cut_answers == sum(attempt.cut_answers for attempt in made) > 0
+    assert f"answers at the token limit {found.cut_answers};" in printed(score_table([found]), 200)
+    assert "token limit" not in printed(score_table([score("base", TASKS, attempts(3))]), 200)
 
 
 def test_infra_failures_are_shown_apart():

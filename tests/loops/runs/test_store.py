@@ -137,6 +137,71 @@ def test_folders_that_hold_no_run_are_refused(folder: Path, tmp_path: Path):
     assert (folder / "notes.txt").read_text() == "mine"
 
 
+@pytest.mark.parametrize("error", [UsageError("misspelt"), KeyboardInterrupt()])
+def test_a_new_run_that_fails_before_anything_is_stored_leaves_nothing(folder: Path, error: BaseException):
+    deep = folder / "a" / "b"
+    with pytest.raises(type(error)), RunStore.open(deep, CONFIG):
+        raise error
+    assert not folder.exists()
+    folder.mkdir()
+    with pytest.raises(type(error)), RunStore.open(folder, CONFIG):
+        raise error
+    assert list(folder.iterdir()) == []
+    with RunStore.open(folder, {"other": 1}) as store:
+        assert store.config == {"other": 1}
+
+
+@pytest.mark.parametrize("kind", ["attempt", "result", "file"])
+def test_what_is_stored_before_a_failure_is_kept(folder: Path, kind: str):
+    def write_and_fail(store: RunStore) -> None:
+        if kind == "attempt":
+            store.add(STAGE, [attempt(0)])
+        elif kind == "result":
+            store.result(SCORE, dict)
+        else:
+            (folder / "notes.txt").write_text("mine")
+        raise UsageError("later")
+
+    with pytest.raises(UsageError, match="later"), RunStore.open(folder, CONFIG) as store:
+        write_and_fail(store)
+    with RunStore.open(folder, CONFIG) as store:
+        assert bool(store.trajectories(STAGE)) == (kind == "attempt")
+        assert bool(store.results()) == (kind == "result")
+        assert (folder / "notes.txt").exists() == (kind == "file")
+
+
+def test_a_failure_leaves_an_older_run_as_it_was(folder: Path):
+    RunStore.open(folder, CONFIG).close()
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(UsageError, match="later"), RunStore.open(folder, CONFIG):
+        raise UsageError("later")
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize("content", [b"", b"no database" * 100, "foreign"])
+def test_a_refused_opening_adds_no_file(folder: Path, content: bytes | str):
+    folder.mkdir()
+    if isinstance(content, bytes):
+        (folder / "run.db").write_bytes(content)
+    else:
+        db = sqlite3.connect(folder / "run.db")
+        db.execute("CREATE TABLE mine (x)")
+        db.close()
+    before = (folder / "run.db").read_bytes()
+    with pytest.raises(UsageError):
+        RunStore.open(folder, CONFIG)
+    assert [path.name for path in folder.iterdir()] == ["run.db"]
+    assert (folder / "run.db").read_bytes() == before
+
+
+@pytest.mark.parametrize("path", ["notes.txt", "notes.txt/run"])
+def test_a_path_through_a_file_is_refused(tmp_path: Path, path: str):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(UsageError) as refused:
+        RunStore.open(tmp_path / path, CONFIG)
+    assert str(refused.value) == f"{tmp_path / 'notes.txt'} is not a folder; name another folder for the run"
+
+
 def test_a_run_starts_in_a_folder_left_by_a_kill_during_creation(folder: Path):
     folder.mkdir()
     (folder / ".lock").touch()

@@ -81,6 +81,8 @@ class Relay:
         self.commands, self.answers = host
         self.program = program
         self.waiting = -1
+        self.awaited = True
+        """Whether the host waits for the program: it has not written since it started, or since the host wrote."""
         self.read_at = self.write_at = 0
         if program >= 0:
             os.set_blocking(program, False)
@@ -93,6 +95,7 @@ class Relay:
                 self.waiting = os.memfd_create("waiting")
             receive_payload(self.commands, size, self.waiting)
             self.write_at += size
+            self.awaited = True
             self.flush()
         return bool(kind == b"C")
 
@@ -125,6 +128,7 @@ class Relay:
         except OSError:
             return False
         if got:
+            self.awaited = False
             with memoryview(SCRATCH) as view:
                 send(self.answers, FRAME.pack(b"C", got), view[:got])
         return got > 0

@@ -31,7 +31,8 @@ from .cleanup import clean_up, fork, measure_state, run_in_fork
 from .clock import freeze
 from .filter import choose_filters, install_filter
 from .host import BLOCK, SCRATCH, HostDisconnected, Relay, read_exactly, receive_payload, send, wipe
-from .wire import FRAME, MAGIC, OOM, REQUEST, RESULT, TIMED_OUT, TRUNCATED, UNCLEAN
+from .idle import IdleTime
+from .wire import FRAME, IDLE, MAGIC, OOM, REQUEST, RESULT, TIMED_OUT, TRUNCATED, UNCLEAN
 
 MEMORY_CHECK_SECONDS = 0.005
 """Seconds between two checks of the memory, if no cgroup limits it."""
@@ -92,16 +93,21 @@ def oom_kills(files: Iterable[str]) -> int:
     return 0
 
 
-def watch_program(pidfd: int, pipes: dict[int, Buffer], relay: Relay, deadline: float, most: int) -> int:
-    """Collect output until the program ends. Return `TIMED_OUT` or `OOM` if it must be stopped, and 0 otherwise."""
+def watch_program(
+    pidfd: int, pipes: dict[int, Buffer], relay: Relay, deadline: float, idle: IdleTime, most: int
+) -> int:
+    """Collect output until the program ends. Return flags that say why it must be stopped, and 0 otherwise."""
     poll = select.poll()
     for fd in (*pipes, pidfd, relay.commands):
         poll.register(fd, select.POLLIN)
     connected = relay.program >= 0
     while True:
-        remaining = deadline - time.monotonic()
-        if remaining <= 0:
+        now = time.monotonic()
+        remaining = min(deadline - now, idle.seconds_to_check(now))
+        if now >= deadline:
             return TIMED_OUT
+        if idle.check(now, relay.awaited):
+            return TIMED_OUT | IDLE
         ended = False
         if connected:
             poll.register(relay.program, relay.events())
@@ -209,14 +215,15 @@ def fork_standby(config: dict[str, Any]) -> Standby:
 
 
 def run_program(
-    config: dict[str, Any], relay: Relay, standby: Standby, seconds: float, cpu: int
+    config: dict[str, Any], relay: Relay, standby: Standby, seconds: float, idle: float, cpu: int
 ) -> tuple[int, float, int]:
     """Run one program and end all processes that it started. Return its exit code, seconds and flags."""
     killed = oom_kills(config["oom_files"])
     start = time.monotonic()
     os.write(standby.start_pipe, cpu.to_bytes(8, "big"))
     pipes = {standby.out: OUT, standby.err: ERR}
-    flags = watch_program(standby.pidfd, pipes, relay, start + seconds, config["watched_memory"])
+    waiting = IdleTime(idle, start)
+    flags = watch_program(standby.pidfd, pipes, relay, start + seconds, waiting, config["watched_memory"])
     elapsed = time.monotonic() - start
     status, usage = kill_everything(standby.pid)
     for fd, buffer in pipes.items():
@@ -250,14 +257,14 @@ def serve_request(config: dict[str, Any], commands: int, answers: int, before: A
     """Receive one request, run its program and send the result."""
     standby = fork_standby(config)
     size = skip_to_request(commands)
-    magic, seconds, cpu, limit, n_files, connected = REQUEST.unpack(read_exactly(commands, REQUEST.size))
+    magic, seconds, idle, cpu, limit, n_files, connected = REQUEST.unpack(read_exactly(commands, REQUEST.size))
     if magic != MAGIC:
         raise HostDisconnected
     receive_payload(commands, size - REQUEST.size, standby.payload)
     OUT.reset(limit)
     ERR.reset(limit)
     relay = Relay((commands, answers), standby.channel.fileno() if connected else -1)
-    code, elapsed, flags = run_program(config, relay, standby, seconds, cpu)
+    code, elapsed, flags = run_program(config, relay, standby, seconds, idle, cpu)
     relay.close()
     flags |= TRUNCATED if OUT.truncated or ERR.truncated else 0
     if n_files:
