@@ -119,10 +119,10 @@ class RunStore:
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         """Close the run. If an error ended a new run that holds nothing yet, remove it: other settings may follow.
 
-        Otherwise, an interruption (`KeyboardInterrupt`) gets a note that says what the run holds.
+        An interruption (`KeyboardInterrupt`) gets a note that says what the run holds.
         """
-        maker = self._maker if error is not None and self._is_new_and_empty() else None
-        if maker is None and isinstance(error, KeyboardInterrupt):
+        maker = self._maker if isinstance(error, Exception) and self._is_new_and_empty() else None
+        if isinstance(error, KeyboardInterrupt):
             with contextlib.suppress(UsageError):
                 error.add_note(f"{self.folder} keeps {self._contents()}")
         self._db.close()
