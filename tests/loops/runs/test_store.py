@@ -137,8 +137,8 @@ def test_folders_that_hold_no_run_are_refused(folder: Path, tmp_path: Path):
     assert (folder / "notes.txt").read_text() == "mine"
 
 
-@pytest.mark.parametrize("error", [UsageError("misspelt"), KeyboardInterrupt()])
-def test_a_new_run_that_fails_before_anything_is_stored_leaves_nothing(folder: Path, error: BaseException):
+@pytest.mark.parametrize("error", [UsageError("misspelt"), OSError("no space left")])
+def test_a_new_run_that_fails_before_anything_is_stored_leaves_nothing(folder: Path, error: Exception):
     deep = folder / "a" / "b"
     with pytest.raises(type(error)), RunStore.open(deep, CONFIG):
         raise error
