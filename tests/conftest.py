@@ -6,6 +6,7 @@ import functools
 import importlib.util
 import os
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,9 @@ settings.load_profile("kintsugi")
 os.environ["HF_HUB_OFFLINE"] = "1"
 # Set before torch is imported, as the command does: idle threads that spin take cores from other processes.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# Tests press Ctrl-C, which a shell's background jobs ignore.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 

@@ -209,7 +209,9 @@ def test_a_player_gets_only_missing_jobs_and_progress_counts_all(run):
     run.attempt(STAGE, agent, tasks, attempts, seed=0, stream="s")
     run.attempt(STAGE, agent, tasks, attempts, seed=0, stream="s")
     assert player.calls == [(DOORS.id, 2, 3), (DOORS.id, 6, 3)]
-    assert statuses == [(str(STAGE), pytest.approx((2 + i) / 8)) for i in range(1, 7)]
+    # The share that was stored before comes first.
+    reported = [(str(STAGE), pytest.approx((2 + i) / 8)) for i in range(7)]
+    assert statuses == [*reported, (str(STAGE), 1.0)]
 
 
 def test_each_scope_has_its_own_stages_and_adapters(run):
@@ -270,7 +272,7 @@ def test_training_reports_its_progress(run):
     statuses: list[tuple[str, float]] = []
     run.store.on_status = lambda what, share: statuses.append((what, share))
     run.train("agent@1", EXAMPLES * 2, FitConfig(), seed=0)
-    assert statuses == [("train/agent@1", 0.5), ("train/agent@1", 1.0)]
+    assert statuses == [("train/agent@1/-", share) for share in (0.0, 0.5, 1.0)]
 
 
 def chat_on_a_site() -> tuple[str, str, list[Message]]:
