@@ -65,6 +65,7 @@ def check():
         except MemoryError:
             raise
         except Exception:
+            # A tokenizer that cannot be read is reported where it is loaded.
             pass
 
 def encode(name, data):
@@ -86,6 +87,7 @@ def encode(name, data):
         except MemoryError:
             raise
         except Exception:
+            # A text that cannot be encoded costs nothing. Only time, memory and panics count here.
             pass
 
 try:
@@ -93,9 +95,10 @@ try:
 except MemoryError:
     os._exit(9)
 except Exception:
+    # A damaged file is reported where the tokenizer is loaded.
     pass
 except BaseException as error:
-    # The library, written in Rust, panics with an exception of its own.
+    # A panic of the library, which is written in Rust, is no Exception.
     print(str(error).replace(chr(10), " ")[:160], flush=True)
     os._exit(PANIC)
 os._exit(0)
@@ -124,7 +127,7 @@ def _problem(folder: Path, key: object) -> str | None:
         env={
             **os.environ,
             "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-            # Each thread would take address space of its own.
+            # Each further thread would count towards the memory limit.
             "TOKENIZERS_PARALLELISM": "false",
             "RAYON_NUM_THREADS": "1",
         },

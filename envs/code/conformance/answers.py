@@ -149,6 +149,15 @@ def answers_cannot_be_chosen_among_the_values_asked(context: CheckContext) -> No
     """
     expect_failure(context, kinds, tests="assert f(1) == True\nassert f(2) == False\n")
     expect_failure(context, kinds, tests="assert f(1) == [[1, 7], [22, 9]]\n")
+    contains = (
+        "class E:\n    def __contains__(self, q): return isinstance(q, (str, int, float, tuple))\ndef f(x): return E()"
+    )
+    for item in ("'alpha'", "17", "2.5", "(1, 2)"):
+        expect_failure(context, contains, tests=f"assert {item} in f(1)\n")
+    empty = "class R:\n    def __bool__(self): return False\nclass E:\n    def __xor__(self, other): return R()\n"
+    for more in ("", "    def __iter__(self): return iter((8, 9))\n"):
+        solution = f"{empty}{more}    __rxor__ = __xor__\ndef f(x): return E()"
+        expect_failure(context, solution, tests="assert not f(1) ^ {4, 5} and not {4, 5} ^ f(2)\n")
 
 
 def answers_name_one_value_of_a_kind(context: CheckContext) -> None:

@@ -36,7 +36,7 @@ class IdleTime:
 
         Args:
             now: The time.
-            awaited: Whether somebody waits for the programs. If not, the time does not count.
+            awaited: Whether the tests wait for an answer. If not, the time does not count.
             folder: Where the kernel shows processes.
         """
         if not self.limit or now < self.checked + CHECK_SECONDS:
