@@ -157,7 +157,7 @@ def tensor_shapes(file: Path) -> dict[str, list[int]]:
 
 
 def _check_index(file: Path) -> None:
-    """Refuse an index that names anything but safetensors files of its own folder."""
+    """Refuse an index that names files outside the model folder, or files that are not safetensors."""
     try:
         names = json.loads(file.read_text(encoding="utf-8"))["weight_map"].values()
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:

@@ -24,7 +24,7 @@ def render_tables(results: Sequence[SeedResult], pairs: Sequence[Pair]) -> str:
     whether other seeds differ on these tasks, and counts only differences between whole training runs.
 
     A model that a seed does not have is left out of the rows over seeds. The lines after the tables say why it is
-    missing. Where each seed has tasks of its own, a row over seeds is also over these tasks.
+    missing. If the tasks differ between seeds, a row over seeds is also over these tasks.
 
     Args:
         results: Results of all seeds.

@@ -179,7 +179,7 @@ def answers_name_one_value_of_a_kind(context: CheckContext) -> None:
 
 
 def empty_values_are_no_objects_of_a_solution(context: CheckContext) -> None:
-    """A solution must not claim a value that all code has in common, such as `()`, as an object of its own."""
+    """A solution must not register a value that Python shares, such as `()`, as its own object."""
     claim = """
         import sys
         class A:
