@@ -192,7 +192,7 @@ def _parse_humaneval(row: dict[str, Any]) -> tuple[str, str, Problem]:
 
 
 def _complete(prompt: str, completion: str) -> str:
-    """Return the prompt as a program of its own: without a docstring, it may end where only the completion goes on."""
+    """Return the prompt as valid Python. Without a docstring, it may end in a function that has no body yet."""
     stub = f"{prompt}{completion[: len(completion) - len(completion.lstrip())]}...\n"
     for code in (prompt, stub):
         with contextlib.suppress(ValueError):
