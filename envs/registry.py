@@ -12,6 +12,7 @@ import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import gymnasium
@@ -109,9 +110,10 @@ class EnvSpec:
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     """Constructor arguments. Text is converted to the annotated type (`config.screenshots`: `true`)."""
 
-    @property
+    @cached_property
     def cls(self) -> type[AgentEnv]:
         """The environment class. Raises `UsageError` if there is no such environment."""
+        # Kept, because finding the entry points of all installed packages takes longer than a short episode.
         return find(self.id).load()
 
     @property

@@ -25,14 +25,14 @@ from transformers.cache_utils import CacheLayerMixin
 from .core import Sampling
 from .folder_checks import not_finite
 from .networks import causal_masks, head_logits
-from .slots import SlotTable
+from .slots import Assignment, SlotTable
 
 PREFILL_TOKENS = 8192
 """Maximum number of tokens, padding included, in one forward pass over prompts."""
 ROUNDING = 64
 """Bound on the difference between logits of one text in different batches, in units of machine epsilon times the
 largest absolute log-probability. About ten times the difference measured in float32."""
-DENSE = 4
+DENSE = 2
 """A batch runs as a contiguous range of slots if the range has at most this many slots for each row of the batch."""
 
 
@@ -183,13 +183,12 @@ class Engine:
         for first in range(0, len(requests), self.slots):
             chunk = requests[first : first + self.slots]
             try:
-                assigned, copies = self._table.assign(chunk, self.reuse)
-                for source, target, length in copies:
-                    self._copy(source, target, length)
-                order = sorted(range(len(chunk)), key=lambda i: assigned[i][0])
+                assigned = self._table.assign(chunk, self.reuse)
+                self._rearrange(assigned)
+                order = sorted(range(len(chunk)), key=lambda i: assigned.places[i])
                 ordered = [chunk[i] for i in order]
-                rows = [assigned[i][0] for i in order]
-                logits = self._prefill(ordered, rows, [assigned[i][1] for i in order])
+                rows, starts = zip(*(assigned.places[i] for i in order), strict=True)
+                logits = self._prefill(ordered, rows, starts)
                 self._decode(ordered, rows, logits)
             except BaseException:
                 self.forget()
@@ -201,10 +200,14 @@ class Engine:
         """Clear the cache."""
         self._table = SlotTable(self.slots)
 
-    def _copy(self, source: int, target: int, length: int) -> None:
-        for layer in self._cache.layers:
-            layer.keys[target, :, :length] = layer.keys[source, :, :length]
-            layer.values[target, :, :length] = layer.values[source, :, :length]
+    def _rearrange(self, assigned: Assignment) -> None:
+        """Copy and exchange keys and values between slots."""
+        for layer in self._cache.layers if self.reuse else ():
+            for tensor in (layer.keys, layer.values):
+                for source, target, length in assigned.copies:
+                    tensor[target, :, :length] = tensor[source, :, :length]
+                for a, b, length in assigned.exchanges:
+                    tensor[[a, b], :, :length] = tensor[[b, a], :, :length]
 
     # -- Forward passes -------------------------------------------------------------------------------------------
 
@@ -273,13 +276,12 @@ class Engine:
         """Feed the last token of each active row and return the next logits.
 
         A dense batch runs on a contiguous range of slots, which avoids copying keys and values. The range may contain
-        finished rows, which are fed their last token again, and slots outside the batch, which are fed padding after
-        their tokens. The written keys and values are overwritten before they are used.
+        finished rows, which are fed their last token again.
         """
         first, width = rows[active[0]], rows[active[-1]] - rows[active[0]] + 1
         fed_rows = list(range(first, first + width)) if width <= DENSE * len(active) else [rows[i] for i in active]
         last = {row: (r.out[-1], len(r.ids) + len(r.out) - 1) for row, r in zip(rows, requests, strict=True)}
-        inputs = [last.get(row) or (self.pad_id, self._table.length(row)) for row in fed_rows]
+        inputs = [last[row] for row in fed_rows]
         ids = torch.tensor([[token] for token, _ in inputs])
         logits = self._forward(
             fed_rows, [start for _, start in inputs], ids, torch.zeros(len(fed_rows), dtype=torch.long)

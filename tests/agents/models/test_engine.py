@@ -149,13 +149,12 @@ class Pass:
 
 
 class RecordingEngine(Engine):
-    """An engine that records its forward passes and its copies between slots."""
+    """An engine that records its forward passes."""
 
     passes: list[Pass]
-    copies: list[tuple[int, int]]
 
     def __init__(self, slots: int, **options: Any) -> None:
-        self.passes, self.copies = [], []
+        self.passes = []
         super().__init__(LLAMA, frozenset({EOS}), slots, **options)
 
     def _forward(self, rows: Any, starts: Any, ids: Any, last: Any) -> Any:
@@ -163,45 +162,38 @@ class RecordingEngine(Engine):
         self.passes.append(Pass(tuple(rows), tuple(starts), ids.shape[1], self._plan.first is not None))
         return logits
 
-    def _copy(self, source: int, target: int, length: int) -> None:
-        self.copies.append((source, target))
-        super()._copy(source, target, length)
-
 
 @pytest.mark.parametrize(
-    ("chosen", "rows", "ranged"),
+    ("unfinished", "rows", "ranged"),
     [
         (range(40), range(40), True),
-        ((0, 39), (0, 39), False),
         ((3, 5, 7), (3, 4, 5, 6, 7), True),
-        (range(0, 40, 4), range(37), True),
-        ((2, 6, 30), (2, 6, 30), False),
+        (range(0, 40, 2), range(39), True),
+        ((0, 39), (0, 39), False),
+        (range(0, 40, 4), range(0, 40, 4), False),
     ],
 )
-def test_dense_batch_runs_as_a_range_and_sparse_batch_is_gathered(chosen, rows, ranged):
+def test_dense_rows_run_as_a_range_and_sparse_rows_are_gathered(unfinished, rows, ranged):
     engine = RecordingEngine(slots=400)
-    conversations, uncached = Conversations(engine), Conversations(make_engine(reuse=False))
-    for each in (conversations, uncached):
-        each.extend([(None, random_ids(4, i), Sampling(0.0, 3)) for i in range(40)])
-    engine.passes.clear()
-    batch = [(i, random_ids(2, i), Sampling(0.0, 3)) for i in chosen]
-    for actual, expected in zip(conversations.extend(batch), uncached.extend(batch), strict=True):
-        assert actual.out == expected.out
+    batch = [(None, random_ids(4, i), Sampling(0.0, 3 if i in unfinished else 1)) for i in range(40)]
+    actual, expected = (Conversations(each).extend(batch) for each in (engine, make_engine(reuse=False)))
+    assert [r.out for r in actual] == [r.out for r in expected]
     assert [(p.rows, p.ranged) for p in engine.passes if p.width == 1] == [(tuple(rows), ranged)] * 2
 
 
-def test_large_batch_is_copied_to_low_slots():
-    """Conversations in high slots are copied to low ones. So are all forks of a conversation but one."""
+def test_rows_of_a_batch_are_consecutive():
+    """What is in the way is exchanged and stays cached. All forks of a conversation but one are copied."""
     engine = RecordingEngine(slots=16)
     conversations, uncached = Conversations(engine), Conversations(make_engine(reuse=False))
     for each in (conversations, uncached):
         each.extend([(None, random_ids(4, i), Sampling(0.0, 3)) for i in range(16)])
-    for chosen, copied in (((15, 14, 1), [15, 14]), ((18, 18, 18, 3, 3), [1, 1, 3])):
-        engine.copies.clear()
+    for chosen in ((15, 14, 1), (0, 8, 2), (18, 18, 18, 3, 3)):
+        engine.passes.clear()
         batch = [(i, random_ids(2, n), Sampling(0.0, 3)) for n, i in enumerate(chosen)]
         assert [r.out for r in conversations.extend(batch)] == [r.out for r in uncached.extend(batch)]
-        assert [source for source, _ in engine.copies] == copied
-        assert all(target < 2 * len(chosen) for _, target in engine.copies)
+        assert all(p.ranged and len(p.rows) == len(chosen) for p in engine.passes)
+        # Two new tokens, and the last one before them.
+        assert engine.passes[0].width == 3
 
 
 def test_cached_tokens_are_not_fed_again():
