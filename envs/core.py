@@ -205,12 +205,13 @@ class AgentEnv(gymnasium.Env[str, str], ABC):
 
     @staticmethod
     def overwritten(actions: Sequence[str]) -> set[int]:
-        """Return the indices of actions whose effect a later action replaced. They are excluded from the loss.
+        """Return the indices of actions whose effect later actions replaced or undid. They are excluded from the loss.
 
-        Override it if actions can redo earlier work, such as writing a program again. Must be a pure function.
+        Override it if actions can redo or undo earlier ones, such as writing a program again or walking back. Must be
+        a pure function.
 
         Args:
-            actions: All actions of an attempt, in order.
+            actions: All actions of an attempt that were not refused, in order.
         """
         return set()
 

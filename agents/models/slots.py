@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,8 @@ class SlotTable:
         return None
 
     def _exchange(self, a: int, b: int) -> None:
-        for column in (self._slot_ids, self._prefixes, self._last_used):
+        columns: tuple[list[Any], ...] = (self._slot_ids, self._prefixes, self._last_used)
+        for column in columns:
             column[a], column[b] = column[b], column[a]
         for slot, before in ((a, b), (b, a)):
             for _, key in self._prefixes[slot]:

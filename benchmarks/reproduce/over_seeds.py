@@ -3,6 +3,10 @@
 `python -m kintsugi.benchmarks.reproduce.over_seeds STUDY --seeds 0-19`. Each seed trains its own seed policy and all
 models of the comparison from it. All models are measured on the same held-out tasks. A finished seed is not played
 again, and an unfinished one is resumed. The tables are built from the files alone.
+
+The same seed gives other networks on another machine, because its kernels round differently. `--setting` stands for
+other machines: it changes the number of threads or the instruction set of torch's kernels. Its results are kept beside
+those of the study, and a table compares them seed by seed.
 """
 
 from __future__ import annotations
@@ -52,6 +56,14 @@ STUDIES: dict[str, Callable[[], Reproduction]] = {
     "rest-mcts": ReproduceReSTMCTS,
 }
 """The comparison of each study, by its name."""
+
+
+SETTINGS: dict[str, dict[str, str]] = {
+    "threads-1": {"OMP_NUM_THREADS": "1"},
+    "threads-2": {"OMP_NUM_THREADS": "2"},
+    "avx2": {"OMP_NUM_THREADS": "1", "ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"},
+}
+"""Environment variables of each setting. Libraries read them when they are loaded."""
 
 
 def play_seed(store: RunStore, config: Reproduction, seed: int, make: SeedRun, say: Say) -> SeedResult:

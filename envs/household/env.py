@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -50,6 +51,10 @@ def clear_engine_cache() -> None:
     """Empty the engine caches of this process."""
     _cached_world_engine.cache_clear()
     _cached_file_engine.cache_clear()
+
+
+UNCHANGING = frozenset({"examine", "help", "inventory", "look"})
+"""First words of commands that change nothing."""
 
 
 class HouseholdEnv(AgentEnv):
@@ -137,6 +142,28 @@ class HouseholdEnv(AgentEnv):
 
         games = load_tasks(path, split)
         return games if n is None else games.sample(min(n, len(games)), seed)
+
+    @staticmethod
+    def overwritten(actions: Sequence[str]) -> set[int]:
+        """Return the indices of detours: walks from a place back to it, without a change on the way.
+
+        The agent often overlooked what it came back for. It should not learn to walk away.
+        """
+        found: set[int] = set()
+        here, arrivals = "", dict[str, int]()
+        for i, action in enumerate(actions):
+            verb, _, place = action.strip().partition(" to ")
+            if verb == "go":
+                here = place
+                if place in arrivals:
+                    found |= set(range(arrivals[place] + 1, i + 1))
+                    arrivals = {other: n for other, n in arrivals.items() if n <= arrivals[place]}
+                else:
+                    arrivals[place] = i
+            elif verb.split(" ")[0] not in UNCHANGING:
+                # What was passed before may look different now.
+                arrivals = {here: i}
+        return found
 
     def default_task(self) -> Task:
         """Draw a small task of `train` with the environment's random generator."""

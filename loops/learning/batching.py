@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -36,6 +36,25 @@ def batches(rows: Sequence[RowT], tokens: int, rng: random.Random) -> Iterator[l
         all_batches.append(batch)
     rng.shuffle(all_batches)
     yield from all_batches
+
+
+def groups_of(epoch: Iterable[list[RowT]], size: int, rng: random.Random) -> list[list[list[RowT]]]:
+    """Group the batches of an epoch by similar size, so that threads finish together, and shuffle the groups.
+
+    Args:
+        epoch: Batches of one epoch.
+        size: Batches per group; with 1, the order of the epoch is kept.
+        rng: Source of the order.
+
+    Returns:
+        The groups; one of them may be smaller.
+    """
+    if size == 1:
+        return [[batch] for batch in epoch]
+    by_size = sorted(epoch, key=lambda batch: len(batch) * max(len(row.ids) for row in batch))
+    groups = [by_size[first : first + size] for first in range(0, len(by_size), size)]
+    rng.shuffle(groups)
+    return groups
 
 
 def padded(batch: Sequence[Row], pad_id: int) -> tuple[torch.Tensor, torch.Tensor]:

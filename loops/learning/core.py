@@ -52,6 +52,8 @@ class FitConfig:
     """Share of the steps over which the learning rate rises."""
     batch_tokens: int = 2048
     """Maximum tokens per batch, padding included."""
+    threads: int = 1
+    """Batches per step, each in its own thread; a small network trains faster with one per core."""
     max_grad_norm: float = 1.0
     """Gradients are clipped to this norm."""
     seed: int = 0

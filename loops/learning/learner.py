@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -29,8 +29,9 @@ from ...agents.models.weights import (
     with_adapter,
 )
 from ...errors import UsageError
-from .batching import RowT, batches
+from .batching import RowT, batches, groups_of
 from .core import FitConfig, FitResult, LoraShape, Objective, Progress
+from .data_parallel import Loss, data_parallel
 from .objectives import Sft
 
 
@@ -91,6 +92,13 @@ class LocalLearner:
             raise UsageError(f"epochs is {config.epochs}; expected more than 0")
         if config.steps is not None and config.steps < 1:
             raise UsageError(f"steps is {config.steps}; expected at least 1, or None to train for whole epochs")
+        if config.threads < 1:
+            raise UsageError(f"threads is {config.threads}; expected at least 1")
+        if config.threads > 1 and config.lora.dropout:
+            raise UsageError(
+                f"threads is {config.threads} and dropout {config.lora.dropout}; expected one of them alone: threads "
+                "would draw the dropout in an order that differs each time"
+            )
         objective = objective or Sft()
         torch.manual_seed(config.seed)
         network, tokenizer = load_base(self.weights)
@@ -186,46 +194,53 @@ def optimise(
     progress: Progress,
 ) -> list[float]:
     """Train the parameters of the policy and its head that require gradients; return the loss of each step."""
-    planned = plan_batches(rows, config)
-    trained = [p for p in policy_parameters(policy) if p.requires_grad]
+    planned = plan_steps(rows, config)
+    modules = torch.nn.ModuleList([policy.model, *([] if policy.head is None else [policy.head])])
+    trained = [p for p in modules.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(trained, lr=config.lr, betas=(0.9, 0.99), weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _lr_factor(len(planned), config.warmup))
+
+    def part(batch: Sequence[RowT], share: float) -> Loss:
+        def loss(modules: Any) -> torch.Tensor:
+            head = modules[1] if len(modules) > 1 else None
+            return objective.loss(replace(policy, model=modules[0], head=head), batch) * share
+
+        return loss
+
     losses = []
     policy.model.train()
-    with flush_denormals():
-        for step, batch in enumerate(planned):
-            loss = objective.loss(policy, batch)
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
+    with flush_denormals(), data_parallel(modules, config.threads) as backward:
+        for step, parts in enumerate(planned):
+            loss = backward([part(batch, 1 / len(parts)) for batch in parts])
             torch.nn.utils.clip_grad_norm_(trained, config.max_grad_norm)
             optimiser.step()
             schedule.step()
-            losses.append(float(loss.detach()))
+            losses.append(float(loss))
             progress((step + 1) / len(planned))
     policy.model.eval()
     return losses
 
 
-def policy_parameters(policy: LocalPolicy) -> Iterable[torch.nn.Parameter]:
-    """Yield the parameters of the network, then those of its head."""
-    yield from policy.model.parameters()
-    if policy.head is not None:
-        yield from policy.head.parameters()
+def plan_steps(rows: Sequence[RowT], config: FitConfig) -> list[list[list[RowT]]]:
+    """Return the batches of each optimiser step, `config.threads` of similar size but for the last of an epoch.
 
-
-def plan_batches(rows: Sequence[RowT], config: FitConfig) -> list[list[RowT]]:
-    """Return the batches of all epochs in order; a fractional epoch comes last. `config.steps` sets their number."""
+    A fractional epoch comes last. `config.steps` sets the number of steps.
+    """
     rng = random.Random(config.seed)
-    planned: list[list[RowT]] = []
+    planned: list[list[list[RowT]]] = []
+
+    def epoch() -> list[list[list[RowT]]]:
+        return groups_of(batches(rows, config.batch_tokens, rng), config.threads, rng)
+
     if config.steps is not None:
         while len(planned) < config.steps:
-            planned += batches(rows, config.batch_tokens, rng)
+            planned += epoch()
         return planned[: config.steps]
     whole, part = divmod(config.epochs_or_default, 1.0)
     for _ in range(int(whole)):
-        planned += batches(rows, config.batch_tokens, rng)
+        planned += epoch()
     if part:
-        last = list(batches(rows, config.batch_tokens, rng))
+        last = epoch()
         planned += last[: math.ceil(part * len(last))]
     return planned
 

@@ -126,6 +126,7 @@ def renamed_copies(examples: Sequence[Example], rename: Rename, copies: int, rng
 
 def mask_mistakes(steps: Sequence[Step], env_type: type[AgentEnv]) -> tuple[Step, ...]:
     """Return the steps with refused and overwritten actions marked as not trainable."""
-    mistakes = env_type.overwritten([step.action for step in steps])
-    mistakes |= {number for number, step in enumerate(steps) if step.invalid is not None}
-    return tuple(replace(step, trainable=False) if number in mistakes else step for number, step in enumerate(steps))
+    accepted = [number for number, step in enumerate(steps) if step.invalid is None]
+    overwritten = {accepted[i] for i in env_type.overwritten([steps[number].action for number in accepted])}
+    trainable = set(accepted) - overwritten
+    return tuple(step if number in trainable else replace(step, trainable=False) for number, step in enumerate(steps))

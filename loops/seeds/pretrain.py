@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 
 from ...agents.models.networks import flush_denormals
-from ..learning.batching import batches, padded, weighted_loss
+from ..learning.batching import batches, groups_of, padded, weighted_loss
 from ..learning.core import Row
+from ..learning.data_parallel import Loss, data_parallel
 from .config import Architecture, PretrainConfig
 from .copying import init_previous_token_heads
-from .data_parallel import Loss, data_parallel
 from .tokenizer import instances_of
 
 
@@ -139,7 +139,7 @@ def pretrain(
     model.train()
     with flush_denormals(), data_parallel(model, config.threads) as backward:
         while done < config.tokens:
-            for group in _batch_groups(batches(texts, config.batch_tokens, rng), config.threads, rng):
+            for group in groups_of(batches(texts, config.batch_tokens, rng), config.threads, rng):
                 left = max(0.0, 1 - done / config.tokens)
                 factor = min(1.0, (step + 1) / config.warmup) * (0.05 + 0.95 * left)
                 for optimiser, peak in zip(optimisers, peaks, strict=True):
@@ -157,16 +157,6 @@ def pretrain(
                     break
     model.eval()
     return float(torch.stack(recent).mean())
-
-
-def _batch_groups(epoch: Iterable[list[Row]], size: int, rng: random.Random) -> Iterable[Sequence[list[Row]]]:
-    """Group batches of similar size, so that threads finish together, and shuffle the groups."""
-    if size == 1:
-        return ([batch] for batch in epoch)
-    by_length = sorted(epoch, key=lambda batch: len(batch) * max(len(text.ids) for text in batch))
-    groups = [by_length[first : first + size] for first in range(0, len(by_length), size)]
-    rng.shuffle(groups)
-    return groups
 
 
 def _group_losses(group: Sequence[Sequence[Row]], pad_id: int) -> list[Loss]:

@@ -6,6 +6,7 @@ import gymnasium
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kintsugi.agents.experts import HouseholdExpert
 from kintsugi.envs import register_all
 from kintsugi.envs.checks import check_agent_env
 from kintsugi.envs.household import HouseholdEnv
@@ -132,3 +133,40 @@ def test_use_before_the_first_reset_is_refused():
     for call in (HouseholdEnv().snapshot, lambda: HouseholdEnv().step("look")):
         with pytest.raises(UsageError, match="reset"):
             call()
+
+
+@pytest.mark.parametrize(
+    ("actions", "detours"),
+    [
+        ([], set()),
+        (["go to desk 1", "go to bed 1", "go to shelf 1"], set()),
+        (["go to desk 1", "go to bed 1", "look", "go to desk 1", "take pen 1 from desk 1"], {1, 2, 3}),
+        (["go to desk 1", "go to bed 1", "open bed 1", "go to desk 1"], set()),
+        (["go to desk 1", "go to bed 1", "take pen 1 from bed 1", "go to shelf 1", " go to bed 1 "], {3, 4}),
+        (["go to desk 1", "go to bed 1", "go to desk 1", "go to bed 1"], {1, 2}),
+        (["look", "examine pen 1", "inventory"], set()),
+    ],
+)
+def test_walks_that_lead_back_without_a_change_are_overwritten(actions, detours):
+    assert HouseholdEnv.overwritten(actions) == detours
+
+
+@given(st.integers(0, 11), st.randoms(use_true_random=False))
+def test_an_attempt_passes_without_its_detours(index, rng):
+    """The expert plays, and now and then walks somewhere and back."""
+    env, observation, info = start_episode(index, max_steps=500)
+    expert, here, actions, done = HouseholdExpert(observation), None, [], False
+    while not done:
+        walks = [action for action in info["admissible"] if action.startswith("go to ")]
+        detour = [*rng.choices(walks, k=rng.randint(1, 3)), here] if here and walks and rng.random() < 0.3 else []
+        _, advised = expert.advise()
+        here = advised if advised.startswith("go to ") else here
+        for action in [*detour, advised]:
+            observation, _, done, _, info = env.step(action)
+            if "invalid" not in info:
+                actions.append(action)
+        expert.observe(advised, observation)
+    direct = [action for i, action in enumerate(actions) if i not in HouseholdEnv.overwritten(actions)]
+    again, *_ = start_episode(index, max_steps=500)
+    assert [again.step(action)[2] for action in direct][-1]
+    assert HouseholdEnv.overwritten(direct) == set()

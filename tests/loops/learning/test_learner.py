@@ -287,3 +287,35 @@ def test_an_objective_can_have_a_head_and_use_the_base_as_reference(tiny_model, 
 def test_an_objective_without_a_head_saves_none(tiny_model, tmp_path):
     fit(tiny_model, EXAMPLES, FitConfig(SMALL, epochs=1), tmp_path / "a@1")
     assert not (tmp_path / "a@1" / HEAD).exists()
+
+
+def test_threads_share_the_batches_of_a_step(tiny_model, tmp_path):
+    config = FitConfig(SMALL, lr=0.02, epochs=2, batch_tokens=40)
+    examples = [example(f"the red door {n}") for n in range(5)]
+    alone = fit(tiny_model, examples, config, tmp_path / "alone@1")
+    together = [fit(tiny_model, examples, replace(config, threads=2), tmp_path / f"{name}@1") for name in "ab"]
+    assert alone.steps == 2 * 5
+    assert together[0] == together[1]
+    assert together[0].steps == 2 * 3
+    assert weights(tmp_path / "a@1") == weights(tmp_path / "b@1") != weights(tmp_path / "alone@1")
+
+
+def test_a_step_of_two_threads_has_the_mean_gradient_of_its_batches(tiny_model, tmp_path):
+    """Two equal batches have the gradient of one."""
+    config = FitConfig(SMALL, lr=0.02, epochs=1, batch_tokens=40)
+    fit(tiny_model, [example("the red door")], config, tmp_path / "one@1")
+    fit(tiny_model, [example("the red door")] * 2, replace(config, threads=2), tmp_path / "two@1")
+    one, two = (load_file(tmp_path / name / "adapter_model.safetensors") for name in ("one@1", "two@1"))
+    torch.testing.assert_close(one, two)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (FitConfig(threads=0), "threads is 0; expected at least 1"),
+        (FitConfig(LoraShape(dropout=0.1), threads=2), "expected one of them alone"),
+    ],
+)
+def test_impossible_threads_are_refused(tiny_model, tmp_path, config, message):
+    with pytest.raises(UsageError, match=message):
+        fit(tiny_model, EXAMPLES, config, tmp_path / "a@1")

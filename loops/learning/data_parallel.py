@@ -50,8 +50,11 @@ def data_parallel(model: Any, threads: int) -> Iterator[Callable[[Sequence[Loss]
 
 
 def _replica(model: Any) -> Any:
-    """Return a network that shares the memory of the weights of `model`, but has its own gradients."""
-    replica = copy.deepcopy(model)
+    """Return a network that shares the memory of the weights of `model`, but has its own gradients.
+
+    Weights without a gradient are not copied at all, so that a large frozen base takes no more memory.
+    """
+    replica = copy.deepcopy(model, {id(p): p for p in model.parameters() if not p.requires_grad})
     for p, other in zip(model.parameters(), replica.parameters(), strict=True):
         other.data = p.data
     return replica

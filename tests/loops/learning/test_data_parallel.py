@@ -6,7 +6,7 @@ import threading
 
 import pytest
 import torch
-from kintsugi.loops.seeds.data_parallel import data_parallel
+from kintsugi.loops.learning.data_parallel import data_parallel
 
 BATCHES = [torch.randn(8, 3, generator=torch.Generator().manual_seed(seed)) for seed in range(3)]
 
