@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -29,19 +30,22 @@ from ...loops.measuring.measure import Measure
 from ...loops.re_rest import ReReST
 from ...loops.run import resolved
 from ...loops.runs.store import RunStore
+from ...loops.seeds.recipe import default_cache
 from ...loops.seeds.registry import recipe_of
 from ..progress import bar, elapsed_time_printer
 from ..scripts import run
 from .agent_r import ReproduceAgentR
 from .core import UNGATED, Attempts, Lab, Reproduction, Say, SeedRun, seed_run
 from .demo import Demo
-from .re_rest import ReproduceReReST
+from .re_rest import AGAIN, ReproduceReReST
 from .rest_mcts import ReproduceReSTMCTS
 from .seed_results import SeedResult, read_results, result_file, write_result
 from .seed_tables import render_tables
+from .spread_tables import render_settings, render_variance
 
 STUDIES: dict[str, Callable[[], Reproduction]] = {
     "demo": lambda: Demo(models=("base", "demonstrations", "self-training", "re-rest")),
+    "demo-again": lambda: Demo(models=("base", "re-rest", *AGAIN)),
     "code-re-rest": lambda: ReproduceReReST(
         recipe=recipe_of("code"),
         env="code",
@@ -61,9 +65,10 @@ STUDIES: dict[str, Callable[[], Reproduction]] = {
 SETTINGS: dict[str, dict[str, str]] = {
     "threads-1": {"OMP_NUM_THREADS": "1"},
     "threads-2": {"OMP_NUM_THREADS": "2"},
-    "avx2": {"OMP_NUM_THREADS": "1", "ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"},
+    "default-kernels": {"OMP_NUM_THREADS": "1", "ATEN_CPU_CAPABILITY": "default"},
 }
-"""Environment variables of each setting. Libraries read them when they are loaded."""
+"""Environment variables of each setting; the first is that of the study. `default` kernels have no vector instructions
+of newer processors."""
 
 
 def play_seed(store: RunStore, config: Reproduction, seed: int, make: SeedRun, say: Say) -> SeedResult:
@@ -141,7 +146,7 @@ def play(
     console: Console,
     make: SeedRun | None = None,
 ) -> None:
-    """Play or resume the seeds that have no result yet, write their results, and print the tables of all results.
+    """Play or resume the seeds that have no result yet, and write their results.
 
     Args:
         name: Name of the study.
@@ -149,7 +154,7 @@ def play(
         seeds: Numbers of the seeds.
         runs: Folder of the runs, one per seed.
         folder: Folder of the results.
-        console: Where progress and tables are printed.
+        console: Where progress is printed.
         make: Trains seed policies and makes their runs; in this process when None.
     """
     config.check()
@@ -165,7 +170,6 @@ def play(
             result = play_seed(store, config, seed, make or seed_run(env, store.on_status, config.parts), say)
         write_result(folder, result)
         say(f"seed {seed}: written to {result_file(folder, seed)}")
-    console.print(render_tables(read_results(folder), config.pairs), soft_wrap=True, highlight=False, markup=False)
 
 
 def seed_numbers(text: str) -> list[int]:
@@ -177,17 +181,55 @@ def seed_numbers(text: str) -> list[int]:
     return found
 
 
+def environment_of(setting: str) -> dict[str, str]:
+    """Return the environment variables of a process in a setting.
+
+    Seed policies of one setting are not those of another one, so each has its own cache.
+    """
+    return {
+        **os.environ,
+        **SETTINGS[setting],
+        "KINTSUGI_CACHE": str(default_cache() / setting),
+        "KINTSUGI_SETTING": setting,
+    }
+
+
+def results_folder(root: Path, study: str, setting: str) -> Path:
+    """Return the folder of the results of a study; those of the first setting have the name of the study alone."""
+    return root / (study if setting == next(iter(SETTINGS)) else f"{study}-{setting}")
+
+
+def all_tables(root: Path, study: str, config: Reproduction) -> str:
+    """Return the tables of a study: one per task set, and what makes its results vary as far as it was measured."""
+    settings = {name: read_results(results_folder(root, study, name)) for name in SETTINGS}
+    settings = {name: found for name, found in settings.items() if found}
+    tables = [f"{name}:\n\n{render_tables(found, config.pairs)}" for name, found in settings.items()]
+    pair = ("base", "re-rest")
+    for name in dict.fromkeys(name for found in settings.values() for name in found[0].task_sets):
+        if len(settings) > 1:
+            tables.append(render_settings(settings, pair, name))
+        again = [found for found in settings.values() if len(found) > 1 and {*AGAIN} <= {*found[0].outcomes}]
+        tables += [render_variance(found, pair, name) for found in again]
+    return "\n\n".join(tables)
+
+
 def main() -> None:
     """Play the seeds named on the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0] if __doc__ else None)
     parser.add_argument("study", choices=sorted(STUDIES))
     parser.add_argument("--seeds", type=seed_numbers, default=[0, 1, 2], help="such as 0-4,7; empty: print the tables")
+    parser.add_argument("--setting", choices=list(SETTINGS), default=next(iter(SETTINGS)), help="%(default)s")
     parser.add_argument("--run", type=Path, help="folder of the runs (runs/STUDY)")
-    parser.add_argument("--results", type=Path, help="folder of the results (benchmarks/results/STUDY)")
+    parser.add_argument("--results", type=Path, default=Path("benchmarks/results"), help="folder of all results")
     given = parser.parse_args()
-    runs = given.run or Path("runs") / given.study
-    results = given.results or Path("benchmarks/results") / given.study
-    play(given.study, STUDIES[given.study](), given.seeds, runs, results, Console())
+    if given.seeds and os.environ.get("KINTSUGI_SETTING") != given.setting:
+        # Libraries read these variables when they are loaded, which has happened.
+        command = [sys.executable, "-m", f"{__package__}.over_seeds", *sys.argv[1:]]
+        os.execve(sys.executable, command, environment_of(given.setting))
+    results = results_folder(given.results, given.study, given.setting)
+    config = STUDIES[given.study]()
+    play(given.study, config, given.seeds, given.run or Path("runs") / results.name, results, Console())
+    Console().print(all_tables(given.results, given.study, config), soft_wrap=True, highlight=False, markup=False)
 
 
 if __name__ == "__main__":

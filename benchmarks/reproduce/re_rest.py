@@ -21,6 +21,10 @@ from .core import UNGATED, Attempts, Lab, Reproduction
 from .re_rest_steps import steps_of
 
 MODELS = ("base", "self-training", "samples", "re-rest zero-shot", "re-rest", "demonstrations")
+AGAIN = ("re-rest trained again", "re-rest sampled again")
+"""Further draws of Re-ReST, which show how much its parts vary."""
+SAMPLED_AGAIN = 1_000_000
+"""Offset of the loop's seed for `re-rest sampled again`."""
 PAIRS = (
     ("base", "self-training"),
     ("self-training", "re-rest"),
@@ -41,7 +45,9 @@ class ReproduceReReST(Reproduction):
     models: tuple[str, ...] = MODELS
     """Models to train and measure: `base`, `self-training`, `re-rest`, and three controls. `demonstrations` is trained
     for as many updates as `re-rest`, on demonstrations alone. `samples` has as many extra samples as reflections, and
-    `re-rest zero-shot` the zero-shot reflector alone."""
+    `re-rest zero-shot` the zero-shot reflector alone. Two further draws of Re-ReST show how much it varies:
+    `re-rest trained again` from other initial weights and in another order, and `re-rest sampled again` with other
+    practice tasks and attempts too."""
 
     paper: ClassVar[str] = "re-rest"
     pairs: ClassVar[tuple[tuple[str, str], ...]] = PAIRS
@@ -55,8 +61,8 @@ class ReproduceReReST(Reproduction):
         """See `Reproduction.check`. Also raises for models that are not part of the comparison."""
         super().check()
         for name in self.models:
-            if name not in MODELS:
-                raise unknown("model of this comparison", name, MODELS)
+            if name not in MODELS + AGAIN:
+                raise unknown("model of this comparison", name, MODELS + AGAIN)
         if "demonstrations" in self.models and "re-rest" not in self.models:
             raise UsageError(
                 f"models is {self.models}; expected 're-rest' beside 'demonstrations', which is trained for as many "
@@ -91,6 +97,13 @@ class ReproduceReReST(Reproduction):
             )
         if "re-rest" in self.models:
             train_and_measure("re-rest", mixture([*mended.passed, *mended.corrected]))
+        if "re-rest trained again" in self.models:
+            # The seed of a training depends on the name of the model.
+            train_and_measure("re-rest trained again", mixture([*mended.passed, *mended.corrected]))
+        if "re-rest sampled again" in self.models:
+            elsewhere = run.with_scope(f"seed{lab.seed}again")
+            again = collect_and_mend(elsewhere, None, replace(loop, seed=loop.seed + SAMPLED_AGAIN))
+            train_and_measure("re-rest sampled again", mixture([*again.passed, *again.corrected]))
         if "demonstrations" in self.models:
             as_many = replace(loop.fit, steps=lab.training("re-rest").get("steps"))
             train_and_measure("demonstrations", data.examples(agent, run.demonstrations), as_many)

@@ -20,6 +20,8 @@ PURPOSES = {
     "samples": "on what the base model solved with more attempts, a control",
     "re-rest zero-shot": "on what was solved, and what was mended without a trained reflector, a control",
     "re-rest": "on what was solved and what was mended",
+    "re-rest trained again": "in another order, to see how much the training alone varies",
+    "re-rest sampled again": "on other attempts, to see how much the loop varies",
     "demonstrations": "on demonstrations alone, for as many updates, a control",
 }
 """What each model is trained on."""
@@ -87,6 +89,10 @@ def steps_of(recipe: SeedRecipe, loop: ReReST, held_out: Measure, models: Sequen
             if name == "samples":
                 about = "the base model makes as many more attempts as reflections: training data of a control"
                 found.append(Step(f"collect/{scope}/samples/", about, ATTEMPT * 2 * failing))
+            if name == "re-rest sampled again":
+                about = "the base model attempts and mends other practice tasks: training data of another draw"
+                cost = ATTEMPT * practice * k + 2 * (REFLECTION + EXAMPLE) * failing
+                found.append(Step(f"collect/{scope}again/policy@1/", about, cost))
             adapter = name.replace(" ", "_")
             about = f"training the model {name}: {purpose}"
             found += [

@@ -58,6 +58,16 @@ def seed_difference(result: SeedResult, pair: Pair, name: str) -> tuple[float, f
     return _mean(deltas), _mcnemar(deltas)
 
 
+def seed_deltas(result: SeedResult, pair: Pair, name: str) -> list[int]:
+    """Return the differences in success of two models of one seed, second minus first, one per pair of attempts."""
+    return list(itertools.chain(*_deltas([result], pair, name)))
+
+
+def seed_rate(result: SeedResult, model: str, name: str) -> float:
+    """Return the success rate of a model of one seed."""
+    return _rate(result.outcomes[model][name])
+
+
 def _shared_tasks(found: SeedResult) -> dict[str, str]:
     return {name: "its own" if name in found.tasks else taskset for name, taskset in found.task_sets.items()}
 
@@ -96,6 +106,11 @@ def _table(name: str, results: Sequence[SeedResult], pairs: Sequence[Pair]) -> s
     rows.append(["over tasks, pooled", *blank, *(_over_tasks(_deltas(results, pair, name)) for pair in pairs)])
     if len(results) > 1:
         rows.append(["over seeds", *blank, *map(_over_seeds, deltas)])
+    return markdown(heads, rows)
+
+
+def markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table in Markdown."""
     return "\n".join(f"| {' | '.join(line)} |" for line in [heads, ["---"] * len(heads), *rows])
 
 

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
 from comparisons import AGENT_R, Seeds, without_the_role
 from fakes import attempts_at
-from kintsugi.benchmarks.reproduce.over_seeds import STUDIES, play, seed_numbers
-from kintsugi.benchmarks.reproduce.re_rest import ReproduceReReST
+from kintsugi.benchmarks.reproduce.over_seeds import (
+    SETTINGS,
+    STUDIES,
+    all_tables,
+    environment_of,
+    play,
+    results_folder,
+    seed_numbers,
+)
+from kintsugi.benchmarks.reproduce.re_rest import AGAIN, ReproduceReReST
 from kintsugi.benchmarks.reproduce.seed_results import SeedResult, read_results, result_file, write_result
 from kintsugi.benchmarks.reproduce.seed_tables import render_tables
 from kintsugi.errors import InfraError, UsageError
@@ -48,8 +58,8 @@ WRONG = json.dumps({**RESULT.__dict__, "tasks": {"valid": ["a"]}})
 
 
 def test_each_seed_is_played_once_and_trains_a_control_with_as_many_updates(tmp_path):
-    seeds, console = Seeds(), Console(record=True, width=200)
-    play("doors", CONFIG, [0, 1], tmp_path / "runs", tmp_path / "results", console, seeds)
+    seeds = Seeds()
+    play("doors", CONFIG, [0, 1], tmp_path / "runs", tmp_path / "results", Console(quiet=True), seeds)
     assert [recipe.seed for recipe in seeds.recipes] == [0, 1]
     results = read_results(tmp_path / "results")
     assert [found.seed for found in results] == [0, 1]
@@ -60,7 +70,7 @@ def test_each_seed_is_played_once_and_trains_a_control_with_as_many_updates(tmp_
         assert found.updates["demonstrations"] == found.updates["re-rest"] > 0
         assert all("I try" in example.messages[-1].content for example in alone)
     assert results[0].task_sets == results[1].task_sets
-    text = console.export_text()
+    text = render_tables(results, CONFIG.pairs)
     assert "| mean |" in text
     assert "| over tasks, pooled |" in text
 
@@ -145,10 +155,11 @@ def test_models_must_be_the_same(tmp_path):
 def test_agent_r_has_recovery_and_the_gated_model_beside_the_raw_rounds(gate, tmp_path):
     """The adapters of seed 1 lose the role of the verifier, and are no better: without a gate, its round 2 stops."""
     loop = replace(AGENT_R.loop, verifier_role="paper", gate=gate, alpha=(1.0, 1.0))
-    seeds, console = Seeds(adapters={"agent_r": without_the_role}, forgetful=[1]), Console(record=True, width=400)
+    seeds = Seeds(adapters={"agent_r": without_the_role}, forgetful=[1])
     config = replace(AGENT_R, loop=loop, baselines=False)
-    play("doors", config, [0, 1], tmp_path / "runs", tmp_path / "results", console, seeds)
-    results, text = read_results(tmp_path / "results"), console.export_text()
+    play("doors", config, [0, 1], tmp_path / "runs", tmp_path / "results", Console(quiet=True), seeds)
+    results = read_results(tmp_path / "results")
+    text = render_tables(results, config.pairs)
     gated = gate.mode == "on"
     names = {"base", "agent-r 1", "agent-r 2", *(["agent-r gated"] if gated else [])}
     assert set(results[0].outcomes) == names
@@ -218,3 +229,40 @@ def test_seed_numbers():
 @pytest.mark.parametrize("name", STUDIES)
 def test_studies_have_valid_settings(name):
     STUDIES[name]().check()
+
+
+def test_a_study_has_its_own_results_and_seed_policies_in_each_setting(tmp_path, monkeypatch):
+    monkeypatch.setenv("KINTSUGI_CACHE", str(tmp_path))
+    first, second, third = map(environment_of, SETTINGS)
+    assert len({each["KINTSUGI_CACHE"] for each in (first, second, third)}) == 3
+    assert (first["OMP_NUM_THREADS"], second["OMP_NUM_THREADS"]) == ("1", "2")
+    assert third["ATEN_CPU_CAPABILITY"] == "default"
+    assert [results_folder(tmp_path, "demo", each).name for each in SETTINGS] == [
+        "demo",
+        "demo-threads-2",
+        "demo-default-kernels",
+    ]
+
+
+def test_all_tables_compare_settings_and_draws(tmp_path):
+    drawn = replace(
+        RESULT, outcomes={**RESULT.outcomes, **{name: {"valid": "11110000"} for name in AGAIN}}, updates={}, seed=1
+    )
+    for setting, results in (("threads-1", [replace(drawn, seed=0), drawn]), ("threads-2", [drawn])):
+        for each in results:
+            write_result(results_folder(tmp_path, "doors", setting), each)
+    text = all_tables(tmp_path, "doors", replace(CONFIG, models=tuple(drawn.outcomes)))
+    assert "| seed (valid): base → re-rest | threads-1 | threads-2 |" in text
+    assert "| seed policy | 0.0 |" in text
+    assert text.count("| seed (valid, task set `abc`)") == 2
+
+
+@pytest.mark.parametrize("setting", ["threads-1", "default-kernels"])
+def test_a_setting_changes_the_arithmetic_of_a_process(setting, tmp_path):
+    code = "import torch; print(torch.get_num_threads(), torch.backends.cpu.get_cpu_capability())"
+    found = subprocess.run(
+        [sys.executable, "-c", code], env=environment_of(setting), capture_output=True, text=True, check=True
+    )
+    threads, kernels = found.stdout.split()
+    assert threads == "1"
+    assert (kernels == "DEFAULT") == (setting == "default-kernels")

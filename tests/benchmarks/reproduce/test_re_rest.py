@@ -13,7 +13,7 @@ from comparisons import Seeds
 from fakes import attempts_at
 from kintsugi.agents.trajectory import Trajectory
 from kintsugi.benchmarks.reproduce.core import comparisons, pooled, reproduce, run_in
-from kintsugi.benchmarks.reproduce.re_rest import PAIRS, ReproduceReReST, counts_of
+from kintsugi.benchmarks.reproduce.re_rest import AGAIN, PAIRS, ReproduceReReST, counts_of
 from kintsugi.loops.learning.core import FitConfig
 from kintsugi.loops.measuring.gate import Gate
 from kintsugi.loops.measuring.measure import Measure
@@ -212,3 +212,24 @@ def test_bad_settings_are_refused_before_any_work(tmp_path, capsys):
     assert "every model; expected 'off'; pass --gate off" in refused(capsys, *command, "--gate", "on")
     assert "the seed policy's family is 'household'" in refused(capsys, *command, "--env", "code")
     assert not (tmp_path / "run").exists()
+
+
+def test_re_rest_is_drawn_again_with_the_same_and_with_other_attempts(tmp_path):
+    config = replace(CONFIG, models=("base", "re-rest", *AGAIN), seeds=1)
+    seeds = Seeds()
+    with RunStore.open(tmp_path / "run", {}) as store:
+        attempts = pooled(reproduce(store, config, seeds, lambda line: None))
+    assert list(attempts) == ["base", "re-rest", *AGAIN]
+    first, trained, sampled = (
+        [example.messages[-1].content for example in seeds.trained[f"0/{name}@1"]]
+        for name in ("re-rest", "re-rest_trained_again", "re-rest_sampled_again")
+    )
+    assert first == trained != sampled
+    with RunStore.read(tmp_path / "run") as store:
+        tasks = {
+            stage.scope: {t.task for t in store.trajectories(stage)}
+            for stage in store.trajectory_stages()
+            if (stage.kind, stage.model) == ("collect", "policy")
+        }
+    assert set(tasks) == {"seed0", "seed0again"}
+    assert tasks["seed0"] != tasks["seed0again"]

@@ -15,6 +15,7 @@ from kintsugi.benchmarks.reproduce.core import run_in
 from kintsugi.benchmarks.reproduce.over_seeds import STUDIES, play
 from kintsugi.benchmarks.reproduce.rest_mcts import ReproduceReSTMCTS, model_calls, sample, with_step_limit
 from kintsugi.benchmarks.reproduce.seed_results import read_results
+from kintsugi.benchmarks.reproduce.seed_tables import render_tables
 from kintsugi.envs import EnvSpec
 from kintsugi.errors import InfraError, UsageError
 from kintsugi.loops.learning.core import FitConfig, ValueExample
@@ -175,12 +176,11 @@ def test_verdicts_are_printed_where_rounds_are_gated(tmp_path):
 
 
 def test_the_study_writes_one_result_per_seed(tmp_path):
-    console = Console(record=True, width=200)
-    play("rest-mcts", CONFIG, [0, 1], tmp_path / "runs", tmp_path / "results", console, Seeds())
+    play("rest-mcts", CONFIG, [0, 1], tmp_path / "runs", tmp_path / "results", Console(quiet=True), Seeds())
     results = read_results(tmp_path / "results")
     assert [sorted(found.outcomes) for found in results] == [sorted(MODELS)] * 2
     assert all(found.counts["counts/rest_em@1/train"]["budget"] > 0 for found in results)
-    text = console.export_text()
+    text = render_tables(results, CONFIG.pairs)
     assert "rest-mcts 2 - rest-em 2" in text
     assert "| over seeds |" in text
     assert isinstance(STUDIES["rest-mcts"](), ReproduceReSTMCTS)
