@@ -14,6 +14,7 @@ from ...loops.learning.core import Example, FitConfig
 from ...loops.measuring.measure import Measure
 from ...loops.re_rest import Mended, ReReST, collect_and_mend
 from ...loops.registry import LoopConfig
+from ...loops.run import Attempts as AttemptSettings
 from ...loops.run import Practice, job, resolved
 from ...loops.runs.stages import Stage
 from ..progress import Step
@@ -40,7 +41,15 @@ PAIRS = (
 class ReproduceReReST(Reproduction):
     """Compare the base model, self-training, Re-ReST and the controls, over several seeds."""
 
-    loop: ReReST = field(default_factory=lambda: ReReST(practice=Practice(tasks=300), gate=UNGATED))
+    loop: ReReST = field(
+        default_factory=lambda: ReReST(
+            # One attempt at each of many tasks: what is mended then belongs to tasks that nothing else is learnt from.
+            practice=Practice(tasks=1200),
+            attempts=AttemptSettings(k=1),
+            fit=FitConfig(threads=2),
+            gate=UNGATED,
+        )
+    )
     held_out: Measure = field(default_factory=lambda: Measure(splits=("valid_seen", "valid_unseen"), tasks=200))
     models: tuple[str, ...] = MODELS
     """Models to train and measure: `base`, `self-training`, `re-rest`, and three controls. `demonstrations` is trained

@@ -187,6 +187,34 @@ def mcnemar(only_first: int, only_second: int) -> float:
     return float(stats.binomtest(only_first, total).pvalue) if total else 1.0
 
 
+def mcnemar_power(n: int, difference: float, discordant: float, alpha: float = 0.05) -> float:
+    """Return the probability that the exact McNemar test shows a difference.
+
+    Args:
+        n: Number of pairs.
+        difference: True difference between the success rates, second minus first; at least 0.
+        discordant: Share of pairs in which only one succeeds; at least `difference`.
+        alpha: Largest p-value that shows a difference.
+
+    Returns:
+        The probability of a p-value below `alpha` and an observed difference of the right sign.
+    """
+    import numpy as np
+    from scipy import stats
+
+    if not 0 <= difference <= discordant <= 1:
+        raise UsageError(
+            f"difference is {difference} and discordant {discordant}; expected 0 <= difference <= discordant <= 1"
+        )
+    totals = np.arange(n + 1)
+    # With `total` discordant pairs, at most `limit` of them may speak for the first.
+    limit = stats.binom.ppf(alpha / 2, totals, 0.5)
+    limit -= stats.binom.cdf(limit, totals, 0.5) >= alpha / 2
+    for_first = (discordant - difference) / (2 * discordant) if discordant else 0.5
+    shown = np.where(limit < 0, 0.0, stats.binom.cdf(limit, totals, for_first))
+    return float(np.sum(stats.binom.pmf(totals, n, discordant) * shown))
+
+
 def sign_flip(differences: Sequence[int]) -> float:
     """Return the p-value of the exact two-sided sign-flip test over tasks.
 

@@ -20,6 +20,7 @@ from kintsugi.loops.learning.core import FitConfig
 from kintsugi.loops.measuring.evaluation import Comparison
 from kintsugi.loops.measuring.gate import Gate
 from kintsugi.loops.measuring.measure import Measure
+from kintsugi.loops.measuring.statistics import mcnemar_power
 from kintsugi.loops.re_rest import ReReST
 from kintsugi.loops.run import Attempts, Practice, Run
 from kintsugi.loops.runs.store import RunStore
@@ -201,3 +202,8 @@ def test_processes_are_ended_after_an_interruption(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run_in(tmp_path / "run", DEMO, Console(quiet=True), make)
     assert closed == [True]
+
+
+def test_there_are_enough_held_out_tasks_to_show_five_points():
+    held_out = Demo().held_out
+    assert mcnemar_power(held_out.tasks * len(held_out.splits), 0.05, 0.22) >= 0.8

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from kintsugi.errors import UsageError
 from kintsugi.loops.measuring.statistics import (
     mcnemar,
+    mcnemar_power,
     mean,
     paired_difference,
     rate,
@@ -194,3 +195,19 @@ def test_sampled_sign_flips_agree_with_scipy():
     values = np.random.default_rng(1).normal(0.3, 1.0, 25)
     scipys = stats.permutation_test((values,), np.mean, permutation_type="samples", n_resamples=20_000, rng=0)
     assert sign_flip_mean(values, seed=0) == pytest.approx(scipys.pvalue, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("n", "difference", "discordant"), [(60, 0.1, 0.2), (30, 0.0, 0.5), (5, 0.3, 0.4), (40, 0.2, 0.2), (9, 0.0, 0.0)]
+)
+def test_power_is_the_share_of_samples_in_which_a_difference_is_shown(n, difference, discordant):
+    """Exact, by adding up all tables of a trinomial distribution."""
+    first, second = (discordant - difference) / 2, (discordant + difference) / 2
+    tables = [(a, b, n - a - b) for b in range(n + 1) for a in range(min(b, n - b + 1)) if mcnemar(a, b) < 0.05]
+    expected = sum(stats.multinomial.pmf(table, n, [first, second, 1 - first - second]) for table in tables)
+    assert mcnemar_power(n, difference, discordant) == pytest.approx(expected, abs=1e-9)
+
+
+def test_impossible_differences_have_no_power():
+    with pytest.raises(UsageError, match="expected 0 <= difference <= discordant <= 1"):
+        mcnemar_power(10, 0.3, 0.2)
