@@ -3,6 +3,8 @@
 PYTHON ?= python3
 # torch is installed first, so that no other package selects its build. pip options may follow the requirement.
 TORCH ?= torch==2.13.0
+# Seed of `make demo`.
+SEED ?= 0
 # Additional options for pytest, e.g. PYTEST="-n 2 -x -k store".
 PYTEST ?=
 
@@ -14,7 +16,7 @@ INSTALLED := $(VENV)/.installed
 
 help:
 	@echo 'make test    check style, types and import rules, then run the tests'
-	@echo 'make demo    train a seed policy, improve it with two loops, compare (at most 15 minutes on 2 cores)'
+	@echo 'make demo    train a seed policy, improve it with two loops, compare; SEED=1 draws another run'
 	@echo 'make lint    run only the checks'
 	@echo 'make pytest  run only the tests; PYTEST="-x -k store" adds options'
 	@echo 'make format  format the code'
@@ -33,7 +35,7 @@ pytest: $(INSTALLED)
 	$(BIN)/pytest -n auto --dist loadfile $(PYTEST)
 
 demo: $(INSTALLED)
-	$(BIN)/kintsugi demo
+	$(BIN)/kintsugi demo --seed $(SEED) --run runs/demo-$(SEED)
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .

@@ -7,15 +7,17 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ..benchmarks.reproduce.demo import Demo
+from ..benchmarks.reproduce.demo import TASKS, Demo
 
 
 @dataclass(frozen=True)
 class DemoConfig:
     """Settings of `kintsugi demo`: the base model, self-training and Re-ReST, with one seed policy."""
 
-    tasks: int = 200
+    tasks: int = TASKS
     """Number of held-out tasks; all have size `small`."""
+    seed: int = 0
+    """Seed of everything that is drawn but the held-out tasks: the seed policy, practice tasks and samples."""
     run: Path = Path("runs/demo")
     """Folder of the run; repeat the command to resume it."""
     comparison: Demo = field(default_factory=Demo)
@@ -25,4 +27,4 @@ class DemoConfig:
 def run(config: DemoConfig, console: Console) -> None:
     """Run `kintsugi demo`."""
     held_out = replace(config.comparison.held_out, tasks=config.tasks)
-    replace(config.comparison, held_out=held_out).run(config.run, console)
+    replace(config.comparison, held_out=held_out, first_seed=config.seed).run(config.run, console)

@@ -61,6 +61,8 @@ class Reproduction(ABC):
     held_out: Measure = field(default_factory=Measure)
     seeds: int = 3
     """Number of training seeds."""
+    first_seed: int = 0
+    """The first training seed; each has its own seed policy, practice tasks and samples."""
     parts: int = 2
     """Number of parts of a wave of episodes, each played by one process; see `ProcessPlayer`."""
 
@@ -75,6 +77,11 @@ class Reproduction(ABC):
     def env_spec(self) -> EnvSpec:
         """The environment."""
         return EnvSpec(self.env, self.env_args)
+
+    @property
+    def seed_numbers(self) -> range:
+        """The training seeds."""
+        return range(self.first_seed, self.first_seed + self.seeds)
 
     @property
     @abstractmethod
@@ -195,7 +202,7 @@ def seed_run(env: EnvSpec, on_status: OnStatus, parts: int = 1) -> SeedRun:
 def reproduce(store: RunStore, config: Reproduction, make: SeedRun, say: Say) -> list[Attempts]:
     """Run or resume the comparison in `store`, pass one line per step to `say`, and return the attempts by seed."""
     seeds = []
-    for seed in range(config.seeds):
+    for seed in config.seed_numbers:
         say(f"seed {seed}: the seed policy")
         run = make(config.recipe.with_seed_offset(seed), store).with_scope(f"seed{seed}")
         lab = Lab(run, seed, config.held_out, say)
@@ -246,7 +253,7 @@ def run_in(
     """
     env, start, cpu_start = config.env_spec, clock(), cpu_seconds()
     config.check()
-    steps = [step for seed in range(config.seeds) for step in config.steps(seed)]
+    steps = [step for seed in config.seed_numbers for step in config.steps(seed)]
     if steps:
         steps.append(Step("report", "the tables and the report", 5.0))
     config = replace(config, held_out=resolved(config.held_out, env))

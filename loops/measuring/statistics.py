@@ -208,8 +208,8 @@ def mcnemar_power(n: int, difference: float, discordant: float, alpha: float = 0
         )
     totals = np.arange(n + 1)
     # With `total` discordant pairs, at most `limit` of them may speak for the first.
-    limit = stats.binom.ppf(alpha / 2, totals, 0.5)
-    limit -= stats.binom.cdf(limit, totals, 0.5) >= alpha / 2
+    limit = np.asarray(stats.binom.ppf(alpha / 2, totals, 0.5))
+    limit = limit - (stats.binom.cdf(limit, totals, 0.5) >= alpha / 2)
     for_first = (discordant - difference) / (2 * discordant) if discordant else 0.5
     shown = np.where(limit < 0, 0.0, stats.binom.cdf(limit, totals, for_first))
     return float(np.sum(stats.binom.pmf(totals, n, discordant) * shown))

@@ -155,10 +155,11 @@ def test_walks_that_lead_back_without_a_change_are_overwritten(actions, detours)
 def test_an_attempt_passes_without_its_detours(index, rng):
     """The expert plays, and now and then walks somewhere and back."""
     env, observation, info = start_episode(index, max_steps=500)
-    expert, here, actions, done = HouseholdExpert(observation), None, [], False
+    expert, here, actions, done = HouseholdExpert(observation), "", list[str](), False
     while not done:
         walks = [action for action in info["admissible"] if action.startswith("go to ")]
-        detour = [*rng.choices(walks, k=rng.randint(1, 3)), here] if here and walks and rng.random() < 0.3 else []
+        strays = bool(here and walks) and rng.random() < 0.3
+        detour = [*rng.choices(walks, k=rng.randint(1, 3)), here] if strays else list[str]()
         _, advised = expert.advise()
         here = advised if advised.startswith("go to ") else here
         for action in [*detour, advised]:
