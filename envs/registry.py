@@ -8,6 +8,7 @@ A package adds an environment with an entry point in its `pyproject.toml`, named
 
 from __future__ import annotations
 
+import contextlib
 import re
 import warnings
 from collections.abc import Mapping
@@ -159,6 +160,14 @@ class EnvSpec:
             **kwargs: Arguments, as values or as text. They replace those of the same name.
         """
         return replace(self, kwargs={**self.kwargs, **kwargs})
+
+    def with_step_limit(self, limit: int | None) -> EnvSpec:
+        """Return a copy whose episodes have at most `limit` steps; None keeps the environment's own limit."""
+        if limit is None:
+            return self
+        with contextlib.closing(self.make()) as made:
+            own = made.max_steps
+        return self.with_args(max_steps=min(own, limit))
 
     def metadata_value(self, key: str) -> Any:
         """Return an entry of the class's `metadata`, or else the default of `AgentEnv`.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import multiprocessing
 import os
 import signal
@@ -18,6 +19,9 @@ from ..agents.rollout import Job, Progress, SavePicture, Timing, Wave, waves
 from ..envs.registry import EnvSpec
 from ..errors import InfraError
 from .run import LocalPlayer
+
+MODELS = "kintsugi.agents.models.local"
+"""Module that imports the libraries of models."""
 
 
 class ProcessPlayer:
@@ -39,6 +43,14 @@ class ProcessPlayer:
         self.parts = parts
         self.processes = processes or min(parts, available_cores())
         self._pool: ProcessPoolExecutor | None = None
+
+    def start(self) -> None:
+        """Start the processes ahead of the first wave, so that they import the libraries of models meanwhile."""
+        if self._pool is None and self.parts > 1:
+            pool = self._open_pool()
+            with _interrupts_held():
+                for _ in range(self.processes):
+                    pool.submit(importlib.import_module, MODELS)
 
     def play(
         self,

@@ -92,6 +92,8 @@ class Attempts:
     """Maximum tokens of one answer; None takes the environment's default."""
     at_once: int | None = None
     """Episodes played in parallel, which can change results by rounding; None takes the environment's default."""
+    max_steps: int | None = None
+    """Steps after which an attempt is cut; None for the environment's own limit. Few attempts that pass are long."""
 
     def __post_init__(self) -> None:
         check_numbers(self)
@@ -112,7 +114,7 @@ class Attempts:
 
 def check_numbers(settings: Any) -> None:
     """Raise `UsageError` if a count or the temperature of these settings is out of range."""
-    for name in ("tasks", "k", "samples", "max_tokens", "at_once"):
+    for name in ("tasks", "k", "samples", "max_tokens", "at_once", "max_steps"):
         number = getattr(settings, name, None)
         if number is not None and number < 1:
             raise UsageError(f"{name} is {number}; expected at least 1")
@@ -252,7 +254,7 @@ class Run:
         Args:
             stage: Stage that holds the attempts.
             jobs: Attempts to make.
-            attempts: Its `at_once` is the wave size.
+            attempts: Its `at_once` is the wave size, and its `max_steps` the step limit.
             timing: Wall time of the played attempts is added here.
 
         Returns:
@@ -261,7 +263,7 @@ class Run:
         Raises:
             UsageError: The stage holds attempts that do not match the first of `jobs`.
         """
-        at_once = attempts.resolved(self.env).at_once or 1
+        at_once, env = attempts.resolved(self.env).at_once or 1, self.env.with_step_limit(attempts.max_steps)
 
         def play(remaining: Sequence[Job]) -> Iterator[Wave]:
             done = len(jobs) - len(remaining)
@@ -272,7 +274,7 @@ class Run:
             progress(0.0)
             save_picture = self.store.save_picture if self.store.keeps_pictures else None
             return self.player.play(
-                self.env, remaining, at_once, progress=progress, timing=timing or Timing(), save_picture=save_picture
+                env, remaining, at_once, progress=progress, timing=timing or Timing(), save_picture=save_picture
             )
 
         return self.store.collect(stage, jobs, play)

@@ -191,7 +191,11 @@ def seed_run(env: EnvSpec, on_status: OnStatus, parts: int = 1) -> SeedRun:
         from ...agents.models.local import LocalBackend
         from ...loops.seeds.recipe import demonstrations_of, seed_model
 
-        folder = seed_model(recipe, progress=lambda what, share: on_status(f"seed policy {recipe.seed}: {what}", share))
+        def progress(what: str, share: float) -> None:
+            player.start()
+            on_status(f"seed policy {recipe.seed}: {what}", share)
+
+        folder = seed_model(recipe, progress=progress)
         backend = LocalBackend(folder)
         demonstrations = demonstrations_of(folder)
         return Run(store, backend, open_learner(backend), env, player=player, demonstrations=demonstrations)

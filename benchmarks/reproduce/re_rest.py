@@ -44,8 +44,8 @@ class ReproduceReReST(Reproduction):
     loop: ReReST = field(
         default_factory=lambda: ReReST(
             # One attempt at each of many tasks: what is mended then belongs to tasks that nothing else is learnt from.
-            practice=Practice(tasks=1200),
-            attempts=AttemptSettings(k=1),
+            practice=Practice(tasks=1000),
+            attempts=AttemptSettings(k=1, max_steps=30),
             fit=FitConfig(threads=2),
             gate=UNGATED,
         )

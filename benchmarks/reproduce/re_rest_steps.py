@@ -9,12 +9,12 @@ from ...loops.re_rest import ReReST
 from ...loops.seeds.family import SeedRecipe
 from ..progress import Step
 
-EXPERT, TOKEN, ATTEMPT, REFLECTION, HELD_OUT, EXAMPLE = 0.006, 8e-5, 0.09, 0.15, 0.07, 0.1
+EXPERT, TOKEN, ATTEMPT, REFLECTION, HELD_OUT, EXAMPLE = 0.0045, 8e-5, 0.035, 0.05, 0.042, 0.035
 """Seconds on two free cores, with the default recipe and household tasks: one task of an expert, one token of
 pretraining, one attempt at a practice task, one reflection with its attempt, one attempt at a held-out task, one
 example of training."""
-FAILING = 0.45
-"""Share of the base model's attempts that fail."""
+FAILING, MENDED = 0.55, 0.5
+"""Share of the base model's attempts that fail, and share of these that are mended."""
 PURPOSES = {
     "self-training": "on what the base model solved",
     "samples": "on what the base model solved with more attempts, a control",
@@ -40,8 +40,7 @@ def steps_of(recipe: SeedRecipe, loop: ReReST, held_out: Measure, models: Sequen
     experts = recipe.demonstrations + recipe.reflections + recipe.judged_attempts
     practice, k = loop.practice.tasks or 1, loop.attempts.k or 1
     failing, tasks = FAILING * practice * k, held_out.tasks * len(held_out.splits)
-    # Half of the examples of each model are demonstrations.
-    examples = 2 * practice * k * (1 - FAILING)
+    passed = practice * k * (1 - FAILING)
 
     def measuring(name: str, what_for: str) -> Step:
         about = f"measuring {name} on {tasks} held-out tasks: {what_for}"
@@ -84,6 +83,8 @@ def steps_of(recipe: SeedRecipe, loop: ReReST, held_out: Measure, models: Sequen
                 REFLECTION * failing,
             ),
         ]
+    mended = MENDED * failing
+    learnt_from = {**dict.fromkeys(PURPOSES, mended), "self-training": 0.0, "re-rest zero-shot": mended / 2}
     for name, purpose in PURPOSES.items():
         if name in models:
             if name == "samples":
@@ -96,7 +97,8 @@ def steps_of(recipe: SeedRecipe, loop: ReReST, held_out: Measure, models: Sequen
             adapter = name.replace(" ", "_")
             about = f"training the model {name}: {purpose}"
             found += [
-                Step(f"train/{scope}/{adapter}@1/", about, EXAMPLE * examples),
+                # Half of the examples are demonstrations.
+                Step(f"train/{scope}/{adapter}@1/", about, 2 * EXAMPLE * (passed + learnt_from[name])),
                 measuring(name, "the same tasks for every model"),
             ]
     return found

@@ -10,7 +10,6 @@ on as few: ReST-EM's first round with at most `traces` attempts per task, and de
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,7 +22,6 @@ from rich.text import Text
 
 from ...agents.rollout import Job
 from ...agents.trajectory import Trajectory
-from ...envs.registry import EnvSpec
 from ...errors import InfraError, UsageError
 from ...loops.measuring.measure import Measure
 from ...loops.measuring.tables import plain_table
@@ -171,7 +169,7 @@ def sample(run: Run, start: Path | None, loop: ReSTMCTS, i: int, budget: int) ->
     """
     agent, tasks = run.make_agent(start, loop.attempts), loop.practice.task_set(run.env, loop.seed)
     stage, stream = Stage("collect", "rest_em", loop.practice.split, i), f"collect/rest_em@{i}"
-    limited = replace(run, env=with_step_limit(run.env, loop.search.max_depth))
+    limited = replace(loop.attempts, max_steps=loop.search.max_depth)
     wave = loop.attempts.resolved(run.env).at_once or 1
     stored = len(run.store.trajectories(stage))
     # The first attempts at all tasks, then the second ones, without an end.
@@ -180,7 +178,7 @@ def sample(run: Run, start: Path | None, loop: ReSTMCTS, i: int, budget: int) ->
     while (calls := sum(map(model_calls, attempts))) < budget:
         # A store does not return fewer attempts than it holds.
         jobs += itertools.islice(endless, max(wave, stored - len(jobs)))
-        attempts = limited.play(stage, jobs, loop.attempts)
+        attempts = run.play(stage, jobs, limited)
         if sum(map(model_calls, attempts)) == calls:
             raise InfraError(
                 f"infrastructure failures ended all {wave} attempts of a wave in stage {str(stage)!r} before their "
@@ -188,15 +186,6 @@ def sample(run: Run, start: Path | None, loop: ReSTMCTS, i: int, budget: int) ->
             )
     used = itertools.accumulate(map(model_calls, attempts), initial=0)
     return [attempt for attempt, before in zip(attempts, used, strict=False) if before < budget]
-
-
-def with_step_limit(env: EnvSpec, limit: int | None) -> EnvSpec:
-    """Return an environment whose episodes have at most `limit` steps; None keeps the environment's own limit."""
-    if limit is None:
-        return env
-    with contextlib.closing(env.make()) as made:
-        own = made.max_steps
-    return replace(env, kwargs={**env.kwargs, "max_steps": min(own, limit)})
 
 
 def model_calls(attempt: Trajectory) -> int:

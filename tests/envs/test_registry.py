@@ -280,3 +280,9 @@ def test_the_metric_is_success_or_for_trading_the_compounded_return():
     whole = info["account"].equity / begin - 1
     assert TradingEnv.metric_value(info["success"], info["score"], rewards) == pytest.approx(whole)
     assert not math.isclose(sum(rewards), whole, rel_tol=1e-3)
+
+
+def test_a_step_limit_only_shortens_episodes():
+    assert EnvSpec("household").with_step_limit(20).make().max_steps == 20
+    assert EnvSpec("household", {"max_steps": 9}).with_step_limit(20).make().max_steps == 9
+    assert EnvSpec("household").with_step_limit(None) == EnvSpec("household")

@@ -114,6 +114,19 @@ def test_there_are_no_more_processes_than_cores_that_may_be_used():
     assert available_cores() == len(before)
 
 
+def test_processes_can_be_started_ahead(weights):
+    player, alone = ProcessPlayer(2), ProcessPlayer(1)
+    player.start()
+    alone.start()
+    started = player._pool
+    assert started is not None
+    assert alone._pool is None
+    player.start()
+    assert len(played(player, jobs_of(weights))[0]) == 7
+    assert player._pool is started
+    player.close()
+
+
 def test_closing_counts_the_time_of_the_processes(weights):
     player, before = ProcessPlayer(2), os.times()
     played(player, jobs_of(weights))

@@ -175,6 +175,19 @@ def test_attempts_are_played_once(run):
     assert len(more) == 12
 
 
+def test_attempts_are_cut_at_their_own_step_limit(store):
+    """The environment's own limit is 2 steps, and the model never opens a door."""
+    run = scripted_run(store, DOORS.id, lambda messages, sampling: "Thought: hm\nAction: wait")
+    lengths = []
+    for limit in (None, 1, 9):
+        attempts = Attempts(k=1, max_steps=limit)
+        tasks = Practice(tasks=1).task_set(DOORS, 0)
+        agent, stage = run.make_agent(None, attempts), Stage("collect", f"limit {limit}", "train", 1)
+        [found] = run.attempt(stage, agent, tasks, attempts, seed=0, stream="s")
+        lengths.append((len(found.steps), found.outcome))
+    assert lengths == [(2, "truncated"), (1, "truncated"), (2, "truncated")]
+
+
 def test_results_do_not_depend_on_the_wave_size(store):
     found = []
     for at_once in (1, 3, 16):

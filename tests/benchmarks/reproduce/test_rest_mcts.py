@@ -13,10 +13,9 @@ from kintsugi.agents.search import MctsStar, Uct
 from kintsugi.agents.trajectory import Call, Trajectory
 from kintsugi.benchmarks.reproduce.core import run_in
 from kintsugi.benchmarks.reproduce.over_seeds import STUDIES, play
-from kintsugi.benchmarks.reproduce.rest_mcts import ReproduceReSTMCTS, model_calls, sample, with_step_limit
+from kintsugi.benchmarks.reproduce.rest_mcts import ReproduceReSTMCTS, model_calls, sample
 from kintsugi.benchmarks.reproduce.seed_results import read_results
 from kintsugi.benchmarks.reproduce.seed_tables import render_tables
-from kintsugi.envs import EnvSpec
 from kintsugi.errors import InfraError, UsageError
 from kintsugi.loops.learning.core import FitConfig, ValueExample
 from kintsugi.loops.learning.training_data import TrainingData
@@ -185,12 +184,6 @@ def test_the_study_writes_one_result_per_seed(tmp_path):
     assert "| over seeds |" in text
     assert isinstance(STUDIES["rest-mcts"](), ReproduceReSTMCTS)
     assert STUDIES["rest-mcts"]().seeds == 3
-
-
-def test_attempts_end_at_the_depth_limit_of_the_search():
-    assert with_step_limit(EnvSpec("household"), 20).make().max_steps == 20
-    assert with_step_limit(EnvSpec("household", {"max_steps": 9}), 20).make().max_steps == 9
-    assert with_step_limit(EnvSpec("household"), None) == EnvSpec("household")
 
 
 def test_calls_of_a_turn_with_several_model_calls_are_counted(made):
