@@ -36,6 +36,9 @@ class EpisodeConfig:
     """Fields of the agent's configuration, e.g. `restate_goal=false`."""
     model: str = "seed"
     """The model: `seed` (the environment's own), `seed:ENV`, `scripted:FILE`, or the folder of a Hugging Face model."""
+    cache_gb: float | None = None
+    """Gigabytes that the key/value cache of a model in this process may take; by default, 40 % of the free memory.
+    Episodes that have no room wait until others have ended."""
     run: Path = Path("runs/play")
     """Folder of the run; repeat the command to resume it."""
     pictures: bool = False
@@ -67,7 +70,16 @@ class EpisodeConfig:
         name = self.env_spec.name
         if self.model == "seed" and find_family(name) is None:
             raise UsageError(f"environment {self.env!r} has no seed policy; choose a model with --model")
-        return open_backend(f"seed:{name}" if self.model == "seed" else self.model, on_status)
+        found = open_backend(f"seed:{name}" if self.model == "seed" else self.model, on_status)
+        if self.cache_gb is not None:
+            if not hasattr(found, "cache_bytes"):
+                raise UsageError(
+                    f"--cache-gb is {self.cache_gb}, but {self.model!r} does not run in this process; drop it"
+                )
+            if self.cache_gb <= 0:
+                raise UsageError(f"--cache-gb is {self.cache_gb}; expected more than 0")
+            found.cache_bytes = int(self.cache_gb * 1e9)
+        return found
 
     def record(self) -> dict[str, Any]:
         """Return the settings that a run records: all that affect its results, including the constructors' defaults."""

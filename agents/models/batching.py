@@ -19,8 +19,18 @@ class Batcher(Generic[Request, Result]):
     the same batches. `run_batch` runs in the thread of the event loop. Event loops in different threads take turns.
     """
 
-    def __init__(self, run_batch: Callable[[list[Request]], Sequence[Result]]) -> None:
-        self._run_batch = run_batch
+    def __init__(
+        self,
+        run_batch: Callable[[list[Request]], Sequence[Result]],
+        choose: Callable[[list[Request]], Sequence[int]] = lambda requests: range(len(requests)),
+    ) -> None:
+        """No request is pending.
+
+        Args:
+            run_batch: Returns the results of requests.
+            choose: Returns the indices of the requests to process now, at least one. The others stay pending.
+        """
+        self._run_batch, self._choose = run_batch, choose
         self._pending: dict[asyncio.AbstractEventLoop, list[tuple[Request, asyncio.Future[Result]]]] = {}
         self.lock = threading.Lock()
         """Held while `run_batch` runs."""
@@ -50,6 +60,7 @@ class Batcher(Generic[Request, Result]):
             with self.lock:
                 start = time.perf_counter()
                 try:
+                    batch = self._keep_back(loop, batch)
                     results = self._run_batch([request for request, _ in batch])
                 finally:
                     self.busy_seconds += time.perf_counter() - start
@@ -59,3 +70,13 @@ class Batcher(Generic[Request, Result]):
             return
         for (_, future), result in zip(batch, results, strict=True):
             future.set_result(result)
+
+    def _keep_back(
+        self, loop: asyncio.AbstractEventLoop, batch: list[tuple[Request, asyncio.Future[Result]]]
+    ) -> list[tuple[Request, asyncio.Future[Result]]]:
+        """Return the requests to process now. The others are pending again, together with what is added meanwhile."""
+        chosen = set(self._choose([request for request, _ in batch])) if batch else set[int]()
+        if len(chosen) < len(batch):
+            self._pending[loop] = [item for i, item in enumerate(batch) if i not in chosen]
+            loop.call_soon(self._run_when_idle, loop, -1)
+        return [item for i, item in enumerate(batch) if i in chosen]

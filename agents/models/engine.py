@@ -20,10 +20,11 @@ from typing import Any, Literal
 
 import torch
 from transformers import Cache
-from transformers.cache_utils import CacheLayerMixin
 
+from ...errors import UsageError
 from .core import Sampling
 from .folder_checks import not_finite
+from .kv_cache import RaggedLayer, WritePlan, with_room
 from .networks import causal_masks, head_logits
 from .slots import Assignment, SlotTable
 
@@ -58,78 +59,6 @@ class Request:
     finish: Literal["stop", "length"] = "length"
 
 
-class _RaggedLayer(CacheLayerMixin):
-    """Keys and values of one layer, [slots, heads, length, dim]. `plan` gives the positions to write next."""
-
-    def __init__(self, plan: _WritePlan) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.plan = plan
-
-    def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
-        def empty(like: torch.Tensor) -> torch.Tensor:
-            return torch.zeros(
-                self.plan.slots, like.shape[1], self.plan.capacity, like.shape[3], dtype=like.dtype, device=like.device
-            )
-
-        self.keys, self.values = empty(key_states), empty(value_states)
-        self.is_initialized = True
-
-    def update(
-        self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        if not self.is_initialized:
-            self.lazy_initialization(key_states, value_states)
-        assert self.keys is not None
-        assert self.values is not None
-        plan = self.plan
-        if plan.capacity > self.keys.shape[2]:
-            self.keys, self.values = _enlarged(self.keys, plan.capacity), _enlarged(self.values, plan.capacity)
-        at = (plan.rows[:, None], slice(None), plan.positions)
-        self.keys[at] = key_states.transpose(1, 2)
-        self.values[at] = value_states.transpose(1, 2)
-        if plan.first is not None:
-            rows = slice(plan.first, plan.first + len(plan.rows))
-            return self.keys[rows, :, : plan.end], self.values[rows, :, : plan.end]
-        return self.keys[plan.rows, :, : plan.end], self.values[plan.rows, :, : plan.end]
-
-    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        return self.plan.end, 0
-
-    def get_seq_length(self) -> int:
-        return self.plan.end
-
-    def get_max_length(self) -> int:
-        return -1
-
-
-def _enlarged(tensor: torch.Tensor, capacity: int) -> torch.Tensor:
-    slots, heads, length, dim = tensor.shape
-    grown = torch.zeros(slots, heads, capacity, dim, dtype=tensor.dtype, device=tensor.device)
-    grown[:, :, :length] = tensor
-    return grown
-
-
-class _WritePlan:
-    """Rows and positions that the next forward pass writes; shared by all layers."""
-
-    def __init__(self, slots: int, capacity: int, device: torch.device) -> None:
-        self.slots, self.capacity, self.device = slots, capacity, device
-        self.rows = torch.zeros(0, dtype=torch.long)
-        self.positions = torch.zeros(0, 0, dtype=torch.long)
-        self.first: int | None = 0
-        self.end = 0
-
-    def set(self, rows: Sequence[int], starts: Sequence[int], width: int) -> None:
-        """Plan to write `width` tokens to each of `rows`, from position `starts` on."""
-        start = torch.tensor(starts)
-        self.rows = torch.tensor(rows, device=self.device)
-        self.positions = (start[:, None] + torch.arange(width)).to(self.device)
-        self.end = max(starts) + width
-        self.first = rows[0] if list(rows) == list(range(rows[0], rows[0] + len(rows))) else None
-        while self.capacity < self.end:
-            self.capacity *= 2
-
-
 class Engine:
     """Decodes batches of requests with one model. Not thread-safe."""
 
@@ -143,6 +72,7 @@ class Engine:
         exact: bool = False,
         prefill_tokens: int = PREFILL_TOKENS,
         rounding: float = ROUNDING,
+        memory: int | None = None,
         name: str = "the model",
     ) -> None:
         """Create the engine.
@@ -155,17 +85,20 @@ class Engine:
             exact: Whether sampled tokens must not depend on the other requests in a batch.
             prefill_tokens: See `PREFILL_TOKENS`.
             rounding: See `ROUNDING`.
+            memory: Bytes that the cache may take; None for any number.
             name: Name of the model for error messages.
         """
         # The test of `_follows_positions` needs two rows.
-        self.model, self.eos_ids, self.slots, self.pad_id = model, eos_ids, max(2, slots), pad_id
+        self.model, self.eos_ids, self.most_slots, self.pad_id = model, eos_ids, max(2, slots), pad_id
+        self.slots, self.memory = self.most_slots, memory
         self.device = next(model.parameters()).device
         self.prefill_tokens, self.rounding = prefill_tokens, rounding
         self.exact, self.name = exact, name
         """Whether sampled tokens are independent of the batch. Log-probabilities may still differ by rounding."""
         self._config = model.config.get_text_config()
-        self._plan = _WritePlan(self.slots, 512, self.device)
-        self._cache: Any = Cache(layers=[_RaggedLayer(self._plan) for _ in range(self._config.num_hidden_layers)])
+        self._plan = WritePlan(self.slots, self.device)
+        self._layers = [RaggedLayer(self._plan) for _ in range(self._config.num_hidden_layers)]
+        self._cache = Cache(layers=list(self._layers))
         parameters = inspect.signature(type(model.base_model).forward).parameters
         # Transformers before 5.24 calls this argument `past_key_values`.
         self._cache_argument = "cache" if "cache" in parameters else "past_key_values"
@@ -196,13 +129,53 @@ class Engine:
             for request, row in zip(ordered, rows, strict=True):
                 self._table.remember(row, request.ids + request.out)
 
+    def choose(self, requests: Sequence[Request]) -> list[int]:
+        """Return which requests to decode now, by index: as many as the memory has room for, but at least one.
+
+        Conversations in the cache come first, so that they end and make room for others.
+        """
+        per_token = sum(layer.bytes_per_token for layer in self._layers)
+        if self.memory is None or not self.reuse or not per_token:
+            return list(range(len(requests)))
+        chosen, longest = list[int](), self._plan.capacity
+        for i in sorted(range(len(requests)), key=lambda i: not self._table.is_cached(requests[i])):
+            length = max(longest, with_room(len(requests[i].ids) + requests[i].sampling.max_tokens))
+            if chosen and (len(chosen) + 1) * length * per_token > self.memory:
+                break
+            chosen, longest = [*chosen, i], length
+        self._limit_slots(self.memory // (longest * per_token), longest)
+        return sorted(chosen)
+
+    def _limit_slots(self, slots: int, length: int) -> None:
+        """Use no more than so many slots of this length."""
+        if slots < 1:
+            raise UsageError(
+                f"no memory is left: the cache of a conversation of {length} tokens does not fit into "
+                f"{(self.memory or 0) / 1e9:.2f} GB; allow more with --cache-gb, or choose a smaller model or shorter "
+                "episodes"
+            )
+        if slots < self.slots:
+            if self._plan.held > slots:
+                # Conversations that stay are read again, once.
+                self.forget()
+            self.slots = slots
+            self._table.shrink(slots)
+
     def forget(self) -> None:
         """Clear the cache."""
+        self.slots = self.most_slots
         self._table = SlotTable(self.slots)
+        self._plan.release()
+        for layer in self._layers:
+            layer.release()
 
     def _rearrange(self, assigned: Assignment) -> None:
         """Copy and exchange keys and values between slots."""
-        for layer in self._cache.layers if self.reuse else ():
+        moves = [*assigned.copies, *assigned.exchanges] if self.reuse else []
+        if moves:
+            self._plan.hold(1 + max(slot for move in moves for slot in move[:2]), max(move[2] for move in moves))
+        for layer in self._layers if moves else ():
+            layer.resize()
             for tensor in (layer.keys, layer.values):
                 for source, target, length in assigned.copies:
                     tensor[target, :, :length] = tensor[source, :, :length]

@@ -18,9 +18,14 @@ from ...errors import UsageError
 from .batching import Batcher
 from .chat import ChatEncoder
 from .core import Completion, LanguageModel, Message, Sampling, Usage
-from .engine import Engine, Request
+from .engine import PREFILL_TOKENS, Engine, Request
 from .folder_checks import check_outputs, not_finite
+from .kv_cache import free_memory
+from .networks import head_logits
 from .weights import base_hash, load_base, load_config, load_tokenizer, model_version, window_of, with_adapter
+
+CACHE_SHARE = 0.4
+"""Share of the free memory that the key/value cache may take, unless a number of bytes is given."""
 
 
 @dataclass
@@ -41,6 +46,7 @@ class LocalModel:
         name: str = "the model",
         slots: int = 128,
         exact: bool = False,
+        memory: int | None = None,
     ) -> None:
         self.network = model.eval()
         self.chat = ChatEncoder(tokenizer, name)
@@ -50,8 +56,10 @@ class LocalModel:
         self._encoding_seconds = 0.0
         self._calls = self._read = self._sampled = 0
         eos_ids = _eos_ids(model) | {self.chat.eos_id, int(tokenizer.eos_token_id)}
-        self._engine = Engine(model, frozenset(eos_ids), slots, tokenizer.pad_token_id or 0, exact=exact, name=name)
-        self._batcher: Batcher[_Pending, Any] = Batcher(self._run_batch)
+        self._engine = Engine(
+            model, frozenset(eos_ids), slots, tokenizer.pad_token_id or 0, exact=exact, memory=memory, name=name
+        )
+        self._batcher: Batcher[_Pending, Any] = Batcher(self._run_batch, self._choose)
 
     @classmethod
     def load(
@@ -62,6 +70,7 @@ class LocalModel:
         device: str = "auto",
         slots: int = 128,
         exact: bool = False,
+        memory: int | None = None,
     ) -> Self:
         """Load a model and, optionally, merge an adapter into it in memory.
 
@@ -73,6 +82,8 @@ class LocalModel:
             exact: Whether completions must not depend on the other requests in a batch. Samples that rounding could
                 change are repeated in a batch of their own. They are rare in float32. In half precision, nearly all
                 samples are repeated, which is slow.
+            memory: Bytes that the key/value cache may take; None for `CACHE_SHARE` of the memory that is free once the
+                weights are loaded. Conversations that have no room wait until others have ended.
 
         Raises:
             UsageError: If the folder is not a model, has no tokenizer or chat template, if the adapter was trained
@@ -86,7 +97,9 @@ class LocalModel:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         network = network.to(device)
         check_outputs(network, repr(str(model)) if adapter is None else str(adapter))
-        return cls(network, tokenizer, version, name=str(model), slots=slots, exact=exact)
+        if memory is None:
+            memory = int(CACHE_SHARE * free_memory(network.device))
+        return cls(network, tokenizer, version, name=str(model), slots=slots, exact=exact, memory=memory)
 
     async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
         """See `LanguageModel.complete`."""
@@ -111,6 +124,12 @@ class LocalModel:
     def usage(self) -> Usage:
         """Return usage since loading. Its seconds are those of encoding and decoding."""
         return Usage(self._calls, self._read, self._sampled, self._encoding_seconds + self._batcher.busy_seconds)
+
+    def _choose(self, batch: Sequence[_Pending]) -> list[int]:
+        """Return which calls to process now: all that need no cache, and as many others as it has room for."""
+        numbers = [i for i, item in enumerate(batch) if item.request is not None]
+        chosen = self._engine.choose([item.request for item in batch if item.request is not None]) if numbers else []
+        return [*(numbers[i] for i in chosen), *(i for i, item in enumerate(batch) if item.request is None)]
 
     def _run_batch(self, batch: Sequence[_Pending]) -> list[Any]:
         self._engine.generate([item.request for item in batch if item.request is not None])
@@ -175,15 +194,24 @@ class LocalModel:
             return []
         width = max(map(len, endings))
         prompt = self.chat.encode(self.chat.truncate(messages, self.window - width), generate=True).ids
-        ids = torch.tensor(
-            [prompt + ending + [0] * (width - len(ending)) for ending in endings], device=self._engine.device
-        )
-        logits = self.network(input_ids=ids, use_cache=False).logits[:, len(prompt) - 1 : -1].float()
-        logprobs = torch.log_softmax(logits, -1).gather(-1, ids[:, len(prompt) :, None])[..., 0]
+        rows = max(1, PREFILL_TOKENS // (len(prompt) + width))
+        logprobs = [
+            row for i in range(0, len(endings), rows) for row in self._logprobs(prompt, endings[i : i + rows], width)
+        ]
         scores = [float(row[: len(ending)].double().sum()) for row, ending in zip(logprobs, endings, strict=True)]
         if not all(map(math.isfinite, scores)):
             raise not_finite(self.name)
         return scores
+
+    def _logprobs(self, prompt: list[int], endings: Sequence[list[int]], width: int) -> torch.Tensor:
+        """Return the log-probabilities of tokens after a prompt, [endings, width]; those of padding mean nothing."""
+        ids = torch.tensor(
+            [prompt + ending + [0] * (width - len(ending)) for ending in endings], device=self._engine.device
+        )
+        # Logits of the whole prompt would take gigabytes with a large vocabulary.
+        hidden = self.network.base_model(input_ids=ids, use_cache=False).last_hidden_state[:, len(prompt) - 1 : -1]
+        logprobs = torch.log_softmax(head_logits(self.network, hidden), -1)
+        return logprobs.gather(-1, ids[:, len(prompt) :, None])[..., 0]
 
 
 def _eos_ids(model: Any) -> set[int]:
@@ -287,6 +315,8 @@ class LocalBackend:
         self.weights: str | Path = weights
         self.base = f"{Path(weights).name}:{base_hash(weights)}"
         self.device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+        self.cache_bytes: int | None = None
+        """Memory that the key/value cache of each model may take; see `LocalModel.load`."""
         self._window = window_of(load_config(weights))
         self._handles: weakref.WeakSet[_Lazy[Any]] = weakref.WeakSet()
 
@@ -300,7 +330,13 @@ class LocalBackend:
     ) -> LanguageModel:
         """See `Backend.model`."""
         load = functools.partial(
-            LocalModel.load, self.weights, adapter, device=self.device, slots=parallel, exact=batch_invariant
+            LocalModel.load,
+            self.weights,
+            adapter,
+            device=self.device,
+            slots=parallel,
+            exact=batch_invariant,
+            memory=self.cache_bytes,
         )
         handle = LazyModel(model_version(self.weights, adapter), self._window, load)
         self._handles.add(handle)

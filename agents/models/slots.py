@@ -80,6 +80,15 @@ class SlotTable:
         moved = dict(pairs)
         return Assignment([(moved.get(slot, slot), length) for slot, length in places], copies, exchanges)
 
+    def is_cached(self, prompt: _Prompt) -> bool:
+        """Return whether a prefix of the prompt is in the cache."""
+        return self._find_prefix(prompt) is not None
+
+    def shrink(self, slots: int) -> None:
+        """Drop all slots but the first ones. The others must be empty."""
+        for column in (self._slot_ids, self._prefixes, self._last_used):
+            del column[slots:]
+
     def length(self, slot: int) -> int:
         """Return the number of tokens in a slot."""
         return len(self._slot_ids[slot])

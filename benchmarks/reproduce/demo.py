@@ -61,7 +61,7 @@ def conclude(compared: Sequence[Comparison], results: Sequence[SeedResult]) -> s
         low, high, average = map(percentage_points, (min(differences), max(differences), statistics.mean(differences)))
         shown = sum(p < ALPHA and difference > 0 for difference, p in others)
         sentences.append(
-            f"Of {len(results)} recorded runs, each with its own seed, {shown} showed one; the difference was {average} points on "
-            f"average, from {low} to {high}."
+            f"Of {len(results)} recorded runs, each with its own seed, {shown} showed one; the difference was "
+            f"{average} points on average, from {low} to {high}."
         )
     return " ".join(sentences)

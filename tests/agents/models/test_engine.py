@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kintsugi.agents.models.core import Sampling
 from kintsugi.agents.models.engine import Engine, Request
+from kintsugi.errors import UsageError
 from tiny_models import NETWORKS, network
 
 CACHED = ("llama", "qwen2", "qwen3", "gemma", "gemma2", "mistral", "cohere", "granite", "gpt2")
@@ -227,15 +228,68 @@ def test_engine_works_after_a_failure():
     assert after.out == expected.out
 
 
-def test_cache_grows_with_conversations():
-    engine = make_engine(slots=2, max_position_embeddings=2048)
+def held_tokens(engine: Engine) -> tuple[int, int]:
+    """Return the number of rows of the cache, and their length."""
+    rows, _, length, _ = engine._layers[0].keys.shape
+    return rows, length
+
+
+def test_memory_follows_the_conversations():
+    engine = make_engine(slots=64, max_position_embeddings=2048)
     conversations = Conversations(engine)
     uncached = Conversations(make_engine(reuse=False, max_position_embeddings=2048))
-    for _ in range(3):
+    held = []
+    for n in (300, 300, 20):
         for each in (conversations, uncached):
-            each.extend([(len(each.chats) - 1 if each.chats else None, random_ids(300), Sampling(0.0, 2))])
-    assert engine._plan.capacity == 1024
+            each.extend([(len(each.chats) - 1 if each.chats else None, random_ids(n), Sampling(0.0, 2))])
+        held.append(held_tokens(engine))
+    # Of 64 slots, the test of the model holds two.
+    assert held == [(2, 320), (2, 640), (2, 640)]
     assert conversations.chats == uncached.chats
+    conversations.extend([(None, random_ids(4, i), Sampling(0.0, 2)) for i in range(5)])
+    assert held_tokens(engine) == (6, 640)
+    engine.forget()
+    assert held_tokens(engine) == (0, 0)
+
+
+def test_conversations_without_room_wait_until_others_have_ended():
+    """The cache has room for three conversations: of eight, three are played to their end at a time."""
+    engine, unlimited = make_engine(slots=64), make_engine(slots=64)
+    per_token = sum(layer.bytes_per_token for layer in engine._layers)
+    engine.memory = 3 * 64 * per_token
+    waiting, expected = ([request_for(random_ids(8, i), max_tokens=3) for i in range(8)] for _ in range(2))
+    unlimited.generate(expected)
+    turns, order = dict.fromkeys(range(8), 0), []
+    pending = dict(enumerate(waiting))
+    while pending:
+        numbers = list(pending)
+        chosen = [numbers[i] for i in engine.choose([pending[n] for n in numbers])]
+        order.append(chosen)
+        engine.generate([pending[n] for n in chosen])
+        assert held_tokens(engine)[0] <= 3
+        for n in chosen:
+            done, turns[n] = pending.pop(n), turns[n] + 1
+            if turns[n] == 1:
+                assert done.out == expected[n].out
+                ids = [*done.ids, *done.out]
+                pending[n] = request_for([*ids, 7, 8], turn_ends=[len(ids)], max_tokens=3)
+    assert order == [[0, 1, 2], [0, 1, 2], [3, 4, 5], [3, 4, 5], [6, 7], [6, 7]]
+
+
+def test_longer_conversations_leave_room_for_fewer():
+    engine = make_engine(slots=64, max_position_embeddings=2048)
+    per_token = sum(layer.bytes_per_token for layer in engine._layers)
+    engine.memory = 4 * 64 * per_token
+    engine.generate([request_for(random_ids(8, i), max_tokens=3) for i in range(4)])
+    longer = [request_for(random_ids(100, i), max_tokens=3) for i in range(4)]
+    assert engine.choose(longer) == [0, 1]
+    engine.generate(longer[:2])
+    assert held_tokens(engine) == (2, 128)
+    assert [r.out for r in longer[:2]] == [generated(engine.model, r.ids, 3) for r in longer[:2]]
+    with pytest.raises(
+        UsageError, match=r"a conversation of 320 tokens does not fit into .* GB; allow more with --cache-gb"
+    ):
+        engine.choose([request_for(random_ids(300), max_tokens=3)])
 
 
 def test_long_prompts_are_fed_in_several_passes():
