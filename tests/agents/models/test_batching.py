@@ -60,7 +60,7 @@ def test_an_error_ends_the_requests_of_its_batch_only():
     batcher = Batcher(run_batch, lambda requests: [0])
 
     async def both() -> list[object]:
-        return await asyncio.gather(batcher.submit("a0"), batcher.submit("b0"), return_exceptions=True)
+        return list(await asyncio.gather(batcher.submit("a0"), batcher.submit("b0"), return_exceptions=True))
 
     failed, answered = asyncio.run(both())
     assert isinstance(failed, ValueError)
