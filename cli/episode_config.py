@@ -35,8 +35,8 @@ class EpisodeConfig:
     agent_args: Params = field(default_factory=dict)
     """Fields of the agent's configuration, e.g. `restate_goal=false`."""
     model: str = "seed"
-    """The model: `seed` (the environment's own), `seed:ENV`, `smollm2`, `scripted:FILE`, the folder or the cached name of
-    a Hugging Face model, or a GGUF file."""
+    """The model: `seed` (the environment's own), `seed:ENV`, `smollm2`, `scripted:FILE`, the folder or cached name of a
+    Hugging Face model, or a GGUF file."""
     run: Path = Path("runs/play")
     """Folder of the run; repeat the command to resume it."""
     pictures: bool = False

@@ -1,7 +1,7 @@
 """The header of a GGUF file, checked before transformers reads the file.
 
-Whoever trusts the counts in a damaged header may read without end. Here each count is compared with what the file holds.
-Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
+Whoever trusts the counts in a damaged header may read without end. Here each count is compared with what the file
+holds. Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """
 
 from __future__ import annotations
@@ -78,6 +78,7 @@ def read_header(file: Path) -> Header:
     """Read the header of a GGUF file.
 
     Raises:
+        ModuleNotFoundError: The library `gguf` is not installed.
         ValueError: The file is no GGUF file, its header is damaged, or it is shorter than the header says.
         OSError: The file cannot be read, or is no regular file.
     """

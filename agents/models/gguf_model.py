@@ -37,8 +37,8 @@ SUFFIX = ".gguf"
 VERSION = 1
 """Raise it when the same file is converted to something else than before."""
 SINGLE_DIGITS = ("smollm", "starcoder", "refact", "command-r")
-"""Tokenizers (`tokenizer.ggml.pre`) that take each digit as a word. Transformers does not know these names and would let
-a digit join the space before it."""
+"""Tokenizers (`tokenizer.ggml.pre`) that take each digit as a word. Transformers does not know these names, and would
+join the last of several spaces or line ends before a digit to that digit."""
 
 
 def open_smollm2(rest: str, on_status: OnStatus) -> LocalBackend:
@@ -50,7 +50,7 @@ def open_smollm2(rest: str, on_status: OnStatus) -> LocalBackend:
 
     Raises:
         UsageError: The package is not installed or has lost its file, or the cache cannot be written.
-        MissingExtraError: The library `gguf` is not installed.
+        ModuleNotFoundError: The library `gguf` is not installed; `missing_extra` names its extra.
     """
     if rest:
         raise UsageError(f"unknown model 'smollm2:{rest}'; expected 'smollm2' alone")
@@ -66,7 +66,7 @@ def open_gguf(rest: str, on_status: OnStatus) -> LocalBackend:
 
     Raises:
         UsageError: The file cannot be read or converted, or the cache cannot be written.
-        MissingExtraError: The library `gguf` is not installed.
+        ModuleNotFoundError: The library `gguf` is not installed; `missing_extra` names its extra.
     """
     return LocalBackend(convert(Path(rest), on_status))
 
@@ -97,7 +97,8 @@ def smollm2_file() -> Path:
 def convert(file: Path, on_status: OnStatus = no_status, *, cache: Path | None = None) -> Path:
     """Return the Hugging Face folder of a GGUF file; convert the file first if it is not in the cache.
 
-    Deterministic for a file and a version of transformers. The peak of memory is below three times the size of the float32 weights.
+    Deterministic for a file and a version of transformers. The peak of memory is below three times the size of the
+    float32 weights.
 
     Args:
         file: The GGUF file.
@@ -106,7 +107,7 @@ def convert(file: Path, on_status: OnStatus = no_status, *, cache: Path | None =
 
     Raises:
         UsageError: The file cannot be read or converted, or the cache cannot be written.
-        MissingExtraError: The library `gguf` is not installed.
+        ModuleNotFoundError: The library `gguf` is not installed; `missing_extra` names its extra.
     """
     try:
         if not file.is_file():
@@ -124,10 +125,14 @@ def convert(file: Path, on_status: OnStatus = no_status, *, cache: Path | None =
 def _write_folder(file: Path, on_status: OnStatus, out: Path) -> None:
     report = functools.partial(on_status, f"convert {file.name}")
     report(0.0)
-    with readable(f"{str(file)!r} is not a complete GGUF file", "copy it again, or name another one"):
+    try:
         header = read_header(file)
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"{str(file)!r} is not a complete GGUF file ({error}); copy it again, or name another one"
+        ) from error
     _check_space(header, out)
-    # Only the file itself is read: its folder may hold other files, which transformers would take as parts of the model.
+    # Only the file itself is read. Its folder may hold others, which transformers would take as parts of the model.
     alone = out / "source"
     alone.mkdir()
     (alone / "model.gguf").symlink_to(file.resolve())
@@ -159,6 +164,7 @@ def _write_folder(file: Path, on_status: OnStatus, out: Path) -> None:
     shutil.rmtree(alone)
     with quiet_transformers():
         tokenizer.save_pretrained(out)
+        _drop_new_tokens(out / "tokenizer.json", header)
         plain.save_pretrained(out)
     report(1.0)
 
@@ -191,6 +197,15 @@ def _split_digits(tokenizer: Any, header: Header) -> None:
         inner = tokenizer.backend_tokenizer
         digits = pre_tokenizers.Digits(individual_digits=True)
         inner.pre_tokenizer = pre_tokenizers.Sequence([digits, inner.pre_tokenizer])
+
+
+def _drop_new_tokens(file: Path, header: Header) -> None:
+    """Remove tokens that are not in the GGUF file: transformers adds GPT-2's <|endoftext|> to byte-level tokenizers, and
+    the network may have no row for it."""
+    count = header.metadata.get("tokenizer.ggml.tokens", 0)
+    data = json.loads(file.read_text(encoding="utf-8"))
+    data["added_tokens"] = [token for token in data["added_tokens"] if token["id"] < count]
+    file.write_text(json.dumps(data, ensure_ascii=False, indent=2), encoding="utf-8")
 
 
 def _check_space(header: Header, folder: Path) -> None:

@@ -1,5 +1,4 @@
-"""Registry of backends. `open_backend` takes the value of `--model`: `KIND:REST`, or a Hugging Face folder or name, or a
-file that ends with `.gguf`.
+"""Registry of backends. `open_backend` takes the value of `--model`: `KIND:REST`, or what `local` or `gguf` takes.
 
     local:FOLDER      a Hugging Face model folder, or a name in the local cache
     gguf:FILE         a GGUF file, converted at first use

@@ -89,12 +89,12 @@ def load_config(model: str | Path) -> Any:
     """
     if folder := folder_of(model):
         check_model(folder)
+    elif not Path(model).exists():
+        return None
     try:
         with quiet_transformers():
             return AutoConfig.from_pretrained(model, **SAFE)
     except Exception as error:
-        if not Path(model).exists() and isinstance(error, OSError | ValueError):
-            return None
         raise UsageError(
             f"{str(model)!r} is not a model that can be loaded ({_first_line(error)}); "
             "expected a Hugging Face model folder"
@@ -138,9 +138,10 @@ def unknown_model(name: str, known: Iterable[str]) -> UsageError:
     error = unknown("model", name, known)
     if not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name):
         return error
+    hint = str(error).partition("; ")[2]
     return UsageError(
         f"unknown model {name!r}: it is no folder, and no model in the local Hugging Face cache ({HF_HUB_CACHE}); "
-        f"nothing is downloaded, so fetch it first (hf download {name}){str(error).removeprefix(f'unknown model {name!r}')}"
+        f"nothing is downloaded, so fetch it first (hf download {name}); {hint}"
     )
 
 

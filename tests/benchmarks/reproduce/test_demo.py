@@ -63,10 +63,7 @@ def test_a_run_that_shows_an_improvement_says_so():
 def test_a_run_that_shows_none_tells_what_others_showed():
     other = replace(RESULT, outcomes={**RESULT.outcomes, "re-rest": {"valid_unseen": "1" * 3 + "0" * 9}})
     said = conclude([comparison(0.05, 0.13)], [RESULT, other])
-    assert (
-        "p = 0.130. This run alone does not show an improvement. Of 2 recorded runs, each with its own seed, 1 showed one"
-        in said
-    )
+    assert "p = 0.130. This run alone does not show an improvement. Of 2 recorded runs, each with its own seed, 1 showed one" in said
     assert said.endswith("the difference was +50.0 points on average, from +25.0 to +75.0.")
     assert "does not show" in conclude([comparison(-0.12, 0.0001)], [])
 
