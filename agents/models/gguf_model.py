@@ -200,8 +200,10 @@ def _split_digits(tokenizer: Any, header: Header) -> None:
 
 
 def _drop_new_tokens(file: Path, header: Header) -> None:
-    """Remove tokens that are not in the GGUF file: transformers adds GPT-2's <|endoftext|> to byte-level tokenizers, and
-    the network may have no row for it."""
+    """Remove tokens that the GGUF file does not have, for which the network has no row.
+
+    Transformers adds GPT-2's <|endoftext|> to every byte-level tokenizer.
+    """
     count = header.metadata.get("tokenizer.ggml.tokens", 0)
     data = json.loads(file.read_text(encoding="utf-8"))
     data["added_tokens"] = [token for token in data["added_tokens"] if token["id"] < count]
