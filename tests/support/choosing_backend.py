@@ -1,4 +1,4 @@
-"""`choosing`, a backend of SmolLM2 that may only answer in the format of a trading desk, which it does not by itself."""
+"""`choosing`, a backend of SmolLM2 that may only answer in the format of a trading desk; by itself, it does not."""
 
 from __future__ import annotations
 
