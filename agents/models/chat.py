@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ...errors import TooLongError, UsageError
-from .chat_format import ChatFormat
+from .chat_format import DEFAULT_FORMAT, ChatFormat
 from .chat_layout import ChatLayout
 from .core import Message
 from .plain_text import PlainText, no_panic
@@ -44,9 +44,7 @@ class Encoded:
 class ChatEncoder:
     """Encodes chats with the chat template of a Hugging Face tokenizer."""
 
-    def __init__(
-        self, tokenizer: Any, name: str = "the tokenizer", chat_format: ChatFormat = ChatFormat()
-    ) -> None:
+    def __init__(self, tokenizer: Any, name: str = "the tokenizer", chat_format: ChatFormat = DEFAULT_FORMAT) -> None:
         """Create the encoder.
 
         Args:
@@ -166,7 +164,6 @@ class ChatEncoder:
         ids = ids[:-1] if ids and ids[-1] == self.eos_id else ids
         with no_panic(self.name):
             return str(self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
-
 
     def _encode_text(self, text: str, first: bool) -> tuple[int, ...]:
         """Encode a text of the layout, which begins the chat or follows the end of an assistant turn."""

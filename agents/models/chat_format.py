@@ -12,8 +12,8 @@ from ...envs.reading import read_text
 from ...errors import UsageError
 
 DATE = "2024-07-26"
-"""The date that templates get for today's. A fixed one, so that a run that goes on tomorrow sees the same prompts. Some
-templates of Llama 3 use the same one where they get none."""
+"""The date that templates get for today's by default: a fixed one, so that a run that goes on tomorrow sees the same
+prompts. Templates of Llama 3 use the same one where they get none."""
 MAX_TEMPLATE_CHARS = 1 << 20
 """Maximum length of a chat template, in characters."""
 
@@ -24,19 +24,19 @@ class ChatFormat:
 
     template: str | None = None
     """Source of a chat template (Jinja) in place of the tokenizer's own; None for its own."""
-    date: str | None = None
-    """Date (`YYYY-MM-DD`) that templates get for today's; None for `DATE`."""
+    date: str = DATE
+    """Date (`YYYY-MM-DD`) that templates get for today's."""
 
     def __post_init__(self) -> None:
         try:
-            valid = self.date is None or datetime.date.fromisoformat(self.date).isoformat() == self.date
+            valid = datetime.date.fromisoformat(self.date).isoformat() == self.date
         except ValueError:
             valid = False
         if not valid:
             raise UsageError(f"the date of chats is {self.date!r}; expected YYYY-MM-DD, such as {DATE}; pass --date")
 
     @classmethod
-    def read(cls, template: Path | None, date: str | None) -> Self:
+    def read(cls, template: Path | None, date: str = DATE) -> Self:
         """Return the format with the chat template of a file.
 
         Raises:
@@ -57,7 +57,7 @@ class ChatFormat:
     @property
     def suffix(self) -> str:
         """What it adds to the version of a model: empty if nothing is set, else a hash of what is."""
-        if self == ChatFormat():
+        if self == DEFAULT_FORMAT:
             return ""
         digest = hashlib.sha256(f"{self.template}\0{self.date}".encode("utf-8", "surrogatepass"))
         return f"~chat:{digest.hexdigest()[:8]}"
@@ -85,3 +85,7 @@ class ChatFormat:
                 "pass another with --chat-template FILE"
             )
         return template
+
+
+DEFAULT_FORMAT = ChatFormat()
+"""The tokenizer's own chat template on the day `DATE`."""

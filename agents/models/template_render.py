@@ -150,7 +150,7 @@ def render(
     special: dict[str, Any],
     generate: bool,
     name: str,
-    date: str | None = None,
+    date: str = DATE,
 ) -> str:
     """Render a chat as transformers does, with bounded time and memory, on a fixed day.
 
@@ -160,17 +160,17 @@ def render(
         special: `special_tokens_map` of the tokenizer.
         generate: Whether to end with the prompt for the next turn of the assistant.
         name: Name of the model for error messages.
-        date: Today's date for the template, `YYYY-MM-DD`. By default `strftime_now` gives `DATE`, and a template that
-            takes `date_string` its own default.
+        date: Today's date for the template, `YYYY-MM-DD`. `strftime_now` gives it. `date_string`, for which templates
+            have defaults of their own, gives any but `DATE`.
 
     Raises:
         UsageError: The template rejects the chat, or takes too much.
         InfraError: The helper process does not start.
     """
     options = {**special, "chat_template": template, "add_generation_prompt": generate}
-    if date is not None:
+    if date != DATE:
         options["date_string"] = datetime.date.fromisoformat(date).strftime("%d %b %Y")
-    request = {"messages": list(messages), "options": options, "date": date or DATE}
+    request = {"messages": list(messages), "options": options, "date": date}
     answer = _RENDERER.render(template, json.dumps(request, default=str))
     if answer is None:
         raise UsageError(
