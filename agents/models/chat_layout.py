@@ -18,14 +18,18 @@ from typing import Any
 
 from ...errors import UsageError
 from .chat_format import ChatFormat
-from .core import Message
+from .core import Message, Role
 from .plain_text import MARK as PLAIN
 from .template_render import render
 
 _MARK = "\ud801{}\ud802"
 """Stands for a content while a template is rendered. Contents have no surrogates: `PlainText.mark` replaces them."""
-_CONTENTS = (("a\n b ", " c", "d", "e e"), ("\n f\n", "", " ", "\n<think>\ng\n</think>\n\nh \n"))
-"""Contents of the chats on which a split template is compared with the template itself."""
+_TRIED: tuple[tuple[str | None, tuple[str, ...]], ...] = (
+    (None, ("a\n b ", " c", "d", "e e")),
+    (" s \n", ("\n f\n", "", " ", "\n<think>\ng\n</think>\n\nh \n")),
+    ("", ("", "", "", "")),
+)
+"""System messages, if any, and other contents of the chats on which a split template is compared with itself."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +78,9 @@ class ChatLayout:
         self.eos = self._end_of_turn(tokenizer)
         """The token that ends assistant turns."""
         self._eos_pattern = re.compile(f"(?<!{PLAIN}){re.escape(self.eos)}")
-        self.turn_prefix = self._find_turn_prefix()
-        """Text that only past assistant turns have before their content, such as the space of Llama 2. A model that is
-        asked for a turn samples it itself."""
+        self._label, self.turn_prefix = self._before_turn()
+        """The label is part of the prompt. The prefix is text that only past turns of the assistant have before their
+        content, such as the space of Llama 2. A model that is asked for a turn samples it itself."""
         self._parts = self._find_parts()
 
     def fit_roles(self, messages: Sequence[Message]) -> list[Message]:
@@ -152,10 +156,18 @@ class ChatLayout:
         closed_by = [token for token in added if closing.startswith(token)]
         return eos if closing.startswith(eos) or not closed_by else max(closed_by, key=len)
 
-    def _find_turn_prefix(self) -> str:
+    def _before_turn(self) -> tuple[str, str]:
+        """Return what past assistant turns have before their content, but not the prompt: label and prefix.
+
+        The label is that of a template which knows no `add_generation_prompt`, such as `assistant:`.
+        """
         seen = self._probe("user", prompt=True)
         shown = (self._probe("user", "assistant", "user") or "").partition(_MARK.format(1))[0]
-        return shown[len(seen) :] if seen is not None and shown.startswith(seen) else ""
+        if seen is None or not shown.startswith(seen):
+            return "", ""
+        more = shown[len(seen) :]
+        label = more.rstrip() if seen == self._probe("user") else ""
+        return label, more[len(label) :]
 
     # -- Whole chats ----------------------------------------------------------------------------------------------
 
@@ -196,13 +208,13 @@ class ChatLayout:
             gap, _, text = text.partition(_MARK.format(number))
             gaps.append(gap)
         gaps.append(text)
-        if shown != marked and (layout := self._cut_at(self._render(shown, prompt), gaps, contents)):
-            return layout
-        # The template shows other contents than those that it is given, and other texts around them.
-        text = "".join(gap + content for gap, content in zip(gaps, [*contents, ""], strict=True))
-        layout = self._cut_at(text, gaps, contents)
+        layout = self._cut_at(self._render(shown, prompt), gaps, contents) if shown != marked else None
+        if layout is None:
+            # All turns were sampled, or what the template writes around a content depends on it.
+            text = "".join(gap + content for gap, content in zip(gaps, [*contents, ""], strict=True))
+            layout = self._cut_at(text, gaps, contents)
         assert layout is not None
-        return layout
+        return replace(layout, after=layout.after + self._label) if prompt else layout
 
     def _cut_at(self, text: str, gaps: Sequence[str], contents: Sequence[str]) -> Layout | None:
         """Cut a chat at the assistant's turns.
@@ -232,7 +244,7 @@ class ChatLayout:
             turns.append(text[opened:after])
             at = after
         rest = gaps[-1][len(self._closing(gaps[-1])) :] if contents else gaps[-1]
-        return Layout(before, turns, text[at:]) if text[at:] == rest else None
+        return Layout(before, turns, rest) if text[at:] == rest else None
 
     def _closing(self, gap: str) -> str:
         """Return what ends an assistant turn at the beginning of the text after its content."""
@@ -258,7 +270,7 @@ class ChatLayout:
             gaps.append(gap)
         opens_user = gaps[len(first) + 2].removeprefix(text)
         after_user = shown.partition(contents[len(first)])[2]
-        generation_prompt = prompt.partition(contents[len(first)])[2].removeprefix(after_user)
+        generation_prompt = prompt.partition(contents[len(first)])[2].removeprefix(after_user) + self._label
         parts = _Parts(
             before_first={"system": gaps[0], "user": alone.partition(contents[0])[0]},
             before={"user": opens_user, "assistant": generation_prompt},
@@ -269,11 +281,11 @@ class ChatLayout:
 
     def _reproduce_template(self, parts: _Parts) -> bool:
         """Return whether `parts` give the same texts as the template for several test chats."""
-        for contents, system in itertools.product(_CONTENTS, (True, False) if self._takes_system else (False,)):
-            roles = itertools.cycle(("user", "assistant"))
-            chat = [Message("system", " s \n")] if system else []
-            chat += [Message(role, content) for role, content in zip(roles, contents, strict=False)]
-            for end in range(1 + system, len(chat) + 1):
+        for system, contents in _TRIED:
+            first = [Message("system", system)] if system is not None and self._takes_system else []
+            roles: Sequence[Role] = ("user", "assistant", "user", "assistant")
+            chat = first + [Message(role, content) for role, content in zip(roles, contents, strict=True)]
+            for end in range(len(first) + 1, len(chat) + 1):
                 for generate in (True, False):
                     try:
                         expected = self._rendered(chat[:end], generate)

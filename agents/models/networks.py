@@ -57,6 +57,25 @@ def head_logits(model: Any, hidden: torch.Tensor) -> torch.Tensor:
     return logits.float()
 
 
+def untie_adapted(network: Any) -> None:
+    """Give the output layer weights of its own, if it shares those of the input embeddings and LoRA changes either.
+
+    An adapter that is not merged changes one of the two alone. Merging it into shared weights would change both.
+
+    Args:
+        network: The network within a `PeftModel`.
+    """
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    layers = [network.get_output_embeddings(), network.get_input_embeddings()]
+    if not any(isinstance(layer, BaseTunerLayer) for layer in layers):
+        return
+    output, inputs = (layer.get_base_layer() if isinstance(layer, BaseTunerLayer) else layer for layer in layers)
+    if output is not None and output.weight is inputs.weight:
+        output.weight = torch.nn.Parameter(output.weight.detach().clone(), requires_grad=False)
+        network.config.get_text_config().tie_word_embeddings = network.config.tie_word_embeddings = False
+
+
 @contextlib.contextmanager
 def flush_denormals() -> Iterator[None]:
     """Flush denormal floats (below 1e-38) to 0 in this thread and those that it starts, but not in torch's workers.

@@ -32,6 +32,7 @@ from .folder_checks import (
     refuse_missing_weights,
     weight_files,
 )
+from .networks import untie_adapted
 from .tokenizer_check import check_tokenizer
 
 _SAFE = {"local_files_only": True, "trust_remote_code": False}
@@ -197,7 +198,10 @@ def with_adapter(network: Any, adapter: Path, *, trainable: bool = False) -> Any
             warnings.filterwarnings("error", message="Found missing adapter keys")
             config = LoraConfig(**needed_config(adapter), init_lora_weights=True)
             adapted = PeftModel.from_pretrained(network, str(adapter), is_trainable=trainable, config=config)
-            return adapted if trainable else adapted.merge_and_unload()
+            if trainable:
+                return adapted
+            untie_adapted(adapted.get_base_model())
+            return adapted.merge_and_unload()
     except UsageError:
         raise
     except KeyError as error:
