@@ -11,6 +11,7 @@ from rich.console import Console
 
 from ..arguments import to_plain
 from ..benchmarks.progress import bar
+from ..loops.learning.sizes import sized
 from ..loops.learning.table import TableLearner
 from ..loops.measuring.evaluation import Score
 from ..loops.measuring.measure import Measure, measure, timing_summary
@@ -43,6 +44,7 @@ def run(config: EvalConfig, console: Console) -> None:
     env.make().close()
     with bar(console) as on_status:
         backend = config.backend(on_status)
+        held_out = resolved(sized(config.held_out, getattr(backend, "parameters", None)), env)
         # Check the adapter before the run's folder is created.
         backend.model(config.adapter)
         name = config.name or (config.adapter.name if config.adapter else _name(config, backend.base))

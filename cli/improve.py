@@ -18,6 +18,7 @@ from ..benchmarks.progress import bar
 from ..envs.reading import read_text
 from ..errors import UsageError
 from ..loops.learning import open_learner
+from ..loops.learning.sizes import size_defaults, sized, training_text
 from ..loops.measuring.evaluation import Score, compare
 from ..loops.measuring.gate import verdicts
 from ..loops.measuring.measure import Measure, MeasuredAttempts, measure, timing_summary
@@ -111,6 +112,8 @@ def improve(loop: Loop[Any], config: Any, console: Console) -> None:
     env.make().close()
     with bar(console) as on_status:
         backend = config.backend(on_status)
+        parameters = getattr(backend, "parameters", None)
+        settings, held_out = (resolved(sized(each, parameters), env) for each in (config.loop, config.held_out))
         learner = open_learner(backend)
         record = {
             "command": f"improve {loop.name}",
@@ -123,6 +126,12 @@ def improve(loop: Loop[Any], config: Any, console: Console) -> None:
             store.keeps_pictures, store.on_status = config.pictures, on_status
             demonstrations = demonstrations_of(backend.weights)
             run = Run(store, backend, learner, env, config.agent_spec, demonstrations=demonstrations)
+            if parameters and size_defaults(parameters):
+                console.print(
+                    f"defaults for {parameters / 1e6:,.0f} million parameters: {training_text(settings.fit)}, "
+                    f"{settings.attempts.at_once} episodes at once",
+                    highlight=False,
+                )
             report = list(_run_and_report(run, loop, settings, held_out))
     for line in report:
         console.print(line, soft_wrap=isinstance(line, str), highlight=False)

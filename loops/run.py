@@ -29,6 +29,7 @@ from ..envs.core import Task, TaskSet
 from ..envs.registry import EnvSpec
 from ..errors import UsageError
 from .learning.core import FitConfig, Learner, Objective
+from .learning.sizes import sized
 from .learning.training_data import renamed_copies
 from .runs.stages import Stage
 from .runs.store import RunStore
@@ -198,6 +199,11 @@ class Run:
     demonstrations: Sequence[Trajectory] = ()
     """Attempts of an expert, for loops that mix them into the training data."""
 
+    @property
+    def parameters(self) -> int | None:
+        """Number of parameters of the base model; None if the backend does not say."""
+        return getattr(self.backend, "parameters", None)
+
     def with_scope(self, scope: str) -> Run:
         """Return a view of this run whose stages and adapters belong to a scope.
 
@@ -360,7 +366,7 @@ class Run:
             UsageError: There is nothing to train on, or a hyperparameter is invalid.
         """
         random_seed = derived_seed(seed, name if stream is None else stream) % (1 << 31)
-        fit = replace(resolved(fit, self.env), seed=random_seed)
+        fit = replace(resolved(sized(fit, self.parameters), self.env), seed=random_seed)
 
         def progress(share: float) -> None:
             stage = self.store.scoped_stage(Stage.from_model_round("train", name, ""))

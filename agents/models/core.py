@@ -44,6 +44,25 @@ class Sampling:
     """Constrained decoding: the text after `choices_after` is one of these. None allows any text."""
     choices_after: str = ""
     """The text up to the first occurrence of this string is free. If empty, the whole completion is a choice."""
+    top_k: int = 0
+    """Sample among so many of the most likely tokens; 0 for all."""
+    top_p: float = 1.0
+    """Sample among the fewest tokens whose probabilities add up to this share (nucleus sampling); 1 for all."""
+    min_p: float = 0.0
+    """Sample among tokens with at least this share of the probability of the most likely one; 0 for all."""
+
+    def __post_init__(self) -> None:
+        if self.top_k < 0:
+            raise UsageError(f"top_k is {self.top_k}; expected 0 (all tokens) or more")
+        if not 0 < self.top_p <= 1:
+            raise UsageError(f"top_p is {self.top_p}; expected more than 0, and at most 1 (all tokens)")
+        if not 0 <= self.min_p <= 1:
+            raise UsageError(f"min_p is {self.min_p}; expected 0 (all tokens) to 1")
+
+    @property
+    def is_truncated(self) -> bool:
+        """Whether only some of the tokens can be sampled."""
+        return bool(self.top_k) or self.top_p < 1 or self.min_p > 0
 
 
 @dataclass(frozen=True)

@@ -293,7 +293,11 @@ class Engine:
         temperature = torch.tensor(
             [max(request.sampling.temperature, 1e-6) for request in requests], device=logits.device
         )
-        mass = torch.softmax(allowed / temperature[:, None], dim=-1, dtype=torch.float64).cumsum(-1)
+        probability = torch.softmax(allowed / temperature[:, None], dim=-1, dtype=torch.float64)
+        truncated = [row for row, request in enumerate(requests) if request.sampling.is_truncated]
+        for row in truncated:
+            probability[row] = truncate(probability[row], requests[row].sampling)
+        mass = probability.cumsum(-1)
         point = torch.tensor(uniform, dtype=torch.float64, device=logits.device) * mass[:, -1]
         drawn = torch.searchsorted(mass, point[:, None], right=True)[:, 0].clamp_(max=logits.shape[-1] - 1)
         greedy = torch.tensor([request.sampling.temperature == 0 for request in requests], device=logits.device)
@@ -302,6 +306,8 @@ class Engine:
         rounding = self.rounding * torch.finfo(self.model.dtype).eps * raw.abs().amax(-1)
         ends = torch.stack([drawn - 1, drawn], -1)
         margin = (mass.gather(-1, ends.clamp(min=0)) * (ends >= 0) - point[:, None]).abs().amin(-1)
+        # Rounding could also change which tokens are sampled among.
+        margin[truncated] = 0.0
         close = torch.where(greedy, best - second < 2 * rounding, margin < rounding / temperature)
         return token, raw.gather(-1, token[:, None])[:, 0], close
 
@@ -337,6 +343,20 @@ def _agree_up_to_rounding(actual: torch.Tensor, expected: torch.Tensor, dtype: t
     """Return whether two logit vectors [vocabulary] are equal up to rounding in `dtype`."""
     spread = float((expected - expected.mean()).abs().max())
     return float((actual - expected).abs().max()) <= max(1e-3, 16 * torch.finfo(dtype).eps) * spread
+
+
+def truncate(probability: torch.Tensor, sampling: Sampling) -> torch.Tensor:
+    """Return probabilities [vocabulary] with 0 for the tokens that top-k, top-p and min-p exclude, in this order.
+
+    Each looks at the probabilities that the one before left, scaled to a sum of 1. The most likely token always stays.
+    """
+    values, order = probability.sort(descending=True, stable=True)
+    if sampling.top_k:
+        values[sampling.top_k :] = 0.0
+    before = torch.cat([values.new_zeros(1), values.cumsum(0)[:-1]])
+    values[before >= sampling.top_p * values.sum()] = 0.0
+    values[values < sampling.min_p * values[0]] = 0.0
+    return torch.zeros_like(probability).scatter_(0, order, values)
 
 
 def _append_token(request: Request, token: int, logprob: float, eos_ids: frozenset[int]) -> bool:

@@ -23,7 +23,16 @@ from .engine import PREFILL_TOKENS, Engine, Request
 from .folder_checks import check_outputs, not_finite
 from .kv_cache import free_memory
 from .networks import head_logits
-from .weights import base_hash, load_base, load_config, load_tokenizer, model_version, window_of, with_adapter
+from .weights import (
+    base_hash,
+    load_base,
+    load_config,
+    load_tokenizer,
+    model_version,
+    parameters_of,
+    window_of,
+    with_adapter,
+)
 
 CACHE_SHARE = 0.4
 """Share of the free memory that the key/value cache may take, unless a number of bytes is given."""
@@ -348,6 +357,11 @@ class LocalBackend:
     def repeatable(self) -> bool:
         """Whether the models run on a CPU. Matrix products on a GPU may differ between runs."""
         return self.device == "cpu"
+
+    @property
+    def parameters(self) -> int | None:
+        """Approximate number of parameters of the base model, on which defaults depend."""
+        return parameters_of(self.weights)
 
     def model(
         self, adapter: Path | None = None, *, parallel: int = 128, batch_invariant: bool = False

@@ -117,6 +117,18 @@ def window_of(config: Any) -> int:
     return int(getattr(config.get_text_config(), "max_position_embeddings", 1 << 30))
 
 
+def parameters_of(model: str | Path) -> int | None:
+    """Return the approximate number of parameters: the bytes of the weight files, divided by those of one number.
+
+    None if there are no weight files.
+    """
+    folder = folder_of(model)
+    files = weight_files(folder) if folder else []
+    dtype = getattr(load_config(model), "dtype", None) or torch.float32
+    number = getattr(torch, dtype) if isinstance(dtype, str) else dtype
+    return sum(file.stat().st_size for file in files) // number.itemsize if files else None
+
+
 def known_models(wanted: str | Path) -> list[str]:
     """Return candidates for a mistyped model: model folders next to the path, and models in the local cache."""
     folder = Path(wanted).parent

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from ...agents.models.chat import ChatEncoder
-from ...agents.models.core import Completion, Message, Sampling
+from ...agents.models.core import Completion, Message, ModelBase, Sampling
 from ...agents.models.local import LocalModel
 from ...agents.models.weights import load_base
 from ...agents.react import ReActAgent, ReActConfig
@@ -27,7 +27,7 @@ from ...envs.household import HouseholdEnv
 from ..scripts import positive, run
 
 
-class PlainGenerate:
+class PlainGenerate(ModelBase):
     """Baseline model: one chat at a time through `model.generate`, without a cache between turns."""
 
     def __init__(self, model: Path | str) -> None:

@@ -19,6 +19,8 @@ Progress = Callable[[float], None]
 """Callback that receives the completed share of the work, in [0, 1]."""
 DEFAULT_EPOCHS = 3.0
 """Epochs where neither the configuration nor the environment's seed family sets a number."""
+DEFAULT_LR, DEFAULT_BATCH_TOKENS = 3e-3, 2048
+"""Learning rate and tokens per batch of small models."""
 E = TypeVar("E")
 R = TypeVar("R", bound="Row")
 
@@ -42,16 +44,17 @@ class FitConfig:
     """Hyperparameters of adapter training: AdamW, linear warm-up, cosine decay to a tenth of the peak rate."""
 
     lora: LoraShape = LoraShape()
-    lr: float = 3e-3
-    """Peak learning rate; 1e-4 to 3e-4 is usual for models with billions of parameters."""
+    lr: float | None = None
+    """Peak learning rate; None takes that of the model's size: see `sizes.SIZES`."""
     epochs: float | None = None
-    """Passes over the examples, fractions allowed; None takes the number of the environment's seed family, else 3."""
+    """Passes over the examples, fractions allowed; None takes the number of the model's size, of the environment's seed
+    family, or 3."""
     steps: int | None = None
     """Number of optimiser steps, for which the examples are passed over as often as it takes; None for `epochs`."""
     warmup: float = 0.05
     """Share of the steps over which the learning rate rises."""
-    batch_tokens: int = 2048
-    """Maximum tokens per batch, padding included."""
+    batch_tokens: int | None = None
+    """Maximum tokens per batch, padding included; None takes that of the model's size."""
     threads: int = 1
     """Batches per step, each in its own thread; a small network trains faster with one per core."""
     max_grad_norm: float = 1.0
@@ -63,6 +66,16 @@ class FitConfig:
     def epochs_or_default(self) -> float:
         """`epochs`, or `DEFAULT_EPOCHS` if it is None."""
         return DEFAULT_EPOCHS if self.epochs is None else self.epochs
+
+    @property
+    def lr_or_default(self) -> float:
+        """`lr`, or `DEFAULT_LR` if it is None."""
+        return DEFAULT_LR if self.lr is None else self.lr
+
+    @property
+    def batch_tokens_or_default(self) -> int:
+        """`batch_tokens`, or `DEFAULT_BATCH_TOKENS` if it is None."""
+        return DEFAULT_BATCH_TOKENS if self.batch_tokens is None else self.batch_tokens
 
 
 @dataclass(frozen=True)

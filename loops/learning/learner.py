@@ -88,7 +88,12 @@ class LocalLearner:
             raise UsageError(
                 f"nothing to train {name!r} on: no example was collected; sample more attempts or easier tasks"
             )
-        config = replace(config, epochs=config.epochs_or_default)
+        config = replace(
+            config,
+            lr=config.lr_or_default,
+            epochs=config.epochs_or_default,
+            batch_tokens=config.batch_tokens_or_default,
+        )
         if config.epochs_or_default <= 0:
             raise UsageError(f"epochs is {config.epochs}; expected more than 0")
         if config.steps is not None and config.steps < 1:
@@ -199,7 +204,7 @@ def optimise(
     planned = plan_steps(rows, config)
     modules = torch.nn.ModuleList([policy.model, *([] if policy.head is None else [policy.head])])
     trained = [p for p in modules.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(trained, lr=config.lr, betas=(0.9, 0.99), weight_decay=0.0)
+    optimiser = torch.optim.AdamW(trained, lr=config.lr_or_default, betas=(0.9, 0.99), weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _lr_factor(len(planned), config.warmup))
 
     def part(batch: Sequence[RowT], share: float) -> Loss:
@@ -232,7 +237,7 @@ def plan_steps(rows: Sequence[RowT], config: FitConfig) -> list[list[list[RowT]]
     planned: list[list[list[RowT]]] = []
 
     def epoch() -> list[list[list[RowT]]]:
-        return groups_of(batches(rows, config.batch_tokens, rng), config.threads, rng)
+        return groups_of(batches(rows, config.batch_tokens_or_default, rng), config.threads, rng)
 
     if config.steps is not None:
         while len(planned) < config.steps:

@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 import torch
 from engines import EOS, LLAMA, check_logprobs, make_engine, random_ids, request_for
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
-from kintsugi.agents.models.engine import ROUNDING, Engine, Request
+from kintsugi.agents.models.core import Sampling
+from kintsugi.agents.models.engine import ROUNDING, Engine, Request, truncate
+from kintsugi.errors import UsageError
+from transformers.generation import MinPLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 
 @given(prompt=st.integers(1, 20), others=st.lists(st.integers(1, 20), max_size=7), seed=st.integers(0, 5))
@@ -114,3 +117,67 @@ def test_exact_samples_do_not_depend_on_rounding(temperature):
 
     assert samples(True, 1) == samples(True, 2) == samples(True, 3)
     assert samples(False, 1) != samples(False, 2) or temperature == 0.0
+
+
+@pytest.mark.parametrize(
+    ("sampling", "kept"),
+    [
+        ({"top_k": 2}, [0.5, 0.2]),
+        ({"top_k": 9}, [0.5, 0.2, 0.15, 0.1, 0.05]),
+        ({"top_p": 0.49}, [0.5]),
+        ({"top_p": 0.51}, [0.5, 0.2]),
+        ({"top_p": 1e-9}, [0.5]),
+        ({"min_p": 0.3}, [0.5, 0.2, 0.15]),
+        ({"min_p": 1.0}, [0.5]),
+        ({"top_k": 3, "top_p": 0.6}, [0.5, 0.2]),
+        ({"top_k": 4, "min_p": 0.25}, [0.5, 0.2, 0.15]),
+    ],
+)
+def test_unlikely_tokens_are_excluded(sampling, kept):
+    probability = torch.tensor([0.1, 0.5, 0.05, 0.2, 0.15], dtype=torch.float64)
+    found = truncate(probability, Sampling(**sampling))
+    expected = torch.where(torch.isin(probability, torch.tensor(kept, dtype=torch.float64)), probability, 0.0)
+    torch.testing.assert_close(found, expected)
+
+
+@given(
+    st.lists(st.floats(0.001, 1.0), min_size=1, max_size=20),
+    st.integers(0, 25),
+    st.floats(0.01, 1.0),
+    st.floats(0.0, 1.0),
+)
+def test_truncation_agrees_with_transformers(weights, top_k, top_p, min_p):
+    """On probabilities without ties, and away from the limits, where rounding decides."""
+    distinct = torch.tensor(weights, dtype=torch.float64) + torch.arange(len(weights)) * 1e-6
+    probability = distinct / distinct.sum()
+    assume(len(set(probability.tolist())) == len(weights))
+    scores = probability.log()[None]
+    if top_k:
+        scores = TopKLogitsWarper(top_k)(None, scores)
+    ranked = scores.softmax(-1)[0].sort(descending=True).values
+    assume(bool(((ranked.cumsum(0) - top_p).abs() > 1e-9).all()))
+    if top_p < 1:
+        scores = TopPLogitsWarper(top_p)(None, scores)
+    ranked = scores.softmax(-1)[0]
+    assume(bool(((ranked - min_p * ranked.max()).abs() > 1e-9).sum() >= len(weights) - 1))
+    if 0 < min_p < 1:
+        scores = MinPLogitsWarper(min_p)(None, scores)
+    sampling = Sampling(top_k=top_k, top_p=top_p, min_p=min_p if min_p < 1 else 0.0)
+    assert (truncate(probability, sampling) > 0).tolist() == torch.isfinite(scores[0]).tolist()
+
+
+def test_only_likely_tokens_are_sampled():
+    prompt = random_ids(12)
+    alone = request_for(prompt, max_tokens=1)
+    make_engine().generate([alone])
+    drawn = [request_for(prompt, temperature=2.0, max_tokens=1, seed=seed, top_k=1) for seed in range(20)]
+    free = [request_for(prompt, temperature=2.0, max_tokens=1, seed=seed) for seed in range(20)]
+    make_engine(slots=64).generate([*drawn, *free])
+    assert {tuple(r.out) for r in drawn} == {tuple(alone.out)}
+    assert len({tuple(r.out) for r in free}) > 5
+
+
+@pytest.mark.parametrize("wrong", [{"top_k": -1}, {"top_p": 0.0}, {"top_p": 1.1}, {"min_p": -0.1}, {"min_p": 2.0}])
+def test_impossible_limits_are_refused(wrong):
+    with pytest.raises(UsageError, match=next(iter(wrong))):
+        Sampling(**wrong)
