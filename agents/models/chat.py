@@ -150,11 +150,11 @@ class ChatEncoder:
         """
         kept = list(messages)
         fixed = next((i for i, m in enumerate(kept) if m.role == "user"), 0) + 1
-        while len(self.encode(kept, generate=generate).ids) > max_tokens:
+        while (length := len(self.encode(kept, generate=generate).ids)) > max_tokens:
             if len(kept) <= fixed + 2:
                 raise TooLongError(
-                    f"{self.name} allows {max_tokens} tokens here, but the first and last turns of the chat alone are "
-                    "longer; use a model with a longer window"
+                    f"{self.name} allows {max_tokens} tokens here, but the first and last turns of the chat alone have "
+                    f"{length}; use a model with a longer window, or shorter prompts and answers (--max-tokens)"
                 )
             del kept[fixed : fixed + 2]
         return kept

@@ -67,7 +67,7 @@ def untie_adapted(network: Any) -> None:
     """
     from peft.tuners.tuners_utils import BaseTunerLayer
 
-    layers = [network.get_output_embeddings(), network.get_input_embeddings()]
+    layers: list[Any] = [network.get_output_embeddings(), network.get_input_embeddings()]
     if not any(isinstance(layer, BaseTunerLayer) for layer in layers):
         return
     output, inputs = (layer.get_base_layer() if isinstance(layer, BaseTunerLayer) else layer for layer in layers)

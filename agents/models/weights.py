@@ -38,6 +38,9 @@ from .tokenizer_check import check_tokenizer
 _SAFE = {"local_files_only": True, "trust_remote_code": False}
 """Arguments of every loader: a model folder may hold code (`auto_map`), which is never run."""
 
+_WINDOWS = ("max_position_embeddings", "max_seq_len", "seq_length", "n_positions")
+"""Names of the context window in configurations. Transformers maps most others to the first."""
+
 
 def load_base(model: str | Path, chat_format: ChatFormat = DEFAULT_FORMAT) -> tuple[Any, Any]:
     """Load the network (float32 without a GPU, else in the saved type) and tokenizer of a folder or cached model."""
@@ -114,7 +117,8 @@ def folder_of(model: str | Path) -> Path | None:
 
 def window_of(config: Any) -> int:
     """Return the context window of a model with this configuration, in tokens."""
-    return int(getattr(config.get_text_config(), "max_position_embeddings", 1 << 30))
+    text = config.get_text_config()
+    return next((int(found) for name in _WINDOWS if (found := getattr(text, name, None))), 1 << 30)
 
 
 def parameters_of(model: str | Path) -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
@@ -184,6 +185,8 @@ def with_lora(network: Any, shape: LoraShape, base: str | Path) -> Any:
         task_type=TaskType.CAUSAL_LM,
     )
     with quiet_transformers():
+        # PEFT warns of settings that it then corrects, such as those for the layers of GPT-2.
+        warnings.filterwarnings("ignore", category=UserWarning, module="peft")
         try:
             return get_peft_model(network.to("cuda" if torch.cuda.is_available() else "cpu"), lora)
         except ValueError as error:
