@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..agents.core import Agent
+from ..agents.models.chat_format import DATE, ChatFormat
 from ..agents.models.core import Backend, NoModel
 from ..agents.models.registry import OnStatus, open_backend
 from ..agents.models.scripted import ScriptedBackend
@@ -40,6 +41,11 @@ class EpisodeConfig:
     cache_gb: float | None = None
     """Gigabytes that the key/value cache of a model in this process may take; by default, 40 % of the free memory.
     Episodes that have no room wait until others have ended."""
+    chat_template: Path | None = None
+    """File with a chat template (Jinja) in place of the model's own, for example for a base model that has none."""
+    date: str = DATE
+    """Date (`YYYY-MM-DD`) for models whose chat template tells them today's. It is fixed, so that a run that goes on
+    tomorrow sees the same prompts."""
     run: Path = Path("runs/play")
     """Folder of the run; repeat the command to resume it."""
     pictures: bool = False
@@ -71,7 +77,7 @@ class EpisodeConfig:
         name = self.env_spec.name
         if self.model == "seed" and find_family(name) is None:
             raise UsageError(f"environment {self.env!r} has no seed policy; choose a model with --model")
-        found = open_backend(f"seed:{name}" if self.model == "seed" else self.model, on_status)
+        found = open_backend(f"seed:{name}" if self.model == "seed" else self.model, on_status, self.chat_format)
         if self.cache_gb is not None:
             if not hasattr(found, "cache_bytes"):
                 raise UsageError(
@@ -82,8 +88,13 @@ class EpisodeConfig:
             found.cache_bytes = int(self.cache_gb * 1e9)
         return found
 
+    @property
+    def chat_format(self) -> ChatFormat:
+        """How the model's chats are written; raises `UsageError` for an unreadable template or another date."""
+        return ChatFormat.read(self.chat_template, self.date)
+
     def record(self) -> dict[str, Any]:
         """Return the settings that a run records: all that affect its results, including the constructors' defaults."""
         env, agent = self.env_spec.to_json(), self.reader().spec or self.agent_spec
         args = {name: value for name, value in agent.args.items() if name not in _SET_BY_OTHER_FLAGS}
-        return {"env": env["id"], "env_args": env["kwargs"], "agent": agent.id, "agent_args": args}
+        return {"env": env["id"], "env_args": env["kwargs"], "agent": agent.id, "agent_args": args, "date": self.date}

@@ -48,7 +48,7 @@ def run(config: EvalConfig, console: Console) -> None:
         # Check the adapter before the run's folder is created.
         backend.model(config.adapter)
         name = config.name or (config.adapter.name if config.adapter else _name(config, backend.base))
-        env_record = {key: value for key, value in config.record().items() if key.startswith("env")}
+        env_record = {key: value for key, value in config.record().items() if key.startswith("env") or key == "date"}
         with RunStore.open(config.run, {"command": "eval", **env_record, "held_out": to_plain(held_out)}) as store:
             store.keeps_pictures, store.on_status = config.pictures, on_status
             # `Run` requires a learner, but nothing is trained here.

@@ -7,7 +7,7 @@ import gc
 import math
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Protocol, Self, TypeVar
@@ -16,7 +16,8 @@ import torch
 
 from ...errors import UsageError
 from .batching import Batcher
-from .chat import ChatEncoder
+from .chat import ChatEncoder, Encoded
+from .chat_format import DEFAULT_FORMAT, ChatFormat
 from .core import Completion, LanguageModel, Message, Sampling, Usage
 from .engine import PREFILL_TOKENS, Engine, Request
 from .folder_checks import check_outputs, not_finite
@@ -56,9 +57,10 @@ class LocalModel:
         slots: int = 128,
         exact: bool = False,
         memory: int | None = None,
+        chat_format: ChatFormat = DEFAULT_FORMAT,
     ) -> None:
         self.network = model.eval()
-        self.chat = ChatEncoder(tokenizer, name)
+        self.chat = ChatEncoder(tokenizer, name, chat_format)
         self.version = version
         self.name = name
         self.window = window_of(model.config)
@@ -80,6 +82,7 @@ class LocalModel:
         slots: int = 128,
         exact: bool = False,
         memory: int | None = None,
+        chat_format: ChatFormat = DEFAULT_FORMAT,
     ) -> Self:
         """Load a model and, optionally, merge an adapter into it in memory.
 
@@ -93,13 +96,14 @@ class LocalModel:
                 samples are repeated, which is slow.
             memory: Bytes that the key/value cache may take; None for `CACHE_SHARE` of the memory that is free once the
                 weights are loaded. Conversations that have no room wait until others have ended.
+            chat_format: Replaces the chat template, or sets the date in it.
 
         Raises:
             UsageError: If the folder is not a model, has no tokenizer or chat template, if the adapter was trained
                 on another base model, or if the network's outputs are not finite.
         """
-        network, tokenizer = load_base(model)
-        version = model_version(model, adapter)
+        network, tokenizer = load_base(model, chat_format)
+        version = model_version(model, adapter, chat_format)
         if adapter is not None:
             network = with_adapter(network, Path(adapter))
         if device == "auto":
@@ -108,14 +112,23 @@ class LocalModel:
         check_outputs(network, repr(str(model)) if adapter is None else str(adapter))
         if memory is None:
             memory = int(CACHE_SHARE * free_memory(network.device))
-        return cls(network, tokenizer, version, name=str(model), slots=slots, exact=exact, memory=memory)
+        return cls(
+            network,
+            tokenizer,
+            version,
+            name=str(model),
+            slots=slots,
+            exact=exact,
+            memory=memory,
+            chat_format=chat_format,
+        )
 
     async def complete(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
         """See `LanguageModel.complete`."""
         start = time.perf_counter()
         encoded = self.chat.encode(self.chat.truncate(messages, self.window - sampling.max_tokens), generate=True)
         request = Request(encoded.ids, encoded.turn_ends, sampling, encoded.prefix_length)
-        self._constrain(request)
+        self._constrain(request, encoded)
         self._encoding_seconds += time.perf_counter() - start
         return await self._batcher.submit(_Pending(functools.partial(self._completion, request), request))  # type: ignore[no-any-return]
 
@@ -148,6 +161,8 @@ class LocalModel:
 
     def _completion(self, request: Request) -> Completion:
         text = self.chat.decode(request.out)
+        if not request.prefix_length:
+            text = text.removeprefix(self.chat.layout.turn_prefix)
         for stop in request.sampling.stop:
             text = text.partition(stop)[0]
         self._calls += 1
@@ -156,13 +171,13 @@ class LocalModel:
         prefix = tuple(request.ids[len(request.ids) - request.prefix_length :])
         return Completion(text, tuple(request.out), tuple(request.logprobs), request.finish, prefix, len(request.ids))
 
-    def _constrain(self, request: Request) -> None:
+    def _constrain(self, request: Request, encoded: Encoded) -> None:
         sampling = request.sampling
         if sampling.choices is not None and not sampling.choices:
             raise UsageError("choices is empty; expected at least one text: pass None to allow any text")
         constrain_later = sampling.choices is not None and bool(sampling.choices_after)
         if sampling.choices is not None and not constrain_later:
-            request.choices = self._trie(sampling.choices)
+            request.choices = _trie(self.chat.turn_tokens(encoded, choice) for choice in sampling.choices)
         if not sampling.stop and not constrain_later:
             return
 
@@ -189,20 +204,17 @@ class LocalModel:
         return None
 
     def _trie(self, choices: Sequence[str]) -> dict[int, Any]:
-        root: dict[int, Any] = {}
-        for choice in choices:
-            node = root
-            for token in [*self.chat.tokens(choice), self.chat.eos_id]:
-                node = node.setdefault(token, {})
-        return root
+        return _trie([*self.chat.tokens(choice), self.chat.eos_id] for choice in choices)
 
     @torch.inference_mode()
     def _scores(self, messages: list[Message], candidates: list[str]) -> list[float]:
-        endings = [[*self.chat.tokens(text), self.chat.eos_id] for text in candidates]
-        if not endings:
+        if not candidates:
             return []
+        # After the prompt, the first word may have other tokens, and the turn has an end.
+        width = max(len(self.chat.tokens(text)) for text in candidates) + 4
+        encoded = self.chat.encode(self.chat.truncate(messages, self.window - width), generate=True)
+        prompt, endings = encoded.ids, [self.chat.turn_tokens(encoded, text) for text in candidates]
         width = max(map(len, endings))
-        prompt = self.chat.encode(self.chat.truncate(messages, self.window - width), generate=True).ids
         rows = max(1, PREFILL_TOKENS // (len(prompt) + width))
         logprobs = [
             row for i in range(0, len(endings), rows) for row in self._logprobs(prompt, endings[i : i + rows], width)
@@ -221,6 +233,16 @@ class LocalModel:
         hidden = self.network.base_model(input_ids=ids, use_cache=False).last_hidden_state[:, len(prompt) - 1 : -1]
         logprobs = torch.log_softmax(head_logits(self.network, hidden), -1)
         return logprobs.gather(-1, ids[:, len(prompt) :, None])[..., 0]
+
+
+def _trie(sequences: Iterable[Sequence[int]]) -> dict[int, Any]:
+    """Return a trie of token sequences: token id to subtrie."""
+    root: dict[int, Any] = {}
+    for sequence in sequences:
+        node = root
+        for token in sequence:
+            node = node.setdefault(token, {})
+    return root
 
 
 def _eos_ids(model: Any) -> set[int]:
@@ -310,19 +332,21 @@ class LazyCritic(_Lazy[Any]):
 class LocalBackend:
     """Backend for a Hugging Face model folder or cached model; opened by `open_backend("local:FOLDER")`."""
 
-    def __init__(self, weights: str | Path, *, device: str = "auto") -> None:
+    def __init__(self, weights: str | Path, *, device: str = "auto", chat_format: ChatFormat = DEFAULT_FORMAT) -> None:
         """Open the backend. No weights are loaded.
 
         Args:
             weights: Model folder, or name of a model in the local Hugging Face cache.
             device: `cpu`, `cuda`, or `auto` for a GPU if there is one.
+            chat_format: Replaces the chat template, or sets the date in it.
 
         Raises:
             UsageError: If there is no such model, or if its tokenizer cannot encode chats.
         """
-        load_tokenizer(weights)
+        load_tokenizer(weights, chat_format)
         self.weights: str | Path = weights
-        self.base = f"{Path(weights).name}:{base_hash(weights)}"
+        self.base = f"{Path(weights).name}:{base_hash(weights)}{chat_format.suffix}"
+        self.chat_format = chat_format
         self.device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
         self.cache_bytes: int | None = None
         """Memory that the key/value cache of each model may take; see `LocalModel.load`."""
@@ -351,8 +375,10 @@ class LocalBackend:
             slots=parallel,
             exact=batch_invariant,
             memory=self.cache_bytes,
+            chat_format=self.chat_format,
         )
-        handle = LazyModel(model_version(self.weights, adapter), self._window, load)
+        version = model_version(self.weights, adapter, self.chat_format)
+        handle = LazyModel(version, self._window, load)
         self._handles.add(handle)
         return handle
 
@@ -360,8 +386,10 @@ class LocalBackend:
         """See `Backend.critic`."""
         from .value import LocalValue
 
-        load = functools.partial(LocalValue.load, self.weights, adapter, device=self.device)
-        handle = LazyCritic(model_version(self.weights, adapter), load)
+        load = functools.partial(
+            LocalValue.load, self.weights, adapter, device=self.device, chat_format=self.chat_format
+        )
+        handle = LazyCritic(model_version(self.weights, adapter, self.chat_format), load)
         self._handles.add(handle)
         return handle
 
@@ -375,6 +403,6 @@ class LocalBackend:
             torch.cuda.empty_cache()
 
 
-def open_local(weights: str, on_status: object = None) -> LocalBackend:
+def open_local(weights: str, on_status: object = None, *, chat_format: ChatFormat = DEFAULT_FORMAT) -> LocalBackend:
     """Open `local:FOLDER`; see `agents.models.registry`."""
-    return LocalBackend(Path(weights) if Path(weights).exists() else weights)
+    return LocalBackend(Path(weights) if Path(weights).exists() else weights, chat_format=chat_format)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -55,6 +55,27 @@ def head_logits(model: Any, hidden: torch.Tensor) -> torch.Tensor:
     if cap := getattr(config, "final_logit_softcapping", None):
         logits = torch.tanh(logits / cap) * cap
     return logits.float()
+
+
+def untie_adapted(network: Any) -> None:
+    """Give the output layer weights of its own, if it shares those of the input embeddings and LoRA changes either.
+
+    An adapter that is not merged changes one of the two alone. Merging it into shared weights would change both.
+
+    Args:
+        network: The network within a `PeftModel`.
+    """
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    layers: list[Any] = [network.get_output_embeddings(), network.get_input_embeddings()]
+    if not any(isinstance(layer, BaseTunerLayer) for layer in layers):
+        return
+    output, inputs = (
+        cast(Any, layer).get_base_layer() if isinstance(layer, BaseTunerLayer) else layer for layer in layers
+    )
+    if output is not None and output.weight is inputs.weight:
+        output.weight = torch.nn.Parameter(output.weight.detach().clone(), requires_grad=False)
+        network.config.get_text_config().tie_word_embeddings = network.config.tie_word_embeddings = False
 
 
 @contextlib.contextmanager

@@ -22,7 +22,8 @@ from typing import Any
 from ...envs.tasks import replace_surrogates
 from ...errors import UsageError
 
-_MARK = "\ud800"
+MARK = "\ud800"
+"""Stands before each character of a content where a control token would begin."""
 _OPEN, _CLOSE = "\ufdd0", "\ufdd1"
 """Noncharacters of Unicode, which enclose the names of control tokens while marked text is encoded."""
 
@@ -69,7 +70,7 @@ class PlainText:
         texts = sorted(self.control, key=len, reverse=True)
         any_of = "|".join(map(re.escape, texts)) or r"(?!)"
         self._begins = re.compile(f"(?={any_of})")
-        self._scan = re.compile(f"{_MARK}(?s:.)|({any_of})")
+        self._scan = re.compile(f"{MARK}(?s:.)|({any_of})")
         self._prefixes = {text[:n] for text in texts for n in range(1, len(text))}
         self._suffixes = {text[n:] for text in texts for n in range(1, len(text))}
         self._texts, self._longest = texts, max(map(len, texts), default=0)
@@ -92,7 +93,7 @@ class PlainText:
         if text and not places and self._normalizes and self._count(self._plain(text)):
             places.add(start)
         for place in sorted(places, reverse=True):
-            text = text[:place] + _MARK + text[place:]
+            text = text[:place] + MARK + text[place:]
         return text
 
     def tokens(self, text: str) -> list[int]:
@@ -104,14 +105,14 @@ class PlainText:
         Raises:
             UsageError: If the tokenizer fails on the text.
         """
-        if _MARK not in text:
+        if MARK not in text:
             return self._plain(text)
         wanted = sum(match[1] is not None for match in self._scan.finditer(text))
-        ids = self._plain(text.replace(_MARK, ""))
+        ids = self._plain(text.replace(MARK, ""))
         if self._count(ids) == wanted:
             return ids
         if self._renamed is not None:
-            text_with_names = self._scan.sub(self._name, text.replace(_OPEN, "\ufffd")).replace(_MARK, "")
+            text_with_names = self._scan.sub(self._name, text.replace(_OPEN, "\ufffd")).replace(MARK, "")
             with no_panic(self._model):
                 ids = list(self._renamed.encode(text_with_names, add_special_tokens=False).ids)
             if self._count(ids) == wanted:
@@ -129,17 +130,31 @@ class PlainText:
         """Return the new name of a control token of the template, or the marked character without its mark."""
         return match[0][1:] if match[1] is None else _new_name(self.control[match[1]])
 
+    def tokens_after(self, before: str, text: str) -> list[int] | None:
+        """Encode a text that follows another one, without the space that some tokenizers add at the beginning.
+
+        Args:
+            before: What stands before the text.
+            text: A text that may have marks.
+
+        Returns:
+            The tokens of `text`, or None if tokens of `before` change when the text follows.
+        """
+        first, both = self.tokens(before), self.tokens(before + text)
+        return both[len(first) :] if both[: len(first)] == first else None
+
     def _without_control_tokens(self, text: str) -> list[int]:
         """Encode the text piece by piece, and leave control tokens out of what is marked."""
         ids: list[int] = []
-        position = 0
+        position, before = 0, ""
         for match in [*self._scan.finditer(text), None]:
             if match is None or match[1] is not None:
-                piece = text[position : match.start() if match else len(text)].replace(_MARK, "")
-                ids += [token_id for token_id in self._plain(piece) if token_id not in self._ids] if piece else []
+                piece = text[position : match.start() if match else len(text)].replace(MARK, "")
+                found = self._plain(before + piece)[len(self._plain(before)) :] if piece else []
+                ids += [token_id for token_id in found if token_id not in self._ids]
             if match is not None and match[1] is not None:
                 ids.append(self.control[match[1]])
-                position = match.end()
+                position, before = match.end(), match[1]
         return ids
 
     @functools.cached_property

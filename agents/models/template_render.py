@@ -8,6 +8,7 @@ ends when a chat takes too long or too much memory. The next chat starts a new o
 from __future__ import annotations
 
 import atexit
+import datetime
 import json
 import os
 import subprocess
@@ -17,6 +18,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...errors import InfraError, UsageError
+from .chat_format import DATE
 
 CPU_SECONDS = 2
 """Processor time for rendering one chat, in seconds."""
@@ -25,9 +27,19 @@ MEMORY_BYTES = 1 << 30
 MAX_TEXT_CHARS = 20_000_000
 """Maximum length of a rendered chat, in characters."""
 _CHILD = """
-import json, os, resource, signal, sys
-from transformers.utils.chat_template_utils import render_jinja_template
+import datetime, json, os, resource, signal, sys
+from transformers.utils import chat_template_utils
 seconds, memory, chars = map(int, sys.argv[1:])
+
+class Clock(datetime.datetime):
+    today = ""
+
+    @classmethod
+    def now(cls, tz=None):
+        return datetime.datetime.fromisoformat(cls.today)
+
+# Templates ask for today's date with strftime_now, which reads this clock.
+chat_template_utils.datetime = Clock
 # What the imports take is not the template's.
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize() if os.path.exists("/proc") else 0
 hard = resource.getrlimit(resource.RLIMIT_AS)[1]
@@ -41,7 +53,8 @@ for line in sys.stdin:
     # The signal ends the process, also within one long operation.
     signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
-        texts, _ = render_jinja_template([request["messages"]], **request["options"])
+        Clock.today = request["date"]
+        texts, _ = chat_template_utils.render_jinja_template([request["messages"]], **request["options"])
         answer = {"text": str(texts[0])}
     except MemoryError:
         os._exit(1)
@@ -130,28 +143,16 @@ _RENDERER = _Renderer()
 atexit.register(_RENDERER.close)
 
 
-def template_of(tokenizer: Any, name: str) -> str:
-    """Return the chat template of a tokenizer; of several, the default one.
-
-    Raises:
-        UsageError: There is none, it is no text, or none of several is named `default`.
-    """
-    templates = getattr(tokenizer, "chat_template", None)
-    if not templates:
-        raise UsageError(f"{name} has no chat template; use an instruction-tuned model, or save the tokenizer with one")
-    template = templates.get("default") if isinstance(templates, dict) else templates
-    if not isinstance(template, str):
-        raise UsageError(
-            f"{name} has a chat template that is {str(templates)[:60]!r}; expected one text, or several with one named "
-            "default: save the tokenizer with one template"
-        )
-    return template
-
-
 def render(
-    template: str, messages: Sequence[dict[str, str]], *, special: dict[str, Any], generate: bool, name: str
+    template: str,
+    messages: Sequence[dict[str, str]],
+    *,
+    special: dict[str, Any],
+    generate: bool,
+    name: str,
+    date: str = DATE,
 ) -> str:
-    """Render a chat as transformers does, with bounded time and memory.
+    """Render a chat as transformers does, with bounded time and memory, on a fixed day.
 
     Args:
         template: Source of the chat template.
@@ -159,13 +160,18 @@ def render(
         special: `special_tokens_map` of the tokenizer.
         generate: Whether to end with the prompt for the next turn of the assistant.
         name: Name of the model for error messages.
+        date: Today's date for the template, `YYYY-MM-DD`. `strftime_now` gives it. `date_string`, for which templates
+            have defaults of their own, gives any but `DATE`.
 
     Raises:
         UsageError: The template rejects the chat, or takes too much.
         InfraError: The helper process does not start.
     """
     options = {**special, "chat_template": template, "add_generation_prompt": generate}
-    answer = _RENDERER.render(template, json.dumps({"messages": list(messages), "options": options}, default=str))
+    if date != DATE:
+        options["date_string"] = datetime.date.fromisoformat(date).strftime("%d %b %Y")
+    request = {"messages": list(messages), "options": options, "date": date}
+    answer = _RENDERER.render(template, json.dumps(request, default=str))
     if answer is None:
         raise UsageError(
             f"{name}: its chat template takes more than {CPU_SECONDS} s or {MEMORY_BYTES >> 20} MB to render a chat; "

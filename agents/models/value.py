@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from ...errors import UsageError
 from .batching import Batcher
 from .chat import ChatEncoder
+from .chat_format import DEFAULT_FORMAT, ChatFormat
 from .core import Message, Usage
 from .engine import PREFILL_TOKENS, ROUNDING
 from .folder_checks import check_outputs, not_finite
@@ -35,9 +36,16 @@ class LocalValue:
     A value that rounding in the batch could move to another grid point is computed again alone, without a batch.
     """
 
-    def __init__(self, network: Any, tokenizer: Any, head: torch.nn.Linear, version: str) -> None:
+    def __init__(
+        self,
+        network: Any,
+        tokenizer: Any,
+        head: torch.nn.Linear,
+        version: str,
+        chat_format: ChatFormat = DEFAULT_FORMAT,
+    ) -> None:
         self.network, self.head = network.eval(), head.to(network.device, torch.float32).eval()
-        self.chat = ChatEncoder(tokenizer)
+        self.chat = ChatEncoder(tokenizer, chat_format=chat_format)
         self.version = version
         self._pad_id = tokenizer.pad_token_id or 0
         self._window = window_of(network.config)
@@ -45,19 +53,22 @@ class LocalValue:
         self._batcher: Batcher[list[int], float] = Batcher(self._run_batch)
 
     @classmethod
-    def load(cls, base: str | Path, adapter: Path, *, device: str = "auto") -> Self:
+    def load(
+        cls, base: str | Path, adapter: Path, *, device: str = "auto", chat_format: ChatFormat = DEFAULT_FORMAT
+    ) -> Self:
         """Load a value model that `kintsugi.loops.learning.value.ValueRegression` trained.
 
         Args:
             base: Base model: folder, or name in the local Hugging Face cache.
             adapter: Folder of the value model.
             device: `cpu`, `cuda`, or `auto` for a GPU if there is one.
+            chat_format: Replaces the chat template, or sets the date in it.
 
         Raises:
             UsageError: If the folder has no value model of this base model.
         """
-        network, tokenizer = load_base(base)
-        version = model_version(base, adapter)
+        network, tokenizer = load_base(base, chat_format)
+        version = model_version(base, adapter, chat_format)
         network = with_adapter(network, adapter)
         head = torch.nn.Linear(network.config.get_text_config().hidden_size, 1)
         try:
@@ -71,7 +82,7 @@ class LocalValue:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         network = network.to(device)
         check_outputs(network, str(adapter))
-        return cls(network, tokenizer, head, version)
+        return cls(network, tokenizer, head, version, chat_format)
 
     def usage(self) -> Usage:
         """Return usage since loading."""

@@ -23,6 +23,7 @@ from ...envs.reading import parse_json, read_text
 from ...errors import UsageError, unknown
 from .adapter_check import check_adapter, check_adapter_weights, damaged, needed_config
 from .chat import ChatEncoder
+from .chat_format import DEFAULT_FORMAT, ChatFormat
 from .core import MANIFEST, Message
 from .folder_checks import (
     check_finite,
@@ -33,15 +34,19 @@ from .folder_checks import (
     refuse_missing_weights,
     weight_files,
 )
+from .networks import untie_adapted
 from .tokenizer_check import check_tokenizer
 
 SAFE = {"local_files_only": True, "trust_remote_code": False}
 """Arguments of every loader: a model folder may hold code (`auto_map`), which is never run."""
 
+_WINDOWS = ("max_position_embeddings", "max_seq_len", "seq_length", "n_positions")
+"""Names of the context window in configurations. Transformers maps most others to the first."""
 
-def load_base(model: str | Path) -> tuple[Any, Any]:
+
+def load_base(model: str | Path, chat_format: ChatFormat = DEFAULT_FORMAT) -> tuple[Any, Any]:
     """Load the network (float32 without a GPU, else in the saved type) and tokenizer of a folder or cached model."""
-    tokenizer = load_tokenizer(model)
+    tokenizer = load_tokenizer(model, chat_format)
     dtype = torch.float32 if not torch.cuda.is_available() else "auto"
     with readable(f"{str(model)!r}: the weights cannot be loaded", "save or copy the model again"):
         with quiet_transformers():
@@ -61,7 +66,7 @@ def load_base(model: str | Path) -> tuple[Any, Any]:
     return network, tokenizer
 
 
-def load_tokenizer(model: str | Path) -> Any:
+def load_tokenizer(model: str | Path, chat_format: ChatFormat = DEFAULT_FORMAT) -> Any:
     """Load the tokenizer of a model. Raise `UsageError` if there is no such model or it cannot encode chats."""
     if load_config(model) is None:
         raise unknown_model(str(model), known_models(model))
@@ -70,7 +75,7 @@ def load_tokenizer(model: str | Path) -> Any:
     problem = f"{str(model)!r} has no tokenizer that can be loaded"
     with readable(problem, "save one in the model folder"), quiet_transformers():
         tokenizer = AutoTokenizer.from_pretrained(model, **SAFE)
-    chat = ChatEncoder(tokenizer, repr(str(model)))
+    chat = ChatEncoder(tokenizer, repr(str(model)), chat_format)
     try:
         chat.encode([Message("user", "a")], generate=True)
     except UsageError:
@@ -114,7 +119,8 @@ def folder_of(model: str | Path) -> Path | None:
 
 def window_of(config: Any) -> int:
     """Return the context window of a model with this configuration, in tokens."""
-    return int(getattr(config.get_text_config(), "max_position_embeddings", 1 << 30))
+    text = config.get_text_config()
+    return next((int(found) for name in _WINDOWS if (found := getattr(text, name, None))), 1 << 30)
 
 
 def parameters_of(model: str | Path) -> int | None:
@@ -176,7 +182,7 @@ def _hash_files(files: Sequence[tuple[Path, int, int]]) -> str:
     return digest.hexdigest()[:12]
 
 
-def model_version(model: str | Path, adapter: Path | None = None) -> str:
+def model_version(model: str | Path, adapter: Path | None = None, chat_format: ChatFormat = DEFAULT_FORMAT) -> str:
     """Return the `LocalModel.version` of a model without loading it.
 
     Raises:
@@ -187,7 +193,7 @@ def model_version(model: str | Path, adapter: Path | None = None) -> str:
         refuse_missing_weights(Path(model))
     base = base_hash(model)
     if adapter is None:
-        return base
+        return base + chat_format.suffix
     check_adapter(adapter)
     weights = adapter / "adapter_model.safetensors"
     digest = _hash_files(((weights, weights.stat().st_size, weights.stat().st_mtime_ns),))
@@ -197,7 +203,7 @@ def model_version(model: str | Path, adapter: Path | None = None) -> str:
             f"{adapter} was trained on base {trained_on}, but the hash of {str(model)!r} is {base}; use the base "
             "model of the adapter"
         )
-    return f"{base}+{adapter.name}:{digest}"
+    return f"{base}+{adapter.name}:{digest}{chat_format.suffix}"
 
 
 def _manifest(adapter: Path) -> dict[str, Any]:
@@ -227,7 +233,10 @@ def with_adapter(network: Any, adapter: Path, *, trainable: bool = False) -> Any
             warnings.filterwarnings("error", message="Found missing adapter keys")
             config = LoraConfig(**needed_config(adapter), init_lora_weights=True)
             adapted = PeftModel.from_pretrained(network, str(adapter), is_trainable=trainable, config=config)
-            return adapted if trainable else adapted.merge_and_unload()
+            if trainable:
+                return adapted
+            untie_adapted(adapted.get_base_model())
+            return adapted.merge_and_unload()
     except UsageError:
         raise
     except KeyError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...agents.models.chat_format import DEFAULT_FORMAT
 from ...agents.models.core import Backend
 from ...agents.models.scripted import ScriptedBackend
 from ...errors import UsageError
@@ -29,4 +30,4 @@ def open_learner(backend: Backend) -> Learner:
         )
     from .learner import LocalLearner
 
-    return LocalLearner(backend.weights)
+    return LocalLearner(backend.weights, getattr(backend, "chat_format", DEFAULT_FORMAT))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
@@ -16,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from ...agents.models.chat import ChatEncoder
+from ...agents.models.chat_format import DEFAULT_FORMAT, ChatFormat
 from ...agents.models.core import MANIFEST
 from ...agents.models.folder_checks import check_outputs
 from ...agents.models.networks import flush_denormals
@@ -64,8 +66,8 @@ class LocalPolicy:
 class LocalLearner:
     """A `Learner` for a folder of Hugging Face weights; trains on a GPU if there is one, never changing the base."""
 
-    def __init__(self, weights: str | Path) -> None:
-        self.weights = weights
+    def __init__(self, weights: str | Path, chat_format: ChatFormat = DEFAULT_FORMAT) -> None:
+        self.weights, self.chat_format = weights, chat_format
 
     def fit(
         self,
@@ -106,8 +108,9 @@ class LocalLearner:
             )
         objective = objective or Sft()
         torch.manual_seed(config.seed)
-        network, tokenizer = load_base(self.weights)
-        rows = objective.rows(examples, ChatEncoder(tokenizer, str(self.weights)), window_of(network.config))
+        network, tokenizer = load_base(self.weights, self.chat_format)
+        chat = ChatEncoder(tokenizer, str(self.weights), self.chat_format)
+        rows = objective.rows(examples, chat, window_of(network.config))
         policy = self._policy(network, config.lora, start, objective, rows, tokenizer.pad_token_id or 0)
         losses = optimise(policy, rows, objective, config, progress)
         tail = losses[-max(1, len(losses) // 10) :]
@@ -182,6 +185,8 @@ def with_lora(network: Any, shape: LoraShape, base: str | Path) -> Any:
         task_type=TaskType.CAUSAL_LM,
     )
     with quiet_transformers():
+        # PEFT warns of settings that it then corrects, such as those for the layers of GPT-2.
+        warnings.filterwarnings("ignore", category=UserWarning, module="peft")
         try:
             return get_peft_model(network.to("cuda" if torch.cuda.is_available() else "cpu"), lora)
         except ValueError as error:

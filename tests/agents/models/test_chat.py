@@ -71,8 +71,8 @@ def test_fast_path_agrees_with_rendering_whole_chats(chat):
     """The fast path gives the same tokens as rendering the whole chat."""
     for name in ("chatml", "default system", "seed"):
         quick, slow = encoder_of(name), ChatEncoder(encoder_of(name).tokenizer)
-        assert slow._parts
-        slow._parts = None
+        assert slow.layout._parts
+        slow.layout._parts = None
         for end, generate in itertools.product(range(1, len(chat) + 1), (True, False)):
             assert quick.encode(chat[:end], generate=generate) == slow.encode(chat[:end], generate=generate)
 
@@ -159,14 +159,25 @@ def test_missing_end_of_turn_is_added():
     )
     chat = [Message("user", "a"), Message("assistant", "b"), Message("user", "c"), Message("assistant", "d")]
     encoded = encoder.encode(chat, generate=False)
-    assert trained(encoded) == [*encoder.tokens("b"), encoder.eos_id, *encoder.tokens("d"), encoder.eos_id]
+    assert trained(encoded) == [*encoder.tokens(" b"), encoder.eos_id, *encoder.tokens(" d"), encoder.eos_id]
+
+
+@pytest.mark.parametrize(
+    "mark_turns", ["{{ m.role + ': ' + m.content + '\n' }}", "{{ m.role }}:\n{{ m.content }}<e>\n"]
+)
+def test_a_template_without_a_generation_prompt_still_names_the_assistant(mark_turns):
+    encoder = ChatEncoder(byte_tokenizer("{% for m in messages %}" + mark_turns + "{% endfor %}", "<e>"))
+    chat = [Message("user", "a"), Message("assistant", "b"), Message("user", "c")]
+    prompt = encoder.encode(chat, generate=True).ids
+    assert encoder.tokenizer.decode(prompt).endswith("\nassistant:")
+    assert encoder.encode([*chat, Message("assistant", "d")], generate=False).ids[: len(prompt)] == prompt
 
 
 # -- Errors -----------------------------------------------------------------------------------------------------------
 
 
 def test_tokenizers_without_template_or_eos_are_rejected():
-    with pytest.raises(UsageError, match="my model has no chat template; use an instruction-tuned model"):
+    with pytest.raises(UsageError, match="my model has no chat template; pass one with --chat-template FILE"):
         ChatEncoder(byte_tokenizer(None, "<e>"), "my model")
     with pytest.raises(UsageError, match="my model has no eos_token"):
         ChatEncoder(byte_tokenizer(CHATML, None), "my model")
@@ -183,11 +194,11 @@ def test_templates_that_drop_turns_are_rejected(loop):
 
 
 def test_error_of_the_template_is_reported():
-    strict = "{% if messages[0].role == 'system' %}{{ raise_exception('no system turns') }}{% endif %}" + CHATML
+    strict = "{% if messages[0].content == '' %}{{ raise_exception('nothing asked') }}{% endif %}" + CHATML
     encoder = ChatEncoder(byte_tokenizer(strict, "<|im_end|>", ("<|im_start|>",)), "my model")
     assert encoder.encode([Message("user", "a")], generate=True).ids
-    with pytest.raises(UsageError, match="my model: the chat template rejects the chat: no system turns"):
-        encoder.encode([Message("system", "a"), Message("user", "a")], generate=True)
+    with pytest.raises(UsageError, match="my model: the chat template rejects the chat: nothing asked"):
+        encoder.encode([Message("user", "")], generate=True)
 
 
 # -- Truncation -------------------------------------------------------------------------------------------------------

@@ -151,7 +151,11 @@ def with_key(key: str, kind: int, value: bytes) -> Callable[[Path, Path], None]:
     """Write a header whose only key has this value."""
     name = key.encode()
     data = struct.pack("<4sIQQQ", b"GGUF", 3, 0, 1, len(name)) + name + struct.pack("<I", kind) + value
-    return lambda good, path: path.write_bytes(data) and None
+
+    def write(good: Path, path: Path) -> None:
+        path.write_bytes(data)
+
+    return write
 
 
 def half(data: bytearray) -> None:

@@ -375,7 +375,7 @@ def test_folder_without_weights_is_rejected_before_loading(tiny_model, tmp_path)
 def test_model_without_chat_template_is_rejected(tiny_model, tmp_path):
     mute = copy_folder(tiny_model, tmp_path / "mute")
     (mute / "chat_template.jinja").unlink()
-    with pytest.raises(UsageError, match="mute' has no chat template; use an instruction-tuned model"):
+    with pytest.raises(UsageError, match="mute' has no chat template; pass one with --chat-template FILE"):
         LocalModel.load(mute)
 
 

@@ -6,7 +6,9 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
+import chat_templates
 import pytest
+from chat_templates import family_encoder
 from hypothesis import given
 from hypothesis import strategies as st
 from kintsugi.agents.models.chat import ChatEncoder
@@ -98,6 +100,7 @@ MORE = {
     "no backend": lambda: WithoutBackend(byte_tokenizer(CHATML, "<|im_end|>", ("<|im_start|>",))),
 }
 ENCODERS = {name: encoder_of(name) for name in FAMILIES} | {name: ChatEncoder(make()) for name, make in MORE.items()}
+ENCODERS |= {f"like {name}": family_encoder(name) for name in chat_templates.FAMILIES}
 
 
 def control_ids(encoder: ChatEncoder) -> set[int]:
@@ -166,7 +169,7 @@ def test_renamed_control_tokens_change_no_other_token(name, contents):
     """What is encoded with marks equals what the tokenizer gives by itself, if there is nothing to defend against."""
     encoder = ENCODERS[name]
     tokenizer, plain = encoder.tokenizer, encoder._plain_text
-    messages = [{"role": m.role, "content": m.content} for m in chat(*contents)]
+    messages = [{"role": m.role, "content": m.content} for m in encoder.layout.fit_roles(chat(*contents))]
     text = tokenizer.apply_chat_template(messages, tokenize=False)
     named = plain._scan.sub(plain._name, text)
     assert plain._renamed.encode(named, add_special_tokens=False).ids == plain._plain(text)
