@@ -162,7 +162,11 @@ class EnvSpec:
         return replace(self, kwargs={**self.kwargs, **kwargs})
 
     def with_step_limit(self, limit: int | None) -> EnvSpec:
-        """Return a copy whose episodes have at most `limit` steps; None keeps the environment's own limit."""
+        """Return a copy whose episodes are cut earlier.
+
+        Args:
+            limit: Maximum number of steps; None keeps the environment's own limit.
+        """
         if limit is None:
             return self
         with contextlib.closing(self.make()) as made:

@@ -407,7 +407,8 @@ def job(task: Task, agent: Agent, sample: int, seed: int, stream: str, **provena
 def resolved(config: C, env: EnvSpec) -> C:
     """Return a configuration with the environment's defaults in place of None, nested parts included."""
     if isinstance(config, FitConfig):
-        return replace(config, epochs=defaults_of(env).epochs) if config.epochs is None else config
+        epochs = defaults_of(env).epochs if config.epochs is None else config.epochs
+        return replace(config, epochs=epochs, lr=config.lr_or_default, batch_tokens=config.batch_tokens_or_default)
     if hasattr(config, "resolved"):
         config = config.resolved(env)
     if not dataclasses.is_dataclass(config) or isinstance(config, type):

@@ -116,7 +116,10 @@ def test_resolved_configurations_have_no_open_defaults():
     assert found.gate.split == EnvSpec("household").metadata_value("gate_split") is not None
     assert resolved(found, EnvSpec("household")) == found
     given = LoopConfig(
-        Practice(tasks=2), Attempts(max_tokens=3, at_once=4), FitConfig(epochs=5), Gate(split="valid_unseen")
+        Practice(tasks=2),
+        Attempts(max_tokens=3, at_once=4),
+        FitConfig(epochs=5, lr=0.1, batch_tokens=99),
+        Gate(split="valid_unseen"),
     )
     assert resolved(given, EnvSpec("household")) == given
     assert resolved(LoopConfig(gate=Gate("off")), EnvSpec("household")).gate == Gate("off")
