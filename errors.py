@@ -14,6 +14,7 @@ EXTRAS = {
     "accelerate": "models",
     "docker": "code",
     "filelock": "runs",
+    "gguf": "smollm2",
     "huggingface_hub": "models",
     "jinja2": "report",
     "miniwob": "miniwob",

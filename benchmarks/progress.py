@@ -27,7 +27,7 @@ LINE_SECONDS = 30.0
 """Least time between two lines within a step."""
 TRUSTED_SECONDS = 30.0
 """Weight of the steps' own seconds in the estimate, as if they had been observed for so long."""
-STARTS_AGAIN = ("train/", "seed policy", "report")
+STARTS_AGAIN = ("train/", "seed policy", "convert ", "report")
 """Beginnings of the names of stages that store nothing before they are finished."""
 
 

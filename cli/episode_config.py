@@ -36,7 +36,8 @@ class EpisodeConfig:
     agent_args: Params = field(default_factory=dict)
     """Fields of the agent's configuration, e.g. `restate_goal=false`."""
     model: str = "seed"
-    """The model: `seed` (the environment's own), `seed:ENV`, `scripted:FILE`, or the folder of a Hugging Face model."""
+    """The model: `seed` (the environment's own), `seed:ENV`, `smollm2`, `scripted:FILE`, the folder or cached name of a
+    Hugging Face model, or a GGUF file."""
     cache_gb: float | None = None
     """Gigabytes that the key/value cache of a model in this process may take; by default, 40 % of the free memory.
     Episodes that have no room wait until others have ended."""

@@ -109,6 +109,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     errors = Console(stderr=True)
     # OpenMP threads that spin while they wait make training ten times slower if other processes use the cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Even for a folder, huggingface_hub asks its server which programs to name in requests.
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
     try:
         with terminated_like_interrupted(), warnings.catch_warnings():
             warnings.showwarning = functools.partial(_print_warning, errors, set())

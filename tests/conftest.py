@@ -41,12 +41,24 @@ def _sandbox(backend: str) -> bool:
     return True
 
 
+@functools.cache
+def _smollm2() -> bool:
+    from kintsugi.agents.models.gguf_model import smollm2_file
+    from kintsugi.errors import UsageError
+
+    try:
+        return smollm2_file().is_file()
+    except UsageError:
+        return False
+
+
 FINDERS: dict[str, Callable[[], object]] = {
     "bwrap": lambda: _sandbox("bubblewrap"),
     "headless_shell": lambda: _program("chromium-headless-shell"),
     "chromium": lambda: _program(*CHROMIUM) and importlib.util.find_spec("playwright"),
     "docker": lambda: _sandbox("docker"),
     "sandbox": lambda: _sandbox("auto"),
+    "smollm2": _smollm2,
     "cuda": lambda: importlib.util.find_spec("torch") and importlib.import_module("torch").cuda.is_available(),
 }
 """Checks for the names of the marker `requires`. Any other name is a Python module."""
@@ -80,6 +92,19 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tiny_models import save_tiny_model
 
     return save_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def smollm2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The model folder of SmolLM2-135M-Instruct, in a cache `gguf` of this test run."""
+    require("gguf")
+    require("smollm2")
+    from kintsugi.agents.models.gguf_model import convert, smollm2_file
+
+    # The workers of pytest-xdist share the parent of their folders. One of them converts, and the others wait.
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    return convert(smollm2_file(), cache=shared / "smollm2" / "gguf")
 
 
 @pytest.fixture(scope="session")

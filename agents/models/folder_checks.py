@@ -109,7 +109,7 @@ def check_model(folder: Path) -> None:
     except (OSError, ValueError):
         # `check_weights` says what is wrong with it.
         shapes = []
-    _check_sizes(folder, config, shapes or [[MAX_UNKNOWN_SIZE]])
+    check_sizes(str(folder), config, shapes or [[MAX_UNKNOWN_SIZE]])
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -174,14 +174,24 @@ def _check_index(file: Path) -> None:
             )
 
 
-def _check_sizes(folder: Path, config: Any, shapes: list[list[int]]) -> None:
-    """Refuse sizes that no weight has: a network of that size would be built before the weights are compared."""
+def check_sizes(model: str, config: Any, shapes: list[list[int]], source: str = "config.json") -> None:
+    """Refuse sizes that no weight has: a network of that size would be built before the weights are compared.
+
+    Args:
+        model: Name of the model for error messages.
+        config: The configuration, as a dictionary.
+        shapes: Shapes of the weights.
+        source: Where the configuration stands, for error messages.
+
+    Raises:
+        UsageError: A size is too large, or the configuration names code to download.
+    """
     largest = max((max(shape) for shape in shapes if shape), default=0)
     stacked = max((shape[0] for shape in shapes if len(shape) > 2), default=0)
     for name, value in _leaves(config):
         if "attn_implementation" in name and not re.fullmatch(r"\w*", str(value)):
             raise UsageError(
-                f"{str(folder)!r}: {name} in config.json is {str(value)[:60]!r}, which names code to download; remove "
+                f"{model!r}: {name} in {source} is {str(value)[:60]!r}, which names code to download; remove "
                 "it from the file"
             )
         if type(value) not in (int, float) or (isinstance(value, float) and not math.isfinite(value)):
@@ -194,7 +204,7 @@ def _check_sizes(folder: Path, config: Any, shapes: list[list[int]]) -> None:
             continue
         if abs(value) > limit:
             raise UsageError(
-                f"{str(folder)!r}: {name} in config.json is {str(value)[:30]}, but the weights have {what}; save or "
+                f"{model!r}: {name} in {source} is {str(value)[:30]}, but the weights have {what}; save or "
                 "copy the model again"
             )
 

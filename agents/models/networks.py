@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -70,7 +70,9 @@ def untie_adapted(network: Any) -> None:
     layers: list[Any] = [network.get_output_embeddings(), network.get_input_embeddings()]
     if not any(isinstance(layer, BaseTunerLayer) for layer in layers):
         return
-    output, inputs = (getattr(layer, "base_layer", layer) for layer in layers)
+    output, inputs = (
+        cast(Any, layer).get_base_layer() if isinstance(layer, BaseTunerLayer) else layer for layer in layers
+    )
     if output is not None and output.weight is inputs.weight:
         output.weight = torch.nn.Parameter(output.weight.detach().clone(), requires_grad=False)
         network.config.get_text_config().tie_word_embeddings = network.config.tie_word_embeddings = False

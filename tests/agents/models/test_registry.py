@@ -55,7 +55,7 @@ def value(critic: Critic, chat: list[Message] | None = None) -> float:
 
 
 def test_builtin_backends_come_first_and_scripts_need_no_heavy_library(tmp_path):
-    assert [plugin.name for plugin in backends()[:3]] == ["local", "scripted", "seed"]
+    assert [plugin.name for plugin in backends()[:5]] == ["local", "gguf", "smollm2", "scripted", "seed"]
     code = """
     import sys
     from kintsugi.agents.models import open_backend
@@ -76,9 +76,12 @@ def test_builtin_backends_come_first_and_scripts_need_no_heavy_library(tmp_path)
         ("", "the model's name is empty; expected KIND:REST or a Hugging Face model folder"),
         ("scriptde:answers.json", r"unknown model 'scriptde:answers.json'; did you mean 'scripted:answers.json'"),
         ("locl:models/small", "did you mean 'local:models/small'"),
-        ("qqqq:x", r"unknown model 'qqqq:x'; known: local:x, scripted:x, seed:x"),
+        ("qqqq:x", r"unknown model 'qqqq:x'; known: gguf:x, local:x, scripted:x, seed:x, smollm2"),
         ("locl", "unknown model 'locl'; did you mean 'local'"),
-        ("local:no-such-org/no-such-model", "unknown model 'no-such-org/no-such-model'"),
+        (
+            "local:no-such-org/no-such-model",
+            "unknown model 'no-such-org/no-such-model': it is no folder, and no model in the local Hugging Face cache",
+        ),
         ("local:", "is not a model that can be loaded"),
         ("scripted:", "cannot read the script ''"),
     ],
