@@ -80,7 +80,10 @@ class ChatEncoder:
             UsageError: If the template rejects the chat, or drops or repeats assistant turns.
         """
         messages = [
-            replace(message, content=self._plain_text.mark(message.content))
+            # Copies cost more than all else here.
+            message
+            if (text := self._plain_text.mark(message.content)) == message.content
+            else replace(message, content=text)
             for message in self.layout.fit_roles(messages)
         ]
         layout = self.layout.arrange(messages, generate)

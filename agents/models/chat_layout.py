@@ -85,6 +85,8 @@ class ChatLayout:
 
     def fit_roles(self, messages: Sequence[Message]) -> list[Message]:
         """Return the chat with the roles that the template takes."""
+        if self._takes_system and self._takes_repeats:
+            return list(messages)
         fitted: list[Message] = []
         was_system = False
         for message in messages:

@@ -25,6 +25,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from ...envs.core import content_hash
 from ...errors import UsageError
 from .cache import build_once, cache_folder
+from .chat_format import DEFAULT_FORMAT, ChatFormat
 from .folder_checks import check_fit, check_sizes
 from .gguf_header import Header, read_header
 from .local import LocalBackend
@@ -41,12 +42,13 @@ SINGLE_DIGITS = ("smollm", "starcoder", "refact", "command-r")
 join the last of several spaces or line ends before a digit to that digit."""
 
 
-def open_smollm2(rest: str, on_status: OnStatus) -> LocalBackend:
+def open_smollm2(rest: str, on_status: OnStatus, chat_format: ChatFormat = DEFAULT_FORMAT) -> LocalBackend:
     """Open `smollm2`; convert it first if it is not in the cache.
 
     Args:
         rest: Text after the colon: must be empty.
         on_status: Receives the progress of the conversion.
+        chat_format: Replaces the chat template, or sets the date in it.
 
     Raises:
         UsageError: The package is not installed or has lost its file, or the cache cannot be written.
@@ -54,21 +56,22 @@ def open_smollm2(rest: str, on_status: OnStatus) -> LocalBackend:
     """
     if rest:
         raise UsageError(f"unknown model 'smollm2:{rest}'; expected 'smollm2' alone")
-    return LocalBackend(convert(smollm2_file(), on_status))
+    return LocalBackend(convert(smollm2_file(), on_status), chat_format=chat_format)
 
 
-def open_gguf(rest: str, on_status: OnStatus) -> LocalBackend:
+def open_gguf(rest: str, on_status: OnStatus, chat_format: ChatFormat = DEFAULT_FORMAT) -> LocalBackend:
     """Open `gguf:FILE`; convert it first if it is not in the cache.
 
     Args:
         rest: Path of the file.
         on_status: Receives the progress of the conversion.
+        chat_format: Replaces the chat template, or sets the date in it.
 
     Raises:
         UsageError: The file cannot be read or converted, or the cache cannot be written.
         ModuleNotFoundError: The library `gguf` is not installed; `missing_extra` names its extra.
     """
-    return LocalBackend(convert(Path(rest), on_status))
+    return LocalBackend(convert(Path(rest), on_status), chat_format=chat_format)
 
 
 def smollm2_file() -> Path:

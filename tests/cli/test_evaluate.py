@@ -154,10 +154,7 @@ def test_invalid_models_are_refused(model, content, expected, capsys):
 @pytest.mark.parametrize(
     ("missing", "expected"),
     [
-        (
-            ["chat_template.jinja"],
-            "has no chat template; pass one with --chat-template FILE, or use an instruction-tuned",
-        ),
+        (["chat_template.jinja"], "has no chat template; pass one with --chat-template FILE"),
         (["tokenizer.json", "tokenizer_config.json", "chat_template.jinja"], "has no"),
         (["config.json"], "is not a model that can be loaded"),
     ],

@@ -196,6 +196,23 @@ def test_no_space_is_added_in_the_middle_of_a_turn(kind: str) -> None:
         assert [*encoder.tokens("Action:"), *encoder.tokens(text)] == ids
 
 
+@pytest.mark.parametrize("kind", ["llama", "metaspace", "unigram"])
+def test_a_token_across_the_beginning_of_a_turn_belongs_to_the_turn(kind: str) -> None:
+    """The space at the end of a prompt becomes part of the turn's first word."""
+    template = (
+        "{% for m in messages %}{{ m.role + ': ' + m.content + eos_token }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}"
+    )
+    encoder = ChatEncoder(tokenizer_of("zephyr", kind), "m", ChatFormat(template))
+    chat = [Message("user", "a"), Message("assistant", "open drawer 2")]
+    encoded = encoder.encode(chat, generate=False)
+    assert encoded.ids == tokenised("zephyr", kind, "user: a</s>assistant: open drawer 2</s>")
+    [turn] = runs(encoded)
+    assert turn == tokenised("zephyr", kind, "open drawer 2</s>")
+    opened = encoder.encode(chat, generate=True)
+    assert opened.ids[-opened.prefix_length :] == turn[:-1]
+
+
 # -- Roles ------------------------------------------------------------------------------------------------------------
 
 

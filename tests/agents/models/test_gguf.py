@@ -13,12 +13,13 @@ import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
 from command_line import files_limited_to, refused
 from kintsugi.agents.models import Message, Sampling, open_backend
+from kintsugi.agents.models.chat_format import ChatFormat
 from kintsugi.agents.models.gguf_header import read_header
 from kintsugi.agents.models.gguf_model import _check_space
 from kintsugi.agents.models.weights import base_hash, load_base
@@ -78,6 +79,15 @@ def test_weights_tokenizer_template_and_end_of_turn_are_kept(tiny, cache):
     assert tokenizer.decode(tokenizer("hé 12").input_ids) == "hé 12"
     assert network.generation_config.eos_token_id == tokenizer.eos_token_id
     assert not hasattr(network.config, "quantization_config")
+
+
+def test_a_template_and_a_date_replace_those_of_the_file(tiny, cache):
+    template = "{{ strftime_now('%Y') }}{% for m in messages %}{{ m.content + eos_token }}{% endfor %}"
+    backend = open_backend(str(tiny[0]), chat_format=ChatFormat(template, "2026-03-01"))
+    model = cast(Any, backend.model()).loaded()
+    ids = model.chat.encode([Message("user", "a")], generate=True).ids
+    assert model.chat.tokenizer.decode(ids).startswith("2026a")
+    assert model.version == backend.model().version != open_backend(str(tiny[0])).model().version
 
 
 def test_digits_are_split_as_the_tokenizer_named_in_the_file_does(tiny, tmp_path):
