@@ -109,10 +109,9 @@ def raised(function: Any) -> set[str]:
     tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
     calls = [node.exc for node in ast.walk(tree) if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call)]
     names = {call.func.id for call in calls if isinstance(call.func, ast.Name)}
-    return {"UsageError" if name in ("unknown", "unknown_model") else name for name in names} - {
-        "AssertionError",
-        "NotImplementedError",
-    }
+    usage = {"unknown", "unknown_model"}
+    raised = {"UsageError" if name in usage else name for name in names}
+    return raised - {"AssertionError", "NotImplementedError"}
 
 
 def test_the_public_api_is_found():

@@ -294,7 +294,7 @@ def run_in(
     console.print(f"this took {seconds:.0f} s, and {cpu:.0f} CPU seconds on all cores together", highlight=False)
     console.print(f"report: {report}", soft_wrap=True, highlight=False)
     if conclusion := config.conclusion([each for compared in found.values() for each in compared]):
-        console.print(conclusion, highlight=False)
+        console.print(conclusion, soft_wrap=True, highlight=False)
 
 
 def _scores(attempts: Attempts, tasks: str, results: Mapping[Stage, Any]) -> list[Score]:

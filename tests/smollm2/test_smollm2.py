@@ -39,10 +39,10 @@ LOOPS: dict[str, tuple[object, ...]] = {
     "agent-r": (
         *(*GUESS, "--loop.practice.params", "kinds=won+drawn", "--loop.alpha", 1.0),
         *("--loop.search.candidates", 3, "--loop.search.iterations", 2, "--loop.search.max-depth", 2),
-        *("--loop.continue-search.candidates", 2, "--loop.continue-search.iterations", 1),
         *("--loop.verifier.max-tokens", MAX_TOKENS, "--loop.max-unparsed", 1),
         # The test of recovery needs failed attempts of more than one step.
         *("--held-out.params", "kinds=lost", "--loop.recovery.steps", 1, "--loop.recovery.temperature", 1.0),
+        *("loop.continue-search:uct", "--loop.continue-search.candidates", 2, "--loop.continue-search.iterations", 1),
     ),
     "rest-mcts": (
         *(*GUESS, "--loop.practice.params", "kinds=won+drawn", "--loop.rounds", 1, "--loop.min-value", 0),
@@ -166,7 +166,7 @@ def test_every_loop_trains(loop, tmp_path, monkeypatch, capsys):
     stages = check_run(Path("run"), scores=1)
     assert {"eval", "gate", "verdict", "counts", "score"} <= stages
     if loop == "agent-r":
-        assert {"cuts", "splice", "replay", "spliced"} <= stages
+        assert {"cuts", "replay", "spliced"} <= stages
     assert {folder.name for folder in Path("run/adapters").iterdir()} == ADAPTERS[loop]
     for folder in Path("run/adapters").iterdir():
         weights = load_file(folder / "adapter_model.safetensors")

@@ -139,7 +139,7 @@ def test_a_converted_model_is_sampled_from_and_trained(tiny, tmp_path):
 # -- Bad files --------------------------------------------------------------------------------------------------------
 
 
-def altered(change: Callable[[bytearray], object]) -> Callable[[Path, Path], None]:
+def altered(change: Callable[[bytearray], object]) -> Callable[[Path, Path], object]:
     def write(good: Path, path: Path) -> None:
         data = bytearray(good.read_bytes())
         change(data)
@@ -148,7 +148,7 @@ def altered(change: Callable[[bytearray], object]) -> Callable[[Path, Path], Non
     return write
 
 
-def rewritten(**options: Any) -> Callable[[Path, Path], None]:
+def rewritten(**options: Any) -> Callable[[Path, Path], object]:
     def write(good: Path, path: Path) -> None:
         from tiny_gguf import write_gguf
 
@@ -157,7 +157,7 @@ def rewritten(**options: Any) -> Callable[[Path, Path], None]:
     return write
 
 
-def with_key(key: str, kind: int, value: bytes) -> Callable[[Path, Path], None]:
+def with_key(key: str, kind: int, value: bytes) -> Callable[[Path, Path], object]:
     """Write a header whose only key has this value."""
     name = key.encode()
     data = struct.pack("<4sIQQQ", b"GGUF", 3, 0, 1, len(name)) + name + struct.pack("<I", kind) + value
