@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ...loops.measuring.measure import Measure
 from ...loops.re_rest import ReReST
@@ -40,7 +40,6 @@ def steps_of(recipe: SeedRecipe, loop: ReReST, held_out: Measure, models: Sequen
     experts = recipe.demonstrations + recipe.reflections + recipe.judged_attempts
     practice, k = loop.practice.tasks or 1, loop.attempts.k or 1
     failing, tasks = FAILING * practice * k, held_out.tasks * len(held_out.splits)
-    passed = practice * k * (1 - FAILING)
 
     def measuring(name: str, what_for: str) -> Step:
         about = f"measuring {name} on {tasks} held-out tasks: {what_for}"
@@ -83,7 +82,15 @@ def steps_of(recipe: SeedRecipe, loop: ReReST, held_out: Measure, models: Sequen
                 REFLECTION * failing,
             ),
         ]
-    mended = MENDED * failing
+    return [*found, *_steps_of_models(practice * k, models, scope, measuring)]
+
+
+def _steps_of_models(
+    attempts: int, models: Sequence[str], scope: str, measuring: Callable[[str, str], Step]
+) -> list[Step]:
+    """Return the steps in which models are trained and measured, after so many practice attempts."""
+    found, failing = list[Step](), FAILING * attempts
+    passed, mended = attempts - failing, MENDED * failing
     learnt_from = {**dict.fromkeys(PURPOSES, mended), "self-training": 0.0, "re-rest zero-shot": mended / 2}
     for name, purpose in PURPOSES.items():
         if name in models:
@@ -92,7 +99,7 @@ def steps_of(recipe: SeedRecipe, loop: ReReST, held_out: Measure, models: Sequen
                 found.append(Step(f"collect/{scope}/samples/", about, ATTEMPT * 2 * failing))
             if name == "re-rest sampled again":
                 about = "the base model attempts and mends other practice tasks: training data of another draw"
-                cost = ATTEMPT * practice * k + 2 * (REFLECTION + EXAMPLE) * failing
+                cost = ATTEMPT * attempts + 2 * (REFLECTION + EXAMPLE) * failing
                 found.append(Step(f"collect/{scope}again/policy@1/", about, cost))
             adapter = name.replace(" ", "_")
             about = f"training the model {name}: {purpose}"

@@ -1,6 +1,6 @@
 """Time and memory of engines: `python -m kintsugi.benchmarks.speed.engines --model FOLDER`.
 
-Three engines play the same greedy episodes, each in a process of its own:
+Three engines play the same greedy episodes, each in a separate process:
 
     kintsugi    `LocalModel`: all episodes at once; a growing chat is read only once
     generate    `model.generate`, one episode at a time; the whole chat is read again at every turn
